@@ -1,0 +1,76 @@
+# make help tells what there is. Everything lives in .venv and build/; llama.cpp's source in the user's cache.
+#
+#   PYTHON=python3.12 make serve                    another Python (3.10 or newer)
+#   CMAKE_ARGS="-DLLMCORE_BLAS=system" make build   build options (CMakeLists.txt lists them)
+#   MODEL_PATH=/models/x.gguf PORT=9000 make serve  the service's own settings pass through
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint bench build clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.built  ## set up what is missing, fetch the default model, serve on port 8001
+	@if [ -z "$$MODEL_PATH" ]; then $(BIN)/llmcore pull; fi
+	@exec $(BIN)/llmcore serve
+
+test: lint  ## lint, then every test
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	@mkdir -p build/mypy && ln -sfn ../../app build/mypy/llmcore_app
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy --strict
+
+bench: $(VENV)/.dev  ## reproducible measurements
+	@$(BIN)/python -m benchmarks
+
+build: $(VENV)/.dev  ## compile, and set up .venv for development
+
+clean:  ## remove what was built and .venv (not llama.cpp's source, not models)
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# --- set-up: each stamp says that a step is done ----------------------------------------------------------------------
+
+define CHECK_PREREQUISITES
+fail() { echo "llmcore: $$1" >&2; exit 1; }; \
+command -v $(PYTHON) >/dev/null \
+	|| fail "$(PYTHON) not found: install Python 3.10 or newer (Debian: apt-get install g++ python3-venv make)"; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	|| fail "$$($(PYTHON) -V 2>&1) is too old: install Python 3.10 or newer, and choose it with PYTHON=python3.x"; \
+$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	|| fail "$(PYTHON) cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)"; \
+command -v "$${CXX:-c++}" >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null \
+	|| fail "no C++ compiler found: install one (Debian: apt-get install g++), or set CXX"
+endef
+
+$(VENV)/.created: pyproject.toml
+	@$(CHECK_PREREQUISITES)
+	@echo "Setting up $(VENV)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -qq --upgrade pip
+	@$(PIP) install -qq --group build
+	@touch $@
+
+# pip shows nothing of a build that lasts minutes, or all of it: the log goes to a file, its progress to the terminal.
+$(VENV)/.built: $(VENV)/.created pyproject.toml CMakeLists.txt $(shell find native -type f)
+	@mkdir -p build
+	@echo "Compiling llama.cpp and llmcore (the first time takes minutes; log: build/build.log)"
+	@{ $(PIP) install --no-build-isolation -v -e . 2>&1; echo $$? > build/.status; } | tee build/build.log | awk ' \
+		/Downloading llama.cpp|Extracting llama.cpp/ { sub(/^[ -]*/, ""); print "  " $$0; fflush() } \
+		match($$0, /\[[0-9]+\/[0-9]+\]/) { printf "\r  %s", substr($$0, RSTART, RLENGTH); fflush(); shown = 1 } \
+		END { if (shown) print "" }'
+	@[ "$$(cat build/.status)" = 0 ] || { \
+		grep -A 6 -m 3 -E 'CMake Error|FAILED:|error:|ERROR:' build/build.log >&2; \
+		echo "llmcore: the build failed; all of it is in build/build.log" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.built pyproject.toml
+	@$(PIP) install -qq --group dev
+	@touch $@

@@ -1,0 +1,73 @@
+"""llmcore: a fast, dependable LLM service for CPUs.
+
+    from llmcore import LLM
+
+The names below are loaded when they are first used, so that importing a part that needs no native code (as the HTTP
+service does) loads none.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmcore.batch import Batch
+    from llmcore.chat import ChatTemplate
+    from llmcore.client import AsyncEngine
+    from llmcore.config import EngineConfig
+    from llmcore.context import Context, ContextParams
+    from llmcore.engine import Engine
+    from llmcore.errors import LlmcoreError
+    from llmcore.llm import LLM, Completion
+    from llmcore.model import Model
+    from llmcore.sampler import Sampler
+    from llmcore.sampling import SamplingParams
+
+__all__ = [
+    "LLM",
+    "AsyncEngine",
+    "Batch",
+    "ChatTemplate",
+    "Completion",
+    "Context",
+    "ContextParams",
+    "Engine",
+    "EngineConfig",
+    "LlmcoreError",
+    "Model",
+    "Sampler",
+    "SamplingParams",
+]
+
+_HOMES = {
+    "LLM": "llm",
+    "AsyncEngine": "client",
+    "Batch": "batch",
+    "ChatTemplate": "chat",
+    "Completion": "llm",
+    "Context": "context",
+    "ContextParams": "context",
+    "Engine": "engine",
+    "EngineConfig": "config",
+    "LlmcoreError": "errors",
+    "Model": "model",
+    "Sampler": "sampler",
+    "SamplingParams": "sampling",
+}
+
+try:
+    __version__ = version("llmcore")
+except PackageNotFoundError:  # the source tree without an installation
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'llmcore' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"llmcore.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,62 @@
+"""The rows of one step, over preallocated arrays.
+
+A row is a run of consecutive tokens of one sequence: one token for a sequence that is being decoded, a chunk of the prompt
+for one in prefill. Decode rows and prefill chunks share one llama_decode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Tokens
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Row:
+    """`n_tokens` tokens of the sequence in `slot`, from position `start`. `logits_at` is the batch index whose logits the
+    row wants (its last token's), or -1 for none."""
+
+    slot: int
+    start: int
+    n_tokens: int
+    logits_at: int
+
+
+class Batch:
+    """Room for `n_tokens_max` tokens. The arrays are shared with native code and never reallocated.
+
+    Shapes: tokens, positions, seq_ids: int32[n_tokens_max]; wants_logits: int8[n_tokens_max]; valid up to n_tokens.
+    """
+
+    def __init__(self, n_tokens_max: int) -> None:
+        self.tokens = np.zeros(n_tokens_max, np.int32)
+        self.positions = np.zeros(n_tokens_max, np.int32)
+        self.seq_ids = np.zeros(n_tokens_max, np.int32)
+        self.wants_logits = np.zeros(n_tokens_max, np.int8)
+        self.rows: list[Row] = []
+        self.n_tokens = 0
+
+    @property
+    def n_free(self) -> int:
+        return len(self.tokens) - self.n_tokens
+
+    def clear(self) -> None:
+        self.rows.clear()
+        self.n_tokens = 0
+
+    def add(self, slot: int, start: int, tokens: Tokens[int], *, wants_logits: bool) -> Row:
+        """Appends a row of tokens at positions start, start + 1, … ; wants_logits asks for those of the last token."""
+        n, first = len(tokens), self.n_tokens
+        assert 0 < n <= self.n_free, "the scheduler fills no more than the batch holds"
+        end = first + n
+        self.tokens[first:end] = tokens
+        self.positions[first:end] = np.arange(start, start + n)
+        self.seq_ids[first:end] = slot
+        self.wants_logits[first:end] = 0
+        if wants_logits:
+            self.wants_logits[end - 1] = 1
+        self.n_tokens = end
+        row = Row(slot, start, n, end - 1 if wants_logits else -1)
+        self.rows.append(row)
+        return row

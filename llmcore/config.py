@@ -1,0 +1,223 @@
+"""Every option of the engine and the service, each declared once.
+
+A field of EngineConfig or ServerConfig *is* the declaration: its flag, environment variable, check, help text and line in
+docs/CONFIGURATION.md derive from it. Precedence: flag, then environment, then default. The environment variable of option
+`n_ctx` is `LLMCORE_N_CTX`; a few have a short name besides (`MODEL_PATH`, `PORT`). An unknown `LLMCORE_*` variable is an
+error, so that a misspelt one is never ignored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from llmcore.errors import ConfigError
+
+ENV_PREFIX = "LLMCORE_"
+
+# Variables with our prefix that are not options: those of the build (native/cmake).
+_OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR"})
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a field's metadata says about it. `unit` and `low`/`high` (inclusive) are for numbers, `choices` for strings."""
+
+    help: str
+    env: str = ""  # a short name besides LLMCORE_<NAME>
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def _option(default: Any, help: str, **details: Any) -> Any:
+    return field(default=default, metadata={"option": Option(help=help, **details)})
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What to load and how to run it. Raises ConfigError, naming the option, for a value it cannot take."""
+
+    model_path: str = _option("", "GGUF file to load (of a split model: its first part)", env="MODEL_PATH")
+    chat_template: str = _option("", "file with a Jinja chat template to use instead of the model's own")
+    n_ctx: int = _option(
+        0, "size of the KV cache, shared by all sequences; 0 takes the model's own, at most 8192", unit="tokens", low=0, high=2**31 - 1
+    )
+    n_slots: int = _option(4, "sequences that are computed at the same time", low=1, high=256)
+    n_batch: int = _option(512, "tokens in one step at most", unit="tokens", low=1, high=65536)
+    n_ubatch: int = _option(512, "tokens computed in one pass over the weights", unit="tokens", low=1, high=65536)
+    threads: int = _option(
+        0, "threads for steps of one token; 0 takes what the machine and its limits allow", env="OMP_NUM_THREADS", low=0, high=1024
+    )
+    threads_batch: int = _option(0, "threads for larger steps; 0 takes the same as threads", low=0, high=1024)
+    cache_type_k: str = _option("f16", "type of the cached keys", choices=("f32", "f16", "bf16", "q8_0"))
+    cache_type_v: str = _option(
+        "f16", "type of the cached values; a quantized one needs flash attention", choices=("f32", "f16", "bf16", "q8_0")
+    )
+    flash_attn: str = _option(
+        "off", "flash attention: its CPU kernel is slow at depth, see docs/BENCHMARKS.md", choices=("on", "off")
+    )
+    blas: bool = _option(False, "let OpenBLAS take part in large products; ggml's own kernels are usually faster")
+    mmap: bool = _option(True, "map the model file instead of reading it")
+    repack: bool = _option(True, "repack weights at load for faster kernels; costs memory for the copy")
+    n_waiting_max: int = _option(64, "requests that may wait for a slot; more are refused", low=0, high=100000)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.n_ubatch > self.n_batch:
+            raise ConfigError(f"n_ubatch ({self.n_ubatch}) must not exceed n_batch ({self.n_batch})", param="n_ubatch")
+        if self.cache_type_v == "q8_0" and self.flash_attn == "off":
+            raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """The HTTP service around the engine."""
+
+    host: str = _option("127.0.0.1", "address to listen on", env="HOST")
+    port: int = _option(8001, "port to listen on; 0 takes a free one", env="PORT", low=0, high=65535)
+    model_name: str = _option("", "the model's id in /v1/models; by default the file's name without .gguf", env="MODEL_NAME")
+    max_tokens_default: int = _option(
+        0, "answer length where a request names none; 0 is up to the end of the context", unit="tokens", low=0, high=2**31 - 1
+    )
+    max_body_bytes: int = _option(4 * 2**20, "largest request body", unit="bytes", low=1024, high=2**31 - 1)
+    drain_s: float = _option(25.0, "after SIGTERM, time for running answers to finish", unit="seconds", low=0, high=3600)
+    log_level: str = _option("info", "least severe log line to print", choices=("debug", "info", "warning", "error"))
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+Config = TypeVar("Config", EngineConfig, ServerConfig)
+
+
+def options(config: type[Config]) -> Iterator[tuple[str, Any, Option]]:
+    """(name, default, declaration) of each option of a config class, in order."""
+    for each in dataclasses.fields(config):
+        yield each.name, each.default, each.metadata["option"]
+
+
+def env_names(name: str, option: Option) -> tuple[str, ...]:
+    """The environment variables of an option, the one that wins first."""
+    return (ENV_PREFIX + name.upper(), option.env) if option.env else (ENV_PREFIX + name.upper(),)
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def add_flags(parser: argparse.ArgumentParser, config: type[Config]) -> None:
+    """Adds a flag for each option of a config class. Absent flags leave no attribute."""
+    for name, default, option in options(config):
+        shown = f"{option.help} (default: {_show(default)}{' ' + option.unit if option.unit and default else ''}"
+        shown += f"; environment: {', '.join(env_names(name, option))})"
+        parser.add_argument(
+            flag(name),
+            dest=name,
+            default=argparse.SUPPRESS,
+            metavar="|".join(option.choices) or type(default).__name__.upper(),
+            help=shown.replace("%", "%%"),
+        )
+
+
+def load(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+    """A config from parsed flags and the environment. Raises ConfigError naming the flag or variable at fault."""
+    _refuse_unknown(environ)
+    values: dict[str, Any] = {}
+    for name, default, option in options(config):
+        if name in flags:
+            values[name] = _parse(flag(name), flags[name], default)
+            continue
+        for variable in env_names(name, option):
+            if environ.get(variable, "") != "":
+                values[name] = _parse(variable, environ[variable], default)
+                break
+    return config(**values)
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = set(_OTHER_ENV)
+    for config in (EngineConfig, ServerConfig):
+        for name, _, option in options(config):
+            known.update(env_names(name, option))
+    for variable in sorted(environ):
+        if variable.startswith(ENV_PREFIX) and variable not in known:
+            raise ConfigError(f"unknown option {variable} in the environment", param=variable)
+
+
+def _parse(source: str, text: Any, default: Any) -> Any:
+    """`text` as a value of default's type. `source` (a flag or variable) is for the message."""
+    if isinstance(default, bool):
+        word = str(text).lower()
+        if word in ("1", "true", "yes", "on"):
+            return True
+        if word in ("0", "false", "no", "off"):
+            return False
+        raise ConfigError(f"{source} must be on or off, got {text!r}", param=source)
+    try:
+        return type(default)(text)
+    except ValueError:
+        kind = {"int": "a whole number", "float": "a number"}.get(type(default).__name__, "text")
+        raise ConfigError(f"{source} must be {kind}, got {text!r}", param=source) from None
+
+
+def _check(config: EngineConfig | ServerConfig) -> None:
+    for name, default, option in options(type(config)):
+        value = getattr(config, name)
+        numeric = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
+        if type(value) is not type(default) and not numeric:
+            raise ConfigError(f"{name} must be {type(default).__name__}, got {value!r}", param=name)
+        if option.choices and value not in option.choices:
+            raise ConfigError(f"{name} must be one of {', '.join(option.choices)}, got {value!r}", param=name)
+        # Written so that NaN fails.
+        if option.low is not None and option.high is not None and not option.low <= value <= option.high:
+            raise ConfigError(f"{name} must be between {option.low:g} and {option.high:g}, got {value!r}", param=name)
+
+
+def document() -> str:
+    """docs/CONFIGURATION.md: all options in tables."""
+    parts = [_INTRODUCTION]
+    for config, title in ((EngineConfig, "Engine"), (ServerConfig, "Service")):
+        parts.append(f"\n## {title}\n\n{(config.__doc__ or '').splitlines()[0]}\n")
+        parts.append("| flag | environment | default | values | meaning |\n|---|---|---|---|---|")
+        for name, default, option in options(config):
+            variables = ", ".join(f"`{variable}`" for variable in env_names(name, option))
+            cells = (f"`{flag(name)}`", variables, _show(default), _values(default, option), option.help.replace("|", "\\|"))
+            parts.append("| " + " | ".join(cells) + " |")
+    return "\n".join(parts) + "\n"
+
+
+_INTRODUCTION = """\
+# Configuration
+
+Written by `python -m llmcore.config` from the declarations in `llmcore/config.py`; a test compares.
+
+A flag wins over the environment, that over the default. Library users pass the engine's options as keyword arguments of
+`LLM(...)`, with underscores. An unknown flag, an unknown `LLMCORE_*` variable and a value out of range are errors that name
+it; an empty variable counts as absent. `llmcore pull` and the default model look into `MODEL_DIR` (by default a folder in the
+user's cache).
+"""
+
+
+def _values(default: Any, option: Option) -> str:
+    if isinstance(default, bool):
+        return "on, off"
+    if option.choices:
+        return ", ".join(option.choices)
+    if option.low is not None and option.high is not None:
+        return f"{option.low:.10g} to {option.high:.10g}" + (f" {option.unit}" if option.unit else "")
+    return "text"
+
+
+def _show(default: Any) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return str(default) if default != "" else "none"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

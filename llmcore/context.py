@@ -1,0 +1,282 @@
+"""A context: the KV cells of a model, and the steps computed in them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+
+from llmcore import ffi
+from llmcore.batch import Batch
+from llmcore.errors import (
+    ClosedError,
+    InsufficientMemoryError,
+    InvalidRequestError,
+    NativeError,
+    UnsupportedError,
+)
+from llmcore.log import event
+from llmcore.memory import memory_available_bytes
+from llmcore.model import Model
+
+logger = logging.getLogger(__name__)
+
+# ggml_type and llama_pooling_type, by ggml.h and llama.h of the pinned source.
+_CACHE_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
+_POOLING_NONE, _POOLING_RANK = 0, 4
+
+# Results of llama_decode, by llama.h.
+_DECODED, _NO_CELLS, _ABORTED, _INVALID_BATCH = 0, 1, 2, -1
+
+
+class StepAborted(Exception):
+    """The abort flag ended a step. Cells of its batch may hold anything: remove them."""
+
+
+class NoCellsError(NativeError):
+    """There are not enough free KV cells for the batch; nothing was changed."""
+
+    code = "no_cells"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextParams:
+    """n_ctx: KV cells, shared by all slots; n_slots: sequences (llama's seq_id 0 to n_slots - 1); n_batch, n_ubatch: tokens
+    of one step, and of one pass over the weights; threads for steps of one token and for larger ones."""
+
+    n_ctx: int
+    n_slots: int = 1
+    n_batch: int = 512
+    n_ubatch: int = 512
+    threads: int = 1
+    threads_batch: int = 1
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+    flash_attn: bool = False
+    embeddings: bool = False
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Bytes that llama.cpp allocates, by its own reckoning."""
+
+    model_bytes: int
+    context_bytes: int
+    compute_bytes: int
+
+
+class Context:
+    """Owns a llama_context. One thread at a time; the model must outlive it.
+
+    Raises InsufficientMemoryError, with both numbers, if the cells and compute buffers would not fit into the available
+    memory (cgroup limits counted), before anything is allocated.
+    """
+
+    def __init__(self, model: Model, params: ContextParams) -> None:
+        self._handle = 0
+        self._lib = ffi.library()
+        self.model = model
+        self.params = params
+        native = self._native_params()
+        self._check_memory(native)
+        self._handle = self._lib.llama_init_from_model(model.handle, native) or 0
+        if not self._handle:
+            raise NativeError("llama.cpp cannot create a context: the lines of logger llmcore.native before this say why")
+        self._memory: int = self._lib.llama_get_memory(self._handle) or 0
+        self._views: dict[int, ffi.BatchView] = {}
+        self.abort_flag = ffi.AbortFlag()
+        self.abort_flag.attach(self._lib, self._handle)
+        self.n_ctx = int(self._lib.llama_n_ctx(self._handle))
+
+    def _native_params(self) -> ffi.ContextParams:
+        params, native = self.params, self._lib.llama_context_default_params()
+        most = self._lib.llama_max_parallel_sequences()
+        if not 1 <= params.n_slots <= most:
+            raise InvalidRequestError(f"n_slots must be between 1 and {most}, got {params.n_slots}", param="n_slots")
+        native.n_ctx = params.n_ctx
+        native.n_batch, native.n_ubatch = params.n_batch, params.n_ubatch
+        native.n_seq_max = params.n_slots
+        native.n_threads, native.n_threads_batch = params.threads, params.threads_batch
+        native.type_k, native.type_v = _CACHE_TYPES[params.cache_type_k], _CACHE_TYPES[params.cache_type_v]
+        native.flash_attn_type = int(params.flash_attn)
+        native.embeddings = params.embeddings
+        native.kv_unified = True
+        native.no_perf = True
+        return native  # type: ignore[no-any-return]
+
+    def _check_memory(self, native: ffi.ContextParams) -> None:
+        need = self._memory_need(native)
+        wanted, available = need.context_bytes + need.compute_bytes, memory_available_bytes()
+        if wanted > available:
+            raise InsufficientMemoryError(
+                f"a context of {self.params.n_ctx} tokens needs {wanted / 2**20:.0f} MiB ({need.context_bytes / 2**20:.0f} for KV "
+                f"cells, {need.compute_bytes / 2**20:.0f} for compute buffers) and {available / 2**20:.0f} MiB of memory are "
+                "available: use a smaller n_ctx, a smaller n_ubatch or a quantized KV type",
+                need_bytes=wanted,
+                available_bytes=available,
+                param="n_ctx",
+            )
+        event(logger, logging.DEBUG, "context_memory", kv_bytes=need.context_bytes, compute_bytes=need.compute_bytes)
+
+    def _memory_need(self, native: ffi.ContextParams) -> MemoryNeed:
+        out = ffi.MemoryNeed()
+        path = self.model.path.encode()
+        self._lib.check(self._lib.lc_memory_required(path, self.model.params, native, out))
+        return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)
+
+    def memory_used(self) -> MemoryNeed:
+        """What this context and its model have allocated."""
+        out = ffi.MemoryNeed()
+        self._lib.check(self._lib.lc_memory_used(self.handle, out))
+        return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)
+
+    def close(self) -> None:
+        """Frees the context. Safe to call twice."""
+        handle, self._handle = self._handle, 0
+        if handle:
+            self._lib.llama_free(handle)
+
+    @property
+    def handle(self) -> int:
+        """The native handle, for the other owners of handles. Raises ClosedError after close()."""
+        if not self._handle:
+            raise ClosedError("the context is closed")
+        return self._handle
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0):
+            self.close()
+
+    # --- Steps --------------------------------------------------------------------------------------------------------
+
+    def decode(self, batch: Batch) -> None:
+        """Computes one batch. Raises NoCellsError (nothing changed), StepAborted, or NativeError."""
+        self._run(self._lib.llama_decode, batch)
+
+    def encode(self, batch: Batch) -> None:
+        """As decode(), for the encoder of models that have one; no KV cells are used."""
+        self._run(self._lib.llama_encode, batch)
+
+    def _run(self, function: object, batch: Batch) -> None:
+        assert callable(function)
+        handle = self.handle
+        self._check_batch(batch)
+        view = self._views.get(id(batch))
+        if view is None:
+            view = ffi.BatchView(batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits)
+            self._views = {id(batch): view}
+        view.struct.n_tokens = batch.n_tokens
+        result = function(handle, view.struct)
+        if result == _DECODED:
+            return
+        if result == _NO_CELLS:
+            raise NoCellsError(f"no free KV cells for {batch.n_tokens} more tokens in a context of {self.n_ctx}")
+        if result == _ABORTED:
+            raise StepAborted
+        raise NativeError(f"llama.cpp failed on a batch of {batch.n_tokens} tokens (status {result})")
+
+    def _check_batch(self, batch: Batch) -> None:
+        # llama.cpp reads past its tables for some of these and aborts for others.
+        n = batch.n_tokens
+        if not 0 < n <= self.params.n_batch:
+            raise InvalidRequestError(f"a batch has 1 to {self.params.n_batch} tokens, got {n}", param="n_batch")
+        tokens, slots = batch.tokens[:n], batch.seq_ids[:n]
+        if int(tokens.min()) < 0 or int(tokens.max()) >= self.model.n_vocab:
+            raise InvalidRequestError(f"a token is not in the vocabulary (0 to {self.model.n_vocab - 1})", param="tokens")
+        if int(slots.min()) < 0 or int(slots.max()) >= self.params.n_slots:
+            raise InvalidRequestError(f"a slot is not in 0 to {self.params.n_slots - 1}", param="slot")
+
+    def logits(self, row: int) -> ffi.Float32Array:
+        """A copy of the logits (float32[n_vocab]) of batch index `row`, which must have asked for them."""
+        pointer = self._lib.llama_get_logits_ith(self.handle, row)
+        if not pointer:
+            raise InvalidRequestError(f"batch index {row} asked for no logits", param="row")
+        return ffi.read_floats(pointer, self.model.n_vocab)
+
+    def embedding(self, slot: int) -> ffi.Float32Array:
+        """The pooled embedding (float32[n_embd_out]) of the sequence in `slot`, of the last step."""
+        pooling = self._lib.llama_pooling_type(self.handle)
+        if pooling in (_POOLING_NONE, _POOLING_RANK):
+            raise UnsupportedError(f"{self.model.path} gives no pooled embeddings (pooling type {pooling})")
+        pointer = self._lib.llama_get_embeddings_seq(self.handle, slot)
+        if not pointer:
+            raise InvalidRequestError(f"slot {slot} was not in the last step", param="slot")
+        return ffi.read_floats(pointer, self.model.n_embd_out)
+
+    def set_threads(self, threads: int, threads_batch: int) -> None:
+        """Threads for steps of one token, and for larger ones, from the next step on."""
+        if threads < 1 or threads_batch < 1:
+            raise InvalidRequestError("threads must be at least 1", param="threads")
+        self._lib.llama_set_n_threads(self.handle, threads, threads_batch)
+
+    @property
+    def threads(self) -> tuple[int, int]:
+        """Threads for steps of one token, and for larger ones."""
+        return self._lib.llama_n_threads(self.handle), self._lib.llama_n_threads_batch(self.handle)
+
+    # --- Memory: positions are [start, end), end=-1 is the sequence's end --------------------------------------------------
+
+    def _slot(self, *slots: int) -> int:
+        if not self._handle:
+            raise ClosedError("the context is closed")
+        for slot in slots:
+            if not 0 <= slot < self.params.n_slots:
+                raise InvalidRequestError(f"slot {slot} is not in 0 to {self.params.n_slots - 1}", param="slot")
+        if not self._memory:
+            raise UnsupportedError(f"{self.model.path} keeps no memory between steps")
+        return self._memory
+
+    def clear(self) -> None:
+        """Forgets all sequences."""
+        self._lib.llama_memory_clear(self._slot(), False)
+
+    def remove(self, slot: int, start: int = 0, end: int = -1) -> bool:
+        """Removes positions of a sequence. False if this memory cannot remove a part (recurrent, sliding window); nothing is
+        changed then. Removing a whole sequence always works."""
+        return bool(self._lib.llama_memory_seq_rm(self._slot(slot), slot, start, end))
+
+    def copy(self, source: int, target: int, start: int = 0, end: int = -1) -> None:
+        """Makes positions of `source` part of `target` too; both share the cells."""
+        self._lib.llama_memory_seq_cp(self._slot(source, target), source, target, start, end)
+
+    def keep(self, slot: int) -> None:
+        """Removes all sequences but one."""
+        self._lib.llama_memory_seq_keep(self._slot(slot), slot)
+
+    def shift(self, slot: int, start: int, end: int, delta: int) -> None:
+        """Adds `delta` to positions of a sequence. Raises UnsupportedError if this memory cannot."""
+        memory = self._slot(slot)
+        if not self._lib.llama_memory_can_shift(memory):
+            raise UnsupportedError(f"the memory of {self.model.path} cannot be shifted")
+        self._lib.llama_memory_seq_add(memory, slot, start, end, delta)
+
+    def span(self, slot: int) -> tuple[int, int]:
+        """First and last position that a sequence holds; (-1, -1) if it is empty."""
+        memory = self._slot(slot)
+        lib = self._lib
+        return lib.llama_memory_seq_pos_min(memory, slot), lib.llama_memory_seq_pos_max(memory, slot)
+
+    def save_state(self, slot: int) -> bytes:
+        """The cells of one sequence, for load_state() of a context with the same model and KV types."""
+        self._slot(slot)
+        size = self._lib.llama_state_seq_get_size(self.handle, slot)
+        buffer = np.empty(size, np.uint8)
+        written = self._lib.llama_state_seq_get_data(self.handle, ffi.address(buffer), size, slot)
+        if written == 0:
+            raise NativeError(f"llama.cpp cannot save the state of slot {slot}")
+        return buffer[:written].tobytes()
+
+    def load_state(self, slot: int, state: bytes) -> None:
+        """Replaces a sequence by what save_state() gave. On NativeError the sequence is empty."""
+        self.remove(slot)
+        if self._lib.llama_state_seq_set_data(self.handle, state, len(state), slot) == 0:
+            self.remove(slot)
+            raise NativeError(f"llama.cpp cannot restore the state of slot {slot}: damaged, or there are too few free cells")

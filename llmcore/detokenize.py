@@ -1,0 +1,54 @@
+"""Text of an answer as it grows: whole characters only, and nothing of a stop string.
+
+Knows bytes and strings, no tokens and no model.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+
+class TextStream:
+    """Turns the bytes of tokens into text that can be shown, piece by piece.
+
+    `push` returns what is certain: bytes of an unfinished UTF-8 character wait for the rest of it, and text that could still
+    become a stop string waits until it is known not to. Once a stop string is complete, `stopped` is true, and all that
+    stood before it has been returned. Invalid bytes become U+FFFD.
+    """
+
+    def __init__(self, stops: Sequence[str] = ()) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stops = tuple(stop for stop in stops if stop)
+        self._held = ""
+        self.stopped = False
+
+    def push(self, data: bytes) -> str:
+        """Adds the bytes of a token; returns the text that became certain by it."""
+        return self._advance(self._decoder.decode(data))
+
+    def finish(self) -> str:
+        """The end: what was held back, since nothing can complete it any more."""
+        text = self._advance(self._decoder.decode(b"", final=True)) + self._held
+        self._held = ""
+        return text
+
+    def _advance(self, text: str) -> str:
+        if self.stopped:
+            return ""
+        held = self._held + text
+        at = min((index for index in (held.find(stop) for stop in self._stops) if index >= 0), default=-1)
+        if at >= 0:
+            self.stopped, self._held = True, ""
+            return held[:at]
+        keep = max((_overlap(held, stop) for stop in self._stops), default=0)
+        self._held = held[len(held) - keep :]
+        return held[: len(held) - keep]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that is a true beginning of `stop`."""
+    for n in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:n]):
+            return n
+    return 0

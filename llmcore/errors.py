@@ -1,0 +1,184 @@
+"""Every exception that llmcore raises on purpose.
+
+An exception carries data, not formatting: `message` for people, `code` for programs (stable, snake_case), `param` for the
+argument or field at fault. The HTTP layer maps the classes to status codes in one place; this module knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LlmcoreError(Exception):
+    """Base of all errors that llmcore raises on purpose."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class ConfigError(LlmcoreError, ValueError):
+    """An option has an unknown name or a value that it cannot take."""
+
+    code = "invalid_config"
+
+
+# --- The native library -----------------------------------------------------------------------------------------------
+
+
+class LibraryError(LlmcoreError):
+    """The native libraries are missing, or lack a function of the pinned llama.cpp."""
+
+    code = "native_library"
+
+
+class AbiError(LibraryError):
+    """A structure of ffi.py differs from the headers that the native library was built with."""
+
+    code = "abi_mismatch"
+
+
+class NativeError(LlmcoreError):
+    """llama.cpp reported a failure."""
+
+    code = "native_error"
+
+
+class ClosedError(LlmcoreError):
+    """A handle was used after close()."""
+
+    code = "closed"
+
+
+# --- Model files and memory -------------------------------------------------------------------------------------------
+
+
+class ModelError(LlmcoreError):
+    """A model cannot be loaded."""
+
+    code = "model_error"
+
+
+class ModelMissingError(ModelError):
+    """There is no file at the model path."""
+
+    code = "model_missing"
+
+
+class ModelFormatError(ModelError):
+    """The file is not GGUF, or its structure is damaged."""
+
+    code = "model_format"
+
+
+class ModelTruncatedError(ModelFormatError):
+    """The file ends before the tensors that it announces."""
+
+    code = "model_truncated"
+
+
+class ModelSplitError(ModelError):
+    """One part of a split GGUF was named that is not the first, or a part is missing."""
+
+    code = "model_split"
+
+
+class ModelArchitectureError(ModelError):
+    """This llama.cpp does not know the model's architecture."""
+
+    code = "model_architecture"
+
+
+class ModelLoadAborted(ModelError):
+    """The progress callback asked to stop loading."""
+
+    code = "model_load_aborted"
+
+
+class InsufficientMemoryError(ModelError):
+    """Model, KV cells and compute buffers need more memory than there is. `need_bytes` and `available_bytes` say how much."""
+
+    code = "insufficient_memory"
+
+    def __init__(self, message: str, *, need_bytes: int = 0, available_bytes: int = 0, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.need_bytes = need_bytes
+        self.available_bytes = available_bytes
+
+
+class DownloadError(LlmcoreError):
+    """A model could not be fetched. Nothing half-written is left."""
+
+    code = "download_failed"
+
+
+# --- Requests ---------------------------------------------------------------------------------------------------------
+
+
+class InvalidRequestError(LlmcoreError, ValueError):
+    """The request cannot be honoured as it stands; `param` names the field."""
+
+    code = "invalid_request"
+
+
+class ContextLengthError(InvalidRequestError):
+    """The prompt does not fit into the context: `n_prompt` and `n_ctx`, both in tokens."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, message: str, *, n_prompt: int = 0, n_ctx: int = 0, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.n_prompt = n_prompt
+        self.n_ctx = n_ctx
+
+
+class UnsupportedError(InvalidRequestError):
+    """This model, or this build, cannot do what was asked."""
+
+    code = "unsupported"
+
+
+# --- The engine -------------------------------------------------------------------------------------------------------
+
+
+class EngineError(LlmcoreError):
+    """The engine failed while working on a request."""
+
+    code = "engine_error"
+
+
+class EngineUnavailableError(EngineError):
+    """The engine is starting, restarting or stopping: the same request may succeed later."""
+
+    code = "engine_unavailable"
+
+
+class EngineDiedError(EngineUnavailableError):
+    """The engine's process ended while this request was running."""
+
+    code = "engine_died"
+
+
+class OverloadedError(EngineError):
+    """The queue is full. `retry_after_s` is the wait to suggest, in seconds."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.retry_after_s = retry_after_s
+
+
+def _all_subclasses(cls: type[LlmcoreError]) -> list[type[LlmcoreError]]:
+    return [cls, *(deeper for child in cls.__subclasses__() for deeper in _all_subclasses(child))]
+
+
+def error_from_code(code: str, message: str, param: str | None = None) -> LlmcoreError:
+    """The exception of class `code`, as it crossed a process boundary; an unknown code gives LlmcoreError."""
+    for cls in _all_subclasses(LlmcoreError):
+        if cls.code == code:
+            return cls(message, param=param)
+    return LlmcoreError(message, param=param)

@@ -1,0 +1,561 @@
+"""The only module that knows ctypes: libllama's C functions, its parameter structures, and our shim (native/llmcore.h).
+
+One table of signatures is resolved at load; a missing function is a LibraryError that names the pinned version. The
+structures are written by hand and checked at load against sizeof and offsetof as the shim's compiler saw them in the very
+headers that it was built with: drift is an AbiError at import time, never memory corruption.
+
+Every native call goes through a `Library`; the interpreter lock is released during each of them.
+"""
+
+from __future__ import annotations
+
+import ctypes as C
+import functools
+import importlib.metadata
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from llmcore.errors import AbiError, InvalidRequestError, LibraryError, NativeError
+
+logger = logging.getLogger("llmcore.native")
+
+LIBRARY_NAME = "libllmcore.so"
+PINNED = "llama.cpp of llama-cpp-python 0.3.36 (native/llama.cpp.lock)"
+
+ProgressCallback = C.CFUNCTYPE(C.c_bool, C.c_float, C.c_void_p)
+LogCallback = C.CFUNCTYPE(None, C.c_int, C.c_char_p, C.c_void_p)
+AbortMessageCallback = C.CFUNCTYPE(None, C.c_char_p)
+
+# --- Structures, in the order of llama.h. Enums and llama_token/pos/seq_id are 32-bit integers. ---------------------------
+
+
+class _Struct(C.Structure):
+    """A structure whose C name is `c_name` in the shim's ABI table."""
+
+    c_name: ClassVar[str]
+
+
+class ModelParams(_Struct):
+    c_name = "llama_model_params"
+    _fields_ = [
+        ("devices", C.c_void_p),
+        ("tensor_buft_overrides", C.c_void_p),
+        ("n_gpu_layers", C.c_int32),
+        ("split_mode", C.c_int32),
+        ("load_mode", C.c_int32),
+        ("lazy_mode", C.c_int32),
+        ("main_gpu", C.c_int32),
+        ("tensor_split", C.c_void_p),
+        ("progress_callback", ProgressCallback),
+        ("progress_callback_user_data", C.c_void_p),
+        ("kv_overrides", C.c_void_p),
+        ("vocab_only", C.c_bool),
+        ("check_tensors", C.c_bool),
+        ("use_extra_bufts", C.c_bool),
+        ("no_host", C.c_bool),
+        ("no_alloc", C.c_bool),
+        ("load_mtp", C.c_bool),
+    ]
+
+
+class ContextParams(_Struct):
+    c_name = "llama_context_params"
+    _fields_ = [
+        ("n_ctx", C.c_uint32),
+        ("n_batch", C.c_uint32),
+        ("n_ubatch", C.c_uint32),
+        ("n_seq_max", C.c_uint32),
+        ("n_rs_seq", C.c_uint32),
+        ("n_outputs_max", C.c_uint32),
+        ("n_outputs_max_per_seq", C.c_uint32),
+        ("n_threads", C.c_int32),
+        ("n_threads_batch", C.c_int32),
+        ("ctx_type", C.c_int32),
+        ("rope_scaling_type", C.c_int32),
+        ("pooling_type", C.c_int32),
+        ("attention_type", C.c_int32),
+        ("flash_attn_type", C.c_int32),
+        ("rope_freq_base", C.c_float),
+        ("rope_freq_scale", C.c_float),
+        ("yarn_ext_factor", C.c_float),
+        ("yarn_attn_factor", C.c_float),
+        ("yarn_beta_fast", C.c_float),
+        ("yarn_beta_slow", C.c_float),
+        ("yarn_orig_ctx", C.c_uint32),
+        ("defrag_thold", C.c_float),
+        ("cb_eval", C.c_void_p),
+        ("cb_eval_user_data", C.c_void_p),
+        ("type_k", C.c_int32),
+        ("type_v", C.c_int32),
+        ("abort_callback", C.c_void_p),
+        ("abort_callback_data", C.c_void_p),
+        ("embeddings", C.c_bool),
+        ("offload_kqv", C.c_bool),
+        ("no_perf", C.c_bool),
+        ("op_offload", C.c_bool),
+        ("swa_full", C.c_bool),
+        ("kv_unified", C.c_bool),
+        ("samplers", C.c_void_p),
+        ("n_samplers", C.c_size_t),
+        ("ctx_other", C.c_void_p),
+    ]
+
+
+class BatchStruct(_Struct):
+    c_name = "llama_batch"
+    _fields_ = [
+        ("n_tokens", C.c_int32),
+        ("token", C.c_void_p),
+        ("embd", C.c_void_p),
+        ("pos", C.c_void_p),
+        ("n_seq_id", C.c_void_p),
+        ("seq_id", C.c_void_p),
+        ("logits", C.c_void_p),
+    ]
+
+
+class LogitBias(_Struct):
+    c_name = "llama_logit_bias"
+    _fields_ = [("token", C.c_int32), ("bias", C.c_float)]
+
+
+class QuantizeParams(_Struct):
+    c_name = "llama_model_quantize_params"
+    _fields_ = [
+        ("nthread", C.c_int32),
+        ("ftype", C.c_int32),
+        ("output_tensor_type", C.c_int32),
+        ("token_embedding_type", C.c_int32),
+        ("allow_requantize", C.c_bool),
+        ("quantize_output_tensor", C.c_bool),
+        ("only_copy", C.c_bool),
+        ("pure", C.c_bool),
+        ("keep_split", C.c_bool),
+        ("dry_run", C.c_bool),
+        ("imatrix", C.c_void_p),
+        ("kv_overrides", C.c_void_p),
+        ("tt_overrides", C.c_void_p),
+        ("prune_layers", C.c_void_p),
+        ("max_buf_size", C.c_size_t),
+    ]
+
+
+class SamplingStruct(_Struct):
+    c_name = "lc_sampling_params"
+    _fields_ = [
+        ("seed", C.c_uint32),
+        ("temperature", C.c_float),
+        ("dynatemp_range", C.c_float),
+        ("dynatemp_exponent", C.c_float),
+        ("top_k", C.c_int32),
+        ("top_p", C.c_float),
+        ("min_p", C.c_float),
+        ("typical_p", C.c_float),
+        ("top_n_sigma", C.c_float),
+        ("xtc_probability", C.c_float),
+        ("xtc_threshold", C.c_float),
+        ("repeat_penalty", C.c_float),
+        ("repeat_last_n", C.c_int32),
+        ("frequency_penalty", C.c_float),
+        ("presence_penalty", C.c_float),
+        ("dry_multiplier", C.c_float),
+        ("dry_base", C.c_float),
+        ("dry_allowed_length", C.c_int32),
+        ("dry_penalty_last_n", C.c_int32),
+        ("mirostat", C.c_int32),
+        ("mirostat_tau", C.c_float),
+        ("mirostat_eta", C.c_float),
+        ("n_ctx", C.c_int32),
+        ("n_dry_breakers", C.c_int32),
+        ("dry_breakers", C.POINTER(C.c_char_p)),
+        ("n_logit_bias", C.c_int32),
+        ("logit_bias", C.POINTER(LogitBias)),
+    ]
+
+
+class MemoryNeed(_Struct):
+    c_name = "lc_memory_need"
+    _fields_ = [("model_bytes", C.c_uint64), ("context_bytes", C.c_uint64), ("compute_bytes", C.c_uint64)]
+
+
+class AbiEntry(_Struct):
+    c_name = "lc_abi_entry"
+    _fields_ = [("name", C.c_char_p), ("value", C.c_uint64), ("size", C.c_uint64)]
+
+
+STRUCTS: tuple[type[_Struct], ...] = (
+    ModelParams,
+    ContextParams,
+    BatchStruct,
+    LogitBias,
+    QuantizeParams,
+    SamplingStruct,
+    MemoryNeed,
+    AbiEntry,
+)
+
+# --- Functions: name, result, arguments. P is an opaque handle or plain memory. -------------------------------------------
+
+P, S, I32, U32, I64, U64, F32, BOOL, SIZE = (
+    C.c_void_p,
+    C.c_char_p,
+    C.c_int32,
+    C.c_uint32,
+    C.c_int64,
+    C.c_uint64,
+    C.c_float,
+    C.c_bool,
+    C.c_size_t,
+)
+PP = C.POINTER(C.c_void_p)
+
+SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+    ("llama_version", S, ()),
+    ("llama_print_system_info", S, ()),
+    ("llama_backend_init", None, ()),
+    ("llama_log_set", None, (LogCallback, P)),
+    ("ggml_set_abort_callback", P, (AbortMessageCallback,)),
+    ("llama_model_default_params", ModelParams, ()),
+    ("llama_context_default_params", ContextParams, ()),
+    ("llama_model_quantize_default_params", QuantizeParams, ()),
+    ("llama_model_quantize", U32, (S, S, C.POINTER(QuantizeParams))),
+    ("llama_model_load_from_file", P, (S, ModelParams)),
+    ("llama_model_free", None, (P,)),
+    ("llama_init_from_model", P, (P, ContextParams)),
+    ("llama_free", None, (P,)),
+    ("llama_max_parallel_sequences", SIZE, ()),
+    # model
+    ("llama_model_get_vocab", P, (P,)),
+    ("llama_model_n_ctx_train", I32, (P,)),
+    ("llama_model_n_embd", I32, (P,)),
+    ("llama_model_n_embd_out", I32, (P,)),
+    ("llama_model_n_layer", I32, (P,)),
+    ("llama_model_n_head", I32, (P,)),
+    ("llama_model_n_head_kv", I32, (P,)),
+    ("llama_model_n_swa", I32, (P,)),
+    ("llama_model_size", U64, (P,)),
+    ("llama_model_n_params", U64, (P,)),
+    ("llama_model_desc", I32, (P, P, SIZE)),
+    ("llama_model_meta_count", I32, (P,)),
+    ("llama_model_meta_key_by_index", I32, (P, I32, P, SIZE)),
+    ("llama_model_meta_val_str_by_index", I32, (P, I32, P, SIZE)),
+    ("llama_model_chat_template", S, (P, S)),
+    ("llama_model_has_encoder", BOOL, (P,)),
+    ("llama_model_has_decoder", BOOL, (P,)),
+    ("llama_model_is_recurrent", BOOL, (P,)),
+    ("llama_model_is_hybrid", BOOL, (P,)),
+    # vocabulary
+    ("llama_vocab_type", I32, (P,)),
+    ("llama_vocab_n_tokens", I32, (P,)),
+    ("llama_vocab_is_eog", BOOL, (P, I32)),
+    ("llama_vocab_is_control", BOOL, (P, I32)),
+    ("llama_vocab_bos", I32, (P,)),
+    ("llama_vocab_eos", I32, (P,)),
+    ("llama_vocab_eot", I32, (P,)),
+    ("llama_vocab_sep", I32, (P,)),
+    ("llama_vocab_nl", I32, (P,)),
+    ("llama_vocab_pad", I32, (P,)),
+    ("llama_vocab_get_add_bos", BOOL, (P,)),
+    ("llama_vocab_get_add_eos", BOOL, (P,)),
+    ("llama_tokenize", I32, (P, S, I32, P, I32, BOOL, BOOL)),
+    ("llama_token_to_piece", I32, (P, I32, P, I32, I32, BOOL)),
+    ("llama_detokenize", I32, (P, P, I32, P, I32, BOOL, BOOL)),
+    # context
+    ("llama_n_ctx", U32, (P,)),
+    ("llama_n_batch", U32, (P,)),
+    ("llama_n_ubatch", U32, (P,)),
+    ("llama_n_seq_max", U32, (P,)),
+    ("llama_pooling_type", I32, (P,)),
+    ("llama_get_memory", P, (P,)),
+    ("llama_decode", I32, (P, BatchStruct)),
+    ("llama_encode", I32, (P, BatchStruct)),
+    ("llama_synchronize", None, (P,)),
+    ("llama_set_n_threads", None, (P, I32, I32)),
+    ("llama_n_threads", I32, (P,)),
+    ("llama_n_threads_batch", I32, (P,)),
+    ("llama_set_abort_callback", None, (P, P, P)),
+    ("llama_get_logits_ith", P, (P, I32)),
+    ("llama_get_embeddings_ith", P, (P, I32)),
+    ("llama_get_embeddings_seq", P, (P, I32)),
+    # memory of a context
+    ("llama_memory_clear", None, (P, BOOL)),
+    ("llama_memory_seq_rm", BOOL, (P, I32, I32, I32)),
+    ("llama_memory_seq_cp", None, (P, I32, I32, I32, I32)),
+    ("llama_memory_seq_keep", None, (P, I32)),
+    ("llama_memory_seq_add", None, (P, I32, I32, I32, I32)),
+    ("llama_memory_seq_pos_min", I32, (P, I32)),
+    ("llama_memory_seq_pos_max", I32, (P, I32)),
+    ("llama_memory_can_shift", BOOL, (P,)),
+    ("llama_state_seq_get_size", SIZE, (P, I32)),
+    ("llama_state_seq_get_data", SIZE, (P, P, SIZE, I32)),
+    ("llama_state_seq_set_data", SIZE, (P, S, SIZE, I32)),
+    # the shim
+    ("lc_last_error", S, ()),
+    ("lc_string_free", None, (P,)),
+    ("lc_abi", C.POINTER(AbiEntry), (C.POINTER(SIZE),)),
+    ("lc_build_info", S, ()),
+    ("lc_backends_load", I32, (S,)),
+    ("lc_backends_json", I32, (PP,)),
+    ("lc_blas_enable", I32, (BOOL,)),
+    ("lc_blas_enabled", BOOL, ()),
+    ("lc_architecture_known", BOOL, (S,)),
+    ("lc_memory_required", I32, (S, C.POINTER(ModelParams), C.POINTER(ContextParams), C.POINTER(MemoryNeed))),
+    ("lc_memory_used", I32, (P, C.POINTER(MemoryNeed))),
+    ("lc_sampler_new", P, (P, C.POINTER(SamplingStruct))),
+    ("lc_sampler_free", None, (P,)),
+    ("lc_sampler_reset", I32, (P,)),
+    ("lc_sampler_prime", I32, (P, P, SIZE)),
+    ("lc_sample", I32, (P, SIZE, P, P, P)),
+    ("lc_sample_logits", I32, (P, P, SIZE, C.POINTER(I32))),
+    ("lc_chat_new", P, (P, S)),
+    ("lc_chat_free", None, (P,)),
+    ("lc_chat_render", I32, (P, S, PP)),
+    ("lc_chat_describe", I32, (P, PP)),
+    ("lc_abort_if_set", BOOL, (P,)),
+)
+
+_LC_OK, _LC_ERR_INVALID, _LC_ERR_NATIVE, _LC_ERR_NO_MEMORY = range(4)
+
+
+class AbiRow(NamedTuple):
+    """What the shim says of one structure (value = its size) or field (value = its offset), in bytes."""
+
+    value: int
+    size: int
+
+
+# --- Loading --------------------------------------------------------------------------------------------------------------
+
+
+def library_dir() -> Path:
+    """The folder of the native libraries: beside this file in a wheel, in site-packages of an editable install."""
+    beside = Path(__file__).parent / "lib"
+    if (beside / LIBRARY_NAME).exists():
+        return beside
+    try:
+        installed = Path(str(importlib.metadata.distribution("llmcore").locate_file("llmcore/lib")))
+    except importlib.metadata.PackageNotFoundError:
+        installed = beside
+    if not (installed / LIBRARY_NAME).exists():
+        raise LibraryError(f"{LIBRARY_NAME} is not installed: build llmcore first (make build, or pip install .)")
+    return installed
+
+
+def abi_of(struct: type[_Struct]) -> dict[str, AbiRow]:
+    """What ctypes makes of a structure, in the form of the shim's table."""
+    rows = {struct.c_name: AbiRow(C.sizeof(struct), C.sizeof(struct))}
+    for name, *_ in struct._fields_:
+        descriptor = getattr(struct, name)
+        rows[f"{struct.c_name}.{name}"] = AbiRow(descriptor.offset, descriptor.size)
+    return rows
+
+
+def check_abi(native: Mapping[str, AbiRow], structs: Iterable[type[_Struct]] = STRUCTS) -> None:
+    """Compares each structure with the shim's table, both ways. Raises AbiError naming the first difference."""
+    for struct in structs:
+        ours = abi_of(struct)
+        theirs = {name: row for name, row in native.items() if name.partition(".")[0] == struct.c_name}
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                raise AbiError(
+                    f"{name}: llmcore/ffi.py has {_describe(ours.get(name))}, the headers of {PINNED} have "
+                    f"{_describe(theirs.get(name))}; the binding and the native library do not belong together"
+                )
+
+
+def _describe(row: AbiRow | None) -> str:
+    return "no such field" if row is None else f"offset or size {row.value}, {row.size} bytes"
+
+
+class Library:
+    """The loaded native libraries: each function of SIGNATURES is an attribute."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._handle = C.CDLL(str(folder / LIBRARY_NAME))
+        except OSError as error:
+            raise LibraryError(f"cannot load {folder / LIBRARY_NAME}: {error}") from None
+        for name, result, arguments in SIGNATURES:
+            try:
+                function = getattr(self._handle, name)
+            except AttributeError:
+                raise LibraryError(f"the native library lacks {name}: it was not built from {PINNED}") from None
+            function.restype, function.argtypes = result, arguments
+            setattr(self, name, function)
+        check_abi(self.abi())
+        self._log = LogCallback(NativeLog())
+        self._abort = AbortMessageCallback(_log_abort)
+        self.llama_log_set(self._log, None)
+        self.ggml_set_abort_callback(self._abort)
+        self.check(self.lc_backends_load(str(folder).encode()))
+        self.llama_backend_init()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{name} is not in ffi.SIGNATURES")
+
+    def abi(self) -> dict[str, AbiRow]:
+        n = C.c_size_t()
+        table = self.lc_abi(C.byref(n))
+        return {table[i].name.decode(): AbiRow(table[i].value, table[i].size) for i in range(n.value)}
+
+    def check(self, status: int) -> None:
+        """Turns a status of the shim into an exception."""
+        if status == _LC_OK:
+            return
+        message = self.lc_last_error().decode("utf-8", "replace")
+        if status == _LC_ERR_INVALID:
+            raise InvalidRequestError(message)
+        if status == _LC_ERR_NO_MEMORY:
+            raise MemoryError(message or "native code is out of memory")
+        raise NativeError(message or f"native code failed with status {status}")
+
+    def check_pointer(self, pointer: int | None, what: str) -> int:
+        """A handle that native code made, or NativeError."""
+        if not pointer:
+            raise NativeError(f"{what} failed: {self.lc_last_error().decode('utf-8', 'replace') or 'see the log'}")
+        return pointer
+
+    def take_string(self, call: Callable[..., int], *arguments: object) -> str:
+        """Calls a function of the shim whose last parameter is `char **out`, and frees what it gave."""
+        out = C.c_void_p()
+        self.check(call(*arguments, C.byref(out)))
+        try:
+            return C.string_at(out.value or 0).decode("utf-8", "replace")
+        finally:
+            self.lc_string_free(out)
+
+    def build_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = json.loads(self.lc_build_info())
+        return info
+
+    def backends(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.take_string(self.lc_backends_json))
+        return found
+
+
+@functools.cache
+def library() -> Library:
+    """The process's native library. llama.cpp's own state (log, backends) is global, so there is one of it."""
+    return Library(library_dir())
+
+
+# --- Logs -----------------------------------------------------------------------------------------------------------------
+
+# ggml_log_level: 1 debug, 2 info, 3 warn, 4 error, 5 continues the line before. llama.cpp's "info" describes every tensor
+# and buffer, which is a debug line to our users.
+_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
+
+
+class NativeLog:
+    """ggml's log callback: whole lines go to `logging`."""
+
+    def __init__(self) -> None:
+        self._pending = ""
+        self._level = logging.DEBUG
+
+    def __call__(self, level: int, text: bytes | None, _user_data: object) -> None:
+        # A callback that raises would print a traceback from ctypes and lose the line.
+        if level in _LEVELS:
+            self._level = _LEVELS[level]
+        *lines, self._pending = (self._pending + (text or b"").decode("utf-8", "replace")).split("\n")
+        for line in lines:
+            if line.strip(" ."):
+                logger.log(self._level, "%s", line.strip())
+
+
+def _log_abort(message: bytes | None) -> None:
+    logger.critical("native code aborts: %s", (message or b"").decode("utf-8", "replace").strip())
+
+
+# --- Small conversions, so that no other module needs ctypes --------------------------------------------------------------
+
+Int32Array = npt.NDArray[np.int32]
+Float32Array = npt.NDArray[np.float32]
+
+
+def address(array: npt.NDArray[Any]) -> int:
+    """Address of an array's first element; the array must be kept alive by the caller."""
+    return int(array.ctypes.data)
+
+
+def int32_pointer(array: Int32Array) -> Any:
+    """An array as `int32_t *`."""
+    return array.ctypes.data_as(C.POINTER(C.c_int32))
+
+
+def read_floats(pointer: int, count: int) -> Float32Array:
+    """A copy of `count` floats at an address."""
+    return np.ctypeslib.as_array(C.cast(pointer, C.POINTER(C.c_float)), (count,)).copy()
+
+
+def text_of(size: int, call: Callable[[object, int], int]) -> str:
+    """A string that `call(buffer, size)` writes, snprintf-like: it returns the length needed, or a negative number."""
+    while True:
+        buffer = C.create_string_buffer(size)
+        n = call(buffer, size)
+        if n < size:
+            return buffer.raw[: max(n, 0)].decode("utf-8", "replace")
+        size = n + 1
+
+
+class BatchView:
+    """A llama_batch over the arrays of a batch.Batch, which must outlive it."""
+
+    def __init__(
+        self, tokens: Int32Array, positions: Int32Array, seq_ids: Int32Array, wants_logits: npt.NDArray[np.int8]
+    ) -> None:
+        n = len(tokens)
+        self._n_seq_id = np.ones(n, np.int32)
+        # seq_id is an array of pointers, one for each token, to its list of sequences: here each list has one.
+        self._seq_id_lists = address(seq_ids) + np.arange(n, dtype=np.uint64) * np.uint64(seq_ids.itemsize)
+        self._arrays = (tokens, positions, seq_ids, wants_logits)
+        self.struct = BatchStruct(
+            n_tokens=0,
+            token=address(tokens),
+            embd=None,
+            pos=address(positions),
+            n_seq_id=address(self._n_seq_id),
+            seq_id=address(self._seq_id_lists),
+            logits=address(wants_logits),
+        )
+
+
+class AbortFlag:
+    """A flag in native memory that llama.cpp polls during a step; setting it needs no interpreter lock."""
+
+    def __init__(self) -> None:
+        self._value = C.c_bool(False)
+
+    def set(self, value: bool) -> None:
+        self._value.value = value
+
+    def attach(self, lib: Library, context: int) -> None:
+        lib.llama_set_abort_callback(context, C.cast(lib.lc_abort_if_set, C.c_void_p), C.addressof(self._value))
+
+
+def sampling_struct(
+    values: Mapping[str, float | int], breakers: Iterable[str], logit_bias: Mapping[int, float]
+) -> tuple[SamplingStruct, list[object]]:
+    """An lc_sampling_params and the objects that must outlive its use. Integers and floats are set by field name."""
+    encoded = [text.encode() for text in breakers]
+    breaker_array = (C.c_char_p * len(encoded))(*encoded)
+    bias_array = (LogitBias * len(logit_bias))(*(LogitBias(token, bias) for token, bias in logit_bias.items()))
+    struct = SamplingStruct(
+        **values,
+        n_dry_breakers=len(encoded),
+        dry_breakers=C.cast(breaker_array, C.POINTER(C.c_char_p)),
+        n_logit_bias=len(bias_array),
+        logit_bias=C.cast(bias_array, C.POINTER(LogitBias)),
+    )
+    return struct, [encoded, breaker_array, bias_array]
+
+
+def pointer_array(handles: Iterable[int]) -> npt.NDArray[np.uint64]:
+    """Handles as an array of pointers."""
+    return np.fromiter(handles, np.uint64)

@@ -1,0 +1,159 @@
+"""Reads the primitive values of a GGUF file: numbers, strings, and arrays that are skipped.
+
+Format: ggml/include/gguf.h of llama.cpp. Written for files of strangers: every count and length is checked against a limit
+and against the file's size before anything is allocated, so memory and time stay bounded. The file is read, not mapped:
+one that somebody shortens meanwhile must not end the process.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+from llmcore.errors import ModelFormatError, ModelTruncatedError
+
+Scalar = int | float | bool | str
+
+STRING, ARRAY = 8, 9
+# gguf_type: number → name, struct format
+SCALARS: dict[int, tuple[str, str]] = {
+    0: ("u8", "<B"),
+    1: ("i8", "<b"),
+    2: ("u16", "<H"),
+    3: ("i16", "<h"),
+    4: ("u32", "<I"),
+    5: ("i32", "<i"),
+    6: ("f32", "<f"),
+    7: ("bool", "<B"),
+    10: ("u64", "<Q"),
+    11: ("i64", "<q"),
+    12: ("f64", "<d"),
+}
+BOOL = 7
+
+# The largest vocabularies have some 300,000 entries, the longest chat templates 100 kB, keys by the format 65,535 bytes.
+MAX_KEY_BYTES = 65_535
+MAX_STRING_BYTES = 16 * 2**20
+MAX_TEXT_BYTES = 64 * 2**20
+MAX_ARRAY_BYTES = 2**30
+MAX_STRINGS = 2**23
+
+_WINDOW_BYTES = 2**20
+_U64 = struct.Struct("<Q")
+
+
+class Reader:
+    """A window that slides forward over a file. Errors carry the place in the file."""
+
+    def __init__(self, file: BinaryIO, path: str, file_bytes: int, start: int = 0) -> None:
+        self._file = file
+        self.path = path
+        self.file_bytes = file_bytes
+        self._window = b""
+        self._window_start = start
+        self._at = 0  # in the window
+        self._n_strings = 0
+        self._text_bytes = 0
+        file.seek(start)
+
+    @property
+    def position(self) -> int:
+        """In bytes from the start of the file."""
+        return self._window_start + self._at
+
+    def damaged(self, what: str) -> ModelFormatError:
+        return ModelFormatError(
+            f"{self.path} is damaged: {what}, at byte {self.position:,}. Fetch the file again", param="model_path"
+        )
+
+    def truncated(self, need_bytes: int) -> ModelTruncatedError:
+        """The error for a file that must have at least need_bytes."""
+        return ModelTruncatedError(
+            f"{self.path} is incomplete: it has {self.file_bytes:,} bytes and needs at least {need_bytes:,}. "
+            "Fetch the file again",
+            param="model_path",
+        )
+
+    def number(self, format: str) -> int | float:
+        """A number in struct's notation."""
+        size = struct.calcsize(format)
+        self._need(size)
+        (value,) = struct.unpack_from(format, self._window, self._at)
+        self._at += size
+        number: int | float = value
+        return number
+
+    def count(self, format: str = "<Q") -> int:
+        return int(self.number(format))
+
+    def text(self, what: str, limit: int, *, strict: bool = True) -> str:
+        """A string. `strict`: not UTF-8 is an error; otherwise such bytes become U+FFFD."""
+        length = self.count()
+        if length > limit:
+            raise self.damaged(f"{what} of {length:,} bytes")
+        self._text_bytes += length
+        if self._text_bytes > MAX_TEXT_BYTES:
+            raise self.damaged(f"more than {MAX_TEXT_BYTES:,} bytes of text in its metadata")
+        self._need(length)
+        data = self._window[self._at : self._at + length]
+        try:
+            text = data.decode("utf-8", "strict" if strict else "replace")
+        except UnicodeDecodeError:
+            raise self.damaged(f"{what} is not UTF-8") from None
+        self._at += length
+        return text
+
+    def skip_array(self, item_type: int, length: int) -> None:
+        """Skips the items of an array. Its length was not checked yet."""
+        if item_type == STRING:
+            self._skip_strings(length)
+            return
+        size = length * struct.calcsize(SCALARS[item_type][1])
+        if size > MAX_ARRAY_BYTES:
+            raise self.damaged(f"an array of {length:,} items")
+        self._seek(self.position + size)
+
+    def _skip_strings(self, length: int) -> None:
+        self._n_strings += length
+        if self._n_strings > MAX_STRINGS:
+            raise self.damaged(f"an array of {length:,} strings")
+        if self.position + 8 * length > self.file_bytes:
+            raise self.truncated(self.position + 8 * length)
+        # A loop over local variables: vocabularies have several 100,000 strings.
+        window, at, end, unpack = self._window, self._at, len(self._window), _U64.unpack_from
+        for _ in range(length):
+            if at + 8 > end:
+                self._at = at
+                self._need(8)
+                window, at, end = self._window, self._at, len(self._window)
+            n_bytes = unpack(window, at)[0]
+            at += 8 + n_bytes
+            if at > end:
+                self._at = at - n_bytes
+                if n_bytes > MAX_STRING_BYTES:
+                    raise self.damaged(f"a string of {n_bytes:,} bytes")
+                self._seek(self._window_start + at)
+                window, at, end = self._window, self._at, len(self._window)
+        self._at = at
+
+    def _seek(self, position: int) -> None:
+        if position > self.file_bytes:
+            raise self.truncated(position)
+        at = position - self._window_start
+        if at <= len(self._window):
+            self._at = at
+        else:
+            self._window, self._window_start, self._at = b"", position, 0
+
+    def _need(self, size: int) -> None:
+        """Brings `size` bytes from the present position into the window."""
+        if self._at + size <= len(self._window):
+            return
+        start = self.position
+        if start + size > self.file_bytes:
+            raise self.truncated(start + size)
+        self._file.seek(start)
+        self._window, self._window_start, self._at = self._file.read(max(size, _WINDOW_BYTES)), start, 0
+        if len(self._window) < size:  # somebody shortened it since we asked for its size
+            self.file_bytes = start + len(self._window)
+            raise self.truncated(start + size)

@@ -1,0 +1,218 @@
+"""What crosses between an engine and those who use it, in one process or two.
+
+All types are msgspec structs, so the same values travel over the worker's socket (see worker.py and client.py) that
+in-process callers hold. Text is str, tokens are ids of the model's vocabulary, times are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from llmcore.config import EngineConfig
+from llmcore.sampling import SamplingParams
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+# --- Requests ---------------------------------------------------------------------------------------------------------
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
+    """Messages in OpenAI's JSON form, rendered by the model's chat template."""
+
+    messages: msgspec.Raw
+    add_generation_prompt: bool = True
+
+
+class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
+    """Text as it stands: special tokens of the model (BOS) are added, and special text in it is *not* parsed."""
+
+    text: str
+
+
+class TokensPrompt(msgspec.Struct, frozen=True, tag="tokens"):
+    """Token ids as they stand; nothing is added."""
+
+    tokens: tuple[int, ...]
+
+
+Prompt = ChatPrompt | TextPrompt | TokensPrompt
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    request_id: str  # chosen by the caller, unique among the requests that are alive
+    prompt: Prompt
+    sampling: SamplingParams = SamplingParams()
+    max_tokens: int | None = None  # None: until the end of the context
+    stop: tuple[str, ...] = ()  # the answer ends before the first of these
+    ignore_eos: bool = False
+
+
+# --- Outputs of the engine --------------------------------------------------------------------------------------------
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    n_prompt: int  # tokens of the prompt
+    n_cached: int  # of these, how many were not computed because they stood in the cache
+    n_generated: int  # tokens of the answer, the one that ended it included
+    queue_s: float  # from submission to the first step that took part of it
+    prefill_s: float  # from there to the first token
+    decode_s: float  # from the first token to the last
+
+
+class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
+    """The request is admitted; its prompt has `n_prompt` tokens."""
+
+    request_id: str
+    n_prompt: int
+
+
+class Piece(msgspec.Struct, frozen=True, tag="piece"):
+    """`n_tokens` more tokens were generated. `text` is what of them can be shown now: whole characters, and nothing that
+    could still become a stop string. It may be empty."""
+
+    request_id: str
+    text: str
+    n_tokens: int
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """The last output of a request that worked. `text` is what was held back until now."""
+
+    request_id: str
+    text: str
+    reason: FinishReason
+    usage: Usage
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The last output of a request that did not work. `code` is an LlmcoreError's."""
+
+    request_id: str
+    code: str
+    message: str
+    param: str | None = None
+
+
+Output = Accepted | Piece | Finished | Failed
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    description: str  # "llama 135M Q4_1", as llama.cpp words it
+    architecture: str
+    n_params: int
+    size_bytes: int  # of all tensors
+    n_vocab: int
+    n_embd: int
+    n_layer: int
+    n_ctx_train: int
+    n_ctx: int  # cells of the running context; 0 where there is none
+    has_chat_template: bool
+
+
+class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
+    n_running: int
+    n_waiting: int
+    n_slots: int
+    n_cells: int
+    n_cells_used: int
+    n_steps: int  # since the start, as all below
+    n_tokens_prefilled: int
+    n_tokens_cached: int
+    n_tokens_generated: int
+
+
+# --- Client to worker -------------------------------------------------------------------------------------------------
+
+
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """The first message: what to load."""
+
+    engine: EngineConfig
+    log_level: str = "info"
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    request: GenerateRequest
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    request_id: str
+
+
+class Tokenize(msgspec.Struct, frozen=True, tag="tokenize"):
+    call_id: int
+    text: str
+    add_special: bool
+    parse_special: bool
+
+
+class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
+    call_id: int
+    tokens: tuple[int, ...]
+
+
+class GetStats(msgspec.Struct, frozen=True, tag="stats"):
+    call_id: int
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
+    """End now: what is running is cancelled."""
+
+
+Command = Configure | Submit | Cancel | Tokenize | Detokenize | GetStats | Shutdown
+
+
+# --- Worker to client -------------------------------------------------------------------------------------------------
+
+
+class Loading(msgspec.Struct, frozen=True, tag="loading"):
+    progress: float  # 0..1
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """A model is loaded and a warm-up token was decoded."""
+
+    model: ModelInfo
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
+    """The worker ends after this: starting it again with the same configuration would fail again."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+class StepDone(msgspec.Struct, frozen=True, tag="step"):
+    """All outputs of one engine step (or of commands between two): one message and one wake-up, not one a token."""
+
+    outputs: tuple[Output, ...]
+
+
+class Tokens(msgspec.Struct, frozen=True, tag="tokens_reply"):
+    call_id: int
+    tokens: tuple[int, ...]
+
+
+class Text(msgspec.Struct, frozen=True, tag="text_reply"):
+    call_id: int
+    text: str
+
+
+class Stats(msgspec.Struct, frozen=True, tag="stats_reply"):
+    call_id: int
+    stats: EngineStats
+
+
+class CallFailed(msgspec.Struct, frozen=True, tag="call_failed"):
+    call_id: int
+    code: str
+    message: str
+    param: str | None = None
+
+
+Event = Loading | Ready | LoadFailed | StepDone | Tokens | Text | Stats | CallFailed

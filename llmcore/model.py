@@ -1,0 +1,363 @@
+"""A loaded GGUF model: metadata, sizes, vocabulary, tokenize and detokenize."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+
+import numpy as np
+
+from llmcore import ffi
+from llmcore.errors import (
+    ClosedError,
+    InsufficientMemoryError,
+    InvalidRequestError,
+    LlmcoreError,
+    ModelArchitectureError,
+    ModelError,
+    ModelLoadAborted,
+    NativeError,
+)
+from llmcore.gguf import GgufHeader, check_model_file
+from llmcore.log import event
+from llmcore.memory import memory_available_bytes
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[float], bool]
+
+# llama_load_mode and llama_ftype, by llama.h of the pinned source.
+_LOAD_MODES = {"none": 0, "mmap": 1}
+FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "BF16": 32}
+
+_NO_TOKEN = -1
+
+
+class Model:
+    """Owns a llama_model and its vocabulary. Read-only after loading, so any thread may tokenize.
+
+    Args:
+        path: a GGUF file; of a split model its first part.
+        progress: called with 0..1 while loading; returning False stops (ModelLoadAborted).
+        vocab_only: load the vocabulary and no weights.
+        mmap: map the file instead of reading it.
+        repack: repack weights for faster kernels (a copy in memory).
+        blas: let OpenBLAS take part in contexts from now on (process-wide).
+
+    Raises ModelMissingError, ModelFormatError, ModelTruncatedError, ModelSplitError, ModelArchitectureError,
+    InsufficientMemoryError, ModelLoadAborted, or ModelError with llama.cpp's own words.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+        vocab_only: bool = False,
+        mmap: bool = True,
+        repack: bool = True,
+        blas: bool = False,
+    ) -> None:
+        self._handle = 0
+        self.path = os.fspath(path)
+        self.header: GgufHeader = check_model_file(self.path)
+        self._lib = lib = ffi.library()
+        if not lib.lc_architecture_known(self.architecture.encode()):
+            raise ModelArchitectureError(
+                f"{self.path}: this build ({ffi.PINNED}) does not know architecture {self.architecture!r}", param="model_path"
+            )
+        if not vocab_only:
+            self._check_memory()
+        if blas != lib.lc_blas_enabled():
+            lib.check(lib.lc_blas_enable(blas))
+        self.params = self._params(progress, vocab_only, mmap, repack)
+        self._load(vocab_only)
+        self._vocab: int = lib.llama_model_get_vocab(self._handle)
+        self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
+
+    # --- Loading and closing ------------------------------------------------------------------------------------------
+
+    def _check_memory(self) -> None:
+        available = memory_available_bytes()
+        need = self.header.tensor_bytes
+        if need > available:
+            raise InsufficientMemoryError(
+                f"{self.path} has {need / 2**20:.0f} MiB of weights and {available / 2**20:.0f} MiB of memory are available: "
+                "use a smaller model or quantization, or a larger memory limit",
+                need_bytes=need,
+                available_bytes=available,
+                param="model_path",
+            )
+
+    def _params(self, progress: Progress | None, vocab_only: bool, mmap: bool, repack: bool) -> ffi.ModelParams:
+        params: ffi.ModelParams = self._lib.llama_model_default_params()
+        params.vocab_only = vocab_only
+        params.use_extra_bufts = repack
+        params.load_mode = _LOAD_MODES["mmap" if mmap else "none"]
+        self._aborted = False
+        self._progress_error: BaseException | None = None
+
+        def report(fraction: float, _user_data: object) -> bool:
+            if progress is None:
+                return True
+            try:
+                self._aborted = not progress(fraction)
+            except BaseException as error:  # it must not end in ctypes: it is raised again after the load
+                self._progress_error, self._aborted = error, True
+            return not self._aborted
+
+        # ctypes keeps no reference for a callback in a structure; `params` lives as long as the model and does.
+        self._report = ffi.ProgressCallback(report)
+        params.progress_callback = self._report
+        return params
+
+    def _load(self, vocab_only: bool) -> None:
+        started = time.monotonic()
+        self._handle = self._lib.llama_model_load_from_file(os.fsencode(self.path), self.params) or 0
+        if self._progress_error is not None:
+            self.close()
+            raise self._progress_error
+        if self._aborted:
+            self.close()
+            raise ModelLoadAborted(f"loading {self.path} was stopped by its progress callback", param="model_path")
+        if not self._handle:
+            raise ModelError(
+                f"llama.cpp cannot load {self.path}: the lines of logger llmcore.native before this say why", param="model_path"
+            )
+        if not vocab_only:
+            event(logger, logging.INFO, "model_loaded", path=self.path, load_s=time.monotonic() - started)
+
+    def close(self) -> None:
+        """Frees the model. Contexts made from it must be closed before. Safe to call twice."""
+        handle, self._handle = self._handle, 0
+        if handle:
+            self._lib.llama_model_free(handle)
+
+    @property
+    def handle(self) -> int:
+        """The native handle, for the other owners of handles. Raises ClosedError after close()."""
+        if not self._handle:
+            raise ClosedError(f"the model {self.path} is closed")
+        return self._handle
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0):
+            self.close()
+
+    # --- Properties ---------------------------------------------------------------------------------------------------
+
+    @property
+    def architecture(self) -> str:
+        return str(self.header.metadata.get("general.architecture", ""))
+
+    @property
+    def description(self) -> str:
+        """llama.cpp's words for it, as "llama 135M Q4_1"."""
+        handle = self.handle
+        return ffi.text_of(256, lambda buffer, size: self._lib.llama_model_desc(handle, buffer, size))
+
+    @property
+    def n_params(self) -> int:
+        return int(self._lib.llama_model_n_params(self.handle))
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all tensors."""
+        return int(self._lib.llama_model_size(self.handle))
+
+    @property
+    def n_ctx_train(self) -> int:
+        """The context length in tokens that the model was trained for."""
+        return int(self._lib.llama_model_n_ctx_train(self.handle))
+
+    @property
+    def n_embd(self) -> int:
+        return int(self._lib.llama_model_n_embd(self.handle))
+
+    @property
+    def n_embd_out(self) -> int:
+        """Width of an embedding that the model gives out."""
+        return int(self._lib.llama_model_n_embd_out(self.handle))
+
+    @property
+    def n_layer(self) -> int:
+        return int(self._lib.llama_model_n_layer(self.handle))
+
+    @property
+    def n_head(self) -> int:
+        return int(self._lib.llama_model_n_head(self.handle))
+
+    @property
+    def n_head_kv(self) -> int:
+        return int(self._lib.llama_model_n_head_kv(self.handle))
+
+    @property
+    def n_swa(self) -> int:
+        """Width of the sliding attention window in tokens; 0 without one."""
+        return int(self._lib.llama_model_n_swa(self.handle))
+
+    @property
+    def has_encoder(self) -> bool:
+        return bool(self._lib.llama_model_has_encoder(self.handle))
+
+    @property
+    def has_decoder(self) -> bool:
+        return bool(self._lib.llama_model_has_decoder(self.handle))
+
+    @property
+    def is_recurrent(self) -> bool:
+        return bool(self._lib.llama_model_is_recurrent(self.handle))
+
+    @property
+    def is_hybrid(self) -> bool:
+        return bool(self._lib.llama_model_is_hybrid(self.handle))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """All scalar values of the file's metadata, as text."""
+        lib, handle = self._lib, self.handle
+        found: dict[str, str] = {}
+        for i in range(lib.llama_model_meta_count(handle)):
+            key = ffi.text_of(256, lambda b, n, i=i: lib.llama_model_meta_key_by_index(handle, i, b, n))  # type: ignore[misc]
+            value = ffi.text_of(4096, lambda b, n, i=i: lib.llama_model_meta_val_str_by_index(handle, i, b, n))  # type: ignore[misc]
+            found[key] = value
+        return found
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source that the file carries, or None."""
+        source = self._lib.llama_model_chat_template(self.handle, None)
+        return None if source is None else source.decode("utf-8", "replace")
+
+    def _special(self, function: Callable[[int], int]) -> int | None:
+        self.handle  # noqa: B018  raises ClosedError
+        token = function(self._vocab)
+        return None if token == _NO_TOKEN else int(token)
+
+    @property
+    def bos(self) -> int | None:
+        """Beginning-of-sequence token id, or None."""
+        return self._special(self._lib.llama_vocab_bos)
+
+    @property
+    def eos(self) -> int | None:
+        """End-of-sequence token id, or None."""
+        return self._special(self._lib.llama_vocab_eos)
+
+    @property
+    def eot(self) -> int | None:
+        """End-of-turn token id, or None."""
+        return self._special(self._lib.llama_vocab_eot)
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether tokenize(add_special=True) puts BOS first."""
+        self.handle  # noqa: B018
+        return bool(self._lib.llama_vocab_get_add_bos(self._vocab))
+
+    def is_end(self, token: int) -> bool:
+        """Whether a token ends the answer (EOS, EOT and their like)."""
+        self.check_tokens((token,))
+        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+
+    def is_control(self, token: int) -> bool:
+        self.check_tokens((token,))
+        return bool(self._lib.llama_vocab_is_control(self._vocab, token))
+
+    # --- Text ---------------------------------------------------------------------------------------------------------
+
+    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            add_special: put BOS before and EOS behind where the model wants them.
+            parse_special: take `<|im_start|>` and its like in the text as the special tokens that they name. Off, they are
+                plain text, which is what text of strangers must be.
+        """
+        lib, vocab = self._lib, self._vocab
+        self.handle  # noqa: B018
+        data = _utf8(text)
+        tokens = np.empty(len(data) + 4, np.int32)
+        n = lib.llama_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
+        if n < 0:
+            if n == -(2**31):
+                raise InvalidRequestError("the text has more than 2**31 tokens")
+            tokens = np.empty(-n, np.int32)
+            n = lib.llama_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
+        if n < 0:
+            raise NativeError("llama_tokenize asked for a larger buffer twice")
+        return [int(token) for token in tokens[:n]]
+
+    def detokenize(self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False) -> str:
+        """The text of tokens; bytes that are not UTF-8 become U+FFFD.
+
+        Args:
+            remove_special: leave out the BOS and EOS that tokenize(add_special=True) adds.
+            unparse_special: show special tokens as their text (`<|im_start|>`) instead of leaving them out.
+        """
+        return self.detokenize_bytes(tokens, remove_special=remove_special, unparse_special=unparse_special).decode(
+            "utf-8", "replace"
+        )
+
+    def detokenize_bytes(
+        self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False
+    ) -> bytes:
+        """As detokenize(), the bytes as they are."""
+        self.check_tokens(tokens)
+        ids = np.asarray(tokens, np.int32)
+        size = 8 * len(ids) + 16
+        while True:
+            buffer = np.empty(size, np.uint8)
+            n = self._lib.llama_detokenize(
+                self._vocab, ffi.address(ids), len(ids), ffi.address(buffer), size, remove_special, unparse_special
+            )
+            if n >= 0:
+                return buffer[:n].tobytes()
+            size = -n
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token as it continues a text; b"" for a special token unless `special`."""
+        self.check_tokens((token,))
+        size = 64
+        while True:
+            buffer = np.empty(size, np.uint8)
+            n = self._lib.llama_token_to_piece(self._vocab, token, ffi.address(buffer), size, 0, special)
+            if n >= 0:
+                return buffer[:n].tobytes()
+            size = -n
+
+    def check_tokens(self, tokens: Iterable[int]) -> None:
+        """Raises InvalidRequestError for a token id that is not in the vocabulary."""
+        # llama.cpp asserts (aborts the process) on a token id outside the vocabulary.
+        self.handle  # noqa: B018
+        for token in tokens:
+            if not 0 <= token < self.n_vocab:
+                raise InvalidRequestError(f"token {token} is not in the vocabulary (0 to {self.n_vocab - 1})", param="tokens")
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(f"the text is not valid Unicode: {error.reason} at character {error.start}") from None
+
+
+def quantize(source: str | os.PathLike[str], target: str | os.PathLike[str], file_type: str, *, threads: int = 0) -> None:
+    """Writes `source` (GGUF, F32 or F16) to `target` in another type, one of FILE_TYPES. threads=0 takes all cores."""
+    if file_type not in FILE_TYPES:
+        raise InvalidRequestError(f"file_type must be one of {', '.join(FILE_TYPES)}, got {file_type!r}", param="file_type")
+    check_model_file(os.fspath(source))
+    lib = ffi.library()
+    params = lib.llama_model_quantize_default_params()
+    params.ftype, params.nthread = FILE_TYPES[file_type], threads
+    if lib.llama_model_quantize(os.fsencode(source), os.fsencode(target), params) != 0:
+        raise LlmcoreError(f"llama.cpp cannot quantize {os.fspath(source)}: logger llmcore.native says why")

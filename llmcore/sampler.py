@@ -1,0 +1,107 @@
+"""A sampler: what remembers one sequence's penalties and random numbers, and draws its next token."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from types import TracebackType
+
+import numpy as np
+
+from llmcore import ffi
+from llmcore.context import Context
+from llmcore.errors import ClosedError, InvalidRequestError
+from llmcore.model import Model
+from llmcore.sampling import MAX_SEED, SamplingParams
+
+# Fields that go to native code as they are; the rest (seed, n_ctx, lists) needs a word more.
+_PLAIN_FIELDS = tuple(
+    name
+    for name in SamplingParams.__struct_fields__
+    if name not in ("seed", "logit_bias", "dry_sequence_breakers")
+)
+
+
+class Sampler:
+    """Owns a native sampler chain. The model must outlive it.
+
+    Args:
+        n_ctx: what "the whole context" means for repeat_last_n and dry_penalty_last_n.
+
+    Raises InvalidRequestError for a logit_bias token outside the vocabulary.
+    """
+
+    def __init__(self, model: Model, params: SamplingParams, *, n_ctx: int) -> None:
+        self._handle = 0
+        self._lib = ffi.library()
+        self.model = model
+        # llama.cpp takes seed 2**32 - 1 for "draw one"; ours is drawn here, so that it can be told.
+        self.seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
+        for token in params.logit_bias:
+            if not 0 <= token < model.n_vocab:
+                raise InvalidRequestError(
+                    f"logit_bias: token {token} is not in the vocabulary (0 to {model.n_vocab - 1})", param="logit_bias"
+                )
+        values = {name: getattr(params, name) for name in _PLAIN_FIELDS}
+        native, alive = ffi.sampling_struct(
+            {**values, "seed": self.seed, "n_ctx": n_ctx}, params.dry_sequence_breakers, params.logit_bias
+        )
+        self._handle = self._lib.check_pointer(self._lib.lc_sampler_new(model.handle, native), "creating a sampler")
+        del alive  # native code has copied it
+
+    def close(self) -> None:
+        """Frees the sampler. Safe to call twice."""
+        handle, self._handle = self._handle, 0
+        if handle:
+            self._lib.lc_sampler_free(handle)
+
+    @property
+    def handle(self) -> int:
+        """The native handle. Raises ClosedError after close()."""
+        if not self._handle:
+            raise ClosedError("the sampler is closed")
+        return self._handle
+
+    def __enter__(self) -> Sampler:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0):
+            self.close()
+
+    def reset(self) -> None:
+        """Back to the state of a new sampler with the same seed."""
+        self._lib.check(self._lib.lc_sampler_reset(self.handle))
+
+    def prime(self, prompt: Sequence[int]) -> None:
+        """Shows the prompt to what looks back at it: repeat_penalty and DRY."""
+        tokens = np.asarray(prompt, np.int32)
+        self._lib.check(self._lib.lc_sampler_prime(self.handle, ffi.address(tokens), len(tokens)))
+
+    def sample(self, context: Context, row: int) -> int:
+        """Draws the token that follows batch index `row` of the last step."""
+        return sample_rows(context, [self], [row])[0]
+
+    def sample_logits(self, logits: ffi.Float32Array) -> int:
+        """Draws a token from logits in memory (float32[n_vocab])."""
+        if logits.dtype != np.float32 or logits.shape != (self.model.n_vocab,) or not logits.flags.c_contiguous:
+            raise InvalidRequestError(f"logits must be a contiguous float32[{self.model.n_vocab}]", param="logits")
+        out = np.zeros(1, np.int32)
+        pointer = ffi.int32_pointer(out)
+        self._lib.check(self._lib.lc_sample_logits(self.handle, ffi.address(logits), len(logits), pointer))
+        return int(out[0])
+
+
+def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[int]) -> list[int]:
+    """Draws one token for each (sampler, batch index) pair of the last step, in one native crossing."""
+    if not samplers:
+        return []
+    lib = ffi.library()
+    handles = ffi.pointer_array(sampler.handle for sampler in samplers)
+    indices = np.asarray(rows, np.int32)
+    out = np.empty(len(samplers), np.int32)
+    lib.check(lib.lc_sample(context.handle, len(samplers), ffi.address(handles), ffi.address(indices), ffi.address(out)))
+    return [int(token) for token in out]

@@ -1,0 +1,207 @@
+"""The engine's process: commands in from a socket, events out, one thread that owns the engine.
+
+Started by client.py as `python -m llmcore.worker FD`, where FD is one end of a socket pair. The first frame is the
+EngineConfig. A second thread does nothing but read commands, so that a cancel can interrupt the step that is being
+computed. The process ends when the other side is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+
+from llmcore import log
+from llmcore.config import EngineConfig
+from llmcore.engine import Engine
+from llmcore.errors import LlmcoreError
+from llmcore.messages import (
+    CallFailed,
+    Cancel,
+    Command,
+    Configure,
+    Detokenize,
+    Event,
+    Failed,
+    GetStats,
+    Loading,
+    LoadFailed,
+    Output,
+    Ready,
+    Shutdown,
+    Stats,
+    StepDone,
+    Submit,
+    Text,
+    Tokenize,
+    Tokens,
+)
+from llmcore.wire import Channel
+
+logger = logging.getLogger(__name__)
+
+# Loading is told in steps of this much, not for every tensor.
+_PROGRESS_STEP = 0.02
+
+
+class Inbox:
+    """Commands from the reader's thread to the engine's."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._cancelled: set[str] = set()
+
+    def put(self, command: Command, engine: Engine) -> None:
+        """For the reader's thread. A cancel ends the current step if that step serves nobody else."""
+        self._queue.put(command)
+        if isinstance(command, Cancel):
+            self._cancelled.add(command.request_id)
+            engine.interrupt(frozenset(self._cancelled))
+
+    def take(self, *, wait: bool) -> list[Command]:
+        """For the engine's thread: all commands that are there; with `wait`, at least one."""
+        commands: list[Command] = [self._queue.get()] if wait else []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                commands.append(self._queue.get_nowait())
+        for command in commands:
+            if isinstance(command, Cancel):
+                self._cancelled.discard(command.request_id)
+        return commands
+
+
+class Worker:
+    """Serves one engine over one channel."""
+
+    def __init__(self, engine: Engine, channel: Channel[Command]) -> None:
+        self._engine = engine
+        self._channel = channel
+        self._inbox = Inbox()
+        self._outputs: list[Output] = []
+        self._stopping = False
+
+    def run(self) -> None:
+        """Until Shutdown, or the other side is gone."""
+        threading.Thread(target=self._read, name="commands", daemon=True).start()
+        while not self._stopping:
+            for command in self._inbox.take(wait=not self._engine.has_work):
+                self._handle(command)
+            if self._engine.has_work:
+                self._outputs += self._engine.step()
+            self._flush()
+
+    def _read(self) -> None:
+        for command in self._channel:
+            self._inbox.put(command, self._engine)
+        self._inbox.put(Shutdown(), self._engine)
+
+    def _flush(self) -> None:
+        if self._outputs:
+            self._send(StepDone(tuple(self._outputs)))
+            self._outputs.clear()
+
+    def _send(self, message: Event) -> None:
+        try:
+            self._channel.send(message)
+        except OSError:
+            self._stopping = True
+
+    def _handle(self, command: Command) -> None:
+        if isinstance(command, Submit):
+            self._submit(command)
+        elif isinstance(command, Cancel):
+            finished = self._engine.cancel(command.request_id)
+            if finished is not None:
+                self._outputs.append(finished)
+        elif isinstance(command, Shutdown):
+            self._stopping = True
+        else:
+            self._call(command)
+
+    def _submit(self, command: Submit) -> None:
+        request_id = command.request.request_id
+        try:
+            self._outputs.append(self._engine.submit(command.request))
+        except LlmcoreError as error:
+            self._outputs.append(Failed(request_id, error.code, error.message, error.param))
+        except Exception as error:  # our own bug must not end everybody's conversation
+            logger.exception("submit_failed")
+            self._outputs.append(Failed(request_id, LlmcoreError.code, f"internal error: {type(error).__name__}"))
+
+    def _call(self, command: Tokenize | Detokenize | GetStats) -> None:
+        engine = self._engine
+        try:
+            if isinstance(command, Tokenize):
+                tokens = engine.model.tokenize(
+                    command.text, add_special=command.add_special, parse_special=command.parse_special
+                )
+                self._send(Tokens(command.call_id, tuple(tokens)))
+            elif isinstance(command, Detokenize):
+                self._send(Text(command.call_id, engine.model.detokenize(command.tokens, unparse_special=True)))
+            else:
+                self._send(Stats(command.call_id, engine.stats()))
+        except LlmcoreError as error:
+            self._send(CallFailed(command.call_id, error.code, error.message, error.param))
+
+
+def open_engine(config: EngineConfig, channel: Channel[Command]) -> Engine:
+    """Loads and warms an engine, telling the progress."""
+    told = -1.0
+
+    def progress(fraction: float) -> bool:
+        nonlocal told
+        if fraction - told >= _PROGRESS_STEP or fraction >= 1.0:
+            told = fraction
+            channel.send(Loading(fraction))
+        return True
+
+    engine = Engine.open(config, progress=progress)
+    try:
+        engine.warm_up()
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def serve(sock: socket.socket) -> int:
+    """The process's life. Returns its exit status."""
+    channel: Channel[Command] = Channel(sock, Command)
+    try:
+        first = channel.receive()
+    except (EOFError, OSError):
+        return 0
+    if not isinstance(first, Configure):
+        raise TypeError(f"expected Configure, got {type(first).__name__}")
+    log.configure(first.log_level)
+    try:
+        engine = open_engine(first.engine, channel)
+    except LlmcoreError as error:
+        with contextlib.suppress(OSError):
+            channel.send(LoadFailed(error.code, error.message, error.param))
+        return 1
+    except OSError:
+        return 0  # the other side went while we were loading
+    with engine:
+        channel.send(Ready(engine.info()))
+        Worker(engine, channel).run()
+    return 0
+
+
+def main() -> None:
+    # The terminal's Ctrl-C goes to the whole process group; when this process ends is its parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=int(sys.argv[1])) as sock:
+        status = serve(sock)
+    # Threads of native code and the reader may still run: nothing of ours is left to clean up.
+    logging.shutdown()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

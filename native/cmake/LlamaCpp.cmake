@@ -1,0 +1,94 @@
+# Adds llama.cpp with our settings: nothing of it is built unless a target of ours needs it, nothing of it is installed
+# by its own rules.
+
+# A default for one of upstream's options, which -D on the command line overrides. Not cached, so that LLMCORE_* may
+# change from one configuration of a build tree to the next.
+macro(llmcore_default name value)
+    if(NOT DEFINED CACHE{${name}})
+        set(${name} "${value}")
+    endif()
+endmacro()
+
+llmcore_default(BUILD_SHARED_LIBS ON)
+if(LLMCORE_CPU STREQUAL "all")
+    llmcore_default(GGML_NATIVE OFF)
+    llmcore_default(GGML_BACKEND_DL ON)
+    llmcore_default(GGML_CPU_ALL_VARIANTS ON)
+else()
+    llmcore_default(GGML_NATIVE ON)
+    llmcore_default(GGML_BACKEND_DL OFF)
+    llmcore_default(GGML_CPU_ALL_VARIANTS OFF)
+endif()
+
+if(LLMCORE_BLAS STREQUAL "off")
+    set(GGML_BLAS OFF)
+else()
+    set(GGML_BLAS ON)
+    set(GGML_BLAS_VENDOR OpenBLAS)
+endif()
+
+set(LLAMA_BUILD_COMMON ON)
+set(LLAMA_BUILD_TOOLS ${LLMCORE_BUILD_PEERS})
+set(LLAMA_BUILD_SERVER ${LLMCORE_BUILD_PEERS})
+set(LLAMA_SUBPROCESS ${LLMCORE_BUILD_PEERS})
+foreach(part EXAMPLES TESTS APP UI)
+    set(LLAMA_BUILD_${part} OFF)
+endforeach()
+set(LLAMA_USE_PREBUILT_UI OFF)
+llmcore_default(LLAMA_OPENSSL OFF)
+if(LLAMA_CPP_COMMIT)
+    # The cache may lie inside somebody's git repository, whose commit would be taken for llama.cpp's.
+    set(ENV{GIT_CEILING_DIRECTORIES} "${LLAMA_CPP_DIR}")
+    set(LLAMA_BUILD_NUMBER 0)
+    set(LLAMA_BUILD_COMMIT "${LLAMA_CPP_COMMIT}")
+endif()
+
+add_subdirectory("${LLAMA_CPP_DIR}" "${CMAKE_BINARY_DIR}/llama.cpp" EXCLUDE_FROM_ALL SYSTEM)
+
+# Backends that this configuration has (upstream's list also remembers those of earlier ones).
+set(LLMCORE_BACKENDS "")
+foreach(target IN LISTS GGML_AVAILABLE_BACKENDS)
+    if(TARGET ${target})
+        list(APPEND LLMCORE_BACKENDS ${target})
+    endif()
+endforeach()
+set(LLMCORE_UPSTREAM ggml-base ggml llama llama-common ${LLMCORE_BACKENDS})
+
+# A wheel holds no symbolic links, so each library is one file, under the very name that its dependents look up.
+foreach(target IN LISTS LLMCORE_UPSTREAM)
+    set_property(TARGET ${target} PROPERTY VERSION)
+    set_property(TARGET ${target} PROPERTY SOVERSION)
+    set_property(TARGET ${target} PROPERTY PUBLIC_HEADER)
+endforeach()
+
+# The reason is told in the header. A property of this one file, in the directory that its targets belong to.
+set(amx_fix "${PROJECT_SOURCE_DIR}/native/fixes/amx_tile_loadconfig.h")
+set_source_files_properties("${LLAMA_CPP_DIR}/ggml/src/ggml-cpu/amx/mmq.cpp" DIRECTORY "${LLAMA_CPP_DIR}/ggml/src"
+                            PROPERTIES COMPILE_OPTIONS "-include;${amx_fix}" OBJECT_DEPENDS "${amx_fix}")
+
+if(GGML_BLAS)
+    get_property(blas_prefix GLOBAL PROPERTY LLMCORE_BLAS_PREFIX)
+    if(blas_prefix)
+        foreach(symbol cblas_sgemm openblas_set_num_threads openblas_get_parallel)
+            target_compile_definitions(ggml-blas PRIVATE ${symbol}=${blas_prefix}${symbol})
+        endforeach()
+    endif()
+endif()
+
+# -march=native means another thing on another machine, but neither a build tree that moved there nor ccache sees that:
+# what it means here becomes part of the compile command.
+if(GGML_NATIVE AND TARGET ggml-cpu)
+    execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -march=native "-###" -E -x c++ /dev/null
+                    OUTPUT_QUIET ERROR_VARIABLE native_flags RESULT_VARIABLE failed)
+    if(NOT failed)
+        string(REGEX MATCHALL "\"?-(m|-param)[^ ]+( \"?[a-z0-9-]+=[0-9]+)?" native_flags "${native_flags}")
+        string(SHA1 native_flags "${native_flags}")
+        string(SUBSTRING "${native_flags}" 0 12 native_flags)
+        target_compile_definitions(ggml-cpu PRIVATE LLMCORE_NATIVE_CPU=0x${native_flags})
+    endif()
+endif()
+
+if(LLMCORE_BUILD_PEERS)
+    add_custom_target(llmcore-peers ALL
+                      DEPENDS llama-bench llama-batched-bench llama-completion llama-quantize llama-server)
+endif()

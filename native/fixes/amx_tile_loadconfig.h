@@ -1,0 +1,24 @@
+// Force-included into llama.cpp's ggml-cpu/amx/mmq.cpp, and into nothing else (see CMakeLists.txt).
+//
+// gcc implements _tile_loadconfig() as inline assembly whose input operand is `*((const void **) config)`: it tells the
+// compiler that 8 bytes are read, where ldtilecfg reads 64. The optimizer therefore drops the stores to the other 56
+// bytes of the tile configuration, ldtilecfg loads garbage, and the first prompt ends in a segmentation fault
+// (llama.cpp issue 20824, PR 26954, both open at the pinned commit). Here the operand is the whole object.
+#pragma once
+
+#if defined(__AMX_TILE__) && defined(__GNUC__) && !defined(__clang__)
+
+#include <immintrin.h>
+
+struct __attribute__((may_alias)) llmcore_tile_config_bytes {
+    char bytes[64];
+};
+
+static inline __attribute__((always_inline)) void llmcore_tile_loadconfig(const void * config) {
+    __asm__ volatile("ldtilecfg\t%X0" : : "m"(*static_cast<const llmcore_tile_config_bytes *>(config)));
+}
+
+#undef _tile_loadconfig
+#define _tile_loadconfig(config) llmcore_tile_loadconfig(config)
+
+#endif

@@ -1,0 +1,148 @@
+// The shim: everything of llama.cpp that may throw C++ exceptions, behind a flat C ABI.
+//
+// Rules. No exception crosses this boundary: a function that can fail returns an lc_status (or NULL for a
+// constructor) and leaves the reason in lc_last_error() of the calling thread. Strings are UTF-8. A `char **out`
+// receives a string that the caller frees with lc_string_free(). Functions that merely return libllama's own plain C
+// results are not repeated here: llmcore/ffi.py binds those directly.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "llama.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LC_API __attribute__((visibility("default")))
+
+typedef enum lc_status {
+    LC_OK              = 0,
+    LC_ERR_INVALID     = 1,  // the caller's argument is wrong; lc_last_error() says which
+    LC_ERR_NATIVE      = 2,  // llama.cpp threw or refused; lc_last_error() carries its message
+    LC_ERR_NO_MEMORY   = 3,  // std::bad_alloc
+} lc_status;
+
+// Message of the last failure on this thread; "" if there was none. Valid until the next lc_* call on this thread.
+LC_API const char * lc_last_error(void);
+LC_API void         lc_string_free(char * s);
+
+// --- abi.cpp: what the headers of this build say, for the hand-written structures in ffi.py ---------------------------
+
+typedef struct lc_abi_entry {
+    const char * name;   // "llama_model_params" (its size) or "llama_model_params.n_gpu_layers" (an offset)
+    uint64_t     value;  // sizeof or offsetof, in bytes
+    uint64_t     size;   // sizeof the structure or of the field, in bytes
+} lc_abi_entry;
+
+// The table has *n entries; it lives as long as the library.
+LC_API const lc_abi_entry * lc_abi(size_t * n);
+
+// One JSON object: {"llama_cpp": version, "llama_cpp_commit", "compiler", "cpu_build": "native"|"all",
+// "blas": {"built": bool, "source": "scipy-openblas32"|"system"|""}, "openblas_config": str}
+LC_API const char * lc_build_info(void);
+
+// --- backend.cpp: which ggml backends take part ---------------------------------------------------------------------
+
+// Loads the loadable backends (CPU variants of an LLMCORE_CPU=all build) from `dir`; a build with linked backends
+// does nothing. Idempotent.
+LC_API lc_status lc_backends_load(const char * dir);
+
+// Lets the BLAS backend take part in contexts created from now on, or not. LC_ERR_INVALID if it was not built.
+LC_API lc_status lc_blas_enable(bool enabled);
+LC_API bool      lc_blas_enabled(void);
+
+// JSON array of {"name", "devices": [{"name", "description", "type"}], "features": {"AVX2": "1", ...}} of the backends
+// that take part.
+LC_API lc_status lc_backends_json(char ** out);
+
+// Whether libllama of this build knows the value of `general.architecture`.
+LC_API bool lc_architecture_known(const char * name);
+
+// What a model with these parameters would allocate, by loading it without allocating (llama.cpp's no_alloc).
+typedef struct lc_memory_need {
+    uint64_t model_bytes;
+    uint64_t context_bytes;   // KV cells and recurrent state
+    uint64_t compute_bytes;
+} lc_memory_need;
+
+LC_API lc_status lc_memory_required(const char * path, const struct llama_model_params * mparams,
+                                    const struct llama_context_params * cparams, lc_memory_need * out);
+// The same of a live context.
+LC_API lc_status lc_memory_used(const struct llama_context * ctx, lc_memory_need * out);
+
+// A ggml_abort_callback that returns *(const volatile bool *) flag: a step ends early when the flag is set, and polling it
+// needs no interpreter lock. (In backend.cpp.)
+LC_API bool lc_abort_if_set(void * flag);
+
+// --- sampling.cpp ---------------------------------------------------------------------------------------------------
+
+typedef struct lc_sampler lc_sampler;
+
+typedef struct lc_sampling_params {
+    uint32_t seed;
+    float    temperature;        // <= 0: greedy
+    float    dynatemp_range;     // 0 = off
+    float    dynatemp_exponent;
+    int32_t  top_k;              // <= 0: off
+    float    top_p;              // >= 1: off
+    float    min_p;              // <= 0: off
+    float    typical_p;          // >= 1: off
+    float    top_n_sigma;        // <= 0: off
+    float    xtc_probability;    // <= 0: off
+    float    xtc_threshold;
+    float    repeat_penalty;     // 1: off; over prompt and answer, the last repeat_last_n tokens
+    int32_t  repeat_last_n;      // -1: everything that the context holds
+    float    frequency_penalty;  // 0: off; over the answer alone, as OpenAI's
+    float    presence_penalty;   // 0: off; likewise
+    float    dry_multiplier;     // 0: off
+    float    dry_base;
+    int32_t  dry_allowed_length;
+    int32_t  dry_penalty_last_n; // -1: everything that the context holds
+    int32_t  mirostat;           // 0: off, 1, 2
+    float    mirostat_tau;
+    float    mirostat_eta;
+    int32_t  n_ctx;              // what -1 above stands for
+    int32_t  n_dry_breakers;
+    const char * const * dry_breakers;
+    int32_t  n_logit_bias;
+    const llama_logit_bias * logit_bias;
+} lc_sampling_params;
+
+LC_API lc_sampler * lc_sampler_new(const struct llama_model * model, const lc_sampling_params * params);
+LC_API void         lc_sampler_free(lc_sampler * sampler);
+// Back to the state after lc_sampler_new (seed included).
+LC_API lc_status    lc_sampler_reset(lc_sampler * sampler);
+// Tells the prompt to the samplers that look back at it (repeat penalty, DRY), and to no other.
+LC_API lc_status    lc_sampler_prime(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
+
+// Samples and accepts one token for each of n rows of the last decode: samplers[i] from the logits of batch index
+// rows[i]. On failure no token of the call is to be used.
+LC_API lc_status lc_sample(struct llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows,
+                           llama_token * out);
+
+// The same from logits in memory (n_vocab floats), which are left as they are: for tests and tools.
+LC_API lc_status lc_sample_logits(lc_sampler * sampler, const float * logits, size_t n_vocab, llama_token * out);
+
+// --- chat.cpp: llama-common's chat templates ------------------------------------------------------------------------
+
+typedef struct lc_chat lc_chat;
+
+// template_override: Jinja source, or NULL for the model's own.
+LC_API lc_chat * lc_chat_new(const struct llama_model * model, const char * template_override);
+LC_API void      lc_chat_free(lc_chat * chat);
+
+// request:  {"messages": [OpenAI messages], "add_generation_prompt": bool, "tools": [...]?, "tool_choice": str?,
+//            "json_schema": str?, "chat_template_kwargs": {name: JSON value}?}
+// response: {"prompt", "format", "grammar", "grammar_lazy", "grammar_triggers": [...], "stops": [...],
+//            "preserved_tokens": [...], "generation_prompt", "parser"}
+LC_API lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out);
+
+// {"source": Jinja source, "caps": {...}, "explicit": bool}: explicit is false where the model carries no template and
+// llama-common's ChatML stands in.
+LC_API lc_status lc_chat_describe(lc_chat * chat, char ** out);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,339 @@
+// Sampling: llama.cpp's samplers, chained in the order of its own tools, and a short cut for plain greedy decoding.
+#include "error.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct sampler_deleter {
+    void operator()(llama_sampler * sampler) const { llama_sampler_free(sampler); }
+};
+
+using sampler_ptr = std::unique_ptr<llama_sampler, sampler_deleter>;
+
+constexpr size_t MIN_KEEP = 1;
+
+// Index of the greatest of `n` logits, the lowest of several; -1 if no logit exceeds minus infinity.
+// NaN never compares greater, so it is never chosen.
+int64_t argmax(const float * logits, size_t n) {
+    constexpr size_t LANES = 16;  // independent maxima, which the compiler turns into vector instructions
+    constexpr float  NONE  = -std::numeric_limits<float>::infinity();
+
+    float lanes[LANES];
+    std::fill(lanes, lanes + LANES, NONE);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t lane = 0; lane < LANES; lane++) {
+            lanes[lane] = logits[i + lane] > lanes[lane] ? logits[i + lane] : lanes[lane];
+        }
+    }
+    float best = NONE;
+    for (const float lane : lanes) {
+        best = lane > best ? lane : best;
+    }
+    for (; i < n; i++) {
+        best = logits[i] > best ? logits[i] : best;
+    }
+    if (best == NONE) {
+        return -1;
+    }
+    return std::find(logits, logits + n, best) - logits;
+}
+
+int64_t argmax(const llama_token_data_array & candidates) {
+    int64_t best = -1;
+    float   max  = -std::numeric_limits<float>::infinity();
+    for (size_t i = 0; i < candidates.size; i++) {
+        if (candidates.data[i].logit > max) {
+            max  = candidates.data[i].logit;
+            best = static_cast<int64_t>(i);
+        }
+    }
+    return best;
+}
+
+// This thread's candidate array, filled from `logits`. It stays allocated from one token to the next.
+llama_token_data_array fill_candidates(const float * logits, size_t n) {
+    static thread_local std::vector<llama_token_data> buffer;
+    buffer.resize(n);
+    bool is_nan = false;
+    for (size_t i = 0; i < n; i++) {
+        buffer[i] = { static_cast<llama_token>(i), logits[i], 0.0f };
+        is_nan |= std::isnan(logits[i]);
+    }
+    if (is_nan) {
+        throw std::runtime_error("the model's logits contain NaN");
+    }
+    return { buffer.data(), n, -1, false };
+}
+
+void require_finite(float value, const char * name) {
+    if (!std::isfinite(value)) {
+        throw lc::invalid_argument(std::string(name) + ": must be a finite number");
+    }
+}
+
+void validate(const lc_sampling_params & p, int32_t n_vocab) {
+    require_finite(p.temperature, "temperature");
+    require_finite(p.dynatemp_range, "dynatemp_range");
+    require_finite(p.dynatemp_exponent, "dynatemp_exponent");
+    require_finite(p.top_p, "top_p");
+    require_finite(p.min_p, "min_p");
+    require_finite(p.typical_p, "typical_p");
+    require_finite(p.top_n_sigma, "top_n_sigma");
+    require_finite(p.xtc_probability, "xtc_probability");
+    require_finite(p.xtc_threshold, "xtc_threshold");
+    require_finite(p.repeat_penalty, "repeat_penalty");
+    require_finite(p.frequency_penalty, "frequency_penalty");
+    require_finite(p.presence_penalty, "presence_penalty");
+    require_finite(p.dry_multiplier, "dry_multiplier");
+    require_finite(p.dry_base, "dry_base");
+    require_finite(p.mirostat_tau, "mirostat_tau");
+    require_finite(p.mirostat_eta, "mirostat_eta");
+    lc::require(p.repeat_penalty > 0 && std::isfinite(1 / p.repeat_penalty), "repeat_penalty: must be greater than 0");
+    lc::require(p.repeat_last_n >= -1, "repeat_last_n: must be -1 (all) or more");
+    lc::require(p.dry_penalty_last_n >= -1, "dry_penalty_last_n: must be -1 (all) or more");
+    lc::require(p.dry_allowed_length >= 0, "dry_allowed_length: must not be negative");
+    lc::require(p.dry_multiplier == 0 || p.dry_base >= 1, "dry_base: must be at least 1");
+    lc::require(p.mirostat >= 0 && p.mirostat <= 2, "mirostat: must be 0, 1 or 2");
+
+    const bool looks_back = p.repeat_penalty != 1 || p.frequency_penalty != 0 || p.presence_penalty != 0 || p.dry_multiplier != 0;
+    lc::require(!looks_back || p.n_ctx > 0, "n_ctx: must be positive where a penalty looks back");
+
+    lc::require(p.n_dry_breakers >= 0, "n_dry_breakers: must not be negative");
+    lc::require(p.n_dry_breakers == 0 || p.dry_breakers != nullptr, "dry_breakers: must not be NULL");
+    for (int32_t i = 0; i < p.n_dry_breakers; i++) {
+        lc::require(p.dry_breakers[i] != nullptr, "dry_breakers: no entry may be NULL");
+    }
+    lc::require(p.n_logit_bias >= 0, "n_logit_bias: must not be negative");
+    lc::require(p.n_logit_bias == 0 || p.logit_bias != nullptr, "logit_bias: must not be NULL");
+    for (int32_t i = 0; i < p.n_logit_bias; i++) {
+        const llama_logit_bias & entry = p.logit_bias[i];
+        if (entry.token < 0 || entry.token >= n_vocab) {
+            throw lc::invalid_argument("logit_bias: token " + std::to_string(entry.token) + " is not in the vocabulary (0 to " +
+                                       std::to_string(n_vocab - 1) + ")");
+        }
+        // Minus infinity forbids a token; plus infinity would make the probabilities NaN.
+        lc::require(!std::isnan(entry.bias) && !(std::isinf(entry.bias) && entry.bias > 0),
+                    "logit_bias: must be a number, and not plus infinity");
+    }
+}
+
+// How far a penalty looks back. Never beyond the context, so that no number can make it allocate without bound.
+int32_t look_back(int32_t last_n, int32_t n_ctx) {
+    return last_n < 0 || last_n > n_ctx ? n_ctx : last_n;
+}
+
+} // namespace
+
+struct lc_sampler {
+    sampler_ptr     chain;
+    llama_sampler * repeat = nullptr;  // owned by the chain, like dry; NULL where off
+    llama_sampler * dry    = nullptr;
+    size_t          repeat_last_n = 0;
+    size_t          dry_last_n    = 0;
+    size_t          n_vocab       = 0;
+    bool            is_greedy     = false;  // the greatest logit after the chain, which then only biases and penalizes
+    bool            has_chain     = false;  // something in the chain changes logits
+
+    lc_sampler(const llama_model * model, const lc_sampling_params & p) {
+        llama_sampler_chain_params params = llama_sampler_chain_default_params();
+        params.no_perf = true;
+        chain.reset(llama_sampler_chain_init(params));
+
+        const llama_vocab * vocab = llama_model_get_vocab(model);
+        n_vocab   = static_cast<size_t>(llama_vocab_n_tokens(vocab));
+        is_greedy = p.temperature <= 0;
+        validate(p, static_cast<int32_t>(n_vocab));
+
+        add_bias(vocab, p);
+        add_penalties(vocab, p);
+        has_chain = llama_sampler_chain_n(chain.get()) > 0;
+        if (is_greedy) {
+            return;
+        }
+        // Resolved here, so that a reset repeats the draws of a random seed too.
+        const uint32_t seed = p.seed != LLAMA_DEFAULT_SEED ? p.seed : std::random_device{}() & 0x7fffffff;
+        if (p.mirostat != 0) {
+            add_mirostat(p, seed);
+        } else {
+            add_truncation(p, seed);
+        }
+    }
+
+    llama_token sample(const float * logits) {
+        if (is_greedy && !has_chain) {
+            return chosen(argmax(logits, n_vocab));
+        }
+        llama_token_data_array candidates = fill_candidates(logits, n_vocab);
+        llama_sampler_apply(chain.get(), &candidates);
+        const int64_t i = is_greedy ? argmax(candidates) : candidates.selected;
+        const bool    is_possible =
+            i >= 0 && static_cast<size_t>(i) < candidates.size && candidates.data[i].logit > -std::numeric_limits<float>::infinity();
+        return chosen(is_possible ? candidates.data[i].id : -1);
+    }
+
+    void accept(llama_token token) {
+        llama_sampler_accept(chain.get(), token);
+    }
+
+    void prime(const llama_token * tokens, size_t n_tokens) {
+        feed(repeat, repeat_last_n, tokens, n_tokens);
+        feed(dry, dry_last_n, tokens, n_tokens);
+    }
+
+  private:
+    static llama_token chosen(int64_t token) {
+        if (token < 0) {
+            throw std::runtime_error("no token can be chosen: the logits (with their bias) exclude every one");
+        }
+        return static_cast<llama_token>(token);
+    }
+
+    static void feed(llama_sampler * sampler, size_t last_n, const llama_token * tokens, size_t n_tokens) {
+        if (sampler != nullptr) {
+            for (size_t i = n_tokens - std::min(n_tokens, last_n); i < n_tokens; i++) {
+                llama_sampler_accept(sampler, tokens[i]);
+            }
+        }
+    }
+
+    llama_sampler * add(llama_sampler * sampler) {
+        if (sampler == nullptr) {
+            throw std::bad_alloc();
+        }
+        llama_sampler_chain_add(chain.get(), sampler);
+        return sampler;
+    }
+
+    // The caller's biases, and the tokens that the model's file says must never be produced (as llama.cpp's tools do).
+    void add_bias(const llama_vocab * vocab, const lc_sampling_params & p) {
+        std::vector<llama_logit_bias> biases(p.logit_bias, p.logit_bias + p.n_logit_bias);
+        int32_t             n_suppressed = 0;
+        const llama_token * suppressed   = llama_vocab_get_suppress_tokens(vocab, &n_suppressed);
+        for (int32_t i = 0; i < n_suppressed; i++) {
+            biases.push_back({ suppressed[i], -std::numeric_limits<float>::infinity() });
+        }
+        if (!biases.empty()) {
+            add(llama_sampler_init_logit_bias(static_cast<int32_t>(n_vocab), static_cast<int32_t>(biases.size()), biases.data()));
+        }
+    }
+
+    void add_penalties(const llama_vocab * vocab, const lc_sampling_params & p) {
+        const auto n = static_cast<int32_t>(n_vocab);
+        repeat_last_n = static_cast<size_t>(look_back(p.repeat_last_n, p.n_ctx));
+        dry_last_n    = static_cast<size_t>(look_back(p.dry_penalty_last_n, p.n_ctx));
+        if (p.repeat_penalty != 1 && repeat_last_n > 0) {
+            repeat = add(llama_sampler_init_penalties(n, static_cast<int32_t>(repeat_last_n), p.repeat_penalty, 0, 0));
+        }
+        // OpenAI's penalties count the answer alone: a sampler of their own, which lc_sampler_prime() does not feed.
+        if (p.frequency_penalty != 0 || p.presence_penalty != 0) {
+            add(llama_sampler_init_penalties(n, p.n_ctx, 1, p.frequency_penalty, p.presence_penalty));
+        }
+        if (p.dry_multiplier != 0 && dry_last_n > 0) {
+            std::vector<const char *> breakers(p.dry_breakers, p.dry_breakers + p.n_dry_breakers);
+            dry = add(llama_sampler_init_dry(vocab, p.dry_multiplier, p.dry_base, p.dry_allowed_length,
+                                             static_cast<int32_t>(dry_last_n), breakers.data(), breakers.size()));
+        }
+    }
+
+    void add_truncation(const lc_sampling_params & p, uint32_t seed) {
+        if (p.top_n_sigma > 0) {
+            add(llama_sampler_init_top_n_sigma(p.top_n_sigma));
+        }
+        if (p.top_k > 0) {
+            add(llama_sampler_init_top_k(p.top_k));
+        }
+        if (p.typical_p < 1) {
+            add(llama_sampler_init_typical(p.typical_p, MIN_KEEP));
+        }
+        if (p.top_p < 1) {
+            add(llama_sampler_init_top_p(p.top_p, MIN_KEEP));
+        }
+        if (p.min_p > 0) {
+            add(llama_sampler_init_min_p(p.min_p, MIN_KEEP));
+        }
+        if (p.xtc_probability > 0) {
+            add(llama_sampler_init_xtc(p.xtc_probability, p.xtc_threshold, MIN_KEEP, seed));
+        }
+        if (p.temperature != 1 || p.dynatemp_range > 0) {
+            add(llama_sampler_init_temp_ext(p.temperature, p.dynatemp_range, p.dynatemp_exponent));
+        }
+        add(llama_sampler_init_dist(seed));
+    }
+
+    void add_mirostat(const lc_sampling_params & p, uint32_t seed) {
+        add(llama_sampler_init_temp(p.temperature));
+        if (p.mirostat == 1) {
+            // 100: how many tokens estimate the exponent of Zipf's law, as in the paper and in llama.cpp.
+            add(llama_sampler_init_mirostat(static_cast<int32_t>(n_vocab), seed, p.mirostat_tau, p.mirostat_eta, 100));
+        } else {
+            add(llama_sampler_init_mirostat_v2(seed, p.mirostat_tau, p.mirostat_eta));
+        }
+    }
+};
+
+lc_sampler * lc_sampler_new(const llama_model * model, const lc_sampling_params * params) {
+    return lc::guard_new([&] {
+        lc::require(model != nullptr, "model: must not be NULL");
+        lc::require(params != nullptr, "params: must not be NULL");
+        return new lc_sampler(model, *params);
+    });
+}
+
+void lc_sampler_free(lc_sampler * sampler) {
+    delete sampler;
+}
+
+lc_status lc_sampler_reset(lc_sampler * sampler) {
+    return lc::guard([&] {
+        lc::require(sampler != nullptr, "sampler: must not be NULL");
+        llama_sampler_reset(sampler->chain.get());
+    });
+}
+
+lc_status lc_sampler_prime(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens) {
+    return lc::guard([&] {
+        lc::require(sampler != nullptr, "sampler: must not be NULL");
+        lc::require(tokens != nullptr || n_tokens == 0, "tokens: must not be NULL");
+        sampler->prime(tokens, n_tokens);
+    });
+}
+
+lc_status lc_sample(llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows, llama_token * out) {
+    return lc::guard([&] {
+        lc::require(ctx != nullptr, "ctx: must not be NULL");
+        lc::require(n == 0 || (samplers != nullptr && rows != nullptr && out != nullptr), "samplers, rows, out: must not be NULL");
+        const llama_vocab * vocab   = llama_model_get_vocab(llama_get_model(ctx));
+        const auto          n_vocab = static_cast<size_t>(llama_vocab_n_tokens(vocab));
+        for (size_t i = 0; i < n; i++) {
+            lc::require(samplers[i] != nullptr, "samplers: no entry may be NULL");
+            lc::require(samplers[i]->n_vocab == n_vocab, "samplers: made for another model");
+        }
+        for (size_t i = 0; i < n; i++) {
+            const float * logits = llama_get_logits_ith(ctx, rows[i]);
+            if (logits == nullptr) {
+                throw lc::invalid_argument("rows: the last decode has no logits for row " + std::to_string(rows[i]));
+            }
+            out[i] = samplers[i]->sample(logits);
+            samplers[i]->accept(out[i]);
+        }
+    });
+}
+
+lc_status lc_sample_logits(lc_sampler * sampler, const float * logits, size_t n_vocab, llama_token * out) {
+    return lc::guard([&] {
+        lc::require(sampler != nullptr, "sampler: must not be NULL");
+        lc::require(logits != nullptr, "logits: must not be NULL");
+        lc::require(out != nullptr, "out: must not be NULL");
+        lc::require(n_vocab == sampler->n_vocab, "n_vocab: is not the model's");
+        *out = sampler->sample(logits);
+        sampler->accept(*out);
+    });
+}

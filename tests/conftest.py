@@ -1,0 +1,68 @@
+"""Real parts for the tests: the default chat model, tiny files with random weights, the fetched llama.cpp source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.source import llama_cpp_dir
+from llmcore.config import EngineConfig
+from llmcore.engine import Engine
+from llmcore.hub import default_model_path
+from llmcore.model import Model
+from tests.tiny_models import write_tiny_llama
+
+
+@pytest.fixture(scope="session")
+def default_model() -> Path:
+    """SmolLM2-135M-Instruct, which set-up has fetched."""
+    path = default_model_path()
+    assert path is not None, "the default model is not here: run `llmcore pull` (make test does)"
+    return path
+
+
+@pytest.fixture(scope="session")
+def llama_cpp() -> Path:
+    """The source that the native libraries were built from."""
+    return llama_cpp_dir()
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_dir: Path) -> Callable[..., Path]:
+    """tiny(name, **details of write_tiny_llama): a file with random weights, made once a session."""
+
+    def make(name: str, **details: Any) -> Path:
+        path = tiny_dir / f"{name}.gguf"
+        if not path.exists():
+            write_tiny_llama(path, **details)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny: Callable[..., Path]) -> Path:
+    """The plain one: two layers of width 64, F32."""
+    return tiny("plain")
+
+
+@pytest.fixture(scope="session")
+def chat_model(default_model: Path) -> Iterator[Model]:
+    """The default model, loaded; shared, since it is read-only."""
+    with Model(default_model) as model:
+        yield model
+
+
+@pytest.fixture
+def engine(default_model: Path) -> Iterator[Engine]:
+    """A fresh engine with the default model."""
+    with Engine.open(EngineConfig(model_path=str(default_model), n_ctx=2048, n_slots=4)) as opened:
+        yield opened

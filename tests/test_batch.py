@@ -1,0 +1,37 @@
+"""Batch: rows over preallocated arrays."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcore.batch import Batch, Row
+
+
+def test_rows_lie_one_behind_the_other() -> None:
+    batch = Batch(8)
+    assert batch.add(3, 10, [7], wants_logits=True) == Row(3, 10, 1, 0)
+    assert batch.add(1, 0, [4, 5, 6], wants_logits=False) == Row(1, 0, 3, -1)
+    assert batch.add(2, 5, [8, 9], wants_logits=True) == Row(2, 5, 2, 5)
+    n = batch.n_tokens
+    assert n == 6
+    assert batch.n_free == 2
+    assert batch.tokens[:n].tolist() == [7, 4, 5, 6, 8, 9]
+    assert batch.positions[:n].tolist() == [10, 0, 1, 2, 5, 6]
+    assert batch.seq_ids[:n].tolist() == [3, 1, 1, 1, 2, 2]
+    assert batch.wants_logits[:n].tolist() == [1, 0, 0, 0, 0, 1]
+
+
+def test_clear_keeps_the_arrays_and_forgets_old_wishes() -> None:
+    batch = Batch(4)
+    arrays = (batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits)
+    batch.add(0, 0, [1, 2], wants_logits=True)
+    batch.clear()
+    batch.add(0, 0, [1, 2, 3], wants_logits=True)
+    assert batch.wants_logits[:3].tolist() == [0, 0, 1]
+    assert all(a is b for a, b in zip(arrays, (batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits), strict=True))
+
+
+def test_more_than_it_holds_is_our_own_bug() -> None:
+    batch = Batch(2)
+    with pytest.raises(AssertionError):
+        batch.add(0, 0, [1, 2, 3], wants_logits=False)

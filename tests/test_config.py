@@ -1,0 +1,90 @@
+"""Options: one declaration, and every bad name or value refused by name."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from llmcore import config
+from llmcore.config import EngineConfig, ServerConfig
+from llmcore.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+def flags(*argv: str) -> dict[str, object]:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    config.add_flags(parser, EngineConfig)
+    config.add_flags(parser, ServerConfig)
+    return vars(parser.parse_args(argv))
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_default() -> None:
+    environ = {"LLMCORE_N_CTX": "1024", "MODEL_PATH": "/env.gguf", "PORT": "9000"}
+    loaded = config.load(EngineConfig, flags("--n-ctx", "2048"), environ)
+    assert (loaded.n_ctx, loaded.model_path, loaded.n_batch) == (2048, "/env.gguf", 512)
+    assert config.load(ServerConfig, flags(), environ).port == 9000
+
+
+def test_the_long_name_of_a_variable_wins_over_the_short_one() -> None:
+    environ = {"LLMCORE_PORT": "1", "PORT": "2"}
+    assert config.load(ServerConfig, {}, environ).port == 1
+
+
+def test_an_empty_variable_counts_as_absent() -> None:
+    assert config.load(ServerConfig, {}, {"PORT": ""}).port == 8001
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"LLMCORE_NCTX": "1"}, "LLMCORE_NCTX"),
+        ({"LLMCORE_N_CTX": "many"}, "LLMCORE_N_CTX"),
+        ({"LLMCORE_BLAS": "maybe"}, "LLMCORE_BLAS"),
+        ({"LLMCORE_N_SLOTS": "0"}, "n_slots"),
+        ({"LLMCORE_N_SLOTS": "257"}, "n_slots"),
+        ({"LLMCORE_CACHE_TYPE_K": "q9"}, "cache_type_k"),
+        ({"LLMCORE_N_BATCH": "64", "LLMCORE_N_UBATCH": "128"}, "n_ubatch"),
+        ({"LLMCORE_CACHE_TYPE_V": "q8_0"}, "cache_type_v"),
+    ],
+)
+def test_a_bad_variable_is_refused_by_name(environ: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load(EngineConfig, {}, environ)
+    assert caught.value.param == named
+    assert named in caught.value.message
+
+
+def test_a_bad_flag_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="--n-ctx must be a whole number"):
+        config.load(EngineConfig, flags("--n-ctx", "x"), {})
+
+
+def test_values_of_the_wrong_type_are_refused() -> None:
+    with pytest.raises(ConfigError, match="n_ctx must be int"):
+        EngineConfig(n_ctx="1")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="n_ctx must be int"):
+        EngineConfig(n_ctx=True)
+    with pytest.raises(ConfigError, match="drain_s must be between"):
+        ServerConfig(drain_s=float("nan"))
+
+
+def test_booleans_read_the_usual_words() -> None:
+    assert config.load(EngineConfig, {}, {"LLMCORE_MMAP": "off"}).mmap is False
+    assert config.load(EngineConfig, {}, {"LLMCORE_MMAP": "1"}).mmap is True
+
+
+def test_help_names_every_option_with_its_variable_and_default() -> None:
+    parser = argparse.ArgumentParser()
+    config.add_flags(parser, EngineConfig)
+    text = " ".join(parser.format_help().split())
+    for name, _, option in config.options(EngineConfig):
+        assert config.flag(name) in text
+        assert config.env_names(name, option)[0] in text
+
+
+def test_the_document_is_what_the_declarations_make() -> None:
+    written = (ROOT / "docs" / "CONFIGURATION.md").read_text("utf-8")
+    assert written == config.document(), "run: python -m llmcore.config > docs/CONFIGURATION.md"

@@ -1,0 +1,115 @@
+"""Who may import whom: the layers of docs/ARCHITECTURE.md, read from the source itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Each module of llmcore, and the modules of llmcore that it may import. A name not listed here fails the test, so that a
+# new module has to find its place first.
+MAY_IMPORT: dict[str, set[str]] = {
+    # leaves: nothing of ours, but errors
+    "errors": set(),
+    "log": set(),
+    "batch": set(),
+    "sequence": set(),
+    "prefix": set(),
+    "detokenize": set(),
+    "wire": set(),
+    "config": {"errors"},
+    "sampling": {"errors"},
+    "gguf": {"errors"},
+    "cgroup": set(),
+    "threads": {"cgroup"},
+    "memory": {"cgroup"},
+    "registry": {"errors"},
+    "messages": {"config", "sampling"},
+    # policy: no native code
+    "kvcache": {"prefix", "sequence"},
+    "scheduler": {"batch", "errors", "kvcache", "sequence"},
+    # native code and its handles
+    "ffi": {"errors"},
+    "model": {"errors", "ffi", "gguf", "log", "memory"},
+    "context": {"batch", "errors", "ffi", "log", "memory", "model"},
+    "sampler": {"context", "errors", "ffi", "model", "sampling"},
+    "chat": {"errors", "ffi", "model"},
+    "embed": {"batch", "context", "errors", "ffi", "model"},
+    "engine": {
+        *("batch", "chat", "config", "context", "detokenize", "errors", "kvcache", "log", "messages", "model", "sampler"),
+        *("scheduler", "sequence", "threads"),
+    },
+    # those who use an engine
+    "worker": {"config", "engine", "errors", "log", "messages", "wire"},
+    "client": {"config", "errors", "log", "messages", "wire"},
+    "hub": {"errors", "log", "registry"},
+    "llm": {"config", "embed", "engine", "errors", "hub", "messages", "model", "sampling"},
+    # the command line
+    "cli": {"", "errors", "ffi"},
+    "chat_command": {"config", "errors", "llm", "log"},
+    "pull_command": {"errors", "hub", "registry"},
+    "": {"batch", "chat", "client", "config", "context", "engine", "errors", "llm", "model", "sampler", "sampling"},
+}
+
+APP_MAY_IMPORT = {"client", "config", "errors", "hub", "log", "messages", "sampling", ""}
+
+
+def imported(path: Path, package: str) -> set[str]:
+    """Modules of `package` that a file imports, anywhere in it; "" is the package itself."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names] if module == package else [module]
+        for name in names:
+            head, _, rest = name.partition(".")
+            if head == package:
+                first = rest.split(".")[0]
+                found.add(first if not first or (ROOT / package / f"{first}.py").exists() else "")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "llmcore").glob("*.py")), ids=lambda path: path.stem)
+def test_a_module_imports_only_what_its_layer_allows(path: Path) -> None:
+    name = "" if path.stem == "__init__" else path.stem
+    assert name in MAY_IMPORT, f"llmcore/{path.name} has no place in the layers yet"
+    assert imported(path, "llmcore") <= MAY_IMPORT[name]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "llmcore").glob("*.py")), ids=lambda path: path.stem)
+def test_llmcore_never_imports_the_app(path: Path) -> None:
+    assert not imported(path, "app")
+    assert not imported(path, "llmcore_app")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "app").rglob("*.py")), ids=lambda path: path.stem)
+def test_the_app_sees_public_names_only_and_imports_itself_relatively(path: Path) -> None:
+    assert imported(path, "llmcore") <= APP_MAY_IMPORT
+    assert not imported(path, "app")
+    assert not imported(path, "llmcore_app")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "llmcore").glob("*.py")), ids=lambda path: path.stem)
+def test_only_ffi_knows_ctypes(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    uses = any(
+        (isinstance(node, ast.Import) and any(alias.name.startswith("ctypes") for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ctypes"))
+        for node in ast.walk(tree)
+    )
+    assert uses == (path.stem == "ffi")
+
+
+@pytest.mark.parametrize("module", ["llmcore", "llmcore.client", "llmcore_app"])
+def test_the_http_process_loads_no_native_code(module: str) -> None:
+    code = f"import {module}, sys; print([name for name in sys.modules if name in ('llmcore.ffi', 'ctypes')])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "llmcore.ffi" not in shown
