@@ -59,7 +59,7 @@ $(VENV)/.created: pyproject.toml
 	@touch $@
 
 # pip shows nothing of a build that lasts minutes, or all of it: the log goes to a file, its progress to the terminal.
-$(VENV)/.built: $(VENV)/.created pyproject.toml CMakeLists.txt $(shell find native -type f)
+$(VENV)/.built: $(VENV)/.created pyproject.toml CMakeLists.txt $(shell find native -type f 2>/dev/null)
 	@mkdir -p build
 	@echo "Compiling llama.cpp and llmcore (the first time takes minutes; log: build/build.log)"
 	@{ $(PIP) install --no-build-isolation -v -e . 2>&1; echo $$? > build/.status; } | tee build/build.log | awk ' \

@@ -58,7 +58,7 @@ class ChatTemplate:
         if getattr(self, "_handle", 0):
             self.close()
 
-    def render(self, messages: msgspec.Raw | bytes, *, add_generation_prompt: bool = True) -> RenderedChat:
+    def render(self, messages: bytes, *, add_generation_prompt: bool = True) -> RenderedChat:
         """Renders messages (a JSON array in OpenAI's form). InvalidRequestError if the template refuses them."""
         request = msgspec.json.encode(
             {"messages": msgspec.Raw(messages), "add_generation_prompt": add_generation_prompt}

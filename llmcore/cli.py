@@ -19,11 +19,12 @@ COMMANDS_GROUP = "llmcore.commands"
 _OWN_COMMANDS = {"chat": "llmcore.chat_command", "pull": "llmcore.pull_command"}
 
 
-def commands() -> dict[str, ModuleType]:
-    """All commands by name."""
-    found = {name: importlib.import_module(module) for name, module in _OWN_COMMANDS.items()}
-    found.update({entry.name: entry.load() for entry in entry_points(group=COMMANDS_GROUP)})
-    return dict(sorted(found.items()))
+def commands(only: str | None = None) -> dict[str, ModuleType]:
+    """Commands by name; with `only`, just that one (if there is such), so that no other one's imports are paid for."""
+    found = {name: module for name, module in _OWN_COMMANDS.items() if only in (None, name)}
+    loaded = {name: importlib.import_module(module) for name, module in found.items()}
+    loaded.update({entry.name: entry.load() for entry in entry_points(group=COMMANDS_GROUP) if only in (None, entry.name)})
+    return dict(sorted(loaded.items()))
 
 
 def version_text() -> str:
@@ -50,11 +51,11 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llmcore", description="A fast, dependable LLM service for CPUs.")
     parser.add_argument("--version", action=_Version, nargs=0, help="versions, BLAS and CPU features in use, and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, module in commands().items():
+    for name, module in (commands(argv[0]) if argv else {}).items() or commands().items():
         summary = (module.__doc__ or "").strip().splitlines()[0]
         command = subparsers.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         module.add_arguments(command)
@@ -64,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Errors that we know are one line on standard error and exit status 1; bad usage is status 2."""
-    parser = _parser()
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _parser(argv)
     try:
         args = parser.parse_args(argv)
         if args.command is None:

@@ -214,7 +214,7 @@ class AsyncEngine:
     async def _supervise(self) -> None:
         pause_s = RESTART_PAUSE_FIRST_S
         while self.state not in ("failed", "stopped"):
-            self._child = child = await _Child.spawn()
+            self._child = child = await self._spawn()
             try:
                 await self._serve(child)
             finally:
@@ -227,6 +227,15 @@ class AsyncEngine:
             self.n_restarts += 1
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESTART_PAUSE_MAX_S)
+
+    async def _spawn(self) -> _Child:
+        """A cancel in the middle of starting a process must not lose the process."""
+        starting = asyncio.ensure_future(_Child.spawn())
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await (await starting).end()
+            raise
 
     async def _serve(self, child: _Child) -> None:
         """Until the child is gone."""

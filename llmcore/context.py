@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from types import TracebackType
 
 import numpy as np
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 # ggml_type and llama_pooling_type, by ggml.h and llama.h of the pinned source.
 _CACHE_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
 _POOLING_NONE, _POOLING_RANK = 0, 4
+
+# Up to this many cells the need is asked for as it is.
+_N_CTX_MEASURED = 65536
 
 # Results of llama_decode, by llama.h.
 _DECODED, _NO_CELLS, _ABORTED, _INVALID_BATCH = 0, 1, 2, -1
@@ -85,7 +88,7 @@ class Context:
         if not self._handle:
             raise NativeError("llama.cpp cannot create a context: the lines of logger llmcore.native before this say why")
         self._memory: int = self._lib.llama_get_memory(self._handle) or 0
-        self._views: dict[int, ffi.BatchView] = {}
+        self._view: tuple[Batch, ffi.BatchView] | None = None  # of the batch that was last computed
         self.abort_flag = ffi.AbortFlag()
         self.abort_flag.attach(self._lib, self._handle)
         self.n_ctx = int(self._lib.llama_n_ctx(self._handle))
@@ -107,7 +110,7 @@ class Context:
         return native  # type: ignore[no-any-return]
 
     def _check_memory(self, native: ffi.ContextParams) -> None:
-        need = self._memory_need(native)
+        need = self._memory_need(native) if native.n_ctx <= _N_CTX_MEASURED else self._extrapolated_need(native)
         wanted, available = need.context_bytes + need.compute_bytes, memory_available_bytes()
         if wanted > available:
             raise InsufficientMemoryError(
@@ -125,6 +128,19 @@ class Context:
         path = self.model.path.encode()
         self._lib.check(self._lib.lc_memory_required(path, self.model.params, native, out))
         return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)
+
+    def _extrapolated_need(self, native: ffi.ContextParams) -> MemoryNeed:
+        """llama.cpp's reckoning makes its bookkeeping for every cell, which for a huge n_ctx would itself not fit. What a
+        context needs grows linearly with its cells, so two smaller ones tell."""
+        wanted, half = native.n_ctx, _N_CTX_MEASURED // 2
+        native.n_ctx = half
+        small = self._memory_need(native)
+        native.n_ctx = 2 * half
+        large = self._memory_need(native)
+        native.n_ctx = wanted
+        steps = (wanted - 2 * half) / half
+        grown = [now + int(steps * (now - before)) for before, now in zip(astuple(small), astuple(large), strict=True)]
+        return MemoryNeed(*grown)
 
     def memory_used(self) -> MemoryNeed:
         """What this context and its model have allocated."""
@@ -169,12 +185,11 @@ class Context:
         assert callable(function)
         handle = self.handle
         self._check_batch(batch)
-        view = self._views.get(id(batch))
-        if view is None:
-            view = ffi.BatchView(batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits)
-            self._views = {id(batch): view}
-        view.struct.n_tokens = batch.n_tokens
-        result = function(handle, view.struct)
+        if self._view is None or self._view[0] is not batch:
+            self._view = (batch, ffi.BatchView(batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits))
+        struct = self._view[1].struct
+        struct.n_tokens = batch.n_tokens
+        result = function(handle, struct)
         if result == _DECODED:
             return
         if result == _NO_CELLS:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -48,11 +50,12 @@ class GgufArray:
 
     @property
     def item_type(self) -> str:
-        """"str", "f32", "i32" and so on."""
+        """Its name in ggml: str, f32, i32 and so on."""
         return "str" if self.type_number == STRING else SCALARS[self.type_number][0]
 
     def values(self) -> list[Scalar]:
-        """Reads all items; bytes of strings that are not UTF-8 become U+FFFD. Raises ModelError if the file has changed."""
+        """Reads all items; bytes of strings that are not UTF-8 become U+FFFD. Raises ModelError if the file has
+        changed."""
         with _open(self.path) as file:
             reader = Reader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
             return [_scalar(reader, self.type_number) for _ in range(self.length)]
@@ -60,8 +63,8 @@ class GgufArray:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One line of the tensor table. `shape` counts elements, the fastest-running dimension first; `offset` is in bytes from
-    the header's data_start."""
+    """One line of the tensor table. `shape` counts elements, the fastest-running dimension first; `offset` is in bytes
+    from the header's data_start."""
 
     name: str
     shape: tuple[int, ...]
@@ -78,8 +81,8 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What the file says about itself. `data_start` is where tensors begin, in bytes from the start of the file; `parts` are
-    the headers of the other parts of a split model, if check_model_file() read them."""
+    """What the file says about itself. `data_start` is where tensors begin, in bytes from the start of the file;
+    `parts` are the headers of the other parts of a split model, if check_model_file() read them."""
 
     path: str
     file_bytes: int
@@ -184,19 +187,25 @@ def _read_part(path: str, index: int, count: int) -> GgufHeader:
         raise ModelSplitError(f"part {index + 1} of {count} of the split model is missing: {path}", param="model_path")
     header = read_header(path)
     if header.number("split.no", -1) != index or header.number("split.count", -1) != count:
-        raise ModelSplitError(f"{path} is not part {index + 1} of {count}: its metadata says otherwise", param="model_path")
+        raise ModelSplitError(
+            f"{path} is not part {index + 1} of {count}: its metadata says otherwise", param="model_path"
+        )
     return header
 
 
-def _open(path: str) -> BinaryIO:
+@contextmanager
+def _open(path: str) -> Iterator[BinaryIO]:
     try:
+        if "\0" in path:  # os.stat would raise ValueError
+            raise FileNotFoundError
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             raise ModelMissingError(f"{path} is a folder: name the GGUF file in it", param="model_path")
         if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end
             raise ModelFormatError(f"{path} is not a regular file", param="model_path")
-        return open(path, "rb")
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the path
+        with open(path, "rb") as file:
+            yield file
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelMissingError(
             f"there is no file {path!r}: check MODEL_PATH, or fetch a model with `llmcore pull`", param="model_path"
         ) from None
@@ -216,7 +225,9 @@ def _check_start(reader: Reader, file: BinaryIO) -> int:
     if version in _VERSIONS:
         return version
     if version & 0xFFFF == 0 and version:
-        raise ModelFormatError(f"{reader.path} is a big-endian GGUF file: get the little-endian one", param="model_path")
+        raise ModelFormatError(
+            f"{reader.path} is a big-endian GGUF file: get the little-endian one", param="model_path"
+        )
     raise ModelFormatError(
         f"{reader.path} is GGUF version {version}; versions 2 and 3 are supported: get another conversion of the model",
         param="model_path",

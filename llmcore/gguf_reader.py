@@ -1,8 +1,8 @@
 """Reads the primitive values of a GGUF file: numbers, strings, and arrays that are skipped.
 
-Format: ggml/include/gguf.h of llama.cpp. Written for files of strangers: every count and length is checked against a limit
-and against the file's size before anything is allocated, so memory and time stay bounded. The file is read, not mapped:
-one that somebody shortens meanwhile must not end the process.
+Format: ggml/include/gguf.h of llama.cpp. Written for files of strangers: every count and length is checked against a
+limit and against the file's size before anything is allocated, so memory and time stay bounded. The file is read, not
+mapped: one that somebody shortens meanwhile must not end the process.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ SCALARS: dict[int, tuple[str, str]] = {
 }
 BOOL = 7
 
-# The largest vocabularies have some 300,000 entries, the longest chat templates 100 kB, keys by the format 65,535 bytes.
+# The largest vocabularies have some 300,000 entries, the longest chat templates 100 kB, keys by the format 65,535
+# bytes.
 MAX_KEY_BYTES = 65_535
 MAX_STRING_BYTES = 16 * 2**20
 MAX_TEXT_BYTES = 64 * 2**20
-MAX_ARRAY_BYTES = 2**30
+MAX_ARRAY_BYTES = 256 * 2**20
 MAX_STRINGS = 2**23
 
-_WINDOW_BYTES = 2**20
+_WINDOW_BYTES = 256 * 2**10
 _U64 = struct.Struct("<Q")
 
 
@@ -69,7 +70,7 @@ class Reader:
     def truncated(self, need_bytes: int) -> ModelTruncatedError:
         """The error for a file that must have at least need_bytes."""
         return ModelTruncatedError(
-            f"{self.path} is incomplete: it has {self.file_bytes:,} bytes and needs at least {need_bytes:,}. "
+            f"{self.path} is incomplete: it has {self.file_bytes} bytes and needs at least {need_bytes}. "
             "Fetch the file again",
             param="model_path",
         )
@@ -121,6 +122,7 @@ class Reader:
             raise self.truncated(self.position + 8 * length)
         # A loop over local variables: vocabularies have several 100,000 strings.
         window, at, end, unpack = self._window, self._at, len(self._window), _U64.unpack_from
+        limit = self.position + MAX_ARRAY_BYTES
         for _ in range(length):
             if at + 8 > end:
                 self._at = at
@@ -130,7 +132,7 @@ class Reader:
             at += 8 + n_bytes
             if at > end:
                 self._at = at - n_bytes
-                if n_bytes > MAX_STRING_BYTES:
+                if n_bytes > MAX_STRING_BYTES or self.position > limit:
                     raise self.damaged(f"a string of {n_bytes:,} bytes")
                 self._seek(self._window_start + at)
                 window, at, end = self._window, self._at, len(self._window)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, overload
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -182,7 +181,7 @@ class LLM:
         """
         if not messages:
             raise InvalidRequestError("messages must not be empty", param="messages")
-        raw = msgspec.Raw(json.dumps(list(messages)).encode())
+        raw = json.dumps(list(messages)).encode()
         return self._answer(ChatPrompt(raw), max_tokens, stop, stream, sampling)
 
     def _answer(
@@ -256,11 +255,14 @@ class LLM:
 
         Raises UnsupportedError if the model gives none, ContextLengthError for a text that is too long.
         """
+        several = [texts] if isinstance(texts, str) else list(texts)
+        if not several:
+            raise InvalidRequestError("there is no text to embed", param="texts")
         with self._lock:
             self._check_open()
             if self._embedder is None:
                 self._embedder = Embedder(self.model, threads=self.engine.threads)
-            rows = np.stack([self._embedder.embed(text) for text in ([texts] if isinstance(texts, str) else texts)])
+            rows = np.stack([self._embedder.embed(text) for text in several])
         vectors: npt.NDArray[np.float32] = rows[0] if isinstance(texts, str) else rows
         return vectors
 

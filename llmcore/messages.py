@@ -20,9 +20,9 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
-    """Messages in OpenAI's JSON form, rendered by the model's chat template."""
+    """Messages (a JSON array in OpenAI's form, UTF-8), rendered by the model's chat template."""
 
-    messages: msgspec.Raw
+    messages: bytes
     add_generation_prompt: bool = True
 
 

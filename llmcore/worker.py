@@ -96,9 +96,13 @@ class Worker:
             self._flush()
 
     def _read(self) -> None:
-        for command in self._channel:
-            self._inbox.put(command, self._engine)
-        self._inbox.put(Shutdown(), self._engine)
+        try:
+            for command in self._channel:
+                self._inbox.put(command, self._engine)
+        except Exception:  # a frame that cannot be read: nothing behind it can be trusted
+            logger.exception("commands_garbled")
+        finally:
+            self._inbox.put(Shutdown(), self._engine)
 
     def _flush(self) -> None:
         if self._outputs:

@@ -100,9 +100,8 @@ common_chat_templates_inputs read_inputs(const common_json & request) {
             inputs.tool_choice = common_chat_tool_choice_parse_oaicompat(get_string(request, "tool_choice"));
         }
         inputs.json_schema = get_string(request, "json_schema");
-        if (!inputs.json_schema.empty()) {
-            common_json::parse(inputs.json_schema);
-        }
+        lc::require(inputs.json_schema.empty() || !common_json::parse_no_throw(inputs.json_schema).is_discarded(),
+                    "json_schema: is not valid JSON");
         inputs.add_generation_prompt = get_bool(request, "add_generation_prompt", true);
         read_template_kwargs(request, inputs);
     } catch (const lc::invalid_argument &) {

@@ -13,7 +13,7 @@ from llmcore.config import EngineConfig
 from llmcore.engine import Engine
 from llmcore.hub import default_model_path
 from llmcore.model import Model
-from tests.tiny_models import write_tiny_llama
+from tests.tiny_models import write_tiny_llama, write_tiny_mamba
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +52,14 @@ def tiny(tiny_dir: Path) -> Callable[..., Path]:
 def tiny_model(tiny: Callable[..., Path]) -> Path:
     """The plain one: two layers of width 64, F32."""
     return tiny("plain")
+
+
+@pytest.fixture(scope="session")
+def tiny_recurrent(tiny_dir: Path) -> Path:
+    """A model whose memory is a state that cannot go back."""
+    path = tiny_dir / "recurrent.gguf"
+    write_tiny_mamba(path)
+    return path
 
 
 @pytest.fixture(scope="session")

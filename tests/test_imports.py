@@ -24,7 +24,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": set(),
     "config": {"errors"},
     "sampling": {"errors"},
-    "gguf": {"errors"},
+    "tensor_types": set(),
+    "gguf_reader": {"errors"},
+    "gguf": {"errors", "gguf_reader", "tensor_types"},
     "cgroup": set(),
     "threads": {"cgroup"},
     "memory": {"cgroup"},
@@ -47,7 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # those who use an engine
     "worker": {"config", "engine", "errors", "log", "messages", "wire"},
     "client": {"config", "errors", "log", "messages", "wire"},
-    "hub": {"errors", "log", "registry"},
+    "fetch": {"registry"},
+    "hub": {"errors", "fetch", "registry"},
     "llm": {"config", "embed", "engine", "errors", "hub", "messages", "model", "sampling"},
     # the command line
     "cli": {"", "errors", "ffi"},

@@ -72,7 +72,7 @@ def test_a_lossless_tokenizer_gives_the_text_back(chat_model: Model, text: str) 
 
 @pytest.mark.parametrize("path", VOCABULARIES, ids=lambda path: path.stem.removeprefix("ggml-vocab-"))
 def test_tokenization_is_exact(path: Path) -> None:
-    texts = Path(f"{path}.inp").read_text("utf-8").split(SEPARATOR)
+    texts = Path(f"{path}.inp").read_text("utf-8").removesuffix(SEPARATOR).split(SEPARATOR)
     expected = [[int(token) for token in line.split()] for line in Path(f"{path}.out").read_text().splitlines()]
     assert len(texts) == len(expected) > 30
     with Model(path, vocab_only=True) as vocabulary:

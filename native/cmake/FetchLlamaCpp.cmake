@@ -47,6 +47,11 @@ function(_llmcore_pip_download lock dir)
                 --no-deps --no-binary :all: --no-build-isolation --require-hashes -r "${lock}" -d "${dir}"
         RESULT_VARIABLE failed OUTPUT_VARIABLE output ERROR_VARIABLE output)
     if(failed)
+        file(REMOVE_RECURSE "${dir}")
+        if(output MATCHES "DO NOT MATCH THE HASHES")
+            message(FATAL_ERROR "Wrong hash: what pip's index offers as llama.cpp's source is not the file that "
+                                "native/llama.cpp.lock pins. Nothing was extracted. Check the index and the lock.")
+        endif()
         _llmcore_pip_reason("${output}" reason)
         message(FATAL_ERROR "Cannot download llama.cpp's source (native/llama.cpp.lock). Check the network and pip's index, "
                             "or set LLMCORE_LLAMA_CPP_DIR to a checkout. pip says: ${reason}")
@@ -104,7 +109,10 @@ function(llmcore_llama_cpp_source out_dir out_commit)
     string(SUBSTRING "${sha256}" 0 16 short)
     set(dir "${cache}/llama.cpp-${short}")
     if(NOT EXISTS "${dir}/CMakeLists.txt")
-        file(MAKE_DIRECTORY "${cache}")
+        execute_process(COMMAND "${CMAKE_COMMAND}" -E make_directory "${cache}" RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+        if(failed)
+            message(FATAL_ERROR "Cannot create ${cache} for llama.cpp's source: set LLMCORE_CACHE_DIR to a writable folder.")
+        endif()
         # A second build that starts meanwhile waits, and then finds the folder.
         file(LOCK "${cache}/.fetch" GUARD FUNCTION TIMEOUT 900 RESULT_VARIABLE locked)
         if(NOT locked EQUAL 0)

@@ -39,7 +39,6 @@ endif()
 
 set(BLAS_FOUND TRUE)
 set(BLAS_LINKER_FLAGS "")
-get_filename_component(_name "${BLAS_LIBRARIES}" NAME)
 # The shim and the install rules live in other directories.
 set_property(GLOBAL PROPERTY LLMCORE_BLAS_LIBRARY "${BLAS_LIBRARIES}")
 set_property(GLOBAL PROPERTY LLMCORE_BLAS_PREFIX "${LLMCORE_BLAS_PREFIX}")

@@ -54,6 +54,19 @@ foreach(target IN LISTS GGML_AVAILABLE_BACKENDS)
 endforeach()
 set(LLMCORE_UPSTREAM ggml-base ggml llama llama-common ${LLMCORE_BACKENDS})
 
+# Of llama-common we need templates, parsers and JSON schema, not the command line with its downloads: an HTTP client has
+# no place in a library that never touches the network, and it takes an eighth of the build. llama.cpp's own programs do
+# need it. Should other files come to depend on these, linking fails here, not loading at the user's.
+if(NOT LLMCORE_BUILD_PEERS)
+    get_target_property(sources llama-common SOURCES)
+    list(REMOVE_ITEM sources arg.cpp console.cpp debug.cpp download.cpp hf-cache.cpp imatrix-loader.cpp preset.cpp subproc.cpp)
+    set_property(TARGET llama-common PROPERTY SOURCES ${sources})
+    get_target_property(libraries llama-common LINK_LIBRARIES)
+    list(REMOVE_ITEM libraries cpp-httplib)
+    set_property(TARGET llama-common PROPERTY LINK_LIBRARIES ${libraries})
+    target_link_options(llama-common PRIVATE -Wl,--no-undefined)
+endif()
+
 # A wheel holds no symbolic links, so each library is one file, under the very name that its dependents look up.
 foreach(target IN LISTS LLMCORE_UPSTREAM)
     set_property(TARGET ${target} PROPERTY VERSION)

@@ -1,0 +1,76 @@
+"""The Starlette application, as data: routes, handlers of exceptions, one layer of middleware."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+import llmcore
+from llmcore.config import ServerConfig
+
+from .chat import ChatCompletions
+from .completions import Completions
+from .documentation import Documentation
+from .engine import EngineLike
+from .errors import HANDLERS
+from .metrics import Metrics
+from .models import Models
+from .monitoring import Monitoring
+from .openapi import openapi_document
+from .service import Service
+from .telemetry import Telemetry
+
+
+def model_id(config: ServerConfig, model_path: str) -> str:
+    """The id under which a model is served: the configured name, or its file's."""
+    return config.model_name or Path(model_path).name.removesuffix(".gguf")
+
+
+def create_service(engine: EngineLike, config: ServerConfig, model: str) -> Service:
+    return Service(engine, config, model, Metrics(CollectorRegistry(), model, llmcore.__version__))
+
+
+def create_app(service: Service) -> Starlette:
+    """The application; its lifespan starts and stops the engine."""
+    routes = _routes(service)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await service.engine.start()
+        try:
+            yield
+        finally:
+            await service.engine.stop()
+
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Telemetry, service=service, routes=routes)],
+        exception_handlers=HANDLERS,
+        lifespan=lifespan,
+    )
+    # A path with a slash too many is unknown like others: a redirect would lose the body of a POST in many clients.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _routes(service: Service) -> list[Route]:
+    monitoring = Monitoring(service)
+    models = Models(service)
+    documentation = Documentation(openapi_document(llmcore.__version__))
+    return [
+        Route("/v1/chat/completions", ChatCompletions(service).post, methods=["POST"]),
+        Route("/v1/completions", Completions(service).post, methods=["POST"]),
+        Route("/v1/models", models.list),
+        Route("/v1/models/{model:path}", models.get),
+        Route("/healthz", monitoring.healthz),
+        Route("/metrics", monitoring.metrics),
+        Route("/openapi.json", documentation.openapi),
+        Route("/docs", documentation.docs),
+        Route("/", documentation.root),
+    ]

@@ -1,0 +1,91 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from starlette.requests import Request
+from starlette.responses import Response
+
+from llmcore.messages import ChatPrompt, GenerateRequest
+
+from . import record
+from .answer import Choice
+from .body import read_body
+from .chat_schema import ChatRequest, check_chat, raw_messages
+from .decode import decode
+from .replies import (
+    AnswerEnd,
+    AnswerMessage,
+    ChatChoice,
+    ChatChunk,
+    ChatCompletion,
+    ChunkChoice,
+    Delta,
+    TokenUsage,
+)
+from .service import Service
+from .sse import EventStream
+from .whole import WholeAnswer
+from .work import Work
+
+
+class ChatCompletions:
+    """The endpoint."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._decoder = msgspec.json.Decoder(ChatRequest)
+
+    async def post(self, request: Request) -> Response:
+        service = self._service
+        service.check_open()
+        wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
+        check_chat(wanted)
+        service.check_model(wanted.model)
+        entry = record.of(request.scope)
+        form = ChatForm(f"chatcmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage)
+        work = Work(service, entry, [self._generate(wanted, form.id)], "messages")
+        return EventStream(work, form, 1, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form, 1)
+
+    def _generate(self, wanted: ChatRequest, request_id: str) -> GenerateRequest:
+        return GenerateRequest(
+            request_id=request_id,
+            prompt=ChatPrompt(raw_messages(wanted.messages)),
+            sampling=wanted.sampling(),
+            max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
+            stop=wanted.stops(),
+        )
+
+
+class ChatForm:
+    """See answer.AnswerForm."""
+
+    def __init__(self, id: str, created: int, model: str, wants_usage: bool) -> None:
+        self.id = id
+        self._created = created
+        self._model = model
+        # Where usage was asked for, OpenAI's chunks carry a null one until the last.
+        self._no_usage: UnsetType | None = None if wants_usage else UNSET
+
+    def _chunk(self, choices: list[ChunkChoice], usage: TokenUsage | UnsetType | None) -> ChatChunk:
+        return ChatChunk(self.id, self._created, self._model, choices, usage=usage)
+
+    def first(self, index: int) -> ChatChunk:
+        return self._chunk([ChunkChoice(index, Delta(role="assistant", content=""))], self._no_usage)
+
+    def text(self, index: int, text: str) -> ChatChunk:
+        return self._chunk([ChunkChoice(index, Delta(content=text))], self._no_usage)
+
+    def end(self, index: int, reason: AnswerEnd) -> ChatChunk:
+        return self._chunk([ChunkChoice(index, Delta(), reason)], self._no_usage)
+
+    def usage(self, usage: TokenUsage) -> ChatChunk:
+        return self._chunk([], usage)
+
+    def whole(self, choices: Sequence[Choice], usage: TokenUsage) -> ChatCompletion:
+        found = [ChatChoice(index, AnswerMessage(each.text), each.finish_reason) for index, each in enumerate(choices)]
+        return ChatCompletion(self.id, self._created, self._model, found, usage)

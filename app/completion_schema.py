@@ -1,0 +1,71 @@
+"""Requests to /v1/completions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from llmcore.messages import TextPrompt, TokensPrompt
+
+from .errors import invalid
+from .fields import GenerationFields, OnlyFalse, OnlyNull, OnlyOne, TokenId, check_common
+
+MAX_PROMPTS = 64
+# OpenAI's default of this endpoint.
+MAX_TOKENS_DEFAULT = 16
+
+# A string, strings, token ids, or lists of token ids; that a list is of one kind only is checked by prompts().
+PromptField = (
+    str
+    | Annotated[
+        list[str | TokenId | Annotated[list[TokenId], Meta(min_length=1)]],
+        Meta(min_length=1, description="strings, token ids, or lists of token ids; several prompts, several choices"),
+    ]
+)
+
+
+class CompletionRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
+    """A request for the continuation of one or several texts."""
+
+    prompt: PromptField
+
+    best_of: OnlyOne = None
+    echo: OnlyFalse = None
+    logprobs: OnlyNull = None
+    suffix: OnlyNull = None
+
+    def prompts(self) -> list[TextPrompt | TokensPrompt]:
+        """One for each choice. Raises ApiError (400)."""
+        if isinstance(self.prompt, str):
+            return [TextPrompt(self.prompt)]
+        if isinstance(self.prompt[0], int):
+            return [TokensPrompt(_tokens(self.prompt))]
+        if len(self.prompt) > MAX_PROMPTS:
+            problem = f"prompt may have at most {MAX_PROMPTS} entries, got {len(self.prompt)}"
+            raise invalid("invalid_value", problem, "prompt")
+        found: list[TextPrompt | TokensPrompt] = []
+        for index, each in enumerate(self.prompt):
+            if type(each) is not type(self.prompt[0]):
+                raise _mixed(index)
+            found.append(TextPrompt(each) if isinstance(each, str) else TokensPrompt(_tokens(each)))
+        return found
+
+
+def check_completion(request: CompletionRequest) -> None:
+    """What the types cannot say. Raises ApiError (400)."""
+    check_common(request)
+
+
+def _tokens(values: object) -> tuple[int, ...]:
+    assert isinstance(values, list), "the schema accepts lists of token ids"
+    for index, each in enumerate(values):
+        if not isinstance(each, int):
+            raise _mixed(index)
+    return tuple(values)
+
+
+def _mixed(index: int) -> Exception:
+    return invalid(
+        "invalid_type", f"Invalid prompt[{index}]: a prompt's entries are all of one kind", f"prompt[{index}]"
+    )

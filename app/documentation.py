@@ -1,0 +1,32 @@
+"""GET /openapi.json, /docs and /."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from .docs_page import docs_page
+
+# The page needs its own style and nothing else: nothing that slips into it may run or load.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+class Documentation:
+    """The endpoints."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._json = msgspec.json.encode(document)
+
+    async def openapi(self, request: Request) -> Response:
+        return Response(self._json, media_type="application/json")
+
+    async def docs(self, request: Request) -> Response:
+        page = docs_page(self._document, f"{request.url.scheme}://{request.url.netloc}")
+        return Response(page, media_type="text/html", headers={"content-security-policy": _POLICY})
+
+    async def root(self, request: Request) -> Response:
+        return RedirectResponse("/docs")

@@ -1,0 +1,97 @@
+"""Serve a model over the OpenAI API."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from llmcore import config, hub, log
+from llmcore.client import AsyncEngine
+from llmcore.config import EngineConfig, ServerConfig
+from llmcore.errors import LlmcoreError, ModelMissingError
+
+from .application import create_app, create_service, model_id
+from .server import Server, bind, url_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    config.add_flags(parser, ServerConfig)
+    config.add_flags(parser, EngineConfig)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until a signal. Raises LlmcoreError, with a message for a person, where that cannot begin."""
+    flags = vars(args)
+    server_config = config.load(ServerConfig, flags, os.environ)
+    engine_config = with_model(config.load(EngineConfig, flags, os.environ))
+    log.configure(server_config.log_level)
+    with bind(server_config.host, server_config.port) as sock:
+        if not is_loopback(sock):
+            _say(
+                f"WARNING: listening on {server_config.host} without authentication: "
+                "whoever reaches this port can use the model"
+            )
+        asyncio.run(serve(engine_config, server_config, sock))
+    return 0
+
+
+def command(argv: Sequence[str]) -> int:
+    """The command with its own argument parser: `python -m llmcore_app`."""
+    parser = argparse.ArgumentParser(prog="llmcore serve", description=__doc__, allow_abbrev=False)
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(argv))
+    except LlmcoreError as error:
+        _say(f"llmcore: {error.message}")
+        return 1
+
+
+def with_model(engine: EngineConfig) -> EngineConfig:
+    """The config with a model path: where none is given, the default model's. Raises ModelMissingError."""
+    if engine.model_path:
+        return engine
+    path = hub.default_model_path()
+    if path is None:
+        message = "no model: `llmcore pull` fetches the default one; MODEL_PATH or --model-path names another"
+        raise ModelMissingError(message, param="model_path")
+    return dataclasses.replace(engine, model_path=str(path))
+
+
+async def serve(engine_config: EngineConfig, server_config: ServerConfig, sock: socket.socket) -> None:
+    """Until a signal. Raises the engine's error if the model cannot be loaded."""
+    engine = AsyncEngine(engine_config, log_level=server_config.log_level)
+    service = create_service(engine, server_config, model_id(server_config, engine_config.model_path))
+    server = Server(create_app(service), service)
+    loading = asyncio.create_task(_announce(engine, server, f"listening on {url_of(sock)} model={service.model_id}"))
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        loading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await loading
+
+
+async def _announce(engine: AsyncEngine, server: Server, line: str) -> None:
+    try:
+        await engine.wait_ready()
+    except LlmcoreError:
+        if not server.should_exit:  # a signal while loading is no failure
+            server.should_exit = True
+            raise
+    else:
+        _say(line)
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    return ipaddress.ip_address(sock.getsockname()[0]).is_loopback
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,78 @@
+"""uvicorn, with an end that suits answers which take a while."""
+
+from __future__ import annotations
+
+import os
+import socket
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from llmcore.errors import ConfigError
+
+from .service import Service
+
+# After the drain every answer has ended: what is left are clients that do not read what was sent to them.
+GRACE_S = 3
+
+
+class Server(uvicorn.Server):
+    """Reads top-down: startup, main loop, shutdown (uvicorn's), with a drain before the last.
+
+    The first SIGTERM or SIGINT begins the drain, during which the port stays open, so that new requests are told to go
+    elsewhere. The second ends the process at once; the engine's process ends with it, since its socket does.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                # Logging is ours (telemetry.py). h11 is always there, so every installation behaves the same.
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                http="h11",
+                ws="none",
+                lifespan="on",
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        )
+        self._service = service
+        self._is_told_to_end = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not uvicorn's: it would raise the signal again at the end, and the exit status would tell of a failure.
+        if self._is_told_to_end:
+            os._exit(128 + sig)
+        self._is_told_to_end = self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._service.drain(self._service.config.drain_s)
+        await super().shutdown(sockets)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises ConfigError. Done first, since nothing is worth loading without a port."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}: {error.strerror}", param="host") from None
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigError(f"cannot listen on {host} port {port}: {reason}", param="port") from None
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    """Where a bound socket can be reached."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,79 @@
+"""Makes the models of the benchmarks: the shape of a real one, random weights. The same file every time.
+
+python -m benchmarks.make_model [--shape 1b|tiny] [--quant Q4_K_M] [--out PATH]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.random_model import LlamaShape, write_model
+from benchmarks.source import cache_dir, vocabulary
+from llmcore.errors import ModelError
+from llmcore.gguf import read_header
+from llmcore.model import FILE_TYPES, quantize
+
+_VOCABULARY = "llama-bpe"
+_N_VOCAB = 128_256
+
+SHAPES = {
+    # Llama 3.2 1B, whose context is cut to what a benchmark uses
+    "1b": LlamaShape(_N_VOCAB, 2048, 16, 32, 8, 8192, 8192, rope_freq_base=500_000.0, std=0.02),
+    # the same in small: every width is one that K-quants can store
+    "tiny": LlamaShape(_N_VOCAB, 256, 2, 4, 2, 512, 8192, rope_freq_base=500_000.0, std=0.02),
+}
+
+
+def default_bench_dir() -> Path:
+    """Where made models are kept."""
+    return cache_dir() / "benchmarks"
+
+
+def bench_model(shape: str = "1b", quant: str = "Q4_K_M", out: Path | None = None) -> Path:
+    """The path of a model, which is made if it is not there: about a minute, and 3.5 GB of disk meanwhile, for "1b"."""
+    path = out or default_bench_dir() / f"random-{shape}-{quant}.gguf"
+    if _is_complete(path):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f"{path.name}.f16")
+    partial = path.with_name(f"{path.name}.partial")
+    metadata = {
+        **SHAPES[shape].metadata(),
+        "general.name": f"random weights, shape {shape}",
+    }
+    try:
+        print(f"writing {shape} with random weights", file=sys.stderr)
+        write_model(half, "llama", metadata, SHAPES[shape].tensors(), vocabulary(_VOCABULARY), quant="F16")
+        print(f"quantizing to {quant}", file=sys.stderr)
+        quantize(half, partial, quant)
+        partial.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        read_header(path)
+    except ModelError:
+        return False
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.make_model", description="Makes a model with random weights."
+    )
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="1b")
+    parser.add_argument("--quant", choices=sorted(FILE_TYPES), default="Q4_K_M")
+    parser.add_argument("--out", type=Path, default=None, help="where to write it (default: the user's cache folder)")
+    args = parser.parse_args()
+    print(bench_model(args.shape, args.quant, args.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The real service, started for a measurement or a test, on a free port of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+READY_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
+
+
+class Service:
+    """`llmcore serve` as a child process, from its start to its listening line; `with` ends it by SIGTERM.
+
+    `log` holds all lines that it printed so far.
+    """
+
+    def __init__(self, *flags: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+        self.log: list[str] = []
+        self._listening = threading.Event()
+        self.base_url = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "llmcore.cli", "serve", "--port", "0", *flags],
+            env={**os.environ, "PYTHONSAFEPATH": "1", **(environ or {})},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line.rstrip("\n"))
+            found = re.search(r"listening on (http://\S+)", line)
+            if found:
+                self.base_url = found[1]
+                self._listening.set()
+        self._listening.set()  # or it has ended
+
+    def wait(self) -> Service:
+        """Until it listens. Raises RuntimeError with its log if it ends before, TimeoutError if neither happens."""
+        if not self._listening.wait(READY_TIMEOUT_S):
+            raise TimeoutError("the service does not say that it listens")
+        if not self.base_url:
+            raise RuntimeError("the service ended: " + " / ".join(self.log[-5:]))
+        return self
+
+    @property
+    def worker(self) -> psutil.Process:
+        """The engine's process."""
+        children = psutil.Process(self.process.pid).children()
+        [worker] = [each for each in children if "llmcore.worker" in each.cmdline()]
+        return worker
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Sends a signal and waits for the end; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            status = self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        self._reader.join(5.0)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return status
+
+    def __enter__(self) -> Service:
+        return self.wait()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def anonymous_bytes(process: psutil.Process) -> int:
+    """Memory that a process holds for itself: anonymous and swapped pages, not files that it maps."""
+    fields = {}
+    for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text("ascii").splitlines()[1:]:
+        name, value = line.split(":")
+        fields[name] = int(value.split()[0]) * 1024
+    return fields["Anonymous"] + fields["Swap"]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Polls a callable until it is true; TimeoutError naming `what` otherwise."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s:g} s for {what}")
+        time.sleep(0.02)

@@ -1,0 +1,115 @@
+"""Fetch a model into the model folder."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+from llmcore import hub
+from llmcore.registry import Registry, load_registry
+
+_PLAIN_STEP = 0.25
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", nargs="?", default="", help="a known model (see --list); without one, the default model"
+    )
+    parser.add_argument("--list", action="store_true", help="list the known models and end")
+    parser.add_argument(
+        "--model-dir",
+        type=Path,
+        default=None,
+        help="folder for model files (default: llmcore/models in the user's cache folder; environment: MODEL_DIR)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    registry = load_registry()
+    folder = args.model_dir or hub.model_dir(os.environ)
+    if args.list:
+        print(_listing(registry, folder))
+        return 0
+    model = registry.find(args.name)
+    console = Console(stderr=True)
+    with sigterm_unwinds(), terminal(console) if console.is_terminal else plain() as report:
+        path = hub.pull(model, folder, progress=report.progress, notify=report.notify)
+    print(path)
+    return 0
+
+
+def _listing(registry: Registry, folder: Path) -> str:
+    lines = []
+    for model in registry.models:
+        notes = [f"{model.size_bytes / 1e6:.0f} MB", f"context {model.n_ctx}", model.licence]
+        notes += ["default"] if model.name == registry.default else []
+        notes += ["here"] if hub.find(model, folder) else []
+        lines.append(f"{model.name}  {model.description} ({', '.join(notes)})")
+    return "\n".join(lines)
+
+
+class PlainReport:
+    """Lines, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def notify(self, line: str) -> None:
+        self._told = 0.0
+        print(f"llmcore: {line}", file=sys.stderr, flush=True)
+
+    def progress(self, done: int, total: int) -> None:
+        fraction = done / total if total else 1.0
+        if fraction >= self._told + _PLAIN_STEP:
+            self._told = fraction // _PLAIN_STEP * _PLAIN_STEP
+            print(f"llmcore: {self._told:.0%} ({done / 1e6:.0f} of {total / 1e6:.0f} MB)", file=sys.stderr, flush=True)
+
+
+class BarReport:
+    """A line for each phase, and below it one bar."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task = bars.add_task("", visible=False)
+
+    def notify(self, line: str) -> None:
+        self._bars.reset(self._task, visible=False)
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, done: int, total: int) -> None:
+        self._bars.update(self._task, completed=done, total=total, visible=True)
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[PlainReport]:
+    yield PlainReport()
+
+
+@contextlib.contextmanager
+def terminal(console: Console) -> Iterator[BarReport]:
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        yield BarReport(bars)
+
+
+@contextlib.contextmanager
+def sigterm_unwinds() -> Iterator[None]:
+    """SIGTERM ends the command as an exception does, so that what is half-written goes."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,190 @@
+"""A scripted engine: the service's tests decide what it says, when, and how it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from llmcore.errors import EngineDiedError, EngineUnavailableError, LlmcoreError
+from llmcore.messages import (
+    ChatPrompt,
+    EngineStats,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    ModelInfo,
+    Piece,
+    TextPrompt,
+    Usage,
+)
+
+# One step of a script: text to say, an error to fail with, an event to wait for, or seconds to pause.
+Step = str | Exception | asyncio.Event | float
+Script = Callable[[GenerateRequest], Iterable[Step]]
+
+WORDS = ["Hello", " there", "", ", ", "wörld 🌍", "\n"]
+MODEL = ModelInfo(
+    path="/models/fake.gguf",
+    description="fake",
+    architecture="fake",
+    n_params=1,
+    size_bytes=1,
+    n_vocab=100,
+    n_embd=1,
+    n_layer=1,
+    n_ctx_train=100,
+    n_ctx=100,
+    has_chat_template=True,
+)
+
+
+def prompt_text(request: GenerateRequest) -> str:
+    """What the last message, or the prompt, says."""
+    if isinstance(request.prompt, ChatPrompt):
+        content = msgspec.json.decode(request.prompt.messages)[-1]["content"]
+        return content if isinstance(content, str) else "".join(part["text"] for part in content)
+    return request.prompt.text if isinstance(request.prompt, TextPrompt) else repr(request.prompt.tokens)
+
+
+def by_prompt(request: GenerateRequest) -> Iterable[Step]:
+    """The default script: the prompt says what happens."""
+    text = prompt_text(request)
+    if text == "forever":
+        return itertools.chain.from_iterable(itertools.repeat((0.01, "word ")))
+    if text.startswith("count "):
+        return itertools.chain.from_iterable((0.02, f"{i} ") for i in range(int(text.split()[1])))
+    if text == "die":
+        return ["I am ", EngineDiedError("the engine's process ended while this request was running")]
+    if text == "crash":
+        return [RuntimeError("secret /path")]
+    return WORDS
+
+
+class FakeGeneration:
+    def __init__(self, engine: FakeEngine, request: GenerateRequest) -> None:
+        self.request_id = request.request_id
+        self.n_prompt = 7
+        self._engine = engine
+        self._steps: Iterator[Step] = iter(engine.script(request))
+        self._n_left = request.max_tokens
+        self._n_generated = 0
+        self._ended = False
+
+    async def __anext__(self) -> Piece | Finished:
+        if self._ended:
+            raise StopAsyncIteration
+        if self._n_left == 0:
+            return self._finish("length")
+        for step in self._steps:
+            if isinstance(step, Exception):
+                self._engine.close(self)
+                self._ended = True
+                raise step
+            if isinstance(step, asyncio.Event):
+                await self._engine.unless_stopped(step.wait())
+            elif isinstance(step, float):
+                await self._engine.unless_stopped(asyncio.sleep(step))
+            else:
+                self._n_generated += 1
+                if self._n_left is not None:
+                    self._n_left -= 1
+                return Piece(self.request_id, step, 1)
+        return self._finish(self._engine.reason)
+
+    def _finish(self, reason: FinishReason) -> Finished:
+        self._ended = True
+        self._engine.close(self)
+        usage = Usage(
+            n_prompt=self.n_prompt,
+            n_cached=3,
+            n_generated=self._n_generated + 1,
+            queue_s=0.001,
+            prefill_s=0.002,
+            decode_s=0.003,
+        )
+        return Finished(self.request_id, self._engine.held_back, reason, usage)
+
+    async def aclose(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._engine.close(self)
+            self._engine.cancelled.append(self.request_id)
+
+
+class FakeEngine:
+    """`requests` are those that came, `open` those that run, `cancelled` those that were closed before their end."""
+
+    def __init__(self, script: Script = by_prompt) -> None:
+        self.script = script
+        self.state = "ready"
+        self.model: ModelInfo | None = MODEL
+        self.n_restarts = 0
+        self.reason: FinishReason = "stop"
+        self.held_back = ""
+        self.refusals: list[LlmcoreError] = []  # raised by the next calls of generate()
+        self.admission: asyncio.Event | None = None  # if set, generate() waits for it
+        self.stats_delay_s = 0.0
+        self.load_error: LlmcoreError | None = None
+        self.requests: list[GenerateRequest] = []
+        self.open: set[str] = set()
+        self.cancelled: list[str] = []
+        self._stopped = asyncio.Event()
+
+    async def start(self) -> None:
+        pass
+
+    async def wait_ready(self) -> ModelInfo:
+        if self.load_error is not None:
+            self.state = "failed"
+            raise self.load_error
+        return MODEL
+
+    async def stop(self) -> None:
+        self.state = "stopped"
+        self._stopped.set()
+
+    async def generate(self, request: GenerateRequest) -> FakeGeneration:
+        self.requests.append(request)
+        if self.admission is not None:
+            await self.admission.wait()
+        if self.refusals:
+            raise self.refusals.pop(0)
+        if self.state != "ready":
+            raise EngineUnavailableError(f"the engine is {self.state}")
+        assert request.request_id not in self.open, "request ids are unique among the living"
+        self.open.add(request.request_id)
+        return FakeGeneration(self, request)
+
+    async def stats(self) -> EngineStats:
+        await asyncio.sleep(self.stats_delay_s)
+        if self.state != "ready":
+            raise EngineUnavailableError(f"the engine is {self.state}")
+        return EngineStats(
+            n_running=len(self.open),
+            n_waiting=2,
+            n_slots=4,
+            n_cells=100,
+            n_cells_used=10,
+            n_steps=5,
+            n_tokens_prefilled=0,
+            n_tokens_cached=0,
+            n_tokens_generated=0,
+        )
+
+    def close(self, generation: FakeGeneration) -> None:
+        self.open.discard(generation.request_id)
+
+    async def unless_stopped(self, waiting: object) -> None:
+        """As AsyncEngine does: stop() ends what runs with an error."""
+        wait = asyncio.ensure_future(waiting)  # type: ignore[call-overload]
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait((wait, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wait.cancel()
+            stopped.cancel()
+        if self._stopped.is_set():
+            raise EngineUnavailableError("the engine is stopping")

@@ -1,0 +1,259 @@
+"""POST /v1/chat/completions over a fake engine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from llmcore.messages import ChatPrompt
+from llmcore_app.chat_schema import ChatRequest
+from tests.app.fake_engine import WORDS, FakeEngine
+
+URL = "/v1/chat/completions"
+HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello!"}]}
+TEXT = "".join(WORDS)
+
+
+def events(text: str) -> list[Any]:
+    """The events of a stream; the framing is part of the test."""
+    assert text.endswith("\n\n")
+    lines = text.removesuffix("\n\n").split("\n\n")
+    assert all(line.startswith("data: ") and "\n" not in line for line in lines)
+    return [json.loads(data) if data != "[DONE]" else data for data in (line.removeprefix("data: ") for line in lines)]
+
+
+async def post(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
+    return await client.post(URL, json={**HELLO, **fields})
+
+
+async def test_whole(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    response = await post(client)
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["object"] == "chat.completion"
+    assert answer["id"].startswith("chatcmpl-")
+    assert answer["model"] == "fake"
+    assert answer["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": TEXT, "refusal": None},
+            "finish_reason": "stop",
+            "logprobs": None,
+        }
+    ]
+    assert answer["usage"] == {
+        "prompt_tokens": 7,
+        "completion_tokens": len(WORDS) + 1,
+        "total_tokens": 7 + len(WORDS) + 1,
+        "prompt_tokens_details": {"cached_tokens": 3},
+    }
+    assert not engine.open
+    assert not engine.cancelled
+
+
+async def test_stream(client: httpx.AsyncClient) -> None:
+    response = await post(client, stream=True)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *chunks, done = events(response.text)
+    assert done == "[DONE]"
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert all(chunk["object"] == "chat.completion.chunk" and "usage" not in chunk for chunk in chunks)
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert choices[0]["delta"] == {"role": "assistant", "content": ""}
+    assert [choice["delta"]["content"] for choice in choices[1:-1]] == [word for word in WORDS if word]
+    assert choices[-1]["delta"] == {}
+    assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["stop"]
+
+
+async def test_stream_with_usage(client: httpx.AsyncClient) -> None:
+    response = await post(client, stream=True, stream_options={"include_usage": True})
+    *chunks, last, done = events(response.text)
+    assert done == "[DONE]"
+    assert last["choices"] == []
+    assert last["usage"]["completion_tokens"] == len(WORDS) + 1
+    assert all(chunk["usage"] is None for chunk in chunks)
+
+
+async def test_text_that_was_held_back_comes_with_the_end(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.held_back = " STO"
+    engine.reason = "length"
+    *_, text, end, _ = events((await post(client, stream=True)).text)
+    assert text["choices"][0]["delta"]["content"] == " STO"
+    assert end["choices"][0]["finish_reason"] == "length"
+    whole = (await post(client)).json()["choices"][0]
+    assert whole["message"]["content"] == TEXT + " STO"
+    assert whole["finish_reason"] == "length"
+
+
+async def test_messages_reach_the_engine(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    messages = [
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": parts, "name": None},
+        {"role": "assistant", "content": "A", "refusal": None, "tool_calls": [], "annotations": []},
+        {"role": "user", "content": "B"},
+    ]
+    response = await post(client, messages=messages)
+    assert response.status_code == 200
+    prompt = engine.requests[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert msgspec.json.decode(prompt.messages) == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": "A"},
+        {"role": "user", "content": "B"},
+    ]
+
+
+async def test_parameters_reach_the_engine(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    values: dict[str, Any] = {
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 40,
+        "min_p": 0.05,
+        "repeat_penalty": 1.1,
+        "frequency_penalty": 0.5,
+        "presence_penalty": -0.5,
+        "seed": 2**32 - 1,
+    }
+    response = await post(
+        client, **values, logit_bias={"5": -100}, stop=["a", "b"], max_completion_tokens=9, max_tokens=9, model="fake"
+    )
+    assert response.status_code == 200, response.text
+    request = engine.requests[0]
+    assert {name: getattr(request.sampling, name) for name in values} == values
+    assert request.sampling.logit_bias == {5: -100.0}
+    assert request.stop == ("a", "b")
+    assert request.max_tokens == 9
+
+
+async def test_null_means_absent(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    absent = sorted(set(ChatRequest.__struct_fields__) - {"messages"})
+    response = await post(client, **dict.fromkeys(absent))
+    assert response.status_code == 200, response.text
+    assert engine.requests[0].sampling.temperature == 1.0
+    assert engine.requests[0].max_tokens is None
+
+
+HARMLESS: list[dict[str, Any]] = [
+    {"n": 1},
+    {"user": "u", "safety_identifier": "s", "prompt_cache_key": "k", "metadata": {"a": "b"}},
+    {"store": False, "logprobs": False, "top_logprobs": 0},
+    {"service_tier": "auto"},
+    {"service_tier": "default"},
+    {"tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [], "function_call": "auto"},
+    {"response_format": {"type": "text"}},
+    {"modalities": ["text"], "audio": None},
+    {"verbosity": "medium"},
+    {"stop": []},
+]
+
+
+@pytest.mark.parametrize("fields", HARMLESS, ids=str)
+async def test_what_changes_nothing_is_accepted(client: httpx.AsyncClient, fields: dict[str, Any]) -> None:
+    response = await post(client, **fields)
+    assert response.status_code == 200, response.text
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "x"}, fields]}
+
+
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    # known, not supported
+    ({"n": 2}, "n", "unsupported_parameter"),
+    ({"n": True}, "n", "unsupported_parameter"),
+    ({"store": True}, "store", "unsupported_parameter"),
+    ({"store": 0}, "store", "unsupported_parameter"),
+    ({"logprobs": True}, "logprobs", "unsupported_parameter"),
+    ({"top_logprobs": 3}, "top_logprobs", "unsupported_parameter"),
+    ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
+    ({"tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
+    ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
+    ({"reasoning_effort": "low"}, "reasoning_effort", "unsupported_parameter"),
+    ({"service_tier": "flex"}, "service_tier", "unsupported_parameter"),
+    ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
+    ({"prediction": {}}, "prediction", "unsupported_parameter"),
+    ({"web_search_options": {}}, "web_search_options", "unsupported_parameter"),
+    (
+        {"stream": True, "stream_options": {"include_obfuscation": True}},
+        "stream_options.include_obfuscation",
+        "unsupported_parameter",
+    ),
+    # unknown
+    ({"temprature": 1}, "temprature", "unknown_parameter"),
+    ({"stream": True, "stream_options": {"x": 1}}, "stream_options.x", "unknown_parameter"),
+    (message(role="user", content="x", mood="y"), "messages[1].mood", "unknown_parameter"),
+    # wrong
+    ({"temperature": "hot"}, "temperature", "invalid_type"),
+    ({"temperature": 2.1}, "temperature", "invalid_value"),
+    ({"top_p": -0.1}, "top_p", "invalid_value"),
+    ({"seed": -1}, "seed", "invalid_value"),
+    ({"seed": 2**32}, "seed", "invalid_value"),
+    ({"seed": 2**80}, "seed", "invalid_value"),
+    ({"seed": 1.5}, "seed", "invalid_type"),
+    ({"max_tokens": 0}, "max_tokens", "invalid_value"),
+    ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", "invalid_value"),
+    ({"stop": ""}, "stop", "invalid_value"),
+    ({"stop": ["a", ""]}, "stop[1]", "invalid_value"),
+    ({"stop": list("abcde")}, "stop", "invalid_value"),
+    ({"logit_bias": {"x": 1}}, "logit_bias", "invalid_type"),
+    ({"logit_bias": {"-1": 1}}, "logit_bias", "invalid_value"),
+    ({"logit_bias": {"1": 101}}, "logit_bias[...]", "invalid_value"),
+    ({"logit_bias": {str(i): 1 for i in range(1025)}}, "logit_bias", "invalid_value"),
+    ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
+    ({"model": 5}, "model", "invalid_type"),
+    # messages
+    ({"messages": []}, "messages", "invalid_value"),
+    ({"messages": None}, "messages", "invalid_type"),
+    ({"messages": "x"}, "messages", "invalid_type"),
+    (message(role="robot", content="x"), "messages[1].role", "invalid_value"),
+    (message(content="x"), "messages[1].role", "missing_required_parameter"),
+    (message(role="user"), "messages[1].content", "missing_required_parameter"),
+    (message(role="user", content=None), "messages[1].content", "invalid_type"),
+    (message(role="user", content=[]), "messages[1].content", "invalid_value"),
+    (message(role="assistant"), "messages[1].content", "missing_required_parameter"),
+    (message(role="assistant", content=None, tool_calls=[{}]), "messages[1].tool_calls", "unsupported_parameter"),
+    (message(role="user", content="x", name="Ada"), "messages[1].name", "unsupported_parameter"),
+    (message(role="tool", content="x", tool_call_id="1"), "messages[1].role", "unsupported_value"),
+    (
+        message(role="user", content=[{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {}}]),
+        "messages[1].content[1].type",
+        "unsupported_value",
+    ),
+    (
+        message(role="user", content=[{"type": "text", "text": "x", "cache_control": {}}]),
+        "messages[1].content[0].cache_control",
+        "unknown_parameter",
+    ),
+    (message(role="user", content=[{"type": "text", "text": 5}]), "messages[1].content[0].text", "invalid_type"),
+]
+
+
+@pytest.mark.parametrize(("fields", "param", "code"), REFUSED, ids=lambda value: str(value)[:60])
+async def test_refusals_name_the_field(
+    client: httpx.AsyncClient, engine: FakeEngine, fields: dict[str, Any], param: str, code: str
+) -> None:
+    response = await post(client, **fields)
+    assert response.status_code == 400, response.text
+    error = response.json()["error"]
+    assert (error["param"], error["code"], error["type"]) == (param, code, "invalid_request_error")
+    assert param.split("[")[0].split(".")[-1] in error["message"]
+    assert not engine.requests
+
+
+async def test_images_are_refused_in_words(client: httpx.AsyncClient) -> None:
+    response = await post(client, **message(role="user", content=[{"type": "image_url", "image_url": {"url": "x"}}]))
+    assert "images are not supported" in response.json()["error"]["message"]
+
+
+async def test_unknown_model(client: httpx.AsyncClient) -> None:
+    response = await post(client, model="gpt-4o")
+    assert response.status_code == 404
+    error = response.json()["error"]
+    assert (error["code"], error["param"]) == ("model_not_found", "model")
+    assert "'fake'" in error["message"]

@@ -1,0 +1,128 @@
+"""POST /v1/completions over a fake engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import httpx
+import pytest
+
+from llmcore.errors import EngineDiedError, OverloadedError
+from llmcore.messages import GenerateRequest, TextPrompt, TokensPrompt
+from tests.app.fake_engine import WORDS, FakeEngine, Step, prompt_text
+from tests.app.test_chat import events
+
+TEXT = "".join(WORDS)
+
+
+async def post(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
+    return await client.post("/v1/completions", json={"prompt": "Once", **fields})
+
+
+async def test_whole(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    answer = (await post(client)).json()
+    assert answer["object"] == "text_completion"
+    assert answer["id"].startswith("cmpl-")
+    assert answer["choices"] == [{"index": 0, "text": TEXT, "finish_reason": "stop", "logprobs": None}]
+    assert answer["usage"]["prompt_tokens"] == 7
+    assert engine.requests[0].prompt == TextPrompt("Once")
+    assert engine.requests[0].max_tokens == 16
+
+
+async def test_stream(client: httpx.AsyncClient) -> None:
+    response = await post(client, stream=True, stream_options={"include_usage": True})
+    *chunks, end, usage, done = events(response.text)
+    assert done == "[DONE]"
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == TEXT
+    assert end["choices"][0] == {"index": 0, "text": "", "finish_reason": "stop", "logprobs": None}
+    assert usage["choices"] == []
+    assert usage["usage"]["total_tokens"] == 7 + len(WORDS) + 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "passed_on"),
+    [
+        ("a", [TextPrompt("a")]),
+        ("", [TextPrompt("")]),
+        (["a"], [TextPrompt("a")]),
+        ([1, 2], [TokensPrompt((1, 2))]),
+        ([[1, 2]], [TokensPrompt((1, 2))]),
+        (["a", "b"], [TextPrompt("a"), TextPrompt("b")]),
+        ([[1], [2, 3]], [TokensPrompt((1,)), TokensPrompt((2, 3))]),
+    ],
+    ids=str,
+)
+async def test_prompts(client: httpx.AsyncClient, engine: FakeEngine, prompt: Any, passed_on: list[Any]) -> None:
+    answer = (await post(client, prompt=prompt)).json()
+    assert [request.prompt for request in engine.requests] == passed_on
+    assert [choice["index"] for choice in answer["choices"]] == list(range(len(passed_on)))
+    assert answer["usage"]["prompt_tokens"] == 7 * len(passed_on)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"prompt": []}, "prompt", "invalid_value"),
+        ({"prompt": None}, "prompt", "invalid_type"),
+        ({"prompt": 5}, "prompt", "invalid_type"),
+        ({"prompt": ["a", 1]}, "prompt[1]", "invalid_type"),
+        ({"prompt": [1, "a"]}, "prompt[1]", "invalid_type"),
+        ({"prompt": [[1], "a"]}, "prompt[1]", "invalid_type"),
+        ({"prompt": [[]]}, "prompt[0]", "invalid_value"),
+        ({"prompt": [-1]}, "prompt[0]", "invalid_value"),
+        ({"prompt": [2**40]}, "prompt[0]", "invalid_value"),
+        ({"prompt": ["a"] * 65}, "prompt", "invalid_value"),
+        ({"best_of": 2}, "best_of", "unsupported_parameter"),
+        ({"echo": True}, "echo", "unsupported_parameter"),
+        ({"suffix": "x"}, "suffix", "unsupported_parameter"),
+        ({"logprobs": 0}, "logprobs", "unsupported_parameter"),
+        ({"messages": []}, "messages", "unknown_parameter"),
+    ],
+    ids=str,
+)
+async def test_refusals_name_the_field(
+    client: httpx.AsyncClient, engine: FakeEngine, fields: dict[str, Any], param: str, code: str
+) -> None:
+    response = await post(client, **fields)
+    assert response.status_code == 400, response.text
+    error = response.json()["error"]
+    assert (error["param"], error["code"]) == (param, code)
+    assert not engine.requests
+
+
+async def test_several_prompts_stream_interleaved(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    turns = [asyncio.Event() for _ in range(4)]
+
+    def script(request: GenerateRequest) -> Iterable[Step]:
+        own = int(prompt_text(request))
+        for turn in (own, own + 2):
+            yield turns[turn]
+            yield f"{turn}"
+            if turn + 1 < len(turns):
+                turns[turn + 1].set()
+
+    engine.script = script
+    turns[0].set()
+    *chunks, done = events((await post(client, prompt=["0", "1"], stream=True)).text)
+    assert done == "[DONE]"
+    texts = [(each["choices"][0]["index"], each["choices"][0]["text"]) for each in chunks]
+    assert [text for text in texts if text[1]] == [(0, "0"), (1, "1"), (0, "2"), (1, "3")]
+    assert sorted(each["choices"][0]["index"] for each in chunks if each["choices"][0]["finish_reason"]) == [0, 1]
+
+
+async def test_one_refused_prompt_of_several_refuses_all(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.refusals = [OverloadedError("the queue is full", retry_after_s=2.5)]
+    response = await post(client, prompt=["a", "b", "c"])
+    assert response.status_code == 429
+    assert response.headers["retry-after"] == "3"
+    assert len(engine.cancelled) == 2
+    assert not engine.open
+
+
+async def test_one_failing_answer_of_several_ends_all(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    response = await post(client, prompt=["forever", "die"], max_tokens=1000)
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == EngineDiedError.code
+    assert not engine.open

@@ -1,0 +1,62 @@
+"""The OpenAPI document, the page made from it, and the models."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import httpx
+from openapi_spec_validator import validate
+
+from tests.app.fake_engine import FakeEngine
+
+
+async def test_the_document_is_valid_openapi(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+    chat = document["components"]["schemas"]["ChatRequest"]
+    assert chat["additionalProperties"] is False
+    assert chat["required"] == ["messages"]
+    assert chat["properties"]["store"]["enum"] == [None, False]
+
+
+async def test_the_document_describes_every_route_of_the_api(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    for path, methods in document["paths"].items():
+        for method in methods:
+            response = await client.request(method, path.replace("{model}", "fake"))
+            assert response.status_code in (200, 400), path
+
+
+async def test_the_page_works_offline(client: httpx.AsyncClient) -> None:
+    response = await client.get("/docs")
+    assert response.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    page = response.text
+    assert not re.search(r"<script|<link|<img|@import|url\(", page)
+    for word in ("/v1/chat/completions", "ChatRequest", "temperature", "0 takes the most probable token"):
+        assert word in page
+    HTMLParser().feed(page)
+    anchors = set(re.findall(r'id="([^"]+)"', page))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= anchors
+
+
+async def test_the_page_escapes_what_the_client_says(client: httpx.AsyncClient) -> None:
+    response = await client.get("/docs", headers={"host": '"><script>x</script>'})
+    assert "<script" not in response.text
+
+
+async def test_the_root_leads_to_the_page(client: httpx.AsyncClient) -> None:
+    response = await client.get("/")
+    assert (response.status_code, response.headers["location"]) == (307, "/docs")
+
+
+async def test_models(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    listed = (await client.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    card = listed["data"][0]
+    assert (card["id"], card["object"], card["context_length"]) == ("fake", "model", 100)
+    assert (await client.get("/v1/models/fake")).json() == card
+    engine.model = None
+    assert (await client.get("/v1/models")).json()["data"][0]["context_length"] is None

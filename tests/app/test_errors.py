@@ -1,0 +1,135 @@
+"""Every failure as an answer in OpenAI's shape."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from llmcore.errors import (
+    ContextLengthError,
+    EngineError,
+    EngineUnavailableError,
+    InvalidRequestError,
+    LlmcoreError,
+    NativeError,
+    OverloadedError,
+)
+from tests.app.fake_engine import FakeEngine
+from tests.app.test_chat import HELLO, URL, events
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "param", "type"),
+    [
+        (InvalidRequestError("bad", param="stop"), 400, "invalid_request", "stop", "invalid_request_error"),
+        (
+            InvalidRequestError("token 9 is unknown", param="tokens"),
+            400,
+            "invalid_request",
+            "messages",
+            "invalid_request_error",
+        ),
+        (ContextLengthError("200 > 100"), 400, "context_length_exceeded", "messages", "invalid_request_error"),
+        (OverloadedError("full"), 429, "overloaded", None, "rate_limit_error"),
+        (EngineUnavailableError("the engine is loading"), 503, "engine_unavailable", None, "server_error"),
+        (EngineError("secret"), 500, "engine_error", None, "server_error"),
+        (NativeError("secret"), 500, "native_error", None, "server_error"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_refusals_of_the_engine(
+    client: httpx.AsyncClient,
+    engine: FakeEngine,
+    error: LlmcoreError,
+    status: int,
+    code: str,
+    param: str | None,
+    type: str,
+    stream: bool,
+) -> None:
+    engine.refusals = [error]
+    response = await client.post(URL, json={**HELLO, "stream": stream})
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    body = response.json()["error"]
+    assert (body["code"], body["param"], body["type"]) == (code, param, type)
+    assert "secret" not in response.text
+    assert ("retry-after" in response.headers) == (status in (429, 503))
+
+
+def saying(text: str, **fields: object) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": text}], **fields}
+
+
+async def test_death_before_a_whole_answer_is_there(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    response = await client.post(URL, json=saying("die"))
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "engine_died"
+    assert not engine.open
+
+
+@pytest.mark.parametrize(("text", "code"), [("die", "engine_died"), ("crash", "internal_error")])
+async def test_an_error_in_mid_stream_is_an_event_and_an_end(client: httpx.AsyncClient, text: str, code: str) -> None:
+    response = await client.post(URL, json=saying(text, stream=True))
+    assert response.status_code == 200
+    last = events(response.text)[-1]
+    assert last["error"]["code"] == code
+    assert "secret" not in response.text
+    metrics = (await client.get("/metrics")).text
+    status = 503 if text == "die" else 500
+    assert f'llm_service_requests_total{{endpoint="{URL}",model="fake",status="{status}"}} 1.0' in metrics
+
+
+async def test_a_bug_is_a_500_that_tells_nothing(client: httpx.AsyncClient) -> None:
+    response = await client.post(URL, json=saying("crash"))
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "internal_error"
+    assert "secret" not in response.text
+    assert "x-request-id" in response.headers
+
+
+async def test_an_answer_cancelled_by_somebody_else_is_an_error(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.reason = "cancelled"
+    assert (await client.post(URL, json=HELLO)).status_code == 503
+    streamed = await client.post(URL, json={**HELLO, "stream": True})
+    assert events(streamed.text)[-1]["error"]["code"] == "engine_unavailable"
+
+
+@pytest.mark.parametrize("path", ["/nope", "/v1/chat/completions/", "/v1/nope", "/healthz/"])
+async def test_unknown_urls(client: httpx.AsyncClient, path: str) -> None:
+    for method in ("GET", "POST"):
+        response = await client.request(method, path)
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "unknown_url"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", URL, "POST"),
+        ("DELETE", "/v1/models", "GET, HEAD"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("OPTIONS", URL, "POST"),
+    ],
+)
+async def test_wrong_methods(client: httpx.AsyncClient, method: str, path: str, allow: str) -> None:
+    response = await client.request(method, path)
+    assert response.status_code == 405
+    assert response.headers["allow"] == allow
+    assert response.json()["error"]["code"] == "method_not_allowed"
+
+
+async def test_unknown_model_by_path(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/models/gpt/4")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_found"
+
+
+async def test_request_ids(client: httpx.AsyncClient) -> None:
+    given = await client.post(URL, json=HELLO, headers={"x-request-id": "call-1.a:b"})
+    assert given.headers["x-request-id"] == "call-1.a:b"
+    for odd in ("a b", "x" * 129, "é", 'a"b'):
+        made = await client.post(URL, json=HELLO, headers={b"x-request-id": odd.encode()})
+        assert made.headers["x-request-id"].startswith("req-")
+        assert made.headers["x-request-id"].removeprefix("req-") == made.json()["id"].removeprefix("chatcmpl-")

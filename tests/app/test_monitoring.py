@@ -1,0 +1,114 @@
+"""Health and metrics."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from llmcore_app.service import Service
+from tests.app.fake_engine import WORDS, FakeEngine
+from tests.app.test_chat import HELLO, URL
+
+
+async def samples(client: httpx.AsyncClient) -> dict[str, float]:
+    """`name{label=value,...}` to value, the model's label left out."""
+    response = await client.get("/metrics")
+    assert response.status_code == 200
+    found = {}
+    for family in text_string_to_metric_families(response.text):
+        for sample in family.samples:
+            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()) if key != "model")
+            found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return found
+
+
+async def test_healthz(client: httpx.AsyncClient) -> None:
+    response = await client.get("/healthz")
+    assert response.status_code == 200
+    health = response.json()
+    assert set(health) == {"status", "model_loaded", "uptime"}
+    assert (health["status"], health["model_loaded"]) == ("ok", True)
+    assert isinstance(health["uptime"], float)
+
+
+@pytest.mark.parametrize("state", ["loading", "restarting", "failed"])
+async def test_not_ready(client: httpx.AsyncClient, engine: FakeEngine, state: str) -> None:
+    engine.state = state
+    response = await client.get("/healthz")
+    assert response.status_code == 503
+    assert (response.json()["status"], response.json()["model_loaded"]) == (state, False)
+    assert (await client.post(URL, json=HELLO)).status_code == 503
+
+
+async def test_draining(client: httpx.AsyncClient, service: Service) -> None:
+    service.is_draining = True
+    response = await client.get("/healthz")
+    assert (response.status_code, response.json()["status"]) == (503, "draining")
+    refused = await client.post(URL, json=HELLO)
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "engine_unavailable"
+    assert refused.headers["connection"] == "close"
+    assert "retry-after" in refused.headers
+
+
+async def test_counts(client: httpx.AsyncClient) -> None:
+    assert (await client.post(URL, json=HELLO)).status_code == 200
+    assert (await client.post(URL, json={**HELLO, "stream": True})).status_code == 200
+    assert (await client.post(URL, json={})).status_code == 400
+    found = await samples(client)
+    assert found[f"llm_service_requests_total{{endpoint={URL},status=200}}"] == 2
+    assert found[f"llm_service_requests_total{{endpoint={URL},status=400}}"] == 1
+    assert found[f"llm_service_request_duration_seconds_count{{endpoint={URL}}}"] == 3
+    assert found["llm_service_tokens_total{kind=prompt}"] == 14
+    assert found["llm_service_tokens_total{kind=cached}"] == 6
+    assert found["llm_service_tokens_total{kind=generated}"] == 2 * (len(WORDS) + 1)
+    assert found["llm_service_time_to_first_token_seconds_count"] == 2
+    assert found["llm_service_inter_token_seconds_count"] == 2 * (len(WORDS) - 1)
+    assert found["llm_service_queue_seconds_count"] == 2
+    assert found["llm_service_engine_waiting_requests"] == 2
+    assert found["llm_service_engine_up"] == 1
+    assert found["process_resident_memory_bytes"] > 0
+    assert any(name.startswith("llm_service_build_info") for name in found)
+
+
+async def test_buckets_suit_speech(client: httpx.AsyncClient) -> None:
+    found = await samples(client)
+    for edge in ("0.005", "0.1", "1.0", "10.0"):
+        assert f"llm_service_time_to_first_token_seconds_bucket{{le={edge}}}" in found
+        assert f"llm_service_inter_token_seconds_bucket{{le={edge}}}" in found
+
+
+async def test_unknown_paths_make_no_labels(client: httpx.AsyncClient) -> None:
+    for path in ("/a", "/b", "/v1/models/x", "/v1/models/y"):
+        await client.get(path)
+    found = [name for name in await samples(client) if name.startswith("llm_service_requests_total")]
+    assert found == [
+        "llm_service_requests_total{endpoint=unknown,status=404}",
+        "llm_service_requests_total{endpoint=/v1/models/{model},status=404}",
+    ]
+
+
+async def test_an_engine_that_is_away_or_busy_does_not_hold_a_scrape(
+    client: httpx.AsyncClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.state = "restarting"
+    engine.n_restarts = 3
+    found = await samples(client)
+    assert found["llm_service_engine_up"] == 0
+    assert found["llm_service_engine_restarts_total"] == 3
+    assert "llm_service_engine_running_requests" not in found
+    engine.state = "ready"
+    engine.stats_delay_s = 3600.0
+    monkeypatch.setattr("llmcore_app.service.STATS_TIMEOUT_S", 0.01)
+    found = await samples(client)
+    assert found["llm_service_engine_up"] == 1
+    assert "llm_service_engine_running_requests" not in found
+
+
+async def test_two_services_share_nothing(client: httpx.AsyncClient, service: Service) -> None:
+    from llmcore_app.application import create_service
+
+    other = create_service(FakeEngine(), service.config, "other")
+    await client.get("/healthz")
+    assert b'endpoint="/healthz"' not in other.metrics.render()

@@ -1,0 +1,273 @@
+"""The real service with the default model on a real port, spoken to by the official SDK and by rude clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import psutil
+import pytest
+from openai.types.chat import ChatCompletionMessageParam
+
+from benchmarks.service import Service, wait_until
+
+pytestmark = pytest.mark.e2e
+
+FACT: list[ChatCompletionMessageParam] = [
+    {"role": "system", "content": "You work for the harbour library. The library opens at 9 in the morning."},
+    {"role": "user", "content": "When does the library open?"},
+]
+
+
+@pytest.fixture(scope="module")
+def service(default_model: Path) -> Iterator[Service]:
+    with Service("--n-ctx", "4096", "--drain-s", "20", environ={"MODEL_PATH": str(default_model)}) as started:
+        httpx_wait_ready(started)
+        yield started
+    assert started.process.returncode == 0
+
+
+def httpx_wait_ready(service: Service) -> None:
+    wait_until(lambda: httpx.get(f"{service.base_url}/healthz").status_code == 200, 60, "readiness")
+
+
+@pytest.fixture(scope="module")
+def sdk(service: Service) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{service.base_url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def gauge(service: Service, name: str) -> float:
+    page = httpx.get(f"{service.base_url}/metrics").text
+    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith(name))
+
+
+def idle(service: Service) -> bool:
+    return gauge(service, "llm_service_running_requests") + gauge(service, "llm_service_waiting_requests") == 0
+
+
+def test_health_says_what_the_issue_says(service: Service) -> None:
+    health = httpx.get(f"{service.base_url}/healthz").json()
+    assert health["status"] == "ok"
+    assert health["model_loaded"] is True
+    assert isinstance(health["uptime"], float)
+    assert health["uptime"] > 0
+
+
+def test_a_question_about_a_fact_in_the_system_prompt(sdk: openai.OpenAI) -> None:
+    [model] = sdk.models.list().data
+    answer = sdk.chat.completions.create(model=model.id, messages=FACT, temperature=0, max_tokens=40)
+    [choice] = answer.choices
+    assert "9" in (choice.message.content or "")
+    assert choice.finish_reason == "stop"
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert answer.model == model.id
+
+
+def test_streamed_and_whole_are_the_same_text(sdk: openai.OpenAI, service: Service) -> None:
+    model = sdk.models.list().data[0].id
+    whole = sdk.chat.completions.create(model=model, messages=FACT, temperature=0, max_tokens=40)
+    stream = sdk.chat.completions.create(
+        model=model, messages=FACT, temperature=0, max_tokens=40, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    assert chunks[0].choices[0].delta.role == "assistant"
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage is not None
+    assert whole.usage is not None
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+def test_text_completions(sdk: openai.OpenAI) -> None:
+    model = sdk.models.list().data[0].id
+    answer = sdk.completions.create(model=model, prompt="The capital of France is", max_tokens=8, temperature=0)
+    assert "Paris" in answer.choices[0].text
+    assert answer.choices[0].finish_reason == "length"
+    pieces = sdk.completions.create(model=model, prompt="The capital of France is", max_tokens=8, temperature=0, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in pieces if chunk.choices) == answer.choices[0].text
+
+
+def test_a_seed_repeats_an_answer(sdk: openai.OpenAI) -> None:
+    model = sdk.models.list().data[0].id
+
+    def ask(seed: int) -> str | None:
+        answer = sdk.chat.completions.create(model=model, messages=FACT, seed=seed, temperature=1.0, max_tokens=20)
+        return answer.choices[0].message.content
+
+    assert ask(5) == ask(5)
+    assert len({ask(seed) for seed in range(4)}) > 1
+
+
+def test_refusals_carry_param_and_code(sdk: openai.OpenAI) -> None:
+    model = sdk.models.list().data[0].id
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.chat.completions.create(model=model, messages=[{"role": "user", "content": "word " * 6000}])
+    assert caught.value.code == "context_length_exceeded"
+    assert "4096" in str(caught.value)
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.chat.completions.create(model=model, messages=FACT, temperature=3)
+    assert caught.value.param == "temperature"
+    with pytest.raises(openai.NotFoundError) as missing:
+        sdk.chat.completions.create(model="gpt-9", messages=FACT)
+    assert missing.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        (b"{", 400, None),
+        (b'{"messages": []}', 400, "messages"),
+        (b'{"messages": [{"role": "wizard", "content": "x"}]}', 400, "messages[0].role"),
+        (b'{"messages": [{"role": "user", "content": "x"}], "temprature": 1}', 400, "temprature"),
+        (b'{"messages": [{"role": "user", "content": "x"}], "max_tokens": "many"}', 400, "max_tokens"),
+    ],
+)
+def test_bad_bodies_have_openai_errors(service: Service, body: bytes, status: int, param: str | None) -> None:
+    reply = httpx.post(f"{service.base_url}/v1/chat/completions", content=body)
+    assert reply.status_code == status
+    error = reply.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == param
+    assert error["message"]
+
+
+def test_many_callers_at_once(service: Service) -> None:
+    texts: dict[int, str] = {}
+
+    def ask(i: int) -> None:
+        body = {"messages": [{"role": "user", "content": f"What is {i} plus {i}?"}], "max_tokens": 16, "temperature": 0}
+        reply = httpx.post(f"{service.base_url}/v1/chat/completions", json=body, timeout=120)
+        texts[i] = reply.json()["choices"][0]["message"]["content"]
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(texts) == list(range(8))
+    assert all(texts.values())
+
+
+def long_request(service: Service, *, stream: bool, words: int = 3) -> socket.socket:
+    """Sends a request that would take long, over a bare socket, and returns at once."""
+    host, port = service.base_url.removeprefix("http://").split(":")
+    body = json.dumps({"prompt": "word " * words, "max_tokens": 900, "stream": stream, "temperature": 1.5}).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_caller_who_hangs_up_in_mid_answer_frees_the_engine(service: Service, stream: bool) -> None:
+    before = gauge(service, 'llm_service_tokens_total{kind="generated"')
+    with long_request(service, stream=stream) as connection:
+        if stream:
+            connection.recv(4096)
+        wait_until(lambda: gauge(service, "llm_service_running_requests") == 1, 30, "the request to run")
+    wait_until(lambda: idle(service), 30, "the engine to be free")
+    assert gauge(service, 'llm_service_tokens_total{kind="generated"') - before < 900
+
+
+def test_a_caller_who_hangs_up_in_prefill_frees_the_engine(service: Service) -> None:
+    with long_request(service, stream=True, words=3500):
+        wait_until(lambda: gauge(service, "llm_service_running_requests") == 1, 30, "the request to run")
+    wait_until(lambda: idle(service), 30, "the engine to be free")
+
+
+def test_a_dead_worker_is_a_503_and_comes_back(service: Service) -> None:
+    stream_lines: list[str] = []
+
+    def listen() -> None:
+        body = {"prompt": "Once", "max_tokens": 900, "stream": True, "temperature": 1.5}
+        with httpx.stream("POST", f"{service.base_url}/v1/completions", json=body, timeout=60) as reply:
+            stream_lines.extend(line for line in reply.iter_lines() if line)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    wait_until(lambda: gauge(service, "llm_service_running_requests") == 1, 30, "the request to run")
+    os.kill(service.worker.pid, signal.SIGKILL)
+    listener.join(30)
+    assert "error" in stream_lines[-1] or "error" in stream_lines[-2]
+    httpx_wait_ready(service)
+    assert gauge(service, "llm_service_engine_restarts_total") >= 1
+    reply = httpx.post(f"{service.base_url}/v1/completions", json={"prompt": "Once", "max_tokens": 4}, timeout=60)
+    assert reply.status_code == 200
+
+
+def test_the_http_process_maps_no_native_library(service: Service) -> None:
+    maps = Path(f"/proc/{service.process.pid}/maps").read_text()
+    assert "libllama" not in maps
+    assert "libllmcore" not in maps
+
+
+def test_the_documents_are_served(service: Service) -> None:
+    document = httpx.get(f"{service.base_url}/openapi.json").json()
+    assert "/v1/chat/completions" in document["paths"]
+    page = httpx.get(f"{service.base_url}/docs")
+    assert page.status_code == 200
+    assert "/v1/chat/completions" in page.text
+
+
+def test_sigterm_lets_a_running_answer_finish_and_refuses_new_ones(default_model: Path) -> None:
+    service = Service("--n-ctx", "2048", environ={"MODEL_PATH": str(default_model)}).wait()
+    httpx_wait_ready(service)
+    worker = service.worker
+    lines: list[str] = []
+
+    def listen() -> None:
+        body = {"prompt": "Once upon a time", "max_tokens": 250, "stream": True, "temperature": 0}
+        with httpx.stream("POST", f"{service.base_url}/v1/completions", json=body, timeout=60) as reply:
+            for line in reply.iter_lines():
+                if line:
+                    lines.append(line)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    wait_until(lambda: len(lines) > 2, 30, "the answer to begin")
+    service.process.send_signal(signal.SIGTERM)
+    listener.join(60)
+    assert lines[-1] == "data: [DONE]"
+    assert service.stop() == 0
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+    assert not any("Traceback" in line for line in service.log)
+
+
+def test_sigterm_while_loading_ends_with_zero(default_model: Path) -> None:
+    service = Service(environ={"MODEL_PATH": str(default_model)}).wait()
+    assert service.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "said"),
+    [
+        ((), {"MODEL_PATH": "/no/such.gguf"}, "/no/such.gguf"),
+        ((), {"MODEL_PATH": "", "MODEL_DIR": "/nowhere"}, "llmcore pull"),
+        (("--n-slots", "0"), {}, "n_slots"),
+        ((), {"LLMCORE_PROT": "1"}, "LLMCORE_PROT"),
+    ],
+)
+def test_a_service_that_cannot_start_says_so_in_one_line(flags: tuple[str, ...], environ: dict[str, str], said: str) -> None:
+    service = Service(*flags, environ=environ)
+    assert service.stop(signal.SIGCONT) == 1
+    assert sum(said in line for line in service.log) >= 1
+    assert not any("Traceback" in line for line in service.log)
+
+
+def test_a_port_in_use_is_one_clear_line(service: Service, default_model: Path) -> None:
+    port = service.base_url.rsplit(":", 1)[1]
+    second = Service("--port", port, environ={"MODEL_PATH": str(default_model)})
+    assert second.stop(signal.SIGCONT) == 1
+    assert any(port in line and "in use" in line for line in second.log)
+    assert not any("Traceback" in line for line in second.log)

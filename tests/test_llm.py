@@ -1,0 +1,161 @@
+"""LLM: the library's front door."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llmcore import LLM, Completion, llm
+from llmcore.errors import (
+    ClosedError,
+    ContextLengthError,
+    InvalidRequestError,
+    LlmcoreError,
+    ModelMissingError,
+    UnsupportedError,
+)
+
+STORY = "Once upon a time"
+
+
+@pytest.fixture(scope="module")
+def chatty(default_model: Path) -> Iterator[LLM]:
+    with LLM(default_model, n_ctx=2048) as loaded:
+        yield loaded
+
+
+def test_generate_whole_and_streamed_give_the_same_text(chatty: LLM) -> None:
+    whole = chatty.generate(STORY, temperature=0, max_tokens=20)
+    assert isinstance(whole, Completion)
+    assert whole.finish_reason == "length"
+    assert whole.usage.n_generated == 20
+    pieces = list(chatty.generate(STORY, temperature=0, max_tokens=20, stream=True))
+    assert len(pieces) > 5
+    assert "".join(pieces) == whole.text == str(whole)
+
+
+def test_token_ids_are_a_prompt_too(chatty: LLM) -> None:
+    tokens = chatty.tokenize(STORY)
+    assert chatty.detokenize(tokens) == STORY
+    by_ids = chatty.generate(tokens, temperature=0, max_tokens=8)
+    assert by_ids.text == chatty.generate(STORY, temperature=0, max_tokens=8).text
+
+
+def test_chat(chatty: LLM) -> None:
+    messages = [
+        {"role": "system", "content": "The dog's name is Bruno. Answer in one sentence."},
+        {"role": "user", "content": "What is the dog's name?"},
+    ]
+    answer = chatty.chat(messages, temperature=0, max_tokens=40)
+    assert "Bruno" in answer.text
+    assert answer.finish_reason == "stop"
+    assert "".join(chatty.chat(messages, temperature=0, max_tokens=40, stream=True)) == answer.text
+
+
+def test_two_streams_in_turns(chatty: LLM) -> None:
+    first = chatty.generate(STORY, temperature=0, max_tokens=12, stream=True)
+    second = chatty.generate("The sea is", temperature=0, max_tokens=12, stream=True)
+    texts = ["", ""]
+    for a, b in zip(first, second, strict=False):
+        texts[0] += a
+        texts[1] += b
+    texts[0] += "".join(first)
+    texts[1] += "".join(second)
+    assert texts[0].startswith(chatty.generate(STORY, temperature=0, max_tokens=8).text)
+    assert all(texts)
+
+
+def test_threads_share_one_model(chatty: LLM) -> None:
+    answers: dict[int, str] = {}
+
+    def ask(i: int) -> None:
+        answers[i] = chatty.generate(f"{i} plus {i} is", temperature=0, max_tokens=10).text
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == list(range(6))
+    assert all(answers.values())
+
+
+def test_closing_a_stream_cancels_it(chatty: LLM) -> None:
+    running = chatty.generate(STORY, max_tokens=1000, stream=True)
+    next(running)
+    running.close()  # type: ignore[attr-defined]
+    assert not chatty.engine.has_work
+
+
+def test_stop_may_be_one_string_or_several(chatty: LLM) -> None:
+    whole = chatty.generate(STORY, temperature=0, max_tokens=20).text
+    stop = whole[8:12]
+    assert chatty.generate(STORY, temperature=0, max_tokens=20, stop=stop).text == whole[: whole.find(stop)]
+    assert chatty.generate(STORY, temperature=0, max_tokens=20, stop=["@@@", stop]).finish_reason == "stop"
+
+
+def test_bad_arguments_are_named(chatty: LLM) -> None:
+    for call, named in (
+        (lambda: chatty.generate(STORY, temperatur=1), "temperatur"),
+        (lambda: chatty.generate(STORY, top_p=7), "top_p"),
+        (lambda: chatty.chat([]), "messages"),
+        (lambda: chatty.generate(""), "prompt"),
+        (lambda: chatty.generate(STORY, max_tokens=0), "max_tokens"),
+    ):
+        with pytest.raises(InvalidRequestError) as caught:
+            call()
+        assert caught.value.param == named
+    with pytest.raises(ContextLengthError):
+        chatty.generate("word " * 3000)
+    assert not chatty.engine.has_work
+
+
+def test_options_are_checked(default_model: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="n_contxt"):
+        LLM(default_model, n_contxt=5)
+    with pytest.raises(LlmcoreError, match="n_slots"):
+        LLM(default_model, n_slots=0)
+
+
+def test_without_a_model_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm, "default_model_path", lambda: None)
+    with pytest.raises(ModelMissingError, match="llmcore pull"):
+        LLM()
+
+
+def test_a_closed_llm_is_an_error_and_not_a_crash(tiny_model: Path) -> None:
+    closed = LLM(tiny_model, n_ctx=256)
+    stream = closed.generate([100, 101], stream=True)
+    next(stream)
+    closed.close()
+    closed.close()
+    with pytest.raises(ClosedError):
+        list(stream)
+    with pytest.raises(ClosedError):
+        closed.generate([100])
+    with pytest.raises(ClosedError):
+        closed.tokenize("a")
+
+
+def test_embeddings_of_a_model_that_pools(tiny: Callable[..., Path]) -> None:
+    with LLM(tiny("pooling", pooling_type="mean"), n_ctx=256) as loaded:
+        rows = loaded.embed(["the cat sat", "the cat sat", "something else entirely"])
+        assert rows.shape == (3, loaded.model.n_embd)
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+        np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
+        assert abs(float(rows[0] @ rows[2])) < 0.999
+        np.testing.assert_allclose(loaded.embed("the cat sat"), rows[0], atol=1e-6)
+        with pytest.raises(ContextLengthError):
+            loaded.embed("word " * 5000)
+        with pytest.raises(InvalidRequestError):
+            loaded.embed([])
+
+
+def test_no_embeddings_from_a_chat_model(chatty: LLM) -> None:
+    with pytest.raises(UnsupportedError):
+        chatty.embed("hello")

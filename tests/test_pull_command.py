@@ -1,0 +1,112 @@
+"""`llmcore pull`: what it prints, and where."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from llmcore import hub, pull_command
+from llmcore.errors import ConfigError
+from llmcore.fetch import Notify, Progress
+from llmcore.registry import KnownModel, load_registry
+
+
+def run(*argv: str) -> int:
+    parser = argparse.ArgumentParser()
+    pull_command.add_arguments(parser)
+    return pull_command.run(parser.parse_args(argv))
+
+
+@pytest.fixture
+def present(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which the default model lies, as far as a look can tell."""
+    model = load_registry().find()
+    path = tmp_path / model.file
+    path.touch()
+    os.truncate(path, model.size_bytes)
+    (tmp_path / f"{model.file}.sha256").write_text(f"{model.sha256}  {model.file}\n")
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    return path
+
+
+def test_a_model_that_is_there(present: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    out, err = capsys.readouterr()
+    assert out == f"{present}\n"
+    assert err == "llmcore: smollm2-135m-instruct is already there\n"
+
+
+def test_the_flag_wins_over_the_environment(
+    present: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "elsewhere"))
+    assert run("smollm2-135m-instruct", "--model-dir", str(present.parent)) == 0
+    assert capsys.readouterr().out == f"{present}\n"
+
+
+def test_the_list(present: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--list") == 0
+    line = capsys.readouterr().out
+    assert line.startswith("smollm2-135m-instruct  ")
+    assert "(98 MB, context 8192, Apache-2.0, default, here)" in line
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(ConfigError, match="known models: smollm2-135m-instruct"):
+        run("gpt-5")
+
+
+def test_progress_in_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def pull(model: KnownModel, folder: Path, *, progress: Progress, notify: Notify) -> Path:
+        notify("downloading")
+        for done in range(0, 101, 10):
+            progress(done * 10**6, 100 * 10**6)
+        notify("verifying")
+        return folder / model.file
+
+    monkeypatch.setattr(hub, "pull", pull)
+    run("--model-dir", str(tmp_path))
+    assert capsys.readouterr().err.splitlines() == [
+        "llmcore: downloading",
+        "llmcore: 25% (30 of 100 MB)",
+        "llmcore: 50% (50 of 100 MB)",
+        "llmcore: 75% (80 of 100 MB)",
+        "llmcore: 100% (100 of 100 MB)",
+        "llmcore: verifying",
+    ]
+
+
+def test_progress_on_a_terminal() -> None:
+    screen = io.StringIO()
+    with pull_command.terminal(Console(file=screen, force_terminal=True, width=80)) as report:
+        report.notify(
+            "downloading [1/2] a thing with a name that is longer than a line of this terminal is wide, by far"
+        )
+        report.progress(50 * 10**6, 100 * 10**6)
+        time.sleep(0.3)  # it is drawn ten times a second
+        report.notify("verifying")
+    shown = screen.getvalue()
+    assert "downloading [1/2] a thing with a name that is longer than a line of this terminal is wide, by far" in shown
+    assert "50.0/100.0 MB" in shown
+    assert "verifying" in shown
+
+
+def test_sigterm_unwinds_and_the_old_handler_comes_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def interrupted() -> None:
+        with pull_command.sigterm_unwinds():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    with pytest.raises(SystemExit) as caught:
+        interrupted()
+    assert caught.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,203 @@
+"""Tiny GGUF files with random weights, made in well under a second: for tests that need thousands of requests, another
+architecture, or a file that is wrong.
+
+Greedy answers of such a model are gibberish, but they depend on what came before and do not repeat at once, so parity
+between two ways of computing them means something.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFWriter
+
+from benchmarks.random_model import LlamaShape, RandomTensor, Value, copy_metadata, n_tokens, write_model
+from benchmarks.source import vocabulary
+from llmcore.gguf import read_header
+
+# The smallest that the source carries and that can say everything: 32,000 tokens, bytes among them, with BOS and EOS.
+DEFAULT_VOCABULARY = "llama-spm"
+
+# Logits are then spread by about 2.5, as those of a real model are.
+_OUTPUT_SCALE = 16.0
+
+_POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
+
+
+def write_tiny_llama(
+    path: Path,
+    *,
+    vocab: Path | None = None,
+    n_embd: int = 64,
+    n_layer: int = 2,
+    n_head: int = 4,
+    n_head_kv: int = 2,
+    n_ff: int = 128,
+    n_ctx: int = 2048,
+    quant: str = "F32",
+    seed: int = 0,
+    chat_template: str | None = None,
+    pooling_type: Literal["none", "mean", "cls", "last"] | None = None,
+) -> Path:
+    """A llama model. `quant` as in random_model.write_model; for K-quants write F16, then use
+    llmcore.model.quantize."""
+    vocab = vocab or vocabulary(DEFAULT_VOCABULARY)
+    shape = _shape(vocab, n_embd, n_layer, n_head, n_head_kv, n_ff, n_ctx)
+    metadata = _common(shape.metadata(), chat_template)
+    if pooling_type is not None:
+        metadata["llama.pooling_type"] = _POOLING[pooling_type]
+    write_model(path, "llama", metadata, shape.tensors(), vocab, quant=quant, seed=seed)
+    return path
+
+
+def write_tiny_gemma3(
+    path: Path,
+    *,
+    vocab: Path | None = None,
+    sliding_window: int = 64,
+    n_embd: int = 64,
+    n_layer: int = 4,
+    n_head: int = 4,
+    n_head_kv: int = 2,
+    n_ff: int = 128,
+    n_ctx: int = 2048,
+    quant: str = "F32",
+    seed: int = 0,
+    chat_template: str | None = None,
+) -> Path:
+    """Layers that see a window of `sliding_window` tokens; the last of every two sees everything."""
+    vocab = vocab or vocabulary(DEFAULT_VOCABULARY)
+    shape = _shape(vocab, n_embd, n_layer, n_head, n_head_kv, n_ff, n_ctx)
+    metadata = _common(shape.metadata("gemma3"), chat_template)
+    metadata["gemma3.attention.key_length"] = metadata["gemma3.attention.value_length"] = shape.head_width
+    metadata["gemma3.attention.sliding_window"] = sliding_window
+    metadata["gemma3.attention.sliding_window_pattern"] = [i % 2 == 0 for i in range(n_layer)]
+    write_model(path, "gemma3", metadata, _gemma3_tensors(shape), vocab, quant=quant, seed=seed)
+    return path
+
+
+def write_tiny_mamba(
+    path: Path,
+    *,
+    vocab: Path | None = None,
+    n_embd: int = 64,
+    n_layer: int = 2,
+    n_state: int = 16,
+    n_ctx: int = 2048,
+    quant: str = "F32",
+    seed: int = 0,
+    chat_template: str | None = None,
+) -> Path:
+    """A recurrent model: a state of fixed size instead of a cache of all tokens."""
+    vocab = vocab or vocabulary(DEFAULT_VOCABULARY)
+    rank = max(n_embd // 16, 1)
+    metadata: dict[str, Value] = {
+        "mamba.vocab_size": n_tokens(vocab),
+        "mamba.context_length": n_ctx,
+        "mamba.embedding_length": n_embd,
+        "mamba.block_count": n_layer,
+        "mamba.feed_forward_length": 0,
+        "mamba.attention.head_count": 0,
+        "mamba.attention.layer_norm_rms_epsilon": 1e-5,
+        "mamba.ssm.conv_kernel": 4,
+        "mamba.ssm.inner_size": 2 * n_embd,
+        "mamba.ssm.state_size": n_state,
+        "mamba.ssm.time_step_rank": rank,
+    }
+    tensors = _mamba_tensors(n_tokens(vocab), n_embd, n_layer, n_state, rank)
+    write_model(path, "mamba", _common(metadata, chat_template), tensors, vocab, quant=quant, seed=seed)
+    return path
+
+
+def write_unknown_architecture(path: Path) -> Path:
+    """A well-formed file of architecture "lxama", which nobody knows."""
+    writer = GGUFWriter(path, "lxama")
+    writer.add_uint32("lxama.block_count", 1)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    return path
+
+
+def write_truncated(path: Path, source: Path, n_bytes: int) -> Path:
+    """The first n_bytes of a file; a negative number leaves out that many."""
+    path.write_bytes(source.read_bytes()[:n_bytes])
+    return path
+
+
+def write_not_gguf(path: Path) -> Path:
+    path.write_text("I am not a model.\n" * 100)
+    return path
+
+
+def write_split(folder: Path, name: str, source: Path, n_parts: int) -> list[Path]:
+    """Splits a model as llama.cpp's gguf-split does: metadata and vocabulary in the first part, tensors dealt out."""
+    header = read_header(source)
+    per_part = math.ceil(len(header.tensors) / n_parts)
+    paths = []
+    for index in range(n_parts):
+        path = folder / f"{name}-{index + 1:05d}-of-{n_parts:05d}.gguf"
+        writer = GGUFWriter(path, header.architecture)
+        if index == 0:
+            copy_metadata(writer, header, lambda key: key != "general.architecture")
+        writer.add_uint16("split.no", index)
+        writer.add_uint16("split.count", n_parts)
+        writer.add_int32("split.tensors.count", len(header.tensors))
+        for tensor in header.tensors[index * per_part : (index + 1) * per_part]:
+            data = np.fromfile(source, np.uint8, tensor.size_bytes, offset=header.data_start + tensor.offset)
+            rows = data.reshape(*reversed(tensor.shape[1:]), -1)
+            writer.add_tensor(tensor.name, rows, raw_dtype=GGMLQuantizationType[tensor.type.name])
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        paths.append(path)
+    return paths
+
+
+def _shape(vocab: Path, n_embd: int, n_layer: int, n_head: int, n_head_kv: int, n_ff: int, n_ctx: int) -> LlamaShape:
+    return LlamaShape(n_tokens(vocab), n_embd, n_layer, n_head, n_head_kv, n_ff, n_ctx, output_scale=_OUTPUT_SCALE)
+
+
+def _common(metadata: dict[str, Value], chat_template: str | None) -> dict[str, Value]:
+    metadata["general.name"] = "tiny, random weights"
+    if chat_template is not None:
+        metadata["tokenizer.chat_template"] = chat_template
+    return metadata
+
+
+def _gemma3_tensors(shape: LlamaShape) -> Iterator[RandomTensor]:
+    """Those of llama, and four more norms in each layer."""
+    yield from shape.tensors()
+    for i in range(shape.n_layer):
+        for name, width, mean in (
+            ("post_attention_norm", shape.n_embd, 1.0),
+            ("post_ffw_norm", shape.n_embd, 1.0),
+            # Random keys all look alike: without sharper queries, every answer soon repeats one token.
+            ("attn_q_norm", shape.head_width, 4.0),
+            ("attn_k_norm", shape.head_width, 1.0),
+        ):
+            yield RandomTensor(f"blk.{i}.{name}.weight", (width,), mean=mean)
+
+
+def _mamba_tensors(n_vocab: int, n_embd: int, n_layer: int, n_state: int, rank: int) -> Iterator[RandomTensor]:
+    n_inner, n_conv = 2 * n_embd, 4
+    yield RandomTensor("token_embd.weight", (n_vocab, n_embd), std=0.02)
+    yield RandomTensor("output_norm.weight", (n_embd,), mean=_OUTPUT_SCALE)
+    for i in range(n_layer):
+        yield RandomTensor(f"blk.{i}.attn_norm.weight", (n_embd,), mean=1.0)
+        yield RandomTensor(f"blk.{i}.ssm_in.weight", (2 * n_inner, n_embd), std=1 / math.sqrt(n_embd))
+        yield RandomTensor(f"blk.{i}.ssm_conv1d.weight", (n_inner, n_conv), std=0.5, keep_f32=True)
+        yield RandomTensor(f"blk.{i}.ssm_conv1d.bias", (n_inner,), std=0.1)
+        yield RandomTensor(f"blk.{i}.ssm_x.weight", (rank + 2 * n_state, n_inner), std=1 / math.sqrt(n_inner))
+        yield RandomTensor(f"blk.{i}.ssm_dt.weight", (n_inner, rank), std=1 / math.sqrt(rank), keep_f32=True)
+        yield RandomTensor(f"blk.{i}.ssm_dt.bias", (n_inner,), mean=-2.0)
+        # Negative, or the state would grow without bound.
+        yield RandomTensor(f"blk.{i}.ssm_a", (n_inner, n_state), std=0.1, mean=-1.0, keep_f32=True)
+        yield RandomTensor(f"blk.{i}.ssm_d", (n_inner,), mean=1.0)
+        yield RandomTensor(f"blk.{i}.ssm_out.weight", (n_embd, n_inner), std=1 / math.sqrt(n_inner))
