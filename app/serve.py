@@ -74,11 +74,14 @@ async def serve(engine_config: EngineConfig, server_config: ServerConfig, sock: 
         await server.serve(sockets=[sock])
     finally:
         loading.cancel()
+        await engine.stop()  # where the server ended before its startup did, nobody else would
         with contextlib.suppress(asyncio.CancelledError):
             await loading
 
 
 async def _announce(engine: AsyncEngine, server: Server, line: str) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
     try:
         await engine.wait_ready()
     except LlmcoreError:

@@ -65,7 +65,7 @@ class ChatTemplate:
         )
         try:
             answer = self._lib.take_string(self._lib.lc_chat_render, self.handle, request)
-        except NativeError as error:
+        except (NativeError, InvalidRequestError) as error:
             raise InvalidRequestError(f"the chat template cannot render these messages: {error.message}", param="messages") from None
         return msgspec.json.decode(answer, type=RenderedChat)
 

@@ -70,6 +70,13 @@ def chat_model(default_model: Path) -> Iterator[Model]:
 
 
 @pytest.fixture
+def tiny_engine(tiny_model: Path) -> Iterator[Engine]:
+    """A fresh engine with random F32 weights: its kernels round so little that equal tokens can be asked for."""
+    with Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=1024, n_slots=4)) as opened:
+        yield opened
+
+
+@pytest.fixture
 def engine(default_model: Path) -> Iterator[Engine]:
     """A fresh engine with the default model."""
     with Engine.open(EngineConfig(model_path=str(default_model), n_ctx=2048, n_slots=4)) as opened:

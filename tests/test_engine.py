@@ -131,13 +131,36 @@ def test_too_many_requests_are_refused(default_model: Path) -> None:
             engine.submit(request("c", STORY))
 
 
-def test_cached_equals_fresh(engine: Engine) -> None:
-    prompt = chat(("system", "You are a pirate. " * 40), ("user", "Tell me about ships."))
-    fresh = run(engine, request("a", prompt))["a"]
-    cached = run(engine, request("b", prompt))["b"]
+def test_cached_equals_fresh(tiny_engine: Engine) -> None:
+    tokens = tuple(range(500, 700))
+    fresh = run(tiny_engine, request("a", TokensPrompt(tokens), ignore_eos=True))["a"]
+    cached = run(tiny_engine, request("b", TokensPrompt(tokens), ignore_eos=True))["b"]
     assert fresh.usage.n_cached == 0
     assert cached.usage.n_cached == cached.usage.n_prompt - 1
     assert cached.text == fresh.text
+
+
+def test_forked_equals_alone(tiny_engine: Engine, tiny_model: Path) -> None:
+    """Three that share a beginning, the second and third while the first is still running."""
+    shared = tuple(range(500, 600))
+    prompts = {name: TokensPrompt((*shared, *range(start, start + 20))) for name, start in (("a", 700), ("b", 800), ("c", 900))}
+    alone = {}
+    for name, prompt in prompts.items():
+        with Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=1024)) as single:
+            alone[name] = run(single, request(name, prompt, ignore_eos=True))[name].text
+    tiny_engine.submit(request("x", prompts["a"], max_tokens=200, ignore_eos=True))
+    for _ in range(3):
+        tiny_engine.step()
+    for name, prompt in prompts.items():
+        tiny_engine.submit(request(name, prompt, ignore_eos=True))
+    texts = dict.fromkeys(prompts, "")
+    while tiny_engine.has_work:
+        for output in tiny_engine.step():
+            if output.request_id in texts and isinstance(output, (Piece, Finished)):
+                texts[output.request_id] += output.text
+            if isinstance(output, Finished) and output.request_id in texts:
+                assert output.usage.n_cached >= len(shared)
+    assert texts == alone
 
 
 def test_a_conversation_finds_its_own_past_in_the_cache(engine: Engine) -> None:
@@ -147,21 +170,24 @@ def test_a_conversation_finds_its_own_past_in_the_cache(engine: Engine) -> None:
     assert second.usage.n_cached >= first.usage.n_prompt
 
 
-def test_batched_equals_alone(engine: Engine, default_model: Path) -> None:
-    prompts = [f"The capital of {country} is" for country in ("France", "Japan", "Italy", "Peru")]
-    with Engine.open(EngineConfig(model_path=str(default_model), n_ctx=2048, n_slots=1)) as single:
-        alone = {str(i): run(single, request(str(i), prompt))[str(i)].text for i, prompt in enumerate(prompts)}
-    together = run(engine, *(request(str(i), prompt) for i, prompt in enumerate(prompts)))
-    # Batches of another size use other kernels, whose rounding may tip the balance between two near-equal tokens; these
-    # prompts have no such place on the kernels we know.
+def test_batched_equals_alone(tiny_engine: Engine, tiny_model: Path) -> None:
+    asked = [request(str(i), TokensPrompt(tuple(range(300 * i + 300, 300 * i + 340 + i))), ignore_eos=True) for i in range(4)]
+    with Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=1024, n_slots=1)) as single:
+        alone = {each.request_id: run(single, each)[each.request_id].text for each in asked}
+    together = run(tiny_engine, *asked)
     assert {name: answer.text for name, answer in together.items()} == alone
 
 
-def test_the_same_seed_gives_the_same_answer(engine: Engine) -> None:
-    sampling = SamplingParams(temperature=1.0, seed=42)
-    first = run(engine, request("a", STORY, sampling=sampling))["a"].text
-    assert run(engine, request("b", STORY, sampling=sampling))["b"].text == first
-    assert run(engine, request("c", STORY, sampling=SamplingParams(temperature=1.0, seed=43)))["c"].text != first
+def test_the_same_seed_gives_the_same_answer_alone_and_in_a_crowd(tiny_engine: Engine) -> None:
+    prompt = TokensPrompt(tuple(range(500, 540)))
+
+    def asked(name: str, seed: int) -> GenerateRequest:
+        return request(name, prompt, sampling=SamplingParams(temperature=1.0, seed=seed), ignore_eos=True)
+
+    first = run(tiny_engine, asked("a", 42))["a"].text
+    crowd = run(tiny_engine, *(asked(str(seed), seed) for seed in (41, 42, 43)))
+    assert crowd["42"].text == first
+    assert len({answer.text for answer in crowd.values()}) == 3
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4])

@@ -54,6 +54,8 @@ def by_prompt(request: GenerateRequest) -> Iterable[Step]:
     text = prompt_text(request)
     if text == "forever":
         return itertools.chain.from_iterable(itertools.repeat((0.01, "word ")))
+    if text == "flood":
+        return itertools.repeat("x" * 10_000)
     if text.startswith("count "):
         return itertools.chain.from_iterable((0.02, f"{i} ") for i in range(int(text.split()[1])))
     if text == "die":

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import httpx
 from openapi_spec_validator import validate
+from prometheus_client import CollectorRegistry
 
+from llmcore_app.chat_schema import AssistantMessage, ChatRequest, TextPart, UserMessage
+from llmcore_app.completion_schema import CompletionRequest
+from llmcore_app.metrics import Metrics
 from tests.app.fake_engine import FakeEngine
 
 
@@ -60,3 +65,13 @@ async def test_models(client: httpx.AsyncClient, engine: FakeEngine) -> None:
     assert (await client.get("/v1/models/fake")).json() == card
     engine.model = None
     assert (await client.get("/v1/models")).json()["data"][0]["context_length"] is None
+
+
+def test_the_manual_tells_every_field_and_metric() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "API.md").read_text("utf-8")
+    words = set(re.findall(r"`(\w+)`", manual))
+    for kind in (ChatRequest, CompletionRequest, AssistantMessage, UserMessage, TextPart):
+        assert set(kind.__struct_fields__) <= words | {"text"}, kind
+    collected = Metrics(CollectorRegistry(), "fake", "1").registry.collect()
+    told = [family.name for family in collected if family.name.startswith("llm_")]
+    assert [name for name in told if name not in manual] == []

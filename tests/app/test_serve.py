@@ -107,6 +107,15 @@ def test_an_answer_that_does_not_end_is_ended_with_an_error() -> None:
         assert process.popen.wait(30) == 0
 
 
+def test_a_client_who_does_not_read_does_not_hold_the_end() -> None:
+    with (
+        service("--drain-s", "0.2") as process,
+        httpx.stream("POST", process.url + URL, json=chat("flood", stream=True)),
+    ):
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.popen.wait(30) == 0
+
+
 def test_a_second_signal_ends_it_at_once() -> None:
     with (
         service("--drain-s", "3600") as process,
