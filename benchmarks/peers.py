@@ -26,7 +26,16 @@ def build() -> None:
     """Configures and builds all peers."""
     print("building llama.cpp's own programs", file=sys.stderr, flush=True)
     tools = Path(sys.executable).parent
-    configure = [tools / "cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}"]
+    configure: list[str | Path] = [
+        tools / "cmake",
+        "-S",
+        ROOT,
+        "-B",
+        BUILD,
+        "-G",
+        "Ninja",
+        f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}",
+    ]
     options = [f"-DPython_EXECUTABLE={sys.executable}", "-DLLMCORE_BUILD_PEERS=ON", "-DLLMCORE_BLAS=off"]
     subprocess.run([*configure, *options], check=True, stdout=subprocess.DEVNULL)
     subprocess.run([tools / "cmake", "--build", BUILD], check=True, stdout=subprocess.DEVNULL)

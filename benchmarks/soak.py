@@ -113,7 +113,12 @@ class Caller:
             return
 
     async def _bad(self) -> None:
-        bodies: list[dict[str, Any]] = [{}, {"messages": []}, self._chat("x", temperature=9), self._chat("x", nonsense=1)]
+        bodies: list[dict[str, Any]] = [
+            {},
+            {"messages": []},
+            self._chat("x", temperature=9),
+            self._chat("x", nonsense=1),
+        ]
         bodies.append({"messages": [{"role": "user", "content": "word " * 9000}]})
         reply = await self._client.post("/v1/chat/completions", json=self._chance.choice(bodies))
         if reply.status_code != 400:
@@ -150,7 +155,11 @@ async def settle(client: httpx.AsyncClient) -> str:
     """After the last caller: nothing may be running or waiting. Returns the metrics page."""
     for _ in range(100):
         page = (await client.get("/metrics")).text
-        gauges = [line for line in page.splitlines() if line.startswith(("llm_service_running", "llm_service_waiting"))]
+        gauges = [
+            line
+            for line in page.splitlines()
+            if line.startswith(("llm_service_engine_running", "llm_service_engine_waiting"))
+        ]
         if gauges and all(float(line.split()[-1]) == 0 for line in gauges):
             return page
         await asyncio.sleep(0.1)

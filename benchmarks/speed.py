@@ -90,7 +90,8 @@ def theirs(model: Path, threads: int, flash_attn: str) -> list[Rate]:
     command += ["-p", str(N_PROMPT), "-n", str(N_ANSWER), "-d", ",".join(map(str, DEPTHS))]
     printed = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
     return [
-        Rate("prefill" if test["n_prompt"] else "decode", test["n_depth"], test["avg_ts"]) for test in json.loads(printed)
+        Rate("prefill" if test["n_prompt"] else "decode", test["n_depth"], test["avg_ts"])
+        for test in json.loads(printed)
     ]
 
 
@@ -116,7 +117,10 @@ def compare(model: Path, threads: int, flash_attn: str, rounds: int) -> list[dic
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    lines = ["| model | flash attention | measured | depth | ours, tok/s | llama-bench, tok/s | ratio |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| model | flash attention | measured | depth | ours, tok/s | llama-bench, tok/s | ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         n = N_PROMPT if row["what"] == "prefill" else N_ANSWER
         cells = (row["model"], row["flash_attn"], f"{row['what']} of {n}", row["depth"])
@@ -127,7 +131,9 @@ def table(rows: list[dict[str, object]]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--models", default="default,1b", help="default, 1b, or paths of GGUF files, with commas between")
+    parser.add_argument(
+        "--models", default="default,1b", help="default, 1b, or paths of GGUF files, with commas between"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--flash-attn", default="off", choices=("on", "off"))
@@ -136,7 +142,7 @@ def main() -> int:
     threads = args.threads or decide_threads().n_threads
     rows = []
     for name in args.models.split(","):
-        path = {"default": default_model_path, "1b": bench_model}.get(name, lambda name=name: Path(name))()
+        path = default_model_path() if name == "default" else bench_model() if name == "1b" else Path(name)
         if path is None:
             print("the default model is not here: run llmcore pull", file=sys.stderr)
             return 1

@@ -51,7 +51,9 @@ class ChatTemplate:
     def __enter__(self) -> ChatTemplate:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -66,7 +68,9 @@ class ChatTemplate:
         try:
             answer = self._lib.take_string(self._lib.lc_chat_render, self.handle, request)
         except (NativeError, InvalidRequestError) as error:
-            raise InvalidRequestError(f"the chat template cannot render these messages: {error.message}", param="messages") from None
+            raise InvalidRequestError(
+                f"the chat template cannot render these messages: {error.message}", param="messages"
+            ) from None
         return msgspec.json.decode(answer, type=RenderedChat)
 
     def describe(self) -> dict[str, Any]:

@@ -17,7 +17,9 @@ HELP = "Type a message. /reset forgets the conversation, /exit (or Ctrl-D) ends;
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", default="", help="a system prompt")
     parser.add_argument("--temperature", type=float, default=0.7, help="0 takes the most probable token (default: 0.7)")
-    parser.add_argument("--max-tokens", type=int, default=None, help="longest answer (default: to the end of the context)")
+    parser.add_argument(
+        "--max-tokens", type=int, default=None, help="longest answer (default: to the end of the context)"
+    )
     config.add_flags(parser, config.EngineConfig)
 
 

@@ -23,7 +23,9 @@ def commands(only: str | None = None) -> dict[str, ModuleType]:
     """Commands by name; with `only`, just that one (if there is such), so that no other one's imports are paid for."""
     found = {name: module for name, module in _OWN_COMMANDS.items() if only in (None, name)}
     loaded = {name: importlib.import_module(module) for name, module in found.items()}
-    loaded.update({entry.name: entry.load() for entry in entry_points(group=COMMANDS_GROUP) if only in (None, entry.name)})
+    loaded.update(
+        {entry.name: entry.load() for entry in entry_points(group=COMMANDS_GROUP) if only in (None, entry.name)}
+    )
     return dict(sorted(loaded.items()))
 
 

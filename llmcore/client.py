@@ -34,8 +34,8 @@ from llmcore.messages import (
     Finished,
     GenerateRequest,
     GetStats,
-    Loading,
     LoadFailed,
+    Loading,
     ModelInfo,
     Output,
     Piece,
@@ -115,7 +115,9 @@ class Generation:
 class _Child:
     """One life of the worker process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.process = process
         self.reader = reader
         self.writer = writer

@@ -45,18 +45,28 @@ class EngineConfig:
     model_path: str = _option("", "GGUF file to load (of a split model: its first part)", env="MODEL_PATH")
     chat_template: str = _option("", "file with a Jinja chat template to use instead of the model's own")
     n_ctx: int = _option(
-        0, "size of the KV cache, shared by all sequences; 0 takes the model's own, at most 8192", unit="tokens", low=0, high=2**31 - 1
+        0,
+        "size of the KV cache, shared by all sequences; 0 takes the model's own, at most 8192",
+        unit="tokens",
+        low=0,
+        high=2**31 - 1,
     )
     n_slots: int = _option(4, "sequences that are computed at the same time", low=1, high=256)
     n_batch: int = _option(512, "tokens in one step at most", unit="tokens", low=1, high=65536)
     n_ubatch: int = _option(512, "tokens computed in one pass over the weights", unit="tokens", low=1, high=65536)
     threads: int = _option(
-        0, "threads for steps of one token; 0 takes what the machine and its limits allow", env="OMP_NUM_THREADS", low=0, high=1024
+        0,
+        "threads for steps of one token; 0 takes what the machine and its limits allow",
+        env="OMP_NUM_THREADS",
+        low=0,
+        high=1024,
     )
     threads_batch: int = _option(0, "threads for larger steps; 0 takes the same as threads", low=0, high=1024)
     cache_type_k: str = _option("f16", "type of the cached keys", choices=("f32", "f16", "bf16", "q8_0"))
     cache_type_v: str = _option(
-        "f16", "type of the cached values; a quantized one needs flash attention", choices=("f32", "f16", "bf16", "q8_0")
+        "f16",
+        "type of the cached values; a quantized one needs flash attention",
+        choices=("f32", "f16", "bf16", "q8_0"),
     )
     flash_attn: str = _option(
         "off", "flash attention: its CPU kernel is slow at depth, see docs/BENCHMARKS.md", choices=("on", "off")
@@ -80,12 +90,20 @@ class ServerConfig:
 
     host: str = _option("127.0.0.1", "address to listen on", env="HOST")
     port: int = _option(8001, "port to listen on; 0 takes a free one", env="PORT", low=0, high=65535)
-    model_name: str = _option("", "the model's id in /v1/models; by default the file's name without .gguf", env="MODEL_NAME")
+    model_name: str = _option(
+        "", "the model's id in /v1/models; by default the file's name without .gguf", env="MODEL_NAME"
+    )
     max_tokens_default: int = _option(
-        0, "answer length where a request names none; 0 is up to the end of the context", unit="tokens", low=0, high=2**31 - 1
+        0,
+        "answer length where a request names none; 0 is up to the end of the context",
+        unit="tokens",
+        low=0,
+        high=2**31 - 1,
     )
     max_body_bytes: int = _option(4 * 2**20, "largest request body", unit="bytes", low=1024, high=2**31 - 1)
-    drain_s: float = _option(25.0, "after SIGTERM, time for running answers to finish", unit="seconds", low=0, high=3600)
+    drain_s: float = _option(
+        25.0, "after SIGTERM, time for running answers to finish", unit="seconds", low=0, high=3600
+    )
     log_level: str = _option("info", "least severe log line to print", choices=("debug", "info", "warning", "error"))
 
     def __post_init__(self) -> None:
@@ -93,9 +111,10 @@ class ServerConfig:
 
 
 Config = TypeVar("Config", EngineConfig, ServerConfig)
+AnyConfig = type[EngineConfig] | type[ServerConfig]
 
 
-def options(config: type[Config]) -> Iterator[tuple[str, Any, Option]]:
+def options(config: AnyConfig) -> Iterator[tuple[str, Any, Option]]:
     """(name, default, declaration) of each option of a config class, in order."""
     for each in dataclasses.fields(config):
         yield each.name, each.default, each.metadata["option"]
@@ -110,7 +129,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_flags(parser: argparse.ArgumentParser, config: type[Config]) -> None:
+def add_flags(parser: argparse.ArgumentParser, config: AnyConfig) -> None:
     """Adds a flag for each option of a config class. Absent flags leave no attribute."""
     for name, default, option in options(config):
         shown = f"{option.help} (default: {_show(default)}{' ' + option.unit if option.unit and default else ''}"
@@ -141,7 +160,8 @@ def load(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, s
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known = set(_OTHER_ENV)
-    for config in (EngineConfig, ServerConfig):
+    configs: tuple[AnyConfig, ...] = (EngineConfig, ServerConfig)
+    for config in configs:
         for name, _, option in options(config):
             known.update(env_names(name, option))
     for variable in sorted(environ):
@@ -181,12 +201,19 @@ def _check(config: EngineConfig | ServerConfig) -> None:
 def document() -> str:
     """docs/CONFIGURATION.md: all options in tables."""
     parts = [_INTRODUCTION]
-    for config, title in ((EngineConfig, "Engine"), (ServerConfig, "Service")):
+    titled: tuple[tuple[AnyConfig, str], ...] = ((EngineConfig, "Engine"), (ServerConfig, "Service"))
+    for config, title in titled:
         parts.append(f"\n## {title}\n\n{(config.__doc__ or '').splitlines()[0]}\n")
         parts.append("| flag | environment | default | values | meaning |\n|---|---|---|---|---|")
         for name, default, option in options(config):
             variables = ", ".join(f"`{variable}`" for variable in env_names(name, option))
-            cells = (f"`{flag(name)}`", variables, _show(default), _values(default, option), option.help.replace("|", "\\|"))
+            cells = (
+                f"`{flag(name)}`",
+                variables,
+                _show(default),
+                _values(default, option),
+                option.help.replace("|", "\\|"),
+            )
             parts.append("| " + " | ".join(cells) + " |")
     return "\n".join(parts) + "\n"
 

@@ -86,7 +86,9 @@ class Context:
         self._check_memory(native)
         self._handle = self._lib.llama_init_from_model(model.handle, native) or 0
         if not self._handle:
-            raise NativeError("llama.cpp cannot create a context: the lines of logger llmcore.native before this say why")
+            raise NativeError(
+                "llama.cpp cannot create a context: the lines of logger llmcore.native before this say why"
+            )
         self._memory: int = self._lib.llama_get_memory(self._handle) or 0
         self._view: tuple[Batch, ffi.BatchView] | None = None  # of the batch that was last computed
         self.abort_flag = ffi.AbortFlag()
@@ -164,7 +166,9 @@ class Context:
     def __enter__(self) -> Context:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -205,7 +209,9 @@ class Context:
             raise InvalidRequestError(f"a batch has 1 to {self.params.n_batch} tokens, got {n}", param="n_batch")
         tokens, slots = batch.tokens[:n], batch.seq_ids[:n]
         if int(tokens.min()) < 0 or int(tokens.max()) >= self.model.n_vocab:
-            raise InvalidRequestError(f"a token is not in the vocabulary (0 to {self.model.n_vocab - 1})", param="tokens")
+            raise InvalidRequestError(
+                f"a token is not in the vocabulary (0 to {self.model.n_vocab - 1})", param="tokens"
+            )
         if int(slots.min()) < 0 or int(slots.max()) >= self.params.n_slots:
             raise InvalidRequestError(f"a slot is not in 0 to {self.params.n_slots - 1}", param="slot")
 
@@ -294,4 +300,6 @@ class Context:
         self.remove(slot)
         if self._lib.llama_state_seq_set_data(self.handle, state, len(state), slot) == 0:
             self.remove(slot)
-            raise NativeError(f"llama.cpp cannot restore the state of slot {slot}: damaged, or there are too few free cells")
+            raise NativeError(
+                f"llama.cpp cannot restore the state of slot {slot}: damaged, or there are too few free cells"
+            )

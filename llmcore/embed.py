@@ -47,7 +47,10 @@ class Embedder:
             raise InvalidRequestError("a text without tokens has no embedding", param="input")
         if len(tokens) > self._n_max:
             raise ContextLengthError(
-                f"the text has {len(tokens)} tokens, the model takes {self._n_max}", n_prompt=len(tokens), n_ctx=self._n_max, param="input"
+                f"the text has {len(tokens)} tokens, the model takes {self._n_max}",
+                n_prompt=len(tokens),
+                n_ctx=self._n_max,
+                param="input",
             )
         self._batch.clear()
         self._batch.add(0, 0, tokens, wants_logits=True)

@@ -103,7 +103,9 @@ class InsufficientMemoryError(ModelError):
 
     code = "insufficient_memory"
 
-    def __init__(self, message: str, *, need_bytes: int = 0, available_bytes: int = 0, param: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, need_bytes: int = 0, available_bytes: int = 0, param: str | None = None
+    ) -> None:
         super().__init__(message, param=param)
         self.need_bytes = need_bytes
         self.available_bytes = available_bytes

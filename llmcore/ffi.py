@@ -14,6 +14,7 @@ import functools
 import importlib.metadata
 import json
 import logging
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -389,7 +390,8 @@ class Library:
             function.restype, function.argtypes = result, arguments
             setattr(self, name, function)
         check_abi(self.abi())
-        self._log = LogCallback(NativeLog())
+        self._abort_flags: weakref.WeakSet[AbortFlag] = weakref.WeakSet()
+        self._log = LogCallback(NativeLog(lambda: any(flag.is_set for flag in self._abort_flags)))
         self._abort = AbortMessageCallback(_log_abort)
         self.llama_log_set(self._log, None)
         self.ggml_set_abort_callback(self._abort)
@@ -430,6 +432,10 @@ class Library:
         finally:
             self.lc_string_free(out)
 
+    def watch(self, flag: AbortFlag) -> None:
+        """While a watched flag is set, native log lines are debug lines."""
+        self._abort_flags.add(flag)
+
     def build_info(self) -> dict[str, Any]:
         info: dict[str, Any] = json.loads(self.lc_build_info())
         return info
@@ -455,14 +461,16 @@ _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ER
 class NativeLog:
     """ggml's log callback: whole lines go to `logging`."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_aborting: Callable[[], bool] = lambda: False) -> None:
+        self._is_aborting = is_aborting
         self._pending = ""
         self._level = logging.DEBUG
 
     def __call__(self, level: int, text: bytes | None, _user_data: object) -> None:
         # A callback that raises would print a traceback from ctypes and lose the line.
         if level in _LEVELS:
-            self._level = _LEVELS[level]
+            # A step that was told to end is an error to llama.cpp, and none to us.
+            self._level = logging.DEBUG if self._is_aborting() else _LEVELS[level]
         *lines, self._pending = (self._pending + (text or b"").decode("utf-8", "replace")).split("\n")
         for line in lines:
             if line.strip(" ."):
@@ -491,7 +499,8 @@ def int32_pointer(array: Int32Array) -> Any:
 
 def read_floats(pointer: int, count: int) -> Float32Array:
     """A copy of `count` floats at an address."""
-    return np.ctypeslib.as_array(C.cast(pointer, C.POINTER(C.c_float)), (count,)).copy()
+    floats: Float32Array = np.ctypeslib.as_array(C.cast(pointer, C.POINTER(C.c_float)), (count,)).copy()
+    return floats
 
 
 def text_of(size: int, call: Callable[[object, int], int]) -> str:
@@ -532,10 +541,16 @@ class AbortFlag:
     def __init__(self) -> None:
         self._value = C.c_bool(False)
 
+    @property
+    def is_set(self) -> bool:
+        return bool(self._value.value)
+
     def set(self, value: bool) -> None:
         self._value.value = value
 
     def attach(self, lib: Library, context: int) -> None:
+        """Makes a context (its handle) poll this flag."""
+        lib.watch(self)
         lib.llama_set_abort_callback(context, C.cast(lib.lc_abort_if_set, C.c_void_p), C.addressof(self._value))
 
 

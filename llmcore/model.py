@@ -31,7 +31,18 @@ Progress = Callable[[float], bool]
 
 # llama_load_mode and llama_ftype, by llama.h of the pinned source.
 _LOAD_MODES = {"none": 0, "mmap": 1}
-FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18, "BF16": 32}
+FILE_TYPES = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q8_0": 7,
+    "Q5_0": 8,
+    "Q4_K_M": 15,
+    "Q5_K_M": 17,
+    "Q6_K": 18,
+    "BF16": 32,
+}
 
 _NO_TOKEN = -1
 
@@ -67,7 +78,8 @@ class Model:
         self._lib = lib = ffi.library()
         if not lib.lc_architecture_known(self.architecture.encode()):
             raise ModelArchitectureError(
-                f"{self.path}: this build ({ffi.PINNED}) does not know architecture {self.architecture!r}", param="model_path"
+                f"{self.path}: this build ({ffi.PINNED}) does not know architecture {self.architecture!r}",
+                param="model_path",
             )
         if not vocab_only:
             self._check_memory()
@@ -125,7 +137,8 @@ class Model:
             raise ModelLoadAborted(f"loading {self.path} was stopped by its progress callback", param="model_path")
         if not self._handle:
             raise ModelError(
-                f"llama.cpp cannot load {self.path}: the lines of logger llmcore.native before this say why", param="model_path"
+                f"llama.cpp cannot load {self.path}: the lines of logger llmcore.native before this say why",
+                param="model_path",
             )
         if not vocab_only:
             event(logger, logging.INFO, "model_loaded", path=self.path, load_s=time.monotonic() - started)
@@ -146,7 +159,9 @@ class Model:
     def __enter__(self) -> Model:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -341,7 +356,9 @@ class Model:
         self.handle  # noqa: B018
         for token in tokens:
             if not 0 <= token < self.n_vocab:
-                raise InvalidRequestError(f"token {token} is not in the vocabulary (0 to {self.n_vocab - 1})", param="tokens")
+                raise InvalidRequestError(
+                    f"token {token} is not in the vocabulary (0 to {self.n_vocab - 1})", param="tokens"
+                )
 
 
 def _utf8(text: str) -> bytes:
@@ -351,10 +368,14 @@ def _utf8(text: str) -> bytes:
         raise InvalidRequestError(f"the text is not valid Unicode: {error.reason} at character {error.start}") from None
 
 
-def quantize(source: str | os.PathLike[str], target: str | os.PathLike[str], file_type: str, *, threads: int = 0) -> None:
+def quantize(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], file_type: str, *, threads: int = 0
+) -> None:
     """Writes `source` (GGUF, F32 or F16) to `target` in another type, one of FILE_TYPES. threads=0 takes all cores."""
     if file_type not in FILE_TYPES:
-        raise InvalidRequestError(f"file_type must be one of {', '.join(FILE_TYPES)}, got {file_type!r}", param="file_type")
+        raise InvalidRequestError(
+            f"file_type must be one of {', '.join(FILE_TYPES)}, got {file_type!r}", param="file_type"
+        )
     check_model_file(os.fspath(source))
     lib = ffi.library()
     params = lib.llama_model_quantize_default_params()

@@ -16,9 +16,7 @@ from llmcore.sampling import MAX_SEED, SamplingParams
 
 # Fields that go to native code as they are; the rest (seed, n_ctx, lists) needs a word more.
 _PLAIN_FIELDS = tuple(
-    name
-    for name in SamplingParams.__struct_fields__
-    if name not in ("seed", "logit_bias", "dry_sequence_breakers")
+    name for name in SamplingParams.__struct_fields__ if name not in ("seed", "logit_bias", "dry_sequence_breakers")
 )
 
 
@@ -65,7 +63,9 @@ class Sampler:
     def __enter__(self) -> Sampler:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -103,5 +103,7 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
     handles = ffi.pointer_array(sampler.handle for sampler in samplers)
     indices = np.asarray(rows, np.int32)
     out = np.empty(len(samplers), np.int32)
-    lib.check(lib.lc_sample(context.handle, len(samplers), ffi.address(handles), ffi.address(indices), ffi.address(out)))
+    lib.check(
+        lib.lc_sample(context.handle, len(samplers), ffi.address(handles), ffi.address(indices), ffi.address(out))
+    )
     return [int(token) for token in out]

@@ -140,7 +140,9 @@ class Scheduler:
         """A cell for one more token of a sequence that is being decoded. Where running sequences hold all cells, the one that
         came last goes back to the queue, and is computed again later. False if that is this very one."""
         while not self.cache.reserve(self._batch.n_tokens + 1):
-            victim = max((each for each in self.running if each.slot not in self._rows), key=lambda each: each.arrived_s)
+            victim = max(
+                (each for each in self.running if each.slot not in self._rows), key=lambda each: each.arrived_s
+            )
             self._preempt(victim)
             if victim is sequence:
                 return False

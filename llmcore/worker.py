@@ -29,8 +29,8 @@ from llmcore.messages import (
     Event,
     Failed,
     GetStats,
-    Loading,
     LoadFailed,
+    Loading,
     Output,
     Ready,
     Shutdown,
@@ -124,7 +124,7 @@ class Worker:
                 self._outputs.append(finished)
         elif isinstance(command, Shutdown):
             self._stopping = True
-        else:
+        elif not isinstance(command, Configure):
             self._call(command)
 
     def _submit(self, command: Submit) -> None:

@@ -28,7 +28,9 @@ def test_clear_keeps_the_arrays_and_forgets_old_wishes() -> None:
     batch.clear()
     batch.add(0, 0, [1, 2, 3], wants_logits=True)
     assert batch.wants_logits[:3].tolist() == [0, 0, 1]
-    assert all(a is b for a, b in zip(arrays, (batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits), strict=True))
+    assert all(
+        a is b for a, b in zip(arrays, (batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits), strict=True)
+    )
 
 
 def test_more_than_it_holds_is_our_own_bug() -> None:

@@ -62,7 +62,9 @@ async def test_answers_come_piece_by_piece(engine: AsyncEngine) -> None:
 
 
 async def test_many_at_once(engine: AsyncEngine) -> None:
-    answers = await asyncio.gather(*(answer(engine, request(str(i), f"The number {i} is", ignore_eos=True)) for i in range(8)))
+    answers = await asyncio.gather(
+        *(answer(engine, request(str(i), f"The number {i} is", ignore_eos=True)) for i in range(8))
+    )
     assert all(last.usage.n_generated == 16 for _, last in answers)
     stats = await engine.stats()
     assert (stats.n_running, stats.n_waiting) == (0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,9 +128,12 @@ def test_too_few_cells_change_nothing(context: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slot", "tokens", "named"), [(0, [-1], "tokens"), (0, [10**6], "tokens"), (4, [1], "slot"), (-1, [1], "slot"), (0, [1] * 65, "n_batch")]
+    ("slot", "tokens", "named"),
+    [(0, [-1], "tokens"), (0, [10**6], "tokens"), (4, [1], "slot"), (-1, [1], "slot"), (0, [1] * 65, "n_batch")],
 )
-def test_bad_batches_are_refused_before_native_code_sees_them(context: Context, slot: int, tokens: list[int], named: str) -> None:
+def test_bad_batches_are_refused_before_native_code_sees_them(
+    context: Context, slot: int, tokens: list[int], named: str
+) -> None:
     batch = Batch(128)
     batch.add(slot, 0, tokens, wants_logits=True)
     with pytest.raises(InvalidRequestError) as caught:
@@ -157,8 +161,11 @@ def test_slots_are_checked(context: Context) -> None:
             call()
 
 
-def test_the_abort_flag_ends_a_step(default_model: Path) -> None:
-    with Model(default_model) as model, Context(model, ContextParams(n_ctx=2048, n_batch=1024, n_ubatch=128)) as context:
+def test_the_abort_flag_ends_a_step_without_error_lines(default_model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        Model(default_model) as model,
+        Context(model, ContextParams(n_ctx=2048, n_batch=1024, n_ubatch=128)) as context,
+    ):
         batch = Batch(1024)
         batch.add(0, 0, [100] * 1024, wants_logits=True)
         context.abort_flag.set(True)
@@ -170,6 +177,7 @@ def test_the_abort_flag_ends_a_step(default_model: Path) -> None:
         with pytest.raises(StepAborted):
             context.decode(batch)  # 1,024 tokens take far longer than 50 ms
         timer.join()
+        assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
         context.abort_flag.set(False)
         context.clear()
         context.decode(batch)
@@ -183,7 +191,9 @@ def test_threads_can_be_changed(context: Context) -> None:
         context.set_threads(0, 1)
 
 
-def test_a_context_that_does_not_fit_is_refused_before_it_allocates(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_context_that_does_not_fit_is_refused_before_it_allocates(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InsufficientMemoryError, match="smaller n_ctx") as caught:
         Context(model, ContextParams(n_ctx=2**30, n_slots=1))
     assert caught.value.need_bytes > caught.value.available_bytes > 0
@@ -210,7 +220,12 @@ def test_a_closed_context_is_an_error_and_not_a_crash(model: Model) -> None:
     context = Context(model, ContextParams(n_ctx=256))
     context.close()
     context.close()
-    for call in (context.clear, lambda: context.span(0), lambda: context.logits(0), lambda: compute(context, 0, 0, [1])):
+    for call in (
+        context.clear,
+        lambda: context.span(0),
+        lambda: context.logits(0),
+        lambda: compute(context, 0, 0, [1]),
+    ):
         with pytest.raises(ClosedError):
             call()
 

@@ -49,7 +49,9 @@ def run(engine: Engine, *requests: GenerateRequest) -> dict[str, Finished]:
 
 
 def test_answers_a_question_on_a_fact_in_the_system_prompt(engine: Engine) -> None:
-    prompt = chat(("system", "The library opens at 9 in the morning and closes at 6."), ("user", "When does the library open?"))
+    prompt = chat(
+        ("system", "The library opens at 9 in the morning and closes at 6."), ("user", "When does the library open?")
+    )
     answer = run(engine, request("a", prompt, max_tokens=48))["a"]
     assert "9" in answer.text
     assert answer.reason == "stop"
@@ -143,7 +145,9 @@ def test_cached_equals_fresh(tiny_engine: Engine) -> None:
 def test_forked_equals_alone(tiny_engine: Engine, tiny_model: Path) -> None:
     """Three that share a beginning, the second and third while the first is still running."""
     shared = tuple(range(500, 600))
-    prompts = {name: TokensPrompt((*shared, *range(start, start + 20))) for name, start in (("a", 700), ("b", 800), ("c", 900))}
+    prompts = {
+        name: TokensPrompt((*shared, *range(start, start + 20))) for name, start in (("a", 700), ("b", 800), ("c", 900))
+    }
     alone = {}
     for name, prompt in prompts.items():
         with Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=1024)) as single:
@@ -171,7 +175,9 @@ def test_a_conversation_finds_its_own_past_in_the_cache(engine: Engine) -> None:
 
 
 def test_batched_equals_alone(tiny_engine: Engine, tiny_model: Path) -> None:
-    asked = [request(str(i), TokensPrompt(tuple(range(300 * i + 300, 300 * i + 340 + i))), ignore_eos=True) for i in range(4)]
+    asked = [
+        request(str(i), TokensPrompt(tuple(range(300 * i + 300, 300 * i + 340 + i))), ignore_eos=True) for i in range(4)
+    ]
     with Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=1024, n_slots=1)) as single:
         alone = {each.request_id: run(single, each)[each.request_id].text for each in asked}
     together = run(tiny_engine, *asked)

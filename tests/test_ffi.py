@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes as C
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def test_a_missing_function_names_the_pinned_version(monkeypatch: pytest.MonkeyP
         ffi.Library(ffi.library_dir())
 
 
-def test_a_missing_library_says_what_to_do(tmp_path: ffi.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LibraryError, match="cannot load"):
         ffi.Library(tmp_path)
     monkeypatch.setattr(ffi, "LIBRARY_NAME", "libnothing.so")
@@ -120,5 +122,9 @@ def test_a_batch_view_points_at_its_arrays() -> None:
     arrays = (np.arange(3, dtype=np.int32), np.arange(3, dtype=np.int32), np.array([5, 6, 7], np.int32))
     view = ffi.BatchView(*arrays, np.zeros(3, np.int8))
     assert view.struct.token == ffi.address(arrays[0])
-    lists = np.ctypeslib.as_array(ffi.C.cast(view.struct.seq_id, ffi.C.POINTER(ffi.C.c_uint64)), (3,))
-    assert [int(np.ctypeslib.as_array(ffi.C.cast(int(p), ffi.C.POINTER(ffi.C.c_int32)), (1,))[0]) for p in lists] == [5, 6, 7]
+    lists = np.ctypeslib.as_array(C.cast(view.struct.seq_id, C.POINTER(C.c_uint64)), (3,))
+    assert [int(np.ctypeslib.as_array(C.cast(int(p), C.POINTER(C.c_int32)), (1,))[0]) for p in lists] == [
+        5,
+        6,
+        7,
+    ]

@@ -43,7 +43,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "chat": {"errors", "ffi", "model"},
     "embed": {"batch", "context", "errors", "ffi", "model"},
     "engine": {
-        *("batch", "chat", "config", "context", "detokenize", "errors", "kvcache", "log", "messages", "model", "sampler"),
+        *(
+            "batch",
+            "chat",
+            "config",
+            "context",
+            "detokenize",
+            "errors",
+            "kvcache",
+            "log",
+            "messages",
+            "model",
+            "sampler",
+        ),
         *("scheduler", "sequence", "threads"),
     },
     # those who use an engine

@@ -99,13 +99,14 @@ def test_stop_may_be_one_string_or_several(chatty: LLM) -> None:
 
 
 def test_bad_arguments_are_named(chatty: LLM) -> None:
-    for call, named in (
+    calls: list[tuple[Callable[[], object], str]] = [
         (lambda: chatty.generate(STORY, temperatur=1), "temperatur"),
         (lambda: chatty.generate(STORY, top_p=7), "top_p"),
         (lambda: chatty.chat([]), "messages"),
         (lambda: chatty.generate(""), "prompt"),
         (lambda: chatty.generate(STORY, max_tokens=0), "max_tokens"),
-    ):
+    ]
+    for call, named in calls:
         with pytest.raises(InvalidRequestError) as caught:
             call()
         assert caught.value.param == named

@@ -14,7 +14,9 @@ from benchmarks.source import llama_cpp_dir
 from llmcore import errors, model
 from llmcore.model import Model, quantize
 
-VOCABULARIES = sorted(path for path in (llama_cpp_dir() / "models").glob("ggml-vocab-*.gguf") if Path(f"{path}.inp").exists())
+VOCABULARIES = sorted(
+    path for path in (llama_cpp_dir() / "models").glob("ggml-vocab-*.gguf") if Path(f"{path}.inp").exists()
+)
 # Between the texts of an .inp file; its .out file has one line of token ids for each.
 SEPARATOR = "\n__ggml_vocab_test__\n"
 

@@ -114,7 +114,8 @@ def test_logit_bias_can_force_and_forbid(chat_model: Model) -> None:
 def test_frequency_and_presence_look_at_the_answer_alone(chat_model: Model) -> None:
     values = logits(chat_model, t1=2.0, t2=1.0)
     for params in ({"frequency_penalty": 2.0}, {"presence_penalty": 2.0}):
-        with Sampler(chat_model, SamplingParams(temperature=0, **params), n_ctx=128) as sampler:
+        sampling = SamplingParams(temperature=0, **params)  # type: ignore[arg-type]
+        with Sampler(chat_model, sampling, n_ctx=128) as sampler:
             sampler.prime([1, 1, 1])
             assert [sampler.sample_logits(values) for _ in range(2)] == [1, 2]
 

@@ -32,7 +32,7 @@ from llmcore.sampling import SamplingParams, sampling_params
 )
 def test_a_value_out_of_range_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        SamplingParams(**{name: value})
+        SamplingParams(**{name: value})  # type: ignore[arg-type]
     assert caught.value.param == name
     assert name in caught.value.message
 

@@ -17,7 +17,11 @@ USAGE = m.Usage(n_prompt=5, n_cached=2, n_generated=3, queue_s=0.1, prefill_s=0.
 SAMPLING = SamplingParams(temperature=0.5, seed=1, logit_bias={3: 1.0})
 REQUESTS = [
     m.GenerateRequest(request_id="a", prompt=prompt, sampling=SAMPLING, max_tokens=5, stop=("x", "é"))
-    for prompt in (m.ChatPrompt(b'[{"role": "user", "content": "h\xc3\xa9"}]'), m.TextPrompt("t"), m.TokensPrompt((1, 2)))
+    for prompt in (
+        m.ChatPrompt(b'[{"role": "user", "content": "h\xc3\xa9"}]'),
+        m.TextPrompt("t"),
+        m.TokensPrompt((1, 2)),
+    )
 ]
 COMMANDS = [
     m.Configure(EngineConfig(model_path="/m.gguf", n_ctx=512)),

@@ -50,7 +50,10 @@ def gauge(service: Service, name: str) -> float:
 
 
 def idle(service: Service) -> bool:
-    return gauge(service, "llm_service_running_requests") + gauge(service, "llm_service_waiting_requests") == 0
+    return (
+        gauge(service, "llm_service_engine_running_requests") + gauge(service, "llm_service_engine_waiting_requests")
+        == 0
+    )
 
 
 def test_health_says_what_the_issue_says(service: Service) -> None:
@@ -63,7 +66,7 @@ def test_health_says_what_the_issue_says(service: Service) -> None:
 
 def test_a_question_about_a_fact_in_the_system_prompt(sdk: openai.OpenAI) -> None:
     [model] = sdk.models.list().data
-    answer = sdk.chat.completions.create(model=model.id, messages=FACT, temperature=0, max_tokens=40)
+    answer = sdk.chat.completions.create(model=model.id, messages=FACT, temperature=0, max_tokens=200)
     [choice] = answer.choices
     assert "9" in (choice.message.content or "")
     assert choice.finish_reason == "stop"
@@ -74,9 +77,9 @@ def test_a_question_about_a_fact_in_the_system_prompt(sdk: openai.OpenAI) -> Non
 
 def test_streamed_and_whole_are_the_same_text(sdk: openai.OpenAI, service: Service) -> None:
     model = sdk.models.list().data[0].id
-    whole = sdk.chat.completions.create(model=model, messages=FACT, temperature=0, max_tokens=40)
+    whole = sdk.chat.completions.create(model=model, messages=FACT, temperature=0, max_tokens=200)
     stream = sdk.chat.completions.create(
-        model=model, messages=FACT, temperature=0, max_tokens=40, stream=True, stream_options={"include_usage": True}
+        model=model, messages=FACT, temperature=0, max_tokens=200, stream=True, stream_options={"include_usage": True}
     )
     chunks = list(stream)
     assert chunks[0].choices[0].delta.role == "assistant"
@@ -94,7 +97,9 @@ def test_text_completions(sdk: openai.OpenAI) -> None:
     answer = sdk.completions.create(model=model, prompt="The capital of France is", max_tokens=8, temperature=0)
     assert "Paris" in answer.choices[0].text
     assert answer.choices[0].finish_reason == "length"
-    pieces = sdk.completions.create(model=model, prompt="The capital of France is", max_tokens=8, temperature=0, stream=True)
+    pieces = sdk.completions.create(
+        model=model, prompt="The capital of France is", max_tokens=8, temperature=0, stream=True
+    )
     assert "".join(chunk.choices[0].text for chunk in pieces if chunk.choices) == answer.choices[0].text
 
 
@@ -102,9 +107,10 @@ def test_a_seed_repeats_an_answer(sdk: openai.OpenAI) -> None:
     model = sdk.models.list().data[0].id
 
     def ask(seed: int) -> str | None:
-        answer = sdk.chat.completions.create(model=model, messages=FACT, seed=seed, temperature=1.0, max_tokens=20)
+        answer = sdk.chat.completions.create(model=model, messages=FACT, seed=seed, temperature=1.0, max_tokens=8)
         return answer.choices[0].message.content
 
+    ask(5)  # from here on the prompt is in the cache: the same kernels compute the same numbers
     assert ask(5) == ask(5)
     assert len({ask(seed) for seed in range(4)}) > 1
 
@@ -175,14 +181,14 @@ def test_a_caller_who_hangs_up_in_mid_answer_frees_the_engine(service: Service, 
     with long_request(service, stream=stream) as connection:
         if stream:
             connection.recv(4096)
-        wait_until(lambda: gauge(service, "llm_service_running_requests") == 1, 30, "the request to run")
+        wait_until(lambda: gauge(service, "llm_service_engine_running_requests") == 1, 30, "the request to run")
     wait_until(lambda: idle(service), 30, "the engine to be free")
     assert gauge(service, 'llm_service_tokens_total{kind="generated"') - before < 900
 
 
 def test_a_caller_who_hangs_up_in_prefill_frees_the_engine(service: Service) -> None:
     with long_request(service, stream=True, words=3500):
-        wait_until(lambda: gauge(service, "llm_service_running_requests") == 1, 30, "the request to run")
+        wait_until(lambda: gauge(service, "llm_service_engine_running_requests") == 1, 30, "the request to run")
     wait_until(lambda: idle(service), 30, "the engine to be free")
 
 
@@ -196,7 +202,7 @@ def test_a_dead_worker_is_a_503_and_comes_back(service: Service) -> None:
 
     listener = threading.Thread(target=listen)
     listener.start()
-    wait_until(lambda: gauge(service, "llm_service_running_requests") == 1, 30, "the request to run")
+    wait_until(lambda: gauge(service, "llm_service_engine_running_requests") == 1, 30, "the request to run")
     os.kill(service.worker.pid, signal.SIGKILL)
     listener.join(30)
     assert "error" in stream_lines[-1] or "error" in stream_lines[-2]
@@ -239,7 +245,7 @@ def test_sigterm_lets_a_running_answer_finish_and_refuses_new_ones(default_model
     service.process.send_signal(signal.SIGTERM)
     listener.join(60)
     assert lines[-1] == "data: [DONE]"
-    assert service.stop() == 0
+    assert service.stop(signal.SIGCONT) == 0  # a second SIGTERM would end it at once
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
     assert not any("Traceback" in line for line in service.log)
 
@@ -258,7 +264,9 @@ def test_sigterm_while_loading_ends_with_zero(default_model: Path) -> None:
         ((), {"LLMCORE_PROT": "1"}, "LLMCORE_PROT"),
     ],
 )
-def test_a_service_that_cannot_start_says_so_in_one_line(flags: tuple[str, ...], environ: dict[str, str], said: str) -> None:
+def test_a_service_that_cannot_start_says_so_in_one_line(
+    flags: tuple[str, ...], environ: dict[str, str], said: str
+) -> None:
     service = Service(*flags, environ=environ)
     assert service.stop(signal.SIGCONT) == 1
     assert sum(said in line for line in service.log) >= 1
