@@ -20,6 +20,7 @@ serve: $(VENV)/.built  ## set up what is missing, fetch the default model, serve
 	@exec $(BIN)/llmcore serve
 
 test: lint  ## lint, then every test
+	@$(BIN)/llmcore pull
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev  ## ruff and mypy

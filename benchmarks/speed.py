@@ -1,6 +1,6 @@
 """Prefill and decode of the library against llama-bench: same source, file, threads and settings, in turns in one run.
 
-    python -m benchmarks.speed [--models default,1b] [--rounds 3] [--threads 2]
+    python -m benchmarks.speed [--models default,1b] [--pairs 9] [--deep-pairs 3] [--threads 2]
 
 Ours is the whole engine: scheduling, one native decode, sampling and text. llama-bench neither samples nor makes text.
 """
@@ -8,15 +8,14 @@ Ours is the whole engine: scheduling, one native decode, sampling and text. llam
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.make_model import bench_model
@@ -32,33 +31,35 @@ N_PROMPT, N_ANSWER, DEPTHS = 512, 64, (0, 2000)
 N_CTX = 4096
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Tokens per second of one measurement."""
+class Ours:
+    """Our engine in this process. Each figure is tokens per second."""
 
-    what: str  # "prefill" or "decode"
-    depth: int
-    tokens_per_s: float
+    def __init__(self, model: Path, threads: int, flash_attn: str) -> None:
+        config = EngineConfig(model_path=str(model), n_ctx=N_CTX, threads=threads, flash_attn=flash_attn)
+        self.engine = Engine.open(config)
+        self.engine.warm_up()
+        self._salts = itertools.count(1000)
+
+    def prefill(self, depth: int) -> float:
+        prefix = _prefix(self.engine, depth, next(self._salts))
+        began = time.perf_counter()
+        _, first = _serve(self.engine, prefix + _tokens(N_PROMPT, next(self._salts)), 1)
+        return N_PROMPT / (first - began)
+
+    def decode(self, depth: int) -> float:
+        prefix = _prefix(self.engine, depth, next(self._salts))
+        # The first token comes out of the prompt; the others are what llama-bench's "tg" measures.
+        last, first = _serve(self.engine, prefix + _tokens(1, next(self._salts)), N_ANSWER + 1)
+        return N_ANSWER / (last - first)
 
 
-def ours(model: Path, threads: int, flash_attn: str) -> list[Rate]:
-    """One round of our engine, in this process."""
-    rates = []
-    config = EngineConfig(model_path=str(model), n_ctx=N_CTX, threads=threads, flash_attn=flash_attn)
-    with Engine.open(config) as engine:
-        engine.warm_up()
-        salt = iter(range(1000, 2000))
-        for depth in DEPTHS:
-            prefix = _tokens(depth, next(salt))
-            if prefix:
-                _serve(engine, prefix, 1)  # stands in the cache from now on
-            began = time.perf_counter()
-            _, first = _serve(engine, prefix + _tokens(N_PROMPT, next(salt)), 1)
-            rates.append(Rate("prefill", depth, N_PROMPT / (first - began)))
-            # The first token comes out of the prompt; the others are what llama-bench's "tg" measures.
-            last, first = _serve(engine, prefix + _tokens(1, next(salt)), N_ANSWER + 1)
-            rates.append(Rate("decode", depth, N_ANSWER / (last - first)))
-    return rates
+def _prefix(engine: Engine, depth: int, salt: int) -> tuple[int, ...]:
+    """Makes `depth` tokens all that stands in the cache, as in llama-bench: other cells would cost attention time."""
+    engine.drop_cached_prefixes()
+    tokens = _tokens(depth, salt)
+    if tokens:
+        _serve(engine, tokens, 1)
+    return tokens
 
 
 def _tokens(n: int, salt: int) -> tuple[int, ...]:
@@ -84,48 +85,63 @@ def _serve(engine: Engine, tokens: tuple[int, ...], n_answer: int) -> tuple[floa
     return times[-1], times[0]
 
 
-def theirs(model: Path, threads: int, flash_attn: str) -> list[Rate]:
-    """One round of llama-bench."""
-    command = [peer("llama-bench"), "-m", model, "-t", str(threads), "-fa", flash_attn, "-r", "1", "-o", "json"]
-    command += ["-p", str(N_PROMPT), "-n", str(N_ANSWER), "-d", ",".join(map(str, DEPTHS))]
-    printed = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
-    return [
-        Rate("prefill" if test["n_prompt"] else "decode", test["n_depth"], test["avg_ts"])
-        for test in json.loads(printed)
-    ]
+def theirs(model: Path, threads: int, flash_attn: str, what: str, depth: int) -> float:
+    """One run of llama-bench, in tokens per second."""
+    sizes = (N_PROMPT, 0) if what == "prefill" else (0, N_ANSWER)
+    command = [peer("llama-bench"), "-m", model, "-t", threads, "-fa", flash_attn, "-r", 1, "-o", "json"]
+    command += ["-p", sizes[0], "-n", sizes[1], "-d", depth]
+    done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    [test] = json.loads(done.stdout)
+    return float(test["avg_ts"])
 
 
-def compare(model: Path, threads: int, flash_attn: str, rounds: int) -> list[dict[str, object]]:
-    """Rounds of both in turns; the median of each figure, and their ratio."""
-    samples: dict[tuple[str, str, int], list[float]] = {}
-    sides: dict[str, Callable[[Path, int, str], list[Rate]]] = {"ours": ours, "llama-bench": theirs}
-    for turn in range(rounds):
-        # Who goes first changes, so that a drift of the machine favours nobody.
-        for side in sorted(sides, reverse=turn % 2 == 1):
-            for rate in sides[side](model, threads, flash_attn):
-                samples.setdefault((side, rate.what, rate.depth), []).append(rate.tokens_per_s)
-    rows: list[dict[str, object]] = []
-    for what in ("prefill", "decode"):
+def compare(model: Path, threads: int, flash_attn: str, pairs: dict[int, int]) -> list[dict[str, Any]]:
+    """For each figure, pairs of one run of ours and one of theirs, back to back: the machine's own rate drifts by more than
+    the difference that is looked for, so the ratio of a pair is what counts. Medians of both and of the pairs' ratios."""
+    rows: list[dict[str, Any]] = []
+    mine = Ours(model, threads, flash_attn)
+    with mine.engine:
         for depth in DEPTHS:
-            mine = statistics.median(samples["ours", what, depth])
-            peers = statistics.median(samples["llama-bench", what, depth])
-            rows.append(
-                {"model": model.stem, "flash_attn": flash_attn, "what": what, "depth": depth}
-                | {"ours": mine, "llama-bench": peers, "ratio": mine / peers}
-            )
+            for what in ("prefill", "decode"):
+                samples: list[tuple[float, float]] = []
+                for turn in range(pairs[depth]):
+                    # Who goes first changes, so that a drift favours nobody.
+                    early = 0.0 if turn % 2 else getattr(mine, what)(depth)
+                    peers = theirs(model, threads, flash_attn, what, depth)
+                    samples.append((early or getattr(mine, what)(depth), peers))
+                ratios = [a / b for a, b in samples]
+                row = {
+                    "model": model.stem,
+                    "flash_attn": flash_attn,
+                    "what": what,
+                    "depth": depth,
+                    "pairs": len(samples),
+                }
+                row |= {"ours": statistics.median(a for a, _ in samples)}
+                row |= {"llama-bench": statistics.median(b for _, b in samples)}
+                row |= {"ratio": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
+                rows.append(row)
+                print(table(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     return rows
 
 
-def table(rows: list[dict[str, object]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| model | flash attention | measured | depth | ours, tok/s | llama-bench, tok/s | ratio |",
-        "|---|---|---|---|---|---|---|",
+        "| model | measured | depth | ours, tok/s | llama-bench, tok/s | ratio (least, most of n pairs) |",
+        "|---|---|---|---|---|---|",
     ]
     for row in rows:
         n = N_PROMPT if row["what"] == "prefill" else N_ANSWER
-        cells = (row["model"], row["flash_attn"], f"{row['what']} of {n}", row["depth"])
-        figures = (f"{row['ours']:.1f}", f"{row['llama-bench']:.1f}", f"{row['ratio']:.3f}")
-        lines.append("| " + " | ".join(str(cell) for cell in (*cells, *figures)) + " |")
+        ratio = f"{row['ratio']:.3f} ({row['ratio_min']:.2f}, {row['ratio_max']:.2f} of {row['pairs']})"
+        cells = (
+            row["model"],
+            f"{row['what']} of {n}",
+            row["depth"],
+            f"{row['ours']:.1f}",
+            f"{row['llama-bench']:.1f}",
+            ratio,
+        )
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines)
 
 
@@ -134,7 +150,8 @@ def main() -> int:
     parser.add_argument(
         "--models", default="default,1b", help="default, 1b, or paths of GGUF files, with commas between"
     )
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=9, help="at depth 0")
+    parser.add_argument("--deep-pairs", type=int, default=3, help=f"at depth {DEPTHS[-1]}, where each takes far longer")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--flash-attn", default="off", choices=("on", "off"))
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -146,8 +163,8 @@ def main() -> int:
         if path is None:
             print("the default model is not here: run llmcore pull", file=sys.stderr)
             return 1
-        rows += compare(path, threads, args.flash_attn, args.rounds)
-    print(f"{machine()}; {threads} threads, median of {args.rounds} rounds in turns, load {os.getloadavg()[0]:.1f}\n")
+        rows += compare(path, threads, args.flash_attn, {DEPTHS[0]: args.pairs, DEPTHS[1]: args.deep_pairs})
+    print(f"{machine()}; {threads} threads, flash attention {args.flash_attn}\n")
     print(table(rows))
     if args.json:
         args.json.write_text(json.dumps({"machine": machine(), "threads": threads, "rows": rows}, indent=1))

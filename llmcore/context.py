@@ -207,12 +207,12 @@ class Context:
         n = batch.n_tokens
         if not 0 < n <= self.params.n_batch:
             raise InvalidRequestError(f"a batch has 1 to {self.params.n_batch} tokens, got {n}", param="n_batch")
-        tokens, slots = batch.tokens[:n], batch.seq_ids[:n]
-        if int(tokens.min()) < 0 or int(tokens.max()) >= self.model.n_vocab:
+        # As unsigned numbers, so that one look finds negative ones too.
+        if int(batch.tokens[:n].view(np.uint32).max()) >= self.model.n_vocab:
             raise InvalidRequestError(
                 f"a token is not in the vocabulary (0 to {self.model.n_vocab - 1})", param="tokens"
             )
-        if int(slots.min()) < 0 or int(slots.max()) >= self.params.n_slots:
+        if int(batch.seq_ids[:n].view(np.uint32).max()) >= self.params.n_slots:
             raise InvalidRequestError(f"a slot is not in 0 to {self.params.n_slots - 1}", param="slot")
 
     def logits(self, row: int) -> ffi.Float32Array:

@@ -224,6 +224,10 @@ class Engine:
         if serving and serving <= request_ids:
             self._context.abort_flag.set(True)
 
+    def drop_cached_prefixes(self) -> None:
+        """Forgets what finished requests have left in the cache; what is running stays."""
+        self._cache.drop_cached()
+
     # --- Steps --------------------------------------------------------------------------------------------------------
 
     def step(self) -> list[Output]:

@@ -15,7 +15,7 @@ import importlib.metadata
 import json
 import logging
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -489,7 +489,8 @@ Float32Array = npt.NDArray[np.float32]
 
 def address(array: npt.NDArray[Any]) -> int:
     """Address of an array's first element; the array must be kept alive by the caller."""
-    return int(array.ctypes.data)
+    data: int = array.__array_interface__["data"][0]  # a quarter of the time of array.ctypes.data
+    return data
 
 
 def int32_pointer(array: Int32Array) -> Any:
@@ -571,6 +572,9 @@ def sampling_struct(
     return struct, [encoded, breaker_array, bias_array]
 
 
-def pointer_array(handles: Iterable[int]) -> npt.NDArray[np.uint64]:
-    """Handles as an array of pointers."""
-    return np.fromiter(handles, np.uint64)
+def sample(lib: Library, context: int, samplers: Sequence[int], rows: Sequence[int]) -> list[int]:
+    """lc_sample: one token for each (sampler, batch index) of the last step, in one crossing."""
+    n = len(samplers)
+    out = (C.c_int32 * n)()
+    lib.check(lib.lc_sample(context, n, (C.c_void_p * n)(*samplers), (C.c_int32 * n)(*rows), out))
+    return list(out)

@@ -90,6 +90,12 @@ class KVCache:
             self._drop(victim)
         return True
 
+    def drop_cached(self) -> None:
+        """Forgets all finished sequences."""
+        for index, slot in enumerate(self._slots):
+            if slot.owner is None:
+                self._drop(index)
+
     def append(self, sequence: Sequence, n: int) -> None:
         """The next n tokens of a running sequence were computed."""
         slot = self._slots[sequence.slot]

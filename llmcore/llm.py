@@ -28,6 +28,7 @@ from llmcore.messages import (
     FinishReason,
     GenerateRequest,
     Output,
+    Piece,
     Prompt,
     TextPrompt,
     TokensPrompt,
@@ -47,6 +48,45 @@ class Completion:
 
     def __str__(self) -> str:
         return self.text
+
+
+class Stream(Iterator[str]):
+    """Pieces of an answer as they are generated. Closing it (or dropping it) cancels what has not ended.
+
+    `finished` is None until the last piece was given; then it has the finish reason and the usage.
+    """
+
+    def __init__(self, llm: LLM, request_id: str) -> None:
+        self._llm = llm
+        self._request_id = request_id
+        self._ended = False
+        self.finished: Finished | None = None
+
+    def __next__(self) -> str:
+        while not self._ended:
+            try:
+                output = self._llm._next_output(self._request_id)
+            except BaseException:
+                self.close()
+                raise
+            if isinstance(output, Failed):
+                self.close()
+                raise error_from_code(output.code, output.message, output.param)
+            if isinstance(output, Finished):
+                self.finished = output
+                self.close()
+            if isinstance(output, (Piece, Finished)) and output.text:
+                return output.text
+        raise StopIteration
+
+    def close(self) -> None:
+        """Cancels the request if it has not ended. Idempotent."""
+        if not self._ended:
+            self._ended = True
+            self._llm._forget(self._request_id)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 Messages = Sequence[Mapping[str, Any]]
@@ -125,7 +165,7 @@ class LLM:
         stop: str | Sequence[str] = ...,
         stream: Literal[True],
         **sampling: Any,
-    ) -> Iterator[str]: ...
+    ) -> Stream: ...
     def generate(
         self,
         prompt: str | Sequence[int],
@@ -134,7 +174,7 @@ class LLM:
         stop: str | Sequence[str] = (),
         stream: bool = False,
         **sampling: Any,
-    ) -> Completion | Iterator[str]:
+    ) -> Completion | Stream:
         """Continues a prompt: text (special text in it is plain text) or token ids.
 
         Args:
@@ -167,7 +207,7 @@ class LLM:
         stop: str | Sequence[str] = ...,
         stream: Literal[True],
         **sampling: Any,
-    ) -> Iterator[str]: ...
+    ) -> Stream: ...
     def chat(
         self,
         messages: Messages,
@@ -176,7 +216,7 @@ class LLM:
         stop: str | Sequence[str] = (),
         stream: bool = False,
         **sampling: Any,
-    ) -> Completion | Iterator[str]:
+    ) -> Completion | Stream:
         """Answers messages in OpenAI's form, `{"role": "user", "content": "Hello!"}`, by the model's chat template.
 
         Arguments and errors as generate().
@@ -188,7 +228,7 @@ class LLM:
 
     def _answer(
         self, prompt: Prompt, max_tokens: int | None, stop: str | Sequence[str], stream: bool, sampling: dict[str, Any]
-    ) -> Completion | Iterator[str]:
+    ) -> Completion | Stream:
         request = GenerateRequest(
             request_id=f"llm-{next(self._ids)}",
             prompt=prompt,
@@ -200,37 +240,28 @@ class LLM:
             self._check_open()
             self.engine.submit(request)
             self._inboxes[request.request_id] = deque()
-        outputs = self._outputs(request.request_id)
+        answer = Stream(self, request.request_id)
         if stream:
-            return (output.text for output in outputs if output.text)
-        text = ""
-        for output in outputs:
-            text += output.text
-            if isinstance(output, Finished):
-                return Completion(text, output.reason, output.usage)
-        raise AssertionError("an answer ends with Finished or an error")
+            return answer
+        text = "".join(answer)
+        assert answer.finished is not None, "an answer ends with Finished or an error"
+        return Completion(text, answer.finished.reason, answer.finished.usage)
 
-    def _outputs(self, request_id: str) -> Iterator[Any]:
-        """Steps the engine for all open requests, and yields what concerns this one."""
-        inbox = self._inboxes[request_id]
-        try:
-            while True:
-                with self._lock:
-                    if not inbox:
-                        self._check_open()
-                        self._deliver(self.engine.step())
-                while inbox:
-                    output = inbox.popleft()
-                    if isinstance(output, Failed):
-                        raise error_from_code(output.code, output.message, output.param)
-                    yield output
-                    if isinstance(output, Finished):
-                        return
-        finally:
+    def _next_output(self, request_id: str) -> Output:
+        """The next output of a request; steps the engine, for all open requests, until there is one."""
+        while True:
             with self._lock:
-                del self._inboxes[request_id]
-                if not self._closed:
-                    self.engine.cancel(request_id)
+                self._check_open()
+                inbox = self._inboxes[request_id]
+                if inbox:
+                    return inbox.popleft()
+                self._deliver(self.engine.step())
+
+    def _forget(self, request_id: str) -> None:
+        with self._lock:
+            self._inboxes.pop(request_id, None)
+            if not self._closed:
+                self.engine.cancel(request_id)
 
     def _deliver(self, outputs: Sequence[Output]) -> None:
         for output in outputs:

@@ -99,11 +99,4 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
     """Draws one token for each (sampler, batch index) pair of the last step, in one native crossing."""
     if not samplers:
         return []
-    lib = ffi.library()
-    handles = ffi.pointer_array(sampler.handle for sampler in samplers)
-    indices = np.asarray(rows, np.int32)
-    out = np.empty(len(samplers), np.int32)
-    lib.check(
-        lib.lc_sample(context.handle, len(samplers), ffi.address(handles), ffi.address(indices), ffi.address(out))
-    )
-    return [int(token) for token in out]
+    return ffi.sample(ffi.library(), context.handle, [sampler.handle for sampler in samplers], rows)

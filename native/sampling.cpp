@@ -19,9 +19,17 @@ using sampler_ptr = std::unique_ptr<llama_sampler, sampler_deleter>;
 
 constexpr size_t MIN_KEEP = 1;
 
+// The shim is compiled for any CPU of its kind; this loop, which every greedy token runs over the whole vocabulary, also for
+// those with wider vectors, chosen at load.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define LC_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define LC_WIDE
+#endif
+
 // Index of the greatest of `n` logits, the lowest of several; -1 if no logit exceeds minus infinity.
 // NaN never compares greater, so it is never chosen.
-int64_t argmax(const float * logits, size_t n) {
+LC_WIDE int64_t argmax(const float * logits, size_t n) {
     constexpr size_t LANES = 16;  // independent maxima, which the compiler turns into vector instructions
     constexpr float  NONE  = -std::numeric_limits<float>::infinity();
 

@@ -87,8 +87,24 @@ def test_threads_share_one_model(chatty: LLM) -> None:
 def test_closing_a_stream_cancels_it(chatty: LLM) -> None:
     running = chatty.generate(STORY, max_tokens=1000, stream=True)
     next(running)
-    running.close()  # type: ignore[attr-defined]
+    running.close()
+    running.close()
     assert not chatty.engine.has_work
+    with pytest.raises(StopIteration):
+        next(running)
+
+
+def test_a_stream_that_is_dropped_is_cancelled(chatty: LLM) -> None:
+    chatty.generate(STORY, max_tokens=1000, stream=True)
+    assert not chatty.engine.has_work
+
+
+def test_a_stream_tells_how_it_finished(chatty: LLM) -> None:
+    stream = chatty.generate(STORY, max_tokens=5, stream=True)
+    assert stream.finished is None
+    list(stream)
+    assert stream.finished is not None
+    assert (stream.finished.reason, stream.finished.usage.n_generated) == ("length", 5)
 
 
 def test_stop_may_be_one_string_or_several(chatty: LLM) -> None:
