@@ -10,7 +10,6 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,13 +31,13 @@ print(sorted({{name.rsplit("/", 1)[1] for name in maps if "blas" in name or "lla
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of this tree, from the build folder that is there."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", folder, ROOT]
     subprocess.run(command, check=True, timeout=1500)
     [made] = folder.glob("*.whl")
-    yield made
+    return made
 
 
 def test_the_wheel_holds_what_it_should_and_nothing_else(wheel: Path) -> None:
