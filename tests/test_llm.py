@@ -101,10 +101,13 @@ def test_a_stream_that_is_dropped_is_cancelled(chatty: LLM) -> None:
 
 def test_a_stream_tells_how_it_finished(chatty: LLM) -> None:
     stream = chatty.generate(STORY, max_tokens=5, stream=True)
-    assert stream.finished is None
+    next(stream)
+    before = stream.finished
     list(stream)
-    assert stream.finished is not None
-    assert (stream.finished.reason, stream.finished.usage.n_generated) == ("length", 5)
+    after = stream.finished
+    assert before is None
+    assert after is not None
+    assert (after.reason, after.usage.n_generated) == ("length", 5)
 
 
 def test_stop_may_be_one_string_or_several(chatty: LLM) -> None:

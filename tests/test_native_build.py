@@ -34,7 +34,18 @@ print(sorted({{name.rsplit("/", 1)[1] for name in maps if "blas" in name or "lla
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of this tree, from the build folder that is there."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", folder, ROOT]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-build-isolation",
+        "--no-deps",
+        "-w",
+        folder,
+        ROOT,
+    ]
     subprocess.run(command, check=True, timeout=1500)
     [made] = folder.glob("*.whl")
     return made
@@ -70,7 +81,16 @@ def test_the_wheel_works_from_any_folder(wheel: Path, tmp_path: Path, tiny_model
 
 def configure(tmp_path: Path, *options: str, source: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
     """CMake's first half, in a folder of its own and with an empty cache of sources."""
-    command = [CMAKE, "-S", source, "-B", tmp_path / "build", "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}"]
+    command: list[str | Path] = [
+        CMAKE,
+        "-S",
+        source,
+        "-B",
+        tmp_path / "build",
+        "-G",
+        "Ninja",
+        f"-DPython_EXECUTABLE={sys.executable}",
+    ]
     return subprocess.run(
         [*command, f"-DCMAKE_MAKE_PROGRAM={CMAKE.parent / 'ninja'}", *options],
         capture_output=True,
