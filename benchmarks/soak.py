@@ -151,6 +151,24 @@ def judge(notes: Notes) -> dict[str, Any]:
     return verdict
 
 
+async def fill(client: httpx.AsyncClient) -> None:
+    """Uses every KV cell once. Their pages, and those of the compute buffers that grow with them, are reserved at load and
+    become memory when they are first written: until then a process grows without leaking."""
+    chance = random.Random(0)
+    for _ in range(200):
+        page = (await client.get("/metrics")).text
+        gauges = {
+            line.split("{")[0]: float(line.split()[-1])
+            for line in page.splitlines()
+            if line.startswith("llm_service_engine_cells")
+        }
+        if gauges["llm_service_engine_cells_used"] > 0.9 * gauges["llm_service_engine_cells"]:
+            return
+        prompt = [chance.randrange(100, 40000) for _ in range(900)]
+        (await client.post("/v1/completions", json={"prompt": prompt, "max_tokens": 1})).raise_for_status()
+    raise AssertionError(f"the cache does not fill: {gauges}")
+
+
 async def settle(client: httpx.AsyncClient) -> str:
     """After the last caller: nothing may be running or waiting. Returns the metrics page."""
     for _ in range(100):
@@ -168,9 +186,12 @@ async def settle(client: httpx.AsyncClient) -> str:
 
 async def soak(service: Service, minutes: float, n_callers: int) -> Notes:
     notes = Notes()
-    until_s = time.monotonic() + 60 * minutes
     limits = httpx.Limits(max_keepalive_connections=n_callers)
     async with httpx.AsyncClient(base_url=service.base_url, timeout=120, limits=limits) as client:
+        while (await client.get("/healthz")).status_code != 200:
+            await asyncio.sleep(0.2)
+        await fill(client)
+        until_s = time.monotonic() + 60 * minutes
         callers = [Caller(client, random.Random(i), notes).run(until_s) for i in range(n_callers)]
         await asyncio.gather(sample(service, notes, until_s), *callers)
         await settle(client)
