@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from llmcore import ffi
-from llmcore.errors import ClosedError, InvalidRequestError, NativeError
+from llmcore.errors import InvalidRequestError, NativeError
+from llmcore.handle import Owner
 from llmcore.model import Model
 
 
@@ -20,45 +20,23 @@ class RenderedChat(msgspec.Struct, frozen=True):
     stops: tuple[str, ...] = ()
 
 
-class ChatTemplate:
+class ChatTemplate(Owner):
     """Owns the chat template of a model, or a Jinja source given instead. The model must outlive it.
 
     Raises InvalidRequestError if the source is not a template that llama.cpp can compile.
     """
 
     def __init__(self, model: Model, source: str | None = None) -> None:
-        self._handle = 0
         self._lib = ffi.library()
+        self._what = "the chat template"
         handle = self._lib.lc_chat_new(model.handle, None if source is None else source.encode())
         try:
             self._handle = self._lib.check_pointer(handle, "compiling the chat template")
         except NativeError as error:
             raise InvalidRequestError(error.message, param="chat_template") from None
 
-    def close(self) -> None:
-        """Frees the template. Safe to call twice."""
-        handle, self._handle = self._handle, 0
-        if handle:
-            self._lib.lc_chat_free(handle)
-
-    @property
-    def handle(self) -> int:
-        """The native handle. Raises ClosedError after close()."""
-        if not self._handle:
-            raise ClosedError("the chat template is closed")
-        return self._handle
-
-    def __enter__(self) -> ChatTemplate:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", 0):
-            self.close()
+    def _free(self, handle: int) -> None:
+        self._lib.lc_chat_free(handle)
 
     def render(self, messages: bytes, *, add_generation_prompt: bool = True) -> RenderedChat:
         """Renders messages (a JSON array in OpenAI's form). InvalidRequestError if the template refuses them."""

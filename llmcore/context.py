@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import astuple, dataclass
-from types import TracebackType
 
 import numpy as np
 
 from llmcore import ffi
 from llmcore.batch import Batch
 from llmcore.errors import (
-    ClosedError,
     InsufficientMemoryError,
     InvalidRequestError,
     NativeError,
     UnsupportedError,
 )
+from llmcore.handle import Owner
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.model import Model
@@ -70,7 +69,7 @@ class MemoryNeed:
     compute_bytes: int
 
 
-class Context:
+class Context(Owner):
     """Owns a llama_context. One thread at a time; the model must outlive it.
 
     Raises InsufficientMemoryError, with both numbers, if the cells and compute buffers would not fit into the available
@@ -78,8 +77,8 @@ class Context:
     """
 
     def __init__(self, model: Model, params: ContextParams) -> None:
-        self._handle = 0
         self._lib = ffi.library()
+        self._what = "the context"
         self.model = model
         self.params = params
         native = self._native_params()
@@ -150,30 +149,8 @@ class Context:
         self._lib.check(self._lib.lc_memory_used(self.handle, out))
         return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)
 
-    def close(self) -> None:
-        """Frees the context. Safe to call twice."""
-        handle, self._handle = self._handle, 0
-        if handle:
-            self._lib.llama_free(handle)
-
-    @property
-    def handle(self) -> int:
-        """The native handle, for the other owners of handles. Raises ClosedError after close()."""
-        if not self._handle:
-            raise ClosedError("the context is closed")
-        return self._handle
-
-    def __enter__(self) -> Context:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", 0):
-            self.close()
+    def _free(self, handle: int) -> None:
+        self._lib.llama_free(handle)
 
     # --- Steps --------------------------------------------------------------------------------------------------------
 
@@ -246,8 +223,7 @@ class Context:
     # --- Memory: positions are [start, end), end=-1 is the sequence's end --------------------------------------------------
 
     def _slot(self, *slots: int) -> int:
-        if not self._handle:
-            raise ClosedError("the context is closed")
+        self.handle  # noqa: B018  raises ClosedError
         for slot in slots:
             if not 0 <= slot < self.params.n_slots:
                 raise InvalidRequestError(f"slot {slot} is not in 0 to {self.params.n_slots - 1}", param="slot")

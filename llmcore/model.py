@@ -6,13 +6,11 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 
 import numpy as np
 
 from llmcore import ffi
 from llmcore.errors import (
-    ClosedError,
     InsufficientMemoryError,
     InvalidRequestError,
     LlmcoreError,
@@ -22,6 +20,7 @@ from llmcore.errors import (
     NativeError,
 )
 from llmcore.gguf import GgufHeader, check_model_file
+from llmcore.handle import Owner
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 
@@ -47,7 +46,7 @@ FILE_TYPES = {
 _NO_TOKEN = -1
 
 
-class Model:
+class Model(Owner):
     """Owns a llama_model and its vocabulary. Read-only after loading, so any thread may tokenize.
 
     Args:
@@ -72,8 +71,8 @@ class Model:
         repack: bool = True,
         blas: bool = False,
     ) -> None:
-        self._handle = 0
         self.path = os.fspath(path)
+        self._what = f"the model {self.path}"
         self.header: GgufHeader = check_model_file(self.path)
         self._lib = lib = ffi.library()
         if not lib.lc_architecture_known(self.architecture.encode()):
@@ -143,30 +142,8 @@ class Model:
         if not vocab_only:
             event(logger, logging.INFO, "model_loaded", path=self.path, load_s=time.monotonic() - started)
 
-    def close(self) -> None:
-        """Frees the model. Contexts made from it must be closed before. Safe to call twice."""
-        handle, self._handle = self._handle, 0
-        if handle:
-            self._lib.llama_model_free(handle)
-
-    @property
-    def handle(self) -> int:
-        """The native handle, for the other owners of handles. Raises ClosedError after close()."""
-        if not self._handle:
-            raise ClosedError(f"the model {self.path} is closed")
-        return self._handle
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", 0):
-            self.close()
+    def _free(self, handle: int) -> None:
+        self._lib.llama_model_free(handle)
 
     # --- Properties ---------------------------------------------------------------------------------------------------
 

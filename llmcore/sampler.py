@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from types import TracebackType
 
 import numpy as np
 
 from llmcore import ffi
 from llmcore.context import Context
-from llmcore.errors import ClosedError, InvalidRequestError
+from llmcore.errors import InvalidRequestError
+from llmcore.handle import Owner
 from llmcore.model import Model
 from llmcore.sampling import MAX_SEED, SamplingParams
 
@@ -20,7 +20,7 @@ _PLAIN_FIELDS = tuple(
 )
 
 
-class Sampler:
+class Sampler(Owner):
     """Owns a native sampler chain. The model must outlive it.
 
     Args:
@@ -30,8 +30,8 @@ class Sampler:
     """
 
     def __init__(self, model: Model, params: SamplingParams, *, n_ctx: int) -> None:
-        self._handle = 0
         self._lib = ffi.library()
+        self._what = "the sampler"
         self.model = model
         # llama.cpp takes seed 2**32 - 1 for "draw one"; ours is drawn here, so that it can be told.
         self.seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
@@ -47,30 +47,8 @@ class Sampler:
         self._handle = self._lib.check_pointer(self._lib.lc_sampler_new(model.handle, native), "creating a sampler")
         del alive  # native code has copied it
 
-    def close(self) -> None:
-        """Frees the sampler. Safe to call twice."""
-        handle, self._handle = self._handle, 0
-        if handle:
-            self._lib.lc_sampler_free(handle)
-
-    @property
-    def handle(self) -> int:
-        """The native handle. Raises ClosedError after close()."""
-        if not self._handle:
-            raise ClosedError("the sampler is closed")
-        return self._handle
-
-    def __enter__(self) -> Sampler:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", 0):
-            self.close()
+    def _free(self, handle: int) -> None:
+        self._lib.lc_sampler_free(handle)
 
     def reset(self) -> None:
         """Back to the state of a new sampler with the same seed."""

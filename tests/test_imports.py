@@ -37,10 +37,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scheduler": {"batch", "errors", "kvcache", "sequence"},
     # native code and its handles
     "ffi": {"errors"},
-    "model": {"errors", "ffi", "gguf", "log", "memory"},
-    "context": {"batch", "errors", "ffi", "log", "memory", "model"},
-    "sampler": {"context", "errors", "ffi", "model", "sampling"},
-    "chat": {"errors", "ffi", "model"},
+    "handle": {"errors"},
+    "model": {"handle", "errors", "ffi", "gguf", "log", "memory"},
+    "context": {"handle", "batch", "errors", "ffi", "log", "memory", "model"},
+    "sampler": {"handle", "context", "errors", "ffi", "model", "sampling"},
+    "chat": {"handle", "errors", "ffi", "model"},
     "embed": {"batch", "context", "errors", "ffi", "model"},
     "engine": {
         *(
