@@ -51,7 +51,7 @@ class EngineConfig:
         low=0,
         high=2**31 - 1,
     )
-    n_slots: int = _option(4, "sequences that are computed at the same time", low=1, high=256)
+    n_slots: int = _option(8, "sequences that are computed at the same time", low=1, high=256)
     n_batch: int = _option(512, "tokens in one step at most", unit="tokens", low=1, high=65536)
     n_ubatch: int = _option(512, "tokens computed in one pass over the weights", unit="tokens", low=1, high=65536)
     threads: int = _option(
@@ -62,25 +62,76 @@ class EngineConfig:
         high=1024,
     )
     threads_batch: int = _option(0, "threads for larger steps; 0 takes the same as threads", low=0, high=1024)
-    cache_type_k: str = _option("f16", "type of the cached keys", choices=("f32", "f16", "bf16", "q8_0"))
-    cache_type_v: str = _option(
-        "f16",
-        "type of the cached values; a quantized one needs flash attention",
-        choices=("f32", "f16", "bf16", "q8_0"),
-    )
     flash_attn: str = _option(
-        "off", "flash attention: its CPU kernel is slow at depth, see docs/BENCHMARKS.md", choices=("on", "off")
+        "auto",
+        "flash attention; auto measures once for each machine and model, at a full cache, and remembers what was faster",
+        choices=("auto", "on", "off"),
     )
+    cache_type_k: str = _option(
+        "auto",
+        "type of the cached keys; auto is measured like flash-attn",
+        choices=("auto", "f32", "f16", "bf16", "q8_0"),
+    )
+    cache_type_v: str = _option(
+        "auto",
+        "type of the cached values; a quantized one needs flash attention; auto is measured like flash-attn",
+        choices=("auto", "f32", "f16", "bf16", "q8_0"),
+    )
+    profile_dir: str = _option("", "folder of what was measured; by default one in the user's cache")
     blas: bool = _option(False, "let OpenBLAS take part in large products; ggml's own kernels are usually faster")
     mmap: bool = _option(True, "map the model file instead of reading it")
     repack: bool = _option(True, "repack weights at load for faster kernels; costs memory for the copy")
+    inter_token_high_s: float = _option(
+        0.15,
+        "longest step while an answer of priority high is being generated: prompts get what is left of it",
+        unit="seconds",
+        low=0.001,
+        high=3600,
+    )
+    inter_token_normal_s: float = _option(0.15, "the same for priority normal", unit="seconds", low=0.001, high=3600)
+    inter_token_low_s: float = _option(0.5, "the same for priority low", unit="seconds", low=0.001, high=3600)
+    step_max_s: float = _option(
+        1.0,
+        "longest step while no answer is being generated: a new request waits no longer for its first step",
+        unit="seconds",
+        low=0.001,
+        high=3600,
+    )
     n_waiting_max: int = _option(64, "requests that may wait for a slot; more are refused", low=0, high=100000)
+    n_waiting_tokens_max: int = _option(
+        0,
+        "tokens of prompts that may wait to be computed; beyond them requests are refused; 0 is no limit",
+        unit="tokens",
+        low=0,
+        high=2**31 - 1,
+    )
+    ttft_max_s: float = _option(
+        300.0,
+        "requests whose first token is predicted to come later than this are refused; 0 is no limit",
+        unit="seconds",
+        low=0,
+        high=86400,
+    )
+    host_cache_bytes: int = _option(
+        -1,
+        "host memory for sequences that were evicted from the KV cache; 0 turns it off, -1 takes a quarter of what is "
+        "available after loading (container limits counted), at most 4 GiB",
+        unit="bytes",
+        low=-1,
+        high=2**62,
+    )
+    prefix_file: str = _option("", "JSON file of prefixes to pin at start, see docs/API.md; computed before readiness")
+    prefix_dir: str = _option("", "folder that keeps computed pinned prefixes, so that a restart finds them warm")
+    context_shift: bool = _option(
+        False,
+        "at the end of the context, forget the older half of the conversation and go on, instead of ending the answer",
+    )
 
     def __post_init__(self) -> None:
         _check(self)
         if self.n_ubatch > self.n_batch:
             raise ConfigError(f"n_ubatch ({self.n_ubatch}) must not exceed n_batch ({self.n_batch})", param="n_ubatch")
-        if self.cache_type_v == "q8_0" and self.flash_attn == "off":
+        if self.cache_type_v == "q8_0" and self.flash_attn != "on":
             raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
 
 
@@ -104,6 +155,7 @@ class ServerConfig:
     drain_s: float = _option(
         25.0, "after SIGTERM, time for running answers to finish", unit="seconds", low=0, high=3600
     )
+    debug: bool = _option(False, "serve GET /debug/engine: slots, cache and queue, without any text")
     log_level: str = _option("info", "least severe log line to print", choices=("debug", "info", "warning", "error"))
 
     def __post_init__(self) -> None:

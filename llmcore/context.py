@@ -6,6 +6,7 @@ import logging
 from dataclasses import astuple, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from llmcore import ffi
 from llmcore.batch import Batch
@@ -58,6 +59,9 @@ class ContextParams:
     cache_type_v: str = "f16"
     flash_attn: bool = False
     embeddings: bool = False
+    unified: bool = (
+        True  # one buffer of cells for all slots, or an equal part for each; only the former can share cells
+    )
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Context(Owner):
         native.type_k, native.type_v = _CACHE_TYPES[params.cache_type_k], _CACHE_TYPES[params.cache_type_v]
         native.flash_attn_type = int(params.flash_attn)
         native.embeddings = params.embeddings
-        native.kv_unified = True
+        native.kv_unified = params.unified
         native.no_perf = True
         return native  # type: ignore[no-any-return]
 
@@ -261,20 +265,21 @@ class Context(Owner):
         lib = self._lib
         return lib.llama_memory_seq_pos_min(memory, slot), lib.llama_memory_seq_pos_max(memory, slot)
 
-    def save_state(self, slot: int) -> bytes:
-        """The cells of one sequence, for load_state() of a context with the same model and KV types."""
+    def save_state(self, slot: int) -> npt.NDArray[np.uint8]:
+        """The cells of one sequence, for load_state() of a context with the same model, KV types and flash attention."""
         self._slot(slot)
         size = self._lib.llama_state_seq_get_size(self.handle, slot)
         buffer = np.empty(size, np.uint8)
         written = self._lib.llama_state_seq_get_data(self.handle, ffi.address(buffer), size, slot)
         if written == 0:
             raise NativeError(f"llama.cpp cannot save the state of slot {slot}")
-        return buffer[:written].tobytes()
+        return buffer if written == size else buffer[:written].copy()
 
-    def load_state(self, slot: int, state: bytes) -> None:
+    def load_state(self, slot: int, state: npt.NDArray[np.uint8] | bytes) -> None:
         """Replaces a sequence by what save_state() gave. On NativeError the sequence is empty."""
         self.remove(slot)
-        if self._lib.llama_state_seq_set_data(self.handle, state, len(state), slot) == 0:
+        data = np.frombuffer(state, np.uint8)
+        if not len(data) or self._lib.llama_state_seq_set_data(self.handle, ffi.address(data), len(data), slot) == 0:
             self.remove(slot)
             raise NativeError(
                 f"llama.cpp cannot restore the state of slot {slot}: damaged, or there are too few free cells"

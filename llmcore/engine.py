@@ -13,12 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from llmcore.answer import Answer
+from llmcore.batch import Batch
 from llmcore.chat import ChatTemplate
 from llmcore.config import EngineConfig
-from llmcore.context import Context, ContextParams, StepAborted
+from llmcore.context import Context, StepAborted
+from llmcore.contextmemory import ContextMemory
+from llmcore.costmodel import CostModel, Measurement
+from llmcore.decide import decide_limits, host_bytes, open_context
 from llmcore.detokenize import TextStream
 from llmcore.errors import ConfigError, ContextLengthError, InvalidRequestError, LlmcoreError, error_from_code
+from llmcore.fingerprint import model_fingerprint
+from llmcore.hosttier import HostTier
+from llmcore.inspection import inspect
 from llmcore.kvcache import KVCache
+from llmcore.limits import Limits
 from llmcore.log import event
 from llmcore.messages import (
     Accepted,
@@ -31,36 +40,25 @@ from llmcore.messages import (
     ModelInfo,
     Output,
     Piece,
-    TextPrompt,
+    PrefixInfo,
+    PrefixSpec,
     TokensPrompt,
-    Usage,
 )
 from llmcore.model import Model, Progress
+from llmcore.pinning import Pinning
+from llmcore.pins import PrefixStore, read_prefix_file
+from llmcore.prompts import Prompts
 from llmcore.sampler import Sampler, sample_rows
-from llmcore.scheduler import Limits, Scheduler
-from llmcore.sequence import Sequence
+from llmcore.scheduler import Scheduler
+from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
 from llmcore.threads import decide_threads
 
 logger = logging.getLogger(__name__)
 
-# A model's own context can be far beyond what a CPU serves with pleasure: without a word from the user, not more than this.
-N_CTX_DEFAULT_MAX = 8192
+_PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
-# llama.cpp's limit on sequences of a context (LLAMA_MAX_SEQ).
-N_SEQ_MAX = 256
-
-
-@dataclass(eq=False)
-class _Answer:
-    """A request in the engine: its sequence, and what turns the sequence's tokens into an answer."""
-
-    sequence: Sequence
-    sampler: Sampler
-    text: TextStream
-    ignore_eos: bool
-    started_s: float | None = None
-    first_token_s: float | None = None
-    n_cached: int = 0
+# A context shift keeps the beginning of the prompt, up to this part of the context, and half of the rest.
+_SHIFT_KEEP = 1 / 4
 
 
 @dataclass(eq=False)
@@ -69,26 +67,11 @@ class _Counters:
     n_tokens_prefilled: int = 0
     n_tokens_cached: int = 0
     n_tokens_generated: int = 0
-
-
-class _ContextMemory:
-    """The kvcache.Memory of a context."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        model = context.model
-        # A recurrent state cannot go back to an earlier token. Sliding-window layers keep their full cache (llama.cpp's
-        # swa_full, on by default), so they can.
-        self.can_truncate = not (model.is_recurrent or model.is_hybrid)
-
-    def copy(self, source: int, target: int, n: int) -> None:
-        self._context.copy(source, target, 0, n if self.can_truncate else -1)
-
-    def truncate(self, slot: int, n: int) -> bool:
-        return self._context.remove(slot, n, -1)
-
-    def clear(self, slot: int) -> None:
-        self._context.remove(slot)
+    n_prefix_hits: int = 0
+    n_prefix_misses: int = 0
+    n_cancelled: int = 0
+    step_s: float = 0.0
+    native_s: float = 0.0
 
 
 class Engine:
@@ -103,52 +86,80 @@ class Engine:
         context: Context,
         template: ChatTemplate,
         limits: Limits,
+        *,
+        host: HostTier | None = None,
+        measured: list[Measurement] | None = None,
+        store: PrefixStore | None = None,
+        context_shift: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model = model
         self.limits = limits
         self._context = context
         self._template = template
+        self._context_shift = context_shift
         self._clock = clock
-        self._cache = KVCache(_ContextMemory(context), n_slots=context.params.n_slots, n_cells=context.n_ctx)
-        self._scheduler = Scheduler(self._cache, limits)
-        self._answers: dict[str, _Answer] = {}
+        costs = CostModel(measured or ())
+        memory = ContextMemory(context)
+        self._cache = KVCache(
+            memory,
+            n_slots=context.params.n_slots - 1,
+            n_cells=context.n_ctx,
+            host=host,
+            cost=lambda start, end: costs.prefill_seconds(start, end, limits.n_batch) or float(end - start),
+        )
+        self._scheduler = Scheduler(self._cache, limits, costs)
+        self._prompts = Prompts(model, template)
+        self._pinning = Pinning(self._scheduler, self._prompts, store, clock)
+        self._answers: dict[str, Answer] = {}
         self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
         self._counters = _Counters()
         self._serving: frozenset[str] = frozenset()
+        self._deadline_s = float("inf")  # the earliest of all answers
 
     @classmethod
     def open(cls, config: EngineConfig, *, progress: Progress | None = None) -> Engine:
-        """Loads what `config` names and makes an engine of it."""
+        """Loads what `config` names, makes an engine of it, and computes the prefixes that are to be pinned."""
         if not config.model_path:
             raise ConfigError("no model: set model_path (or MODEL_PATH)", param="model_path")
         template_source = _read_template(config.chat_template) if config.chat_template else None
+        pins = read_prefix_file(config.prefix_file) if config.prefix_file else []
         decision = decide_threads(config.threads)
         event(logger, logging.INFO, "threads", n=decision.n_threads, reason=decision.reason)
         model = Model(config.model_path, progress=progress, mmap=config.mmap, repack=config.repack, blas=config.blas)
         try:
-            limits = decide_limits(config, model)
-            context = Context(
-                model,
-                ContextParams(
-                    n_ctx=limits.n_ctx,
-                    n_slots=min(N_SEQ_MAX, 4 * config.n_slots + 16),
-                    n_batch=config.n_batch,
-                    n_ubatch=config.n_ubatch,
-                    threads=decision.n_threads,
-                    threads_batch=config.threads_batch or decision.n_threads,
-                    cache_type_k=config.cache_type_k,
-                    cache_type_v=config.cache_type_v,
-                    flash_attn=config.flash_attn == "on",
-                ),
-            )
-            try:
-                return cls(model, context, ChatTemplate(model, template_source), limits)
-            except BaseException:
-                context.close()
-                raise
+            engine = cls._assemble(config, model, template_source, decision.n_threads)
         except BaseException:
             model.close()
+            raise
+        try:
+            engine._pin_all(pins)
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    @classmethod
+    def _assemble(cls, config: EngineConfig, model: Model, template_source: str | None, n_threads: int) -> Engine:
+        limits = decide_limits(config, model)
+        template = ChatTemplate(model, template_source)
+        context, measured = open_context(config, model, limits, (n_threads, config.threads_batch or n_threads))
+        try:
+            n_bytes = host_bytes(config)
+            store = PrefixStore(Path(config.prefix_dir), _state_fingerprint(context)) if config.prefix_dir else None
+            return cls(
+                model,
+                context,
+                template,
+                limits,
+                host=HostTier(n_bytes) if n_bytes else None,
+                measured=measured,
+                store=store,
+                context_shift=config.context_shift,
+            )
+        except BaseException:
+            context.close()
             raise
 
     def close(self) -> None:
@@ -185,37 +196,61 @@ class Engine:
             raise InvalidRequestError(f"request id {request.request_id!r} is in use", param="request_id")
         if request.max_tokens is not None and request.max_tokens < 1:
             raise InvalidRequestError(f"max_tokens must be at least 1, got {request.max_tokens}", param="max_tokens")
-        tokens, stops = self._prompt(request)
-        n_ctx = self.limits.n_ctx
-        if len(tokens) >= n_ctx:
-            raise ContextLengthError(
-                f"the prompt has {len(tokens)} tokens; the context has {n_ctx}, of which the answer needs at least one",
-                n_prompt=len(tokens),
-                n_ctx=n_ctx,
-                param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
-            )
-        room = n_ctx - len(tokens)
+        if request.timeout_s is not None and not request.timeout_s > 0:
+            raise InvalidRequestError(f"timeout_s must be above 0, got {request.timeout_s}", param="timeout_s")
+        now_s = self._clock()
+        prompt = self._prompts.read(request.prompt, with_checkpoints=not self._cache.is_cuttable)
+        tokens = prompt.tokens
+        room = self._room(request, tokens)
         sequence = Sequence(
             request_id=request.request_id,
             tokens=tokens,
             n_prompt=len(tokens),
             n_tokens_max=len(tokens) + min(room, request.max_tokens or room),
-            arrived_s=self._clock(),
+            arrived_s=now_s,
+            priority=_PRIORITIES[request.priority],
+            checkpoints=prompt.checkpoints,
         )
-        sampler = Sampler(self.model, request.sampling, n_ctx=n_ctx)
+        sampler = Sampler(self.model, request.sampling, n_ctx=self.limits.n_ctx)
         try:
             sampler.prime(tokens)
-            self._scheduler.add(sequence)
+            self._scheduler.add(sequence, now_s)
         except BaseException:
             sampler.close()
             raise
-        self._answers[request.request_id] = _Answer(sequence, sampler, TextStream(stops), request.ignore_eos)
+        answer = Answer(
+            sequence,
+            sampler,
+            TextStream([*request.stop, *prompt.stops]),
+            request.ignore_eos,
+            request.max_tokens,
+            None if request.timeout_s is None else now_s + request.timeout_s,
+        )
+        self._answers[request.request_id] = answer
+        self._deadline_s = min(self._deadline_s, answer.deadline_s or self._deadline_s)
         return Accepted(request.request_id, len(tokens))
+
+    def _room(self, request: GenerateRequest, tokens: list[int]) -> int:
+        """How many tokens an answer may have. Raises ContextLengthError if that is none."""
+        n_ctx, n_pinned = self.limits.n_ctx, self._cache.held_by_pins(tokens)
+        room = n_ctx - n_pinned - len(tokens)
+        if room < 1:
+            pinned = f" (of which {n_pinned} hold pinned prefixes)" if n_pinned else ""
+            raise ContextLengthError(
+                f"the prompt has {len(tokens)} tokens; the context has {n_ctx}{pinned}, of which the answer needs at least one",
+                n_prompt=len(tokens),
+                n_ctx=n_ctx,
+                param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
+            )
+        return room
 
     def cancel(self, request_id: str) -> Finished | None:
         """Ends a request in any phase; what it computed stays as a cached prefix. None if there is no such request."""
         answer = self._answers.get(request_id)
-        return None if answer is None else self._finish(answer, "cancelled", "")
+        if answer is None:
+            return None
+        self._counters.n_cancelled += 1
+        return self._finish(answer, "cancelled", "")
 
     def interrupt(self, request_ids: frozenset[str] | set[str]) -> None:
         """Ends the step that is being computed, if it serves nobody but these requests. For other threads; the requests are
@@ -225,44 +260,119 @@ class Engine:
             self._context.abort_flag.set(True)
 
     def drop_cached_prefixes(self) -> None:
-        """Forgets what finished requests have left in the cache; what is running stays."""
-        self._cache.drop_cached()
+        """Forgets what finished requests have left in cells and in host memory; what is running or pinned stays."""
+        self._cache.drop_idle()
+
+    # --- Pinned prefixes ----------------------------------------------------------------------------------------------
+
+    def pin(self, spec: PrefixSpec) -> PrefixInfo:
+        """Queues a prefix to be computed and never evicted. Raises InvalidRequestError or OverloadedError."""
+        return self._pinning.pin(spec)
+
+    def unpin(self, name: str) -> None:
+        """Raises PrefixMissingError."""
+        self._pinning.unpin(name)
+
+    def prefixes(self) -> list[PrefixInfo]:
+        return self._pinning.infos()
+
+    def _pin_all(self, specs: list[PrefixSpec]) -> None:
+        for spec in specs:
+            try:
+                self.pin(spec)
+            except InvalidRequestError as error:
+                message = f"prefix_file: {spec.name!r}: {error.message}"
+                raise ConfigError(message, param="prefix_file") from None
+        while self.has_work:
+            self.step()
+        missing = {spec.name for spec in specs} - {info.name for info in self.prefixes() if info.is_computed}
+        if missing:
+            raise LlmcoreError(f"prefix {sorted(missing)[0]!r} cannot be computed: the lines before this say why")
 
     # --- Steps --------------------------------------------------------------------------------------------------------
 
     def step(self) -> list[Output]:
         """Computes one step. Returns what came of it; an empty list if there was nothing to do, or the step was aborted."""
-        batch = self._scheduler.schedule()
+        started_s = self._clock()
+        outputs = self._end_late(started_s)
+        batch = self._scheduler.schedule(started_s)
+        outputs += self._end_full()
         if batch is None:
-            return []
+            return outputs
         self._begin()
+        native_s = self._clock()
         try:
             self._context.decode(batch)
+            rows = self._scheduler.scheduled()
+            samplers = [self._answers[sequence.request_id].sampler for sequence, _ in rows]
+            tokens = sample_rows(self._context, samplers, [row for _, row in rows])
         except StepAborted:
             self._scheduler.rollback()
-            return []
+            return outputs
         except LlmcoreError as error:
-            return self._fail_step(error)
+            return outputs + self._fail_step(error)
         finally:
             self._serving = frozenset()
-        rows = self._scheduler.scheduled()
-        samplers = [self._answers[sequence.request_id].sampler for sequence, _ in rows]
-        try:
-            tokens = sample_rows(self._context, samplers, [row for _, row in rows])
-        except LlmcoreError as error:
-            return self._fail_step(error)
-        self._count(batch.n_tokens, len(tokens))
-        return [self._advance(sequence, token) for sequence, token in self._scheduler.commit(tokens)]
+        native_s = self._clock() - native_s
+        self._learn(batch, len(tokens), native_s)
+        outputs += [self._advance(sequence, token) for sequence, token in self._commit(tokens)]
+        self._counters.native_s += native_s
+        self._counters.step_s += self._clock() - started_s
+        return outputs
 
     def _begin(self) -> None:
-        now = self._clock()
+        counters = self._counters
         for sequence in self._scheduler.in_step:
-            answer = self._answers[sequence.request_id]
-            if answer.started_s is None:
-                answer.started_s, answer.n_cached = now, sequence.n_cached
-                self._counters.n_tokens_cached += sequence.n_cached
+            answer = self._answers.get(sequence.request_id)
+            if answer is not None and answer.start():
+                counters.n_tokens_cached += sequence.n_cached
+                counters.n_prefix_hits += sequence.n_cached > 0
+                counters.n_prefix_misses += sequence.n_cached == 0
         self._context.abort_flag.set(False)
-        self._serving = frozenset(sequence.request_id for sequence in self._scheduler.in_step)
+        self._serving = self._scheduler.served
+
+    def _commit(self, tokens: list[int]) -> list[tuple[Sequence, int]]:
+        prefixes = [each for each in self._scheduler.in_step if each.is_prefix]
+        grown = self._scheduler.commit(tokens)
+        for sequence in prefixes:
+            if sequence.n_remaining == 0:
+                self._pinning.computed(sequence)
+        return grown
+
+    def _learn(self, batch: Batch, n_generated: int, seconds: float) -> None:
+        counters = self._counters
+        counters.n_steps += 1
+        counters.n_tokens_generated += n_generated
+        counters.n_tokens_prefilled += batch.n_tokens - sum(each.phase == "decode" for each in self._scheduler.in_step)
+        n_cells = self._cache.n_cells_used + batch.n_tokens
+        self._scheduler.costs.observe(batch.n_tokens, n_generated, n_cells, max(seconds, 1e-6))
+
+    # --- Ends ---------------------------------------------------------------------------------------------------------
+
+    def _end_late(self, now_s: float) -> list[Output]:
+        """Ends what has passed its deadline."""
+        if now_s < self._deadline_s:
+            return []
+        late = [each for each in self._answers.values() if each.deadline_s is not None and each.deadline_s <= now_s]
+        outputs: list[Output] = [self._finish(answer, "timeout", answer.text.finish()) for answer in late]
+        deadlines = [each.deadline_s for each in self._answers.values() if each.deadline_s is not None]
+        self._deadline_s = min(deadlines, default=float("inf"))
+        return outputs
+
+    def _end_full(self) -> list[Output]:
+        """Ends what finds no cells, not even alone: pinned prefixes have taken them since it was accepted."""
+        outputs: list[Output] = []
+        for sequence in list(self._scheduler.full):
+            message = "pinned prefixes leave too few cells for this prompt"
+            answer = self._answers.get(sequence.request_id)
+            if answer is None:
+                self._pinning.failed(sequence, message)
+            elif sequence.n_generated:
+                outputs.append(self._finish(answer, "length", answer.text.finish()))
+            else:
+                self._forget(answer, "failed")
+                outputs.append(Failed(sequence.request_id, "engine_error", message))
+        return outputs
 
     def _fail_step(self, error: LlmcoreError) -> list[Output]:
         """The step cannot be computed, and would fail again: its requests end, the others go on."""
@@ -271,67 +381,57 @@ class Engine:
         self._scheduler.rollback()
         outputs: list[Output] = []
         for sequence in sequences:
-            self._forget(self._answers[sequence.request_id], "failed")
+            answer = self._answers.get(sequence.request_id)
+            if answer is None:
+                self._pinning.failed(sequence, error.message)
+                continue
+            self._forget(answer, "failed")
             outputs.append(Failed(sequence.request_id, "engine_error", error.message))
         return outputs
-
-    def _count(self, n_tokens: int, n_generated: int) -> None:
-        counters = self._counters
-        counters.n_steps += 1
-        counters.n_tokens_generated += n_generated
-        counters.n_tokens_prefilled += n_tokens - sum(each.n_remaining == 1 for each in self._scheduler.in_step)
 
     def _advance(self, sequence: Sequence, token: int) -> Output:
         """Makes text of a new token, and ends the answer where it ends."""
         answer = self._answers[sequence.request_id]
         if answer.first_token_s is None:
             answer.first_token_s = self._clock()
-        if not answer.ignore_eos and self.model.is_end(token):
+        if not answer.ignore_eos and self._is_end(token):
             return self._finish(answer, "stop", answer.text.finish())
         text = answer.text.push(self._piece(token))
         if answer.text.stopped:
             return self._finish(answer, "stop", text)
-        if len(sequence.tokens) >= sequence.n_tokens_max:
+        if answer.n_generated_max is not None and sequence.n_generated >= answer.n_generated_max:
+            return self._finish(answer, "length", text + answer.text.finish())
+        if len(sequence.tokens) >= sequence.n_tokens_max and not (answer.n_generated_max and self._shift(sequence)):
             return self._finish(answer, "length", text + answer.text.finish())
         return Piece(sequence.request_id, text, 1)
 
-    def _finish(self, answer: _Answer, reason: FinishReason, text: str) -> Finished:
-        now, sequence = self._clock(), answer.sequence
-        started = answer.started_s if answer.started_s is not None else now
-        first = answer.first_token_s if answer.first_token_s is not None else now
-        usage = Usage(
-            n_prompt=sequence.n_prompt,
-            n_cached=answer.n_cached,
-            n_generated=sequence.n_generated,
-            queue_s=started - sequence.arrived_s,
-            prefill_s=first - started,
-            decode_s=now - first,
-        )
-        self._forget(answer, reason)
-        return Finished(sequence.request_id, text, reason, usage)
+    def _shift(self, sequence: Sequence) -> bool:
+        """Makes room at the end of the context by forgetting, if that was asked for. What is kept behind the gap is computed
+        anew: its keys and values told of what was forgotten, and cells that others share must not move."""
+        n = len(sequence.tokens)
+        n_keep = min(sequence.n_prompt, int(self.limits.n_ctx * _SHIFT_KEEP))
+        n_drop = (n - n_keep) // 2
+        if not self._context_shift or n_drop < 1:
+            return False
+        self._scheduler.shift(sequence, n_keep, n_drop)
+        event(logger, logging.INFO, "context_shifted", request_id=sequence.request_id, n_dropped=n_drop)
+        return True
 
-    def _forget(self, answer: _Answer, reason: str) -> None:
-        self._scheduler.remove(answer.sequence, reason)
+    def _finish(self, answer: Answer, reason: FinishReason, text: str) -> Finished:
+        usage = answer.usage(self._clock())
+        self._forget(answer, reason)
+        return Finished(answer.sequence.request_id, text, reason, usage)
+
+    def _forget(self, answer: Answer, reason: str) -> None:
+        self._scheduler.remove(answer.sequence, reason, self._clock())
         answer.sampler.close()
         del self._answers[answer.sequence.request_id]
 
-    # --- Text ---------------------------------------------------------------------------------------------------------
-
-    def _prompt(self, request: GenerateRequest) -> tuple[list[int], list[str]]:
-        """Tokens of a request's prompt, and all its stop strings."""
-        prompt, stops = request.prompt, list(request.stop)
-        if isinstance(prompt, ChatPrompt):
-            rendered = self._template.render(prompt.messages, add_generation_prompt=prompt.add_generation_prompt)
-            tokens = self.model.tokenize(rendered.prompt, parse_special=True)
-            stops += rendered.stops
-        elif isinstance(prompt, TextPrompt):
-            tokens = self.model.tokenize(prompt.text)
-        else:
-            tokens = list(prompt.tokens)
-            self.model.check_tokens(tokens)
-        if not tokens:
-            raise InvalidRequestError("the prompt is empty", param="prompt")
-        return tokens, stops
+    def _is_end(self, token: int) -> bool:
+        is_end = self._ends.get(token)
+        if is_end is None:
+            is_end = self._ends[token] = self.model.is_end(token)
+        return is_end
 
     def _piece(self, token: int) -> bytes:
         piece = self._pieces.get(token)
@@ -352,6 +452,10 @@ class Engine:
                     raise error_from_code(output.code, output.message)
         self._counters = _Counters()
 
+    def inspect(self) -> bytes:
+        """JSON about slots, queue, host tier and cost model, without any text or token."""
+        return inspect(self._scheduler, self._clock())
+
     def info(self) -> ModelInfo:
         model = self.model
         return ModelInfo(
@@ -369,33 +473,32 @@ class Engine:
         )
 
     def stats(self) -> EngineStats:
-        counters = self._counters
+        counters, cache, scheduler = self._counters, self._cache, self._scheduler
+        host = cache.host
         return EngineStats(
-            n_running=len(self._scheduler.running),
-            n_waiting=len(self._scheduler.waiting),
+            n_running=len(scheduler.running),
+            n_waiting=len(scheduler.waiting),
+            n_tokens_waiting=scheduler.admission.n_tokens_waiting,
             n_slots=self.limits.n_running,
-            n_cells=self._cache.n_cells,
-            n_cells_used=self._cache.n_cells_used,
-            n_steps=counters.n_steps,
-            n_tokens_prefilled=counters.n_tokens_prefilled,
-            n_tokens_cached=counters.n_tokens_cached,
-            n_tokens_generated=counters.n_tokens_generated,
+            n_cells=cache.n_cells,
+            n_cells_used=cache.n_cells_used,
+            n_cells_pinned=cache.n_cells_pinned,
+            n_host_entries=0 if host is None else len(host),
+            host_bytes=0 if host is None else host.n_bytes,
+            host_bytes_max=0 if host is None else host.n_bytes_max,
+            prefill_tokens_per_s=scheduler.admission.prefill_tokens_per_s,
+            n_preempted=scheduler.n_preempted,
+            n_saved=cache.n_saved,
+            n_restored=cache.n_restored,
+            **{name: getattr(counters, name) for name in counters.__dataclass_fields__},
         )
 
 
-def decide_limits(config: EngineConfig, model: Model) -> Limits:
-    """What follows from a configuration for a model."""
-    n_ctx = config.n_ctx or min(model.n_ctx_train or N_CTX_DEFAULT_MAX, N_CTX_DEFAULT_MAX)
-    if config.n_ctx > model.n_ctx_train > 0:
-        event(logger, logging.WARNING, "context_beyond_training", n_ctx=config.n_ctx, n_ctx_train=model.n_ctx_train)
-    return Limits(
-        n_ctx=n_ctx,
-        n_running=min(config.n_slots, config.n_batch),
-        n_waiting=config.n_waiting_max,
-        n_batch=config.n_batch,
-        n_chunk_alone=config.n_batch,
-        n_chunk_shared=min(config.n_batch, 64),
-    )
+def _state_fingerprint(context: Context) -> str:
+    """Of everything that decides what a sequence's saved state looks like."""
+    params = context.params
+    parts = [model_fingerprint(context.model.path), context.model.build, params.cache_type_k, params.cache_type_v]
+    return "-".join([*parts, f"fa{int(params.flash_attn)}"])
 
 
 def _read_template(path: str) -> str:

@@ -143,6 +143,12 @@ class UnsupportedError(InvalidRequestError):
     code = "unsupported"
 
 
+class PrefixMissingError(InvalidRequestError):
+    """There is no pinned prefix of that name."""
+
+    code = "prefix_missing"
+
+
 # --- The engine -------------------------------------------------------------------------------------------------------
 
 
@@ -174,12 +180,28 @@ class OverloadedError(EngineError):
         self.retry_after_s = retry_after_s
 
 
+class RequestCancelledError(EngineError):
+    """Somebody cancelled this request by its id."""
+
+    code = "cancelled"
+
+
+class RequestTimeoutError(EngineError):
+    """The request's own deadline passed before its answer was finished."""
+
+    code = "timeout"
+
+
 def _all_subclasses(cls: type[LlmcoreError]) -> list[type[LlmcoreError]]:
     return [cls, *(deeper for child in cls.__subclasses__() for deeper in _all_subclasses(child))]
 
 
-def error_from_code(code: str, message: str, param: str | None = None) -> LlmcoreError:
+def error_from_code(
+    code: str, message: str, param: str | None = None, retry_after_s: float | None = None
+) -> LlmcoreError:
     """The exception of class `code`, as it crossed a process boundary; an unknown code gives LlmcoreError."""
+    if code == OverloadedError.code and retry_after_s is not None:
+        return OverloadedError(message, retry_after_s=retry_after_s, param=param)
     for cls in _all_subclasses(LlmcoreError):
         if cls.code == code:
             return cls(message, param=param)

@@ -295,7 +295,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_memory_can_shift", BOOL, (P,)),
     ("llama_state_seq_get_size", SIZE, (P, I32)),
     ("llama_state_seq_get_data", SIZE, (P, P, SIZE, I32)),
-    ("llama_state_seq_set_data", SIZE, (P, S, SIZE, I32)),
+    ("llama_state_seq_set_data", SIZE, (P, P, SIZE, I32)),
     # the shim
     ("lc_last_error", S, ()),
     ("lc_string_free", None, (P,)),

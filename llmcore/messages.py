@@ -13,7 +13,10 @@ import msgspec
 from llmcore.config import EngineConfig
 from llmcore.sampling import SamplingParams
 
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "cancelled", "timeout"]
+
+# In the order in which they are served: somebody who listens, the ordinary caller, work that can wait.
+Priority = Literal["high", "normal", "low"]
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
@@ -48,6 +51,24 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None  # None: until the end of the context
     stop: tuple[str, ...] = ()  # the answer ends before the first of these
     ignore_eos: bool = False
+    priority: Priority = "normal"
+    timeout_s: float | None = None  # from submission; what is not finished by then ends with reason "timeout"
+
+
+class PrefixSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A beginning of prompts that is computed in advance and never evicted.
+
+    Of a chat prompt (system messages, say), that is what its tokens have in common with every conversation that begins so.
+    """
+
+    name: str  # pinning a second one of the same name replaces the first
+    prompt: Prompt
+
+
+class PrefixInfo(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    n_tokens: int
+    is_computed: bool
 
 
 # --- Outputs of the engine --------------------------------------------------------------------------------------------
@@ -57,6 +78,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     n_prompt: int  # tokens of the prompt
     n_cached: int  # of these, how many were not computed because they stood in the cache
     n_generated: int  # tokens of the answer, the one that ended it included
+    n_restored: int = 0  # of n_cached, how many came back from the host tier
     queue_s: float  # from submission to the first step that took part of it
     prefill_s: float  # from there to the first token
     decode_s: float  # from the first token to the last
@@ -94,6 +116,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     code: str
     message: str
     param: str | None = None
+    retry_after_s: float | None = None  # with "overloaded": when the same request may be admitted
 
 
 Output = Accepted | Piece | Finished | Failed
@@ -116,13 +139,27 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     n_running: int
     n_waiting: int
+    n_tokens_waiting: int = 0  # of prompts, that nobody has computed yet
     n_slots: int
     n_cells: int
     n_cells_used: int
+    n_cells_pinned: int = 0  # of pinned prefixes
+    n_host_entries: int = 0  # evicted sequences in host memory
+    host_bytes: int = 0
+    host_bytes_max: int = 0
+    prefill_tokens_per_s: float = 0.0  # as the cost model predicts it for a prompt of 512; 0 while unknown
     n_steps: int  # since the start, as all below
     n_tokens_prefilled: int
     n_tokens_cached: int
     n_tokens_generated: int
+    n_prefix_hits: int = 0  # sequences that found a part of their prompt in the cache
+    n_prefix_misses: int = 0
+    n_preempted: int = 0
+    n_saved: int = 0  # sequences that went to the host tier
+    n_restored: int = 0  # and came back
+    step_s: float = 0.0  # time in steps, all of it
+    native_s: float = 0.0  # of that, inside native calls
+    n_cancelled: int = 0
 
 
 # --- Client to worker -------------------------------------------------------------------------------------------------
@@ -159,11 +196,36 @@ class GetStats(msgspec.Struct, frozen=True, tag="stats"):
     call_id: int
 
 
+class Pin(msgspec.Struct, frozen=True, tag="pin"):
+    """Answered by Prefixes (of one) once the prefix is computed."""
+
+    call_id: int
+    prefix: PrefixSpec
+
+
+class Unpin(msgspec.Struct, frozen=True, tag="unpin"):
+    """Answered by Prefixes (of none), or CallFailed with "prefix_missing"."""
+
+    call_id: int
+    name: str
+
+
+class GetPrefixes(msgspec.Struct, frozen=True, tag="get_prefixes"):
+    call_id: int
+
+
+class Inspect(msgspec.Struct, frozen=True, tag="inspect"):
+    """Answered by Inspection."""
+
+    call_id: int
+
+
 class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End now: what is running is cancelled."""
 
 
-Command = Configure | Submit | Cancel | Tokenize | Detokenize | GetStats | Shutdown
+Call = Tokenize | Detokenize | GetStats | Pin | Unpin | GetPrefixes | Inspect
+Command = Configure | Submit | Cancel | Call | Shutdown
 
 
 # --- Worker to client -------------------------------------------------------------------------------------------------
@@ -208,6 +270,18 @@ class Stats(msgspec.Struct, frozen=True, tag="stats_reply"):
     stats: EngineStats
 
 
+class Prefixes(msgspec.Struct, frozen=True, tag="prefixes_reply"):
+    call_id: int
+    prefixes: tuple[PrefixInfo, ...]
+
+
+class Inspection(msgspec.Struct, frozen=True, tag="inspection"):
+    """`engine` is JSON: slots, tree, queue, host tier and cost model, without any text or token."""
+
+    call_id: int
+    engine: bytes
+
+
 class CallFailed(msgspec.Struct, frozen=True, tag="call_failed"):
     call_id: int
     code: str
@@ -215,4 +289,5 @@ class CallFailed(msgspec.Struct, frozen=True, tag="call_failed"):
     param: str | None = None
 
 
-Event = Loading | Ready | LoadFailed | StepDone | Tokens | Text | Stats | CallFailed
+Reply = Tokens | Text | Stats | Prefixes | Inspection | CallFailed
+Event = Loading | Ready | LoadFailed | StepDone | Reply

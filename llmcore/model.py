@@ -152,6 +152,12 @@ class Model(Owner):
         return str(self.header.metadata.get("general.architecture", ""))
 
     @property
+    def build(self) -> str:
+        """The llama.cpp that computes it: version and commit."""
+        info = self._lib.build_info()
+        return f"{info['llama_cpp']}-{info['llama_cpp_commit']}"
+
+    @property
     def description(self) -> str:
         """llama.cpp's words for it, as "llama 135M Q4_1"."""
         handle = self.handle

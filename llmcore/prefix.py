@@ -1,7 +1,14 @@
-"""Common prefixes of token lists. Knows token ids only."""
+"""Which token sequences begin alike. Knows token ids only, not who computed what.
+
+A radix tree: each edge is a run of tokens, each node knows the holders whose sequences pass through it.
+
+    holder 0: 1 2 3 4       ── 1 2 3 ──┬── 4      {0}
+    holder 1: 1 2 3 7 8        {0, 1}  └── 7 8    {1}
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Tokens
 
 
@@ -18,3 +25,105 @@ def common_prefix(a: Tokens[int], b: Tokens[int]) -> int:
         else:
             high = middle
     return low
+
+
+class _Node:
+    __slots__ = ("children", "edge", "holders", "parent")
+
+    def __init__(self, edge: list[int], parent: _Node | None) -> None:
+        self.edge = edge  # the tokens from the parent to here
+        self.parent = parent
+        self.children: dict[int, _Node] = {}  # by the first token of their edge
+        self.holders: set[int] = set()
+
+
+class PrefixTree:
+    """Holders (any numbers) and their token sequences, one each."""
+
+    def __init__(self) -> None:
+        self._root = _Node([], None)
+        self._ends: dict[int, _Node] = {}
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def insert(self, holder: int, tokens: Tokens[int]) -> None:
+        """Makes `tokens` the sequence of `holder`, instead of one that it had before."""
+        self.remove(holder)
+        node, at = self._root, 0
+        node.holders.add(holder)
+        while at < len(tokens):
+            child = node.children.get(tokens[at])
+            if child is None:
+                child = _Node(list(tokens[at:]), node)
+                node.children[child.edge[0]] = child
+                n = len(child.edge)
+            else:
+                n = common_prefix(child.edge, tokens[at : at + len(child.edge)])
+                if n < len(child.edge):
+                    child = self._split(child, n)
+            child.holders.add(holder)
+            node, at = child, at + n
+        self._ends[holder] = node
+
+    def remove(self, holder: int) -> None:
+        """Forgets a holder; nothing happens if there is none of that name."""
+        node = self._ends.pop(holder, None)
+        while node is not None:
+            node.holders.discard(holder)
+            parent = node.parent
+            if parent is not None and not node.holders:
+                del parent.children[node.edge[0]]
+            elif parent is not None:
+                self._merge(node)
+            node = parent
+
+    def matches(self, tokens: Tokens[int]) -> Iterator[tuple[int, int]]:
+        """(n, holder) for each holder that has the first n > 0 tokens in common with `tokens`, the longest first."""
+        passed: list[tuple[int, _Node]] = []
+        node, at = self._root, 0
+        while at < len(tokens):
+            child = node.children.get(tokens[at])
+            if child is None:
+                break
+            n = common_prefix(child.edge, tokens[at : at + len(child.edge)])
+            node, at = child, at + n
+            passed.append((at, node))
+            if n < len(child.edge):
+                break
+        seen: set[int] = set()
+        for n, node in reversed(passed):
+            for holder in sorted(node.holders - seen):
+                yield n, holder
+            seen |= node.holders
+
+    def _split(self, node: _Node, n: int) -> _Node:
+        """Puts a node into the middle of an edge, after its first n tokens."""
+        assert node.parent is not None, "the root has no edge"
+        upper = _Node(node.edge[:n], node.parent)
+        upper.holders = set(node.holders)
+        node.parent.children[upper.edge[0]] = upper
+        node.edge, node.parent = node.edge[n:], upper
+        upper.children[node.edge[0]] = node
+        return upper
+
+    def _merge(self, node: _Node) -> None:
+        """Joins a node with its only child, where nobody ends between them: the opposite of _split."""
+        if len(node.children) != 1:
+            return
+        [child] = node.children.values()
+        if child.holders != node.holders:
+            return
+        assert node.parent is not None, "the root is never merged"
+        child.edge, child.parent = node.edge + child.edge, node.parent
+        node.parent.children[child.edge[0]] = child
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes below the root: how finely the tree is cut."""
+        n, todo = 0, list(self._root.children.values())
+        while todo:
+            node = todo.pop()
+            n += 1
+            todo += node.children.values()
+        return n

@@ -1,43 +1,48 @@
-"""What the next step computes. Pure policy: no ctypes, no clock, no thread, no log.
+"""What the next step computes. Pure policy: no ctypes, no clock (times are passed in), no thread, no log.
 
-Sequences that are being decoded come first, one row each; what is left of the step goes to prompts, in order of arrival.
-While somebody is being decoded, prompts get small chunks, so that no stream waits for a stranger's prompt.
+Sequences that are being decoded come first, one row each; prompts get what is left of the step's time, as the cost model
+predicts it. While somebody is being answered, that time is the inter-token target of the most demanding of them, so that no
+stream waits for a stranger's prompt; otherwise a step may be long, but not so long that a newcomer would notice.
+
+Among prompts the one that is done soonest comes first, where waiting counts as progress (so nobody starves) and a lower
+priority as a handicap. A prompt whose beginning another one is computing right now waits for that, and lends it its place in
+the order.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from llmcore.admission import Admission, urgency_s
 from llmcore.batch import Batch
-from llmcore.errors import OverloadedError
-from llmcore.kvcache import KVCache
-from llmcore.sequence import Sequence
+from llmcore.costmodel import CostModel
+from llmcore.kvcache import N_WORTH_IT, KVCache
+from llmcore.limits import Limits
+from llmcore.sequence import LOW, Sequence
 
+# Where those who are answered already take longer than their target, prompts still get this part of it: otherwise none would
+# ever be computed.
+_SHARE_MIN = 1 / 8
 
-@dataclass(frozen=True)
-class Limits:
-    """What was decided from EngineConfig, the machine and the model. Tokens, but n_running and n_waiting (sequences)."""
-
-    n_ctx: int
-    n_running: int
-    n_waiting: int
-    n_batch: int
-    n_chunk_alone: int  # of prompts in a step in which nobody is being decoded
-    n_chunk_shared: int  # … in which somebody is
+# As long as nothing was measured.
+_CHUNK_UNKNOWN = 64
 
 
 class Scheduler:
     """Invariant: a sequence is in exactly one of `waiting` and `running`, until it is finished or cancelled."""
 
-    def __init__(self, cache: KVCache, limits: Limits) -> None:
+    def __init__(self, cache: KVCache, limits: Limits, costs: CostModel | None = None) -> None:
         self.cache = cache
         self.limits = limits
-        self.waiting: deque[Sequence] = deque()
+        self.costs = costs or CostModel()
+        self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
+        self.full: list[Sequence] = []  # cannot go on, since there are too few cells even for them alone
+        self.n_preempted = 0
+        self.admission = Admission(cache, limits, self.costs, self.waiting, self.running)
         self._batch = Batch(limits.n_batch)
         self._rows: dict[int, Sequence] = {}  # of the batch that is out, by slot
+        self._leaders: dict[str, tuple[Sequence, int]] = {}  # request id -> whose first n tokens it waits for
 
     @property
     def has_work(self) -> bool:
@@ -48,42 +53,60 @@ class Scheduler:
         yield from self.running
         yield from self.waiting
 
-    def add(self, sequence: Sequence) -> None:
-        """Queues a sequence. Raises OverloadedError if too many wait."""
-        if len(self.waiting) >= self.limits.n_waiting and len(self.running) >= self.limits.n_running:
-            raise OverloadedError(f"{len(self.waiting)} requests are waiting already")
+    def add(self, sequence: Sequence, now_s: float = 0.0) -> None:
+        """Queues a sequence. Raises OverloadedError where a limit says so; nothing changes then."""
+        self.admission.check(sequence, now_s)
         self.waiting.append(sequence)
+        self.admission.queued(sequence)
 
-    def remove(self, sequence: Sequence, reason: str) -> None:
-        """Ends a sequence, wherever it is. What it computed stays as a cached prefix."""
+    def remove(self, sequence: Sequence, reason: str, now_s: float = 0.0, *, pin: str | None = None) -> None:
+        """Ends a sequence, wherever it is. What it computed stays as a cached prefix, pinned if it has a name."""
         sequence.finish_reason = reason
+        self._leaders.pop(sequence.request_id, None)
         if sequence in self.running:
             self.running.remove(sequence)
-            self.cache.close(sequence)
+            self.cache.close(sequence, pin=pin)
+            self.admission.finished(sequence, now_s)
         else:
             self.waiting.remove(sequence)
+            self.admission.unqueued(sequence)
 
     # --- A step: schedule, then commit or rollback ------------------------------------------------------------------------
 
-    def schedule(self) -> Batch | None:
+    def schedule(self, now_s: float = 0.0) -> Batch | None:
         """The rows of the next step, or None if there is nothing to do. commit() or rollback() must follow."""
         self._batch.clear()
         self._rows.clear()
-        for sequence in [each for each in self.running if each.phase == "decode"]:
-            if sequence.slot >= 0 and self._make_room(sequence):
-                self._add_row(sequence, 1)
-        decoding = bool(self._rows)
-        budget = min(self.limits.n_chunk_shared if decoding else self.limits.n_chunk_alone, self._batch.n_free)
-        for sequence in [each for each in self.running if each.phase == "prefill"]:
-            budget -= self._add_chunk(sequence, budget)
-        while budget > 0 and self._admit():
-            budget -= self._add_chunk(self.running[-1], budget)
+        self.full.clear()
+        if self.running:
+            self.cache.offload()
+        self._make_way(now_s)
+        self._add_decodes()
+        self._add_prompts(self._prompt_tokens(), now_s)
+        if not self._batch.n_tokens and not self.full and self.running:
+            self.full.append(self.running[0])
+        for sequence in self._rows.values():
+            if sequence.started_s is None:
+                sequence.started_s = now_s
         return self._batch if self._batch.n_tokens else None
 
     @property
     def in_step(self) -> list[Sequence]:
         """The sequences of the step that is out."""
         return list(self._rows.values())
+
+    @property
+    def served(self) -> frozenset[str]:
+        """Request ids of those, and of the ones that wait for what they compute."""
+        names = {each.request_id for each in self._rows.values()}
+        return frozenset(
+            names | {follower for follower, (leader, _) in self._leaders.items() if leader.request_id in names}
+        )
+
+    def leader_of(self, sequence: Sequence) -> str | None:
+        """The request id of whom a waiting sequence waits for."""
+        leader = self._leader(sequence)
+        return None if leader is None else leader.request_id
 
     def scheduled(self) -> list[tuple[Sequence, int]]:
         """(sequence, batch index) of the rows that want logits, in the order of the batch."""
@@ -107,42 +130,29 @@ class Scheduler:
         for sequence in self.in_step:
             self.cache.rewind(sequence)
 
-    # --- Rows -----------------------------------------------------------------------------------------------------------
+    def shift(self, sequence: Sequence, n_keep: int, n_drop: int) -> None:
+        """Forgets tokens [n_keep, n_keep + n_drop) of a running sequence; what follows them is computed anew."""
+        del sequence.tokens[n_keep : n_keep + n_drop]
+        sequence.n_dropped += n_drop
+        self.cache.rewind(sequence, n_keep)
 
-    def _add_row(self, sequence: Sequence, n: int) -> None:
-        start = sequence.n_computed
-        last = start + n == len(sequence.tokens)
-        self._batch.add(sequence.slot, start, sequence.tokens[start : start + n], wants_logits=last)
-        self._rows[sequence.slot] = sequence
+    # --- Decoding ---------------------------------------------------------------------------------------------------------
 
-    def _add_chunk(self, sequence: Sequence, budget: int) -> int:
-        """Adds a chunk of a prompt; returns its tokens, 0 where the cells do not suffice yet."""
-        n = min(budget, sequence.n_remaining)
-        if n <= 0 or not self.cache.reserve(self._batch.n_tokens + n):
-            return 0
-        self._add_row(sequence, n)
-        return n
-
-    def _admit(self) -> bool:
-        """Moves the next waiting sequence into a slot, if its prompt fits beside what is running."""
-        if not self.waiting or len(self.running) >= self.limits.n_running:
-            return False
-        sequence = self.waiting[0]
-        promised = sum(each.n_remaining for each in self.running)
-        if self.cache.n_cells_pinned + promised + len(sequence.tokens) > self.cache.n_cells and self.running:
-            return False
-        if not self.cache.open(sequence):
-            return False
-        self.running.append(self.waiting.popleft())
-        return True
+    def _add_decodes(self) -> None:
+        for sequence in [each for each in self.running if each.phase == "decode"]:
+            if sequence.slot >= 0 and self._make_room(sequence):
+                self._add_row(sequence, 1)
 
     def _make_room(self, sequence: Sequence) -> bool:
-        """A cell for one more token of a sequence that is being decoded. Where running sequences hold all cells, the one that
-        came last goes back to the queue, and is computed again later. False if that is this very one."""
+        """A cell for one more token of a sequence that is being decoded. Where running sequences hold all cells, the least
+        important one, of several the last comer, goes back to the queue and is computed again later. False if that is this
+        very one."""
         while not self.cache.reserve(self._batch.n_tokens + 1):
-            victim = max(
-                (each for each in self.running if each.slot not in self._rows), key=lambda each: each.arrived_s
-            )
+            others = [each for each in self.running if each.slot not in self._rows]
+            victim = max(others, key=lambda each: (each.priority, each.arrived_s))
+            if victim is sequence and len(self.running) == 1:
+                self.full.append(sequence)
+                return False
             self._preempt(victim)
             if victim is sequence:
                 return False
@@ -151,4 +161,114 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
         self.cache.close(sequence)
-        self.waiting.appendleft(sequence)
+        self.waiting.insert(0, sequence)
+        self.admission.queued(sequence)
+        self.n_preempted += 1
+
+    # --- Prompts ----------------------------------------------------------------------------------------------------------
+
+    def _prompt_tokens(self) -> int:
+        """How many tokens of prompts this step has time for."""
+        n_decode, n_free = len(self._rows), self._batch.n_free
+        if not self.costs.is_known:
+            return min(n_free, _CHUNK_UNKNOWN)
+        n_cells = self.cache.n_cells_used
+        target_s = self.limits.step_max_s
+        if n_decode:
+            target_s = min(self.limits.inter_token_s[each.priority] for each in self._rows.values())
+            decode_s = self.costs.predict(n_decode, n_decode, n_cells)
+            target_s = max(target_s, decode_s + target_s * _SHARE_MIN)
+        return max(self.costs.tokens_within(target_s, n_decode, n_cells, n_free), min(1, n_free))
+
+    def _add_prompts(self, budget: int, now_s: float) -> None:
+        prompts = [each for each in self.running if each.phase == "prefill"]
+        if len(self.running) < self.limits.n_running:
+            prompts += self.waiting
+        if len(prompts) > 1:
+            urgency = self._urgency(prompts, now_s)
+            prompts.sort(key=lambda each: urgency[each.request_id])
+        for sequence in prompts:
+            if budget <= 0:
+                return
+            if sequence.finish_reason is None and (sequence.slot >= 0 or self._admit(sequence)):
+                budget -= self._add_chunk(sequence, budget)
+
+    def _urgency(self, prompts: list[Sequence], now_s: float) -> dict[str, float]:
+        """By request id: a sequence that another one waits for is as urgent as that one."""
+        n_batch = self.limits.n_batch
+        found = {each.request_id: urgency_s(each, self.costs, n_batch, now_s) for each in prompts}
+        for each in prompts:
+            leader = self._leader(each)
+            if leader is not None and leader.request_id in found:
+                found[leader.request_id] = min(found[leader.request_id], found[each.request_id])
+        return found
+
+    def _add_row(self, sequence: Sequence, n: int) -> None:
+        start = sequence.n_computed
+        last = start + n == len(sequence.tokens) and not sequence.is_prefix
+        self._batch.add(sequence.slot, start, sequence.tokens[start : start + n], wants_logits=last)
+        self._rows[sequence.slot] = sequence
+
+    def _add_chunk(self, sequence: Sequence, budget: int) -> int:
+        """Adds a chunk of a prompt; returns its tokens, 0 where the cells do not suffice yet."""
+        n = min(budget, sequence.n_remaining)
+        if not self.cache.is_cuttable:
+            n = min([n, *(each - sequence.n_computed for each in sequence.checkpoints if each > sequence.n_computed)])
+        if n <= 0 or not self.cache.reserve(self._batch.n_tokens + n):
+            return 0
+        self._add_row(sequence, n)
+        return n
+
+    # --- From waiting to running ------------------------------------------------------------------------------------------
+
+    def _admit(self, sequence: Sequence) -> bool:
+        """Moves a waiting sequence into a slot, if nobody is computing its beginning and its prompt fits beside what is
+        running."""
+        if self._waits(sequence) or not self._fits(sequence):
+            return False
+        if len(self.running) >= self.limits.n_running or not self.cache.open(sequence):
+            return False
+        self.waiting.remove(sequence)
+        self.admission.unqueued(sequence)
+        self.running.append(sequence)
+        return True
+
+    def _make_way(self, now_s: float) -> None:
+        """Where every slot is taken, gives that of a sequence of low priority to one that is more urgent."""
+        low = [each for each in self.running if each.priority == LOW]
+        others = [each for each in self.waiting if each.priority < LOW]
+        if len(self.running) < self.limits.n_running or not low or not others:
+            return
+        victim = max(low, key=lambda each: each.arrived_s)
+        urgency = self._urgency([victim, *others], now_s)
+        first = min(others, key=lambda each: urgency[each.request_id])
+        if urgency[first.request_id] < urgency[victim.request_id] and not self._waits(first):
+            self._preempt(victim)
+            self._admit(first)
+
+    def _fits(self, sequence: Sequence) -> bool:
+        if not self.running:
+            return True
+        promised = sum(each.n_remaining for each in self.running)
+        needed = self.cache.n_cells_held + promised + self.cache.n_cells_new(sequence.tokens)
+        return needed <= self.cache.n_cells
+
+    def _waits(self, sequence: Sequence) -> bool:
+        """Whether it is better off waiting for what another sequence is computing."""
+        if self._leader(sequence) is not None:
+            return True
+        n, leader = self.cache.pending(sequence.tokens)
+        if leader is None or leader.phase != "prefill" or n - self.cache.known(sequence.tokens) < N_WORTH_IT:
+            return False
+        self._leaders[sequence.request_id] = (leader, n)
+        return True
+
+    def _leader(self, sequence: Sequence) -> Sequence | None:
+        """Whom a waiting sequence waits for, as long as that one runs and has not got there."""
+        leader, n = self._leaders.get(sequence.request_id, (None, 0))
+        if leader is None:
+            return None
+        if leader.slot >= 0 and leader.finish_reason is None and leader.n_computed < n:
+            return leader
+        del self._leaders[sequence.request_id]
+        return None

@@ -7,13 +7,16 @@ from typing import Literal
 
 Phase = Literal["waiting", "prefill", "decode", "finished"]
 
+HIGH, NORMAL, LOW = range(3)
+
 
 @dataclass(slots=True, eq=False)
 class Sequence:
     """Tokens of prompt and answer, and how far they are computed.
 
-    Invariant: 0 <= n_cached <= n_computed <= len(tokens). Cells exist for tokens[:n_computed]; of these, n_cached were found
-    in the cache. `slot` is llama's seq_id, -1 while there is none. `arrived_s` orders the waiting.
+    Invariant: 0 <= n_restored <= n_cached <= n_computed <= len(tokens). Cells exist for tokens[:n_computed]; of these,
+    n_cached were found in the cache, the last n_restored of them in the host tier. `slot` is llama's seq_id, -1 while there
+    is none. `arrived_s` orders the waiting, beside `priority` (HIGH, NORMAL, LOW).
     """
 
     request_id: str
@@ -21,15 +24,21 @@ class Sequence:
     n_prompt: int
     n_tokens_max: int  # prompt and answer together
     arrived_s: float = 0.0
-    priority: int = 0
+    started_s: float | None = None  # when the first step took part of it
+    priority: int = NORMAL
     slot: int = -1
     n_cached: int = 0
+    n_restored: int = 0
     n_computed: int = 0
+    n_dropped: int = 0  # tokens that a context shift has forgotten
+    n_expected: int = 0  # tokens that its prompt was expected to cost when it was submitted
+    checkpoints: tuple[int, ...] = ()  # where a chunk ends and the state is saved, if it cannot be cut later
+    is_prefix: bool = False  # computed for its cells alone: nothing is sampled
     finish_reason: str | None = None
 
     @property
     def n_generated(self) -> int:
-        return len(self.tokens) - self.n_prompt
+        return len(self.tokens) + self.n_dropped - self.n_prompt
 
     @property
     def n_remaining(self) -> int:

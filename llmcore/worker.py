@@ -19,8 +19,9 @@ import threading
 from llmcore import log
 from llmcore.config import EngineConfig
 from llmcore.engine import Engine
-from llmcore.errors import LlmcoreError
+from llmcore.errors import LlmcoreError, OverloadedError
 from llmcore.messages import (
+    Call,
     CallFailed,
     Cancel,
     Command,
@@ -28,11 +29,17 @@ from llmcore.messages import (
     Detokenize,
     Event,
     Failed,
+    GetPrefixes,
     GetStats,
+    Inspect,
+    Inspection,
     LoadFailed,
     Loading,
     Output,
+    Prefixes,
+    PrefixInfo,
     Ready,
+    Reply,
     Shutdown,
     Stats,
     StepDone,
@@ -40,6 +47,7 @@ from llmcore.messages import (
     Text,
     Tokenize,
     Tokens,
+    Unpin,
 )
 from llmcore.wire import Channel
 
@@ -83,6 +91,7 @@ class Worker:
         self._channel = channel
         self._inbox = Inbox()
         self._outputs: list[Output] = []
+        self._pinning: dict[int, str] = {}  # calls that wait for a prefix: their ids, and its name
         self._stopping = False
 
     def run(self) -> None:
@@ -94,6 +103,8 @@ class Worker:
             if self._engine.has_work:
                 self._outputs += self._engine.step()
             self._flush()
+            if self._pinning:
+                self._tell_pinned()
 
     def _read(self) -> None:
         try:
@@ -132,25 +143,56 @@ class Worker:
         try:
             self._outputs.append(self._engine.submit(command.request))
         except LlmcoreError as error:
-            self._outputs.append(Failed(request_id, error.code, error.message, error.param))
+            retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
+            self._outputs.append(Failed(request_id, error.code, error.message, error.param, retry_after_s))
         except Exception as error:  # our own bug must not end everybody's conversation
             logger.exception("submit_failed")
             self._outputs.append(Failed(request_id, LlmcoreError.code, f"internal error: {type(error).__name__}"))
 
-    def _call(self, command: Tokenize | Detokenize | GetStats) -> None:
-        engine = self._engine
+    def _call(self, command: Call) -> None:
         try:
-            if isinstance(command, Tokenize):
-                tokens = engine.model.tokenize(
-                    command.text, add_special=command.add_special, parse_special=command.parse_special
-                )
-                self._send(Tokens(command.call_id, tuple(tokens)))
-            elif isinstance(command, Detokenize):
-                self._send(Text(command.call_id, engine.model.detokenize(command.tokens, unparse_special=True)))
-            else:
-                self._send(Stats(command.call_id, engine.stats()))
+            reply = self._answer(command)
         except LlmcoreError as error:
-            self._send(CallFailed(command.call_id, error.code, error.message, error.param))
+            reply = CallFailed(command.call_id, error.code, error.message, error.param)
+        except Exception as error:  # as in _submit
+            logger.exception("call_failed")
+            reply = CallFailed(command.call_id, LlmcoreError.code, f"internal error: {type(error).__name__}")
+        if reply is not None:
+            self._send(reply)
+
+    def _answer(self, command: Call) -> Reply | None:
+        """None where the answer comes later."""
+        engine, call_id = self._engine, command.call_id
+        if isinstance(command, Tokenize):
+            add, parse = command.add_special, command.parse_special
+            return Tokens(call_id, tuple(engine.model.tokenize(command.text, add_special=add, parse_special=parse)))
+        if isinstance(command, Detokenize):
+            return Text(call_id, engine.model.detokenize(command.tokens, unparse_special=True))
+        if isinstance(command, GetStats):
+            return Stats(call_id, engine.stats())
+        if isinstance(command, Inspect):
+            return Inspection(call_id, engine.inspect())
+        if isinstance(command, GetPrefixes):
+            return Prefixes(call_id, tuple(engine.prefixes()))
+        if isinstance(command, Unpin):
+            engine.unpin(command.name)
+            return Prefixes(call_id, ())
+        engine.pin(command.prefix)
+        self._pinning[call_id] = command.prefix.name
+        return None
+
+    def _tell_pinned(self) -> None:
+        """Answers the calls whose prefix is computed, or is no more."""
+        infos: dict[str, PrefixInfo] = {info.name: info for info in self._engine.prefixes()}
+        for call_id, name in list(self._pinning.items()):
+            info = infos.get(name)
+            if info is not None and not info.is_computed:
+                continue
+            del self._pinning[call_id]
+            if info is not None:
+                self._send(Prefixes(call_id, (info,)))
+            else:
+                self._send(CallFailed(call_id, "engine_error", f"the prefix {name!r} was not computed"))
 
 
 def open_engine(config: EngineConfig, channel: Channel[Command]) -> Engine:

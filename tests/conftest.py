@@ -16,6 +16,14 @@ from llmcore.model import Model
 from tests.tiny_models import write_tiny_llama, write_tiny_mamba
 
 
+@pytest.fixture(scope="session", autouse=True)
+def profiles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests measure is remembered for this run only, also by the services that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLMCORE_PROFILE_DIR", str(tmp_path_factory.mktemp("profiles")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def default_model() -> Path:
     """SmolLM2-135M-Instruct, which set-up has fetched."""

@@ -11,10 +11,30 @@ import msgspec
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine, decide_limits
-from llmcore.errors import ConfigError, ContextLengthError, InvalidRequestError, ModelMissingError, OverloadedError
-from llmcore.messages import ChatPrompt, Failed, Finished, GenerateRequest, Piece, Prompt, TextPrompt, TokensPrompt
+from llmcore.decide import decide_limits
+from llmcore.engine import Engine
+from llmcore.errors import (
+    ConfigError,
+    ContextLengthError,
+    InsufficientMemoryError,
+    InvalidRequestError,
+    ModelMissingError,
+    OverloadedError,
+    PrefixMissingError,
+)
+from llmcore.messages import (
+    ChatPrompt,
+    Failed,
+    Finished,
+    GenerateRequest,
+    Piece,
+    PrefixSpec,
+    Prompt,
+    TextPrompt,
+    TokensPrompt,
+)
 from llmcore.sampling import SamplingParams
+from tests.tiny_models import write_tiny_gemma3, write_tiny_mamba
 
 GREEDY = SamplingParams(temperature=0.0)
 STORY = "Once upon a time, in a small village by the sea, there lived"
@@ -257,7 +277,7 @@ def test_a_thousand_cancels_leave_nothing_behind(tiny_model: Path) -> None:
         stats = engine.stats()
         assert finished > 100
         assert (stats.n_running, stats.n_waiting) == (0, 0)
-        assert engine._cache.n_cells_pinned == 0
+        assert engine._cache.n_cells_held == 0
         assert not engine._answers
 
 
@@ -269,13 +289,272 @@ def test_a_full_cache_preempts_and_still_answers_everybody(default_model: Path) 
     assert {answer.usage.n_generated for answer in answers.values()} == {80}
 
 
-def test_a_recurrent_model_answers_and_reuses_whole_prefixes(tiny_recurrent: Path) -> None:
+def test_a_recurrent_model_goes_on_from_a_saved_state(tiny_recurrent: Path) -> None:
     with Engine.open(EngineConfig(model_path=str(tiny_recurrent), n_ctx=512, n_slots=2)) as engine:
         tokens = tuple(range(100, 160))
         fresh = run(engine, request("a", TokensPrompt(tokens), ignore_eos=True))["a"]
         again = run(engine, request("b", TokensPrompt(tokens), ignore_eos=True))["b"]
         assert again.text == fresh.text
-        assert again.usage.n_cached == 0, "the state is past the prompt's end and cannot go back"
+        assert (fresh.usage.n_cached, again.usage.n_cached, again.usage.n_restored) == (0, 59, 59)
+    plain = EngineConfig(model_path=str(tiny_recurrent), n_ctx=512, n_slots=2, host_cache_bytes=0)
+    with Engine.open(plain) as engine:
+        assert run(engine, request("a", TokensPrompt(tokens), ignore_eos=True))["a"].text == fresh.text
+        again = run(engine, request("b", TokensPrompt(tokens), ignore_eos=True))["b"]
+        assert (again.text, again.usage.n_cached) == (fresh.text, 0), "the state cannot go back"
+
+
+CHATML = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+RULES = "You answer in one word. " * 8
+
+
+def test_a_recurrent_model_shares_messages(tiny_dir: Path) -> None:
+    path = write_tiny_mamba(tiny_dir / "recurrent-chat.gguf", chat_template=CHATML)
+    config = EngineConfig(model_path=str(path), n_ctx=1024, n_slots=2)
+    first = chat(("system", RULES), ("user", "What colour is the sky?"))
+    second = chat(("system", RULES), ("user", "How many legs has a dog?"))
+    with Engine.open(config) as engine:
+        alone = run(engine, request("b", second, ignore_eos=True))["b"]
+    with Engine.open(config) as engine:
+        run(engine, request("a", first, ignore_eos=True))
+        shared = run(engine, request("b", second, ignore_eos=True))["b"]
+    assert shared.usage.n_cached > len(RULES) / 8
+    assert shared.text == alone.text
+
+
+def test_a_sliding_window_gives_the_same_cached_as_fresh(tiny_dir: Path) -> None:
+    path = write_tiny_gemma3(tiny_dir / "window.gguf", sliding_window=16)
+    config = EngineConfig(model_path=str(path), n_ctx=1024, n_slots=3)
+    base = tuple(range(300, 400))
+    prompts = {"a": (*base, *range(500, 540)), "b": (*base, *range(600, 640)), "c": (*base, *range(500, 530), 7, 8, 9)}
+    alone = {}
+    for name, tokens in prompts.items():
+        with Engine.open(config) as engine:
+            alone[name] = run(engine, request(name, TokensPrompt(tokens), ignore_eos=True))[name].text
+    with Engine.open(config) as engine:
+        for name, tokens in prompts.items():
+            assert run(engine, request(name, TokensPrompt(tokens), ignore_eos=True))[name].text == alone[name]
+        for _ in range(2):  # the second time after eviction
+            for name, tokens in prompts.items():
+                again = run(engine, request(name, TokensPrompt(tokens), ignore_eos=True))[name]
+                assert again.text == alone[name]
+            assert engine._cache.reserve(1024)
+
+
+def test_after_eviction_and_restore_the_answer_is_the_same(tiny_model: Path) -> None:
+    config = EngineConfig(model_path=str(tiny_model), n_ctx=256, n_slots=2)
+    prompts = {str(i): TokensPrompt(tuple(range(300 * i + 300, 300 * i + 420))) for i in range(5)}
+    with Engine.open(config) as engine:
+        fresh = {name: run(engine, request(name, prompt, ignore_eos=True))[name] for name, prompt in prompts.items()}
+        assert engine.stats().n_saved > 0
+        for name, prompt in prompts.items():
+            again = run(engine, request(name, prompt, ignore_eos=True))[name]
+            assert again.text == fresh[name].text
+            assert again.usage.n_cached == again.usage.n_prompt - 1
+        stats = engine.stats()
+        assert stats.n_restored >= 3
+        assert 0 < stats.host_bytes <= stats.host_bytes_max
+        engine.drop_cached_prefixes()
+        assert (engine.stats().host_bytes, engine.stats().n_cells_used) == (0, 0)
+
+
+def test_a_host_tier_that_is_full_or_off_loses_nothing_but_time(tiny_model: Path) -> None:
+    prompts = {str(i): TokensPrompt(tuple(range(300 * i + 300, 300 * i + 420))) for i in range(4)}
+    texts = []
+    for n_bytes in (0, 50_000, -1):
+        config = EngineConfig(model_path=str(tiny_model), n_ctx=256, n_slots=2, host_cache_bytes=n_bytes)
+        with Engine.open(config) as engine:
+            for _ in range(2):
+                texts.append([run(engine, request(n, p, ignore_eos=True))[n].text for n, p in prompts.items()])
+            assert engine.stats().host_bytes <= max(engine.stats().host_bytes_max, 0)
+    assert all(each == texts[0] for each in texts)
+
+
+def test_a_host_tier_that_does_not_fit_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(InsufficientMemoryError, match="host_cache_bytes"):
+        Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=256, host_cache_bytes=2**50))
+
+
+def test_idle_conversations_leave_the_cells_while_others_talk(tiny_model: Path) -> None:
+    config = EngineConfig(model_path=str(tiny_model), n_ctx=2048, n_slots=2)
+    with Engine.open(config) as engine:
+        run(engine, request("idle", TokensPrompt(tuple(range(300, 900))), ignore_eos=True))
+        before = engine.stats().n_cells_used
+        run(engine, request("talking", TokensPrompt(tuple(range(1000, 1010))), ignore_eos=True))
+        assert engine.stats().n_cells_used < before
+        again = run(engine, request("b", TokensPrompt(tuple(range(300, 900))), ignore_eos=True))["b"]
+        assert again.usage.n_restored > 500
+
+
+def test_those_who_come_together_compute_a_shared_prefix_once(tiny_engine: Engine) -> None:
+    shared = tuple(range(300, 600))
+    requests = [request(str(i), TokensPrompt((*shared, 1000 + i, 5)), ignore_eos=True, max_tokens=4) for i in range(4)]
+    answers = run(tiny_engine, *requests)
+    assert tiny_engine.stats().n_tokens_prefilled <= 300 + 4 * 2
+    first, *others = sorted(answer.usage.n_cached for answer in answers.values())
+    assert first == 0
+    assert all(n >= 300 for n in others)
+
+
+# --- Pinned prefixes --------------------------------------------------------------------------------------------------
+
+
+def pin(engine: Engine, name: str, prompt: Prompt) -> int:
+    engine.pin(PrefixSpec(name=name, prompt=prompt))
+    while engine.has_work:
+        engine.step()
+    [info] = [each for each in engine.prefixes() if each.name == name]
+    assert info.is_computed
+    return info.n_tokens
+
+
+def test_a_pinned_prefix_survives_what_evicts_everything_else(tiny_model: Path) -> None:
+    config = EngineConfig(model_path=str(tiny_model), n_ctx=512, n_slots=2, host_cache_bytes=0)
+    prefix = tuple(range(300, 400))
+    with Engine.open(config) as engine:
+        assert pin(engine, "system", TokensPrompt(prefix)) == 100
+        for i in range(6):
+            run(engine, request(str(i), TokensPrompt(tuple(range(1000 * i + 1000, 1000 * i + 1300)))))
+        follower = run(engine, request("a", TokensPrompt((*prefix, 7, 8))))["a"]
+        assert follower.usage.n_cached == 100
+        assert engine.stats().n_cells_pinned == 100
+        engine.unpin("system")
+        assert engine.stats().n_cells_pinned == 0
+        with pytest.raises(PrefixMissingError):
+            engine.unpin("system")
+
+
+def test_pinned_messages_are_what_all_their_conversations_begin_with(engine: Engine) -> None:
+    system = ("system", "The library opens at 9 in the morning and closes at 6.")
+    n = pin(engine, "library", chat(system))
+    answer = run(engine, request("a", chat(system, ("user", "When does the library open?"))))["a"]
+    assert answer.usage.n_cached >= n > 10
+
+
+def test_a_prefix_that_takes_too_much_is_refused_and_a_prompt_that_finds_no_room_too(tiny_engine: Engine) -> None:
+    with pytest.raises(InvalidRequestError, match="can be pinned"):
+        tiny_engine.pin(PrefixSpec(name="a", prompt=TokensPrompt(tuple(range(100, 700)))))
+    assert tiny_engine.prefixes() == []
+    pin(tiny_engine, "a", TokensPrompt(tuple(range(100, 500))))
+    with pytest.raises(ContextLengthError, match="pinned"):
+        tiny_engine.submit(request("x", TokensPrompt(tuple(range(1000, 1700)))))
+    room = run(tiny_engine, request("x", TokensPrompt(tuple(range(1000, 1620))), max_tokens=None, ignore_eos=True))["x"]
+    assert (room.reason, room.usage.n_generated) == ("length", 4)
+
+
+def test_a_prompt_whose_cells_are_pinned_meanwhile_is_told_so(tiny_engine: Engine) -> None:
+    tiny_engine.submit(request("x", TokensPrompt(tuple(range(1000, 1900))), max_tokens=100, ignore_eos=True))
+    tiny_engine.pin(PrefixSpec(name="a", prompt=TokensPrompt(tuple(range(100, 500)))))
+    ends = []
+    while tiny_engine.has_work:
+        ends += [each for each in tiny_engine.step() if isinstance(each, (Finished, Failed))]
+    assert [each.request_id for each in ends] == ["x"]
+    assert [info.is_computed for info in tiny_engine.prefixes()] == [True]
+
+
+def test_prefixes_of_a_file_are_computed_at_start_and_found_warm_after_a_restart(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prefix = list(range(300, 400))
+    file = tmp_path / "prefixes.json"
+    file.write_bytes(msgspec.json.encode([{"name": "system", "prompt": prefix}]))
+    config = EngineConfig(
+        model_path=str(tiny_model), n_ctx=512, n_slots=2, prefix_file=str(file), prefix_dir=str(tmp_path / "kept")
+    )
+    asked = request("a", TokensPrompt((*prefix, 7, 8)), ignore_eos=True)
+    texts = []
+    for n_computed in (100, 1):
+        with Engine.open(config) as engine:
+            assert [info.is_computed for info in engine.prefixes()] == [True]
+            assert engine.stats().n_tokens_prefilled == n_computed
+            answer = run(engine, asked)["a"]
+            assert answer.usage.n_cached == 100
+            texts.append(answer.text)
+    [kept] = (tmp_path / "kept").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+    with Engine.open(config) as engine:
+        assert engine.stats().n_tokens_prefilled == 100, "what is damaged is computed again"
+        texts.append(run(engine, asked)["a"].text)
+    assert texts[0] == texts[1] == texts[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", "cannot read"),
+        ('[{"name": "a"}]', "either messages or prompt"),
+        ('[{"name": "a", "prompt": "x"}, {"name": "a", "prompt": "y"}]', "not unique"),
+        ('[{"name": "a", "prompt": "x", "colour": "red"}]', "colour"),
+        ('[{"name": "a", "prompt": [999999999]}]', "vocabulary"),
+    ],
+)
+def test_a_bad_prefix_file_is_refused_by_name(tiny_model: Path, tmp_path: Path, content: str, problem: str) -> None:
+    file = tmp_path / "prefixes.json"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=problem) as caught:
+        Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=256, prefix_file=str(file)))
+    assert caught.value.param == "prefix_file"
+
+
+# --- Deadlines, long answers, overload --------------------------------------------------------------------------------
+
+
+def test_a_deadline_ends_an_answer_in_any_phase(tiny_engine: Engine) -> None:
+    tokens = tuple(range(300, 320))
+    tiny_engine.submit(request("late", TokensPrompt(tokens), max_tokens=1000, ignore_eos=True, timeout_s=1e-9))
+    [finished] = tiny_engine.step()
+    assert isinstance(finished, Finished)
+    assert (finished.reason, finished.usage.n_generated) == ("timeout", 0)
+    assert not tiny_engine.has_work
+    tiny_engine.submit(request("b", TokensPrompt(tokens), max_tokens=1000, ignore_eos=True, timeout_s=0.05))
+    done = [each for _ in range(100_000) for each in tiny_engine.step() if isinstance(each, Finished)][:1]
+    assert [each.reason for each in done] in (["timeout"], ["length"])
+    with pytest.raises(InvalidRequestError, match="timeout_s"):
+        tiny_engine.submit(request("c", TokensPrompt(tokens), timeout_s=0.0))
+
+
+def test_a_context_shift_goes_on_beyond_the_end_of_the_context(tiny_model: Path) -> None:
+    tokens = tuple(range(300, 330))
+    asked = request("a", TokensPrompt(tokens), max_tokens=200, ignore_eos=True)
+    with Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=64)) as engine:
+        assert run(engine, asked)["a"].usage.n_generated == 34
+    with Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=64, context_shift=True)) as engine:
+        answer = run(engine, asked)["a"]
+        assert (answer.reason, answer.usage.n_generated, answer.usage.n_prompt) == ("length", 200, 30)
+        endless = run(engine, request("b", TokensPrompt(tokens), max_tokens=None, ignore_eos=True))["b"]
+        assert endless.usage.n_generated == 34, "without max_tokens the context is the end"
+
+
+def test_a_request_that_would_wait_too_long_is_refused_with_the_time_to_come_back(tiny_model: Path) -> None:
+    config = EngineConfig(model_path=str(tiny_model), n_ctx=2048, n_waiting_tokens_max=500)
+    with Engine.open(config) as engine:
+        engine.submit(request("a", TokensPrompt(tuple(range(1000, 1400)))))
+        with pytest.raises(OverloadedError, match="tokens of prompts") as caught:
+            engine.submit(request("b", TokensPrompt(tuple(range(2000, 2400)))))
+        assert caught.value.retry_after_s > 0
+        assert engine.stats().n_tokens_waiting == 400
+
+
+def test_inspection_shows_numbers_and_no_text(engine: Engine) -> None:
+    pin(engine, "library", TextPrompt("The library opens at nine."))
+    engine.submit(request("a", "My secret word is " + "banana " * 20, max_tokens=4))
+    engine.step()
+    shown = engine.inspect()
+    assert b"banana" not in shown
+    found = msgspec.json.decode(shown)
+    assert {slot["state"] for slot in found["slots"]} == {"pinned", "running"}
+    assert found["running"][0]["request_id"] == "a"
+    assert found["cost_model"]["n_tokens"]
+
+
+def test_statistics_count_time_inside_and_outside_of_native_code(tiny_engine: Engine) -> None:
+    run(tiny_engine, request("a", TokensPrompt(tuple(range(300, 340))), ignore_eos=True))
+    stats = tiny_engine.stats()
+    assert 0 < stats.native_s < stats.step_s
+    assert (stats.n_prefix_hits, stats.n_prefix_misses) == (0, 1)
+    assert stats.prefill_tokens_per_s > 0
 
 
 def test_opening_without_a_model_or_with_a_bad_template(tmp_path: Path, default_model: Path) -> None:

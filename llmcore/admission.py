@@ -1,0 +1,123 @@
+"""Whether the service should take one more request. Pure policy over what the scheduler holds.
+
+A request that would only wait is better refused at once, with a word on when to come back: its caller can go elsewhere, and
+those who wait already are not slowed down.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from llmcore.costmodel import CostModel
+from llmcore.errors import OverloadedError
+from llmcore.kvcache import KVCache
+from llmcore.limits import Limits
+from llmcore.prefix import PrefixTree
+from llmcore.sequence import Sequence
+
+# Weight of the newest observation in means of durations.
+_RATE = 0.1
+
+# By priority: how many seconds of waiting a prompt has to make up before it comes before one of priority high.
+HANDICAP_S = (0.0, 10.0, 60.0)
+
+# Before anything was seen to finish.
+_SERVICE_UNKNOWN_S = 1.0
+
+
+def urgency_s(sequence: Sequence, costs: CostModel, n_batch: int, now_s: float) -> float:
+    """The order of prompts, the smaller the sooner: seconds until it is computed, less those that it has waited."""
+    n_known = sequence.n_computed if sequence.slot >= 0 else max(len(sequence.tokens) - sequence.n_expected, 0)
+    remaining_s = costs.prefill_seconds(n_known, len(sequence.tokens), n_batch)
+    return remaining_s + HANDICAP_S[sequence.priority] - (now_s - sequence.arrived_s)
+
+
+class Admission:
+    """Bounds on requests, prompt tokens and predicted time to first token; rates are learned from what finishes.
+
+    `waiting` and `running` are the scheduler's own lists, for looking at.
+    """
+
+    def __init__(
+        self, cache: KVCache, limits: Limits, costs: CostModel, waiting: list[Sequence], running: list[Sequence]
+    ) -> None:
+        self._cache = cache
+        self._limits = limits
+        self._costs = costs
+        self._waiting = waiting
+        self._running = running
+        self._queue = PrefixTree()  # of what waits, so that a prefix that many wait for is counted once
+        self._holders: dict[str, int] = {}
+        self._numbers = itertools.count()
+        self._service_s = 0.0  # mean time of a sequence in a slot; 0 while unknown
+
+    def check(self, sequence: Sequence, now_s: float) -> None:
+        """Estimates what a sequence will cost (Sequence.n_expected). Raises OverloadedError."""
+        limits = self._limits
+        sequence.n_expected = self._expected(sequence)
+        if len(self._waiting) >= limits.n_waiting and len(self._running) >= limits.n_running:
+            message = f"{len(self._waiting)} requests are waiting already"
+            raise OverloadedError(message, retry_after_s=self._slot_wait_s(1))
+        n_waiting = self.n_tokens_waiting
+        excess = n_waiting + sequence.n_expected - limits.n_waiting_tokens
+        if limits.n_waiting_tokens and n_waiting and excess > 0:
+            message = f"{n_waiting} tokens of prompts are waiting, and this one has {sequence.n_expected} more"
+            raise OverloadedError(message, retry_after_s=self._prefill_s(excess))
+        if limits.ttft_max_s and (self._running or self._waiting):
+            ttft_s = self.predicted_ttft_s(sequence, now_s)
+            if ttft_s > limits.ttft_max_s:
+                message = f"the first token would come after {ttft_s:.0f} s; {limits.ttft_max_s:g} s are allowed"
+                raise OverloadedError(message, retry_after_s=ttft_s - limits.ttft_max_s)
+
+    def queued(self, sequence: Sequence) -> None:
+        """A sequence waits now."""
+        holder = self._holders[sequence.request_id] = next(self._numbers)
+        self._queue.insert(holder, sequence.tokens)
+
+    def unqueued(self, sequence: Sequence) -> None:
+        """A sequence waits no more."""
+        self._queue.remove(self._holders.pop(sequence.request_id))
+
+    def finished(self, sequence: Sequence, now_s: float) -> None:
+        """A sequence has left its slot."""
+        if sequence.started_s is not None and sequence.finish_reason in ("stop", "length"):
+            took_s = max(now_s - sequence.started_s, 0.0)
+            self._service_s += (took_s - self._service_s) * (_RATE if self._service_s else 1.0)
+
+    @property
+    def n_tokens_waiting(self) -> int:
+        """Tokens of prompts that nobody has computed yet, shared ones counted once."""
+        running = sum(each.n_remaining for each in self._running if each.phase == "prefill")
+        return running + sum(each.n_expected for each in self._waiting)
+
+    def predicted_ttft_s(self, sequence: Sequence, now_s: float) -> float:
+        """When the first token of a sequence would come if it were queued now: what is more urgent is computed first."""
+        n_batch = self._limits.n_batch
+        own_s = urgency_s(sequence, self._costs, n_batch, now_s)
+        prompts = [*self._waiting, *(each for each in self._running if each.phase == "prefill")]
+        ahead = [each for each in prompts if urgency_s(each, self._costs, n_batch, now_s) <= own_s]
+        n_tokens = sum(each.n_remaining if each.slot >= 0 else each.n_expected for each in ahead)
+        n_slots_missing = sum(each.slot < 0 for each in ahead) + 1 - (self._limits.n_running - len(self._running))
+        wait_s = self._slot_wait_s(n_slots_missing) if n_slots_missing > 0 else 0.0
+        return max(self._prefill_s(n_tokens + sequence.n_expected), wait_s)
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Of a prompt of 512 tokens that is alone; 0 while unknown."""
+        seconds = self._prefill_s(512)
+        return 512 / seconds if seconds else 0.0
+
+    def _prefill_s(self, n_tokens: int) -> float:
+        n_cells = self._cache.n_cells_used
+        return self._costs.prefill_seconds(n_cells, n_cells + n_tokens, self._limits.n_batch)
+
+    def _slot_wait_s(self, n: int) -> float:
+        """Until n more slots have become free."""
+        return n * (self._service_s or _SERVICE_UNKNOWN_S) / self._limits.n_running
+
+    def _expected(self, sequence: Sequence) -> int:
+        """Tokens that its prompt costs: what is neither cached, nor being computed, nor waiting to be."""
+        wanted = sequence.tokens[:-1]
+        queued = next((n for n, _ in self._queue.matches(wanted)), 0) if self._cache.is_cuttable else 0
+        known = max(self._cache.known(sequence.tokens), self._cache.pending(sequence.tokens)[0], queued)
+        return len(sequence.tokens) - known

@@ -1,0 +1,159 @@
+"""How long a step will take, learned from the steps themselves. Pure arithmetic: no clock.
+
+A step of n tokens, of which n_outputs want logits, over n_cells cells is predicted to take
+
+    base(n) + attention(n) · n · n_cells + output · n_outputs        seconds
+
+where base and attention are piecewise linear in n, between knots at powers of two: small batches are bound by reading the
+weights, large ones by arithmetic, and where one turns into the other depends on machine, model and kernels. Cells count
+whether they are masked or not, since llama.cpp computes masked scores too.
+
+Each step corrects the prediction by a part of its error (normalized least mean squares; Haykin, Adaptive Filter Theory,
+ch. 6): cheap, and it follows a machine whose speed changes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+KNOTS = tuple(2**i for i in range(14))
+
+# How much of a prediction's error one observation corrects, and the largest relative error that it may claim: a step that
+# took five times as long says more about the machine's other guests than about the model.
+_RATE = 0.25
+_ERROR_MIN, _ERROR_MAX = -0.5, 1.0
+_PASSES = 100
+
+# Units in which cells and outputs are features of a size like the others'.
+_CELLS, _OUTPUTS = 1024, 8
+
+# Predictions stay positive.
+_BASE_MIN_S = 1e-7
+
+
+class Measurement(NamedTuple):
+    """One step that was measured: `n_tokens` tokens, `n_outputs` of them with logits, over `n_cells` cells."""
+
+    n_tokens: int
+    n_outputs: int
+    n_cells: int
+    seconds: float
+
+
+class CostModel:
+    """Unknown until the first measurement; predicts 0 then.
+
+    `_base[k]` is seconds of a step of KNOTS[k] tokens over no cells, `_attention[k]` what 1,024 cells add to it, `_output`
+    what 8 rows of logits add to any.
+    """
+
+    def __init__(self, measured: Sequence[Measurement] = ()) -> None:
+        self._base = [0.0] * len(KNOTS)
+        self._attention = [0.0] * len(KNOTS)
+        self._output = 0.0
+        self._seen: set[int] = set()  # knots that a measurement was near to; the others are guessed from these
+        self._is_stale = False
+        # One measurement says little about what is base and what is attention; the same ones over and over, until they agree.
+        for _ in range(_PASSES):
+            for each in sorted(measured, key=lambda each: (each.n_cells, each.n_tokens)):
+                self.observe(*each)
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self._seen)
+
+    def predict(self, n_tokens: int, n_outputs: int, n_cells: int) -> float:
+        """Seconds of a step."""
+        seconds = self._output * n_outputs / _OUTPUTS
+        for knot, share, load in _features(n_tokens, n_cells):
+            if self._is_stale and knot not in self._seen:
+                self._guess()
+            seconds += share * self._base[knot] + load * self._attention[knot]
+        return seconds
+
+    def observe(self, n_tokens: int, n_outputs: int, n_cells: int, seconds: float) -> None:
+        """Learns from a step."""
+        knots = _features(n_tokens, n_cells)
+        nearest = max(knots, key=lambda each: each[1])[0]
+        if nearest not in self._seen:
+            self._begin(nearest, n_tokens, n_outputs, n_cells, seconds)
+        predicted = self.predict(n_tokens, n_outputs, n_cells)
+        error = min(max((seconds - predicted) / predicted, _ERROR_MIN), _ERROR_MAX) * predicted
+        outputs = n_outputs / _OUTPUTS
+        norm = sum(share * share + load * load for _, share, load in knots) + outputs * outputs
+        step = _RATE * error / norm
+        for knot, share, load in knots:
+            self._base[knot] = max(self._base[knot] + step * share, _BASE_MIN_S)
+            self._attention[knot] = max(self._attention[knot] + step * load, 0.0)
+        self._output = max(self._output + step * outputs, 0.0)
+        self._is_stale = True
+
+    def tokens_within(self, seconds: float, n_decode: int, n_cells: int, n_max: int) -> int:
+        """How many tokens of prompts, at most n_max, fit into a step beside n_decode rows of one token each, so that it takes
+        at most `seconds`. May be 0."""
+        low, high = 0, n_max
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.predict(n_decode + middle, n_decode, n_cells + middle) <= seconds:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def prefill_seconds(self, start: int, end: int, n_chunk: int) -> float:
+        """Seconds to compute tokens [start, end) of a prompt alone, in chunks of n_chunk."""
+        n = end - start
+        if n <= 0:
+            return 0.0
+        n_chunk = max(1, min(n, n_chunk))
+        return self.predict(n_chunk, 0, (start + end) // 2) * n / n_chunk
+
+    def describe(self) -> dict[str, object]:
+        """For looking at, by knot that something is known of."""
+        seen = sorted(self._seen)
+        return {
+            "n_tokens": [KNOTS[knot] for knot in seen],
+            "base_s": [self._base[knot] for knot in seen],
+            "attention_s_per_1024_cells": [self._attention[knot] for knot in seen],
+            "output_s": self._output / _OUTPUTS,
+        }
+
+    def _begin(self, knot: int, n_tokens: int, n_outputs: int, n_cells: int, seconds: float) -> None:
+        """The first measurement near a knot: its attention is its neighbour's, its base what then is left."""
+        near = min(self._seen, key=lambda each: abs(each - knot), default=None)
+        attention = 0.0 if near is None else self._attention[near] * KNOTS[knot] / KNOTS[near]
+        rest = seconds - attention * n_cells / _CELLS - self._output * n_outputs / _OUTPUTS
+        self._seen.add(knot)
+        self._base[knot] = max(rest, 0.2 * seconds, _BASE_MIN_S) * KNOTS[knot] / max(n_tokens, 1)
+        self._attention[knot] = attention
+        self._is_stale = True
+
+    def _guess(self) -> None:
+        """Knots that nothing is known of, from those around them, on the slow side: time grows with the tokens at most."""
+        self._is_stale = False
+        for knot in range(len(KNOTS)):
+            if knot in self._seen:
+                continue
+            below = max((each for each in self._seen if each < knot), default=None)
+            above = min((each for each in self._seen if each > knot), default=None)
+            source = above if below is None else below
+            if source is None:
+                return
+            ratio = KNOTS[knot] / KNOTS[source]
+            self._base[knot] = self._base[source] * max(ratio, 1.0)
+            self._attention[knot] = self._attention[source] * ratio
+            if above is not None:
+                self._base[knot] = min(self._base[knot], self._base[above])
+
+
+def _features(n_tokens: int, n_cells: int) -> list[tuple[int, float, float]]:
+    """(knot, share, load) of the one or two knots around n_tokens: shares sum to 1; the load is in thousands of cells."""
+    n = min(max(n_tokens, 1), KNOTS[-1])
+    low = bisect_right(KNOTS, n) - 1
+    found = [(low, 1.0)]
+    if KNOTS[low] != n:
+        weight = (n - KNOTS[low]) / (KNOTS[low + 1] - KNOTS[low])
+        found = [(low, 1.0 - weight), (low + 1, weight)]
+    return [(knot, share, share * n / KNOTS[knot] * n_cells / _CELLS) for knot, share in found]

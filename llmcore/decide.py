@@ -1,0 +1,101 @@
+"""What follows from a configuration for a model on this machine."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from llmcore.config import EngineConfig
+from llmcore.context import Context, ContextParams
+from llmcore.costmodel import Measurement
+from llmcore.errors import ConfigError, InsufficientMemoryError
+from llmcore.limits import Limits
+from llmcore.log import event
+from llmcore.memory import memory_available_bytes
+from llmcore.model import Model
+from llmcore.tune import Settings, Tuner, candidates, default_profile_dir
+
+logger = logging.getLogger(__name__)
+
+# A model's own context can be far beyond what a CPU serves with pleasure: without a word from the user, not more than this.
+N_CTX_DEFAULT_MAX = 8192
+
+# llama.cpp's limit on sequences of a context (LLAMA_MAX_SEQ).
+N_SEQ_MAX = 256
+
+# Of the memory that is left when the engine stands.
+_HOST_SHARE, _HOST_MAX_BYTES = 1 / 4, 4 * 2**30
+
+
+def decide_limits(config: EngineConfig, model: Model) -> Limits:
+    """What the scheduler must keep to."""
+    n_ctx = config.n_ctx or min(model.n_ctx_train or N_CTX_DEFAULT_MAX, N_CTX_DEFAULT_MAX)
+    if config.n_ctx > model.n_ctx_train > 0:
+        event(logger, logging.WARNING, "context_beyond_training", n_ctx=config.n_ctx, n_ctx_train=model.n_ctx_train)
+    return Limits(
+        n_ctx=n_ctx,
+        n_running=min(config.n_slots, config.n_batch, N_SEQ_MAX - 1),
+        n_waiting=config.n_waiting_max,
+        n_batch=config.n_batch,
+        n_waiting_tokens=config.n_waiting_tokens_max,
+        ttft_max_s=config.ttft_max_s,
+        step_max_s=config.step_max_s,
+        inter_token_s=(config.inter_token_high_s, config.inter_token_normal_s, config.inter_token_low_s),
+    )
+
+
+def n_slots_cached(n_running: int) -> int:
+    """Slots of a cache: those that run, and several times as many for prefixes. The context has one more, for scratch."""
+    return min(N_SEQ_MAX - 1, 4 * n_running + 16)
+
+
+def open_context(
+    config: EngineConfig, model: Model, limits: Limits, threads: tuple[int, int]
+) -> tuple[Context, list[Measurement]]:
+    """A context with the attention settings that are fastest here, of those that fit into memory, and how long steps take in
+    it. Raises InsufficientMemoryError if none fits."""
+
+    def params(settings: Settings) -> ContextParams:
+        return ContextParams(
+            n_ctx=limits.n_ctx,
+            n_slots=n_slots_cached(limits.n_running) + 1,
+            n_batch=config.n_batch,
+            n_ubatch=config.n_ubatch,
+            threads=threads[0],
+            threads_batch=threads[1],
+            flash_attn=settings.flash_attn,
+            cache_type_k=settings.cache_type_k,
+            cache_type_v=settings.cache_type_v,
+        )
+
+    choices = candidates(config)
+    if not choices:
+        raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
+    folder = Path(config.profile_dir) if config.profile_dir else default_profile_dir()
+    tuner = Tuner(model, params(choices[0]), folder)
+    ranked = tuner.rank(choices)
+    for settings in ranked:
+        try:
+            return Context(model, params(settings)), tuner.steps(settings)
+        except InsufficientMemoryError as error:
+            if settings is ranked[-1]:
+                raise
+            event(logger, logging.WARNING, "attention_does_not_fit", settings=str(settings), message=error.message)
+    raise AssertionError("there is at least one choice")
+
+
+def host_bytes(config: EngineConfig) -> int:
+    """The budget of the host tier, once everything else is allocated. Raises InsufficientMemoryError for one that does not
+    fit."""
+    available = memory_available_bytes()
+    if config.host_cache_bytes < 0:
+        return min(int(available * _HOST_SHARE), _HOST_MAX_BYTES)
+    if config.host_cache_bytes > available:
+        raise InsufficientMemoryError(
+            f"host_cache_bytes is {config.host_cache_bytes / 2**20:.0f} MiB, and {available / 2**20:.0f} MiB of memory are "
+            "available beside model and context: use less, or -1",
+            need_bytes=config.host_cache_bytes,
+            available_bytes=available,
+            param="host_cache_bytes",
+        )
+    return config.host_cache_bytes

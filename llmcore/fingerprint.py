@@ -1,0 +1,44 @@
+"""What tells one model file, and one machine, from another, without reading gigabytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+# Metadata and tensor table say what a model is, not which fine-tune of it: samples of the weights do.
+_SAMPLES = 16
+_SAMPLE_BYTES = 64 * 1024
+_HEAD_BYTES = 1024 * 1024
+
+# What of /proc/cpuinfo decides which kernels run, and how fast.
+_CPU_KEYS = ("model name", "CPU implementer", "CPU part", "flags", "Features", "cache size")
+
+
+def model_fingerprint(path: str | os.PathLike[str]) -> str:
+    """32 hex digits of a model file's size, beginning and samples of its weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    size = os.path.getsize(path)
+    digest.update(str(size).encode())
+    with open(path, "rb") as file:
+        digest.update(file.read(_HEAD_BYTES))
+        for i in range(_SAMPLES):
+            file.seek(size * (i + 1) // (_SAMPLES + 1))
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def machine_fingerprint(root: Path = Path("/")) -> str:
+    """16 hex digits of this machine's kind of CPU: equal on machines on which the same kernels run alike."""
+    found: dict[str, str] = {}
+    try:
+        lines = (root / "proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in _CPU_KEYS:
+            found.setdefault(key.strip(), " ".join(sorted(value.split())))
+    text = platform.machine() + repr(sorted(found.items()))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

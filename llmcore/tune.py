@@ -1,0 +1,279 @@
+"""Attention settings by measurement, and how long steps take: short, once for each machine and model, and remembered.
+
+Which of llama.cpp's attention paths and KV types is fastest differs between machines and models by factors, most of all at
+the depth at which long prompts are answered. So each choice decodes and prefills over a cache that is really full. Filling
+it costs no computing: the state of a few tokens is loaded again and again, and its cells handed to one sequence.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import msgspec
+
+from llmcore import ffi
+from llmcore.batch import Batch
+from llmcore.config import EngineConfig
+from llmcore.context import Context, ContextParams
+from llmcore.costmodel import Measurement
+from llmcore.errors import LlmcoreError
+from llmcore.fingerprint import machine_fingerprint, model_fingerprint
+from llmcore.log import event
+from llmcore.model import Model
+
+logger = logging.getLogger(__name__)
+
+_VERSION = 1
+
+# A voice bot's turn: a question after a long prompt, and a spoken answer.
+_DEPTH, _TURN_PROMPT, _TURN_ANSWER = 2048, 256, 64
+_CHUNK = 32
+_FILL = 32
+
+# The plainest settings (f16, no flash attention) stay, unless others are faster by this much.
+_GAIN_MIN = 0.05
+
+Clock = Callable[[], float]
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """How attention is computed. The order of fields is that of preference among equals."""
+
+    flash_attn: bool = False
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What one choice took, over _DEPTH cells (or as many as fit): seconds of a step of one token and of one of _CHUNK."""
+
+    settings: Settings
+    n_cells: int
+    decode_s: float
+    chunk_s: float
+
+    @property
+    def turn_s(self) -> float:
+        return self.decode_s * _TURN_ANSWER + self.chunk_s * _TURN_PROMPT / _CHUNK
+
+
+class Profile(msgspec.Struct, kw_only=True):
+    """What is remembered of one model on one kind of machine with one number of threads."""
+
+    version: int = _VERSION
+    trials: list[Trial] = []
+    steps: dict[str, list[Measurement]] = {}  # by settings
+
+    def trial(self, settings: Settings) -> Trial | None:
+        return next((each for each in self.trials if each.settings == settings), None)
+
+
+def candidates(config: EngineConfig) -> list[Settings]:
+    """The settings that a configuration leaves open, the preferred one first."""
+    flash = {"auto": [False, True], "on": [True], "off": [False]}[config.flash_attn]
+    keys = ["f16", "bf16", "q8_0"] if config.cache_type_k == "auto" else [config.cache_type_k]
+    values = ["f16", "bf16", "q8_0"] if config.cache_type_v == "auto" else [config.cache_type_v]
+    both = config.cache_type_k == config.cache_type_v == "auto"
+    found = []
+    for on, key, value in product(flash, keys, values):
+        if value == "q8_0" and not on:  # llama.cpp cannot
+            continue
+        if both and key != value and (on, key, value) != (False, "q8_0", "f16"):
+            continue  # mixed types are for those who ask for them
+        found.append(Settings(on, key, value))
+    return found
+
+
+class Tuner:
+    """Chooses settings and measures steps for a loaded model, with the profile in `folder` as memory."""
+
+    def __init__(self, model: Model, params: ContextParams, folder: Path, clock: Clock = time.perf_counter) -> None:
+        self._model = model
+        self._params = params
+        self._folder = folder
+        self._clock = clock
+        self.path = folder / f"{self._key()}.json"
+        self.profile = self._load()
+
+    @property
+    def can_measure(self) -> bool:
+        """Whether the trick that fills the cache works with this memory."""
+        model = self._model
+        return model.has_decoder and not (model.is_recurrent or model.is_hybrid or model.n_swa) and self._depth > 0
+
+    @property
+    def _depth(self) -> int:
+        return min(_DEPTH, (self._params.n_ctx - 2 * _CHUNK) // _FILL * _FILL)
+
+    def rank(self, choices: list[Settings]) -> list[Settings]:
+        """The choices, the fastest in a turn at depth first. Measures what is not known yet."""
+        if len(choices) == 1 or not self.can_measure:
+            return choices
+        trials = [trial for each in choices if (trial := self.profile.trial(each) or self._try(each)) is not None]
+        trials.sort(key=lambda each: each.turn_s)
+        plain = next((each for each in trials if each.settings == choices[0]), None)
+        if plain is not None and plain.turn_s * (1 - _GAIN_MIN) <= trials[0].turn_s:
+            trials.remove(plain)
+            trials.insert(0, plain)
+        if not trials:
+            return choices
+        chosen = trials[0]
+        event(logger, logging.INFO, "attention_chosen", **_words(chosen), turn_s=chosen.turn_s, of=len(trials))
+        return [each.settings for each in trials]
+
+    def steps(self, settings: Settings) -> list[Measurement]:
+        """How long steps of several sizes take, empty and at depth: what a cost model starts from."""
+        if not self.can_measure:
+            return []
+        key = "-".join(map(str, msgspec.structs.astuple(settings)))
+        if key not in self.profile.steps:
+            try:
+                with self._open(settings) as bench:
+                    self.profile.steps[key] = bench.steps(self._depth)
+            except LlmcoreError as error:
+                event(logger, logging.WARNING, "steps_not_measured", message=error.message)
+                return []
+            self._save()
+        return self.profile.steps[key]
+
+    def _try(self, settings: Settings) -> Trial | None:
+        try:
+            with self._open(settings) as bench:
+                trial = bench.trial(settings, self._depth)
+        except LlmcoreError as error:  # this model, or this memory limit, does not allow it: then it is not the choice
+            event(logger, logging.INFO, "attention_unavailable", **_words_of(settings), message=error.message)
+            return None
+        event(
+            logger, logging.INFO, "attention_measured", **_words(trial), decode_s=trial.decode_s, chunk_s=trial.chunk_s
+        )
+        self.profile.trials.append(trial)
+        self._save()
+        return trial
+
+    def _open(self, settings: Settings) -> _Bench:
+        params = replace(
+            self._params,
+            n_ctx=self._depth + 2 * _CHUNK + 512,
+            n_slots=2,
+            flash_attn=settings.flash_attn,
+            cache_type_k=settings.cache_type_k,
+            cache_type_v=settings.cache_type_v,
+        )
+        return _Bench(Context(self._model, params), self._clock)
+
+    # --- The profile ------------------------------------------------------------------------------------------------------
+
+    def _key(self) -> str:
+        params = self._params
+        build = ffi.library().build_info()
+        parts = [machine_fingerprint(), model_fingerprint(self._model.path), str(build.get("llama_cpp_commit", ""))]
+        parts += [f"t{params.threads}-{params.threads_batch}", f"u{params.n_ubatch}", f"d{self._depth}"]
+        return "-".join([*(part[:16] for part in parts[:3]), *parts[3:]])
+
+    def _load(self) -> Profile:
+        try:
+            profile = msgspec.json.decode(self.path.read_bytes(), type=Profile)
+        except FileNotFoundError:
+            return Profile()
+        except (OSError, msgspec.DecodeError) as error:
+            event(logger, logging.WARNING, "profile_unreadable", path=str(self.path), error=str(error))
+            return Profile()
+        return profile if profile.version == _VERSION else Profile()
+
+    def _save(self) -> None:
+        """A folder that cannot be written to means measuring again at the next start, not a failure."""
+        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(self.profile)))
+            partial.replace(self.path)
+        except OSError as error:
+            event(logger, logging.WARNING, "profile_not_kept", path=str(self.path), error=str(error))
+
+
+class _Bench:
+    """A context of its own in which steps are timed. The tokens are any: what they say changes no time."""
+
+    def __init__(self, context: Context, clock: Clock) -> None:
+        self._context = context
+        self._clock = clock
+        self._batch = Batch(context.params.n_batch)
+        self._at = 0
+
+    def __enter__(self) -> _Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.close()
+
+    def trial(self, settings: Settings, depth: int) -> Trial:
+        self._fill(depth)
+        self._step(1)  # touches what is touched for the first time
+        decode_s = min(self._step(1) for _ in range(3))
+        n_chunk = min(_CHUNK, self._context.params.n_batch)
+        chunk_s = self._step(n_chunk) * _CHUNK / n_chunk
+        return Trial(settings=settings, n_cells=depth, decode_s=decode_s, chunk_s=chunk_s)
+
+    def steps(self, depth: int) -> list[Measurement]:
+        found = []
+        n_batch = self._context.params.n_batch
+        for n_cells in (0, depth):
+            if n_cells:
+                self._clear()
+                self._fill(n_cells)
+            self._step(1)
+            for n_tokens, n_times in ((1, 3), (4, 2), (16, 2), (64, 1)):
+                if n_tokens > n_batch:
+                    continue
+                seconds = []
+                for _ in range(n_times):
+                    if not n_cells:
+                        self._clear()
+                    seconds.append(self._step(n_tokens))
+                found.append(Measurement(n_tokens, 1 if n_tokens == 1 else 0, n_cells, min(seconds)))
+        return found
+
+    def _step(self, n: int) -> float:
+        self._batch.clear()
+        self._batch.add(0, self._at, range(n), wants_logits=n == 1)
+        started = self._clock()
+        self._context.decode(self._batch)
+        self._at += n
+        return self._clock() - started
+
+    def _clear(self) -> None:
+        self._context.remove(0)
+        self._at = 0
+
+    def _fill(self, n_cells: int) -> None:
+        """Gives slot 0 n_cells cells, of which only the first few were computed. Their positions repeat, which attention does
+        not mind: all are in the past of what comes."""
+        self._step(min(_FILL, self._context.params.n_batch))
+        state = self._context.save_state(0)
+        for _ in range(n_cells // self._at - 1):
+            self._context.load_state(1, state)
+            self._context.copy(1, 0)
+            self._context.remove(1)
+
+
+def _words_of(settings: Settings) -> dict[str, object]:
+    words = {"flash_attn": settings.flash_attn}
+    return {**words, "cache_type_k": settings.cache_type_k, "cache_type_v": settings.cache_type_v}
+
+
+def _words(trial: Trial) -> dict[str, object]:
+    return _words_of(trial.settings)
+
+
+def default_profile_dir() -> Path:
+    """LLMCORE_PROFILE_DIR, or a folder in the user's cache."""
+    named = os.environ.get("LLMCORE_PROFILE_DIR")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmcore" / "profiles"
