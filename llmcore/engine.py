@@ -9,25 +9,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 from llmcore.answer import Answer
 from llmcore.batch import Batch
-from llmcore.chat import ChatTemplate
 from llmcore.config import EngineConfig
-from llmcore.context import Context, StepAborted
+from llmcore.context import StepAborted
 from llmcore.contextmemory import ContextMemory
-from llmcore.costmodel import CostModel, Measurement
-from llmcore.decide import decide_limits, host_bytes, open_context
+from llmcore.costmodel import CostModel
+from llmcore.counters import Counters
 from llmcore.detokenize import TextStream
 from llmcore.errors import ConfigError, ContextLengthError, InvalidRequestError, LlmcoreError, error_from_code
-from llmcore.fingerprint import model_fingerprint
-from llmcore.hosttier import HostTier
 from llmcore.inspection import inspect
 from llmcore.kvcache import KVCache
-from llmcore.limits import Limits
 from llmcore.log import event
 from llmcore.messages import (
     Accepted,
@@ -44,14 +38,14 @@ from llmcore.messages import (
     PrefixSpec,
     TokensPrompt,
 )
-from llmcore.model import Model, Progress
+from llmcore.model import Progress, model_info
+from llmcore.parts import Parts, open_parts
 from llmcore.pinning import Pinning
-from llmcore.pins import PrefixStore, read_prefix_file
+from llmcore.pins import read_prefix_file
 from llmcore.prompts import Prompts
 from llmcore.sampler import Sampler, sample_rows
 from llmcore.scheduler import Scheduler
 from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
-from llmcore.threads import decide_threads
 
 logger = logging.getLogger(__name__)
 
@@ -61,106 +55,49 @@ _PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
 _SHIFT_KEEP = 1 / 4
 
 
-@dataclass(eq=False)
-class _Counters:
-    n_steps: int = 0
-    n_tokens_prefilled: int = 0
-    n_tokens_cached: int = 0
-    n_tokens_generated: int = 0
-    n_prefix_hits: int = 0
-    n_prefix_misses: int = 0
-    n_cancelled: int = 0
-    step_s: float = 0.0
-    native_s: float = 0.0
-
-
 class Engine:
     """Owns a model, its context and its chat template, and serves many sequences in them.
 
     Use `Engine.open(config)`. Raises what Model and Context raise.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        context: Context,
-        template: ChatTemplate,
-        limits: Limits,
-        *,
-        host: HostTier | None = None,
-        measured: list[Measurement] | None = None,
-        store: PrefixStore | None = None,
-        context_shift: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.model = model
+    def __init__(self, parts: Parts, clock: Callable[[], float] = time.monotonic) -> None:
+        limits, context = parts.limits, parts.context
+        self.model = parts.model
         self.limits = limits
         self._context = context
-        self._template = template
-        self._context_shift = context_shift
+        self._template = parts.template
+        self._context_shift = parts.context_shift
         self._clock = clock
-        costs = CostModel(measured or ())
-        memory = ContextMemory(context)
+        costs = CostModel(parts.measured)
         self._cache = KVCache(
-            memory,
+            ContextMemory(context),
             n_slots=context.params.n_slots - 1,
             n_cells=context.n_ctx,
-            host=host,
+            host=parts.host,
             cost=lambda start, end: costs.prefill_seconds(start, end, limits.n_batch) or float(end - start),
         )
         self._scheduler = Scheduler(self._cache, limits, costs)
-        self._prompts = Prompts(model, template)
-        self._pinning = Pinning(self._scheduler, self._prompts, store, clock)
+        self._prompts = Prompts(parts.model, parts.template)
+        self._pinning = Pinning(self._scheduler, self._prompts, parts.store, clock)
         self._answers: dict[str, Answer] = {}
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
-        self._counters = _Counters()
+        self._counters = Counters()
         self._serving: frozenset[str] = frozenset()
         self._deadline_s = float("inf")  # the earliest of all answers
 
     @classmethod
     def open(cls, config: EngineConfig, *, progress: Progress | None = None) -> Engine:
         """Loads what `config` names, makes an engine of it, and computes the prefixes that are to be pinned."""
-        if not config.model_path:
-            raise ConfigError("no model: set model_path (or MODEL_PATH)", param="model_path")
-        template_source = _read_template(config.chat_template) if config.chat_template else None
         pins = read_prefix_file(config.prefix_file) if config.prefix_file else []
-        decision = decide_threads(config.threads)
-        event(logger, logging.INFO, "threads", n=decision.n_threads, reason=decision.reason)
-        model = Model(config.model_path, progress=progress, mmap=config.mmap, repack=config.repack, blas=config.blas)
-        try:
-            engine = cls._assemble(config, model, template_source, decision.n_threads)
-        except BaseException:
-            model.close()
-            raise
+        engine = cls(open_parts(config, progress))
         try:
             engine._pin_all(pins)
         except BaseException:
             engine.close()
             raise
         return engine
-
-    @classmethod
-    def _assemble(cls, config: EngineConfig, model: Model, template_source: str | None, n_threads: int) -> Engine:
-        limits = decide_limits(config, model)
-        template = ChatTemplate(model, template_source)
-        context, measured = open_context(config, model, limits, (n_threads, config.threads_batch or n_threads))
-        try:
-            n_bytes = host_bytes(config)
-            store = PrefixStore(Path(config.prefix_dir), _state_fingerprint(context)) if config.prefix_dir else None
-            return cls(
-                model,
-                context,
-                template,
-                limits,
-                host=HostTier(n_bytes) if n_bytes else None,
-                measured=measured,
-                store=store,
-                context_shift=config.context_shift,
-            )
-        except BaseException:
-            context.close()
-            raise
 
     def close(self) -> None:
         """Frees everything. Requests that are alive end without a word. Safe to call twice."""
@@ -450,59 +387,14 @@ class Engine:
             for output in self.step():
                 if isinstance(output, Failed):
                     raise error_from_code(output.code, output.message)
-        self._counters = _Counters()
+        self._counters = Counters()
 
     def inspect(self) -> bytes:
         """JSON about slots, queue, host tier and cost model, without any text or token."""
         return inspect(self._scheduler, self._clock())
 
     def info(self) -> ModelInfo:
-        model = self.model
-        return ModelInfo(
-            path=model.path,
-            description=model.description,
-            architecture=model.architecture,
-            n_params=model.n_params,
-            size_bytes=model.size_bytes,
-            n_vocab=model.n_vocab,
-            n_embd=model.n_embd,
-            n_layer=model.n_layer,
-            n_ctx_train=model.n_ctx_train,
-            n_ctx=self.limits.n_ctx,
-            has_chat_template=model.chat_template is not None,
-        )
+        return model_info(self.model, self.limits.n_ctx)
 
     def stats(self) -> EngineStats:
-        counters, cache, scheduler = self._counters, self._cache, self._scheduler
-        host = cache.host
-        return EngineStats(
-            n_running=len(scheduler.running),
-            n_waiting=len(scheduler.waiting),
-            n_tokens_waiting=scheduler.admission.n_tokens_waiting,
-            n_slots=self.limits.n_running,
-            n_cells=cache.n_cells,
-            n_cells_used=cache.n_cells_used,
-            n_cells_pinned=cache.n_cells_pinned,
-            n_host_entries=0 if host is None else len(host),
-            host_bytes=0 if host is None else host.n_bytes,
-            host_bytes_max=0 if host is None else host.n_bytes_max,
-            prefill_tokens_per_s=scheduler.admission.prefill_tokens_per_s,
-            n_preempted=scheduler.n_preempted,
-            n_saved=cache.n_saved,
-            n_restored=cache.n_restored,
-            **{name: getattr(counters, name) for name in counters.__dataclass_fields__},
-        )
-
-
-def _state_fingerprint(context: Context) -> str:
-    """Of everything that decides what a sequence's saved state looks like."""
-    params = context.params
-    parts = [model_fingerprint(context.model.path), context.model.build, params.cache_type_k, params.cache_type_v]
-    return "-".join([*parts, f"fa{int(params.flash_attn)}"])
-
-
-def _read_template(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"chat_template: cannot read {path}: {error}", param="chat_template") from None
+        return self._counters.stats(self._scheduler)

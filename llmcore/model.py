@@ -23,6 +23,7 @@ from llmcore.gguf import GgufHeader, check_model_file
 from llmcore.handle import Owner
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
+from llmcore.messages import ModelInfo
 
 logger = logging.getLogger(__name__)
 
@@ -342,6 +343,23 @@ class Model(Owner):
                 raise InvalidRequestError(
                     f"token {token} is not in the vocabulary (0 to {self.n_vocab - 1})", param="tokens"
                 )
+
+
+def model_info(model: Model, n_ctx: int) -> ModelInfo:
+    """What is told of a model; `n_ctx` is that of the running context, 0 without one."""
+    return ModelInfo(
+        path=model.path,
+        description=model.description,
+        architecture=model.architecture,
+        n_params=model.n_params,
+        size_bytes=model.size_bytes,
+        n_vocab=model.n_vocab,
+        n_embd=model.n_embd,
+        n_layer=model.n_layer,
+        n_ctx_train=model.n_ctx_train,
+        n_ctx=n_ctx,
+        has_chat_template=model.chat_template is not None,
+    )
 
 
 def _utf8(text: str) -> bytes:

@@ -33,7 +33,7 @@ _VERSION = 1
 
 # A voice bot's turn: a question after a long prompt, and a spoken answer.
 _DEPTH, _TURN_PROMPT, _TURN_ANSWER = 2048, 256, 64
-_CHUNK = 32
+_CHUNK = 64
 _FILL = 32
 
 # The plainest settings (f16, no flash attention) stay, unless others are faster by this much.

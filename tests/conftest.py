@@ -77,10 +77,16 @@ def chat_model(default_model: Path) -> Iterator[Model]:
         yield model
 
 
+def exact(path: Path, **options: Any) -> EngineConfig:
+    """A configuration in which nothing but the weights rounds, so that chunks and neighbours change no answer."""
+    plain = {"flash_attn": "off", "cache_type_k": "f32", "cache_type_v": "f32"}
+    return EngineConfig(model_path=str(path), **{**plain, **options})
+
+
 @pytest.fixture
 def tiny_engine(tiny_model: Path) -> Iterator[Engine]:
-    """A fresh engine with random F32 weights: its kernels round so little that equal tokens can be asked for."""
-    with Engine.open(EngineConfig(model_path=str(tiny_model), n_ctx=1024, n_slots=4)) as opened:
+    """A fresh engine with random F32 weights and F32 cells: its kernels round so little that equal tokens can be asked for."""
+    with Engine.open(exact(tiny_model, n_ctx=1024, n_slots=4)) as opened:
         yield opened
 
 

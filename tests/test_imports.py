@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # native code and its handles
     "ffi": {"errors"},
     "handle": {"errors"},
-    "model": {"handle", "errors", "ffi", "gguf", "log", "memory"},
+    "model": {"handle", "errors", "ffi", "gguf", "log", "memory", "messages"},
     "context": {"handle", "batch", "errors", "ffi", "log", "memory", "model"},
     "sampler": {"handle", "context", "errors", "ffi", "model", "sampling"},
     "chat": {"handle", "errors", "ffi", "model"},
@@ -58,10 +58,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prompts": {"chat", "errors", "messages", "model", "prefix"},
     "answer": {"detokenize", "messages", "sampler", "sequence"},
     "pinning": {"errors", "log", "messages", "pins", "prompts", "scheduler", "sequence"},
+    "counters": {"messages", "scheduler"},
+    "parts": {
+        *("chat", "config", "context", "costmodel", "decide", "errors", "fingerprint", "hosttier", "limits", "log"),
+        *("model", "pins", "threads"),
+    },
     "engine": {
-        *("answer", "batch", "chat", "config", "context", "contextmemory", "costmodel", "decide", "detokenize"),
-        *("errors", "fingerprint", "hosttier", "inspection", "kvcache", "limits", "log", "messages", "model"),
-        *("pinning", "pins", "prompts", "sampler", "scheduler", "sequence", "threads"),
+        *("answer", "batch", "config", "context", "contextmemory", "costmodel", "counters", "detokenize", "errors"),
+        *("inspection", "kvcache", "log", "messages", "model", "parts", "pinning", "pins", "prompts"),
+        *("sampler", "scheduler", "sequence"),
     },
     # those who use an engine
     "worker": {"config", "engine", "errors", "log", "messages", "wire"},

@@ -1,0 +1,79 @@
+"""What an engine is made of, opened in order and closed together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmcore.chat import ChatTemplate
+from llmcore.config import EngineConfig
+from llmcore.context import Context
+from llmcore.costmodel import Measurement
+from llmcore.decide import decide_limits, host_bytes, open_context
+from llmcore.errors import ConfigError
+from llmcore.fingerprint import model_fingerprint
+from llmcore.hosttier import HostTier
+from llmcore.limits import Limits
+from llmcore.log import event
+from llmcore.model import Model, Progress
+from llmcore.pins import PrefixStore
+from llmcore.threads import decide_threads
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Native handles (owned by the engine that gets them), and what was decided."""
+
+    model: Model
+    context: Context
+    template: ChatTemplate
+    limits: Limits
+    host: HostTier | None = None
+    measured: Sequence[Measurement] = ()
+    store: PrefixStore | None = None
+    context_shift: bool = False
+
+
+def open_parts(config: EngineConfig, progress: Progress | None = None) -> Parts:
+    """Loads what `config` names. Raises what Model, Context and ChatTemplate raise; nothing stays open then."""
+    if not config.model_path:
+        raise ConfigError("no model: set model_path (or MODEL_PATH)", param="model_path")
+    template_source = _read_template(config.chat_template) if config.chat_template else None
+    decision = decide_threads(config.threads)
+    event(logger, logging.INFO, "threads", n=decision.n_threads, reason=decision.reason)
+    model = Model(config.model_path, progress=progress, mmap=config.mmap, repack=config.repack, blas=config.blas)
+    try:
+        limits = decide_limits(config, model)
+        template = ChatTemplate(model, template_source)
+        threads = (decision.n_threads, config.threads_batch or decision.n_threads)
+        context, measured = open_context(config, model, limits, threads)
+    except BaseException:
+        model.close()
+        raise
+    try:
+        n_bytes = host_bytes(config)
+        host = HostTier(n_bytes) if n_bytes else None
+        store = PrefixStore(Path(config.prefix_dir), _state_fingerprint(context)) if config.prefix_dir else None
+    except BaseException:
+        context.close()
+        model.close()
+        raise
+    return Parts(model, context, template, limits, host, measured, store, config.context_shift)
+
+
+def _state_fingerprint(context: Context) -> str:
+    """Of everything that decides what a sequence's saved state looks like."""
+    params = context.params
+    parts = [model_fingerprint(context.model.path), context.model.build, params.cache_type_k, params.cache_type_v]
+    return "-".join([*parts, f"fa{int(params.flash_attn)}"])
+
+
+def _read_template(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"chat_template: cannot read {path}: {error}", param="chat_template") from None
