@@ -7,6 +7,7 @@ and everything that decides what a state looks like, so that nothing foreign doe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -105,7 +106,8 @@ class PrefixStore:
                 file.write(data)
             partial.replace(path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
             event(logger, logging.WARNING, "prefix_not_kept", path=str(path), error=str(error))
 
     def _path(self, tokens: list[int]) -> Path:

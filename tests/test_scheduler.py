@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from llmcore.admission import HANDICAP_S
 from llmcore.costmodel import CostModel, Measurement
-from llmcore.errors import OverloadedError
 from llmcore.hosttier import HostTier
 from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
@@ -413,70 +412,6 @@ def test_removing_in_any_phase_leaves_the_others_alone(steps: int) -> None:
     assert gone.phase == "finished"
     machine.run()
     assert stays.n_generated == 50
-
-
-# --- Admission --------------------------------------------------------------------------------------------------------
-
-
-def test_too_many_waiting_are_refused() -> None:
-    machine = make(n_running=1, n_waiting=1)
-    machine.add(sequence("a", prompt(1, 5)))
-    machine.step()
-    machine.add(sequence("b", prompt(2, 5)))
-    with pytest.raises(OverloadedError, match="1 requests are waiting") as caught:
-        machine.add(sequence("c", prompt(3, 5)))
-    assert caught.value.retry_after_s > 0
-    assert len(machine.scheduler.waiting) == 1
-
-
-def test_too_many_tokens_waiting_are_refused_but_shared_ones_count_once() -> None:
-    machine = make(n_running=1, n_waiting_tokens=1200)
-    shared = list(prompt(1, 1000))
-    machine.add(sequence("a", [*shared, 1]))
-    for i in range(5):
-        machine.add(sequence(f"b{i}", [*shared, 2, i]))
-    with pytest.raises(OverloadedError, match="tokens of prompts are waiting") as caught:
-        machine.add(sequence("c", prompt(2, 400)))
-    assert caught.value.retry_after_s == pytest.approx(1.1, rel=0.2)
-    machine.run()
-    machine.add(sequence("alone", prompt(3, 2000))), "nothing waits: it is taken, however long"
-    machine.run()
-
-
-def test_a_first_token_that_would_come_too_late_is_refused_with_the_time_to_come_back() -> None:
-    machine = make(ttft_max_s=5.0)
-    machine.add(sequence("a", prompt(1, 800)))
-    machine.add(sequence("b", prompt(2, 100)))
-    with pytest.raises(OverloadedError, match="first token") as caught:
-        machine.add(sequence("c", prompt(3, 850)))
-    assert 1 < caught.value.retry_after_s < 10
-    machine.add(sequence("voice", prompt(4, 800), priority=HIGH))
-    machine.run()
-    machine.add(sequence("c", prompt(3, 850)))
-    machine.run()
-
-
-def test_what_is_cached_is_not_counted() -> None:
-    machine = make(ttft_max_s=5.0)
-    machine.add(sequence("a", prompt(1, 800)))
-    machine.run()
-    machine.add(sequence("b", prompt(2, 600)))
-    again = sequence("c", [*prompt(1, 800), 1])
-    machine.add(again)
-    assert again.n_expected == 1
-    assert machine.scheduler.admission.n_tokens_waiting == 601
-
-
-def test_the_wait_for_a_slot_is_learned_from_what_finishes() -> None:
-    machine = make(n_running=1, n_waiting=0)
-    machine.add(sequence("a", prompt(1, 5), n_answer=100))
-    machine.run()
-    took_s = machine.now_s
-    machine.add(sequence("b", prompt(2, 5)))
-    machine.step()
-    with pytest.raises(OverloadedError) as caught:
-        machine.add(sequence("c", prompt(3, 5)))
-    assert caught.value.retry_after_s == pytest.approx(took_s, rel=0.2)
 
 
 # --- Random lives -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,154 @@
+"""Choosing attention settings: what is open, what is measured, what is remembered. Times come from an invented clock."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from llmcore.config import EngineConfig
+from llmcore.context import ContextParams
+from llmcore.decide import open_context
+from llmcore.errors import ConfigError, InsufficientMemoryError
+from llmcore.limits import Limits
+from llmcore.model import Model
+from llmcore.tune import Profile, Settings, Trial, Tuner, candidates, default_profile_dir
+
+PARAMS = ContextParams(n_ctx=1024, n_slots=4, n_batch=128, n_ubatch=128, threads=1, threads_batch=1)
+PLAIN, FLASH, BF16 = Settings(), Settings(True), Settings(False, "bf16", "bf16")
+
+
+def ticking() -> Callable[[], float]:
+    """Each look at the clock is a second later, so that every step takes one second."""
+    seconds = itertools.count()
+    return lambda: float(next(seconds))
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Iterator[Model]:
+    with Model(tiny_model) as opened:
+        yield opened
+
+
+def test_everything_is_open_by_default_and_the_plain_one_comes_first() -> None:
+    found = candidates(EngineConfig(model_path="x"))
+    assert found[0] == PLAIN
+    assert {FLASH, BF16, Settings(True, "q8_0", "q8_0")} < set(found)
+    assert Settings(False, "q8_0", "q8_0") not in found, "llama.cpp cannot"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"flash_attn": "on", "cache_type_k": "f16", "cache_type_v": "f16"}, [FLASH]),
+        ({"cache_type_k": "bf16", "cache_type_v": "bf16"}, [BF16, Settings(True, "bf16", "bf16")]),
+        ({"flash_attn": "off", "cache_type_k": "q8_0", "cache_type_v": "f16"}, [Settings(False, "q8_0", "f16")]),
+    ],
+)
+def test_what_was_asked_for_is_not_open(options: dict[str, str], expected: list[Settings]) -> None:
+    assert candidates(EngineConfig(model_path="x", **options)) == expected  # type: ignore[arg-type]
+
+
+def test_equal_times_leave_the_plain_settings(model: Model, tmp_path: Path) -> None:
+    tuner = Tuner(model, PARAMS, tmp_path, ticking())
+    assert tuner.rank([PLAIN, FLASH, BF16])[0] == PLAIN
+    assert [each.settings for each in tuner.profile.trials] == [PLAIN, FLASH, BF16]
+    assert {each.decode_s for each in tuner.profile.trials} == {1.0}
+    assert tuner.profile.trials[0].n_cells == 896, "nearly all of a small context"
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [(0.97, PLAIN), (0.9, FLASH)])
+def test_another_choice_has_to_be_faster_by_more_than_noise(
+    model: Model, tmp_path: Path, seconds: float, chosen: Settings
+) -> None:
+    tuner = Tuner(model, PARAMS, tmp_path, ticking())
+    tuner.profile = Profile(
+        trials=[
+            Trial(settings=PLAIN, n_cells=896, decode_s=1.0, chunk_s=1.0),
+            Trial(settings=FLASH, n_cells=896, decode_s=seconds, chunk_s=seconds),
+        ]
+    )
+    assert tuner.rank([PLAIN, FLASH]) == [chosen, FLASH if chosen == PLAIN else PLAIN]
+
+
+def test_what_was_measured_is_remembered(model: Model, tmp_path: Path) -> None:
+    first = Tuner(model, PARAMS, tmp_path, ticking())
+    first.rank([PLAIN, FLASH])
+    steps = first.steps(PLAIN)
+    assert {(each.n_tokens, each.n_cells) for each in steps} >= {(1, 0), (64, 0), (1, 896), (64, 896)}
+    again = Tuner(model, PARAMS, tmp_path, lambda: pytest.fail("nothing is measured twice"))
+    assert again.path == first.path
+    again.rank([PLAIN, FLASH])
+    assert again.steps(PLAIN) == steps
+    other = Tuner(model, ContextParams(n_ctx=1024, n_batch=128, n_ubatch=128, threads=2), tmp_path)
+    assert other.path != first.path, "another number of threads is another machine"
+
+
+@pytest.mark.parametrize("content", ["{", '{"version": 0}', '{"trials": [{"settings": 5}]}'])
+def test_a_profile_that_cannot_be_read_is_made_anew(model: Model, tmp_path: Path, content: str) -> None:
+    path = Tuner(model, PARAMS, tmp_path).path
+    path.write_text(content)
+    tuner = Tuner(model, PARAMS, tmp_path, ticking())
+    assert tuner.profile.trials == []
+    tuner.rank([PLAIN, FLASH])
+    assert len(Tuner(model, PARAMS, tmp_path).profile.trials) == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_failure(model: Model, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert Tuner(model, PARAMS, blocked / "deeper", ticking()).rank([PLAIN, FLASH])[0] == PLAIN
+
+
+def test_states_that_cannot_be_copied_in_parts_are_not_measured(tiny_recurrent: Path, tmp_path: Path) -> None:
+    with Model(tiny_recurrent) as recurrent:
+        tuner = Tuner(recurrent, PARAMS, tmp_path, lambda: pytest.fail("not measured"))
+        assert not tuner.can_measure
+        assert tuner.rank([FLASH, PLAIN]) == [FLASH, PLAIN]
+        assert tuner.steps(PLAIN) == []
+
+
+def test_a_context_too_small_for_any_depth_is_not_measured(model: Model, tmp_path: Path) -> None:
+    tuner = Tuner(model, ContextParams(n_ctx=128), tmp_path, lambda: pytest.fail("not measured"))
+    assert tuner.rank([PLAIN, FLASH]) == [PLAIN, FLASH]
+
+
+def test_the_next_choice_is_taken_where_the_first_does_not_fit(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(n_ctx=1024, n_running=2, n_waiting=1, n_batch=128)
+    config = EngineConfig(model_path=model.path, n_ctx=1024, n_batch=128, n_ubatch=128, profile_dir=str(tmp_path))
+    context, _ = open_context(config, model, limits, (1, 1))
+    first = context.params
+    context.close()
+
+    class Tight:
+        def __init__(self) -> None:
+            self.refused: list[Settings] = []
+
+        def __call__(self, _model: Model, params: ContextParams) -> object:
+            self.refused.append(Settings(params.flash_attn, params.cache_type_k, params.cache_type_v))
+            if len(self.refused) == 1:
+                raise InsufficientMemoryError("too little")
+            return params
+
+    tight = Tight()
+    monkeypatch.setattr("llmcore.decide.Context", tight)
+    chosen, _ = open_context(config, model, limits, (1, 1))
+    assert tight.refused[0] == Settings(first.flash_attn, first.cache_type_k, first.cache_type_v)
+    assert chosen != first
+
+
+def test_quantized_values_need_flash_attention() -> None:
+    with pytest.raises(ConfigError, match="q8_0 needs flash_attn"):
+        EngineConfig(model_path="x", cache_type_v="q8_0")
+
+
+def test_the_folder_of_profiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LLMCORE_PROFILE_DIR", "/named")
+    assert default_profile_dir() == Path("/named")
+    monkeypatch.delenv("LLMCORE_PROFILE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_profile_dir() == tmp_path / "llmcore" / "profiles"
