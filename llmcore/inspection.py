@@ -23,7 +23,7 @@ def inspect(scheduler: Scheduler, now_s: float) -> bytes:
                 "pin": slot.pin,
                 "n_tokens": len(slot.tokens),
                 # (tokens, slots that share them), from the first token on
-                "runs": [[run.n, sorted(run.slots)] for run in slot.runs],
+                "runs": [[run.n, sorted(run.slots)] for run in cache.cells.runs(index)],
             }
             for index, slot in enumerate(cache.slots)
             if slot.tokens or slot.is_held

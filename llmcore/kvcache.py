@@ -3,20 +3,16 @@
 A slot (llama's seq_id) is free, running (a Sequence owns it), idle (a finished sequence, kept as a prefix for others until
 its cells or its slot are needed) or pinned (idle, and never evicted). A new sequence takes over the longest idle prefix if
 nothing of it is lost, or forks the longest one that there is: both then share its cells. What the host tier knows beyond
-that is loaded behind it.
-
-Who owns which cells is kept as runs: a run is a stretch of consecutive cells with the slots that hold it.
-
-    slot 0   [── run a ──][─ run b ─]
-    slot 1   [── run a ──][── run c ──]      cells used: a + b + c
+that is loaded behind it. Whose cells are whose stands in cells.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from llmcore.cells import Cells
 from llmcore.hosttier import Cost, HostTier, by_count
 from llmcore.prefix import PrefixTree
 from llmcore.sequence import Sequence
@@ -58,18 +54,11 @@ class Memory(Protocol):
 
 
 @dataclass(eq=False)
-class _Run:
-    n: int
-    slots: set[int]
-
-
-@dataclass(eq=False)
 class Slot:
     """`credit` says how much an idle one is worth to keep, `used` since when it is idle (see hosttier.py); `pin` is a pinned
     one's name."""
 
     tokens: list[int] = field(default_factory=list)  # those that have cells
-    runs: list[_Run] = field(default_factory=list)
     owner: Sequence | None = None
     pin: str | None = None
     credit: float = 0.0
@@ -91,13 +80,13 @@ class KVCache:
         self._host = host
         self._cost = cost
         self._slots = [Slot() for _ in range(n_slots)]
+        self.cells = Cells(n_slots)
         self._tree = PrefixTree()  # of slots, by the tokens that they hold or are going to hold
         self._level = 0.0
         self._tick = 0
         self._bytes_a_token = 0.0  # of a saved state, as last seen
         self.n_slots = n_slots
         self.n_cells = n_cells
-        self.n_cells_used = 0
         self.n_saved = 0
         self.n_restored = 0
 
@@ -115,17 +104,17 @@ class KVCache:
         return self._memory.is_cuttable
 
     @property
+    def n_cells_used(self) -> int:
+        return self.cells.n_used
+
+    @property
     def n_cells_held(self) -> int:
         """Cells of running and pinned sequences: what eviction cannot free."""
-        return self._n_cells(slot for slot in self._slots if slot.is_held)
+        return self.cells.count(i for i, slot in enumerate(self._slots) if slot.is_held)
 
     @property
     def n_cells_pinned(self) -> int:
-        return self._n_cells(slot for slot in self._slots if slot.pin is not None)
-
-    @staticmethod
-    def _n_cells(slots: Iterator[Slot]) -> int:
-        return sum({id(run): run.n for slot in slots for run in slot.runs}.values())
+        return self.cells.count(i for i, slot in enumerate(self._slots) if slot.pin is not None)
 
     # --- What is known of a prompt ------------------------------------------------------------------------------------
 
@@ -262,11 +251,7 @@ class KVCache:
         others. Whether it did."""
         if self._host is None or not self._memory.is_sliceable:
             return False
-        held = {id(run) for slot in self._slots if slot.is_held for run in slot.runs}
-        idle = self._n_cells(slot for slot in self._slots if not slot.is_held)
-        idle -= sum(
-            {id(run): run.n for s in self._slots if not s.is_held for run in s.runs if id(run) in held}.values()
-        )
+        idle = self.n_cells_used - self.n_cells_held
         victim = self._victim()
         return idle >= N_CELLS_STEP and victim >= 0 and self._evict(victim, only_if_saved=True)
 
@@ -329,7 +314,7 @@ class KVCache:
             if host.covered(slot.tokens, 0, whole=True) == len(slot.tokens):
                 return True
         else:
-            start = host.covered(slot.tokens, self._n_shared(index))
+            start = host.covered(slot.tokens, self.cells.n_shared(index))
         n = len(slot.tokens) - start
         if n < N_WORTH_IT:
             return True
@@ -344,15 +329,6 @@ class KVCache:
         self._bytes_a_token = len(blob) / n
         self.n_saved += 1
         return host.put(slot.tokens, start, blob)
-
-    def _n_shared(self, index: int) -> int:
-        """The first tokens of a slot that others hold as well."""
-        n = 0
-        for run in self._slots[index].runs:
-            if len(run.slots) == 1:
-                break
-            n += run.n
-        return n
 
     def _restore(self, index: int, tokens: list[int]) -> None:
         """Loads what the host tier knows of `tokens` behind what a slot has of them."""
@@ -380,17 +356,12 @@ class KVCache:
             host.touch(entry)
             self.n_restored += 1
 
-    # --- Cells --------------------------------------------------------------------------------------------------------
+    # --- Slots --------------------------------------------------------------------------------------------------------
 
     def _grow(self, index: int, tokens: list[int]) -> None:
         """Tokens of a slot got cells of their own."""
-        slot = self._slots[index]
-        slot.tokens += tokens
-        if slot.runs and slot.runs[-1].slots == {index}:
-            slot.runs[-1].n += len(tokens)
-        else:
-            slot.runs.append(_Run(len(tokens), {index}))
-        self.n_cells_used += len(tokens)
+        self._slots[index].tokens += tokens
+        self.cells.grow(index, len(tokens))
 
     def _settle(self, index: int, *, keep: bool = True) -> None:
         """A slot has no owner (any more): it becomes an idle or pinned prefix, or empty."""
@@ -405,14 +376,7 @@ class KVCache:
 
     def _fork(self, source: int, target: int, n: int) -> None:
         self._memory.copy(source, target, 0, n)
-        self._split(source, n)
-        held = 0
-        for run in self._slots[source].runs:
-            if held == n:
-                break
-            held += run.n
-            run.slots.add(target)
-            self._slots[target].runs.append(run)
+        self.cells.share(source, target, n)
         self._slots[target].tokens = self._slots[source].tokens[:n]
 
     def _truncate(self, index: int, n: int) -> bool:
@@ -421,38 +385,12 @@ class KVCache:
             return False
         if not self._memory.truncate(index, n):
             return False
-        self._split(index, n)
-        held = 0
-        for run in list(slot.runs):
-            if held >= n:
-                self._leave(index, run)
-            held += run.n
+        self.cells.cut(index, n)
         del slot.tokens[n:]
         return True
 
     def _empty(self, index: int) -> None:
-        slot = self._slots[index]
         self._memory.clear(index)
-        for run in list(slot.runs):
-            self._leave(index, run)
-        slot.tokens = []
+        self.cells.cut(index, 0)
+        self._slots[index].tokens = []
         self._tree.remove(index)
-
-    def _leave(self, index: int, run: _Run) -> None:
-        self._slots[index].runs.remove(run)
-        run.slots.discard(index)
-        if not run.slots:
-            self.n_cells_used -= run.n
-
-    def _split(self, index: int, n: int) -> None:
-        """Makes a boundary between runs at position n of a slot, for every slot that shares the run there."""
-        start = 0
-        for run in self._slots[index].runs:
-            if start < n < start + run.n:
-                tail = _Run(start + run.n - n, set(run.slots))
-                run.n = n - start
-                for holder in run.slots:
-                    runs = self._slots[holder].runs
-                    runs.insert(runs.index(run) + 1, tail)
-                return
-            start += run.n

@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fingerprint": set(),
     # policy: no native code
     "hosttier": {"prefix"},
-    "kvcache": {"hosttier", "prefix", "sequence"},
+    "cells": set(),
+    "kvcache": {"cells", "hosttier", "prefix", "sequence"},
     "admission": {"costmodel", "errors", "kvcache", "limits", "prefix", "sequence"},
     "scheduler": {"admission", "batch", "costmodel", "kvcache", "limits", "sequence"},
     "inspection": {"scheduler", "sequence"},

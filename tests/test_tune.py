@@ -126,19 +126,19 @@ def test_the_next_choice_is_taken_where_the_first_does_not_fit(
 
     class Tight:
         def __init__(self) -> None:
-            self.refused: list[Settings] = []
+            self.asked: list[Settings] = []
 
         def __call__(self, _model: Model, params: ContextParams) -> object:
-            self.refused.append(Settings(params.flash_attn, params.cache_type_k, params.cache_type_v))
-            if len(self.refused) == 1:
+            self.asked.append(Settings(params.flash_attn, params.cache_type_k, params.cache_type_v))
+            if len(self.asked) == 1:
                 raise InsufficientMemoryError("too little")
             return params
 
     tight = Tight()
     monkeypatch.setattr("llmcore.decide.Context", tight)
-    chosen, _ = open_context(config, model, limits, (1, 1))
-    assert tight.refused[0] == Settings(first.flash_attn, first.cache_type_k, first.cache_type_v)
-    assert chosen != first
+    open_context(config, model, limits, (1, 1))
+    assert tight.asked[0] == Settings(first.flash_attn, first.cache_type_k, first.cache_type_v)
+    assert tight.asked[1] != tight.asked[0]
 
 
 def test_quantized_values_need_flash_attention() -> None:
