@@ -10,7 +10,7 @@ import msgspec
 
 from llmcore.messages import Finished, Usage
 
-from .replies import AnswerEnd, PromptTokensDetails, TokenUsage
+from .replies import AnswerEnd, PromptTokensDetails, Timings, TokenUsage
 
 
 class AnswerForm(Protocol):
@@ -38,14 +38,38 @@ class Choice:
 
 
 def end_of(finished: Finished) -> AnswerEnd:
-    assert finished.reason != "cancelled", "Work does not pass on cancelled answers"
-    return finished.reason
+    reason = finished.reason
+    assert reason == "stop" or reason == "length", "Work raises for answers that were broken off"
+    return reason
 
 
-def total_usage(usages: Iterable[Usage]) -> TokenUsage:
+def total_usage(usages: Sequence[Usage]) -> TokenUsage:
     """Of all choices of a request."""
-    usages = list(usages)
     n_prompt = sum(usage.n_prompt for usage in usages)
     n_generated = sum(usage.n_generated for usage in usages)
     cached = PromptTokensDetails(sum(usage.n_cached for usage in usages))
-    return TokenUsage(n_prompt, n_generated, n_prompt + n_generated, cached)
+    return TokenUsage(n_prompt, n_generated, n_prompt + n_generated, cached, _timings(usages))
+
+
+def _timings(usages: Sequence[Usage]) -> Timings:
+    rate = tokens_per_s(usages)
+    return Timings(
+        queue_s=_longest(usage.queue_s for usage in usages),
+        prefill_s=_longest(usage.prefill_s for usage in usages),
+        ttft_s=_longest(usage.queue_s + usage.prefill_s for usage in usages),
+        decode_s=_longest(usage.decode_s for usage in usages),
+        tokens_per_s=None if rate is None else round(rate, 3),
+        restored_tokens=sum(usage.n_restored for usage in usages),
+    )
+
+
+def _longest(times_s: Iterable[float]) -> float:
+    return round(max(times_s), 6)  # microseconds: what follows is noise
+
+
+def tokens_per_s(usages: Sequence[Usage]) -> float | None:
+    """The rate of decoding of answers that were generated side by side. An answer's first token is prefill's, so None
+    where there is no second one."""
+    n_decoded = sum(max(0, usage.n_generated - 1) for usage in usages)
+    decode_s = max(usage.decode_s for usage in usages)
+    return n_decoded / decode_s if n_decoded and decode_s > 0 else None

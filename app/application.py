@@ -23,6 +23,8 @@ from .metrics import Metrics
 from .models import Models
 from .monitoring import Monitoring
 from .openapi import openapi_document
+from .prefixes import Prefixes
+from .requests import Requests
 from .service import Service
 from .telemetry import Telemetry
 
@@ -33,7 +35,9 @@ def model_id(config: ServerConfig, model_path: str) -> str:
 
 
 def create_service(engine: EngineLike, config: ServerConfig, model: str) -> Service:
-    return Service(engine, config, model, Metrics(CollectorRegistry(), model, llmcore.__version__))
+    metrics = Metrics(CollectorRegistry(), model, llmcore.__version__)
+    engine.on_cancelled = metrics.cancelled
+    return Service(engine, config, model, metrics)
 
 
 def create_app(service: Service) -> Starlette:
@@ -62,14 +66,20 @@ def create_app(service: Service) -> Starlette:
 def _routes(service: Service) -> list[Route]:
     monitoring = Monitoring(service)
     models = Models(service)
-    documentation = Documentation(openapi_document(llmcore.__version__))
+    prefixes = Prefixes(service)
+    with_debug = service.config.debug
+    documentation = Documentation(openapi_document(llmcore.__version__, with_debug=with_debug))
     return [
         Route("/v1/chat/completions", ChatCompletions(service).post, methods=["POST"]),
         Route("/v1/completions", Completions(service).post, methods=["POST"]),
+        Route("/v1/requests/{id}", Requests(service).delete, methods=["DELETE"]),
+        Route("/v1/prefixes", prefixes.list),
+        Route("/v1/prefixes/{name}", prefixes.one, methods=["PUT", "DELETE"]),
         Route("/v1/models", models.list),
         Route("/v1/models/{model:path}", models.get),
         Route("/healthz", monitoring.healthz),
         Route("/metrics", monitoring.metrics),
+        *([Route("/debug/engine", monitoring.engine)] if with_debug else []),
         Route("/openapi.json", documentation.openapi),
         Route("/docs", documentation.docs),
         Route("/", documentation.root),

@@ -10,13 +10,14 @@ from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.messages import ChatPrompt, GenerateRequest
+from llmcore.messages import ChatPrompt, GenerateRequest, Priority
 
 from . import record
 from .answer import Choice
 from .body import read_body
 from .chat_schema import ChatRequest, check_chat, raw_messages
 from .decode import decode
+from .priority import priority_of
 from .replies import (
     AnswerEnd,
     AnswerMessage,
@@ -48,16 +49,19 @@ class ChatCompletions:
         service.check_model(wanted.model)
         entry = record.of(request.scope)
         form = ChatForm(f"chatcmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage)
-        work = Work(service, entry, [self._generate(wanted, form.id)], "messages")
+        priority = priority_of(request.headers, wanted.priority)
+        work = Work(service, entry, form.id, [self._generate(wanted, form.id, priority)], "messages")
         return EventStream(work, form, 1, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form, 1)
 
-    def _generate(self, wanted: ChatRequest, request_id: str) -> GenerateRequest:
+    def _generate(self, wanted: ChatRequest, request_id: str, priority: Priority) -> GenerateRequest:
         return GenerateRequest(
             request_id=request_id,
             prompt=ChatPrompt(raw_messages(wanted.messages)),
             sampling=wanted.sampling(),
             max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
             stop=wanted.stops(),
+            priority=priority,
+            timeout_s=wanted.timeout,
         )
 
 

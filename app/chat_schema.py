@@ -99,7 +99,12 @@ def check_chat(request: ChatRequest) -> None:
     if None not in both and both[0] != both[1]:
         problem = f"max_tokens ({both[0]}) and max_completion_tokens ({both[1]}) differ: send one of them"
         raise invalid("invalid_value", problem, "max_tokens")
-    for index, message in enumerate(request.messages):
+    check_messages(request.messages)
+
+
+def check_messages(messages: Sequence[Message]) -> None:
+    """Raises ApiError (400)."""
+    for index, message in enumerate(messages):
         _check_message(message, f"messages[{index}].")
 
 

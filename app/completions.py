@@ -10,13 +10,14 @@ from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.messages import GenerateRequest, TextPrompt, TokensPrompt
+from llmcore.messages import GenerateRequest, Priority, TextPrompt, TokensPrompt
 
 from . import record
 from .answer import Choice
 from .body import read_body
 from .completion_schema import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
 from .decode import decode
+from .priority import priority_of
 from .replies import AnswerEnd, TextChoice, TextCompletion, TokenUsage
 from .service import Service
 from .sse import EventStream
@@ -40,20 +41,25 @@ class Completions:
         prompts = wanted.prompts()
         entry = record.of(request.scope)
         form = CompletionForm(f"cmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage)
-        requests = [_generate(wanted, prompt, f"{form.id}-{index}") for index, prompt in enumerate(prompts)]
-        work = Work(service, entry, requests, "prompt")
+        priority = priority_of(request.headers, wanted.priority)
+        requests = [_generate(wanted, prompt, f"{form.id}-{index}", priority) for index, prompt in enumerate(prompts)]
+        work = Work(service, entry, form.id, requests, "prompt")
         if wanted.stream:
             return EventStream(work, form, len(prompts), wanted.wants_usage)
         return WholeAnswer(work, form, len(prompts))
 
 
-def _generate(wanted: CompletionRequest, prompt: TextPrompt | TokensPrompt, request_id: str) -> GenerateRequest:
+def _generate(
+    wanted: CompletionRequest, prompt: TextPrompt | TokensPrompt, request_id: str, priority: Priority
+) -> GenerateRequest:
     return GenerateRequest(
         request_id=request_id,
         prompt=prompt,
         sampling=wanted.sampling(),
         max_tokens=MAX_TOKENS_DEFAULT if wanted.max_tokens is None else wanted.max_tokens,
         stop=wanted.stops(),
+        priority=priority,
+        timeout_s=wanted.timeout,
     )
 
 

@@ -62,6 +62,8 @@ def _text(text: str) -> str:
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     parts = [f'<h3><span class="method">{method.upper()}</span> <code>{escape(path)}</code></h3>']
     parts.append(f"<p>{_text(operation['summary'])}.</p>")
+    for each in operation.get("parameters", ()):
+        parts.append(f"<p>{_parameter(each)}</p>")
     if "requestBody" in operation:
         parts.append(f"<p>Body: {_content(operation['requestBody']['content'])}</p>")
     rows = "".join(
@@ -70,6 +72,12 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         for status, answer in operation["responses"].items()
     )
     return "".join(parts) + f"<table><tr><th>status</th><th>meaning</th><th>body</th></tr>{rows}</table>"
+
+
+def _parameter(parameter: dict[str, Any]) -> str:
+    about = f": {_text(parameter['description'])}" if "description" in parameter else ""
+    where = {"path": "in the path", "header": "as a header"}[parameter["in"]]
+    return f"<code>{escape(parameter['name'])}</code> {where}, {_kind(parameter['schema'])}{about}"
 
 
 def _content(content: dict[str, Any]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-from llmcore.messages import EngineStats, Finished, GenerateRequest, ModelInfo, Piece
+from llmcore.messages import EngineStats, Finished, GenerateRequest, ModelInfo, Piece, PrefixInfo, PrefixSpec
 
 
 class GenerationLike(Protocol):
@@ -20,6 +21,9 @@ class GenerationLike(Protocol):
 
 
 class EngineLike(Protocol):
+    on_cancelled: Callable[[float], None] | None
+    """Told for each request that was cancelled: the seconds from the cancel to its end."""
+
     @property
     def state(self) -> str:
         """loading, ready, restarting, failed or stopped."""
@@ -35,6 +39,17 @@ class EngineLike(Protocol):
     async def wait_ready(self) -> ModelInfo: ...
 
     async def generate(self, request: GenerateRequest) -> GenerationLike: ...
+
+    async def cancel(self, request_id: str) -> bool:
+        """Ends a request for whoever reads it. False if nobody does."""
+
+    async def pin(self, spec: PrefixSpec) -> PrefixInfo: ...
+
+    async def unpin(self, name: str) -> None: ...
+
+    async def prefixes(self) -> list[PrefixInfo]: ...
+
+    async def inspect(self) -> bytes: ...
 
     async def stats(self) -> EngineStats: ...
 

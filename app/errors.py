@@ -11,7 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from llmcore.errors import EngineUnavailableError, InvalidRequestError, LlmcoreError, OverloadedError
+from llmcore.errors import (
+    EngineUnavailableError,
+    InvalidRequestError,
+    LlmcoreError,
+    OverloadedError,
+    PrefixMissingError,
+    RequestCancelledError,
+    RequestTimeoutError,
+)
 from llmcore.log import event
 
 from . import record
@@ -21,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 # A restart of the worker takes about as long as loading the model: a caller who asks again after this is not a burden.
 RETRY_AFTER_S = 2
+
+# Official clients send a request again after 408 and 409 unless this tells them not to. Whoever set the deadline, or
+# cancelled, did not mean that.
+NO_RETRY = {"x-should-retry": "false"}
 
 
 class ApiError(Exception):
@@ -71,7 +83,11 @@ def translate(error: Exception) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, InvalidRequestError):
-        return invalid(error.code, error.message, error.param)
+        status = 404 if isinstance(error, PrefixMissingError) else 400
+        return ApiError(status, error.code, error.message, param=error.param)
+    if isinstance(error, (RequestTimeoutError, RequestCancelledError)):
+        status = 408 if isinstance(error, RequestTimeoutError) else 409
+        return ApiError(status, error.code, error.message, headers=NO_RETRY)
     if isinstance(error, OverloadedError):
         retry = {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
         return ApiError(429, error.code, error.message, type="rate_limit_error", headers=retry)

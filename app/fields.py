@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from llmcore.messages import Priority
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from .errors import invalid
@@ -67,6 +68,17 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
         | None
     ) = None
     seed: Annotated[int, Meta(ge=0, le=MAX_SEED, description="the same seed draws the same answer")] | None = None
+    priority: (
+        Annotated[Priority, Meta(description="llmcore's own; who is served first. The header X-Priority is the same")]
+        | None
+    ) = None
+    timeout: (
+        Annotated[
+            float,
+            Meta(gt=0, le=86400, description="llmcore's own; seconds after which an unfinished answer is a 408"),
+        ]
+        | None
+    ) = None
     n: OnlyOne = None
     user: Annotated[str, Meta(description="accepted without effect")] | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,13 +14,13 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
-from llmcore.messages import EngineStats, Usage
+from llmcore.messages import Priority, Usage
 
+from .answer import tokens_per_s
+from .engine_metrics import EngineCollector
+from .priority import PRIORITIES
 from .record import Record
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -33,8 +33,31 @@ SPEECH_BUCKETS_S = (
 REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
+# A step of a large model on a small machine, to a small model alone on a large one.
+RATE_BUCKETS = (
+    1.0,
+    2.0,
+    4.0,
+    6.0,
+    8.0,
+    10.0,
+    12.5,
+    15.0,
+    20.0,
+    25.0,
+    30.0,
+    40.0,
+    60.0,
+    80.0,
+    100.0,
+    150.0,
+    200.0,
+    400.0,
+)
+
+
 class Metrics:
-    """All metrics of one service. `model` is the served id, the only value that the label takes."""
+    """All metrics of one service. `model` is the served id, the only value that its label takes."""
 
     def __init__(self, registry: CollectorRegistry, model: str, version: str) -> None:
         self.registry = registry
@@ -66,15 +89,18 @@ class Metrics:
         self._prompt, self._cached, self._generated = (
             tokens.labels(kind, model) for kind in ("prompt", "cached", "generated")
         )
-        self._ttft = self._speech(
-            "llm_service_time_to_first_token_seconds", "from the request's head to its first token"
-        )
-        self._gap = self._speech("llm_service_inter_token_seconds", "between two outputs of one answer")
-        self._queue = self._speech("llm_service_queue_seconds", "from submission to the first step for the prompt")
+        self._cancel = Histogram(
+            "llm_service_cancel_seconds",
+            "from a cancel or a hang-up to the end of the request in the engine",
+            ["model"],
+            buckets=SPEECH_BUCKETS_S,
+            registry=registry,
+        ).labels(model)
+        self._answers = _answers(registry, model)
 
-    def _speech(self, name: str, help: str) -> Histogram:
-        histogram = Histogram(name, help, ["model"], buckets=SPEECH_BUCKETS_S, registry=self.registry)
-        return histogram.labels(self._model)
+    def of(self, priority: Priority) -> AnswerMetrics:
+        """For the answers to requests of that priority."""
+        return self._answers[priority]
 
     def request_ended(self, record: Record, duration_s: float) -> None:
         self._requests.labels(record.endpoint, str(record.status), self._model).inc()
@@ -83,6 +109,23 @@ class Metrics:
         self._cached.inc(record.n_cached)
         self._generated.inc(record.n_generated)
 
+    def cancelled(self, latency_s: float) -> None:
+        self._cancel.observe(latency_s)
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class AnswerMetrics:
+    """What is told of an answer. The histograms' labels are chosen already: some are told for each token."""
+
+    def __init__(self, ttft: Histogram, gap: Histogram, queue: Histogram, prefill: Histogram, rate: Histogram) -> None:
+        self._ttft = ttft
+        self._gap = gap
+        self._queue = queue
+        self._prefill = prefill
+        self._rate = rate
+
     def first_token(self, ttft_s: float) -> None:
         self._ttft.observe(ttft_s)
 
@@ -90,43 +133,27 @@ class Metrics:
         self._gap.observe(gap_s)
 
     def answer_ended(self, usage: Usage) -> None:
+        if not usage.n_generated:
+            return  # it was broken off before: its times are of nothing
         self._queue.observe(usage.queue_s)
+        self._prefill.observe(usage.prefill_s)
+        rate = tokens_per_s([usage])
+        if rate is not None:
+            self._rate.observe(rate)
 
-    def render(self) -> bytes:
-        return generate_latest(self.registry)
 
+def _answers(registry: CollectorRegistry, model: str) -> dict[Priority, AnswerMetrics]:
+    def histogram(name: str, help: str, buckets: Sequence[float] = SPEECH_BUCKETS_S, *more: str) -> Histogram:
+        return Histogram(f"llm_service_{name}", help, [*more, "model"], buckets=buckets, registry=registry)
 
-class EngineCollector(Collector):
-    """What the engine counts itself. `stats` is set before a scrape, None where the engine cannot tell."""
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self.stats: EngineStats | None = None
-        self.is_ready = False
-        self.n_restarts = 0
-
-    def collect(self) -> Iterator[Metric]:
-        yield self._gauge("up", "1 if the engine takes requests", int(self.is_ready))
-        yield self._counter("restarts", "starts of the engine's process after its first", self.n_restarts)
-        stats = self.stats
-        if stats is None:  # absent is truer than zero
-            return
-        yield self._gauge("running_requests", "requests in a slot", stats.n_running)
-        yield self._gauge("waiting_requests", "requests that wait for a slot", stats.n_waiting)
-        yield self._gauge("slots", "requests that can run at the same time", stats.n_slots)
-        yield self._gauge("cells", "tokens that the KV cache can hold", stats.n_cells)
-        yield self._gauge("cells_used", "tokens that the KV cache holds", stats.n_cells_used)
-        yield self._counter("steps", "steps since the engine's process started", stats.n_steps)
-
-    def describe(self) -> Iterator[Metric]:
-        return iter(())
-
-    def _gauge(self, name: str, help: str, value: float) -> Metric:
-        family = GaugeMetricFamily(f"llm_service_engine_{name}", help, labels=["model"])
-        family.add_metric([self._model], value)
-        return family
-
-    def _counter(self, name: str, help: str, value: float) -> Metric:
-        family = CounterMetricFamily(f"llm_service_engine_{name}", help, labels=["model"])
-        family.add_metric([self._model], value)
-        return family
+    ttft = histogram(
+        "time_to_first_token_seconds", "from the request's head to its first token", SPEECH_BUCKETS_S, "priority"
+    )
+    queue = histogram("queue_seconds", "from submission to the first step for the prompt", SPEECH_BUCKETS_S, "priority")
+    gap = histogram("inter_token_seconds", "between two outputs of one answer").labels(model)
+    prefill = histogram("prefill_seconds", "from the first step for the prompt to the first token").labels(model)
+    rate = histogram("tokens_per_second", "of an answer, from its first token to its last", RATE_BUCKETS).labels(model)
+    return {
+        priority: AnswerMetrics(ttft.labels(priority, model), gap, queue.labels(priority, model), prefill, rate)
+        for priority in PRIORITIES
+    }

@@ -1,4 +1,4 @@
-"""GET /healthz and /metrics: what machines ask of a service."""
+"""GET /healthz, /metrics and /debug/engine: what is asked about a service, not of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .service import Service
 
 
 class Monitoring:
-    """The endpoints. Neither waits for a busy engine."""
+    """The endpoints. Those that machines ask for do not wait for a busy engine."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -34,3 +34,6 @@ class Monitoring:
         collector.n_restarts = service.engine.n_restarts
         collector.stats = await service.stats()
         return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+    async def engine(self, request: Request) -> Response:
+        return Response(await self._service.engine.inspect(), media_type="application/json")

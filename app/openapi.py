@@ -8,17 +8,34 @@ import msgspec
 
 from .chat_schema import ChatRequest
 from .completion_schema import CompletionRequest
-from .replies import ChatChunk, ChatCompletion, ErrorReply, Health, ModelCard, ModelList, TextCompletion
+from .prefix_schema import NAME_PATTERN, PrefixRequest
+from .priority import HEADER, PRIORITIES
+from .replies import (
+    Cancelled,
+    ChatChunk,
+    ChatCompletion,
+    ErrorReply,
+    Health,
+    ModelCard,
+    ModelList,
+    PrefixCard,
+    PrefixDeleted,
+    PrefixList,
+    TextCompletion,
+)
 
 _REF = "#/components/schemas/{name}"
 _ROOTS = (
-    *(ChatRequest, CompletionRequest),
+    *(ChatRequest, CompletionRequest, PrefixRequest),
     *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, ErrorReply),
+    *(Cancelled, PrefixCard, PrefixList, PrefixDeleted),
 )
 
 _ERRORS = {
     400: "the request cannot be honoured as it stands; `error.param` names the field",
     404: "unknown model",
+    408: "the request's `timeout` passed before its answer was finished",
+    409: "the request was cancelled by its id",
     413: "the body is too large",
     429: "too many requests wait; `Retry-After` says when to come back",
     500: "internal error",
@@ -26,7 +43,7 @@ _ERRORS = {
 }
 
 
-def openapi_document(version: str) -> dict[str, Any]:
+def openapi_document(version: str, *, with_debug: bool = False) -> dict[str, Any]:
     """The whole document (OpenAPI 3.1)."""
     _, components = msgspec.json.schema_components(_ROOTS, ref_template=_REF)
     return {
@@ -36,7 +53,7 @@ def openapi_document(version: str) -> dict[str, Any]:
             "version": version,
             "description": "An LLM service that speaks OpenAI's API. What cannot be honoured is refused by name.",
         },
-        "paths": _paths(),
+        "paths": _paths() | (_debug_paths() if with_debug else {}),
         "components": {"schemas": components},
     }
 
@@ -53,13 +70,16 @@ def _paths() -> dict[str, Any]:
         TextCompletion,
     )
     model = _get("getModel", "One model", ModelCard, {404: _ERRORS[404]})
-    model["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
+    model["parameters"] = [_in_path("model")]
     health = _get("getHealth", "Whether requests are taken", Health, {})
     health["responses"]["503"] = _json("`status` says why not: loading, restarting, draining or failed", Health)
     metrics = _operation("getMetrics", "Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, {})
     return {
         "/v1/chat/completions": {"post": chat},
         "/v1/completions": {"post": text},
+        "/v1/requests/{id}": {"delete": _cancel()},
+        "/v1/prefixes": {"get": _get("listPrefixes", "Pinned prefixes", PrefixList, _engine_errors())},
+        "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
         "/v1/models": {"get": _get("listModels", "The model that is served", ModelList, {})},
         "/v1/models/{model}": {"get": model},
         "/healthz": {"get": health},
@@ -67,10 +87,60 @@ def _paths() -> dict[str, Any]:
     }
 
 
+def _debug_paths() -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    summary = "What the engine has in hand, without any text"
+    return {"/debug/engine": {"get": _operation("inspectEngine", summary, content, _engine_errors())}}
+
+
+def _cancel() -> dict[str, Any]:
+    errors = {404: "no request of that id is alive"}
+    operation = _get(
+        "cancelRequest", "Ends the requests of that id, an answer's or an `x-request-id`", Cancelled, errors
+    )
+    operation["parameters"] = [_in_path("id")]
+    return operation
+
+
+def _pin() -> dict[str, Any]:
+    summary = "Computes a prefix and keeps it; one of the same name is replaced"
+    operation = _get("pinPrefix", summary, PrefixCard, _engine_errors(400, 413, 429))
+    operation["parameters"] = [_prefix_name()]
+    operation["requestBody"] = {"required": True, "content": {"application/json": _schema(PrefixRequest)}}
+    return operation
+
+
+def _unpin() -> dict[str, Any]:
+    errors = _engine_errors(400) | {404: "there is no pinned prefix of that name"}
+    operation = _get("unpinPrefix", "Lets a prefix go", PrefixDeleted, errors)
+    operation["parameters"] = [_prefix_name()]
+    return operation
+
+
+def _prefix_name() -> dict[str, Any]:
+    return _in_path("name", pattern=f"^{NAME_PATTERN}$")
+
+
+def _in_path(name: str, **schema: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
+
+
+def _engine_errors(*more: int) -> dict[int, str]:
+    return {status: _ERRORS[status] for status in (*more, 500, 503)}
+
+
 def _generation(name: str, summary: str, request: type, whole: type, chunk: type) -> dict[str, Any]:
     stream_schema = {"description": f"events `data: {chunk.__name__}`, then `data: [DONE]`", "type": "string"}
     content = {"application/json": _schema(whole), "text/event-stream": {"schema": stream_schema}}
     operation = _operation(name, summary, content, _ERRORS)
+    operation["parameters"] = [
+        {
+            "name": HEADER,
+            "in": "header",
+            "description": "the same as the field `priority`",
+            "schema": {"type": "string", "enum": list(PRIORITIES)},
+        }
+    ]
     operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
     return operation
 

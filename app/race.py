@@ -1,4 +1,4 @@
-"""Several generations as one stream: whichever has an output is next."""
+"""Several generations as one stream of what has come from any of them."""
 
 from __future__ import annotations
 
@@ -11,40 +11,47 @@ from .engine import GenerationLike
 
 
 class Race:
-    """Iterates over (index, output) until every generation has finished. The first error ends it."""
+    """Gives outputs until every generation has finished. The first error ends it.
+
+    A task for each generation lasts as long as the race: making one for each output would cost more than all the rest.
+    """
 
     def __init__(self, generations: Sequence[GenerationLike]) -> None:
-        self._generations = generations
-        self._indices: dict[asyncio.Task[Piece | Finished], int] = {}
-        self._ready: list[asyncio.Task[Piece | Finished]] = []
-        for index in range(len(generations)):
-            self._ask(index)
+        self._outputs: list[tuple[int, Piece | Finished]] = []
+        self._error: Exception | None = None
+        self._news = asyncio.Event()
+        self._n_running = len(generations)
+        self._tasks = [asyncio.ensure_future(self._follow(*each)) for each in enumerate(generations)]
 
-    def _ask(self, index: int) -> None:
-        self._indices[asyncio.ensure_future(_next(self._generations[index]))] = index
+    async def next(self) -> list[tuple[int, Piece | Finished]]:
+        """All (index, output) that have come since the last call: what one step of the engine gave is one list.
 
-    async def next(self) -> tuple[int, Piece | Finished]:
-        """Raises StopAsyncIteration at the end, or a generation's error."""
-        if not self._ready:
-            if not self._indices:
+        Raises StopAsyncIteration at the end, or a generation's error.
+        """
+        while not self._outputs:
+            if self._error is not None:
+                raise self._error
+            if not self._n_running:
                 raise StopAsyncIteration
-            done, _ = await asyncio.wait(self._indices, return_when=asyncio.FIRST_COMPLETED)
-            self._ready = sorted(done, key=self._indices.__getitem__)
-        task = self._ready.pop(0)
-        index = self._indices.pop(task)
-        output = task.result()
-        if not isinstance(output, Finished):
-            self._ask(index)
-        return index, output
+            self._news.clear()
+            await self._news.wait()
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    async def _follow(self, index: int, generation: GenerationLike) -> None:
+        try:
+            output: Piece | Finished | None = None
+            while not isinstance(output, Finished):
+                output = await generation.__anext__()
+                self._outputs.append((index, output))
+                self._news.set()
+            self._n_running -= 1
+        except Exception as error:
+            self._error = self._error or error
+            self._news.set()
 
     async def close(self) -> None:
         """Leaves no task behind. The generations stay open."""
-        for task in self._indices:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._indices, return_exceptions=True)
-        self._indices.clear()
-        self._ready.clear()
-
-
-async def _next(generation: GenerationLike) -> Piece | Finished:
-    return await generation.__anext__()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 AnswerEnd = Literal["stop", "length"]
 
@@ -44,11 +44,23 @@ class PromptTokensDetails(msgspec.Struct):
     cached_tokens: int
 
 
+class Timings(msgspec.Struct):
+    """llmcore's own. Of several choices: the longest times, their tokens together."""
+
+    queue_s: Annotated[float, Meta(description="from submission to the first step for the prompt")]
+    prefill_s: Annotated[float, Meta(description="from there to the first token")]
+    ttft_s: Annotated[float, Meta(description="both together: from submission to the first token")]
+    decode_s: Annotated[float, Meta(description="from the first token to the last")]
+    tokens_per_s: Annotated[float, Meta(description="of decoding; null where no answer has two tokens")] | None
+    restored_tokens: Annotated[int, Meta(description="of the cached tokens, those that came from the host tier")]
+
+
 class TokenUsage(msgspec.Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
+    timings: Timings
 
 
 class AnswerMessage(msgspec.Struct):
@@ -110,3 +122,27 @@ class TextCompletion(msgspec.Struct):
     choices: list[TextChoice]
     object: Literal["text_completion"] = "text_completion"
     usage: TokenUsage | UnsetType | None = UNSET
+
+
+class Cancelled(msgspec.Struct):
+    id: str
+    cancelled: Annotated[int, Meta(description="how many requests of that id were alive")]
+    object: Literal["request"] = "request"
+
+
+class PrefixCard(msgspec.Struct):
+    name: str
+    tokens: int
+    computed: bool
+    object: Literal["prefix"] = "prefix"
+
+
+class PrefixList(msgspec.Struct):
+    data: list[PrefixCard]
+    object: Literal["list"] = "list"
+
+
+class PrefixDeleted(msgspec.Struct):
+    name: str
+    object: Literal["prefix"] = "prefix"
+    deleted: Literal[True] = True

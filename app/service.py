@@ -10,6 +10,7 @@ from llmcore.config import ServerConfig
 from llmcore.errors import EngineError
 from llmcore.messages import EngineStats
 
+from .alive import Alive
 from .engine import EngineLike
 from .errors import ApiError, unavailable
 from .metrics import Metrics
@@ -24,6 +25,7 @@ class Service:
     config: ServerConfig
     model_id: str
     metrics: Metrics
+    alive: Alive = field(default_factory=Alive)
     started_s: float = field(default_factory=time.monotonic)
     created: int = field(default_factory=lambda: int(time.time()))
     is_draining: bool = False

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llmcore.messages import Finished, Usage
+from llmcore.messages import Finished, Piece, Usage
 
 from . import record
 from .answer import AnswerForm, end_of, total_usage
@@ -29,6 +32,20 @@ def sse_event(value: msgspec.Struct) -> bytes:
     return b"data: " + _ENCODER.encode(value) + b"\n\n"
 
 
+class TextEvents:
+    """The events of one choice's text. What is the same in all of them is encoded once: they come by the token."""
+
+    # A byte that stands nowhere in JSON, as a value that msgspec puts into its output as it is.
+    _HOLE = b"\0"
+
+    def __init__(self, form: AnswerForm, index: int) -> None:
+        event = sse_event(form.text(index, cast(str, msgspec.Raw(self._HOLE))))
+        self._head, self._tail = event.split(self._HOLE)
+
+    def event(self, text: str) -> bytes:
+        return self._head + _ENCODER.encode(text) + self._tail
+
+
 class EventStream(Response):
     """Streams the outputs of `work`. The status is sent once the engine has admitted it: a refusal has its own.
 
@@ -44,6 +61,8 @@ class EventStream(Response):
         self._form = form
         self._n_choices = n_choices
         self._wants_usage = wants_usage
+        self._texts = [TextEvents(form, index) for index in range(n_choices)]
+        self._usages: list[Usage] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await while_connected(receive, self._run(scope, send))
@@ -62,19 +81,21 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_outputs(self, send: Send) -> None:
-        form = self._form
-        usages: list[Usage] = []
-        firsts = [form.first(index) for index in range(self._n_choices)]
+        firsts = [self._form.first(index) for index in range(self._n_choices)]
         await _send(send, b"".join(sse_event(first) for first in firsts if first is not None))
-        async for index, output in self._work:
-            chunk = sse_event(form.text(index, output.text)) if output.text else b""
+        async for outputs in self._work:
+            await _send(send, b"".join(self._events(outputs)))
+
+    def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
+        for index, output in outputs:
+            if output.text:
+                yield self._texts[index].event(output.text)
             if isinstance(output, Finished):
-                usages.append(output.usage)
-                chunk += sse_event(form.end(index, end_of(output)))
-                if len(usages) == self._n_choices:
-                    chunk += sse_event(form.usage(total_usage(usages))) if self._wants_usage else b""
-                    chunk += DONE
-            await _send(send, chunk)
+                yield sse_event(self._form.end(index, end_of(output)))
+                self._usages.append(output.usage)
+                if len(self._usages) == self._n_choices:
+                    yield sse_event(self._form.usage(total_usage(self._usages))) if self._wants_usage else b""
+                    yield DONE
 
 
 async def _send(send: Send, chunk: bytes) -> None:

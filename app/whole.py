@@ -31,10 +31,11 @@ class WholeAnswer(Response):
         texts: list[list[str]] = [[] for _ in range(self._n_choices)]
         ends: dict[int, Finished] = {}
         async with self._work:
-            async for index, output in self._work:
-                texts[index].append(output.text)
-                if isinstance(output, Finished):
-                    ends[index] = output
+            async for outputs in self._work:
+                for index, output in outputs:
+                    texts[index].append(output.text)
+                    if isinstance(output, Finished):
+                        ends[index] = output
         choices = [Choice("".join(parts), end_of(ends[index])) for index, parts in enumerate(texts)]
-        usage = total_usage(end.usage for end in ends.values())
+        usage = total_usage([end.usage for end in ends.values()])
         return msgspec.json.encode(self._form.whole(choices, usage))

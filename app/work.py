@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from llmcore.errors import EngineUnavailableError, InvalidRequestError
+from llmcore.errors import InvalidRequestError, RequestCancelledError, RequestTimeoutError
 from llmcore.messages import Finished, GenerateRequest, Piece
 
 from .engine import GenerationLike
@@ -16,17 +16,25 @@ from .service import Service
 
 
 class Work:
-    """`async with work:` admits, and cancels at the end whatever has not finished. Iterating gives (index, output).
+    """`async with work:` admits, and cancels at the end whatever has not finished. Iterating gives lists of
+    (index, output): what has come at the same time can be sent at once.
 
     Entering raises what AsyncEngine.generate does; iterating raises EngineError.
     """
 
     def __init__(
-        self, service: Service, record: Record, requests: Sequence[GenerateRequest], prompt_param: str
+        self,
+        service: Service,
+        record: Record,
+        answer_id: str,
+        requests: Sequence[GenerateRequest],
+        prompt_param: str,
     ) -> None:
+        self.ids = (answer_id, record.request_id)
         self._service = service
         self._record = record
         self._requests = requests
+        self._metrics = service.metrics.of(requests[0].priority)
         self._prompt_param = prompt_param
         self._generations: list[GenerationLike] = []
         self._race: Race | None = None
@@ -36,23 +44,33 @@ class Work:
 
     async def __aenter__(self) -> Work:
         self._service.check_open()
+        self._service.alive.add(self)  # already: what waits for admission can be cancelled as well
         try:
             self._generations = await self._admit()
         except InvalidRequestError as error:
             # The engine's word for a prompt of token ids is no field of a request.
             error.param = self._prompt_param if error.param in (None, "tokens") else error.param
             raise
+        finally:
+            if not self._generations:
+                self._service.alive.discard(self)
         self._record.n_prompt = sum(generation.n_prompt for generation in self._generations)
         if len(self._generations) > 1:
             self._race = Race(self._generations)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._service.alive.discard(self)
         if self._race is not None:
             await self._race.close()
         for generation in self._generations:
             await generation.aclose()
         self._record.n_generated = sum(self._n_tokens)
+
+    async def cancel(self) -> bool:
+        """Ends what has not finished: who iterates gets RequestCancelledError. False if nothing was alive."""
+        engine = self._service.engine
+        return any([await engine.cancel(request.request_id) for request in self._requests])
 
     async def _admit(self) -> list[GenerationLike]:
         engine = self._service.engine
@@ -73,33 +91,47 @@ class Work:
     def __aiter__(self) -> Work:
         return self
 
-    async def __anext__(self) -> tuple[int, Piece | Finished]:
+    async def __anext__(self) -> list[tuple[int, Piece | Finished]]:
         if self._race is not None:
-            index, output = await self._race.next()
+            outputs = await self._race.next()
         elif self._finished:
             raise StopAsyncIteration
         else:
-            index, output = 0, await self._generations[0].__anext__()
-        self._measure(index, output)
-        if isinstance(output, Finished) and output.reason == "cancelled":
-            # Only we cancel, and then nobody iterates any more: somebody else's cancel is not a success.
-            raise EngineUnavailableError("the answer was cancelled")
-        return index, output
-
-    def _measure(self, index: int, output: Piece | Finished) -> None:
+            outputs = [(0, await self._generations[0].__anext__())]
         now_s = time.monotonic()
-        metrics = self._service.metrics
-        if not self._last_s[index]:
-            if self._record.ttft_s is None:
-                self._record.ttft_s = now_s - self._record.started_s
-            metrics.first_token(now_s - self._record.started_s)
-        elif isinstance(output, Piece):
-            metrics.gap(now_s - self._last_s[index])
-        self._last_s[index] = now_s
+        for index, output in outputs:
+            self._measure(index, output, now_s)
+        for index, output in outputs:
+            if isinstance(output, Finished):
+                self._check(index, output)
+        return outputs
+
+    def _check(self, index: int, finished: Finished) -> None:
+        """Raises if an answer was broken off. (Not by who iterates: they close it, and then iterate no more.)"""
+        if finished.reason == "cancelled":
+            raise RequestCancelledError("the request was cancelled")
+        if finished.reason == "timeout":
+            timeout_s = self._requests[index].timeout_s
+            raise RequestTimeoutError(f"the answer was not finished within the request's timeout of {timeout_s} s")
+
+    def _measure(self, index: int, output: Piece | Finished, now_s: float) -> None:
+        last_s, self._last_s[index] = self._last_s[index], now_s
         if isinstance(output, Piece):
             self._n_tokens[index] += output.n_tokens
+            if last_s:
+                self._metrics.gap(now_s - last_s)
+            else:
+                self._begin(now_s)
             return
+        if not last_s and output.usage.n_generated:
+            self._begin(now_s)
         self._finished += 1
         self._n_tokens[index] = output.usage.n_generated
         self._record.n_cached += output.usage.n_cached
-        metrics.answer_ended(output.usage)
+        self._metrics.answer_ended(output.usage)
+
+    def _begin(self, now_s: float) -> None:
+        ttft_s = now_s - self._record.started_s
+        self._metrics.first_token(ttft_s)
+        if self._record.ttft_s is None:
+            self._record.ttft_s = ttft_s

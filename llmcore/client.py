@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-import os
-import socket
-import sys
 import time
+from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from typing import Any, Literal
 
-import msgspec
-
+from llmcore.calls import Calls
+from llmcore.child import Child
 from llmcore.config import EngineConfig
-from llmcore.errors import EngineDiedError, EngineUnavailableError, LlmcoreError, error_from_code
+from llmcore.errors import (
+    EngineDiedError,
+    EngineUnavailableError,
+    LlmcoreError,
+    PrefixMissingError,
+    error_from_code,
+)
+from llmcore.generation import Generation
 from llmcore.log import event
 from llmcore.messages import (
-    Accepted,
-    CallFailed,
     Cancel,
+    Command,
     Configure,
     Detokenize,
     EngineStats,
@@ -33,21 +38,22 @@ from llmcore.messages import (
     Failed,
     Finished,
     GenerateRequest,
+    GetPrefixes,
     GetStats,
+    Inspect,
     LoadFailed,
     Loading,
     ModelInfo,
-    Output,
-    Piece,
+    Pin,
+    PrefixInfo,
+    PrefixSpec,
     Ready,
     Shutdown,
-    Stats,
     StepDone,
     Submit,
-    Text,
     Tokenize,
+    Unpin,
 )
-from llmcore.wire import HEADER_BYTES, FrameError, frame, frame_length
 
 logger = logging.getLogger(__name__)
 
@@ -57,105 +63,6 @@ RESTART_PAUSE_FIRST_S = 0.1
 RESTART_PAUSE_MAX_S = 10.0
 # A child that lived this long was well: the next pause is the first one again.
 WELL_AFTER_S = 60.0
-# How long the child may take to end by itself once it was told to.
-STOP_TIMEOUT_S = 5.0
-
-
-class Generation:
-    """The answer to one request, as it comes: iterate over Piece, the last item is Finished.
-
-    Iterating raises the request's error. `aclose()` cancels what has not ended; always call it (or use
-    `contextlib.aclosing`).
-    """
-
-    def __init__(self, engine: AsyncEngine, request_id: str) -> None:
-        self.request_id = request_id
-        self.n_prompt = 0
-        self._engine = engine
-        self._outputs: asyncio.Queue[Output | LlmcoreError] = asyncio.Queue()
-        self._ended = False
-
-    def put(self, output: Output | LlmcoreError) -> None:
-        """For the engine's client: the next output, or the error that ends it."""
-        self._outputs.put_nowait(output)
-
-    async def accepted(self) -> None:
-        """Waits until the request is admitted. Raises its error."""
-        output = await self._next()
-        assert isinstance(output, Accepted), "the engine accepts a request before it answers it"
-        self.n_prompt = output.n_prompt
-
-    def __aiter__(self) -> Generation:
-        return self
-
-    async def __anext__(self) -> Piece | Finished:
-        if self._ended:
-            raise StopAsyncIteration
-        output = await self._next()
-        assert not isinstance(output, Accepted)
-        self._ended = isinstance(output, Finished)
-        return output
-
-    async def _next(self) -> Accepted | Piece | Finished:
-        output = await self._outputs.get()
-        if isinstance(output, Failed):
-            output = error_from_code(output.code, output.message, output.param)
-        if isinstance(output, LlmcoreError):
-            self._ended = True
-            raise output
-        return output
-
-    async def aclose(self) -> None:
-        """Cancels the request if it has not ended. Idempotent, never raises."""
-        if not self._ended:
-            self._ended = True
-            self._engine.forget(self)
-
-
-class _Child:
-    """One life of the worker process."""
-
-    def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.process = process
-        self.reader = reader
-        self.writer = writer
-        self.started_s = time.monotonic()
-
-    @classmethod
-    async def spawn(cls) -> _Child:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "llmcore.worker",
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                # The folder that the service is started in must not shadow anybody's modules (Python 3.11 and later).
-                env={**os.environ, "PYTHONSAFEPATH": "1"},
-            )
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        return cls(process, reader, writer)
-
-    async def receive(self, decoder: msgspec.msgpack.Decoder[Event]) -> Event:
-        """Raises IncompleteReadError or OSError when the child is gone."""
-        header = await self.reader.readexactly(HEADER_BYTES)
-        return decoder.decode(await self.reader.readexactly(frame_length(header)))
-
-    async def end(self) -> int:
-        """Ends the process if it has not ended, and reaps it; returns its status (negative: the signal that ended it)."""
-        self.writer.close()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
-        try:
-            return await asyncio.wait_for(self.process.wait(), STOP_TIMEOUT_S)
-        except asyncio.TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            return await self.process.wait()
 
 
 class AsyncEngine:
@@ -164,19 +71,20 @@ class AsyncEngine:
     def __init__(self, config: EngineConfig, *, log_level: str = "info") -> None:
         self._config = config
         self._log_level = log_level
-        self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._generations: dict[str, Generation] = {}
-        self._calls: dict[int, asyncio.Future[Any]] = {}
-        self._n_calls = 0
+        self._generations: dict[str, Generation] = {}  # until the engine has ended them, read or not
+        self._cancelled_s: dict[str, float] = {}  # of these, when a Cancel was sent
+        self._calls = Calls(self._send)
+        self._pins: dict[str, PrefixSpec] = {}  # what a new child has to pin again
         self._load_error: LlmcoreError | None = None
         self._settled = asyncio.Event()  # ready, failed or stopped
         self.state: EngineState = "loading"
         self.model: ModelInfo | None = None
         self.load_progress = 0.0
         self.n_restarts = 0
+        # Told for each request that was cancelled: the seconds from the Cancel to its end.
+        self.on_cancelled: Callable[[float], None] | None = None
 
     # --- Life ---------------------------------------------------------------------------------------------------------
 
@@ -230,26 +138,24 @@ class AsyncEngine:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESTART_PAUSE_MAX_S)
 
-    async def _spawn(self) -> _Child:
+    async def _spawn(self) -> Child:
         """A cancel in the middle of starting a process must not lose the process."""
-        starting = asyncio.ensure_future(_Child.spawn())
+        child = Child(self._dispatch)
+        starting = asyncio.ensure_future(child.start())
         try:
-            return await asyncio.shield(starting)
+            await asyncio.shield(starting)
         except asyncio.CancelledError:
-            await (await starting).end()
+            await starting
+            await child.end()
             raise
+        return child
 
-    async def _serve(self, child: _Child) -> None:
+    async def _serve(self, child: Child) -> None:
         """Until the child is gone."""
         self._send(Configure(self._config, self._log_level))
-        try:
-            while True:
-                self._dispatch(await child.receive(self._decoder))
-        except (asyncio.IncompleteReadError, OSError, FrameError, msgspec.DecodeError) as error:
-            if not isinstance(error, (asyncio.IncompleteReadError, OSError)):
-                event(logger, logging.ERROR, "worker_garbled", error=repr(error))
+        await child.gone()
 
-    async def _bury(self, child: _Child) -> int:
+    async def _bury(self, child: Child) -> int:
         self._child = None
         if self.state in ("loading", "ready"):
             self.state = "restarting"
@@ -267,7 +173,7 @@ class AsyncEngine:
         self._check_available()
         if request.request_id in self._generations:
             raise ValueError(f"request id {request.request_id!r} is in use")
-        generation = self._generations[request.request_id] = Generation(self, request.request_id)
+        generation = self._generations[request.request_id] = Generation(request.request_id, self._forget)
         self._send(Submit(request))
         try:
             await generation.accepted()
@@ -276,26 +182,85 @@ class AsyncEngine:
             raise
         return generation
 
-    def forget(self, generation: Generation) -> None:
-        """For Generation: nobody listens any more."""
-        if self._generations.pop(generation.request_id, None) is generation:
-            self._send(Cancel(generation.request_id))
+    async def cancel(self, request_id: str) -> bool:
+        """Cancels a request. Its reader gets Finished with reason "cancelled", or the end that was on its way already.
+
+        Returns False if there is no request of that id, or nobody reads it any more.
+        """
+        generation = self._generations.get(request_id)
+        if generation is None or generation.is_ended:
+            return False
+        self._cancel(request_id)
+        return True
+
+    def _forget(self, generation: Generation) -> None:
+        if self._generations.get(generation.request_id) is generation:
+            self._cancel(generation.request_id)
+
+    def _cancel(self, request_id: str) -> None:
+        if request_id not in self._cancelled_s:
+            self._cancelled_s[request_id] = time.monotonic()
+            self._send(Cancel(request_id))
+
+    # --- Prefixes -----------------------------------------------------------------------------------------------------
+
+    async def pin(self, spec: PrefixSpec) -> PrefixInfo:
+        """Computes a prefix and keeps it, also in the next process if this one dies. Returns once it is computed.
+
+        Raises InvalidRequestError, ContextLengthError, OverloadedError or EngineUnavailableError; then what was pinned
+        under that name before stays.
+        """
+        pinning = self._calls.start(Pin(self._next_call(), spec))
+        pinning.add_done_callback(functools.partial(self._pinned, spec))
+        info: PrefixInfo
+        # Shielded: a caller who stops waiting does not stop the engine from pinning, and the next process must know.
+        (info,) = await asyncio.shield(pinning)
+        return info
+
+    async def unpin(self, name: str) -> None:
+        """Lets a prefix go. Raises PrefixMissingError."""
+        unpinning = self._calls.start(Unpin(self._next_call(), name))
+        unpinning.add_done_callback(functools.partial(self._unpinned, name))
+        await asyncio.shield(unpinning)
+
+    async def prefixes(self) -> list[PrefixInfo]:
+        """All pinned prefixes, those of the configuration's prefix file included."""
+        return list(await self._calls.start(GetPrefixes(self._next_call())))
+
+    def _pinned(self, spec: PrefixSpec, pinning: asyncio.Future[Any]) -> None:
+        if pinning.exception() is None:
+            self._pins[spec.name] = spec
+
+    def _unpinned(self, name: str, unpinning: asyncio.Future[Any]) -> None:
+        if unpinning.exception() is None or isinstance(unpinning.exception(), PrefixMissingError):
+            self._pins.pop(name, None)
+
+    def _pin_again(self) -> None:
+        for name, spec in self._pins.items():
+            self._calls.start(Pin(self._next_call(), spec)).add_done_callback(functools.partial(_tell_lost, name))
+
+    # --- Calls --------------------------------------------------------------------------------------------------------
 
     async def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Token ids of a text; see Model.tokenize."""
-        reply = await self._call(Tokenize(self._next_call(), text, add_special, parse_special))
-        return list(reply)
+        return list(await self._calls.start(Tokenize(self._next_call(), text, add_special, parse_special)))
 
     async def detokenize(self, tokens: Tokens[int]) -> str:
         """Text of tokens, special ones shown. Raises InvalidRequestError for an id outside the vocabulary."""
-        return str(await self._call(Detokenize(self._next_call(), tuple(tokens))))
+        return str(await self._calls.start(Detokenize(self._next_call(), tuple(tokens))))
 
     async def stats(self) -> EngineStats:
         """Counts and gauges of the engine."""
-        reply: EngineStats = await self._call(GetStats(self._next_call()))
+        reply: EngineStats = await self._calls.start(GetStats(self._next_call()))
         return reply
 
-    # --- Messages -----------------------------------------------------------------------------------------------------
+    async def inspect(self) -> bytes:
+        """JSON of what the engine has in hand: slots, tree, queue, host tier and cost model, without text or tokens."""
+        return bytes(await self._calls.start(Inspect(self._next_call())))
+
+    def _next_call(self) -> int:
+        self._check_available()
+        return self._calls.next_id()
 
     def _check_available(self) -> None:
         if self._load_error is not None:
@@ -303,64 +268,56 @@ class AsyncEngine:
         if self.state != "ready":
             raise EngineUnavailableError(f"the engine is {self.state}")
 
-    def _next_call(self) -> int:
-        self._check_available()
-        self._n_calls += 1
-        return self._n_calls
+    # --- Messages -----------------------------------------------------------------------------------------------------
 
-    async def _call(self, command: Tokenize | Detokenize | GetStats) -> Any:
-        future = self._calls[command.call_id] = asyncio.get_running_loop().create_future()
-        try:
-            self._send(command)
-            return await future
-        finally:
-            del self._calls[command.call_id]
-
-    def _send(self, command: Any) -> None:
+    def _send(self, command: Command) -> None:
         # To a child that is gone nothing needs to be said: its requests are ended by _bury.
-        if self._child is not None and not self._child.writer.is_closing():
-            self._child.writer.write(frame(command, self._encoder))
+        if self._child is not None:
+            self._child.send(command)
 
     def _dispatch(self, message: Event) -> None:
         if isinstance(message, StepDone):
             for output in message.outputs:
-                self._route(output)
+                generation = self._generations.get(output.request_id)
+                if generation is not None:
+                    if isinstance(output, (Finished, Failed)):
+                        self._end(output.request_id)
+                    generation.put(output)
         elif isinstance(message, Loading):
             self.load_progress = message.progress
-        elif isinstance(message, Ready):
-            self.model, self.state = message.model, "ready"
-            self._settled.set()
-            event(logger, logging.INFO, "engine_ready", model=message.model.path, description=message.model.description)
-        elif isinstance(message, LoadFailed):
+        elif isinstance(message, (Ready, LoadFailed)):
+            self._settle(message)
+        else:
+            self._calls.reply(message)
+
+    def _end(self, request_id: str) -> None:
+        del self._generations[request_id]
+        sent_s = self._cancelled_s.pop(request_id, None)
+        if sent_s is not None and self.on_cancelled is not None:
+            self.on_cancelled(time.monotonic() - sent_s)
+
+    def _settle(self, message: Ready | LoadFailed) -> None:
+        if self.state == "stopped":
+            return
+        if isinstance(message, LoadFailed):
             self._load_error = error_from_code(message.code, message.message, message.param)
             self.state = "failed"
-            self._settled.set()
         else:
-            self._reply(message)
-
-    def _route(self, output: Output) -> None:
-        generation = self._generations.get(output.request_id)
-        if generation is None:
-            return  # cancelled here, and the engine did not know yet
-        if isinstance(output, (Finished, Failed)):
-            del self._generations[output.request_id]
-        generation.put(output)
-
-    def _reply(self, message: Any) -> None:
-        future = self._calls.get(message.call_id)
-        if future is None or future.done():
-            return
-        if isinstance(message, CallFailed):
-            future.set_exception(error_from_code(message.code, message.message, message.param))
-        elif isinstance(message, Stats):
-            future.set_result(message.stats)
-        else:
-            future.set_result(message.text if isinstance(message, Text) else message.tokens)
+            self.model, self.state = message.model, "ready"
+            self._pin_again()  # now: before any request can come
+            event(logger, logging.INFO, "engine_ready", model=self.model.path, description=self.model.description)
+        self._settled.set()
 
     def _end_all(self, error: LlmcoreError) -> None:
+        self._cancelled_s.clear()
         generations, self._generations = self._generations, {}
         for generation in generations.values():
             generation.put(error)
-        for future in self._calls.values():
-            if not future.done():
-                future.set_exception(error)
+        self._calls.end_all(error)
+
+
+def _tell_lost(name: str, pinning: asyncio.Future[Any]) -> None:
+    """For a prefix that a new process could not pin again. (If that process died too, the next one tries.)"""
+    error = pinning.exception()
+    if error is not None and not isinstance(error, EngineUnavailableError):
+        event(logger, logging.ERROR, "prefix_lost", prefix=name, error=str(error))

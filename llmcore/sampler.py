@@ -21,7 +21,7 @@ _PLAIN_FIELDS = tuple(
 
 
 class Sampler(Owner):
-    """Owns a native sampler chain. The model must outlive it.
+    """Owns a native sampler. The model must outlive it.
 
     Args:
         n_ctx: what "the whole context" means for repeat_last_n and dry_penalty_last_n.

@@ -106,6 +106,19 @@ async def test_closing_a_generation_cancels_it(engine: AsyncEngine) -> None:
     assert (await engine.stats()).n_tokens_generated < 4000
 
 
+async def test_a_request_cancelled_by_its_id(engine: AsyncEngine) -> None:
+    latencies: list[float] = []
+    engine.on_cancelled = latencies.append
+    generation = await engine.generate(request("a", max_tokens=4000, ignore_eos=True))
+    await anext(generation)
+    assert await engine.cancel("a")
+    outputs = [output async for output in generation]
+    assert isinstance(outputs[-1], Finished)
+    assert outputs[-1].reason == "cancelled"
+    assert len(latencies) == 1
+    assert not await engine.cancel("a")
+
+
 async def test_a_cancelled_task_cancels_its_request_in_prefill(engine: AsyncEngine) -> None:
     async def ask() -> None:
         generation = await engine.generate(request("long", "word " * 3000))

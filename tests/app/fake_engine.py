@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
-from llmcore.errors import EngineDiedError, EngineUnavailableError, LlmcoreError
+from llmcore.errors import EngineDiedError, EngineUnavailableError, LlmcoreError, PrefixMissingError
 from llmcore.messages import (
     ChatPrompt,
     EngineStats,
@@ -17,6 +18,8 @@ from llmcore.messages import (
     GenerateRequest,
     ModelInfo,
     Piece,
+    PrefixInfo,
+    PrefixSpec,
     TextPrompt,
     Usage,
 )
@@ -74,6 +77,7 @@ class FakeGeneration:
         self._n_left = request.max_tokens
         self._n_generated = 0
         self._ended = False
+        self.cancel = asyncio.Event()
 
     async def __anext__(self) -> Piece | Finished:
         if self._ended:
@@ -81,33 +85,51 @@ class FakeGeneration:
         if self._n_left == 0:
             return self._finish("length")
         for step in self._steps:
+            if self.cancel.is_set():
+                break
             if isinstance(step, Exception):
                 self._engine.close(self)
                 self._ended = True
                 raise step
             if isinstance(step, asyncio.Event):
-                await self._engine.unless_stopped(step.wait())
+                await self._unless_ended(step.wait())
             elif isinstance(step, float):
-                await self._engine.unless_stopped(asyncio.sleep(step))
+                await self._unless_ended(asyncio.sleep(step))
             else:
                 self._n_generated += 1
                 if self._n_left is not None:
                     self._n_left -= 1
                 return Piece(self.request_id, step, 1)
-        return self._finish(self._engine.reason)
+        return self._finish("cancelled" if self.cancel.is_set() else self._engine.reason)
+
+    async def _unless_ended(self, waiting: Coroutine[Any, Any, object]) -> None:
+        """As AsyncEngine does: cancel() ends a request, and stop() all of them with an error."""
+        ends = (waiting, self._engine.stopped.wait(), self.cancel.wait())
+        tasks = [asyncio.ensure_future(each) for each in ends]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        if self._engine.stopped.is_set():
+            raise EngineUnavailableError("the engine is stopping")
 
     def _finish(self, reason: FinishReason) -> Finished:
         self._ended = True
         self._engine.close(self)
-        usage = Usage(
+        usage = self._engine.usages.pop(0) if self._engine.usages else self._usage(reason)
+        return Finished(self.request_id, self._engine.held_back, reason, usage)
+
+    def _usage(self, reason: FinishReason) -> Usage:
+        return Usage(
             n_prompt=self.n_prompt,
             n_cached=3,
-            n_generated=self._n_generated + 1,
+            n_restored=2,
+            n_generated=self._n_generated + (reason in ("stop", "length")),
             queue_s=0.001,
             prefill_s=0.002,
             decode_s=0.003,
         )
-        return Finished(self.request_id, self._engine.held_back, reason, usage)
 
     async def aclose(self) -> None:
         if not self._ended:
@@ -117,7 +139,8 @@ class FakeGeneration:
 
 
 class FakeEngine:
-    """`requests` are those that came, `open` those that run, `cancelled` those that were closed before their end."""
+    """`requests` are those that came, `open` those that run, `cancelled` those that were closed before their end, and
+    `pinned` the prefixes by name."""
 
     def __init__(self, script: Script = by_prompt) -> None:
         self.script = script
@@ -126,14 +149,18 @@ class FakeEngine:
         self.n_restarts = 0
         self.reason: FinishReason = "stop"
         self.held_back = ""
-        self.refusals: list[LlmcoreError] = []  # raised by the next calls of generate()
+        self.usages: list[Usage] = []  # of the next answers that finish
+        self.refusals: list[LlmcoreError] = []  # raised by the next calls that need the engine
         self.admission: asyncio.Event | None = None  # if set, generate() waits for it
         self.stats_delay_s = 0.0
         self.load_error: LlmcoreError | None = None
         self.requests: list[GenerateRequest] = []
         self.open: set[str] = set()
         self.cancelled: list[str] = []
-        self._stopped = asyncio.Event()
+        self.pinned: dict[str, PrefixSpec] = {}
+        self.on_cancelled: Callable[[float], None] | None = None
+        self.stopped = asyncio.Event()
+        self._generations: dict[str, FakeGeneration] = {}
 
     async def start(self) -> None:
         pass
@@ -146,47 +173,63 @@ class FakeEngine:
 
     async def stop(self) -> None:
         self.state = "stopped"
-        self._stopped.set()
+        self.stopped.set()
 
     async def generate(self, request: GenerateRequest) -> FakeGeneration:
         self.requests.append(request)
+        generation = self._generations[request.request_id] = FakeGeneration(self, request)
+        try:
+            await self._admit(request)
+        except BaseException:
+            self.close(generation)
+            raise
+        return generation
+
+    async def _admit(self, request: GenerateRequest) -> None:
         if self.admission is not None:
             await self.admission.wait()
+        self._refuse()
+        assert request.request_id not in self.open, "request ids are unique among the living"
+        self.open.add(request.request_id)
+
+    async def cancel(self, request_id: str) -> bool:
+        generation = self._generations.get(request_id)
+        if generation is not None:
+            generation.cancel.set()
+        return generation is not None
+
+    async def pin(self, spec: PrefixSpec) -> PrefixInfo:
+        self._refuse()
+        self.pinned[spec.name] = spec
+        return PrefixInfo(name=spec.name, n_tokens=7, is_computed=True)
+
+    async def unpin(self, name: str) -> None:
+        self._refuse()
+        if self.pinned.pop(name, None) is None:
+            raise PrefixMissingError(f"there is no prefix {name!r}")
+
+    async def prefixes(self) -> list[PrefixInfo]:
+        self._refuse()
+        return [PrefixInfo(name=name, n_tokens=7, is_computed=True) for name in self.pinned]
+
+    async def inspect(self) -> bytes:
+        self._refuse()
+        return b'{"slots": []}'
+
+    def _refuse(self) -> None:
         if self.refusals:
             raise self.refusals.pop(0)
         if self.state != "ready":
             raise EngineUnavailableError(f"the engine is {self.state}")
-        assert request.request_id not in self.open, "request ids are unique among the living"
-        self.open.add(request.request_id)
-        return FakeGeneration(self, request)
 
     async def stats(self) -> EngineStats:
         await asyncio.sleep(self.stats_delay_s)
         if self.state != "ready":
             raise EngineUnavailableError(f"the engine is {self.state}")
-        return EngineStats(
-            n_running=len(self.open),
-            n_waiting=2,
-            n_slots=4,
-            n_cells=100,
-            n_cells_used=10,
-            n_steps=5,
-            n_tokens_prefilled=0,
-            n_tokens_cached=0,
-            n_tokens_generated=0,
-        )
+        # Each field has a value of its own, so that a test sees which one a metric tells.
+        values = {name: 100 + i for i, name in enumerate(EngineStats.__struct_fields__)}
+        return msgspec.convert(values | {"n_running": len(self.open), "n_waiting": 2}, EngineStats)
 
     def close(self, generation: FakeGeneration) -> None:
         self.open.discard(generation.request_id)
-
-    async def unless_stopped(self, waiting: object) -> None:
-        """As AsyncEngine does: stop() ends what runs with an error."""
-        wait = asyncio.ensure_future(waiting)  # type: ignore[call-overload]
-        stopped = asyncio.ensure_future(self._stopped.wait())
-        try:
-            await asyncio.wait((wait, stopped), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            wait.cancel()
-            stopped.cancel()
-        if self._stopped.is_set():
-            raise EngineUnavailableError("the engine is stopping")
+        self._generations.pop(generation.request_id, None)

@@ -50,6 +50,14 @@ async def test_whole(client: httpx.AsyncClient, engine: FakeEngine) -> None:
         "completion_tokens": len(WORDS) + 1,
         "total_tokens": 7 + len(WORDS) + 1,
         "prompt_tokens_details": {"cached_tokens": 3},
+        "timings": {
+            "queue_s": 0.001,
+            "prefill_s": 0.002,
+            "ttft_s": 0.003,
+            "decode_s": 0.003,
+            "tokens_per_s": len(WORDS) / 0.003,
+            "restored_tokens": 2,
+        },
     }
     assert not engine.open
     assert not engine.cancelled
@@ -120,8 +128,16 @@ async def test_parameters_reach_the_engine(client: httpx.AsyncClient, engine: Fa
         "presence_penalty": -0.5,
         "seed": 2**32 - 1,
     }
+    ours = {"priority": "high", "timeout": 2.5}
     response = await post(
-        client, **values, logit_bias={"5": -100}, stop=["a", "b"], max_completion_tokens=9, max_tokens=9, model="fake"
+        client,
+        **values,
+        **ours,
+        logit_bias={"5": -100},
+        stop=["a", "b"],
+        max_completion_tokens=9,
+        max_tokens=9,
+        model="fake",
     )
     assert response.status_code == 200, response.text
     request = engine.requests[0]
@@ -129,6 +145,7 @@ async def test_parameters_reach_the_engine(client: httpx.AsyncClient, engine: Fa
     assert request.sampling.logit_bias == {5: -100.0}
     assert request.stop == ("a", "b")
     assert request.max_tokens == 9
+    assert (request.priority, request.timeout_s) == ("high", 2.5)
 
 
 async def test_null_means_absent(client: httpx.AsyncClient, engine: FakeEngine) -> None:
@@ -137,6 +154,7 @@ async def test_null_means_absent(client: httpx.AsyncClient, engine: FakeEngine) 
     assert response.status_code == 200, response.text
     assert engine.requests[0].sampling.temperature == 1.0
     assert engine.requests[0].max_tokens is None
+    assert (engine.requests[0].priority, engine.requests[0].timeout_s) == ("normal", None)
 
 
 HARMLESS: list[dict[str, Any]] = [
@@ -198,6 +216,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"seed": 1.5}, "seed", "invalid_type"),
     ({"max_tokens": 0}, "max_tokens", "invalid_value"),
     ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", "invalid_value"),
+    ({"priority": "urgent"}, "priority", "invalid_value"),
+    ({"priority": 1}, "priority", "invalid_type"),
+    ({"timeout": 0}, "timeout", "invalid_value"),
+    ({"timeout": 86401}, "timeout", "invalid_value"),
+    ({"timeout": "1s"}, "timeout", "invalid_type"),
     ({"stop": ""}, "stop", "invalid_value"),
     ({"stop": ["a", ""]}, "stop[1]", "invalid_value"),
     ({"stop": list("abcde")}, "stop", "invalid_value"),

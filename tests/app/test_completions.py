@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from llmcore.errors import EngineDiedError, OverloadedError
-from llmcore.messages import GenerateRequest, TextPrompt, TokensPrompt
+from llmcore.messages import GenerateRequest, TextPrompt, TokensPrompt, Usage
 from tests.app.fake_engine import WORDS, FakeEngine, Step, prompt_text
 from tests.app.test_chat import events
 
@@ -110,6 +110,32 @@ async def test_several_prompts_stream_interleaved(client: httpx.AsyncClient, eng
     texts = [(each["choices"][0]["index"], each["choices"][0]["text"]) for each in chunks]
     assert [text for text in texts if text[1]] == [(0, "0"), (1, "1"), (0, "2"), (1, "3")]
     assert sorted(each["choices"][0]["index"] for each in chunks if each["choices"][0]["finish_reason"]) == [0, 1]
+
+
+async def test_priority_and_timeout_reach_every_prompt(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    await post(client, prompt=["a", "b"], priority="low", timeout=60)
+    assert [(request.priority, request.timeout_s) for request in engine.requests] == [("low", 60)] * 2
+
+
+async def test_timings_of_several_choices(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    """The longest times, and the tokens of all of them in that time."""
+    usages = [
+        Usage(n_prompt=1, n_cached=1, n_restored=1, n_generated=11, queue_s=1.0, prefill_s=1.0, decode_s=4.0),
+        Usage(n_prompt=1, n_cached=1, n_restored=0, n_generated=1, queue_s=0.5, prefill_s=2.0, decode_s=0.0),
+        Usage(n_prompt=1, n_cached=0, n_restored=5, n_generated=31, queue_s=0.0, prefill_s=0.5, decode_s=8.0),
+    ]
+    engine.usages = usages.copy()
+    timings = (await post(client, prompt=["a", "b", "c"])).json()["usage"]["timings"]
+    assert timings == {
+        "queue_s": 1.0,
+        "prefill_s": 2.0,
+        "ttft_s": 2.5,
+        "decode_s": 8.0,
+        "tokens_per_s": 5.0,
+        "restored_tokens": 6,
+    }
+    engine.usages = [usages[1]]
+    assert (await post(client)).json()["usage"]["timings"]["tokens_per_s"] is None
 
 
 async def test_one_refused_prompt_of_several_refuses_all(client: httpx.AsyncClient, engine: FakeEngine) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from llmcore_app.chat_schema import ChatRequest
 from llmcore_app.completion_schema import CompletionRequest
+from llmcore_app.prefix_schema import PrefixRequest
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
@@ -56,8 +57,14 @@ async def test_no_bytes_make_a_server_error(client: httpx.AsyncClient, body: byt
     await check(client, "/v1/chat/completions", body)
 
 
-async def check(client: httpx.AsyncClient, path: str, body: bytes) -> None:
-    response = await client.post(path, content=body)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(body=bodies(PrefixRequest) | bodies(PrefixRequest, messages=MESSAGES | VALUES) | VALUES)
+async def test_no_json_makes_a_server_error_of_a_prefix(client: httpx.AsyncClient, body: Any) -> None:
+    await check(client, "/v1/prefixes/x", msgspec.json.encode(body), "PUT")
+
+
+async def check(client: httpx.AsyncClient, path: str, body: bytes, method: str = "POST") -> None:
+    response = await client.request(method, path, content=body)
     assert response.status_code in (200, 400, 404, 413), response.text
     if response.status_code != 200:
         error = response.json()["error"]

@@ -10,9 +10,13 @@ import httpx
 from openapi_spec_validator import validate
 from prometheus_client import CollectorRegistry
 
+from llmcore.config import ServerConfig
+from llmcore_app.application import create_app, create_service
 from llmcore_app.chat_schema import AssistantMessage, ChatRequest, TextPart, UserMessage
 from llmcore_app.completion_schema import CompletionRequest
 from llmcore_app.metrics import Metrics
+from llmcore_app.prefix_schema import PrefixRequest
+from llmcore_app.replies import Timings
 from tests.app.fake_engine import FakeEngine
 
 
@@ -30,8 +34,9 @@ async def test_the_document_describes_every_route_of_the_api(client: httpx.Async
     document = (await client.get("/openapi.json")).json()
     for path, methods in document["paths"].items():
         for method in methods:
-            response = await client.request(method, path.replace("{model}", "fake"))
-            assert response.status_code in (200, 400), path
+            response = await client.request(method, re.sub(r"{\w+}", "fake", path))
+            known = response.status_code in (200, 400)
+            assert known or response.json()["error"]["code"] in ("request_missing", "prefix_missing"), (method, path)
 
 
 async def test_the_page_works_offline(client: httpx.AsyncClient) -> None:
@@ -67,11 +72,31 @@ async def test_models(client: httpx.AsyncClient, engine: FakeEngine) -> None:
     assert (await client.get("/v1/models")).json()["data"][0]["context_length"] is None
 
 
-def test_the_manual_tells_every_field_and_metric() -> None:
+async def test_the_manual_tells_every_field_and_metric() -> None:
     manual = (Path(__file__).parents[2] / "docs" / "API.md").read_text("utf-8")
     words = set(re.findall(r"`(\w+)`", manual))
-    for kind in (ChatRequest, CompletionRequest, AssistantMessage, UserMessage, TextPart):
+    for kind in (ChatRequest, CompletionRequest, PrefixRequest, AssistantMessage, UserMessage, TextPart, Timings):
         assert set(kind.__struct_fields__) <= words | {"text"}, kind
-    collected = Metrics(CollectorRegistry(), "fake", "1").registry.collect()
-    told = [family.name for family in collected if family.name.startswith("llm_")]
-    assert [name for name in told if name not in manual] == []
+    metrics = Metrics(CollectorRegistry(), "fake", "1")
+    metrics.engine.stats = await FakeEngine().stats()
+    told = [family.name for family in metrics.registry.collect() if family.name.startswith("llm_")]
+    assert len(told) > 20
+    known = {re.sub("_(total|info)$", "", word) for word in words}
+    assert [name for name in told if name not in known] == []
+
+
+async def test_the_debug_route_is_told_where_it_is_served(engine: FakeEngine) -> None:
+    app = create_app(create_service(engine, ServerConfig(debug=True), "fake"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+        document = (await client.get("/openapi.json")).json()
+        validate(document)
+        assert "/debug/engine" in document["paths"]
+        assert (await client.get("/debug/engine")).json() == {"slots": []}
+        engine.state = "restarting"
+        assert (await client.get("/debug/engine")).status_code == 503
+
+
+async def test_the_page_tells_parameters(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assert "X-Priority" in page
+    assert '<code>"high"</code>' in page

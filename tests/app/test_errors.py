@@ -14,6 +14,7 @@ from llmcore.errors import (
     NativeError,
     OverloadedError,
 )
+from llmcore.messages import FinishReason
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_chat import HELLO, URL, events
 
@@ -89,14 +90,36 @@ async def test_a_bug_is_a_500_that_tells_nothing(client: httpx.AsyncClient) -> N
     assert "x-request-id" in response.headers
 
 
-async def test_an_answer_cancelled_by_somebody_else_is_an_error(client: httpx.AsyncClient, engine: FakeEngine) -> None:
-    engine.reason = "cancelled"
-    assert (await client.post(URL, json=HELLO)).status_code == 503
-    streamed = await client.post(URL, json={**HELLO, "stream": True})
-    assert events(streamed.text)[-1]["error"]["code"] == "engine_unavailable"
+@pytest.mark.parametrize(("reason", "status"), [("cancelled", 409), ("timeout", 408)])
+@pytest.mark.parametrize("path", [URL, "/v1/completions"])
+async def test_an_answer_that_was_broken_off_is_an_error(
+    client: httpx.AsyncClient, engine: FakeEngine, reason: FinishReason, status: int, path: str
+) -> None:
+    engine.reason = reason
+    body = {**HELLO, "timeout": 2.5} if path == URL else {"prompt": ["a", "b"], "timeout": 2.5}
+    whole = await client.post(path, json=body)
+    assert whole.status_code == status
+    assert whole.json()["error"]["code"] == reason
+    assert whole.headers["x-should-retry"] == "false"
+    if reason == "timeout":
+        assert "2.5 s" in whole.json()["error"]["message"]
+    *_, last = events((await client.post(path, json={**body, "stream": True})).text)
+    assert last["error"]["code"] == reason
+    metrics = (await client.get("/metrics")).text
+    assert f'llm_service_requests_total{{endpoint="{path}",model="fake",status="{status}"}} 2.0' in metrics
+    assert not engine.open
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1/chat/completions/", "/v1/nope", "/healthz/"])
+@pytest.mark.parametrize(("wait_s", "told"), [(0.0, "1"), (0.2, "1"), (2.1, "3")])
+async def test_when_to_come_back(client: httpx.AsyncClient, engine: FakeEngine, wait_s: float, told: str) -> None:
+    engine.refusals = [OverloadedError("the queue is full", retry_after_s=wait_s)]
+    response = await client.post(URL, json=HELLO)
+    assert (response.status_code, response.headers["retry-after"]) == (429, told)
+
+
+@pytest.mark.parametrize(
+    "path", ["/debug/engine", "/v1/prefixes/a/b", "/nope", "/v1/chat/completions/", "/v1/nope", "/healthz/"]
+)
 async def test_unknown_urls(client: httpx.AsyncClient, path: str) -> None:
     for method in ("GET", "POST"):
         response = await client.request(method, path)
@@ -111,6 +134,8 @@ async def test_unknown_urls(client: httpx.AsyncClient, path: str) -> None:
         ("DELETE", "/v1/models", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
         ("OPTIONS", URL, "POST"),
+        ("GET", "/v1/prefixes/x", "DELETE, PUT"),
+        ("POST", "/v1/requests/x", "DELETE"),
     ],
 )
 async def test_wrong_methods(client: httpx.AsyncClient, method: str, path: str, allow: str) -> None:

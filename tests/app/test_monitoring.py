@@ -6,6 +6,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmcore.messages import EngineStats
 from llmcore_app.service import Service
 from tests.app.fake_engine import WORDS, FakeEngine
 from tests.app.test_chat import HELLO, URL
@@ -63,9 +64,14 @@ async def test_counts(client: httpx.AsyncClient) -> None:
     assert found["llm_service_tokens_total{kind=prompt}"] == 14
     assert found["llm_service_tokens_total{kind=cached}"] == 6
     assert found["llm_service_tokens_total{kind=generated}"] == 2 * (len(WORDS) + 1)
-    assert found["llm_service_time_to_first_token_seconds_count"] == 2
+    assert found["llm_service_time_to_first_token_seconds_count{priority=normal}"] == 2
+    assert found["llm_service_time_to_first_token_seconds_count{priority=high}"] == 0
     assert found["llm_service_inter_token_seconds_count"] == 2 * (len(WORDS) - 1)
-    assert found["llm_service_queue_seconds_count"] == 2
+    assert found["llm_service_queue_seconds_count{priority=normal}"] == 2
+    assert found["llm_service_prefill_seconds_count"] == 2
+    assert found["llm_service_prefill_seconds_sum"] == pytest.approx(2 * 0.002)
+    assert found["llm_service_tokens_per_second_count"] == 2
+    assert found["llm_service_tokens_per_second_sum"] == pytest.approx(2 * len(WORDS) / 0.003)
     assert found["llm_service_engine_waiting_requests"] == 2
     assert found["llm_service_engine_up"] == 1
     assert found["process_resident_memory_bytes"] > 0
@@ -75,8 +81,45 @@ async def test_counts(client: httpx.AsyncClient) -> None:
 async def test_buckets_suit_speech(client: httpx.AsyncClient) -> None:
     found = await samples(client)
     for edge in ("0.005", "0.1", "1.0", "10.0"):
-        assert f"llm_service_time_to_first_token_seconds_bucket{{le={edge}}}" in found
+        assert f"llm_service_time_to_first_token_seconds_bucket{{le={edge},priority=high}}" in found
         assert f"llm_service_inter_token_seconds_bucket{{le={edge}}}" in found
+        assert f"llm_service_cancel_seconds_bucket{{le={edge}}}" in found
+
+
+async def test_priorities_are_told_apart(client: httpx.AsyncClient) -> None:
+    assert (await client.post(URL, json={**HELLO, "priority": "high"})).status_code == 200
+    found = await samples(client)
+    assert found["llm_service_time_to_first_token_seconds_count{priority=high}"] == 1
+    assert found["llm_service_queue_seconds_count{priority=high}"] == 1
+    assert found["llm_service_queue_seconds_count{priority=normal}"] == 0
+
+
+async def test_an_answer_that_never_began_has_no_times(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.reason = "timeout"
+    engine.script = lambda request: []
+    assert (await client.post(URL, json=HELLO)).status_code == 408
+    found = await samples(client)
+    assert found["llm_service_time_to_first_token_seconds_count{priority=normal}"] == 0
+    assert found["llm_service_prefill_seconds_count"] == 0
+
+
+async def test_cancels_are_told(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    assert engine.on_cancelled is not None
+    engine.on_cancelled(0.04)
+    found = await samples(client)
+    assert found["llm_service_cancel_seconds_count"] == 1
+    assert found["llm_service_cancel_seconds_bucket{le=0.05}"] == 1
+    assert found["llm_service_cancel_seconds_bucket{le=0.03}"] == 0
+
+
+async def test_every_figure_of_the_engine_is_told_or_known_by_another_name(
+    client: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    stats = await engine.stats()
+    elsewhere = {"n_tokens_cached", "n_tokens_generated"}  # llm_service_tokens_total
+    values = {float(getattr(stats, name)) for name in EngineStats.__struct_fields__ if name not in elsewhere}
+    told = [value for name, value in (await samples(client)).items() if name.startswith("llm_service_engine_")]
+    assert values <= set(told)
 
 
 async def test_unknown_paths_make_no_labels(client: httpx.AsyncClient) -> None:

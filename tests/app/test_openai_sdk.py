@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from llmcore.errors import OverloadedError
+from llmcore.messages import FinishReason
 from tests.app.conftest import Running
 from tests.app.fake_engine import WORDS, FakeEngine
 
@@ -28,6 +29,8 @@ async def test_whole(sdk: openai.AsyncOpenAI) -> None:
     assert answer.usage is not None
     assert answer.usage.prompt_tokens_details is not None
     assert answer.usage.prompt_tokens_details.cached_tokens == 3
+    assert answer.usage.model_extra is not None
+    assert answer.usage.model_extra["timings"]["ttft_s"] == 0.003
 
 
 async def test_an_answer_can_be_sent_back(sdk: openai.AsyncOpenAI) -> None:
@@ -55,6 +58,8 @@ async def test_stream(sdk: openai.AsyncOpenAI) -> None:
     assert chunks[0].choices[0].delta.role == "assistant"
     assert chunks[-1].choices == []
     assert chunks[-1].usage is not None
+    assert chunks[-1].usage.model_extra is not None
+    assert chunks[-1].usage.model_extra["timings"]["restored_tokens"] == 2
 
 
 async def test_stream_helper(sdk: openai.AsyncOpenAI) -> None:
@@ -122,6 +127,30 @@ async def test_death_of_the_engine(sdk: openai.AsyncOpenAI, stream: bool) -> Non
     with pytest.raises(openai.APIError) as caught:
         await talk()
     assert caught.value.code == "engine_died"
+
+
+async def test_our_own_fields(sdk: openai.AsyncOpenAI, engine: FakeEngine) -> None:
+    await sdk.chat.completions.create(
+        model="fake",
+        messages=[{"role": "user", "content": "x"}],
+        extra_body={"timeout": 5},
+        extra_headers={"X-Priority": "high"},
+    )
+    assert (engine.requests[0].priority, engine.requests[0].timeout_s) == ("high", 5)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("timeout", openai.APIStatusError), ("cancelled", openai.ConflictError)], ids=str
+)
+async def test_what_was_meant_to_end_is_not_sent_again(
+    running: Running, engine: FakeEngine, reason: FinishReason, kind: type[openai.APIStatusError]
+) -> None:
+    engine.reason = reason
+    async with openai.AsyncOpenAI(base_url=running.url + "/v1", api_key="none", max_retries=3) as client:
+        with pytest.raises(kind) as caught:
+            await client.chat.completions.create(model="fake", messages=[{"role": "user", "content": "x"}])
+    assert caught.value.code == reason
+    assert len(engine.requests) == 1
 
 
 async def test_closing_a_stream_stops_the_engine(sdk: openai.AsyncOpenAI, engine: FakeEngine) -> None:

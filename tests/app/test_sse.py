@@ -17,7 +17,7 @@ from llmcore.messages import GenerateRequest
 from llmcore_app.application import create_app
 from llmcore_app.chat import ChatForm
 from llmcore_app.service import Service
-from llmcore_app.sse import sse_event
+from llmcore_app.sse import TextEvents, sse_event
 from tests.app.conftest import Running
 from tests.app.fake_engine import FakeEngine, Step
 from tests.app.test_chat import URL, events
@@ -25,8 +25,10 @@ from tests.app.test_chat import URL, events
 
 @given(st.text())
 def test_any_text_is_one_event(text: str) -> None:
-    data = sse_event(ChatForm("id", 0, "m", False).text(0, text)).decode()
+    form = ChatForm("id", 0, "m", False)
+    data = TextEvents(form, 0).event(text).decode()
     (chunk,) = events(data)
+    assert data == sse_event(form.text(0, text)).decode()
     assert chunk["choices"][0]["delta"]["content"] == text
     assert "\n" not in data.removesuffix("\n\n")
     assert "\r" not in data
@@ -152,6 +154,20 @@ async def test_leaving_ends_all_answers_of_a_request(service: Service, engine: F
     await task
     assert len(engine.cancelled) == 3
     assert len(asyncio.all_tasks()) == 1  # this one
+
+
+async def test_what_comes_together_is_sent_together(service: Service, engine: FakeEngine) -> None:
+    """One step of the engine gives a token to each of several choices: that is one send, not one for each."""
+    step = asyncio.Event()
+    engine.script = lambda request: [step, "token"]
+    caller = Caller(service, stream=True, path="/v1/completions", prompt=["a", "b", "c"])
+    task = asyncio.create_task(caller.call())
+    while len(engine.open) < 3:
+        await asyncio.sleep(0)
+    step.set()
+    await task
+    bodies = [message["body"] for message in caller.sent if message["type"] == "http.response.body"]
+    assert [body.count(b'"token"') for body in bodies if b'"token"' in body] == [3]
 
 
 async def test_cancelling_the_server_s_task_cancels_the_generation(service: Service, engine: FakeEngine) -> None:

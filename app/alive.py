@@ -1,0 +1,32 @@
+"""Requests whose answers are not complete yet, found by the ids that their callers know."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+
+class Cancellable(Protocol):
+    @property
+    def ids(self) -> Collection[str]: ...
+
+    async def cancel(self) -> bool:
+        """False if nothing of it was alive any more."""
+
+
+class Alive:
+    """An id need not be unique: one that callers choose (X-Request-Id) may stand for several requests."""
+
+    def __init__(self) -> None:
+        self._requests: set[Cancellable] = set()
+
+    def add(self, request: Cancellable) -> None:
+        self._requests.add(request)
+
+    def discard(self, request: Cancellable) -> None:
+        self._requests.discard(request)
+
+    async def cancel(self, id: str) -> int:
+        """Cancels all requests of that id and returns how many that were."""
+        found = [each for each in self._requests if id in each.ids]
+        return sum([await each.cancel() for each in found])

@@ -1,0 +1,54 @@
+"""Requests to /v1/prefixes/{name}."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from llmcore.messages import ChatPrompt, PrefixSpec, TextPrompt, TokensPrompt
+
+from .chat_schema import Message, check_messages, raw_messages
+from .errors import invalid
+from .fields import TokenId
+
+# Not "." and "..", which clients take for folders of the URL.
+NAME_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}"
+_NAME = re.compile(NAME_PATTERN)
+
+
+class PrefixRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What prompts begin with: `messages`, or a `prompt`."""
+
+    messages: Annotated[list[Message], Meta(min_length=1, description="as in a chat request")] | None = None
+    prompt: (
+        Annotated[str, Meta(min_length=1)]
+        | Annotated[list[TokenId], Meta(min_length=1, description="text or token ids, as in a completion")]
+        | None
+    ) = None
+
+    @property
+    def field(self) -> str:
+        return "prompt" if self.messages is None else "messages"
+
+    def spec(self, name: str) -> PrefixSpec:
+        """What the engine is to pin. Raises ApiError (400)."""
+        if self.messages is not None and self.prompt is not None:
+            raise invalid("invalid_value", "prompt and messages are both there: send one of them", "prompt")
+        if self.messages is not None:
+            check_messages(self.messages)
+            return PrefixSpec(name=name, prompt=ChatPrompt(raw_messages(self.messages), add_generation_prompt=False))
+        if self.prompt is None:
+            raise invalid("missing_required_parameter", "Missing required parameter: messages, or prompt", "messages")
+        prompt = TextPrompt(self.prompt) if isinstance(self.prompt, str) else TokensPrompt(tuple(self.prompt))
+        return PrefixSpec(name=name, prompt=prompt)
+
+
+def check_name(name: str) -> str:
+    """Raises ApiError (400)."""
+    if not _NAME.fullmatch(name):
+        problem = "Invalid name of a prefix: use 1 to 64 letters, digits, dots, underscores and hyphens"
+        raise invalid("invalid_value", problem, "name")
+    return name

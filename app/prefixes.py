@@ -1,0 +1,55 @@
+"""GET /v1/prefixes, PUT and DELETE /v1/prefixes/{name}: beginnings of prompts that stay computed."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from llmcore.errors import InvalidRequestError
+from llmcore.messages import PrefixInfo
+
+from .body import read_body
+from .decode import decode
+from .json_response import json_response
+from .prefix_schema import PrefixRequest, check_name
+from .replies import PrefixCard, PrefixDeleted, PrefixList
+from .service import Service
+
+
+class Prefixes:
+    """The endpoints."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._decoder = msgspec.json.Decoder(PrefixRequest)
+
+    async def list(self, request: Request) -> Response:
+        return json_response(PrefixList([_card(each) for each in await self._service.engine.prefixes()]))
+
+    async def one(self, request: Request) -> Response:
+        """PUT and DELETE: one route, so that a wrong method is told both."""
+        name = check_name(request.path_params["name"])
+        return await (self._put(request, name) if request.method == "PUT" else self._delete(name))
+
+    async def _put(self, request: Request, name: str) -> Response:
+        """Answers once the prefix is computed."""
+        service = self._service
+        service.check_open()
+        wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
+        spec = wanted.spec(name)
+        try:
+            info = await service.engine.pin(spec)
+        except InvalidRequestError as error:
+            # Whatever the engine calls it: besides its name, a prefix has one field only.
+            error.param = error.param if error.param == "name" else wanted.field
+            raise
+        return json_response(_card(info))
+
+    async def _delete(self, name: str) -> Response:
+        await self._service.engine.unpin(name)
+        return json_response(PrefixDeleted(name))
+
+
+def _card(info: PrefixInfo) -> PrefixCard:
+    return PrefixCard(info.name, info.n_tokens, info.is_computed)

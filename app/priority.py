@@ -1,0 +1,31 @@
+"""How urgent a request is: its field `priority`, or the header X-Priority for callers who cannot change a body."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from starlette.datastructures import Headers
+
+from llmcore.messages import Priority
+
+from .errors import invalid
+
+HEADER = "X-Priority"
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+
+
+def priority_of(headers: Headers, field: Priority | None) -> Priority:
+    """What field and header agree on. Raises ApiError (400)."""
+    given = headers.getlist(HEADER)
+    for value in given:
+        if value not in PRIORITIES:
+            raise invalid("invalid_value", f"Invalid header {HEADER}: {value!r}; use {_ALL}", HEADER)
+    if field is not None and any(value != field for value in given):
+        raise invalid("invalid_value", f"priority and the header {HEADER} differ: send one of them", "priority")
+    found = {each for each in PRIORITIES if each == field or each in given}
+    if len(found) > 1:
+        raise invalid("invalid_value", f"The header {HEADER} is sent twice, with different values", HEADER)
+    return found.pop() if found else "normal"
+
+
+_ALL = ", ".join(PRIORITIES)

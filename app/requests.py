@@ -1,0 +1,25 @@
+"""DELETE /v1/requests/{id}."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .errors import ApiError
+from .json_response import json_response
+from .replies import Cancelled
+from .service import Service
+
+
+class Requests:
+    """The endpoint: ends answers that are under way, whoever asked for them."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def delete(self, request: Request) -> Response:
+        id = request.path_params["id"]
+        n_cancelled = await self._service.alive.cancel(id)
+        if not n_cancelled:
+            raise ApiError(404, "request_missing", f"No request {id!r} is alive: it may have ended.", param="id")
+        return json_response(Cancelled(id, n_cancelled))

@@ -1,0 +1,59 @@
+"""Questions to the worker that have one reply each, matched by their ids."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from llmcore.errors import LlmcoreError, error_from_code
+from llmcore.messages import Call, CallFailed, Inspection, Prefixes, Reply, Stats, Text
+
+
+class Calls:
+    """Those that wait for a reply. `send` passes a call on to the worker."""
+
+    def __init__(self, send: Callable[[Call], None]) -> None:
+        self._send = send
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+
+    def next_id(self) -> int:
+        return next(self._ids)
+
+    def start(self, call: Call) -> asyncio.Future[Any]:
+        """Sends a call. The future gets what its reply carries, or the error that is its reply."""
+        future = self._waiting[call.call_id] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda _: self._waiting.pop(call.call_id, None))
+        self._send(call)
+        return future
+
+    def reply(self, message: Reply) -> None:
+        """A reply has come. One whose caller has left is dropped."""
+        future = self._waiting.get(message.call_id)
+        if future is None or future.done():
+            return
+        if isinstance(message, CallFailed):
+            future.set_exception(error_from_code(message.code, message.message, message.param))
+        else:
+            future.set_result(_content(message))
+
+    def end_all(self, error: LlmcoreError) -> None:
+        """There will be no replies."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
+
+
+def _content(reply: Reply) -> Any:
+    if isinstance(reply, Stats):
+        return reply.stats
+    if isinstance(reply, Prefixes):
+        return reply.prefixes
+    if isinstance(reply, Inspection):
+        return reply.engine
+    if isinstance(reply, Text):
+        return reply.text
+    assert not isinstance(reply, CallFailed)
+    return reply.tokens

@@ -1,0 +1,116 @@
+"""The worker process as its parent has it: started, spoken to in frames, ended and reaped. Knows no requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from llmcore.log import event
+from llmcore.messages import Command, Event
+from llmcore.wire import HEADER_BYTES, FrameError, frame, frame_length
+
+logger = logging.getLogger(__name__)
+
+# What runs in the process, with the number of its end of the socket pair as its only argument.
+WORKER = "llmcore.worker"
+# How long the process may take to end by itself once its socket is closed.
+STOP_TIMEOUT_S = 5.0
+
+
+class Child(asyncio.Protocol):
+    """One life of the worker process. Each event that it sends goes to `receive`, in the loop's callback that read it: a
+    task of its own for reading would cost every step a second wake-up."""
+
+    def __init__(self, receive: Callable[[Event], None]) -> None:
+        self._receive = receive
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+        self._buffer = bytearray()
+        self._gone = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.started_s = time.monotonic()
+
+    async def start(self) -> None:
+        """Starts the process. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+            assert self._transport is not None, "connection_made() was called"
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    WORKER,
+                    str(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    # The folder that the service is started in must not shadow anybody's modules (since Python 3.11).
+                    env={**os.environ, "PYTHONSAFEPATH": "1"},
+                )
+            except BaseException:
+                self._transport.abort()
+                raise
+
+    def send(self, command: Command) -> None:
+        """To a process that is gone nothing is sent."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame(command, self._encoder))
+
+    async def gone(self) -> None:
+        """Waits until the process has closed its end, which it does by ending, or has sent what cannot be read."""
+        await self._gone.wait()
+
+    async def end(self) -> int:
+        """Ends the process if it has not ended, and reaps it; returns its status (negative: the signal that ended it)."""
+        assert self._transport is not None, "end() comes after start()"
+        assert self._process is not None, "end() comes after start()"
+        self._transport.close()
+        try:
+            return await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            return await self._process.wait()
+        finally:
+            self._transport.abort()  # what was still to be sent has no receiver
+            await self._gone.wait()
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            while (message := self._next_message()) is not None:
+                self._receive(message)
+        except (FrameError, msgspec.DecodeError) as error:
+            event(logger, logging.ERROR, "worker_garbled", error=repr(error))
+            assert self._transport is not None
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._gone.set()
+
+    def _next_message(self) -> Event | None:
+        """Takes the first frame out of the buffer. None if there is no whole one."""
+        buffer = self._buffer
+        if len(buffer) < HEADER_BYTES:
+            return None
+        end = HEADER_BYTES + frame_length(bytes(buffer[:HEADER_BYTES]))
+        if len(buffer) < end:
+            return None
+        data = bytes(buffer[HEADER_BYTES:end])
+        del buffer[:end]
+        return self._decoder.decode(data)

@@ -1,0 +1,77 @@
+"""The answer to one request, on its way from the engine's client to whoever reads it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from llmcore.errors import LlmcoreError, error_from_code
+from llmcore.messages import Accepted, Failed, Finished, Output, Piece
+
+
+class Generation:
+    """The answer to one request, as it comes: iterate over Piece, the last item is Finished.
+
+    Iterating raises the request's error. `aclose()` cancels what has not ended; always call it (or use
+    `contextlib.aclosing`). One task reads.
+    """
+
+    def __init__(self, request_id: str, forget: Callable[[Generation], None]) -> None:
+        """`forget` is called once if the reader leaves before the end."""
+        self.request_id = request_id
+        self.n_prompt = 0
+        self._forget = forget
+        # Not an asyncio.Queue: its bookkeeping for many readers is paid for each token.
+        self._outputs: deque[Output | LlmcoreError] = deque()
+        self._arrival: asyncio.Future[None] | None = None
+        self._ended = False
+
+    @property
+    def is_ended(self) -> bool:
+        """Its reader has the last item, or has left."""
+        return self._ended
+
+    def put(self, output: Output | LlmcoreError) -> None:
+        """For the engine's client: the next output, or the error that ends it."""
+        if self._ended:
+            return  # nobody will read it
+        self._outputs.append(output)
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    async def accepted(self) -> None:
+        """Waits until the request is admitted. Raises its error."""
+        output = await self._next()
+        assert isinstance(output, Accepted), "the engine accepts a request before it answers it"
+        self.n_prompt = output.n_prompt
+
+    def __aiter__(self) -> Generation:
+        return self
+
+    async def __anext__(self) -> Piece | Finished:
+        if self._ended:
+            raise StopAsyncIteration
+        output = await self._next()
+        assert not isinstance(output, Accepted)
+        self._ended = isinstance(output, Finished)
+        return output
+
+    async def _next(self) -> Accepted | Piece | Finished:
+        while not self._outputs:
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
+        output = self._outputs.popleft()
+        if isinstance(output, Failed):
+            output = error_from_code(output.code, output.message, output.param, output.retry_after_s)
+        if isinstance(output, LlmcoreError):
+            self._ended = True
+            raise output
+        return output
+
+    async def aclose(self) -> None:
+        """Cancels the request if it has not ended. Idempotent, never raises."""
+        if not self._ended:
+            self._ended = True
+            self._outputs.clear()
+            self._forget(self)
