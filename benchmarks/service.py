@@ -51,9 +51,9 @@ class Service:
                 self._listening.set()
         self._listening.set()  # or it has ended
 
-    def wait(self) -> Service:
+    def wait(self, timeout_s: float = READY_TIMEOUT_S) -> Service:
         """Until it listens. Raises RuntimeError with its log if it ends before, TimeoutError if neither happens."""
-        if not self._listening.wait(READY_TIMEOUT_S):
+        if not self._listening.wait(timeout_s):
             raise TimeoutError("the service does not say that it listens")
         if not self.base_url:
             raise RuntimeError("the service ended: " + " / ".join(self.log[-5:]))

@@ -1,0 +1,185 @@
+"""Callers of an OpenAI-compatible service: streamed completions, and when each piece of them came.
+
+The callers share the cores with what they measure, and two compute threads wait for each other at every operation: so a
+call only notes raw bytes with their times, and reads them when it has ended. An ordinary HTTP client takes ten times as long
+for each event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from benchmarks.sse import StreamError, read_completion
+
+# Of one call. Thirty-two prompts of 2,000 tokens, one after the other, take a slow machine a quarter of an hour.
+CALL_TIMEOUT_S = 3600.0
+
+
+class LoadError(Exception):
+    """A call that did not work. The message is one line for a person."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A streamed answer; times are of time.perf_counter(). `times_s` are the arrivals of events with text."""
+
+    asked_s: float
+    times_s: tuple[float, ...]
+    text: str
+    n_prompt: int
+    n_cached: int
+    n_answer: int
+
+    @property
+    def ttft_s(self) -> float:
+        """Time to first text."""
+        return self.times_s[0] - self.asked_s
+
+    @property
+    def decode_tps(self) -> float:
+        """Tokens a second after the first."""
+        return (self.n_answer - 1) / (self.times_s[-1] - self.times_s[0])
+
+
+class Call(asyncio.Protocol):
+    """One streamed completion, from its connection to its end."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self.asked_s = time.perf_counter()
+        self.arrivals: list[tuple[float, bytes]] = []
+        self._arrived = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._error: Exception | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self.arrivals.append((time.perf_counter(), data))
+        self._arrived.set()
+        # The request asks for a connection that closes; a server that does not heed it ends the reply so.
+        if data.endswith(b"\r\n0\r\n\r\n") or data == b"0\r\n\r\n":
+            self.hang_up()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._error = error
+        self._ended.set()
+        self._arrived.set()
+
+    def hang_up(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    async def arrived(self, n: int) -> None:
+        """Until about n pieces have come (or the reply has ended): what came is not read yet, so this is not exact."""
+        while len(self.arrivals) < n and not self._ended.is_set():
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def ended(self) -> None:
+        await self._ended.wait()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
+
+    def answer(self, *, is_whole: bool = True) -> Answer:
+        """What came. Raises LoadError for a failure; with is_whole, also for an answer that is not complete."""
+        try:
+            read = read_completion(self.arrivals, is_whole=is_whole)
+        except StreamError as error:
+            cause = f" ({self._error})" if self._error is not None else ""
+            raise LoadError(f"{error}{cause}") from None
+        if is_whole and not read.times_s:
+            raise LoadError(f"an answer of {read.n_answer} tokens has no text")
+        return Answer(self.asked_s, tuple(read.times_s), read.text, read.n_prompt, read.n_cached, read.n_answer)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    text: str
+    n_tokens: int  # as a server counts them: with what it adds (BOS)
+
+
+class Endpoint:
+    """The completions of a service at `base_url` (with or without /v1).
+
+    Args:
+        logit_bias: token id to bias, sent with each request.
+    """
+
+    def __init__(self, base_url: str, logit_bias: Mapping[int, float] | None = None) -> None:
+        url = urlsplit(base_url.rstrip("/"))
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise LoadError(f"not an http or https URL: {base_url}")
+        self._host, self._is_tls = url.hostname, url.scheme == "https"
+        self._port = url.port or (443 if self._is_tls else 80)
+        self._netloc = url.netloc
+        self._path = url.path if url.path.endswith("/v1") else f"{url.path}/v1"
+        self._logit_bias = {str(token): bias for token, bias in (logit_bias or {}).items()}
+        self._model: str | None = None
+
+    async def connect(self) -> None:
+        """Asks for the model's name. Raises LoadError if nobody answers."""
+        url = f"{'https' if self._is_tls else 'http'}://{self._netloc}{self._path}/models"
+        try:
+            async with httpx.AsyncClient(timeout=30) as client:
+                reply = await client.get(url)
+            reply.raise_for_status()
+            self._model = reply.json()["data"][0]["id"]
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+            raise LoadError(f"{url}: {type(error).__name__}: {error}") from None
+
+    async def start(self, prompt: str, n_answer: int) -> Call:
+        """Sends a request; greedy, streamed, with usage."""
+        call = Call(self._request(prompt, n_answer))
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_connection(lambda: call, self._host, self._port, ssl=self._is_tls or None)
+        except OSError as error:
+            raise LoadError(f"cannot connect to {self._netloc}: {error}") from None
+        return call
+
+    async def ask(self, prompt: Prompt, n_answer: int) -> Answer:
+        """A whole answer of n_answer tokens. Raises LoadError also where prompt or answer are not as long as they should."""
+        call = await self.start(prompt.text, n_answer)
+        return await self.finish(call, prompt, n_answer)
+
+    async def finish(self, call: Call, prompt: Prompt, n_answer: int) -> Answer:
+        """Waits for the end of a call, as ask()."""
+        try:
+            await asyncio.wait_for(call.ended(), CALL_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            raise LoadError(f"no end of an answer after {CALL_TIMEOUT_S:g} s") from None
+        finally:
+            call.hang_up()
+        answer = call.answer()
+        if answer.n_prompt != prompt.n_tokens:
+            raise LoadError(
+                f"a prompt of {prompt.n_tokens} tokens was counted as {answer.n_prompt}: not this model file?"
+            )
+        if answer.n_answer != n_answer:
+            raise LoadError(f"an answer has {answer.n_answer} tokens instead of {n_answer}")
+        return answer
+
+    def _request(self, prompt: str, n_answer: int) -> bytes:
+        body: dict[str, object] = {"prompt": prompt, "max_tokens": n_answer, "temperature": 0, "stream": True}
+        body |= {"stream_options": {"include_usage": True}}
+        if self._logit_bias:
+            body["logit_bias"] = self._logit_bias
+        if self._model is not None:
+            body["model"] = self._model
+        data = json.dumps(body).encode()
+        head = f"POST {self._path}/completions HTTP/1.1\r\nHost: {self._netloc}\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data
