@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
+from llmcore.messages import PREFIX_NAME_PATTERN
+
 from .chat_schema import ChatRequest
 from .completion_schema import CompletionRequest
-from .prefix_schema import NAME_PATTERN, PrefixRequest
+from .prefix_schema import PrefixRequest
 from .priority import HEADER, PRIORITIES
 from .replies import (
     Cancelled,
@@ -118,7 +120,7 @@ def _unpin() -> dict[str, Any]:
 
 
 def _prefix_name() -> dict[str, Any]:
-    return _in_path("name", pattern=f"^{NAME_PATTERN}$")
+    return _in_path("name", pattern=f"^{PREFIX_NAME_PATTERN}$")
 
 
 def _in_path(name: str, **schema: str) -> dict[str, Any]:

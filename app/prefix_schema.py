@@ -8,15 +8,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from llmcore.messages import ChatPrompt, PrefixSpec, TextPrompt, TokensPrompt
+from llmcore.messages import PREFIX_NAME_PATTERN, PREFIX_NAME_RULE, ChatPrompt, PrefixSpec, TextPrompt, TokensPrompt
 
 from .chat_schema import Message, check_messages, raw_messages
 from .errors import invalid
 from .fields import TokenId
-
-# Not "." and "..", which clients take for folders of the URL.
-NAME_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}"
-_NAME = re.compile(NAME_PATTERN)
 
 
 class PrefixRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -48,7 +44,6 @@ class PrefixRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def check_name(name: str) -> str:
     """Raises ApiError (400)."""
-    if not _NAME.fullmatch(name):
-        problem = "Invalid name of a prefix: use 1 to 64 letters, digits, dots, underscores and hyphens"
-        raise invalid("invalid_value", problem, "name")
+    if not re.fullmatch(PREFIX_NAME_PATTERN, name):
+        raise invalid("invalid_value", f"Invalid name of a prefix: use {PREFIX_NAME_RULE}", "name")
     return name

@@ -43,6 +43,10 @@ class TokensPrompt(msgspec.Struct, frozen=True, tag="tokens"):
 
 Prompt = ChatPrompt | TextPrompt | TokensPrompt
 
+# Names of prefixes. Clients put them into URLs, where "." and ".." mean something else.
+PREFIX_NAME_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}"
+PREFIX_NAME_RULE = "1 to 64 letters, digits, dots, underscores and hyphens, and not '.' or '..'"
+
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str  # chosen by the caller, unique among the requests that are alive

@@ -93,6 +93,7 @@ class Pinning:
         """A prefix cannot be computed: it is no pin."""
         name = sequence.request_id.removeprefix(_ID)
         self._scheduler.remove(sequence, "failed")
+        self._scheduler.cache.unpin(name)  # one that it was to replace has no name of its own any more
         del self._pins[name]
         event(logger, logging.ERROR, "prefix_failed", prefix=name, message=message)
 
@@ -109,6 +110,6 @@ class Pinning:
         n_cells, n_most = sum(len(pin.tokens) for pin in others), int(cache.n_cells * _SHARE_MAX)
         if n_cells + len(tokens) > n_most:
             message = f"the prefix has {len(tokens)} tokens; {n_most - n_cells} of the context's {cache.n_cells} can be pinned"
-            raise InvalidRequestError(message, param="messages")
+            raise InvalidRequestError(message, param="prompt")
         if len(others) >= cache.n_slots - self._scheduler.limits.n_running - 1:
             raise InvalidRequestError(f"{len(others)} prefixes are pinned already, which is the most", param="name")

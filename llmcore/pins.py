@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Sized
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,15 @@ import numpy as np
 
 from llmcore.errors import ConfigError
 from llmcore.log import event
-from llmcore.messages import ChatPrompt, PrefixSpec, Prompt, TextPrompt, TokensPrompt
+from llmcore.messages import (
+    PREFIX_NAME_PATTERN,
+    PREFIX_NAME_RULE,
+    ChatPrompt,
+    PrefixSpec,
+    Prompt,
+    TextPrompt,
+    TokensPrompt,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +58,10 @@ def read_prefix_file(path: str) -> list[PrefixSpec]:
         raise ConfigError(f"prefix_file: cannot read {path}: {error}", param="prefix_file") from None
     names = [each.name for each in entries]
     for each in entries:
-        if not each.name or names.count(each.name) > 1:
-            raise ConfigError(f"prefix_file: the name {each.name!r} is empty or not unique", param="prefix_file")
+        if not re.fullmatch(PREFIX_NAME_PATTERN, each.name):
+            raise ConfigError(f"prefix_file: {each.name!r} is no name: {PREFIX_NAME_RULE}", param="prefix_file")
+        if names.count(each.name) > 1:
+            raise ConfigError(f"prefix_file: the name {each.name!r} is not unique", param="prefix_file")
         if (each.messages is None) == (each.prompt is None):
             message = f"prefix_file: {each.name!r} must have either messages or prompt"
             raise ConfigError(message, param="prefix_file")

@@ -19,7 +19,7 @@ import threading
 from llmcore import log
 from llmcore.config import EngineConfig
 from llmcore.engine import Engine
-from llmcore.errors import LlmcoreError, OverloadedError
+from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError
 from llmcore.messages import (
     Call,
     CallFailed,
@@ -192,7 +192,7 @@ class Worker:
             if info is not None:
                 self._send(Prefixes(call_id, (info,)))
             else:
-                self._send(CallFailed(call_id, "engine_error", f"the prefix {name!r} was not computed"))
+                self._send(CallFailed(call_id, PrefixMissingError.code, f"the prefix {name!r} was unpinned, or failed"))
 
 
 def open_engine(config: EngineConfig, channel: Channel[Command]) -> Engine:

@@ -1,4 +1,5 @@
-// Sampling: llama.cpp's samplers, chained in the order of its own tools, and a short cut for plain greedy decoding.
+// Sampling: our own draw for what it can do; llama.cpp's samplers, chained in the order of its own tools, for the rest.
+#include "draw.h"
 #include "error.h"
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -18,41 +20,6 @@ struct sampler_deleter {
 using sampler_ptr = std::unique_ptr<llama_sampler, sampler_deleter>;
 
 constexpr size_t MIN_KEEP = 1;
-
-// The shim is compiled for any CPU of its kind; this loop, which every greedy token runs over the whole vocabulary, also for
-// those with wider vectors, chosen at load.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define LC_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define LC_WIDE
-#endif
-
-// Index of the greatest of `n` logits, the lowest of several; -1 if no logit exceeds minus infinity.
-// NaN never compares greater, so it is never chosen.
-LC_WIDE int64_t argmax(const float * logits, size_t n) {
-    constexpr size_t LANES = 16;  // independent maxima, which the compiler turns into vector instructions
-    constexpr float  NONE  = -std::numeric_limits<float>::infinity();
-
-    float lanes[LANES];
-    std::fill(lanes, lanes + LANES, NONE);
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (size_t lane = 0; lane < LANES; lane++) {
-            lanes[lane] = logits[i + lane] > lanes[lane] ? logits[i + lane] : lanes[lane];
-        }
-    }
-    float best = NONE;
-    for (const float lane : lanes) {
-        best = lane > best ? lane : best;
-    }
-    for (; i < n; i++) {
-        best = logits[i] > best ? logits[i] : best;
-    }
-    if (best == NONE) {
-        return -1;
-    }
-    return std::find(logits, logits + n, best) - logits;
-}
 
 int64_t argmax(const llama_token_data_array & candidates) {
     int64_t best = -1;
@@ -138,36 +105,38 @@ int32_t look_back(int32_t last_n, int32_t n_ctx) {
     return last_n < 0 || last_n > n_ctx ? n_ctx : last_n;
 }
 
-} // namespace
+// The caller's biases, and the tokens that the model's file says must never be produced (as llama.cpp's tools do).
+std::vector<llama_logit_bias> all_biases(const llama_vocab * vocab, const lc_sampling_params & p) {
+    std::vector<llama_logit_bias> biases(p.logit_bias, p.logit_bias + p.n_logit_bias);
+    int32_t             n_suppressed = 0;
+    const llama_token * suppressed   = llama_vocab_get_suppress_tokens(vocab, &n_suppressed);
+    for (int32_t i = 0; i < n_suppressed; i++) {
+        biases.push_back({ suppressed[i], -std::numeric_limits<float>::infinity() });
+    }
+    return biases;
+}
 
-struct lc_sampler {
-    sampler_ptr     chain;
-    llama_sampler * repeat = nullptr;  // owned by the chain, like dry; NULL where off
-    llama_sampler * dry    = nullptr;
-    size_t          repeat_last_n = 0;
-    size_t          dry_last_n    = 0;
-    size_t          n_vocab       = 0;
-    bool            is_greedy     = false;  // the greatest logit after the chain, which then only biases and penalizes
-    bool            has_chain     = false;  // something in the chain changes logits
+bool is_draw_enough(const lc_sampling_params & p) {
+    const bool is_dry       = p.dry_multiplier != 0 && p.dry_penalty_last_n != 0;
+    const bool is_truncated = p.typical_p < 1 || p.top_n_sigma > 0 || p.xtc_probability > 0;
+    return !is_dry && (p.temperature <= 0 || (p.mirostat == 0 && !is_truncated && p.dynatemp_range <= 0));
+}
 
-    lc_sampler(const llama_model * model, const lc_sampling_params & p) {
+// llama.cpp's samplers.
+class chain final : public lc_sampler {
+  public:
+    chain(const llama_vocab * vocab, const lc_sampling_params & p, const std::vector<llama_logit_bias> & biases, uint32_t seed)
+        : lc_sampler(static_cast<size_t>(llama_vocab_n_tokens(vocab))), is_greedy(p.temperature <= 0) {
         llama_sampler_chain_params params = llama_sampler_chain_default_params();
         params.no_perf = true;
-        chain.reset(llama_sampler_chain_init(params));
-
-        const llama_vocab * vocab = llama_model_get_vocab(model);
-        n_vocab   = static_cast<size_t>(llama_vocab_n_tokens(vocab));
-        is_greedy = p.temperature <= 0;
-        validate(p, static_cast<int32_t>(n_vocab));
-
-        add_bias(vocab, p);
+        all.reset(llama_sampler_chain_init(params));
+        if (!biases.empty()) {
+            add(llama_sampler_init_logit_bias(static_cast<int32_t>(n_vocab), static_cast<int32_t>(biases.size()), biases.data()));
+        }
         add_penalties(vocab, p);
-        has_chain = llama_sampler_chain_n(chain.get()) > 0;
         if (is_greedy) {
             return;
         }
-        // Resolved here, so that a reset repeats the draws of a random seed too.
-        const uint32_t seed = p.seed != LLAMA_DEFAULT_SEED ? p.seed : std::random_device{}() & 0x7fffffff;
         if (p.mirostat != 0) {
             add_mirostat(p, seed);
         } else {
@@ -175,34 +144,33 @@ struct lc_sampler {
         }
     }
 
-    llama_token sample(const float * logits) {
-        if (is_greedy && !has_chain) {
-            return chosen(argmax(logits, n_vocab));
-        }
+    llama_token sample(const float * logits) override {
         llama_token_data_array candidates = fill_candidates(logits, n_vocab);
-        llama_sampler_apply(chain.get(), &candidates);
+        llama_sampler_apply(all.get(), &candidates);
         const int64_t i = is_greedy ? argmax(candidates) : candidates.selected;
-        const bool    is_possible =
-            i >= 0 && static_cast<size_t>(i) < candidates.size && candidates.data[i].logit > -std::numeric_limits<float>::infinity();
-        return chosen(is_possible ? candidates.data[i].id : -1);
+        if (i < 0 || static_cast<size_t>(i) >= candidates.size ||
+            candidates.data[i].logit == -std::numeric_limits<float>::infinity()) {
+            throw std::runtime_error("no token can be chosen: the logits (with their bias) exclude every one");
+        }
+        return candidates.data[i].id;
     }
 
-    void accept(llama_token token) {
-        llama_sampler_accept(chain.get(), token);
-    }
+    void accept(llama_token token) override { llama_sampler_accept(all.get(), token); }
 
-    void prime(const llama_token * tokens, size_t n_tokens) {
+    void prime(const llama_token * tokens, size_t n_tokens) override {
         feed(repeat, repeat_last_n, tokens, n_tokens);
         feed(dry, dry_last_n, tokens, n_tokens);
     }
 
+    void reset() override { llama_sampler_reset(all.get()); }
+
   private:
-    static llama_token chosen(int64_t token) {
-        if (token < 0) {
-            throw std::runtime_error("no token can be chosen: the logits (with their bias) exclude every one");
-        }
-        return static_cast<llama_token>(token);
-    }
+    const bool      is_greedy;  // the greatest logit after the chain, which then only biases and penalizes
+    sampler_ptr     all;
+    llama_sampler * repeat = nullptr;  // owned by the chain, like dry; NULL where off
+    llama_sampler * dry    = nullptr;
+    size_t          repeat_last_n = 0;
+    size_t          dry_last_n    = 0;
 
     static void feed(llama_sampler * sampler, size_t last_n, const llama_token * tokens, size_t n_tokens) {
         if (sampler != nullptr) {
@@ -216,21 +184,8 @@ struct lc_sampler {
         if (sampler == nullptr) {
             throw std::bad_alloc();
         }
-        llama_sampler_chain_add(chain.get(), sampler);
+        llama_sampler_chain_add(all.get(), sampler);
         return sampler;
-    }
-
-    // The caller's biases, and the tokens that the model's file says must never be produced (as llama.cpp's tools do).
-    void add_bias(const llama_vocab * vocab, const lc_sampling_params & p) {
-        std::vector<llama_logit_bias> biases(p.logit_bias, p.logit_bias + p.n_logit_bias);
-        int32_t             n_suppressed = 0;
-        const llama_token * suppressed   = llama_vocab_get_suppress_tokens(vocab, &n_suppressed);
-        for (int32_t i = 0; i < n_suppressed; i++) {
-            biases.push_back({ suppressed[i], -std::numeric_limits<float>::infinity() });
-        }
-        if (!biases.empty()) {
-            add(llama_sampler_init_logit_bias(static_cast<int32_t>(n_vocab), static_cast<int32_t>(biases.size()), biases.data()));
-        }
     }
 
     void add_penalties(const llama_vocab * vocab, const lc_sampling_params & p) {
@@ -287,11 +242,26 @@ struct lc_sampler {
     }
 };
 
+lc_sampler * new_sampler(const llama_model * model, const lc_sampling_params & p) {
+    const llama_vocab * vocab   = llama_model_get_vocab(model);
+    const int32_t       n_vocab = llama_vocab_n_tokens(vocab);
+    validate(p, n_vocab);
+    std::vector<llama_logit_bias> biases = all_biases(vocab, p);
+    // Resolved here, so that a reset repeats the draws of a random seed too.
+    const uint32_t seed = p.seed != LLAMA_DEFAULT_SEED ? p.seed : std::random_device{}() & 0x7fffffff;
+    if (is_draw_enough(p)) {
+        return new lc::draw(static_cast<size_t>(n_vocab), p, std::move(biases), seed);
+    }
+    return new chain(vocab, p, biases, seed);
+}
+
+} // namespace
+
 lc_sampler * lc_sampler_new(const llama_model * model, const lc_sampling_params * params) {
     return lc::guard_new([&] {
         lc::require(model != nullptr, "model: must not be NULL");
         lc::require(params != nullptr, "params: must not be NULL");
-        return new lc_sampler(model, *params);
+        return new_sampler(model, *params);
     });
 }
 
@@ -302,7 +272,7 @@ void lc_sampler_free(lc_sampler * sampler) {
 lc_status lc_sampler_reset(lc_sampler * sampler) {
     return lc::guard([&] {
         lc::require(sampler != nullptr, "sampler: must not be NULL");
-        llama_sampler_reset(sampler->chain.get());
+        sampler->reset();
     });
 }
 

@@ -30,7 +30,7 @@ def test_too_many_tokens_waiting_are_refused_but_shared_ones_count_once() -> Non
         machine.add(sequence("c", prompt(2, 400)))
     assert caught.value.retry_after_s == pytest.approx(1.1, rel=0.2)
     machine.run()
-    machine.add(sequence("alone", prompt(3, 2000))), "nothing waits: it is taken, however long"
+    machine.add(sequence("alone", prompt(3, 2000)))  # nothing waits: it is taken, however long
     machine.run()
 
 

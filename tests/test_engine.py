@@ -494,6 +494,8 @@ def test_prefixes_of_a_file_are_computed_at_start_and_found_warm_after_a_restart
     ("content", "problem"),
     [
         ("{", "cannot read"),
+        ('[{"name": "a/b", "prompt": "x"}]', "no name"),
+        ('[{"name": "", "prompt": "x"}]', "no name"),
         ('[{"name": "a"}]', "either messages or prompt"),
         ('[{"name": "a", "prompt": "x"}, {"name": "a", "prompt": "y"}]', "not unique"),
         ('[{"name": "a", "prompt": "x", "colour": "red"}]', "colour"),

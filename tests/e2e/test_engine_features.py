@@ -226,7 +226,7 @@ def test_metrics_tell_of_the_engine(http: httpx.Client) -> None:
         "prefix_hits",
         "cells_pinned",
         "host_bytes",
-        "cancel_latency",
+        "cancel_seconds",
         "prefill_seconds",
         "inter_token_seconds",
     ):

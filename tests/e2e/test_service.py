@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -75,21 +76,33 @@ def test_a_question_about_a_fact_in_the_system_prompt(sdk: openai.OpenAI) -> Non
     assert answer.model == model.id
 
 
-def test_streamed_and_whole_are_the_same_text(sdk: openai.OpenAI, service: Service) -> None:
+def test_a_stream_has_what_the_sdk_expects(sdk: openai.OpenAI) -> None:
     model = sdk.models.list().data[0].id
-    whole = sdk.chat.completions.create(model=model, messages=FACT, temperature=0, max_tokens=200)
     stream = sdk.chat.completions.create(
         model=model, messages=FACT, temperature=0, max_tokens=200, stream=True, stream_options={"include_usage": True}
     )
     chunks = list(stream)
     assert chunks[0].choices[0].delta.role == "assistant"
-    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    assert text == whole.choices[0].message.content
+    assert "9" in "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
     assert chunks[-1].choices == []
     assert chunks[-1].usage is not None
+
+
+def test_streamed_and_whole_are_the_same_text(tiny_model: Path) -> None:
+    """Byte for byte, broken characters included: with cells and weights that do not round, for rounding depends on where in
+    the cache an answer lies."""
+    flags = ["--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32", "--n-ctx", "1024"]
+    with Service(*flags, environ={"MODEL_PATH": str(tiny_model)}) as service:
+        httpx_wait_ready(service)
+        with openai.OpenAI(base_url=f"{service.base_url}/v1", api_key="none", max_retries=0) as sdk:
+            asked: dict[str, Any] = {"model": "plain", "prompt": "Seagulls", "max_tokens": 300, "temperature": 0}
+            whole = sdk.completions.create(**asked)
+            chunks = list(sdk.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == whole.choices[0].text
+    assert chunks[-1].usage is not None
     assert whole.usage is not None
-    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens == 300
 
 
 def test_text_completions(sdk: openai.OpenAI) -> None:
