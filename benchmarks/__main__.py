@@ -12,7 +12,8 @@ MEASUREMENTS = (
     ("benchmarks.speed",),
     ("benchmarks.serve", "--write-docs", "--out", "build/serve.json"),
     ("benchmarks.overhead", "--write-docs", "--json", "build/overhead.json"),
-    ("benchmarks.sampling",),
+    ("benchmarks.attention", "--write-docs"),
+    ("benchmarks.sampling", "--write-docs"),
 )
 
 

@@ -1,16 +1,18 @@
 """What drawing the next tokens costs: our own sampler and llama.cpp's chain, on the same logits, in turns.
 
-    python -m benchmarks.sampling [--vocabularies starcoder,llama-bpe] [--turns 40] [--chain-turns 5] [--json FILE]
+    python -m benchmarks.sampling [--vocabularies starcoder,llama-bpe] [--turns 40] [--chain-turns 5] [--json FILE] [--write-docs]
 
 Measured is all of it: `sample_rows`, with the Python around the one native call. The logits are those of a tiny model with
 random weights, so they are normally distributed (standard deviation 3), but for a few that spread more widely: many tokens
-are likely, which is the hard case. The time of a draw does not depend on the rest of the model.
+are likely, which is the hard case. The time of a draw does not depend on the rest of the model. What it is a part of, a step of
+16 rows, is timed with the 1B shape and an empty cache, in which steps are shortest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -21,13 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
+from benchmarks.make_model import bench_model
 from benchmarks.random_model import Floats, LlamaShape, RandomTensor, n_tokens, write_model
+from benchmarks.report import DOCS, replace_section
 from benchmarks.source import vocabulary
 from llmcore.batch import Batch
 from llmcore.context import Context, ContextParams
 from llmcore.model import Model
 from llmcore.sampler import Sampler, sample_rows
 from llmcore.sampling import SamplingParams
+from llmcore.threads import decide_threads
 
 N_ROWS = 16
 N_CTX, N_PROMPT, N_ANSWER = 4096, 2000, 200
@@ -35,8 +40,7 @@ N_CTX, N_PROMPT, N_ANSWER = 4096, 2000, 200
 _N_EMBD, _EMBEDDING_STD, _LOGIT_STD = 64, 0.02, 3.0
 _N_LARGE, _LARGE = 100, 2.0
 
-# A step of 16 rows of a model with 1B weights on two cores: what the draws are a part of.
-STEP_S = 0.15
+SECTION = "sampling"
 
 _PENALTIES: dict[str, Any] = {
     "repeat_penalty": 1.1,
@@ -71,9 +75,8 @@ class Finding:
     chain_alone_us: float | None  # None: the chain does the same work as ours, or there is none
     chain_us: float | None
 
-    @property
-    def part_of_step(self) -> float:
-        return self.ours_us * 1e-6 * N_ROWS / STEP_S
+    def part_of(self, step_s: float) -> float:
+        return self.ours_us * 1e-6 * N_ROWS / step_s
 
 
 class _Embeddings(RandomTensor):
@@ -111,6 +114,22 @@ def computed(path: Path) -> Iterator[tuple[Context, list[int]]]:
         yield context, [row.logits_at for row in rows]
 
 
+def step_s(path: Path, turns: int = 5) -> float:
+    """The median of steps in which N_ROWS answers begin."""
+    threads = decide_threads().n_threads
+    params = ContextParams(n_ctx=256 * N_ROWS, n_slots=N_ROWS, threads=threads, threads_batch=threads)
+    batch, times = Batch(N_ROWS), []
+    with Model(path) as model, Context(model, params) as context:
+        for position in range(turns + 1):
+            batch.clear()
+            for slot in range(N_ROWS):
+                batch.add(slot, position, [1000 + slot], wants_logits=True)
+            began = time.perf_counter()
+            context.decode(batch)
+            times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
 def sample_s(context: Context, rows: Sequence[int], params: dict[str, Any], turns: int) -> float:
     """The shortest time of drawing once for each of the rows, in the middle of an answer."""
     with ExitStack() as stack:
@@ -146,19 +165,23 @@ def measure(path: Path, turns: int, chain_turns: int) -> Iterator[Finding]:
             )
 
 
-HEAD = (
-    "| vocabulary | setting | ours, µs per row: 1 row, 16 rows | llama.cpp's: 1 row, 16 rows | times faster "
-    f"| of a step of {STEP_S * 1e3:.0f} ms |\n" + "|---" * 6 + "|"
+HEADS = (
+    "vocabulary",
+    "setting",
+    "ours, µs per row: 1 row, 16 rows",
+    "llama.cpp's: 1 row, 16 rows",
+    "times faster",
+    "ours, of the step",
 )
 
 
-def line(of: Finding) -> str:
+def line(of: Finding, step_s: float) -> str:
     cells = [f"{of.n_vocab:,}", of.setting, f"{of.ours_alone_us:.0f}, {of.ours_us:.0f}"]
     if of.chain_us is None or of.chain_alone_us is None:
         cells += ["–", "–"]
     else:
         cells += [f"{of.chain_alone_us:.0f}, {of.chain_us:.0f}", f"{of.chain_us / of.ours_us:.0f}"]
-    return "| " + " | ".join([*cells, f"{of.part_of_step:.1%}"]) + " |"
+    return "| " + " | ".join([*cells, f"{of.part_of(step_s):.1%}"]) + " |"
 
 
 def main() -> int:
@@ -169,21 +192,31 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=40, help="of ours; the best counts")
     parser.add_argument("--chain-turns", type=int, default=5, help="of llama.cpp's chain; 0 leaves it out")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--write-docs", action="store_true", help="replace the table in docs/BENCHMARKS.md")
     args = parser.parse_args()
     if args.turns < 1:
         parser.error("--turns: at least 1")
-    print(f"{machine()}\n\n{HEAD}", flush=True)
+    step = step_s(bench_model())
+    parts = [
+        f"{machine()}, {time.strftime('%Y-%m-%d')}. A step of {N_ROWS} rows of the 1B shape: {step * 1e3:.0f} ms.",
+        "",
+    ]
+    parts += ["| " + " | ".join(HEADS) + " |", "|" + "---|" * len(HEADS)]
+    print(*parts, sep="\n", flush=True)
     findings: list[Finding] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.vocabularies.split(","):
             path = Path(folder) / f"{name}.gguf"
             write(path, vocabulary(name))
             for finding in measure(path, args.turns, args.chain_turns):
-                print(line(finding), flush=True)
                 findings.append(finding)
+                parts.append(line(finding, step))
+                print(parts[-1], flush=True)
     if args.json:
         found = [asdict(finding) for finding in findings]
-        args.json.write_text(json.dumps({"machine": machine(), "findings": found}, indent=1))
+        args.json.write_text(json.dumps({"machine": machine(), "step_s": step, "findings": found}, indent=1))
+    if args.write_docs:
+        DOCS.write_text(replace_section(DOCS.read_text("utf-8"), SECTION, "\n".join(parts)), "utf-8")
     return 0
 
 

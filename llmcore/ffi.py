@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.errors import AbiError, InvalidRequestError, LibraryError, NativeError
+from llmcore.threads import brief_spinning
 
 logger = logging.getLogger("llmcore.native")
 
@@ -448,7 +449,8 @@ class Library:
 @functools.cache
 def library() -> Library:
     """The process's native library. llama.cpp's own state (log, backends) is global, so there is one of it."""
-    return Library(library_dir())
+    with brief_spinning():
+        return Library(library_dir())
 
 
 # --- Logs -----------------------------------------------------------------------------------------------------------------

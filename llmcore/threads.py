@@ -7,8 +7,10 @@ affinity mask already reflects cpusets. It is never overridden.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +49,26 @@ def decide_threads(
     if requested > 0:
         return ThreadDecision(requested, f"as requested ({inputs})", n_physical, len(cpus), quota)
     return ThreadDecision(by_machine, inputs, n_physical, len(cpus), quota)
+
+
+# How often a waiting thread of GCC's OpenMP runtime looks before it sleeps. Its own default, 300,000, takes milliseconds:
+# wherever another process runs on one of our cores, its time goes to a thread that waits for one that cannot run. With
+# 1,000 no loss was measured on an idle machine (docs/BENCHMARKS.md).
+_SPINS = "1000"
+_SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+
+
+@contextlib.contextmanager
+def brief_spinning() -> Iterator[None]:
+    """While it lasts, an OpenMP runtime that is loaded is told to spin briefly, unless the environment says how long."""
+    if any(name in os.environ for name in _SPIN_VARIABLES):
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = _SPINS
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
 
 
 def _count(n: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks import overhead, serve, servers
+from benchmarks import attention, overhead, serve, servers
 from benchmarks.figures import Goal, Row, common_rate, percentile, silences
 from benchmarks.load import Endpoint, LoadError, Prompt
 from benchmarks.overhead import Measured, Subject, engine_finding, http_finding
@@ -337,6 +337,24 @@ def test_time_outside_of_native_calls() -> None:
     first, last = (EngineStats(**zeros, step_s=step_s, native_s=native_s) for step_s, native_s in ((1, 0.9), (3, 2.8)))
     assert overhead.part_outside(first, last) == pytest.approx(0.05)
     assert overhead.part_outside(first, EngineStats(**zeros)) is None
+
+
+# --- Attention --------------------------------------------------------------------------------------------------------
+
+
+def test_all_cases_of_attention_are_measured(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--model", str(tiny_model), "--depth", "600", "--rows", "2", "--turns", "1", "--threads", "1"]
+    assert attention.main(flags) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith(("| on", "| off"))]
+    assert len(rows) == 2 * len(attention.SETTINGS)
+    for settings, *cells in rows:
+        n_measured = sum(float(cell.strip("*| ")) > 0 for cell in cells if "–" not in cell)
+        assert n_measured == len(attention.CASES) - ("split" in settings)
+
+
+def test_what_attention_cannot_measure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert attention.main(["--model", str(tmp_path / "none.gguf")]) == 1
+    assert "none.gguf" in capsys.readouterr().err
 
 
 # --- Plans and failures -----------------------------------------------------------------------------------------------

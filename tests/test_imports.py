@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what lies on disk
     "pins": {"errors", "log", "messages"},
     # native code and its handles
-    "ffi": {"errors"},
+    "ffi": {"errors", "threads"},
     "handle": {"errors"},
     "model": {"handle", "errors", "ffi", "gguf", "log", "memory", "messages"},
     "context": {"handle", "batch", "errors", "ffi", "log", "memory", "model"},

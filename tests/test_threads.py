@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,29 @@ def test_a_requested_number_wins(tmp_path: Path) -> None:
     decision = decide_threads(7, root=tmp_path, affinity=cpus)
     assert decision.n_threads == 7
     assert decision.reason == "as requested (2 physical cores in the affinity mask of 2 CPUs, no CPU quota)"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")],
+)
+def test_waiting_threads_spin_briefly_unless_the_environment_says_how_long(
+    given: dict[str, str], expected: str
+) -> None:
+    # The runtime prints its settings when it is loaded.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    code = "import os; from llmcore import ffi; ffi.library(); print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environ, "OMP_DISPLAY_ENV": "verbose", **given},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("built with another OpenMP runtime than GCC's")
+    assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr
+    assert done.stdout.strip() == given.get("GOMP_SPINCOUNT", "None"), "the environment stays as it was"
 
 
 def test_on_this_machine() -> None:
