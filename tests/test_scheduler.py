@@ -164,6 +164,36 @@ def test_prompts_go_on_where_streams_alone_are_too_slow_already() -> None:
     assert long.finish_reason == "length"
 
 
+def test_steps_fill_whole_tiles_of_the_kernels() -> None:
+    machine = make(step_max_s=0.5)
+    machine.add(sequence("talking", prompt(1, 20), n_answer=1000))
+    machine.step()
+    machine.add(sequence("long", prompt(2, 1000), n_answer=1))
+    for _ in range(20):
+        assert sum(machine.step().values()) % 16 == 0
+    alone = make(step_max_s=0.5)
+    alone.add(sequence("first", prompt(1, 1000)), sequence("second", prompt(2, 77)))
+    while any(each.phase == "prefill" for each in alone.scheduler.sequences):
+        rows = alone.step()
+        assert sum(rows.values()) % 16 == 0 or not alone.scheduler.waiting
+    short = make(step_max_s=0.5)
+    short.add(sequence("short", prompt(1, 77)))
+    assert short.step() == {"short": 77}, "what fits is not cut"
+
+
+@pytest.mark.parametrize(
+    ("target_s", "n_tokens"),
+    # One row takes 25 ms, 16 take 100 ms.
+    [(0.06, 16), (0.054, 16), (0.051, 4), (0.042, 4), (0.03, 2)],
+)
+def test_on_a_slow_machine_a_step_may_take_longer_to_fill_a_tile(target_s: float, n_tokens: int) -> None:
+    machine = make(inter_token_s=(target_s, target_s, target_s))
+    machine.add(sequence("talking", [1], n_answer=1000))
+    machine.step()
+    machine.add(sequence("long", prompt(2, 1000), n_answer=1))
+    assert sum(machine.step().values()) == n_tokens
+
+
 def test_everybody_who_decodes_shares_a_step() -> None:
     machine = make()
     machine.add(*(sequence(name, prompt(i, 5), n_answer=10) for i, name in enumerate("abc")))
