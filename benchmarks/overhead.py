@@ -84,14 +84,18 @@ def in_process(subject: Subject, setting: Setting, prompts: Prompts) -> Measured
     with Engine.open(config) as engine:
         engine.warm_up()
         _serve(engine, _batch(prompts, "warm-up"), prompts, N_WARM_UP)
-        return _serve(engine, _batch(prompts, "measured"), prompts, subject.n_answer)
+        times, outside = _serve(engine, _batch(prompts, "measured"), prompts, subject.n_answer)
+        return Measured(common_rate(times), outside)
 
 
 def _batch(prompts: Prompts, salt: str) -> list[Prompt]:
     return [prompts.make(N_PROMPT, "overhead", salt, i) for i in range(N_CALLERS)]
 
 
-def _serve(engine: Engine, batch: list[Prompt], prompts: Prompts, n_answer: int) -> Measured:
+def _serve(
+    engine: Engine, batch: list[Prompt], prompts: Prompts, n_answer: int
+) -> tuple[list[list[float]], float | None]:
+    """When each answer's tokens came, and the part of the steps outside of native calls while all were talking."""
     sampling = SamplingParams(temperature=0.0, logit_bias=prompts.logit_bias)
     times: dict[str, list[float]] = {str(i): [] for i in range(len(batch))}
     for name, prompt in zip(times, batch, strict=True):
@@ -111,7 +115,7 @@ def _serve(engine: Engine, batch: list[Prompt], prompts: Prompts, n_answer: int)
             first = engine.stats()
         if last is None and any(isinstance(output, Finished) for output in outputs):
             last = engine.stats()
-    return Measured(common_rate(list(times.values())), part_outside(first, last))
+    return list(times.values()), part_outside(first, last)
 
 
 def part_outside(first: EngineStats | None, last: EngineStats | None) -> float | None:
