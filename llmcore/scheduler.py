@@ -28,7 +28,7 @@ _SHARE_MIN = 1 / 8
 # step take longer than 16.
 _TILE, _TILE_SMALL = 16, 4
 
-# A step may take so many times its target where that makes it one whole tile: on a slow machine the target leaves prompts
+# A step may take so many times its target where that fills a tile, or most of it: on a slow machine the target leaves prompts
 # so few tokens that each would cost half as much again.
 _SLACK = 1.9
 
@@ -187,9 +187,10 @@ class Scheduler:
             decode_s = self.costs.predict(n_decode, n_decode, n_cells)
             target_s = max(target_s, decode_s + target_s * _SHARE_MIN)
         n = self.costs.tokens_within(target_s, n_decode, n_cells, n_free)
-        n_tile = _TILE - n_decode
-        if n < n_tile <= n_free and self.costs.predict(_TILE, n_decode, n_cells + n_tile) <= _SLACK * target_s:
-            return n_tile
+        for total in range(_TILE, n_decode + n, -_TILE_SMALL):
+            more = total - n_decode
+            if more <= n_free and self.costs.predict(total, n_decode, n_cells + more) <= _SLACK * target_s:
+                return more
         return max(n, min(1, n_free))
 
     def _whole_tiles(self, budget: int) -> int:

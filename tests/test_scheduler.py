@@ -138,14 +138,14 @@ def test_a_long_prompt_never_makes_a_stream_wait_longer_than_its_target() -> Non
 
 
 def test_the_most_demanding_stream_sets_the_target() -> None:
-    machine = make(inter_token_s=(0.05, 0.15, 0.5))
+    machine = make(inter_token_s=(0.11, 0.15, 0.5))
     machine.add(sequence("batch", prompt(1, 5), 1000, LOW), sequence("voice", prompt(2, 5), 10, HIGH))
     machine.step()
     machine.step()
     machine.add(sequence("long", prompt(3, 2000)))
     before_s = machine.now_s
     machine.step()
-    assert machine.now_s - before_s <= 0.055
+    assert machine.now_s - before_s <= 0.115
     while any(each.request_id == "voice" for each in machine.scheduler.sequences):
         machine.step()
     before_s = machine.now_s
@@ -184,7 +184,7 @@ def test_steps_fill_whole_tiles_of_the_kernels() -> None:
 @pytest.mark.parametrize(
     ("target_s", "n_tokens"),
     # One row takes 25 ms, 16 take 100 ms.
-    [(0.06, 16), (0.054, 16), (0.051, 4), (0.042, 4), (0.03, 2)],
+    [(0.06, 16), (0.054, 16), (0.051, 12), (0.04, 8), (0.03, 4), (0.02, 4)],
 )
 def test_on_a_slow_machine_a_step_may_take_longer_to_fill_a_tile(target_s: float, n_tokens: int) -> None:
     machine = make(inter_token_s=(target_s, target_s, target_s))
