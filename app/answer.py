@@ -43,11 +43,13 @@ def end_of(finished: Finished) -> AnswerEnd:
     return reason
 
 
-def total_usage(usages: Sequence[Usage]) -> TokenUsage:
-    """Of all choices of a request."""
-    n_prompt = sum(usage.n_prompt for usage in usages)
+def total_usage(usages: Sequence[Usage], n_per_prompt: int = 1) -> TokenUsage:
+    """Of all choices of a request, in their order: so many for each prompt, which counts once. As cached counts what no
+    choice had to compute, for what one computes the others of its prompt find in the cache."""
+    groups = [usages[start : start + n_per_prompt] for start in range(0, len(usages), n_per_prompt)]
+    n_prompt = sum(group[0].n_prompt for group in groups)
     n_generated = sum(usage.n_generated for usage in usages)
-    cached = PromptTokensDetails(sum(usage.n_cached for usage in usages))
+    cached = PromptTokensDetails(sum(min(usage.n_cached for usage in group) for group in groups))
     return TokenUsage(n_prompt, n_generated, n_prompt + n_generated, cached, _timings(usages))
 
 

@@ -27,6 +27,7 @@ from .prefixes import Prefixes
 from .requests import Requests
 from .service import Service
 from .telemetry import Telemetry
+from .text import TextEndpoints
 
 
 def model_id(config: ServerConfig, model_path: str) -> str:
@@ -67,6 +68,7 @@ def _routes(service: Service) -> list[Route]:
     monitoring = Monitoring(service)
     models = Models(service)
     prefixes = Prefixes(service)
+    text = TextEndpoints(service)
     with_debug = service.config.debug
     documentation = Documentation(openapi_document(llmcore.__version__, with_debug=with_debug))
     return [
@@ -75,6 +77,9 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/requests/{id}", Requests(service).delete, methods=["DELETE"]),
         Route("/v1/prefixes", prefixes.list),
         Route("/v1/prefixes/{name}", prefixes.one, methods=["PUT", "DELETE"]),
+        Route("/tokenize", text.tokenize, methods=["POST"]),
+        Route("/detokenize", text.detokenize, methods=["POST"]),
+        Route("/apply-template", text.apply_template, methods=["POST"]),
         Route("/v1/models", models.list),
         Route("/v1/models/{model:path}", models.get),
         Route("/healthz", monitoring.healthz),

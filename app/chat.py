@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -50,12 +50,13 @@ class ChatCompletions:
         entry = record.of(request.scope)
         form = ChatForm(f"chatcmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage)
         priority = priority_of(request.headers, wanted.priority)
-        work = Work(service, entry, form.id, [self._generate(wanted, form.id, priority)], "messages")
-        return EventStream(work, form, 1, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form, 1)
+        requests = list(self._generate(wanted, form.id, priority))
+        work = Work(service, entry, form.id, requests, "messages", wanted.n_choices)
+        return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
 
-    def _generate(self, wanted: ChatRequest, request_id: str, priority: Priority) -> GenerateRequest:
-        return GenerateRequest(
-            request_id=request_id,
+    def _generate(self, wanted: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
+        first = GenerateRequest(
+            request_id=answer_id,
             prompt=ChatPrompt(raw_messages(wanted.messages)),
             sampling=wanted.sampling(),
             max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
@@ -63,6 +64,9 @@ class ChatCompletions:
             priority=priority,
             timeout_s=wanted.timeout,
         )
+        yield first
+        for index in range(1, wanted.n_choices):
+            yield structs.replace(first, request_id=f"{answer_id}-{index}", sampling=wanted.sampling(index))
 
 
 class ChatForm:

@@ -9,9 +9,8 @@ from msgspec import Meta
 from llmcore.messages import TextPrompt, TokensPrompt
 
 from .errors import invalid
-from .fields import GenerationFields, OnlyFalse, OnlyNull, OnlyOne, TokenId, check_common
+from .fields import MAX_CHOICES, GenerationFields, OnlyFalse, OnlyNull, TokenId, check_common
 
-MAX_PROMPTS = 64
 # OpenAI's default of this endpoint.
 MAX_TOKENS_DEFAULT = 16
 
@@ -30,7 +29,9 @@ class CompletionRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tr
 
     prompt: PromptField
 
-    best_of: OnlyOne = None
+    best_of: (
+        Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="accepted if it is n: no answer is thrown away")] | None
+    ) = None
     echo: OnlyFalse = None
     logprobs: OnlyNull = None
     suffix: OnlyNull = None
@@ -41,9 +42,12 @@ class CompletionRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tr
             return [TextPrompt(self.prompt)]
         if isinstance(self.prompt[0], int):
             return [TokensPrompt(_tokens(self.prompt))]
-        if len(self.prompt) > MAX_PROMPTS:
-            problem = f"prompt may have at most {MAX_PROMPTS} entries, got {len(self.prompt)}"
+        if len(self.prompt) > MAX_CHOICES:
+            problem = f"prompt may have at most {MAX_CHOICES} entries, got {len(self.prompt)}"
             raise invalid("invalid_value", problem, "prompt")
+        if len(self.prompt) * self.n_choices > MAX_CHOICES:
+            problem = f"n times the number of prompts may be at most {MAX_CHOICES}, got {len(self.prompt)} prompts"
+            raise invalid("invalid_value", problem, "n")
         found: list[TextPrompt | TokensPrompt] = []
         for index, each in enumerate(self.prompt):
             if type(each) is not type(self.prompt[0]):
@@ -55,6 +59,9 @@ class CompletionRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tr
 def check_completion(request: CompletionRequest) -> None:
     """What the types cannot say. Raises ApiError (400)."""
     check_common(request)
+    if request.best_of is not None and request.best_of != request.n_choices:
+        message = "best_of is not supported yet: leave it out, or send the same as n"
+        raise invalid("unsupported_parameter", message, "best_of")
 
 
 def _tokens(values: object) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 
@@ -42,20 +43,21 @@ class Completions:
         entry = record.of(request.scope)
         form = CompletionForm(f"cmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage)
         priority = priority_of(request.headers, wanted.priority)
-        requests = [_generate(wanted, prompt, f"{form.id}-{index}", priority) for index, prompt in enumerate(prompts)]
-        work = Work(service, entry, form.id, requests, "prompt")
-        if wanted.stream:
-            return EventStream(work, form, len(prompts), wanted.wants_usage)
-        return WholeAnswer(work, form, len(prompts))
+        choices = enumerate(itertools.product(prompts, range(wanted.n_choices)))
+        requests = [
+            _generate(wanted, prompt, f"{form.id}-{index}", priority, choice) for index, (prompt, choice) in choices
+        ]
+        work = Work(service, entry, form.id, requests, "prompt", wanted.n_choices)
+        return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
 
 
 def _generate(
-    wanted: CompletionRequest, prompt: TextPrompt | TokensPrompt, request_id: str, priority: Priority
+    wanted: CompletionRequest, prompt: TextPrompt | TokensPrompt, request_id: str, priority: Priority, choice: int
 ) -> GenerateRequest:
     return GenerateRequest(
         request_id=request_id,
         prompt=prompt,
-        sampling=wanted.sampling(),
+        sampling=wanted.sampling(choice),
         max_tokens=MAX_TOKENS_DEFAULT if wanted.max_tokens is None else wanted.max_tokens,
         stop=wanted.stops(),
         priority=priority,

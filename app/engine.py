@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from llmcore.messages import EngineStats, Finished, GenerateRequest, ModelInfo, Piece, PrefixInfo, PrefixSpec
+from llmcore.messages import (
+    ChatPrompt,
+    EngineStats,
+    Finished,
+    GenerateRequest,
+    ModelInfo,
+    Piece,
+    PrefixInfo,
+    PrefixSpec,
+)
 
 
 class GenerationLike(Protocol):
@@ -48,6 +57,12 @@ class EngineLike(Protocol):
     async def unpin(self, name: str) -> None: ...
 
     async def prefixes(self) -> list[PrefixInfo]: ...
+
+    async def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
+
+    async def detokenize(self, tokens: Sequence[int]) -> str: ...
+
+    async def render(self, prompt: ChatPrompt) -> str: ...
 
     async def inspect(self) -> bytes: ...
 

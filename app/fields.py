@@ -19,6 +19,8 @@ from llmcore.sampling import MAX_SEED, SamplingParams
 from .errors import invalid
 
 INT32_MAX = 2**31 - 1
+# Answers of one request, over all its prompts.
+MAX_CHOICES = 64
 
 
 def _only(*values: Any) -> dict[str, Any]:
@@ -28,7 +30,6 @@ def _only(*values: Any) -> dict[str, Any]:
 # The schema of such a field *is* the rule: refuse_unsupported() reads it.
 OnlyNull = Annotated[Any, Meta(extra_json_schema=_only(), description="not supported yet")]
 OnlyFalse = Annotated[Any, Meta(extra_json_schema=_only(False), description="accepted without effect")]
-OnlyOne = Annotated[Any, Meta(extra_json_schema=_only(1), description="more than one answer is not supported yet")]
 OnlyEmpty = Annotated[Any, Meta(extra_json_schema=_only([]), description="not supported yet")]
 
 TokenId = Annotated[int, Meta(ge=0, le=INT32_MAX)]
@@ -79,11 +80,22 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
         ]
         | None
     ) = None
-    n: OnlyOne = None
+    n: (
+        Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="answers to each prompt; they share its computation")]
+        | None
+    ) = None
     user: Annotated[str, Meta(description="accepted without effect")] | None = None
 
-    def sampling(self) -> SamplingParams:
-        given = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
+    @property
+    def n_choices(self) -> int:
+        """For each prompt."""
+        return self.n or 1
+
+    def sampling(self, choice: int = 0) -> SamplingParams:
+        """Of one of the n choices: with a seed, each has one of its own, the first one the seed itself."""
+        given: dict[str, Any] = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
+        if self.seed is not None:
+            given["seed"] = (self.seed + choice) % (MAX_SEED + 1)
         return SamplingParams(**given)
 
     def stops(self) -> tuple[str, ...]:

@@ -13,9 +13,11 @@ from .completion_schema import CompletionRequest
 from .prefix_schema import PrefixRequest
 from .priority import HEADER, PRIORITIES
 from .replies import (
+    AppliedTemplate,
     Cancelled,
     ChatChunk,
     ChatCompletion,
+    Detokenized,
     ErrorReply,
     Health,
     ModelCard,
@@ -24,14 +26,19 @@ from .replies import (
     PrefixDeleted,
     PrefixList,
     TextCompletion,
+    Tokenized,
 )
+from .text_schema import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
 
 _REF = "#/components/schemas/{name}"
 _ROOTS = (
     *(ChatRequest, CompletionRequest, PrefixRequest),
     *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, ErrorReply),
     *(Cancelled, PrefixCard, PrefixList, PrefixDeleted),
+    *(TokenizeRequest, Tokenized, DetokenizeRequest, Detokenized, ApplyTemplateRequest, AppliedTemplate),
 )
+
+_APPLY = "The prompt that the model's chat template makes of messages"
 
 _ERRORS = {
     400: "the request cannot be honoured as it stands; `error.param` names the field",
@@ -82,11 +89,20 @@ def _paths() -> dict[str, Any]:
         "/v1/requests/{id}": {"delete": _cancel()},
         "/v1/prefixes": {"get": _get("listPrefixes", "Pinned prefixes", PrefixList, _engine_errors())},
         "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
+        "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, Tokenized)},
+        "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, Detokenized)},
+        "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, AppliedTemplate)},
         "/v1/models": {"get": _get("listModels", "The model that is served", ModelList, {})},
         "/v1/models/{model}": {"get": model},
         "/healthz": {"get": health},
         "/metrics": {"get": metrics},
     }
+
+
+def _post(name: str, summary: str, request: type, reply: type) -> dict[str, Any]:
+    operation = _get(name, summary, reply, _engine_errors(400, 413))
+    operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
+    return operation
 
 
 def _debug_paths() -> dict[str, Any]:

@@ -130,6 +130,18 @@ class Cancelled(msgspec.Struct):
     object: Literal["request"] = "request"
 
 
+class Tokenized(msgspec.Struct):
+    tokens: list[int]
+
+
+class Detokenized(msgspec.Struct):
+    content: str
+
+
+class AppliedTemplate(msgspec.Struct):
+    prompt: str
+
+
 class PrefixCard(msgspec.Struct):
     name: str
     tokens: int

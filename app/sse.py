@@ -15,6 +15,7 @@ from . import record
 from .answer import AnswerForm, end_of, total_usage
 from .disconnect import while_connected
 from .errors import ClientDisconnected, translate
+from .replies import TokenUsage
 from .work import Work
 
 _ENCODER = msgspec.json.Encoder()
@@ -53,16 +54,15 @@ class EventStream(Response):
     a token is awaited or while one is being sent.
     """
 
-    def __init__(self, work: Work, form: AnswerForm, n_choices: int, wants_usage: bool) -> None:
+    def __init__(self, work: Work, form: AnswerForm, wants_usage: bool) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = list(HEADERS)
         self._work = work
         self._form = form
-        self._n_choices = n_choices
         self._wants_usage = wants_usage
-        self._texts = [TextEvents(form, index) for index in range(n_choices)]
-        self._usages: list[Usage] = []
+        self._texts = [TextEvents(form, index) for index in range(work.n_choices)]
+        self._usages: dict[int, Usage] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await while_connected(receive, self._run(scope, send))
@@ -81,7 +81,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_outputs(self, send: Send) -> None:
-        firsts = [self._form.first(index) for index in range(self._n_choices)]
+        firsts = [self._form.first(index) for index in range(self._work.n_choices)]
         await _send(send, b"".join(sse_event(first) for first in firsts if first is not None))
         async for outputs in self._work:
             await _send(send, b"".join(self._events(outputs)))
@@ -92,10 +92,13 @@ class EventStream(Response):
                 yield self._texts[index].event(output.text)
             if isinstance(output, Finished):
                 yield sse_event(self._form.end(index, end_of(output)))
-                self._usages.append(output.usage)
-                if len(self._usages) == self._n_choices:
-                    yield sse_event(self._form.usage(total_usage(self._usages))) if self._wants_usage else b""
+                self._usages[index] = output.usage
+                if len(self._usages) == self._work.n_choices:
+                    yield sse_event(self._form.usage(self._usage())) if self._wants_usage else b""
                     yield DONE
+
+    def _usage(self) -> TokenUsage:
+        return total_usage([self._usages[index] for index in sorted(self._usages)], self._work.n_per_prompt)
 
 
 async def _send(send: Send, chunk: bytes) -> None:

@@ -29,6 +29,7 @@ class Work:
         answer_id: str,
         requests: Sequence[GenerateRequest],
         prompt_param: str,
+        n_per_prompt: int = 1,
     ) -> None:
         self.ids = (answer_id, record.request_id)
         self._service = service
@@ -36,6 +37,8 @@ class Work:
         self._requests = requests
         self._metrics = service.metrics.of(requests[0].priority)
         self._prompt_param = prompt_param
+        self.n_choices = len(requests)
+        self.n_per_prompt = n_per_prompt
         self._generations: list[GenerationLike] = []
         self._race: Race | None = None
         self._last_s = [0.0] * len(requests)  # of the last output; 0 before the first

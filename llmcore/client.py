@@ -30,6 +30,7 @@ from llmcore.generation import Generation
 from llmcore.log import event
 from llmcore.messages import (
     Cancel,
+    ChatPrompt,
     Command,
     Configure,
     Detokenize,
@@ -48,6 +49,7 @@ from llmcore.messages import (
     PrefixInfo,
     PrefixSpec,
     Ready,
+    Render,
     Shutdown,
     StepDone,
     Submit,
@@ -248,6 +250,10 @@ class AsyncEngine:
     async def detokenize(self, tokens: Tokens[int]) -> str:
         """Text of tokens, special ones shown. Raises InvalidRequestError for an id outside the vocabulary."""
         return str(await self._calls.start(Detokenize(self._next_call(), tuple(tokens))))
+
+    async def render(self, prompt: ChatPrompt) -> str:
+        """Messages as the chat template writes them. Raises InvalidRequestError."""
+        return str(await self._calls.start(Render(self._next_call(), prompt)))
 
     async def stats(self) -> EngineStats:
         """Counts and gauges of the engine."""

@@ -210,6 +210,10 @@ class Engine:
         """Raises PrefixMissingError."""
         self._pinning.unpin(name)
 
+    def render(self, prompt: ChatPrompt) -> str:
+        """Messages as the chat template writes them. Raises InvalidRequestError."""
+        return self._prompts.render(prompt)
+
     def prefixes(self) -> list[PrefixInfo]:
         return self._pinning.infos()
 

@@ -196,6 +196,13 @@ class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
     tokens: tuple[int, ...]
 
 
+class Render(msgspec.Struct, frozen=True, tag="render"):
+    """What the model's chat template makes of messages. Answered by Text."""
+
+    call_id: int
+    prompt: ChatPrompt
+
+
 class GetStats(msgspec.Struct, frozen=True, tag="stats"):
     call_id: int
 
@@ -228,7 +235,7 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End now: what is running is cancelled."""
 
 
-Call = Tokenize | Detokenize | GetStats | Pin | Unpin | GetPrefixes | Inspect
+Call = Tokenize | Detokenize | Render | GetStats | Pin | Unpin | GetPrefixes | Inspect
 Command = Configure | Submit | Cancel | Call | Shutdown
 
 

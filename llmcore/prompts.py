@@ -51,6 +51,10 @@ class Prompts:
             raise InvalidRequestError("the prompt is empty", param="prompt")
         return Tokenized(tokens, stops, self._checkpoints(prompt, tokens) if with_checkpoints else ())
 
+    def render(self, prompt: ChatPrompt) -> str:
+        """The text that the template makes of messages. Raises InvalidRequestError."""
+        return self._template.render(prompt.messages, add_generation_prompt=prompt.add_generation_prompt).prompt
+
     def prefix(self, prompt: Prompt) -> list[int]:
         """The tokens with which every prompt begins that continues this one. Raises InvalidRequestError."""
         if not isinstance(prompt, ChatPrompt):

@@ -39,6 +39,7 @@ from llmcore.messages import (
     Prefixes,
     PrefixInfo,
     Ready,
+    Render,
     Reply,
     Shutdown,
     Stats,
@@ -168,6 +169,8 @@ class Worker:
             return Tokens(call_id, tuple(engine.model.tokenize(command.text, add_special=add, parse_special=parse)))
         if isinstance(command, Detokenize):
             return Text(call_id, engine.model.detokenize(command.tokens, unparse_special=True))
+        if isinstance(command, Render):
+            return Text(call_id, engine.render(command.prompt))
         if isinstance(command, GetStats):
             return Stats(call_id, engine.stats())
         if isinstance(command, Inspect):

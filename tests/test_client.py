@@ -77,6 +77,17 @@ async def test_chat_is_rendered_by_the_worker(engine: AsyncEngine) -> None:
     assert text
 
 
+async def test_render(engine: AsyncEngine) -> None:
+    messages = b'[{"role": "user", "content": "Hello"}]'
+    whole = await engine.render(ChatPrompt(messages))
+    begun = await engine.render(ChatPrompt(messages, add_generation_prompt=False))
+    assert "Hello" in begun
+    assert whole.startswith(begun)
+    assert len(whole) > len(begun)
+    with pytest.raises(InvalidRequestError):
+        await engine.render(ChatPrompt(b'[{"role": 5}]'))
+
+
 async def test_tokenize_and_detokenize(engine: AsyncEngine) -> None:
     tokens = await engine.tokenize("Hello <|im_end|>")
     assert await engine.detokenize(tokens) == "Hello <|im_end|>"

@@ -212,6 +212,18 @@ class FakeEngine:
         self._refuse()
         return [PrefixInfo(name=name, n_tokens=7, is_computed=True) for name in self.pinned]
 
+    async def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        self._refuse()
+        return [int(add_special), int(parse_special), *text.encode()]
+
+    async def detokenize(self, tokens: Iterable[int]) -> str:
+        self._refuse()
+        return bytes(tokens).decode()
+
+    async def render(self, prompt: ChatPrompt) -> str:
+        self._refuse()
+        return f"{prompt.messages.decode()} {prompt.add_generation_prompt}"
+
     async def inspect(self) -> bytes:
         self._refuse()
         return b'{"slots": []}'

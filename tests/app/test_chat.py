@@ -9,7 +9,8 @@ import httpx
 import msgspec
 import pytest
 
-from llmcore.messages import ChatPrompt
+from llmcore.messages import ChatPrompt, Usage
+from llmcore_app.answer import total_usage
 from llmcore_app.chat_schema import ChatRequest
 from tests.app.fake_engine import WORDS, FakeEngine
 
@@ -148,6 +149,41 @@ async def test_parameters_reach_the_engine(client: httpx.AsyncClient, engine: Fa
     assert (request.priority, request.timeout_s) == ("high", 2.5)
 
 
+async def test_several_answers_to_one_prompt(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    answer = (await post(client, n=3, seed=2**32 - 2)).json()
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
+    assert [choice["message"]["content"] for choice in answer["choices"]] == [TEXT] * 3
+    assert [request.sampling.seed for request in engine.requests] == [2**32 - 2, 2**32 - 1, 0]
+    assert len({request.request_id for request in engine.requests}) == 3
+    assert answer["usage"]["prompt_tokens"] == 7
+    assert answer["usage"]["completion_tokens"] == 3 * (len(WORDS) + 1)
+    without_seed = await post(client, n=2)
+    assert without_seed.status_code == 200
+    assert [request.sampling.seed for request in engine.requests[3:]] == [None, None]
+
+
+async def test_several_answers_streamed(client: httpx.AsyncClient) -> None:
+    response = await post(client, n=2, stream=True, stream_options={"include_usage": True})
+    *chunks, usage, done = events(response.text)
+    assert done == "[DONE]"
+    for index in (0, 1):
+        mine = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]
+        assert mine[0]["delta"] == {"role": "assistant", "content": ""}
+        assert "".join(choice["delta"].get("content", "") for choice in mine) == TEXT
+        assert [choice["finish_reason"] for choice in mine if choice["finish_reason"]] == ["stop"]
+    assert usage["usage"]["prompt_tokens"] == 7
+
+
+def test_a_prompt_of_several_answers_counts_once() -> None:
+    usages = [
+        Usage(n_prompt=10, n_cached=cached, n_generated=5, queue_s=0, prefill_s=1, decode_s=1)
+        for cached in (9, 2, 9, 0)
+    ]
+    usage = total_usage(usages, 2)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (20, 20, 40)
+    assert usage.prompt_tokens_details.cached_tokens == 2
+
+
 async def test_null_means_absent(client: httpx.AsyncClient, engine: FakeEngine) -> None:
     absent = sorted(set(ChatRequest.__struct_fields__) - {"messages"})
     response = await post(client, **dict.fromkeys(absent))
@@ -183,8 +219,6 @@ def message(**fields: Any) -> dict[str, Any]:
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     # known, not supported
-    ({"n": 2}, "n", "unsupported_parameter"),
-    ({"n": True}, "n", "unsupported_parameter"),
     ({"store": True}, "store", "unsupported_parameter"),
     ({"store": 0}, "store", "unsupported_parameter"),
     ({"logprobs": True}, "logprobs", "unsupported_parameter"),
@@ -202,6 +236,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "stream_options.include_obfuscation",
         "unsupported_parameter",
     ),
+    ({"n": 0}, "n", "invalid_value"),
+    ({"n": 65}, "n", "invalid_value"),
+    ({"n": True}, "n", "invalid_type"),
     # unknown
     ({"temprature": 1}, "temprature", "unknown_parameter"),
     ({"stream": True, "stream_options": {"x": 1}}, "stream_options.x", "unknown_parameter"),

@@ -61,6 +61,14 @@ async def test_prompts(client: httpx.AsyncClient, engine: FakeEngine, prompt: An
     assert answer["usage"]["prompt_tokens"] == 7 * len(passed_on)
 
 
+async def test_several_answers_to_several_prompts(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    answer = (await post(client, prompt=["a", "b"], n=2, best_of=2, seed=5)).json()
+    asked = [(prompt_text(request), request.sampling.seed) for request in engine.requests]
+    assert asked == [("a", 5), ("a", 6), ("b", 5), ("b", 6)]
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
+    assert answer["usage"]["prompt_tokens"] == 2 * 7
+
+
 @pytest.mark.parametrize(
     ("fields", "param", "code"),
     [
@@ -75,6 +83,8 @@ async def test_prompts(client: httpx.AsyncClient, engine: FakeEngine, prompt: An
         ({"prompt": [2**40]}, "prompt[0]", "invalid_value"),
         ({"prompt": ["a"] * 65}, "prompt", "invalid_value"),
         ({"best_of": 2}, "best_of", "unsupported_parameter"),
+        ({"best_of": 1, "n": 2}, "best_of", "unsupported_parameter"),
+        ({"prompt": ["a"] * 22, "n": 3}, "n", "invalid_value"),
         ({"echo": True}, "echo", "unsupported_parameter"),
         ({"suffix": "x"}, "suffix", "unsupported_parameter"),
         ({"logprobs": 0}, "logprobs", "unsupported_parameter"),

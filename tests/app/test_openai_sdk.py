@@ -97,8 +97,8 @@ async def test_sync_client(running: Running) -> None:
 
 async def test_bad_request(sdk: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        await sdk.chat.completions.create(model="fake", messages=[{"role": "user", "content": "x"}], n=3)
-    assert (caught.value.param, caught.value.code) == ("n", "unsupported_parameter")
+        await sdk.chat.completions.create(model="fake", messages=[{"role": "user", "content": "x"}], n=65)
+    assert (caught.value.param, caught.value.code) == ("n", "invalid_value")
 
 
 async def test_unknown_model(sdk: openai.AsyncOpenAI) -> None:

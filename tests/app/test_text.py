@@ -1,0 +1,76 @@
+"""Text endpoints over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from llmcore.errors import InvalidRequestError
+from llmcore_app.service import Service
+from tests.app.fake_engine import FakeEngine
+
+
+@pytest.mark.parametrize(
+    ("fields", "add", "parse"),
+    [
+        ({}, 0, 1),
+        ({"add_special": None, "parse_special": None}, 0, 1),
+        ({"add_special": True, "parse_special": False}, 1, 0),
+    ],
+    ids=str,
+)
+async def test_tokenize(client: httpx.AsyncClient, fields: dict[str, Any], add: int, parse: int) -> None:
+    response = await client.post("/tokenize", json={"content": "ab", **fields})
+    assert (response.status_code, response.json()) == (200, {"tokens": [add, parse, 97, 98]})
+
+
+async def test_detokenize(client: httpx.AsyncClient) -> None:
+    response = await client.post("/detokenize", json={"tokens": [97, 98]})
+    assert (response.status_code, response.json()) == (200, {"content": "ab"})
+
+
+async def test_apply_template(client: httpx.AsyncClient) -> None:
+    messages = [{"role": "developer", "content": "x"}]
+    response = await client.post("/apply-template", json={"messages": messages})
+    assert (response.status_code, response.json()) == (200, {"prompt": '[{"role":"system","content":"x"}] True'})
+    response = await client.post("/apply-template", json={"messages": messages, "add_generation_prompt": False})
+    assert response.json()["prompt"].endswith("False")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param", "code"),
+    [
+        ("/tokenize", {}, "content", "missing_required_parameter"),
+        ("/tokenize", {"content": 5}, "content", "invalid_type"),
+        ("/tokenize", {"content": "x", "with_pieces": True}, "with_pieces", "unknown_parameter"),
+        ("/detokenize", {"tokens": [-1]}, "tokens[0]", "invalid_value"),
+        ("/detokenize", {"tokens": "x"}, "tokens", "invalid_type"),
+        ("/apply-template", {"messages": []}, "messages", "invalid_value"),
+        (
+            "/apply-template",
+            {"messages": [{"role": "user", "content": "x", "name": "y"}]},
+            "messages[0].name",
+            "unsupported_parameter",
+        ),
+    ],
+)
+async def test_bad_requests_name_the_field(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any], param: str, code: str
+) -> None:
+    response = await client.post(path, json=body)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"], error["code"]) == (400, param, code)
+
+
+async def test_what_the_engine_refuses(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.refusals.append(InvalidRequestError("token 9 is not in the vocabulary", param="tokens"))
+    response = await client.post("/detokenize", json={"tokens": [9]})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "tokens")
+
+
+async def test_draining_and_wrong_methods(client: httpx.AsyncClient, service: Service) -> None:
+    assert (await client.get("/tokenize")).status_code == 405
+    service.is_draining = True
+    assert (await client.post("/tokenize", json={"content": "x"})).status_code == 503
