@@ -128,6 +128,36 @@ def test_a_seed_repeats_an_answer(sdk: openai.OpenAI) -> None:
     assert len({ask(seed) for seed in range(4)}) > 1
 
 
+def test_several_answers_share_their_prompt(sdk: openai.OpenAI) -> None:
+    model = sdk.models.list().data[0].id
+    asked: dict[str, Any] = {"model": model, "messages": FACT, "temperature": 1.5, "max_tokens": 12, "seed": 7}
+    one = sdk.chat.completions.create(**asked)
+    several = sdk.chat.completions.create(**asked, n=4)
+    assert [choice.index for choice in several.choices] == [0, 1, 2, 3]
+    assert len({choice.message.content for choice in several.choices}) > 1
+    assert one.usage is not None
+    assert several.usage is not None
+    assert several.usage.prompt_tokens == one.usage.prompt_tokens
+    assert several.usage.completion_tokens > one.usage.completion_tokens
+
+
+def test_text_and_tokens(service: Service) -> None:
+    def post(path: str, **body: object) -> dict[str, Any]:
+        reply = httpx.post(f"{service.base_url}{path}", json=body)
+        assert reply.status_code == 200, reply.text
+        found: dict[str, Any] = reply.json()
+        return found
+
+    text = "Hello <|im_end|> 🌍"
+    tokens = post("/tokenize", content=text)["tokens"]
+    assert len(post("/tokenize", content=text, parse_special=False)["tokens"]) > len(tokens)
+    assert post("/detokenize", tokens=tokens)["content"] == text
+    prompt = post("/apply-template", messages=FACT)["prompt"]
+    assert "<|im_start|>user\nWhen does the library open?<|im_end|>" in prompt
+    reply = httpx.post(f"{service.base_url}/detokenize", json={"tokens": [10**6]})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "tokens")
+
+
 def test_refusals_carry_param_and_code(sdk: openai.OpenAI) -> None:
     model = sdk.models.list().data[0].id
     with pytest.raises(openai.BadRequestError) as caught:
