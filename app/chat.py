@@ -61,6 +61,7 @@ class ChatCompletions:
             sampling=wanted.sampling(),
             max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
             stop=wanted.stops(),
+            ignore_eos=bool(wanted.ignore_eos),
             priority=priority,
             timeout_s=wanted.timeout,
         )

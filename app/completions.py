@@ -60,6 +60,7 @@ def _generate(
         sampling=wanted.sampling(choice),
         max_tokens=MAX_TOKENS_DEFAULT if wanted.max_tokens is None else wanted.max_tokens,
         stop=wanted.stops(),
+        ignore_eos=bool(wanted.ignore_eos),
         priority=priority,
         timeout_s=wanted.timeout,
     )

@@ -17,8 +17,8 @@ from llmcore.messages import Priority
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from .errors import invalid
+from .sampling_fields import INT32_MAX, SamplingFields
 
-INT32_MAX = 2**31 - 1
 # Answers of one request, over all its prompts.
 MAX_CHOICES = 64
 
@@ -42,7 +42,7 @@ class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     include_obfuscation: OnlyFalse = None
 
 
-class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class GenerationFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     """Null is the same as absent, everywhere."""
 
     model: Annotated[str, Meta(description="the id in /v1/models; may be left out")] | None = None
@@ -56,9 +56,6 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     ) = None
     temperature: Annotated[float, Meta(ge=0, le=2, description="0 takes the most probable token")] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=INT32_MAX, description="llmcore's own; 0 is off")] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1, description="llmcore's own; 0 is off")] | None = None
-    repeat_penalty: Annotated[float, Meta(gt=0, le=100, description="llmcore's own; 1 is off")] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     logit_bias: (
@@ -93,7 +90,7 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
 
     def sampling(self, choice: int = 0) -> SamplingParams:
         """Of one of the n choices: with a seed, each has one of its own, the first one the seed itself."""
-        given: dict[str, Any] = {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
+        given = self.given() | {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
         if self.seed is not None:
             given["seed"] = (self.seed + choice) % (MAX_SEED + 1)
         return SamplingParams(**given)
@@ -106,10 +103,7 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
-_SAMPLING = (
-    *("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "frequency_penalty", "presence_penalty"),
-    *("logit_bias", "seed"),
-)
+_SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "seed")
 MAX_LOGIT_BIAS = 1024
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks import attention, overhead, serve, servers
+from benchmarks import attention, contention, overhead, serve, servers
 from benchmarks.figures import Goal, Row, common_rate, percentile, silences
 from benchmarks.load import Endpoint, LoadError, Prompt
 from benchmarks.overhead import Measured, Subject, engine_finding, http_finding
@@ -355,6 +355,22 @@ def test_all_cases_of_attention_are_measured(tiny_model: Path, capsys: pytest.Ca
 def test_what_attention_cannot_measure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert attention.main(["--model", str(tmp_path / "none.gguf")]) == 1
     assert "none.gguf" in capsys.readouterr().err
+
+
+# --- Contention -------------------------------------------------------------------------------------------------------
+
+
+def test_contention_measures_each_value_alone_and_beside_a_loop(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert contention.main(["--models", str(tiny_model), "--spins", "unset,1000", "--seconds", "0.01"]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| plain")]
+    assert [row[1] for row in rows] == ["unset", "1000"]
+    for _, _, *cells in rows:
+        for cell in cells:
+            mean, p95 = (float(number) for number in cell.strip(" |").split(", "))
+            assert mean > 0
+            assert p95 > 0
 
 
 # --- Plans and failures -----------------------------------------------------------------------------------------------

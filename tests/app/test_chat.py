@@ -10,8 +10,10 @@ import msgspec
 import pytest
 
 from llmcore.messages import ChatPrompt, Usage
+from llmcore.sampling import SamplingParams
 from llmcore_app.answer import total_usage
 from llmcore_app.chat_schema import ChatRequest
+from llmcore_app.sampling_fields import SamplingFields
 from tests.app.fake_engine import WORDS, FakeEngine
 
 URL = "/v1/chat/completions"
@@ -184,6 +186,42 @@ def test_a_prompt_of_several_answers_counts_once() -> None:
     assert usage.prompt_tokens_details.cached_tokens == 2
 
 
+async def test_more_sampling_reaches_the_engine(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    values: dict[str, Any] = {
+        "typical_p": 0.9,
+        "top_n_sigma": 1.5,
+        "xtc_probability": 0.5,
+        "xtc_threshold": 0.2,
+        "repeat_last_n": -1,
+        "dry_multiplier": 0.8,
+        "dry_base": 2.0,
+        "dry_allowed_length": 3,
+        "dry_penalty_last_n": 100,
+        "dynatemp_range": 0.5,
+        "dynatemp_exponent": 2.0,
+        "mirostat": 2,
+        "mirostat_tau": 4.0,
+        "mirostat_eta": 0.2,
+    }
+    response = await post(client, **values, dry_sequence_breakers=["a", "b"], ignore_eos=True)
+    assert response.status_code == 200, response.text
+    request = engine.requests[0]
+    assert {name: getattr(request.sampling, name) for name in values} == values
+    assert request.sampling.dry_sequence_breakers == ("a", "b")
+    assert request.ignore_eos
+
+
+@pytest.mark.parametrize("field", msgspec.inspect.type_info(SamplingFields).fields, ids=lambda field: field.name)  # type: ignore[attr-defined]
+def test_what_a_field_allows_the_engine_takes(field: msgspec.inspect.Field) -> None:
+    assert isinstance(field.type, msgspec.inspect.UnionType)
+    kind = next(each for each in field.type.types if not isinstance(each, msgspec.inspect.NoneType))
+    kind = kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
+    for name in ("ge", "le"):
+        bound = getattr(kind, name, None)
+        if bound is not None:
+            assert getattr(SamplingParams(**{field.name: bound}), field.name) == bound
+
+
 async def test_null_means_absent(client: httpx.AsyncClient, engine: FakeEngine) -> None:
     absent = sorted(set(ChatRequest.__struct_fields__) - {"messages"})
     response = await post(client, **dict.fromkeys(absent))
@@ -236,6 +274,13 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "stream_options.include_obfuscation",
         "unsupported_parameter",
     ),
+    ({"typical_p": 1.1}, "typical_p", "invalid_value"),
+    ({"mirostat": 3}, "mirostat", "invalid_value"),
+    ({"repeat_last_n": -2}, "repeat_last_n", "invalid_value"),
+    ({"dry_base": 0.5}, "dry_base", "invalid_value"),
+    ({"dry_sequence_breakers": [""]}, "dry_sequence_breakers[0]", "invalid_value"),
+    ({"dry_sequence_breakers": ["x"] * 17}, "dry_sequence_breakers", "invalid_value"),
+    ({"ignore_eos": 1}, "ignore_eos", "invalid_type"),
     ({"n": 0}, "n", "invalid_value"),
     ({"n": 65}, "n", "invalid_value"),
     ({"n": True}, "n", "invalid_type"),

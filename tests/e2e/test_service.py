@@ -141,6 +141,15 @@ def test_several_answers_share_their_prompt(sdk: openai.OpenAI) -> None:
     assert several.usage.completion_tokens > one.usage.completion_tokens
 
 
+def test_more_sampling(sdk: openai.OpenAI) -> None:
+    model = sdk.models.list().data[0].id
+    more: dict[str, Any] = {"ignore_eos": True, "dry_multiplier": 0.8, "typical_p": 0.9, "mirostat": 2}
+    answer = sdk.chat.completions.create(model=model, messages=FACT, max_tokens=120, extra_body=more)
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 120
+
+
 def test_text_and_tokens(service: Service) -> None:
     def post(path: str, **body: object) -> dict[str, Any]:
         reply = httpx.post(f"{service.base_url}{path}", json=body)
