@@ -21,12 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.machine import machine
-from benchmarks.make_model import bench_model
+from benchmarks.named import named_model
 from benchmarks.report import DOCS, replace_section
 from llmcore.batch import Batch
 from llmcore.context import Context, ContextParams
 from llmcore.errors import LlmcoreError
-from llmcore.hub import default_model_path
 from llmcore.model import Model
 from llmcore.threads import decide_threads
 
@@ -185,14 +184,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if min(args.depth, args.rows, args.turns) < 1:
         parser.error("depth, rows and turns must be at least 1")
-    path = (
-        bench_model() if args.model == "1b" else default_model_path() if args.model == "default" else Path(args.model)
-    )
-    if path is None:
-        print("benchmarks.attention: the default model is not here: run llmcore pull", file=sys.stderr)
-        return 1
     threads = decide_threads(args.threads).n_threads
     try:
+        path = named_model(args.model)
         results = measure(
             path,
             args.depth,
@@ -201,8 +195,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.turns,
             lambda each: print(each.setting, file=sys.stderr, flush=True),
         )
-    except LlmcoreError as error:
-        print(f"benchmarks.attention: {error.message}", file=sys.stderr)
+    except (LlmcoreError, ValueError) as error:
+        print(f"benchmarks.attention: {error}", file=sys.stderr)
         return 1
     head = f"{machine()}, {threads} threads, {time.strftime('%Y-%m-%d')}. {path.stem}: milliseconds of a step"
     text = f"{head} (median of {args.turns}), {args.rows} rows, depth {args.depth}.\n\n{table(results)}"

@@ -22,11 +22,10 @@ from typing import Any
 
 from benchmarks.figures import percentile
 from benchmarks.machine import machine
-from benchmarks.make_model import bench_model
+from benchmarks.named import named_model
 from benchmarks.report import DOCS, replace_section
 from llmcore.batch import Batch
 from llmcore.context import Context, ContextParams
-from llmcore.hub import default_model_path
 from llmcore.model import Model
 from llmcore.threads import decide_threads
 
@@ -94,13 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--steps", type=int, default=0, help="print the seconds of so many steps with the environment as it is")
     add("--write-docs", action="store_true", help="replace the table in docs/BENCHMARKS.md")
     args = parser.parse_args(argv)
-    paths = []
-    for name in args.models.split(","):
-        path = default_model_path() if name == "default" else bench_model() if name == "1b" else Path(name)
-        if path is None:
-            print("benchmarks.contention: the default model is not here: run llmcore pull", file=sys.stderr)
-            return 1
-        paths.append(path)
+    try:
+        paths = [named_model(name) for name in args.models.split(",")]
+    except ValueError as error:
+        print(f"benchmarks.contention: {error}", file=sys.stderr)
+        return 1
     if args.steps:
         print(json.dumps(steps(paths[0], args.steps)))
         return 0

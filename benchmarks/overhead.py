@@ -27,14 +27,13 @@ from rich.table import Table
 from benchmarks.figures import common_rate
 from benchmarks.load import Answer, Endpoint, LoadError, Prompt
 from benchmarks.machine import machine
-from benchmarks.make_model import bench_model
+from benchmarks.named import named_model
 from benchmarks.prompts import Prompts
 from benchmarks.report import DOCS, PLAIN_WIDTH, replace_section
 from benchmarks.servers import Ours, Setting, StartError
 from llmcore.config import EngineConfig
 from llmcore.engine import Engine
 from llmcore.errors import LlmcoreError
-from llmcore.hub import default_model_path
 from llmcore.messages import EngineStats, Failed, Finished, GenerateRequest, Piece, TextPrompt
 from llmcore.model import Model
 from llmcore.sampling import SamplingParams
@@ -231,9 +230,7 @@ def subjects(names: str, scale: float) -> list[Subject]:
     """The models of a list as --models takes it. Raises ValueError for one that is not there."""
     found = []
     for name in names.split(","):
-        path = bench_model() if name == "1b" else default_model_path() if name == "default" else Path(name)
-        if path is None:
-            raise ValueError("the default model is not here: run llmcore pull")
+        path = named_model(name)
         is_large = name == "1b"
         n_answer = max(round((64 if is_large else 192) * scale), N_WARM_UP)
         found.append(Subject(path, n_answer, 0.02 if is_large else 0.05, None if is_large else 0.1))

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from benchmarks.make_model import bench_model
+from benchmarks.named import named_model
 from benchmarks.peers import peer
 from llmcore import EngineConfig
 from llmcore.engine import Engine
-from llmcore.hub import default_model_path
 from llmcore.messages import Failed, Finished, GenerateRequest, Output, TokensPrompt
 from llmcore.sampling import SamplingParams
 from llmcore.threads import decide_threads
@@ -141,12 +140,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
     threads = args.threads or decide_threads().n_threads
+    try:
+        paths = [named_model(name) for name in args.models.split(",")]
+    except ValueError as error:
+        print(f"benchmarks.speed: {error}", file=sys.stderr)
+        return 1
     rows = []
-    for name in args.models.split(","):
-        path = default_model_path() if name == "default" else bench_model() if name == "1b" else Path(name)
-        if path is None:
-            print("the default model is not here: run llmcore pull", file=sys.stderr)
-            return 1
+    for path in paths:
         rows += compare(path, threads, args.flash_attn, {DEPTHS[0]: args.turns, DEPTHS[1]: args.deep_turns})
     print(f"{machine()}; {threads} threads, flash attention {args.flash_attn}\n")
     print(table(rows))
