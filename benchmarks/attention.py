@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from benchmarks.machine import machine
 from benchmarks.named import named_model
-from benchmarks.report import DOCS, replace_section
+from benchmarks.report import write_section
 from llmcore.batch import Batch
 from llmcore.context import Context, ContextParams
 from llmcore.errors import LlmcoreError
@@ -205,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         values = [{"setting": str(each.setting), "seconds": each.seconds} for each in results]
         args.json.write_text(json.dumps({"machine": machine(), "threads": threads, "results": values}, indent=1))
     if args.write_docs:
-        DOCS.write_text(replace_section(DOCS.read_text("utf-8"), SECTION, text), "utf-8")
+        write_section(SECTION, text)
     return 0
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.figures import percentile
 from benchmarks.machine import machine
 from benchmarks.named import named_model
-from benchmarks.report import DOCS, replace_section
+from benchmarks.report import write_section
 from llmcore.batch import Batch
 from llmcore.context import Context, ContextParams
 from llmcore.model import Model
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lines.append(line)
             print(line, flush=True)
     if args.write_docs:
-        DOCS.write_text(replace_section(DOCS.read_text("utf-8"), SECTION, "\n".join(lines)), "utf-8")
+        write_section(SECTION, "\n".join(lines))
     return 0
 
 

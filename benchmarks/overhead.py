@@ -29,7 +29,7 @@ from benchmarks.load import Answer, Endpoint, LoadError, Prompt
 from benchmarks.machine import machine
 from benchmarks.named import named_model
 from benchmarks.prompts import Prompts
-from benchmarks.report import DOCS, PLAIN_WIDTH, replace_section
+from benchmarks.report import PLAIN_WIDTH, write_section
 from benchmarks.servers import Ours, Setting, StartError
 from llmcore.config import EngineConfig
 from llmcore.engine import Engine
@@ -261,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         values = [dataclasses.asdict(finding) for finding in findings]
         args.json.write_text(json.dumps({"machine": machine(), "threads": threads, "findings": values}, indent=1))
     if args.write_docs:
-        DOCS.write_text(replace_section(DOCS.read_text("utf-8"), SECTION, text), "utf-8")
+        write_section(SECTION, text)
     return 0
 
 

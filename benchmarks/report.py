@@ -144,8 +144,13 @@ def replace_section(text: str, name: str, body: str) -> str:
     return f"{before}{begin}\n\n{body.strip()}\n\n{end}{rest.partition(end)[2]}"
 
 
+def write_section(name: str, body: str, docs: Path = DOCS) -> None:
+    """Replaces a section of a document; see replace_section()."""
+    docs.write_text(replace_section(docs.read_text("utf-8"), name, body), "utf-8")
+
+
 def write_docs(results: Results, docs: Path = DOCS) -> None:
-    docs.write_text(replace_section(docs.read_text("utf-8"), SECTION, markdown(results)), "utf-8")
+    write_section(SECTION, markdown(results), docs)
 
 
 def show(results: Results, console: Console | None = None) -> None:

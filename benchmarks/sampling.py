@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.make_model import bench_model
 from benchmarks.random_model import Floats, LlamaShape, RandomTensor, n_tokens, write_model
-from benchmarks.report import DOCS, replace_section
+from benchmarks.report import write_section
 from benchmarks.source import vocabulary
 from llmcore.batch import Batch
 from llmcore.context import Context, ContextParams
@@ -216,7 +216,7 @@ def main() -> int:
         found = [asdict(finding) for finding in findings]
         args.json.write_text(json.dumps({"machine": machine(), "step_s": step, "findings": found}, indent=1))
     if args.write_docs:
-        DOCS.write_text(replace_section(DOCS.read_text("utf-8"), SECTION, "\n".join(parts)), "utf-8")
+        write_section(SECTION, "\n".join(parts))
     return 0
 
 

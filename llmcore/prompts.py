@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from llmcore.chat import ChatTemplate
+from llmcore.chat import ChatTemplate, RenderedChat
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import ChatPrompt, Prompt, TextPrompt
 from llmcore.model import Model
@@ -40,7 +40,7 @@ class Prompts:
         """Raises InvalidRequestError."""
         stops: tuple[str, ...] = ()
         if isinstance(prompt, ChatPrompt):
-            rendered = self._template.render(prompt.messages, add_generation_prompt=prompt.add_generation_prompt)
+            rendered = self._render(prompt)
             tokens, stops = self._model.tokenize(rendered.prompt, parse_special=True), rendered.stops
         elif isinstance(prompt, TextPrompt):
             tokens = self._model.tokenize(prompt.text)
@@ -53,7 +53,10 @@ class Prompts:
 
     def render(self, prompt: ChatPrompt) -> str:
         """The text that the template makes of messages. Raises InvalidRequestError."""
-        return self._template.render(prompt.messages, add_generation_prompt=prompt.add_generation_prompt).prompt
+        return self._render(prompt).prompt
+
+    def _render(self, prompt: ChatPrompt) -> RenderedChat:
+        return self._template.render(prompt.messages, add_generation_prompt=prompt.add_generation_prompt)
 
     def prefix(self, prompt: Prompt) -> list[int]:
         """The tokens with which every prompt begins that continues this one. Raises InvalidRequestError."""

@@ -6,9 +6,9 @@ namespace lc {
 
 namespace {
 
-// How far a penalty looks back: never beyond the context, and not at all where it is off.
+// Not at all where it is off.
 size_t n_back(bool is_on, int32_t last_n, int32_t n_ctx) {
-    return is_on ? static_cast<size_t>(last_n < 0 || last_n > n_ctx ? n_ctx : last_n) : 0;
+    return is_on ? n_look_back(last_n, n_ctx) : 0;
 }
 
 struct thread_memory {

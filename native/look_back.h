@@ -9,6 +9,12 @@
 
 namespace lc {
 
+// How far a penalty looks back whose parameter is `last_n` (-1: the context): never beyond the context, so that no number can
+// make it allocate without bound.
+inline size_t n_look_back(int32_t last_n, int32_t n_ctx) {
+    return static_cast<size_t>(last_n < 0 || last_n > n_ctx ? n_ctx : last_n);
+}
+
 class look_back {
   public:
     struct entry {

@@ -100,11 +100,6 @@ void validate(const lc_sampling_params & p, int32_t n_vocab) {
     }
 }
 
-// How far a penalty looks back. Never beyond the context, so that no number can make it allocate without bound.
-int32_t look_back(int32_t last_n, int32_t n_ctx) {
-    return last_n < 0 || last_n > n_ctx ? n_ctx : last_n;
-}
-
 // The caller's biases, and the tokens that the model's file says must never be produced (as llama.cpp's tools do).
 std::vector<llama_logit_bias> all_biases(const llama_vocab * vocab, const lc_sampling_params & p) {
     std::vector<llama_logit_bias> biases(p.logit_bias, p.logit_bias + p.n_logit_bias);
@@ -190,8 +185,8 @@ class chain final : public lc_sampler {
 
     void add_penalties(const llama_vocab * vocab, const lc_sampling_params & p) {
         const auto n = static_cast<int32_t>(n_vocab);
-        repeat_last_n = static_cast<size_t>(look_back(p.repeat_last_n, p.n_ctx));
-        dry_last_n    = static_cast<size_t>(look_back(p.dry_penalty_last_n, p.n_ctx));
+        repeat_last_n = lc::n_look_back(p.repeat_last_n, p.n_ctx);
+        dry_last_n    = lc::n_look_back(p.dry_penalty_last_n, p.n_ctx);
         if (p.repeat_penalty != 1 && repeat_last_n > 0) {
             repeat = add(llama_sampler_init_penalties(n, static_cast<int32_t>(repeat_last_n), p.repeat_penalty, 0, 0));
         }
