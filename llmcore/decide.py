@@ -51,6 +51,12 @@ def decide_pooling(config: EngineConfig, model: Model) -> str:
     pooling = model.pooling if config.pooling == "auto" else config.pooling
     if pooling == "rank" and not model.has_rank_head:
         raise ConfigError(f"pooling=rank: {model.path} has no weights that make a score", param="pooling")
+    if pooling == "cls" and model.can_generate:
+        raise ConfigError(
+            f"pooling=cls takes the first token's vector, which in {model.path} knows nothing of the tokens behind it: "
+            "choose mean or last",
+            param="pooling",
+        )
     if pooling == "none" and not model.can_generate:
         raise ConfigError(
             f"{model.path} cannot generate text, and its file names no pooling: choose mean, cls or last, as its "

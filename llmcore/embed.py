@@ -49,6 +49,8 @@ class Embedder:
         self.can_split = self._context.has_memory and self._context.is_causal and pooling in ("last", "rank")
 
     def _open(self, window: int) -> None:
+        # llama.cpp reserves a graph of as many tokens as are a multiple of its sequences, and aborts if a batch holds fewer.
+        window = -(-window // PASS_TEXTS) * PASS_TEXTS
         n_batch = min(window, PASS_TOKENS) if self.can_split else window
         flash_attn = window > _FLASH_FROM if self._flash_attn == "auto" else self._flash_attn == "on"
         params = ContextParams(

@@ -207,8 +207,7 @@ class Embeddings:
         n_left = _READ_CHARACTERS
         try:
             while job.unread and n_left > 0:
-                tokens = job.unread.popleft()()
-                self._check_text(job, tokens)
+                tokens = self._next_text(job)
                 job.texts.append(tokens)
                 n_left -= 4 * len(tokens)
             if job.unread:
@@ -219,13 +218,19 @@ class Embeddings:
             return [self._fail(job, error)]
         return []
 
-    def _check_text(self, job: _Job, tokens: Sequence[int]) -> None:
-        embedder = self._check_embedder()
-        param = f"{job.param}[{len(job.texts)}]"
+    def _next_text(self, job: _Job) -> Sequence[int]:
+        """Raises InvalidRequestError, naming the text."""
+        n_read = len(job.texts)
+        param = f"{job.param}[{n_read}]" if n_read or len(job.unread) > 1 else job.param
+        try:
+            tokens = job.unread.popleft()()
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f"{param}: {error.message}", param=param) from None
         if not tokens:
             raise InvalidRequestError(f"{param} has no tokens", param=param)
-        if embedder.reserve(len(tokens), param):
+        if self._check_embedder().reserve(len(tokens), param):
             self._queue.restart()
+        return tokens
 
     def _enqueue(self, job: _Job) -> None:
         n_waiting, n_most = self._queue.n_tokens_left, self._limits.n_waiting_tokens

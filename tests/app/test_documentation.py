@@ -14,9 +14,11 @@ from llmcore.config import ServerConfig
 from llmcore_app.application import create_app, create_service
 from llmcore_app.chat_schema import AssistantMessage, ChatRequest, TextPart, UserMessage
 from llmcore_app.completion_schema import CompletionRequest
+from llmcore_app.embeddings_schema import EmbeddingsRequest
 from llmcore_app.metrics import Metrics
 from llmcore_app.prefix_schema import PrefixRequest
 from llmcore_app.replies import Timings
+from llmcore_app.rerank_schema import RerankRequest
 from tests.app.fake_engine import FakeEngine
 
 
@@ -75,7 +77,8 @@ async def test_models(client: httpx.AsyncClient, engine: FakeEngine) -> None:
 async def test_the_manual_tells_every_field_and_metric() -> None:
     manual = (Path(__file__).parents[2] / "docs" / "API.md").read_text("utf-8")
     words = set(re.findall(r"`(\w+)`", manual))
-    for kind in (ChatRequest, CompletionRequest, PrefixRequest, AssistantMessage, UserMessage, TextPart, Timings):
+    kinds = (ChatRequest, CompletionRequest, PrefixRequest, AssistantMessage, UserMessage, TextPart, Timings)
+    for kind in (*kinds, EmbeddingsRequest, RerankRequest):
         assert set(kind.__struct_fields__) <= words | {"text"}, kind
     metrics = Metrics(CollectorRegistry(), "fake", "1")
     metrics.engine.stats = await FakeEngine().stats()
