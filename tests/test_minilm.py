@@ -55,7 +55,7 @@ def test_alone_and_as_token_ids(llm: LLM, source: MiniLM) -> None:
     for text, vector in zip(TEXTS, together, strict=True):
         assert float(llm.embed(text) @ vector) > 0.99999
     by_ids = llm.embed([source.tokenizer.encode(text).ids for text in TEXTS])
-    np.testing.assert_allclose(by_ids, together, atol=1e-5)
+    np.testing.assert_allclose(by_ids, together, atol=5e-4)  # weights of F16 round by what shares a pass
 
 
 def test_what_it_is_good_for(llm: LLM) -> None:
