@@ -236,6 +236,16 @@ class Context(Owner):
         is_rank = pooling == _POOLING_TYPES["rank"]
         return ffi.read_floats(pointer, self.model.n_scores if is_rank else self.model.n_embd_out)
 
+    def token_embeddings(self, n_tokens: int) -> ffi.Float32Array:
+        """What the last step made of each of its tokens, where nothing is pooled: float32[n_tokens, n_embd_out], a copy."""
+        vectors = np.empty((n_tokens, self.model.n_embd_out), np.float32)
+        for row in range(n_tokens):
+            pointer = self._lib.llama_get_embeddings_ith(self.handle, row)
+            if not pointer:
+                raise InvalidRequestError(f"batch index {row} was not in the last step", param="row")
+            vectors[row] = ffi.read_floats(pointer, vectors.shape[1])
+        return vectors
+
     def set_threads(self, threads: int, threads_batch: int) -> None:
         """Threads for steps of one token, and for larger ones, from the next step on."""
         if threads < 1 or threads_batch < 1:

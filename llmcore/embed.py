@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import numpy as np
+
 from llmcore import ffi
 from llmcore.batch import Batch
 from llmcore.context import Context, ContextParams
-from llmcore.errors import ContextLengthError, InsufficientMemoryError
+from llmcore.errors import ContextLengthError, InsufficientMemoryError, UnsupportedError
 from llmcore.log import event
 from llmcore.model import Model
 from llmcore.passes import Part
@@ -29,8 +31,8 @@ _N_MAX_UNKNOWN = 512
 class Embedder:
     """Owns a context for embeddings. The model must outlive it.
 
-    Its memory grows, checked before it is taken, with the longest text that has come: without a causal mask, and for a mean,
-    a text has to be computed in one pass.
+    Its memory grows, checked before it is taken, with the longest text that has come. A causal model computes a text in parts
+    (`can_split`); without a causal mask a text has to be computed in one pass.
     """
 
     def __init__(
@@ -40,13 +42,17 @@ class Embedder:
         self.pooling = pooling
         n_train = model.n_ctx_train or _N_MAX_UNKNOWN
         self.n_max = min(n_train, n_ctx or n_train)
-        self.can_split = False
+        self.can_split = model.can_generate
+        # llama.cpp pools within a pass: a mean over several is ours to take.
+        self._sums_up = self.can_split and pooling == "mean"
+        self._sum = np.zeros(model.n_embd_out, np.float32)  # of a text's parts so far
         self._model = model
         self._threads = threads
         self._flash_attn = flash_attn
         self._open(min(self.n_max, _WINDOW_FIRST))
-        # The last token's vector knows all before it, also those of earlier passes.
-        self.can_split = self._context.has_memory and self._context.is_causal and pooling in ("last", "rank")
+        if self.can_split and not (self._context.has_memory and self._context.is_causal):
+            self.close()
+            raise UnsupportedError(f"{model.path} says that it is causal, and llama.cpp knows it as an encoder")
 
     def _open(self, window: int) -> None:
         # llama.cpp reserves a graph of as many tokens as are a multiple of its sequences, and aborts if a batch holds fewer.
@@ -62,7 +68,7 @@ class Embedder:
             threads_batch=self._threads[1],
             flash_attn=flash_attn,
             embeddings=True,
-            pooling=self.pooling,
+            pooling="none" if self._sums_up else self.pooling,
         )
         self._context = Context(self._model, params)
         self._batch = Batch(n_batch)
@@ -116,7 +122,18 @@ class Embedder:
             context.decode(batch)
         else:
             context.encode(batch)
+        if self._sums_up:
+            return self._means(parts)
         return [context.embedding(slot) for slot in range(len(parts))]
+
+    def _means(self, parts: Sequence[Part]) -> list[ffi.Float32Array]:
+        rows = iter(self._context.token_embeddings(self._batch.n_tokens))
+        means = []
+        for part in parts:
+            total = np.asarray(np.sum([next(rows) for _ in part.tokens], axis=0), np.float32)
+            self._sum = total if not part.start else self._sum + total
+            means.append(self._sum / np.float32(part.start + len(part.tokens)))
+        return means
 
     def abort(self) -> None:
         """Ends the pass that is being computed. For other threads."""

@@ -48,7 +48,7 @@ FILE_TYPES = {
 POOLINGS = ("none", "mean", "cls", "last", "rank")
 
 # Architectures whose files need not say that they are not causal, since llama.cpp's code does (src/models).
-_NOT_CAUSAL = frozenset({"dream", "gemma-embedding", "llada", "llada-moe"})
+_NOT_CAUSAL = frozenset({"dream", "gemma-embedding", "llada", "llada-moe", "rnd1"})
 
 _NO_TOKEN = -1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from llmcore import context
+from llmcore.batch import Batch
 from llmcore.config import EngineConfig
-from llmcore.embed import PASS_TOKENS
+from llmcore.context import Context, ContextParams
+from llmcore.embed import PASS_TOKENS, Embedder
 from llmcore.embeddings import Done, Embeddings, Text, Vectors
 from llmcore.encoder import EncoderEngine, open_engine
 from llmcore.errors import (
@@ -22,7 +25,10 @@ from llmcore.errors import (
     OverloadedError,
     UnsupportedError,
 )
+from llmcore.model import Model
+from llmcore.passes import Part, TextJob
 from tests.conftest import exact
+from tests.tiny_models import write_tiny_bert
 
 TEXTS = ["the cat sat", "x", "something else entirely", "größe 日本 🎉", "word " * 200]
 
@@ -98,8 +104,7 @@ def test_long_texts_up_to_the_models_context(
     whole = vectors(embeddings, [[5, 6], long, [5, 6]])
     np.testing.assert_allclose(whole[0], whole[2], atol=2e-5)
     n_passes = embeddings.counters.n_embed_passes
-    # The last token's vector can be had in parts, a mean only in one pass.
-    assert n_passes == 2 + (1 if pooling == "mean" else 2048 // PASS_TOKENS)
+    assert n_passes == 2 + 2048 // PASS_TOKENS
     other = vectors(embeddings, [[*long[1:], 5]])
     assert np.abs(whole[1] - other[0]).max() > 1e-4
     with pytest.raises(ContextLengthError, match=r"input\[1\] has 2049 tokens; the model takes 2048") as caught:
@@ -108,24 +113,31 @@ def test_long_texts_up_to_the_models_context(
 
 
 @pytest.mark.parametrize("n_tokens", [63, 65, 513, 1000, 1025])
-def test_any_length(open_embeddings: Callable[..., Embeddings], tiny: Callable[..., Path], n_tokens: int) -> None:
+def test_any_length(open_embeddings: Callable[..., Embeddings], tmp_path: Path, n_tokens: int) -> None:
     """llama.cpp aborts on most sizes of a batch for several texts whose mean is wanted."""
-    for embeddings in (
-        open_embeddings(tiny("plain"), pooling="mean"),
-        open_embeddings(tiny("plain"), pooling="mean", n_ctx=n_tokens),
-    ):
+    path = write_tiny_bert(tmp_path / "long.gguf", n_ctx=2048)
+    for embeddings in (open_embeddings(path), open_embeddings(path, n_ctx=n_tokens)):
         assert np.isfinite(vectors(embeddings, [[7] * n_tokens])).all()
 
 
-def test_parts_give_what_a_whole_gives(
-    open_embeddings: Callable[..., Embeddings], tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_parts_give_what_a_whole_gives(tiny: Callable[..., Path], pooling: str) -> None:
+    """And our mean is llama.cpp's."""
     long = [7 + i % 1000 for i in range(1200)]
-    split = vectors(open_embeddings(tiny("plain"), pooling="last"), [long])
-    monkeypatch.setattr("llmcore.embed.PASS_TOKENS", 2048)
-    whole = open_embeddings(tiny("plain"), pooling="last")
-    np.testing.assert_allclose(vectors(whole, [long]), split, atol=2e-5)
-    assert whole.counters.n_embed_passes == 1
+    batch = Batch(1216)
+    batch.add(0, 0, long, wants_logits=True)
+    batch.wants_logits[: len(long)] = 1
+    with Model(tiny("plain")) as model:
+        with closing(Embedder(model, pooling, threads=(1, 1), flash_attn="off")) as embedder:
+            embedder.reserve(len(long), "input")
+            job = TextJob("a")
+            for start in range(0, len(long), 100):
+                end = start + 100
+                [vector] = embedder.compute([Part(job, 0, start, long[start:end], end == len(long))])
+        params = ContextParams(n_ctx=1216, n_batch=1216, n_ubatch=1216, embeddings=True, pooling=pooling)
+        with Context(model, params) as whole:
+            whole.decode(batch)
+            np.testing.assert_allclose(vector, whole.embedding(0), rtol=1e-3, atol=1e-3)
 
 
 def test_growing_in_the_middle_of_a_split_text_loses_nothing(
@@ -245,8 +257,6 @@ def test_the_queue_is_bounded(open_embeddings: Callable[..., Embeddings], tiny_b
 
 
 def test_pooling_that_a_model_cannot_do_is_refused_at_start(tiny_bert: Path, tiny_model: Path, tmp_path: Path) -> None:
-    from tests.tiny_models import write_tiny_bert
-
     with pytest.raises(ConfigError, match="no weights that make a score"):
         open_engine(EngineConfig(model_path=str(tiny_bert), pooling="rank"))
     with pytest.raises(ConfigError, match="knows nothing of the tokens behind it"):
@@ -259,9 +269,9 @@ def test_pooling_that_a_model_cannot_do_is_refused_at_start(tiny_bert: Path, tin
 
 
 def test_memory_is_looked_at_before_it_is_taken(
-    open_embeddings: Callable[..., Embeddings], tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    open_embeddings: Callable[..., Embeddings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embeddings = open_embeddings(tiny("plain"), pooling="mean")
+    embeddings = open_embeddings(write_tiny_bert(tmp_path / "long.gguf", n_ctx=2048))
     short = vectors(embeddings, [[5, 6]])
     # Room for the context of the start (results of 512 tokens are 65 MB), not for one of 2,048.
     monkeypatch.setattr(context, "memory_available_bytes", lambda: 2**27)
