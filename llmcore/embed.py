@@ -117,7 +117,6 @@ class Embedder:
         for slot, part in enumerate(parts):
             batch.add(slot, part.start, part.tokens, wants_logits=True)
         batch.wants_logits[: batch.n_tokens] = 1  # pooling takes all of them
-        context.abort_flag.set(False)
         if self._model.has_decoder:
             context.decode(batch)
         else:
@@ -136,5 +135,9 @@ class Embedder:
         return means
 
     def abort(self) -> None:
-        """Ends the pass that is being computed. For other threads."""
+        """Ends the pass that is being computed, or else the next one. For other threads."""
         self._context.abort_flag.set(True)
+
+    def rearm(self) -> None:
+        """Takes back an abort."""
+        self._context.abort_flag.set(False)

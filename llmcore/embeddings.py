@@ -31,7 +31,7 @@ _READ_CHARACTERS = 32_768
 _RATE = 0.2
 # Between two steps of answers, a pass takes this part of the time that a step may take, but not fewer tokens than that.
 _BUSY_SHARE = 1 / 2
-_BUSY_TOKENS = 32
+_BUSY_TOKENS = 8
 
 
 @dataclass(eq=False)
@@ -87,6 +87,7 @@ class Embeddings:
         self._queue = PassQueue()
         self._token_s = 0.0  # seconds a token takes; 0 while unknown
         self._serving: frozenset[Hashable] = frozenset()
+        self._leaving: frozenset[Hashable] = frozenset()  # told by other threads, and only replaced as a whole
         self.counters = EmbedCounters()
 
     def close(self) -> None:
@@ -151,10 +152,11 @@ class Embeddings:
                 self._unread.remove(job)
 
     def interrupt(self, ids: Collection[Hashable]) -> None:
-        """Ends the pass that is being computed, if it serves nobody but these jobs. For other threads; the jobs are still to
-        be cancelled."""
+        """Ends the pass that is being computed, if it serves nobody but these jobs, and begins none for them. For other
+        threads; the jobs are still to be cancelled."""
+        self._leaving = frozenset(ids)
         serving = self._serving
-        if serving and serving <= set(ids) and self._embedder is not None:
+        if serving and serving <= self._leaving and self._embedder is not None:
             self._embedder.abort()
 
     def _check_embedder(self) -> Embedder:
@@ -190,6 +192,8 @@ class Embeddings:
 
     def step(self, *, is_busy: bool = False) -> list[Done]:
         """A bounded piece of work: some reading, and one pass. `is_busy`: answers are being generated beside it."""
+        for id in self._leaving:
+            self.cancel(id)
         done = self._read() if self._unread else []
         if self._queue:
             done += self._pass(is_busy)
@@ -243,9 +247,12 @@ class Embeddings:
     def _pass(self, is_busy: bool) -> list[Done]:
         embedder = self._check_embedder()
         parts = self._queue.plan(self._room(embedder, is_busy), PASS_TEXTS, can_split=embedder.can_split)
+        embedder.rearm()
         self._serving = frozenset(part.job.id for part in parts)
         started_s = self._clock()
         try:
+            if self._serving <= self._leaving:  # told before there was a pass to interrupt
+                return []
             vectors = embedder.compute(parts)
         except StepAborted:
             return []

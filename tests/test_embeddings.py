@@ -315,10 +315,10 @@ def test_beside_answers_passes_are_small(open_embeddings: Callable[..., Embeddin
         tiny_bert, inter_token_low_s=0.001, inter_token_normal_s=0.001, inter_token_high_s=0.001
     )
     embeddings._token_s = 1.0  # a slow machine
-    embeddings.submit("v", [[5] * 8] * 20)
+    embeddings.submit("v", [[5] * 2] * 20)
     while not embeddings.counters.n_embed_passes:
         embeddings.step(is_busy=True)
-    assert embeddings.counters.n_embed_texts == 4, "32 tokens, not 512"
+    assert embeddings.counters.n_embed_texts == 4, "8 tokens, not 512"
 
 
 class _Failing:
@@ -345,12 +345,21 @@ def test_an_interrupted_pass_is_computed_again_for_those_who_stay(
     open_embeddings: Callable[..., Embeddings], tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embeddings = open_embeddings(tiny_bert)
-    embeddings.interrupt({"a"})  # nothing runs: nothing happens
+    embeddings.interrupt({"b"})  # nothing of it runs: nothing happens
     embeddings.submit("a", ["a"])
     with monkeypatch.context() as patch:
         patch.setattr(embeddings._embedder, "compute", _Failing(context.StepAborted()))
         assert embeddings.step() == []
     assert run(embeddings)["a"].vectors is not None
+
+
+def test_no_pass_begins_for_those_who_leave(open_embeddings: Callable[..., Embeddings], tiny_bert: Path) -> None:
+    embeddings = open_embeddings(tiny_bert)
+    embeddings.submit("leaves", ["a"])
+    embeddings.submit("stays", ["b"])
+    embeddings.interrupt({"leaves"})
+    assert set(run(embeddings)) == {"stays"}
+    assert embeddings.counters.n_embed_texts == 1
 
 
 # --- An encoder's engine ------------------------------------------------------------------------------------------------
