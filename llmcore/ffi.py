@@ -313,12 +313,16 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_sampler_free", None, (P,)),
     ("lc_sampler_reset", I32, (P,)),
     ("lc_sampler_prime", I32, (P, P, SIZE)),
+    ("lc_sampler_hold", I32, (P, P, S)),
     ("lc_sample", I32, (P, SIZE, P, P, P)),
     ("lc_sample_logits", I32, (P, P, SIZE, C.POINTER(I32))),
     ("lc_chat_new", P, (P, S)),
     ("lc_chat_free", None, (P,)),
     ("lc_chat_render", I32, (P, S, PP)),
     ("lc_chat_describe", I32, (P, PP)),
+    ("lc_chat_parser_new", P, (S,)),
+    ("lc_chat_parser_free", None, (P,)),
+    ("lc_chat_parse", I32, (P, S, BOOL, PP)),
     ("lc_abort_if_set", BOOL, (P,)),
 )
 
