@@ -19,8 +19,9 @@ _VALUE = re.compile(r"Invalid value '(.*)'", re.DOTALL)
 
 # Values that OpenAI's API knows, and this service does not (yet): the answer says which, not just "invalid".
 _UNSUPPORTED_VALUES = {
-    ("role", "tool"): "tool results are not supported yet",
     ("role", "function"): "function results are not supported",
+    ("type", "custom"): "only functions are supported",
+    ("type", "allowed_tools"): "name one function, or leave out the tools that are not allowed",
     ("type", "image_url"): "images are not supported",
     ("type", "input_audio"): "audio is not supported",
     ("type", "file"): "files are not supported",

@@ -63,6 +63,7 @@ class EventStream(Response):
         self._wants_usage = wants_usage
         self._texts = [TextEvents(form, index) for index in range(work.n_choices)]
         self._usages: dict[int, Usage] = {}
+        self._called: set[int] = set()  # choices with a tool call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await while_connected(receive, self._run(scope, send))
@@ -88,10 +89,13 @@ class EventStream(Response):
 
     def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         for index, output in outputs:
-            if output.text:
+            if output.calls or output.reasoning:
+                yield from map(sse_event, self._form.parts(index, output))
+                self._called |= {index} if output.calls else set()
+            elif output.text:
                 yield self._texts[index].event(output.text)
             if isinstance(output, Finished):
-                yield sse_event(self._form.end(index, end_of(output)))
+                yield sse_event(self._form.end(index, end_of(output, has_calls=index in self._called)))
                 self._usages[index] = output.usage
                 if len(self._usages) == self._work.n_choices:
                     yield sse_event(self._form.usage(self._usage())) if self._wants_usage else b""

@@ -6,9 +6,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from llmcore.messages import Finished
-
-from .answer import AnswerForm, Choice, end_of, total_usage
+from .answer import AnswerForm, Choice, total_usage
 from .disconnect import while_connected
 from .work import Work
 
@@ -27,14 +25,10 @@ class WholeAnswer(Response):
         await Response(body, media_type="application/json")(scope, receive, send)
 
     async def _collect(self) -> bytes:
-        texts: list[list[str]] = [[] for _ in range(self._work.n_choices)]
-        ends: dict[int, Finished] = {}
+        choices = [Choice() for _ in range(self._work.n_choices)]
         async with self._work:
             async for outputs in self._work:
                 for index, output in outputs:
-                    texts[index].append(output.text)
-                    if isinstance(output, Finished):
-                        ends[index] = output
-        choices = [Choice("".join(parts), end_of(ends[index])) for index, parts in enumerate(texts)]
-        usage = total_usage([ends[index].usage for index in sorted(ends)], self._work.n_per_prompt)
+                    choices[index].add(output)
+        usage = total_usage([choice.usage for choice in choices], self._work.n_per_prompt)
         return msgspec.json.encode(self._form.whole(choices, usage))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +12,12 @@ from llmcore import ffi
 from llmcore.chatstream import ParsedChat
 from llmcore.errors import InvalidRequestError, NativeError
 from llmcore.handle import Owner
+from llmcore.log import event
 from llmcore.messages import ChatPrompt
 from llmcore.model import Model
+from llmcore.toolschema import Held, hold
+
+logger = logging.getLogger(__name__)
 
 
 class RelaxedTool(msgspec.Struct, frozen=True):
@@ -71,6 +76,8 @@ class ChatTemplate(Owner):
         }
         if prompt.tools:
             request["tools"] = msgspec.Raw(prompt.tools)
+            if prompt.tool_choice != "none":
+                self._hold_tools(request, msgspec.json.decode(prompt.tools))
             request["tool_choice"] = prompt.tool_choice
             request["tool_name"] = prompt.tool_name
             # Who names a function wants one call of it.
@@ -79,6 +86,18 @@ class ChatTemplate(Owner):
         if arguments:
             request["chat_template_kwargs"] = arguments
         return request
+
+    def _hold_tools(self, request: dict[str, Any], tools: list[dict[str, Any]]) -> None:
+        """Where a schema asks for more than a grammar can hold: "held_tools". InvalidRequestError for a strict tool."""
+        held_tools = []
+        for index, tool in enumerate(tools):
+            function = tool["function"]
+            held = hold(function.get("parameters") or {})
+            if held.left_out:
+                _tell_left_out(index, function, held)
+            held_tools.append({**tool, "function": {**function, "parameters": held.schema}})
+        if held_tools != tools:
+            request["held_tools"] = held_tools
 
     def _effort(self, effort: str) -> dict[str, Any]:
         if effort in ("", "none"):
@@ -121,6 +140,18 @@ class ChatParser(Owner):
             self._lib.lc_chat_parse, self.handle, text.replace("\0", "\ufffd").encode(), is_partial
         )
         return msgspec.json.decode(answer, type=ParsedChat)
+
+
+def _tell_left_out(index: int, function: dict[str, Any], held: Held) -> None:
+    path, keyword = held.left_out[0]
+    if function.get("strict"):
+        where = f"tools[{index}].function.parameters"
+        message = (
+            f"{where}: {function.get('name')!r} is strict, and at {path} the keyword {keyword!r} cannot be honoured"
+        )
+        raise InvalidRequestError(message, param=where)
+    for path, keyword in held.left_out:
+        event(logger, logging.INFO, "tool_schema_relaxed", tool=index, path=path, keyword=keyword)
 
 
 def _refusal(message: str) -> InvalidRequestError:

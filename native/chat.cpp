@@ -39,8 +39,8 @@ common_chat_templates_ptr parse_templates(const llama_model * model, const char 
     }
 }
 
-constexpr const char * FIELDS[] = { "messages", "add_generation_prompt", "continue_final_message", "tools", "tool_choice",
-                                    "tool_name", "parallel_tool_calls", "chat_template_kwargs" };
+constexpr const char * FIELDS[] = { "messages", "add_generation_prompt", "continue_final_message", "tools", "held_tools",
+                                    "tool_choice", "tool_name", "parallel_tool_calls", "chat_template_kwargs" };
 
 common_json parse_request(const char * text) {
     common_json request = common_json::parse_no_throw(text);
@@ -93,9 +93,11 @@ void read_template_kwargs(const common_json & request, common_chat_templates_inp
 
 // What a request asks for.
 struct wish {
-    common_chat_templates_inputs inputs;
-    std::vector<bool>            is_strict;  // of each tool
-    std::string                  tool_name;  // the one that must be called; "" for any
+    common_chat_templates_inputs  inputs;
+    std::vector<common_chat_tool> held;       // the tools as calls are held to them
+    std::vector<bool>             is_strict;  // of each tool
+    std::string                   tool_name;  // the one that must be called; "" for any
+    bool                          is_held_otherwise = false;
 
     bool may_call() const { return !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE; }
 };
@@ -129,10 +131,13 @@ wish read_wish(const common_json & request) {
         if (request.contains("tools")) {
             inputs.tools    = common_chat_tools_parse_oaicompat(request.at("tools"));
             found.is_strict = read_strict(request.at("tools"));
+            found.held      = request.contains("held_tools") ? common_chat_tools_parse_oaicompat(request.at("held_tools")) : inputs.tools;
+            lc::require(found.held.size() == inputs.tools.size(), "held_tools: must be as many as tools");
         }
         if (request.contains("tool_choice")) {
             inputs.tool_choice = common_chat_tool_choice_parse_oaicompat(get_string(request, "tool_choice"));
         }
+        found.is_held_otherwise       = request.contains("held_tools");
         found.tool_name               = get_string(request, "tool_name");
         inputs.parallel_tool_calls    = get_bool(request, "parallel_tool_calls", true);
         inputs.add_generation_prompt  = get_bool(request, "add_generation_prompt", true);
@@ -194,9 +199,9 @@ rendering render_told(const common_chat_templates * templates, const wish & want
 }
 
 rendering render(const common_chat_templates * templates, const wish & wanted, bool knows_tools) {
-    std::vector<common_chat_tool>       tools   = wanted.inputs.tools;
+    std::vector<common_chat_tool>       tools   = wanted.held;
     const std::vector<lc::relaxed_tool> relaxed = lc::relax_tools(tools, wanted.is_strict);
-    const bool is_told_otherwise = !relaxed.empty() || !wanted.tool_name.empty();
+    const bool is_told_otherwise = wanted.is_held_otherwise || !relaxed.empty() || !wanted.tool_name.empty();
     rendering  found  = knows_tools ? render_native(templates, wanted, tools, is_told_otherwise) : render_told(templates, wanted, tools);
     found.reads_calls = wanted.may_call();
     found.relaxed     = relaxed;

@@ -67,6 +67,16 @@ void check_schema(const common_chat_tool & tool) {
     }
 }
 
+// llama-common lets JSON be indented by up to 20 spaces, of which a small model writes many.
+void spare_space(std::string & grammar) {
+    const std::string rule  = "\nspace ::= ";
+    const size_t      start = grammar.find(rule);
+    if (start != std::string::npos) {
+        const size_t end = grammar.find('\n', start + rule.size());
+        grammar.replace(start, end - start, rule + "[ \\n]?");
+    }
+}
+
 common_chat_tool probe_tool() {
     return { "probe", "", R"({"type": "object", "properties": {"a": {"type": "string"}}})" };
 }
@@ -155,6 +165,7 @@ void hold_to_tools(common_chat_params & params, const std::vector<common_chat_to
     params.parser       = parser.save();
     params.grammar_lazy = !is_required;
     params.grammar      = build_grammar([&](const common_grammar_builder & builder) { parser.build_grammar(builder, !is_required); });
+    spare_space(params.grammar);
     params.grammar_triggers.clear();
     if (!is_required) {
         params.grammar_triggers.push_back({ COMMON_GRAMMAR_TRIGGER_TYPE_WORD, CALL_START });

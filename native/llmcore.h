@@ -137,7 +137,7 @@ LC_API lc_chat * lc_chat_new(const struct llama_model * model, const char * temp
 LC_API void      lc_chat_free(lc_chat * chat);
 
 // request:  {"messages": [OpenAI messages], "add_generation_prompt": bool, "continue_final_message": bool?,
-//            "tools": [...]?, "tool_choice": "auto"|"none"|"required"?, "tool_name": str? (the one that must be called),
+//            "tools": [...]?, "held_tools": [...]? (the same, with the parameters that calls are held to), "tool_choice": "auto"|"none"|"required"?, "tool_name": str? (the one that must be called),
 //            "parallel_tool_calls": bool?, "chat_template_kwargs": {name: JSON value}?}
 // response: {"prompt", "stops": [...], "preserved": [texts of special tokens that the parser must see],
 //            "syntax": str (for lc_chat_parser_new; "" where the answer's text is its content),

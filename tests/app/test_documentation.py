@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from llmcore.config import ServerConfig
 from llmcore_app.application import create_app, create_service
-from llmcore_app.chat_schema import AssistantMessage, ChatRequest, TextPart, UserMessage
+from llmcore_app.chat_schema import ChatRequest
 from llmcore_app.completion_schema import CompletionRequest
+from llmcore_app.message_schema import AssistantMessage, TextPart, UserMessage
 from llmcore_app.metrics import Metrics
 from llmcore_app.prefix_schema import PrefixRequest
 from llmcore_app.replies import Timings
