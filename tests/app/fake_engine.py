@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from llmcore.errors import EngineDiedError, EngineUnavailableError, LlmcoreError, PrefixMissingError
 from llmcore.messages import (
@@ -24,8 +25,8 @@ from llmcore.messages import (
     Usage,
 )
 
-# One step of a script: text to say, an error to fail with, an event to wait for, or seconds to pause.
-Step = str | Exception | asyncio.Event | float
+# One step of a script: text to say, a piece with more than text, an error to fail with, an event to wait for, or seconds to pause.
+Step = str | Piece | Exception | asyncio.Event | float
 Script = Callable[[GenerateRequest], Iterable[Step]]
 
 WORDS = ["Hello", " there", "", ", ", "wörld 🌍", "\n"]
@@ -99,6 +100,8 @@ class FakeGeneration:
                 self._n_generated += 1
                 if self._n_left is not None:
                     self._n_left -= 1
+                if isinstance(step, Piece):
+                    return structs.replace(step, request_id=self.request_id)
                 return Piece(self.request_id, step, 1)
         return self._finish("cancelled" if self.cancel.is_set() else self._engine.reason)
 
