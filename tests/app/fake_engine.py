@@ -10,7 +10,13 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from llmcore.errors import EngineDiedError, EngineUnavailableError, LlmcoreError, PrefixMissingError
+from llmcore.errors import (
+    EngineDiedError,
+    EngineUnavailableError,
+    InvalidRequestError,
+    LlmcoreError,
+    PrefixMissingError,
+)
 from llmcore.messages import (
     ChatPrompt,
     EngineStats,
@@ -49,7 +55,7 @@ def prompt_text(request: GenerateRequest) -> str:
     """What the last message, or the prompt, says."""
     if isinstance(request.prompt, ChatPrompt):
         content = msgspec.json.decode(request.prompt.messages)[-1]["content"]
-        return content if isinstance(content, str) else "".join(part["text"] for part in content)
+        return content if isinstance(content, str) else "".join(part["text"] for part in content or ())
     return request.prompt.text if isinstance(request.prompt, TextPrompt) else repr(request.prompt.tokens)
 
 
@@ -221,7 +227,9 @@ class FakeEngine:
 
     async def detokenize(self, tokens: Iterable[int]) -> str:
         self._refuse()
-        return bytes(tokens).decode()
+        if max(tokens, default=0) > 255:
+            raise InvalidRequestError("a token is not in the vocabulary", param="tokens")
+        return bytes(tokens).decode("utf-8", "replace")
 
     async def render(self, prompt: ChatPrompt) -> str:
         self._refuse()
