@@ -39,9 +39,12 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
-    """Text as it stands: special tokens of the model (BOS) are added, and special text in it is *not* parsed."""
+    """Text as it stands: special tokens of the model (BOS) are added, and special text in it is *not* parsed.
+
+    With a `suffix`, the answer is what stands between both (models made for infilling)."""
 
     text: str
+    suffix: str = ""
 
 
 class TokensPrompt(msgspec.Struct, frozen=True, tag="tokens"):
