@@ -130,8 +130,8 @@ def check_answer(request: AnswerFields, stream_options: msgspec.Struct | None) -
 
 def refuse_unsupported(request: msgspec.Struct, path: str = "") -> None:
     """Refuses a value of an `Only...` field that would have to change something. `path` ends in a dot or is empty."""
-    for name, harmless in _restricted(type(request)):
-        value = getattr(request, name)
+    for attribute, name, harmless in _restricted(type(request)):
+        value = getattr(request, attribute)
         if value is not None and not any(type(value) is type(each) and value == each for each in harmless):
             allowed = " or ".join(msgspec.json.encode(each).decode() for each in harmless)
             message = f"{path}{name} is not supported yet: leave it out, or send {allowed}"
@@ -139,12 +139,12 @@ def refuse_unsupported(request: msgspec.Struct, path: str = "") -> None:
 
 
 @cache
-def _restricted(kind: type[msgspec.Struct]) -> tuple[tuple[str, list[Any]], ...]:
-    """(name, accepted values) of the fields whose schema lists all they accept."""
+def _restricted(kind: type[msgspec.Struct]) -> tuple[tuple[str, str, list[Any]], ...]:
+    """(attribute, name in JSON, accepted values) of the fields whose schema lists all they accept."""
     info = msgspec.inspect.type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType)
     found = []
     for each in info.fields:
         if isinstance(each.type, msgspec.inspect.Metadata) and "enum" in (each.type.extra_json_schema or {}):
-            found.append((each.encode_name, (each.type.extra_json_schema or {})["enum"]))
+            found.append((each.name, each.encode_name, (each.type.extra_json_schema or {})["enum"]))
     return tuple(found)
