@@ -25,6 +25,7 @@ from .message_schema import (
 from .tool_schema import CalledFunction, ToolCall
 
 Status = Literal["in_progress", "completed", "incomplete"]
+Parsed = Annotated[Any, Meta(description="accepted without effect: the SDK's own, made of the text beside it")]
 
 
 class InputText(msgspec.Struct, tag_field="type", tag="input_text", forbid_unknown_fields=True):
@@ -38,7 +39,7 @@ class OutputText(msgspec.Struct, tag_field="type", tag="output_text", forbid_unk
     text: str
     annotations: OnlyEmpty = None
     logprobs: OnlyEmpty = None
-    parsed: OnlyNull = None  # the SDK's own, beside the text that it was made of
+    parsed: Parsed = None
 
 
 class ReasoningText(msgspec.Struct, tag_field="type", tag="reasoning_text", forbid_unknown_fields=True):
@@ -88,9 +89,8 @@ class CallItem(msgspec.Struct, tag_field="type", tag="function_call", kw_only=Tr
     namespace: OnlyNull = None
     caller: OnlyNull = None
     is_async: OnlyFalse = msgspec.field(default=None, name="async")
-    # The SDK's names, which `model_dump()` of an item has.
-    async_: OnlyFalse = None
-    parsed_arguments: OnlyNull = None
+    async_: OnlyFalse = None  # the SDK's name of it, which is in its `model_dump()`
+    parsed_arguments: Parsed = None
 
 
 class ResultItem(
@@ -217,8 +217,10 @@ def conversation(instructions: str | None, items: Sequence[Item]) -> list[Messag
 def _message(item: UserItem | SystemItem | DeveloperItem | ResultItem) -> Message:
     if isinstance(item, ResultItem):
         return ToolMessage(_content(item.output), item.call_id)
-    kind = {UserItem: UserMessage, SystemItem: SystemMessage, DeveloperItem: DeveloperMessage}[type(item)]
-    return kind(_content(item.content))
+    content = _content(item.content)
+    if isinstance(item, UserItem):
+        return UserMessage(content)
+    return SystemMessage(content) if isinstance(item, SystemItem) else DeveloperMessage(content)
 
 
 def _content(said: Said) -> Content:
