@@ -17,7 +17,7 @@ from .tool_schema import ToolChoiceField, Tools, check_tools, chosen, raw_tools
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 # OpenAI's tiers as priorities; `priority` and the header say the same in our own words.
-_TIERS: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
+TIERS: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
 
 
 class Prediction(msgspec.Struct, tag_field="type", tag="content", forbid_unknown_fields=True):
@@ -81,7 +81,7 @@ class ChatRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def asked_priority(self) -> Priority | None:
-        return self.priority or _TIERS[self.service_tier or "auto"]
+        return self.priority or TIERS[self.service_tier or "auto"]
 
     def prompt(self) -> ChatPrompt:
         """What the engine is to render."""
@@ -112,7 +112,7 @@ def check_chat(request: ChatRequest) -> None:
     if None not in both and both[0] != both[1]:
         problem = f"max_tokens ({both[0]}) and max_completion_tokens ({both[1]}) differ: send one of them"
         raise invalid("invalid_value", problem, "max_tokens")
-    tier = _TIERS[request.service_tier or "auto"]
+    tier = TIERS[request.service_tier or "auto"]
     if None not in (tier, request.priority) and tier != request.priority:
         raise invalid("invalid_value", "service_tier and priority differ: send one of them", "service_tier")
     check_messages(request.messages)

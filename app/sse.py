@@ -14,7 +14,7 @@ from llmcore.messages import Finished, Piece, Usage
 from . import record
 from .answer import AnswerForm, end_of, total_usage
 from .disconnect import while_connected
-from .errors import ClientDisconnected, translate
+from .errors import ApiError, ClientDisconnected, translate
 from .replies import TokenUsage
 from .work import Work
 
@@ -47,23 +47,29 @@ class TextEvents:
         return self._head + _ENCODER.encode(text) + self._tail
 
 
-class EventStream(Response):
+class SentEvents(Response):
     """Streams the outputs of `work`. The status is sent once the engine has admitted it: a refusal has its own.
 
     Leaving `work` cancels what has not finished: at the end, after an error, and when the client is gone, be that while
-    a token is awaited or while one is being sent.
+    a token is awaited or while one is being sent. Which events there are is what subclasses say.
     """
 
-    def __init__(self, work: Work, form: AnswerForm, wants_usage: bool) -> None:
+    def __init__(self, work: Work) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = list(HEADERS)
         self._work = work
-        self._form = form
-        self._wants_usage = wants_usage
-        self._texts = [TextEvents(form, index) for index in range(work.n_choices)]
-        self._usages: dict[int, Usage] = {}
-        self._called: set[int] = set()  # choices with a tool call
+
+    def _first(self) -> bytes:
+        """The events before all outputs."""
+        raise NotImplementedError
+
+    def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
+        raise NotImplementedError
+
+    def _failed(self, failure: ApiError) -> bytes:
+        """The events of an error, after which nothing comes."""
+        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await while_connected(receive, self._run(scope, send))
@@ -78,14 +84,32 @@ class EventStream(Response):
             except Exception as error:
                 failure = translate(error)
                 record.of(scope).fail(failure.status, failure.code)
-                await _send(send, b"data: " + failure.body() + b"\n\n")
+                await _send(send, self._failed(failure))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_outputs(self, send: Send) -> None:
-        firsts = [self._form.first(index) for index in range(self._work.n_choices)]
-        await _send(send, b"".join(sse_event(first) for first in firsts if first is not None))
+        await _send(send, self._first())
         async for outputs in self._work:
             await _send(send, b"".join(self._events(outputs)))
+
+
+class EventStream(SentEvents):
+    """The choices of an answer, in the chunks of `form`."""
+
+    def __init__(self, work: Work, form: AnswerForm, wants_usage: bool) -> None:
+        super().__init__(work)
+        self._form = form
+        self._wants_usage = wants_usage
+        self._texts = [TextEvents(form, index) for index in range(work.n_choices)]
+        self._usages: dict[int, Usage] = {}
+        self._called: set[int] = set()  # choices with a tool call
+
+    def _first(self) -> bytes:
+        firsts = [self._form.first(index) for index in range(self._work.n_choices)]
+        return b"".join(sse_event(first) for first in firsts if first is not None)
+
+    def _failed(self, failure: ApiError) -> bytes:
+        return b"data: " + failure.body() + b"\n\n"
 
     def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         for index, output in outputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import httpx
 import msgspec
@@ -46,8 +47,17 @@ async def test_the_pieces_make_the_text(client: httpx.AsyncClient, engine: FakeE
 class Caller:
     """An ASGI client by hand: it can leave at any message."""
 
-    def __init__(self, service: Service, *, stream: bool, path: str = URL, prompt: object = None) -> None:
-        body = {"messages": [{"role": "user", "content": "x"}], "stream": stream}
+    def __init__(
+        self,
+        service: Service,
+        *,
+        stream: bool,
+        path: str = URL,
+        prompt: object = None,
+        body: dict[str, Any] | None = None,
+    ) -> None:
+        if body is None:
+            body = {"messages": [{"role": "user", "content": "x"}], "stream": stream}
         if prompt is not None:
             body = {"prompt": prompt, "stream": stream}
         self._app = create_app(service)
