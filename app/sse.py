@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any, cast
 
 import msgspec
 from starlette.responses import Response
@@ -21,6 +23,8 @@ from .work import Work
 _ENCODER = msgspec.json.Encoder()
 
 DONE = b"data: [DONE]\n\n"
+# Every client passes over a comment, and no proxy takes the connection for dead while a long prompt is computed.
+KEEP_ALIVE = b": keep-alive\n\n"
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -59,6 +63,7 @@ class SentEvents(Response):
         self.background = None
         self.raw_headers = list(HEADERS)
         self._work = work
+        self._is_quiet = True  # since the last look
 
     def _first(self) -> bytes:
         """The events before all outputs."""
@@ -78,7 +83,8 @@ class SentEvents(Response):
         async with self._work:
             try:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await self._send_outputs(send)
+                async with _running(self._keep_alive(send)):
+                    await self._send_outputs(send)
             except OSError:  # some servers tell by this that the client left during a send
                 raise ClientDisconnected from None
             except Exception as error:
@@ -90,7 +96,16 @@ class SentEvents(Response):
     async def _send_outputs(self, send: Send) -> None:
         await _send(send, self._first())
         async for outputs in self._work:
+            self._is_quiet = False
             await _send(send, b"".join(self._events(outputs)))
+
+    async def _keep_alive(self, send: Send) -> None:
+        """A comment after each pause in which nothing came."""
+        while self._work.keep_alive_s:
+            await asyncio.sleep(self._work.keep_alive_s)
+            if self._is_quiet:
+                await _send(send, KEEP_ALIVE)
+            self._is_quiet = True
 
 
 class EventStream(SentEvents):
@@ -127,6 +142,17 @@ class EventStream(SentEvents):
 
     def _usage(self) -> TokenUsage:
         return total_usage([self._usages[index] for index in sorted(self._usages)], self._work.n_per_prompt)
+
+
+@contextlib.asynccontextmanager
+async def _running(beside: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Something that goes on meanwhile, and ends without a word."""
+    task = asyncio.ensure_future(beside)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _send(send: Send, chunk: bytes) -> None:
