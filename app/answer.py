@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
-from llmcore.messages import Finished, Usage
+from llmcore.messages import Finished, Piece, Usage
 
-from .replies import AnswerEnd, PromptTokensDetails, Timings, TokenUsage
+from .replies import AnswerEnd, CompletionTokensDetails, PromptTokensDetails, Timings, TokenUsage
 
 
 class AnswerForm(Protocol):
@@ -19,7 +19,11 @@ class AnswerForm(Protocol):
     def first(self, index: int) -> msgspec.Struct | None:
         """The chunk before all text, if the endpoint has one."""
 
-    def text(self, index: int, text: str) -> msgspec.Struct: ...
+    def text(self, index: int, text: str) -> msgspec.Struct:
+        """A chunk of text alone."""
+
+    def parts(self, index: int, output: Piece | Finished) -> Iterable[msgspec.Struct]:
+        """The chunks of an output that may have more than text."""
 
     def end(self, index: int, reason: AnswerEnd) -> msgspec.Struct: ...
 
@@ -30,17 +34,57 @@ class AnswerForm(Protocol):
 
 
 @dataclass
+class Call:
+    """A tool call."""
+
+    id: str
+    name: str
+    arguments: str = ""
+
+
+@dataclass
 class Choice:
-    """One answer, complete."""
+    """One answer, as it is put together."""
 
-    text: str
-    finish_reason: AnswerEnd
+    texts: list[str] = field(default_factory=list)
+    reasonings: list[str] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    finished: Finished | None = None
+
+    def add(self, output: Piece | Finished) -> None:
+        self.texts.append(output.text)
+        if output.reasoning:
+            self.reasonings.append(output.reasoning)
+        for delta in output.calls:
+            if delta.name:
+                self.calls.append(Call(delta.id, delta.name))
+            self.calls[delta.index].arguments += delta.arguments
+        if isinstance(output, Finished):
+            self.finished = output
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self.reasonings)
+
+    @property
+    def usage(self) -> Usage:
+        assert self.finished is not None, "asked before the end"
+        return self.finished.usage
+
+    @property
+    def finish_reason(self) -> AnswerEnd:
+        assert self.finished is not None, "asked before the end"
+        return end_of(self.finished, has_calls=bool(self.calls))
 
 
-def end_of(finished: Finished) -> AnswerEnd:
+def end_of(finished: Finished, *, has_calls: bool) -> AnswerEnd:
     reason = finished.reason
     assert reason == "stop" or reason == "length", "Work raises for answers that were broken off"
-    return reason
+    return "tool_calls" if reason == "stop" and has_calls else reason
 
 
 def total_usage(usages: Sequence[Usage], n_per_prompt: int = 1) -> TokenUsage:
@@ -50,7 +94,8 @@ def total_usage(usages: Sequence[Usage], n_per_prompt: int = 1) -> TokenUsage:
     n_prompt = sum(group[0].n_prompt for group in groups)
     n_generated = sum(usage.n_generated for usage in usages)
     cached = PromptTokensDetails(sum(min(usage.n_cached for usage in group) for group in groups))
-    return TokenUsage(n_prompt, n_generated, n_prompt + n_generated, cached, _timings(usages))
+    details = CompletionTokensDetails(sum(usage.n_reasoning for usage in usages))
+    return TokenUsage(n_prompt, n_generated, n_prompt + n_generated, cached, details, _timings(usages))
 
 
 def _timings(usages: Sequence[Usage]) -> Timings:

@@ -27,6 +27,7 @@ from .openapi import openapi_document
 from .prefixes import Prefixes
 from .requests import Requests
 from .rerank import Rerank
+from .responses import Responses
 from .service import Service
 from .telemetry import Telemetry
 from .text import TextEndpoints
@@ -76,6 +77,7 @@ def _routes(service: Service) -> list[Route]:
     return [
         Route("/v1/chat/completions", ChatCompletions(service).post, methods=["POST"]),
         Route("/v1/completions", Completions(service).post, methods=["POST"]),
+        Route("/v1/responses", Responses(service).post, methods=["POST"]),
         Route("/v1/requests/{id}", Requests(service).delete, methods=["DELETE"]),
         Route("/v1/prefixes", prefixes.list),
         Route("/v1/prefixes/{name}", prefixes.one, methods=["PUT", "DELETE"]),

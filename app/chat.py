@@ -10,21 +10,25 @@ from msgspec import UNSET, UnsetType, structs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.messages import ChatPrompt, GenerateRequest, Priority
+from llmcore.messages import CallDelta, Finished, GenerateRequest, Piece, Priority
 
 from . import record
 from .answer import Choice
 from .body import read_body
-from .chat_schema import ChatRequest, check_chat, raw_messages
+from .chat_schema import ChatRequest, check_chat
 from .decode import decode
 from .priority import priority_of
 from .replies import (
+    AnswerCall,
     AnswerEnd,
     AnswerMessage,
+    CallArguments,
     ChatChoice,
     ChatChunk,
     ChatCompletion,
+    ChunkCall,
     ChunkChoice,
+    ChunkFunction,
     Delta,
     TokenUsage,
 )
@@ -49,7 +53,7 @@ class ChatCompletions:
         service.check_model(wanted.model)
         entry = record.of(request.scope)
         form = ChatForm(f"chatcmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage)
-        priority = priority_of(request.headers, wanted.priority)
+        priority = priority_of(request.headers, wanted.asked_priority)
         requests = list(self._generate(wanted, form.id, priority))
         work = Work(service, entry, form.id, requests, "messages", wanted.n_choices)
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
@@ -57,7 +61,7 @@ class ChatCompletions:
     def _generate(self, wanted: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
         first = GenerateRequest(
             request_id=answer_id,
-            prompt=ChatPrompt(raw_messages(wanted.messages)),
+            prompt=wanted.prompt(),
             sampling=wanted.sampling(),
             max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
             stop=wanted.stops(),
@@ -89,6 +93,13 @@ class ChatForm:
     def text(self, index: int, text: str) -> ChatChunk:
         return self._chunk([ChunkChoice(index, Delta(content=text))], self._no_usage)
 
+    def parts(self, index: int, output: Piece | Finished) -> Iterator[ChatChunk]:
+        deltas = [Delta(reasoning_content=output.reasoning)] if output.reasoning else []
+        deltas += [Delta(content=output.text)] if output.text else []
+        deltas += [Delta(tool_calls=[_chunk_call(call)]) for call in output.calls]
+        for delta in deltas:
+            yield self._chunk([ChunkChoice(index, delta)], self._no_usage)
+
     def end(self, index: int, reason: AnswerEnd) -> ChatChunk:
         return self._chunk([ChunkChoice(index, Delta(), reason)], self._no_usage)
 
@@ -96,5 +107,20 @@ class ChatForm:
         return self._chunk([], usage)
 
     def whole(self, choices: Sequence[Choice], usage: TokenUsage) -> ChatCompletion:
-        found = [ChatChoice(index, AnswerMessage(each.text), each.finish_reason) for index, each in enumerate(choices)]
+        found = [ChatChoice(index, _message(each), each.finish_reason) for index, each in enumerate(choices)]
         return ChatCompletion(self.id, self._created, self._model, found, usage)
+
+
+def _chunk_call(call: CallDelta) -> ChunkCall:
+    if call.name:
+        return ChunkCall(call.index, ChunkFunction(name=call.name), id=call.id, type="function")
+    return ChunkCall(call.index, ChunkFunction(arguments=call.arguments))
+
+
+def _message(choice: Choice) -> AnswerMessage:
+    calls = [AnswerCall(call.id, CallArguments(call.name, call.arguments)) for call in choice.calls]
+    return AnswerMessage(
+        choice.text if choice.text or not calls else None,
+        reasoning_content=choice.reasoning or UNSET,
+        tool_calls=calls or UNSET,
+    )

@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from llmcore.messages import ChatPrompt, Priority
+
 from .errors import invalid
-from .fields import Count, GenerationFields, OnlyEmpty, OnlyFalse, OnlyNull, check_common, refuse_unsupported
+from .fields import Count, GenerationFields, OnlyEmpty, OnlyFalse, OnlyNull, check_common
+from .message_schema import AssistantMessage, Content, Message, check_messages, raw_messages
+from .tool_schema import ToolChoiceField, Tools, check_tools, chosen, raw_tools
 
-# A template has no place for it: accepting a name would be ignoring it.
-_NAME = "templates cannot show it"
-Name = Annotated[Any, Meta(extra_json_schema={"enum": [None]}, description=_NAME)]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
-
-class TextPart(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
-    text: str
-    prompt_cache_breakpoint: OnlyNull = None
+# OpenAI's tiers as priorities; `priority` and the header say the same in our own words.
+TIERS: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
 
 
-Content = str | Annotated[list[TextPart], Meta(min_length=1)]
-
-
-class SystemMessage(msgspec.Struct, tag_field="role", tag="system", forbid_unknown_fields=True):
+class Prediction(msgspec.Struct, tag_field="type", tag="content", forbid_unknown_fields=True):
     content: Content
-    name: Name = None
-
-
-class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer", forbid_unknown_fields=True):
-    """Passed on as a system message: that is the name which templates know."""
-
-    content: Content
-    name: Name = None
-
-
-class UserMessage(msgspec.Struct, tag_field="role", tag="user", forbid_unknown_fields=True):
-    content: Content
-    name: Name = None
-
-
-class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid_unknown_fields=True):
-    """Fields besides content are those that clients send back from an answer, where they are null or empty."""
-
-    content: Content | None = None
-    name: Name = None
-    refusal: OnlyNull = None
-    annotations: OnlyEmpty = None
-    audio: OnlyNull = None
-    function_call: OnlyNull = None
-    tool_calls: OnlyEmpty = None
-
-
-Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage
 
 
 class ChatRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
@@ -61,10 +29,35 @@ class ChatRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     max_completion_tokens: Count | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoiceField | None = None
+    parallel_tool_calls: Annotated[bool, Meta(description="several calls in one answer; true if absent")] | None = None
+    reasoning_effort: (
+        Annotated[ReasoningEffort, Meta(description="none: no reasoning; others where the template knows efforts")]
+        | None
+    ) = None
+    chat_template_kwargs: (
+        Annotated[dict[str, Any], Meta(description="llmcore's own; further variables of the chat template")] | None
+    ) = None
+    continue_final_message: (
+        Annotated[
+            bool,
+            Meta(description="llmcore's own; go on with the last message if it is the assistant's; true if absent"),
+        ]
+        | None
+    ) = None
+    service_tier: (
+        Annotated[
+            Literal["auto", "default", "flex", "priority"], Meta(description="flex is priority low, priority is high")
+        ]
+        | None
+    ) = None
 
     # Accepted, since no value of theirs would change the answer.
     metadata: Annotated[dict[str, str], Meta(description="accepted without effect")] | None = None
-    parallel_tool_calls: Annotated[bool, Meta(description="accepted without effect: there are no tools")] | None = None
+    prediction: Annotated[Prediction, Meta(description="accepted without effect: it would only save time")] | None = (
+        None
+    )
     prompt_cache_key: Annotated[str, Meta(description="accepted without effect: all share a cache")] | None = None
     safety_identifier: Annotated[str, Meta(description="accepted without effect")] | None = None
 
@@ -75,21 +68,41 @@ class ChatRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     logprobs: OnlyFalse = None
     modalities: Annotated[Any, Meta(extra_json_schema={"enum": [None, ["text"]]})] = None
     moderation: OnlyNull = None
-    prediction: OnlyNull = None
     prompt_cache_options: OnlyNull = None
     prompt_cache_retention: Annotated[Any, Meta(extra_json_schema={"enum": [None, "in_memory", "in-memory"]})] = None
-    reasoning_effort: OnlyNull = None
     response_format: Annotated[Any, Meta(extra_json_schema={"enum": [None, {"type": "text"}]})] = None
-    service_tier: Annotated[Any, Meta(extra_json_schema={"enum": [None, "auto", "default"]})] = None
     store: OnlyFalse = None
-    tool_choice: Annotated[Any, Meta(extra_json_schema={"enum": [None, "none", "auto"]})] = None
-    tools: OnlyEmpty = None
     top_logprobs: Annotated[Any, Meta(extra_json_schema={"enum": [None, 0]})] = None
     verbosity: Annotated[Any, Meta(extra_json_schema={"enum": [None, "medium"]})] = None
     web_search_options: OnlyNull = None
 
     def answer_tokens(self) -> int | None:
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+    @property
+    def asked_priority(self) -> Priority | None:
+        return self.priority or TIERS[self.service_tier or "auto"]
+
+    def prompt(self) -> ChatPrompt:
+        """What the engine is to render."""
+        choice, name = chosen(self.tool_choice)
+        is_begun = _is_begun(self.messages[-1]) and self.continue_final_message is not False
+        return ChatPrompt(
+            raw_messages(self.messages),
+            add_generation_prompt=not is_begun,
+            continue_final_message=is_begun,
+            tools=raw_tools(self.tools),
+            tool_choice=choice,
+            tool_name=name,
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            template_args=msgspec.json.encode(self.chat_template_kwargs) if self.chat_template_kwargs else b"",
+            reasoning_effort=self.reasoning_effort or "",
+        )
+
+
+def _is_begun(message: Message) -> bool:
+    """Whether it is an answer that may go on."""
+    return isinstance(message, AssistantMessage) and not message.tool_calls
 
 
 def check_chat(request: ChatRequest) -> None:
@@ -99,33 +112,11 @@ def check_chat(request: ChatRequest) -> None:
     if None not in both and both[0] != both[1]:
         problem = f"max_tokens ({both[0]}) and max_completion_tokens ({both[1]}) differ: send one of them"
         raise invalid("invalid_value", problem, "max_tokens")
+    tier = TIERS[request.service_tier or "auto"]
+    if None not in (tier, request.priority) and tier != request.priority:
+        raise invalid("invalid_value", "service_tier and priority differ: send one of them", "service_tier")
     check_messages(request.messages)
-
-
-def check_messages(messages: Sequence[Message]) -> None:
-    """Raises ApiError (400)."""
-    for index, message in enumerate(messages):
-        _check_message(message, f"messages[{index}].")
-
-
-def _check_message(message: Message, path: str) -> None:
-    refuse_unsupported(message, path)
-    if isinstance(message, AssistantMessage) and message.content is None:
-        problem = f"{path}content may not be null without tool calls"
-        raise invalid("missing_required_parameter", problem, path + "content")
-    if isinstance(message.content, list):
-        for index, part in enumerate(message.content):
-            refuse_unsupported(part, f"{path}content[{index}].")
-
-
-def raw_messages(messages: Sequence[Message]) -> bytes:
-    """The messages as the chat template takes them: role and content only, `developer` told as `system`."""
-    return msgspec.json.encode([_plain(message) for message in messages])
-
-
-def _plain(message: Message) -> dict[str, Any]:
-    role = message.__struct_config__.tag
-    content: Any = message.content
-    if not isinstance(content, str):
-        content = [{"type": "text", "text": part.text} for part in content or ()]
-    return {"role": "system" if role == "developer" else role, "content": content}
+    check_tools(request.tools, request.tool_choice)
+    if request.continue_final_message and not _is_begun(request.messages[-1]):
+        problem = "continue_final_message: the last message is not an answer that could go on"
+        raise invalid("invalid_value", problem, "continue_final_message")

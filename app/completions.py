@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.messages import GenerateRequest, Priority, TextPrompt, TokensPrompt
+from llmcore.messages import Finished, GenerateRequest, Piece, Priority, TextPrompt, TokensPrompt
 
 from . import record
 from .answer import Choice
@@ -83,6 +83,10 @@ class CompletionForm:
 
     def text(self, index: int, text: str) -> TextCompletion:
         return self._chunk([TextChoice(index, text)], self._no_usage)
+
+    def parts(self, index: int, output: Piece | Finished) -> Iterator[TextCompletion]:
+        if output.text:
+            yield self.text(index, output.text)
 
     def end(self, index: int, reason: AnswerEnd) -> TextCompletion:
         return self._chunk([TextChoice(index, "", reason)], self._no_usage)

@@ -10,15 +10,17 @@ from msgspec import Meta
 
 from llmcore.messages import PREFIX_NAME_PATTERN, PREFIX_NAME_RULE, ChatPrompt, PrefixSpec, TextPrompt, TokensPrompt
 
-from .chat_schema import Message, check_messages, raw_messages
 from .errors import invalid
 from .fields import TokenId
+from .message_schema import Message, check_messages, raw_messages
+from .tool_schema import Tools, check_tools, raw_tools
 
 
 class PrefixRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What prompts begin with: `messages`, or a `prompt`."""
 
     messages: Annotated[list[Message], Meta(min_length=1, description="as in a chat request")] | None = None
+    tools: Annotated[Tools, Meta(description="with messages; templates tell of them before all messages")] | None = None
     prompt: (
         Annotated[str, Meta(min_length=1)]
         | Annotated[list[TokenId], Meta(min_length=1, description="text or token ids, as in a completion")]
@@ -35,7 +37,11 @@ class PrefixRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise invalid("invalid_value", "prompt and messages are both there: send one of them", "prompt")
         if self.messages is not None:
             check_messages(self.messages)
-            return PrefixSpec(name=name, prompt=ChatPrompt(raw_messages(self.messages), add_generation_prompt=False))
+            check_tools(self.tools, None)
+            chat = ChatPrompt(raw_messages(self.messages), add_generation_prompt=False, tools=raw_tools(self.tools))
+            return PrefixSpec(name=name, prompt=chat)
+        if self.tools is not None:
+            raise invalid("invalid_value", "tools belong to messages: without these they are nothing", "tools")
         if self.prompt is None:
             raise invalid("missing_required_parameter", "Missing required parameter: messages, or prompt", "messages")
         prompt = TextPrompt(self.prompt) if isinstance(self.prompt, str) else TokensPrompt(tuple(self.prompt))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-AnswerEnd = Literal["stop", "length"]
+AnswerEnd = Literal["stop", "length", "tool_calls"]
 
 
 class ErrorBody(msgspec.Struct):
@@ -55,18 +55,36 @@ class Timings(msgspec.Struct):
     restored_tokens: Annotated[int, Meta(description="of the cached tokens, those that came from the host tier")]
 
 
+class CompletionTokensDetails(msgspec.Struct):
+    reasoning_tokens: Annotated[int, Meta(description="before the first one of content or of a tool call")]
+
+
 class TokenUsage(msgspec.Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
     timings: Timings
 
 
+class CallArguments(msgspec.Struct):
+    name: str
+    arguments: Annotated[str, Meta(description="JSON")]
+
+
+class AnswerCall(msgspec.Struct):
+    id: str
+    function: CallArguments
+    type: Literal["function"] = "function"
+
+
 class AnswerMessage(msgspec.Struct):
-    content: str
+    content: Annotated[str, Meta(description="null beside tool calls")] | None
     role: Literal["assistant"] = "assistant"
     refusal: None = None
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[AnswerCall] | UnsetType = UNSET
 
 
 class ChatChoice(msgspec.Struct):
@@ -85,9 +103,25 @@ class ChatCompletion(msgspec.Struct):
     object: Literal["chat.completion"] = "chat.completion"
 
 
+class ChunkFunction(msgspec.Struct):
+    arguments: str = ""
+    name: str | UnsetType = UNSET
+
+
+class ChunkCall(msgspec.Struct):
+    """Of each call, the first one has id, type and name and empty arguments; all others have a piece of the arguments."""
+
+    index: int
+    function: ChunkFunction
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+
+
 class Delta(msgspec.Struct, omit_defaults=True):
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[ChunkCall] | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct):

@@ -8,15 +8,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.messages import ChatPrompt
-
 from .body import read_body
-from .chat_schema import check_messages, raw_messages
 from .decode import decode
 from .json_response import json_response
 from .replies import AppliedTemplate, Detokenized, Tokenized
 from .service import Service
-from .text_schema import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
+from .text_schema import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest, check_apply_template
 
 T = TypeVar("T")
 
@@ -45,10 +42,8 @@ class TextEndpoints:
 
     async def apply_template(self, request: Request) -> Response:
         wanted = await self._read(self._apply, request)
-        check_messages(wanted.messages)
-        add = wanted.add_generation_prompt is not False
-        prompt = ChatPrompt(raw_messages(wanted.messages), add_generation_prompt=add)
-        return json_response(AppliedTemplate(await self._service.engine.render(prompt)))
+        check_apply_template(wanted)
+        return json_response(AppliedTemplate(await self._service.engine.render(wanted.prompt())))
 
     async def _read(self, decoder: msgspec.json.Decoder[T], request: Request) -> T:
         self._service.check_open()

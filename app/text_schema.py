@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from .chat_schema import Message
+from llmcore.messages import ChatPrompt
+
 from .fields import TokenId
+from .message_schema import Message, check_messages, raw_messages
+from .tool_schema import Tools, check_tools, raw_tools
 
 
 class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -30,3 +33,19 @@ class DetokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
 class ApplyTemplateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     messages: Annotated[list[Message], Meta(min_length=1, description="as in a chat request")]
     add_generation_prompt: Annotated[bool, Meta(description="begin the answer; true if absent")] | None = None
+    tools: Tools | None = None
+    chat_template_kwargs: Annotated[dict[str, Any], Meta(description="further variables of the template")] | None = None
+
+    def prompt(self) -> ChatPrompt:
+        return ChatPrompt(
+            raw_messages(self.messages),
+            add_generation_prompt=self.add_generation_prompt is not False,
+            tools=raw_tools(self.tools),
+            template_args=msgspec.json.encode(self.chat_template_kwargs) if self.chat_template_kwargs else b"",
+        )
+
+
+def check_apply_template(request: ApplyTemplateRequest) -> None:
+    """What the types cannot say. Raises ApiError (400)."""
+    check_messages(request.messages)
+    check_tools(request.tools, None)

@@ -70,6 +70,11 @@ class Work:
             await generation.aclose()
         self._record.n_generated = sum(self._n_tokens)
 
+    @property
+    def keep_alive_s(self) -> float:
+        """How long a stream may be silent; 0 for ever."""
+        return self._service.config.sse_keep_alive_s
+
     async def cancel(self) -> bool:
         """Ends what has not finished: who iterates gets RequestCancelledError. False if nothing was alive."""
         engine = self._service.engine

@@ -173,6 +173,9 @@ class ServerConfig:
     drain_s: float = _option(
         25.0, "after SIGTERM, time for running answers to finish", unit="seconds", low=0, high=3600
     )
+    sse_keep_alive_s: float = _option(
+        10.0, "silence of a stream after which a comment keeps it alive; 0: never", unit="seconds", low=0, high=3600
+    )
     debug: bool = _option(False, "serve GET /debug/engine: slots, cache and queue, without any text")
     log_level: str = _option("info", "least severe log line to print", choices=("debug", "info", "warning", "error"))
 

@@ -15,7 +15,7 @@ from llmcore.config import EngineConfig
 from llmcore.decide import decide_limits, open_embedder
 from llmcore.embeddings import Embeddings
 from llmcore.engine import Engine
-from llmcore.errors import PrefixMissingError, UnsupportedError, error_from_code
+from llmcore.errors import ConfigError, PrefixMissingError, UnsupportedError, error_from_code
 from llmcore.messages import (
     Accepted,
     ChatPrompt,
@@ -37,6 +37,9 @@ class EncoderEngine:
     def __init__(self, config: EngineConfig, model: Model) -> None:
         """The model becomes the engine's. Raises ConfigError or InsufficientMemoryError; the model is closed then."""
         try:
+            for name in ("chat_template", "prefix_file"):
+                if getattr(config, name):
+                    raise ConfigError(f"{name}: {model.path} cannot generate text, and has no prompts", param=name)
             self.model = model
             self.limits = decide_limits(config, model)
             threads = choose_threads(config)

@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from llmcore.answer import Answer
+from llmcore.answer import Answer, open_answer
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
 from llmcore.context import StepAborted
 from llmcore.contextmemory import ContextMemory
 from llmcore.costmodel import CostModel
 from llmcore.counters import Counters
-from llmcore.detokenize import TextStream
 from llmcore.embeddings import Embeddings
 from llmcore.errors import ConfigError, ContextLengthError, InvalidRequestError, LlmcoreError, error_from_code
 from llmcore.inspection import inspect
@@ -34,7 +33,6 @@ from llmcore.messages import (
     GenerateRequest,
     ModelInfo,
     Output,
-    Piece,
     PrefixInfo,
     PrefixSpec,
     TokensPrompt,
@@ -44,7 +42,7 @@ from llmcore.parts import Parts, open_model, open_parts
 from llmcore.pinning import Pinning
 from llmcore.pins import read_prefix_file
 from llmcore.prompts import Prompts
-from llmcore.sampler import Sampler, sample_rows
+from llmcore.sampler import sample_rows
 from llmcore.scheduler import Scheduler
 from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
 
@@ -112,7 +110,7 @@ class Engine:
     def close(self) -> None:
         """Frees everything. Requests that are alive end without a word. Safe to call twice."""
         for answer in self._answers.values():
-            answer.sampler.close()
+            answer.close()
         self._answers.clear()
         self.embeddings.close()
         self._template.close()
@@ -159,21 +157,13 @@ class Engine:
             priority=_PRIORITIES[request.priority],
             checkpoints=prompt.checkpoints,
         )
-        sampler = Sampler(self.model, request.sampling, n_ctx=self.limits.n_ctx)
+        deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
+        answer = open_answer(self.model, request, prompt, sequence, deadline_s, n_ctx=self.limits.n_ctx)
         try:
-            sampler.prime(tokens)
             self._scheduler.add(sequence, now_s)
         except BaseException:
-            sampler.close()
+            answer.close()
             raise
-        answer = Answer(
-            sequence,
-            sampler,
-            TextStream([*request.stop, *prompt.stops]),
-            request.ignore_eos,
-            request.max_tokens,
-            None if request.timeout_s is None else now_s + request.timeout_s,
-        )
         self._answers[request.request_id] = answer
         self._deadline_s = min(self._deadline_s, answer.deadline_s or self._deadline_s)
         return Accepted(request.request_id, len(tokens))
@@ -348,14 +338,14 @@ class Engine:
             answer.first_token_s = self._clock()
         if not answer.ignore_eos and self._is_end(token):
             return self._finish(answer, "stop", answer.text.finish())
-        text = answer.text.push(self._piece(token))
+        text = answer.text.push(self._shown(token) if token in answer.preserved else self._piece(token))
         if answer.text.stopped:
             return self._finish(answer, "stop", text)
         if answer.n_generated_max is not None and sequence.n_generated >= answer.n_generated_max:
             return self._finish(answer, "length", text + answer.text.finish())
         if len(sequence.tokens) >= sequence.n_tokens_max and not (answer.n_generated_max and self._shift(sequence)):
             return self._finish(answer, "length", text + answer.text.finish())
-        return Piece(sequence.request_id, text, 1)
+        return answer.grow(text)
 
     def _shift(self, sequence: Sequence) -> bool:
         """Makes room at the end of the context by forgetting, if that was asked for. What is kept behind the gap is computed
@@ -370,13 +360,13 @@ class Engine:
         return True
 
     def _finish(self, answer: Answer, reason: FinishReason, text: str) -> Finished:
-        usage = answer.usage(self._clock())
+        finished = answer.end(text, reason, self._clock())
         self._forget(answer, reason)
-        return Finished(answer.sequence.request_id, text, reason, usage)
+        return finished
 
     def _forget(self, answer: Answer, reason: str) -> None:
         self._scheduler.remove(answer.sequence, reason, self._clock())
-        answer.sampler.close()
+        answer.close()
         del self._answers[answer.sequence.request_id]
 
     def _is_end(self, token: int) -> bool:
@@ -390,6 +380,10 @@ class Engine:
         if piece is None:
             piece = self._pieces[token] = self.model.piece(token)
         return piece
+
+    def _shown(self, token: int) -> bytes:
+        """A special token's text."""
+        return self.model.piece(token, special=True)
 
     # --- About the engine ---------------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from llmcore.sampling import SamplingParams
 
 FinishReason = Literal["stop", "length", "cancelled", "timeout"]
 
+ToolChoice = Literal["auto", "none", "required"]
+
 # In the order in which they are served: somebody who listens, the ordinary caller, work that can wait.
 Priority = Literal["high", "normal", "low"]
 
@@ -27,12 +29,22 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
 
     messages: bytes
     add_generation_prompt: bool = True
+    continue_final_message: bool = False  # the answer goes on where the last message, the assistant's, ends
+    tools: bytes = b""  # a JSON array in OpenAI's form
+    tool_choice: ToolChoice = "auto"
+    tool_name: str = ""  # with "required": the one function that is to be called
+    parallel_tool_calls: bool = True
+    template_args: bytes = b""  # a JSON object: further variables of the template
+    reasoning_effort: str = ""  # "none" turns reasoning off; others need a template that knows efforts
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
-    """Text as it stands: special tokens of the model (BOS) are added, and special text in it is *not* parsed."""
+    """Text as it stands: special tokens of the model (BOS) are added, and special text in it is *not* parsed.
+
+    With a `suffix`, the answer is what stands between both (models made for infilling)."""
 
     text: str
+    suffix: str = ""
 
 
 class TokensPrompt(msgspec.Struct, frozen=True, tag="tokens"):
@@ -83,6 +95,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     n_cached: int  # of these, how many were not computed because they stood in the cache
     n_generated: int  # tokens of the answer, the one that ended it included
     n_restored: int = 0  # of n_cached, how many came back from the host tier
+    n_reasoning: int = 0  # of n_generated, those before the first one of content or a tool call
     queue_s: float  # from submission to the first step that took part of it
     prefill_s: float  # from there to the first token
     decode_s: float  # from the first token to the last
@@ -95,22 +108,38 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     n_prompt: int
 
 
-class Piece(msgspec.Struct, frozen=True, tag="piece"):
+class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """More of a tool call. The first one of a call has its id and name and no arguments; all others have arguments (a piece of
+    JSON) alone."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
     """`n_tokens` more tokens were generated. `text` is what of them can be shown now: whole characters, and nothing that
-    could still become a stop string. It may be empty."""
+    could still become a stop string. It may be empty.
+
+    Of a chat prompt, `text` is the content of the answer; its reasoning and its tool calls are told apart."""
 
     request_id: str
     text: str
     n_tokens: int
+    reasoning: str = ""
+    calls: tuple[CallDelta, ...] = ()
 
 
-class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """The last output of a request that worked. `text` is what was held back until now."""
+class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
+    """The last output of a request that worked. `text`, `reasoning` and `calls` are what was held back until now."""
 
     request_id: str
     text: str
     reason: FinishReason
     usage: Usage
+    reasoning: str = ""
+    calls: tuple[CallDelta, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

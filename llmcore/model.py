@@ -311,6 +311,17 @@ class Model(Owner):
         return bool(self._lib.llama_vocab_get_add_eos(self._vocab))
 
     @property
+    def infill(self) -> tuple[int, int, int] | None:
+        """Token ids that stand before a text, before what comes after a gap in it, and before what fills the gap; None if the
+        model was not made for it."""
+        lib = self._lib
+        found = [
+            self._special(each) for each in (lib.llama_vocab_fim_pre, lib.llama_vocab_fim_suf, lib.llama_vocab_fim_mid)
+        ]
+        before, after, gap = found
+        return None if before is None or after is None or gap is None else (before, after, gap)
+
+    @property
     def adds_bos(self) -> bool:
         """Whether tokenize(add_special=True) puts BOS first."""
         self.handle  # noqa: B018

@@ -41,6 +41,7 @@ class PinEntry(msgspec.Struct, forbid_unknown_fields=True):
 
     name: str
     messages: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None  # with messages
     prompt: str | list[int] | None = None
 
 
@@ -65,12 +66,15 @@ def read_prefix_file(path: str) -> list[PrefixSpec]:
         if (each.messages is None) == (each.prompt is None):
             message = f"prefix_file: {each.name!r} must have either messages or prompt"
             raise ConfigError(message, param="prefix_file")
+        if each.tools is not None and each.messages is None:
+            raise ConfigError(f"prefix_file: {each.name!r} has tools without messages", param="prefix_file")
     return [PrefixSpec(name=each.name, prompt=_prompt(each)) for each in entries]
 
 
 def _prompt(entry: PinEntry) -> Prompt:
     if entry.messages is not None:
-        return ChatPrompt(msgspec.json.encode(entry.messages))
+        tools = msgspec.json.encode(entry.tools) if entry.tools else b""
+        return ChatPrompt(msgspec.json.encode(entry.messages), tools=tools)
     return TextPrompt(entry.prompt) if isinstance(entry.prompt, str) else TokensPrompt(tuple(entry.prompt or ()))
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from llmcore.chat import ChatTemplate, RenderedChat
 from llmcore.errors import InvalidRequestError
+from llmcore.log import event
 from llmcore.messages import ChatPrompt, Prompt, TextPrompt
 from llmcore.model import Model
 from llmcore.prefix import common_prefix
+
+logger = logging.getLogger(__name__)
 
 # Two ways in which a conversation may go on: what their prompts have in common belongs to the messages before.
 _CONTINUATIONS = ({"role": "user", "content": "Hello there."}, {"role": "user", "content": "What is it?"})
@@ -22,11 +27,17 @@ _N_CHECKPOINTS = 4
 
 @dataclass(frozen=True)
 class Tokenized:
-    """`checkpoints` are lengths at which the state is worth saving, where it cannot be cut later."""
+    """`checkpoints` are lengths at which the state is worth saving, where it cannot be cut later. `chat` is what the template
+    made of messages, `preserved` the special tokens that stay visible in the answer to them."""
 
     tokens: list[int]
-    stops: tuple[str, ...] = ()
+    chat: RenderedChat | None = None
+    preserved: frozenset[int] = frozenset()
     checkpoints: tuple[int, ...] = field(default=())
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return self.chat.stops if self.chat else ()
 
 
 class Prompts:
@@ -38,41 +49,56 @@ class Prompts:
 
     def read(self, prompt: Prompt, *, with_checkpoints: bool = False) -> Tokenized:
         """Raises InvalidRequestError."""
-        stops: tuple[str, ...] = ()
+        chat: RenderedChat | None = None
         if isinstance(prompt, ChatPrompt):
-            rendered = self._render(prompt)
-            tokens, stops = self._model.tokenize(rendered.prompt, parse_special=True), rendered.stops
+            chat = self._template.render(prompt)
+            tokens = self._model.tokenize(chat.prompt, parse_special=True)
+            _tell_relaxed(chat)
         elif isinstance(prompt, TextPrompt):
-            tokens = self._model.tokenize(prompt.text)
+            tokens = self._infill(prompt) if prompt.suffix else self._model.tokenize(prompt.text)
         else:
             tokens = list(prompt.tokens)
             self._model.check_tokens(tokens)
         if not tokens:
             raise InvalidRequestError("the prompt is empty", param="prompt")
-        return Tokenized(tokens, stops, self._checkpoints(prompt, tokens) if with_checkpoints else ())
+        preserved = self._preserved(chat) if chat is not None and chat.syntax else frozenset[int]()
+        return Tokenized(tokens, chat, preserved, self._checkpoints(prompt, tokens) if with_checkpoints else ())
 
     def render(self, prompt: ChatPrompt) -> str:
         """The text that the template makes of messages. Raises InvalidRequestError."""
-        return self._render(prompt).prompt
+        return self._template.render(prompt).prompt
 
-    def _render(self, prompt: ChatPrompt) -> RenderedChat:
-        return self._template.render(prompt.messages, add_generation_prompt=prompt.add_generation_prompt)
+    def _infill(self, prompt: TextPrompt) -> list[int]:
+        """Prefix, suffix, middle: the order of llama-server's /infill."""
+        if self._model.infill is None:
+            raise InvalidRequestError("the model cannot fill in: it has no tokens for it", param="suffix")
+        before, after, gap = self._model.infill
+        text, suffix = (self._model.tokenize(each, add_special=False) for each in (prompt.text, prompt.suffix))
+        bos = [self._model.bos] if self._model.adds_bos and self._model.bos is not None else []
+        return [*bos, before, *text, after, *suffix, gap]
+
+    def _preserved(self, chat: RenderedChat) -> frozenset[int]:
+        spelled = (self._model.tokenize(text, add_special=False, parse_special=True) for text in chat.preserved)
+        return frozenset(tokens[0] for tokens in spelled if len(tokens) == 1)
 
     def prefix(self, prompt: Prompt) -> list[int]:
         """The tokens with which every prompt begins that continues this one. Raises InvalidRequestError."""
         if not isinstance(prompt, ChatPrompt):
             return self.read(prompt).tokens
-        tokens = self._beginning(_messages(prompt))
+        tokens = self._beginning(prompt, _messages(prompt))
         if not tokens:
             raise InvalidRequestError("conversations that begin with these messages have no token in common")
         return tokens
 
-    def _beginning(self, messages: list[Any]) -> list[int]:
-        one, other = (self._tokens([*messages, each]) for each in _CONTINUATIONS)
+    def _beginning(self, prompt: ChatPrompt, messages: list[Any]) -> list[int]:
+        one, other = (self._tokens(prompt, [*messages, each]) for each in _CONTINUATIONS)
         return one[: common_prefix(one, other)]
 
-    def _tokens(self, messages: list[Any]) -> list[int]:
-        rendered = self._template.render(msgspec.json.encode(messages))
+    def _tokens(self, prompt: ChatPrompt, messages: list[Any]) -> list[int]:
+        encoded = msgspec.json.encode(messages)
+        rendered = self._template.render(
+            structs.replace(prompt, messages=encoded, add_generation_prompt=True, continue_final_message=False)
+        )
         return self._model.tokenize(rendered.prompt, parse_special=True)
 
     def _checkpoints(self, prompt: Prompt, tokens: list[int]) -> tuple[int, ...]:
@@ -83,10 +109,15 @@ class Prompts:
             counts = {1, *range(max(len(messages) - _N_CHECKPOINTS + 2, 1), len(messages) + 1)}
             for n in sorted(counts):
                 try:
-                    found.add(common_prefix(self._beginning(messages[:n]), tokens))
+                    found.add(common_prefix(self._beginning(prompt, messages[:n]), tokens))
                 except InvalidRequestError:  # templates may refuse such a beginning: it is no checkpoint then
                     continue
         return tuple(sorted(each for each in found if 0 < each < len(tokens)))
+
+
+def _tell_relaxed(chat: RenderedChat) -> None:
+    for relaxed in chat.relaxed:
+        event(logger, logging.WARNING, "tool_schema_relaxed", tool=relaxed.tool, reason=relaxed.reason)
 
 
 def _messages(prompt: ChatPrompt) -> list[Any]:

@@ -59,6 +59,10 @@ class Sampler(Owner):
         tokens = np.asarray(prompt, np.int32)
         self._lib.check(self._lib.lc_sampler_prime(self.handle, ffi.address(tokens), len(tokens)))
 
+    def hold(self, grammar: str) -> None:
+        """Holds the answer to the tool-call grammar of a rendered chat. Raises InvalidRequestError if it is none."""
+        self._lib.check(self._lib.lc_sampler_hold(self.handle, self.model.handle, grammar.encode()))
+
     def sample(self, context: Context, row: int) -> int:
         """Draws the token that follows batch index `row` of the last step."""
         return sample_rows(context, [self], [row])[0]

@@ -1,11 +1,11 @@
-// Chat templates by llama-common: JSON in, JSON out. The only file that knows its C++ types.
+// Chat templates by llama-common: JSON in, JSON out.
+#include "chat_seam.h"
 #include "error.h"
+#include "llmcore.h"
 
-#include "chat.h"
 #include "log.h"
 
 #include <memory>
-#include <string>
 
 namespace {
 
@@ -39,12 +39,15 @@ common_chat_templates_ptr parse_templates(const llama_model * model, const char 
     }
 }
 
+constexpr const char * FIELDS[] = { "messages", "add_generation_prompt", "continue_final_message", "tools", "held_tools",
+                                    "tool_choice", "tool_name", "parallel_tool_calls", "chat_template_kwargs" };
+
 common_json parse_request(const char * text) {
     common_json request = common_json::parse_no_throw(text);
     lc::require(!request.is_discarded() && request.is_object(), "request: is not a JSON object");
     for (const auto & item : request.items()) {
         bool is_known = false;
-        for (const char * name : { "messages", "add_generation_prompt", "tools", "tool_choice", "json_schema", "chat_template_kwargs" }) {
+        for (const char * name : FIELDS) {
             is_known = is_known || item.key() == name;
         }
         if (!is_known) {
@@ -88,28 +91,121 @@ void read_template_kwargs(const common_json & request, common_chat_templates_inp
     inputs.enable_thinking = get_bool(kwargs, "enable_thinking", inputs.enable_thinking);
 }
 
+// What a request asks for.
+struct wish {
+    common_chat_templates_inputs  inputs;
+    std::vector<common_chat_tool> held;       // the tools as calls are held to them
+    std::vector<bool>             is_strict;  // of each tool
+    std::string                   tool_name;  // the one that must be called; "" for any
+    bool                          is_held_otherwise = false;
+
+    bool may_call() const { return !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE; }
+};
+
+std::vector<bool> read_strict(const common_json & tools) {
+    std::vector<bool> is_strict;
+    for (const common_json & tool : tools) {
+        const common_json & function = tool.at("function");
+        is_strict.push_back(function.contains("strict") && function.at("strict").is_boolean() && function.at("strict").get<bool>());
+    }
+    return is_strict;
+}
+
+void read_continuation(const common_json & request, common_chat_templates_inputs & inputs) {
+    if (!get_bool(request, "continue_final_message", false)) {
+        return;
+    }
+    lc::require(!inputs.messages.empty() && inputs.messages.back().role == "assistant",
+                "continue_final_message: the last message is not the assistant's");
+    lc::require(inputs.messages.back().tool_calls.empty(), "continue_final_message: a message with tool calls is complete");
+    inputs.continue_final_message = COMMON_CHAT_CONTINUATION_AUTO;
+    inputs.add_generation_prompt  = false;
+}
+
 // What the caller wrote wrongly is his error, unlike what a template does with it.
-common_chat_templates_inputs read_inputs(const common_json & request) {
-    common_chat_templates_inputs inputs;
+wish read_wish(const common_json & request) {
+    wish found;
+    common_chat_templates_inputs & inputs = found.inputs;
     try {
         inputs.messages = common_chat_msgs_parse_oaicompat(request.at("messages"));
         if (request.contains("tools")) {
-            inputs.tools = common_chat_tools_parse_oaicompat(request.at("tools"));
+            inputs.tools    = common_chat_tools_parse_oaicompat(request.at("tools"));
+            found.is_strict = read_strict(request.at("tools"));
+            found.held      = request.contains("held_tools") ? common_chat_tools_parse_oaicompat(request.at("held_tools")) : inputs.tools;
+            lc::require(found.held.size() == inputs.tools.size(), "held_tools: must be as many as tools");
         }
         if (request.contains("tool_choice")) {
             inputs.tool_choice = common_chat_tool_choice_parse_oaicompat(get_string(request, "tool_choice"));
         }
-        inputs.json_schema = get_string(request, "json_schema");
-        lc::require(inputs.json_schema.empty() || !common_json::parse_no_throw(inputs.json_schema).is_discarded(),
-                    "json_schema: is not valid JSON");
-        inputs.add_generation_prompt = get_bool(request, "add_generation_prompt", true);
+        found.is_held_otherwise       = request.contains("held_tools");
+        found.tool_name               = get_string(request, "tool_name");
+        inputs.parallel_tool_calls    = get_bool(request, "parallel_tool_calls", true);
+        inputs.add_generation_prompt  = get_bool(request, "add_generation_prompt", true);
+        inputs.reasoning_format       = COMMON_REASONING_FORMAT_DEEPSEEK;
+        read_continuation(request, inputs);
         read_template_kwargs(request, inputs);
     } catch (const lc::invalid_argument &) {
         throw;
     } catch (const std::exception & e) {
         throw lc::invalid_argument(e.what());
     }
-    return inputs;
+    return found;
+}
+
+// Those that may be called.
+std::vector<common_chat_tool> callable(const wish & wanted, const std::vector<common_chat_tool> & tools) {
+    if (wanted.tool_name.empty()) {
+        return tools;
+    }
+    for (const common_chat_tool & tool : tools) {
+        if (tool.name == wanted.tool_name) {
+            return { tool };
+        }
+    }
+    throw lc::invalid_argument("tool_name: there is no tool '" + wanted.tool_name + "'");
+}
+
+// What a template makes of a request.
+struct rendering {
+    common_chat_params            params;
+    bool                          reads_calls = false;
+    std::vector<lc::relaxed_tool> relaxed;
+};
+
+// All tools are told of, whichever may be called, so that the prompt stays the same from turn to turn.
+rendering render_native(const common_chat_templates * templates, const wish & wanted, const std::vector<common_chat_tool> & tools,
+                        bool is_told_otherwise) {
+    rendering found;
+    common_chat_templates_inputs inputs = wanted.inputs;
+    inputs.tools = callable(wanted, tools);
+    found.params = common_chat_templates_apply(templates, inputs);
+    if (is_told_otherwise) {
+        inputs.tools        = wanted.inputs.tools;
+        inputs.tool_choice  = COMMON_CHAT_TOOL_CHOICE_NONE;
+        found.params.prompt = common_chat_templates_apply(templates, inputs).prompt;
+    }
+    return found;
+}
+
+rendering render_told(const common_chat_templates * templates, const wish & wanted, const std::vector<common_chat_tool> & tools) {
+    rendering found;
+    common_chat_templates_inputs inputs = wanted.inputs;
+    lc::tell_tools(inputs);
+    found.params = common_chat_templates_apply(templates, inputs);
+    if (wanted.may_call()) {
+        lc::hold_to_tools(found.params, callable(wanted, tools), wanted.inputs.tool_choice, wanted.inputs.parallel_tool_calls);
+    }
+    return found;
+}
+
+rendering render(const common_chat_templates * templates, const wish & wanted, bool knows_tools) {
+    std::vector<common_chat_tool>       tools   = wanted.held;
+    const std::vector<lc::relaxed_tool> relaxed = lc::relax_tools(tools, wanted.is_strict);
+    const bool is_told_otherwise = wanted.is_held_otherwise || !relaxed.empty() || !wanted.tool_name.empty();
+    rendering  found  = knows_tools ? render_native(templates, wanted, tools, is_told_otherwise) : render_told(templates, wanted, tools);
+    found.reads_calls = wanted.may_call();
+    found.relaxed     = relaxed;
+    return found;
 }
 
 const char * trigger_name(common_grammar_trigger_type type) {
@@ -122,7 +218,10 @@ const char * trigger_name(common_grammar_trigger_type type) {
     throw std::runtime_error("llama-common gave a grammar trigger of an unknown type");
 }
 
-std::string response_json(const common_chat_params & params) {
+std::string grammar_text(const common_chat_params & params) {
+    if (params.grammar.empty() || (params.grammar_lazy && params.grammar_triggers.empty())) {
+        return "";
+    }
     common_json triggers = common_json::array();
     for (const common_grammar_trigger & trigger : params.grammar_triggers) {
         triggers.push_back({
@@ -131,16 +230,46 @@ std::string response_json(const common_chat_params & params) {
             { "token", trigger.token },
         });
     }
+    const common_json grammar = {
+        { "grammar", params.grammar },
+        { "lazy", params.grammar_lazy },
+        { "triggers", triggers },
+        { "generation_prompt", params.generation_prompt },
+        { "thinking_start", params.thinking_start_tag },
+        { "thinking_ends", params.thinking_end_tags },
+    };
+    return grammar.dump();
+}
+
+// Whether an answer's text is its content, whatever it is.
+bool is_plain(const rendering & rendered) {
+    if (rendered.reads_calls || rendered.params.supports_thinking) {
+        return false;
+    }
+    static const std::string probe = "a <b> [c] {\"d\": 1}\n- e";
+    try {
+        return common_chat_parse(probe, false, lc::read_syntax(lc::syntax_text(rendered.params, false, false))).content == probe;
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+std::string response_json(const rendering & rendered, const wish & wanted) {
+    const common_chat_params & params          = rendered.params;
+    const bool                 is_continuation = wanted.inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
+    common_json relaxed = common_json::array();
+    for (const lc::relaxed_tool & tool : rendered.relaxed) {
+        relaxed.push_back({ { "tool", tool.index }, { "reason", tool.reason } });
+    }
     const common_json response = {
         { "prompt", params.prompt },
-        { "format", common_chat_format_name(params.format) },
-        { "grammar", params.grammar },
-        { "grammar_lazy", params.grammar_lazy },
-        { "grammar_triggers", triggers },
         { "stops", params.additional_stops },
-        { "preserved_tokens", params.preserved_tokens },
-        { "generation_prompt", params.generation_prompt },
-        { "parser", params.parser },
+        { "preserved", params.preserved_tokens },
+        { "syntax", is_plain(rendered) ? "" : lc::syntax_text(params, rendered.reads_calls, is_continuation) },
+        { "grammar", rendered.reads_calls ? grammar_text(params) : "" },
+        { "thinking_start", params.thinking_start_tag },
+        { "thinking_ends", params.thinking_end_tags },
+        { "relaxed", relaxed },
     };
     return response.dump_safe();
 }
@@ -149,6 +278,7 @@ std::string response_json(const common_chat_params & params) {
 
 struct lc_chat {
     common_chat_templates_ptr templates;
+    std::optional<bool>       knows_tools;  // found out when it is first asked
 };
 
 lc_chat * lc_chat_new(const llama_model * model, const char * template_override) {
@@ -156,7 +286,7 @@ lc_chat * lc_chat_new(const llama_model * model, const char * template_override)
         lc::require(model != nullptr, "model: must not be NULL");
         lc::require(template_override == nullptr || *template_override != '\0', "template_override: must not be empty");
         silence_common_log();
-        return new lc_chat{ parse_templates(model, template_override) };
+        return new lc_chat{ parse_templates(model, template_override), {} };
     });
 }
 
@@ -169,8 +299,12 @@ lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out) {
         lc::require(chat != nullptr, "chat: must not be NULL");
         lc::require(request != nullptr, "request: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
-        const common_chat_templates_inputs inputs = read_inputs(parse_request(request));
-        *out = lc::copy_string(response_json(common_chat_templates_apply(chat->templates.get(), inputs)));
+        const wish                    wanted    = read_wish(parse_request(request));
+        const common_chat_templates * templates = chat->templates.get();
+        if (!chat->knows_tools.has_value()) {
+            chat->knows_tools = lc::knows_tools(templates);
+        }
+        *out = lc::copy_string(response_json(render(templates, wanted, *chat->knows_tools), wanted));
     });
 }
 
@@ -183,6 +317,7 @@ lc_status lc_chat_describe(lc_chat * chat, char ** out) {
             { "source", common_chat_templates_source(templates) },
             { "caps", common_chat_templates_get_caps(templates) },
             { "explicit", common_chat_templates_was_explicit(templates) },
+            { "knows_tools", lc::knows_tools(templates) },
         };
         *out = lc::copy_string(description.dump_safe());
     });

@@ -117,6 +117,9 @@ LC_API lc_status    lc_sampler_reset(lc_sampler * sampler);
 // Tells the prompt to the samplers that look back at it (repeat penalty, DRY), and to no other.
 LC_API lc_status    lc_sampler_prime(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
 
+// Holds the answer to a tool-call grammar: the "grammar" that lc_chat_render() gave. Tokens that it refuses are not drawn.
+LC_API lc_status    lc_sampler_hold(lc_sampler * sampler, const struct llama_model * model, const char * grammar);
+
 // Samples and accepts one token for each of n rows of the last decode: samplers[i] from the logits of batch index
 // rows[i]. On failure no token of the call is to be used.
 LC_API lc_status lc_sample(struct llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows,
@@ -133,15 +136,29 @@ typedef struct lc_chat lc_chat;
 LC_API lc_chat * lc_chat_new(const struct llama_model * model, const char * template_override);
 LC_API void      lc_chat_free(lc_chat * chat);
 
-// request:  {"messages": [OpenAI messages], "add_generation_prompt": bool, "tools": [...]?, "tool_choice": str?,
-//            "json_schema": str?, "chat_template_kwargs": {name: JSON value}?}
-// response: {"prompt", "format", "grammar", "grammar_lazy", "grammar_triggers": [...], "stops": [...],
-//            "preserved_tokens": [...], "generation_prompt", "parser"}
+// request:  {"messages": [OpenAI messages], "add_generation_prompt": bool, "continue_final_message": bool?,
+//            "tools": [...]?, "held_tools": [...]? (the same, with the parameters that calls are held to), "tool_choice": "auto"|"none"|"required"?, "tool_name": str? (the one that must be called),
+//            "parallel_tool_calls": bool?, "chat_template_kwargs": {name: JSON value}?}
+// response: {"prompt", "stops": [...], "preserved": [texts of special tokens that the parser must see],
+//            "syntax": str (for lc_chat_parser_new; "" where the answer's text is its content),
+//            "grammar": str (for lc_sampler_hold; "" for none), "thinking_start", "thinking_ends": [...],
+//            "relaxed": [{"tool": index, "reason": str}] (tools whose parameters are held to being an object alone)}
 LC_API lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out);
 
 // {"source": Jinja source, "caps": {...}, "explicit": bool}: explicit is false where the model carries no template and
 // llama-common's ChatML stands in.
 LC_API lc_status lc_chat_describe(lc_chat * chat, char ** out);
+
+// --- chat_parse.cpp: what a model's answer says ----------------------------------------------------------------------
+
+typedef struct lc_chat_parser lc_chat_parser;
+
+LC_API lc_chat_parser * lc_chat_parser_new(const char * syntax);
+LC_API void             lc_chat_parser_free(lc_chat_parser * parser);
+
+// text: all of the answer so far. Response: {"content", "reasoning", "calls": [{"id", "name", "arguments"}]}.
+// LC_ERR_NATIVE if the answer does not have the template's form.
+LC_API lc_status lc_chat_parse(lc_chat_parser * parser, const char * text, bool is_partial, char ** out);
 
 #ifdef __cplusplus
 }

@@ -1,10 +1,14 @@
 // What lc_sample() and its kin need of a sampler, of whichever kind.
 #pragma once
 
+#include "grammar.h"
 #include "llmcore.h"
 
+#include <memory>
+
 struct lc_sampler {
-    const size_t n_vocab;
+    const size_t                 n_vocab;
+    std::unique_ptr<lc::grammar> grammar;  // what the answer is held to, or NULL
 
     explicit lc_sampler(size_t n_vocab) : n_vocab(n_vocab) {}
     lc_sampler(const lc_sampler &)             = delete;

@@ -13,11 +13,7 @@
 
 namespace {
 
-struct sampler_deleter {
-    void operator()(llama_sampler * sampler) const { llama_sampler_free(sampler); }
-};
-
-using sampler_ptr = std::unique_ptr<llama_sampler, sampler_deleter>;
+using lc::sampler_ptr;
 
 constexpr size_t MIN_KEEP = 1;
 
@@ -250,6 +246,24 @@ lc_sampler * new_sampler(const llama_model * model, const lc_sampling_params & p
     return new chain(vocab, p, biases, seed);
 }
 
+// Draws first and asks the grammar then: it nearly always agrees, and asking it for all tokens is dear.
+llama_token sample_held(lc_sampler & sampler, const float * logits) {
+    const llama_token token = sampler.sample(logits);
+    if (sampler.grammar == nullptr || sampler.grammar->allows(token)) {
+        return token;
+    }
+    std::vector<float> allowed(logits, logits + sampler.n_vocab);
+    sampler.grammar->mask(allowed);
+    return sampler.sample(allowed.data());
+}
+
+void accept_held(lc_sampler & sampler, llama_token token) {
+    sampler.accept(token);
+    if (sampler.grammar != nullptr) {
+        sampler.grammar->accept(token);
+    }
+}
+
 } // namespace
 
 lc_sampler * lc_sampler_new(const llama_model * model, const lc_sampling_params * params) {
@@ -268,6 +282,18 @@ lc_status lc_sampler_reset(lc_sampler * sampler) {
     return lc::guard([&] {
         lc::require(sampler != nullptr, "sampler: must not be NULL");
         sampler->reset();
+        if (sampler->grammar != nullptr) {
+            sampler->grammar->reset();
+        }
+    });
+}
+
+lc_status lc_sampler_hold(lc_sampler * sampler, const llama_model * model, const char * grammar) {
+    return lc::guard([&] {
+        lc::require(sampler != nullptr, "sampler: must not be NULL");
+        lc::require(model != nullptr, "model: must not be NULL");
+        lc::require(grammar != nullptr, "grammar: must not be NULL");
+        sampler->grammar = std::make_unique<lc::grammar>(llama_model_get_vocab(model), grammar);
     });
 }
 
@@ -294,8 +320,8 @@ lc_status lc_sample(llama_context * ctx, size_t n, lc_sampler * const * samplers
             if (logits == nullptr) {
                 throw lc::invalid_argument("rows: the last decode has no logits for row " + std::to_string(rows[i]));
             }
-            out[i] = samplers[i]->sample(logits);
-            samplers[i]->accept(out[i]);
+            out[i] = sample_held(*samplers[i], logits);
+            accept_held(*samplers[i], out[i]);
         }
     });
 }
@@ -306,7 +332,7 @@ lc_status lc_sample_logits(lc_sampler * sampler, const float * logits, size_t n_
         lc::require(logits != nullptr, "logits: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
         lc::require(n_vocab == sampler->n_vocab, "n_vocab: is not the model's");
-        *out = sampler->sample(logits);
-        sampler->accept(*out);
+        *out = sample_held(*sampler, logits);
+        accept_held(*sampler, *out);
     });
 }

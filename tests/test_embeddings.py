@@ -378,6 +378,13 @@ def test_what_an_encoder_says_of_itself(tiny_bert: Path) -> None:
         engine.close()
 
 
+def test_options_that_mean_nothing_to_an_encoder_are_refused(tiny_bert: Path) -> None:
+    for name in ("chat_template", "prefix_file"):
+        with pytest.raises(ConfigError, match="cannot generate") as caught:
+            open_engine(exact(tiny_bert, **{name: "x"}))
+        assert caught.value.param == name
+
+
 def test_a_chat_model_that_pools_does_both(tiny_model: Path) -> None:
     with open_engine(exact(tiny_model, n_ctx=256, pooling="mean")) as engine:
         info = engine.info()

@@ -9,8 +9,15 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from llmcore.errors import EngineDiedError, EngineUnavailableError, LlmcoreError, PrefixMissingError
+from llmcore.errors import (
+    EngineDiedError,
+    EngineUnavailableError,
+    InvalidRequestError,
+    LlmcoreError,
+    PrefixMissingError,
+)
 from llmcore.messages import (
     ChatPrompt,
     EngineStats,
@@ -26,8 +33,8 @@ from llmcore.messages import (
     Vectors,
 )
 
-# One step of a script: text to say, an error to fail with, an event to wait for, or seconds to pause.
-Step = str | Exception | asyncio.Event | float
+# One step of a script: text to say, a piece with more than text, an error to fail with, an event to wait for, or seconds to pause.
+Step = str | Piece | Exception | asyncio.Event | float
 Script = Callable[[GenerateRequest], Iterable[Step]]
 
 WORDS = ["Hello", " there", "", ", ", "wörld 🌍", "\n"]
@@ -50,7 +57,7 @@ def prompt_text(request: GenerateRequest) -> str:
     """What the last message, or the prompt, says."""
     if isinstance(request.prompt, ChatPrompt):
         content = msgspec.json.decode(request.prompt.messages)[-1]["content"]
-        return content if isinstance(content, str) else "".join(part["text"] for part in content)
+        return content if isinstance(content, str) else "".join(part["text"] for part in content or ())
     return request.prompt.text if isinstance(request.prompt, TextPrompt) else repr(request.prompt.tokens)
 
 
@@ -101,6 +108,8 @@ class FakeGeneration:
                 self._n_generated += 1
                 if self._n_left is not None:
                     self._n_left -= 1
+                if isinstance(step, Piece):
+                    return structs.replace(step, request_id=self.request_id)
                 return Piece(self.request_id, step, 1)
         return self._finish("cancelled" if self.cancel.is_set() else self._engine.reason)
 
@@ -221,7 +230,9 @@ class FakeEngine:
 
     async def detokenize(self, tokens: Iterable[int]) -> str:
         self._refuse()
-        return bytes(tokens).decode()
+        if max(tokens, default=0) > 255:
+            raise InvalidRequestError("a token is not in the vocabulary", param="tokens")
+        return bytes(tokens).decode("utf-8", "replace")
 
     async def render(self, prompt: ChatPrompt) -> str:
         self._refuse()

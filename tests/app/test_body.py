@@ -26,7 +26,7 @@ from tests.app.test_chat import HELLO, URL
         (b'{"temperature": 1e999}', "invalid_value", "out of range"),
         (b"[]", "invalid_type", "the body"),
         (b'"x"', "invalid_type", "the body"),
-        (b'{"tools":' + b"[" * 20000, "invalid_json", "nested too deeply"),
+        (b'{"chat_template_kwargs":{"a":' + b"[" * 20000, "invalid_json", "nested too deeply"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from llmcore.messages import ChatPrompt, Usage
+from llmcore.messages import CallDelta, ChatPrompt, Piece, Usage
 from llmcore.sampling import SamplingParams
 from llmcore_app.answer import total_usage
 from llmcore_app.chat_schema import ChatRequest
@@ -53,6 +53,7 @@ async def test_whole(client: httpx.AsyncClient, engine: FakeEngine) -> None:
         "completion_tokens": len(WORDS) + 1,
         "total_tokens": 7 + len(WORDS) + 1,
         "prompt_tokens_details": {"cached_tokens": 3},
+        "completion_tokens_details": {"reasoning_tokens": 0},
         "timings": {
             "queue_s": 0.001,
             "prefill_s": 0.002,
@@ -231,12 +232,24 @@ async def test_null_means_absent(client: httpx.AsyncClient, engine: FakeEngine) 
     assert (engine.requests[0].priority, engine.requests[0].timeout_s) == ("normal", None)
 
 
+def tool(name: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, **fields}}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {"items": schema}
+    return schema
+
+
 HARMLESS: list[dict[str, Any]] = [
     {"n": 1},
     {"user": "u", "safety_identifier": "s", "prompt_cache_key": "k", "metadata": {"a": "b"}},
     {"store": False, "logprobs": False, "top_logprobs": 0},
     {"service_tier": "auto"},
     {"service_tier": "default"},
+    {"prediction": {"type": "content", "content": "x"}},
     {"tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [], "function_call": "auto"},
     {"response_format": {"type": "text"}},
     {"modalities": ["text"], "audio": None},
@@ -261,13 +274,29 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"store": 0}, "store", "unsupported_parameter"),
     ({"logprobs": True}, "logprobs", "unsupported_parameter"),
     ({"top_logprobs": 3}, "top_logprobs", "unsupported_parameter"),
-    ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
-    ({"tool_choice": "required"}, "tool_choice", "unsupported_parameter"),
+    ({"tools": [{"type": "function"}]}, "tools[0].function", "missing_required_parameter"),
+    ({"tools": [{"type": "custom", "custom": {}}]}, "tools[0].type", "unsupported_value"),
+    ({"tools": [tool("bad name")]}, "tools[0].function.name", "invalid_value"),
+    ({"tools": [tool("a"), tool("a")]}, "tools[1].function.name", "invalid_value"),
+    ({"tools": [tool("a", parameters=nested(40))]}, "tools[0].function.parameters", "invalid_value"),
+    ({"tools": [tool("a", parameters={"enum": [0] * 6000})]}, "tools[0].function.parameters", "invalid_value"),
+    ({"tools": [tool("a", strictly=True)]}, "tools[0].function.strictly", "unknown_parameter"),
+    ({"tools": [tool(f"t{i}") for i in range(129)]}, "tools", "invalid_value"),
+    ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
+    ({"tool_choice": "maybe"}, "tool_choice", "invalid_value"),
+    (
+        {"tools": [tool("a")], "tool_choice": {"type": "function", "function": {"name": "b"}}},
+        "tool_choice.function.name",
+        "invalid_value",
+    ),
+    ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice.type", "unsupported_value"),
+    ({"continue_final_message": True}, "continue_final_message", "invalid_value"),
+    ({"service_tier": "flex", "priority": "high"}, "service_tier", "invalid_value"),
+    ({"service_tier": "gold"}, "service_tier", "invalid_value"),
     ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
-    ({"reasoning_effort": "low"}, "reasoning_effort", "unsupported_parameter"),
-    ({"service_tier": "flex"}, "service_tier", "unsupported_parameter"),
+    ({"reasoning_effort": "huge"}, "reasoning_effort", "invalid_value"),
     ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
-    ({"prediction": {}}, "prediction", "unsupported_parameter"),
+    ({"prediction": {}}, "prediction.content", "missing_required_parameter"),
     ({"web_search_options": {}}, "web_search_options", "unsupported_parameter"),
     (
         {"stream": True, "stream_options": {"include_obfuscation": True}},
@@ -322,9 +351,16 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (message(role="user", content=None), "messages[1].content", "invalid_type"),
     (message(role="user", content=[]), "messages[1].content", "invalid_value"),
     (message(role="assistant"), "messages[1].content", "missing_required_parameter"),
-    (message(role="assistant", content=None, tool_calls=[{}]), "messages[1].tool_calls", "unsupported_parameter"),
+    (
+        message(role="assistant", content=None, tool_calls=[{"type": "function"}]),
+        "messages[1].tool_calls[0].id",
+        "missing_required_parameter",
+    ),
+    (message(role="assistant", content=None, tool_calls=[]), "messages[1].content", "missing_required_parameter"),
     (message(role="user", content="x", name="Ada"), "messages[1].name", "unsupported_parameter"),
-    (message(role="tool", content="x", tool_call_id="1"), "messages[1].role", "unsupported_value"),
+    (message(role="tool", content="x", tool_call_id="1"), "messages[1].tool_call_id", "invalid_value"),
+    (message(role="tool", content="x"), "messages[1].tool_call_id", "missing_required_parameter"),
+    (message(role="function", name="f", content="x"), "messages[1].role", "unsupported_value"),
     (
         message(role="user", content=[{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {}}]),
         "messages[1].content[1].type",
@@ -362,3 +398,95 @@ async def test_unknown_model(client: httpx.AsyncClient) -> None:
     error = response.json()["error"]
     assert (error["code"], error["param"]) == ("model_not_found", "model")
     assert "'fake'" in error["message"]
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+
+
+async def test_tools_reach_the_engine(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    tools = [tool("clock", description="The time", parameters={"type": "object"}, strict=True), tool("off")]
+    messages = [
+        *HELLO["messages"],
+        {"role": "assistant", "content": None, "tool_calls": [CALL], "reasoning_content": "Hm."},
+        {"role": "tool", "tool_call_id": "c1", "content": "9"},
+    ]
+    more = {"parallel_tool_calls": False, "chat_template_kwargs": {"a": 1}, "reasoning_effort": "none"}
+    response = await post(client, messages=messages, tools=tools, tool_choice="required", **more)
+    assert response.status_code == 200, response.text
+    prompt = engine.requests[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert msgspec.json.decode(prompt.tools) == tools
+    assert msgspec.json.decode(prompt.messages)[1:] == [
+        {"role": "assistant", "content": None, "tool_calls": [CALL], "reasoning_content": "Hm."},
+        {"role": "tool", "tool_call_id": "c1", "content": "9", "name": "clock"},
+    ]
+    assert (prompt.tool_choice, prompt.tool_name, prompt.parallel_tool_calls) == ("required", "", False)
+    assert (msgspec.json.decode(prompt.template_args), prompt.reasoning_effort) == ({"a": 1}, "none")
+    named = {"type": "function", "function": {"name": "off"}}
+    assert (await post(client, tools=tools, tool_choice=named)).status_code == 200
+    prompt = engine.requests[1].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert (prompt.tool_choice, prompt.tool_name) == ("required", "off")
+
+
+async def test_an_answer_that_was_begun_goes_on(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    begun = [*HELLO["messages"], {"role": "assistant", "content": "It is"}]
+    for fields, goes_on in (({}, True), ({"continue_final_message": False}, False)):
+        assert (await post(client, messages=begun, **fields)).status_code == 200
+        prompt = engine.requests.pop().prompt
+        assert isinstance(prompt, ChatPrompt)
+        assert (prompt.continue_final_message, prompt.add_generation_prompt) == (goes_on, not goes_on)
+
+
+@pytest.mark.parametrize(("tier", "priority"), [("flex", "low"), ("priority", "high"), ("auto", "normal")])
+async def test_a_service_tier_is_a_priority(
+    client: httpx.AsyncClient, engine: FakeEngine, tier: str, priority: str
+) -> None:
+    assert (await post(client, service_tier=tier)).status_code == 200
+    assert engine.requests[0].priority == priority
+
+
+CALLING = [
+    Piece("", "", 1, "Let me ", ()),
+    Piece("", "Wait. ", 1, "see.", ()),
+    Piece("", "", 1, "", (CallDelta(0, id="c1", name="clock"), CallDelta(0, arguments='{"zone": '))),
+    Piece("", "", 1, "", (CallDelta(0, arguments='"UTC"}'), CallDelta(1, id="c2", name="off"))),
+    Piece("", "", 1, "", (CallDelta(1, arguments="{}"),)),
+]
+
+
+async def test_tool_calls_and_reasoning_whole(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.script = lambda request: CALLING
+    choice = (await post(client, tools=[tool("clock"), tool("off")])).json()["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": "Wait. ",
+        "refusal": None,
+        "reasoning_content": "Let me see.",
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "clock", "arguments": '{"zone": "UTC"}'}},
+            {"id": "c2", "type": "function", "function": {"name": "off", "arguments": "{}"}},
+        ],
+    }
+    engine.script = lambda request: CALLING[2:]
+    assert (await post(client)).json()["choices"][0]["message"]["content"] is None
+
+
+async def test_tool_calls_and_reasoning_streamed(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.script = lambda request: CALLING
+    *chunks, done = events((await post(client, tools=[tool("clock"), tool("off")], stream=True)).text)
+    assert done == "[DONE]"
+    assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "Let me "},
+        {"reasoning_content": "see."},
+        {"content": "Wait. "},
+        {"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": {"name": "clock", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"zone": '}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '"UTC"}'}}]},
+        {"tool_calls": [{"index": 1, "id": "c2", "type": "function", "function": {"name": "off", "arguments": ""}}]},
+        {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
+        {},
+    ]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"

@@ -1,0 +1,36 @@
+// What the files of the chat seam share. Only they know llama-common's C++ types.
+#pragma once
+
+#include "chat-peg-parser.h"
+#include "chat.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lc {
+
+// A tool whose parameters llama-common cannot make a grammar of.
+struct relaxed_tool {
+    size_t      index;
+    std::string reason;
+};
+
+// Replaces the parameters of such tools by "any object". Throws invalid_argument, naming the tool, if it is a strict one.
+std::vector<relaxed_tool> relax_tools(std::vector<common_chat_tool> & tools, const std::vector<bool> & is_strict);
+
+// Whether the answers of a template can hold tool calls that llama-common knows how to read.
+bool knows_tools(const common_chat_templates * templates);
+
+// For templates that know no tools: tells of them in the system message, and of calls and results in plain messages.
+void tell_tools(common_chat_templates_inputs & inputs);
+
+// The parser and grammar of answers to such messages. `tools`: those that may be called.
+void hold_to_tools(common_chat_params & params, const std::vector<common_chat_tool> & tools, common_chat_tool_choice choice,
+                   bool is_parallel);
+
+// The parts of common_chat_params that its answers are read by, as text; and back.
+std::string               syntax_text(const common_chat_params & params, bool reads_calls, bool is_continuation);
+common_chat_parser_params read_syntax(const std::string & text);
+
+} // namespace lc

@@ -1,0 +1,182 @@
+#include "grammar.h"
+
+#include "error.h"
+
+#include "common.h"
+#include "json.h"
+#include "reasoning-budget.h"
+
+#include <cctype>
+#include <climits>
+#include <cmath>
+
+namespace lc {
+
+namespace {
+
+// What a list of strings names to llama.cpp's C interface.
+std::vector<const char *> pointers(const std::vector<std::string> & texts) {
+    std::vector<const char *> found;
+    found.reserve(texts.size());
+    for (const std::string & text : texts) {
+        found.push_back(text.c_str());
+    }
+    return found;
+}
+
+common_json parse_description(const char * text) {
+    common_json description = common_json::parse_no_throw(text);
+    require(!description.is_discarded() && description.is_object(), "grammar: is not a JSON object");
+    for (const char * name : { "grammar", "lazy", "triggers", "generation_prompt", "thinking_start", "thinking_ends" }) {
+        if (!description.contains(name)) {
+            throw invalid_argument(std::string("grammar: '") + name + "' is missing");
+        }
+    }
+    return description;
+}
+
+sampler_ptr make_rules(const llama_vocab * vocab, const common_json & description) {
+    const std::string        source = description.at("grammar").get<std::string>();
+    std::vector<std::string> patterns;
+    std::vector<llama_token> tokens;
+    for (const auto & trigger : description.at("triggers")) {
+        const std::string type  = trigger.at("type").get<std::string>();
+        const std::string value = trigger.at("value").get<std::string>();
+        if (type == "token") {
+            tokens.push_back(trigger.at("token").get<llama_token>());
+        } else if (type == "word") {
+            patterns.push_back(regex_escape(value));
+        } else {
+            patterns.push_back(type == "pattern_full" ? "^" + value + "$" : value);
+        }
+    }
+    std::vector<const char *> pattern_pointers = pointers(patterns);
+    return sampler_ptr(description.at("lazy").get<bool>() ?
+        llama_sampler_init_grammar_lazy_patterns(vocab, source.c_str(), "root", pattern_pointers.data(), pattern_pointers.size(),
+                                                 tokens.data(), tokens.size()) :
+        llama_sampler_init_grammar(vocab, source.c_str(), "root"));
+}
+
+sampler_ptr make_reasoning(const llama_vocab * vocab, const common_json & description) {
+    const std::string start = description.at("thinking_start").get<std::string>();
+    std::vector<llama_tokens> ends;
+    for (const auto & end : description.at("thinking_ends")) {
+        ends.push_back(common_tokenize(vocab, end.get<std::string>(), false, true));
+    }
+    if (start.empty() || ends.empty()) {
+        return nullptr;
+    }
+    return sampler_ptr(common_reasoning_budget_init(vocab, { common_tokenize(vocab, start, false, true) }, ends, {}, INT_MAX));
+}
+
+// Tokens that spell what the prompt holds of the answer. Some tokenizers begin with a space that is not in the text.
+std::vector<llama_token> tokens_of(const llama_vocab * vocab, const std::string & text) {
+    std::vector<llama_token> tokens = text.empty() ? std::vector<llama_token>{} : common_tokenize(vocab, text, false, true);
+    if (!tokens.empty()) {
+        const std::string piece = common_token_to_piece(vocab, tokens.front(), true);
+        const bool is_space = !piece.empty() && std::isspace(static_cast<unsigned char>(piece.front())) != 0;
+        if (is_space && std::isspace(static_cast<unsigned char>(text.front())) == 0) {
+            tokens.erase(tokens.begin());
+        }
+    }
+    return tokens;
+}
+
+} // namespace
+
+grammar::grammar(const llama_vocab * vocab, const char * text) : vocab(vocab) {
+    const common_json description = parse_description(text);
+    try {
+        is_lazy   = description.at("lazy").get<bool>();
+        rules     = make_rules(vocab, description);
+        reasoning = make_reasoning(vocab, description);
+        begun     = tokens_of(vocab, description.at("generation_prompt").get<std::string>());
+    } catch (const std::exception & e) {
+        throw invalid_argument(std::string("grammar: ") + e.what());
+    }
+    require(rules != nullptr, "grammar: llama.cpp cannot compile it");
+    begin();
+}
+
+// A grammar that is not lazy describes the whole of the answer, with what the prompt holds of it.
+void grammar::begin() {
+    for (const llama_token token : begun) {
+        if (!is_lazy) {
+            llama_sampler_accept(rules.get(), token);
+        }
+        if (reasoning != nullptr) {
+            llama_sampler_accept(reasoning.get(), token);
+        }
+    }
+}
+
+bool grammar::applies() const {
+    if (is_lost) {
+        return false;
+    }
+    if (!is_lazy || reasoning == nullptr) {
+        return true;
+    }
+    const common_reasoning_budget_state state = common_reasoning_budget_get_state(reasoning.get());
+    return state == REASONING_BUDGET_IDLE || state == REASONING_BUDGET_DONE;
+}
+
+bool grammar::allows(llama_token token) {
+    if (!applies()) {
+        return true;
+    }
+    llama_token_data       only       = { token, 1, 0 };
+    llama_token_data_array candidates = { &only, 1, -1, false };
+    llama_sampler_apply(rules.get(), &candidates);
+    return !std::isinf(only.logit);
+}
+
+void grammar::mask(std::vector<float> & logits) {
+    std::vector<llama_token_data> all(logits.size());
+    for (size_t i = 0; i < logits.size(); i++) {
+        all[i] = { static_cast<llama_token>(i), logits[i], 0 };
+    }
+    llama_token_data_array candidates = { all.data(), all.size(), -1, false };
+    llama_sampler_apply(rules.get(), &candidates);
+    for (size_t i = 0; i < candidates.size; i++) {
+        logits[static_cast<size_t>(candidates.data[i].id)] = candidates.data[i].logit;
+    }
+}
+
+void grammar::accept(llama_token token) {
+    const bool is_held = applies();
+    try {
+        if (reasoning != nullptr) {
+            llama_sampler_accept(reasoning.get(), token);
+            accept_end_of_reasoning(is_held);
+        }
+        if (is_held) {
+            llama_sampler_accept(rules.get(), token);
+        }
+    } catch (const std::exception &) {
+        // Only a text that triggers it comes unchecked, and may have run past what the grammar knows. llama.cpp would abort if
+        // it were asked again.
+        is_lost = true;
+    }
+}
+
+// What ends the reasoning may be the beginning of a trigger.
+void grammar::accept_end_of_reasoning(bool was_held) {
+    if (!was_held && common_reasoning_budget_get_state(reasoning.get()) == REASONING_BUDGET_DONE) {
+        const llama_tokens * end = common_reasoning_budget_get_end_match(reasoning.get());
+        for (size_t i = 0; end != nullptr && i < end->size(); i++) {
+            llama_sampler_accept(rules.get(), (*end)[i]);
+        }
+    }
+}
+
+void grammar::reset() {
+    llama_sampler_reset(rules.get());
+    if (reasoning != nullptr) {
+        llama_sampler_reset(reasoning.get());
+    }
+    is_lost = false;
+    begin();
+}
+
+} // namespace lc

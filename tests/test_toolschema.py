@@ -1,0 +1,66 @@
+"""What of a tool's schema a grammar holds an answer to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmcore.toolschema import hold
+
+STRING = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        {"type": "object", "properties": {"a": STRING}, "required": ["a"], "additionalProperties": False},
+        {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 9}, "minItems": 1, "maxItems": 3},
+        {"anyOf": [STRING, {"type": "null"}], "description": "or nothing", "default": None},
+        {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"enum": ["x", "y"]}}},
+        {"type": "string", "format": "date"},
+        {"type": "string", "pattern": "^[a-z]{2}(?:-[0-9]+)?$"},
+        {"type": "string", "minLength": 1, "maxLength": 5, "x-mine": {"not": "a keyword"}},
+        # A property may have any name.
+        {"type": "object", "properties": {"not": STRING, "pattern": STRING, "if": STRING}},
+        {"const": {"not": 1}},
+    ],
+)
+def test_what_can_be_held_stays_as_it_is(schema: dict[str, Any]) -> None:
+    held = hold(schema)
+    assert held.left_out == []
+    assert held.schema == schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "rest", "left_out"),
+    [
+        ({"type": "number", "minimum": 0.5}, {"type": "number"}, ("$", "minimum")),
+        ({"type": "string", "format": "email"}, STRING, ("$", "format")),
+        ({"type": "string", "pattern": "(?<=a)b"}, STRING, ("$", "pattern")),
+        ({"type": "string", "pattern": "a"}, STRING, ("$", "pattern")),
+        ({"type": "array", "items": {"not": STRING}}, {"type": "array", "items": {}}, ("$.items", "not")),
+        ({"properties": {"a": {"uniqueItems": True}}}, {"properties": {"a": {}}}, ("$.properties.a", "uniqueItems")),
+        ({"anyOf": [STRING], "type": "string"}, {"anyOf": [STRING]}, ("$", "type")),
+        ({"$ref": "https://example.com/a"}, {}, ("$", "$ref")),
+        ({"prefixItems": [False]}, {"prefixItems": [{}]}, ("$.prefixItems[0]", "false")),
+        ({"allOf": [{"if": {}}]}, {"allOf": [{}]}, ("$.allOf[0]", "if")),
+        (
+            {"additionalProperties": {"multipleOf": 2}},
+            {"additionalProperties": {}},
+            ("$.additionalProperties", "multipleOf"),
+        ),
+    ],
+)
+def test_a_keyword_that_cannot_be_held_is_left_out_and_told(
+    schema: dict[str, Any], rest: dict[str, Any], left_out: tuple[str, str]
+) -> None:
+    held = hold(schema)
+    assert (held.schema, held.left_out) == (rest, [left_out])
+
+
+def test_escapes_that_llama_cpp_does_not_know_are_written_out() -> None:
+    held = hold({"type": "string", "pattern": r"^\d{3}-[\w-]+\.\/$"})
+    assert held.schema["pattern"] == r"^[0-9]{3}-[A-Za-z0-9_-]+\./$"
+    assert held.left_out == []
