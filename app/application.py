@@ -17,6 +17,7 @@ from llmcore.config import ServerConfig
 from .chat import ChatCompletions
 from .completions import Completions
 from .documentation import Documentation
+from .embeddings import Embeddings
 from .engine import EngineLike
 from .errors import HANDLERS
 from .metrics import Metrics
@@ -25,6 +26,7 @@ from .monitoring import Monitoring
 from .openapi import openapi_document
 from .prefixes import Prefixes
 from .requests import Requests
+from .rerank import Rerank
 from .responses import Responses
 from .service import Service
 from .telemetry import Telemetry
@@ -79,6 +81,8 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/requests/{id}", Requests(service).delete, methods=["DELETE"]),
         Route("/v1/prefixes", prefixes.list),
         Route("/v1/prefixes/{name}", prefixes.one, methods=["PUT", "DELETE"]),
+        Route("/v1/embeddings", Embeddings(service).post, methods=["POST"]),
+        Route("/v1/rerank", Rerank(service).post, methods=["POST"]),
         Route("/tokenize", text.tokenize, methods=["POST"]),
         Route("/detokenize", text.detokenize, methods=["POST"]),
         Route("/apply-template", text.apply_template, methods=["POST"]),

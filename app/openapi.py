@@ -10,6 +10,7 @@ from llmcore.messages import PREFIX_NAME_PATTERN
 
 from .chat_schema import ChatRequest
 from .completion_schema import CompletionRequest
+from .embeddings_schema import EmbeddingList, EmbeddingsRequest
 from .prefix_schema import PrefixRequest
 from .priority import HEADER, PRIORITIES
 from .replies import (
@@ -28,6 +29,7 @@ from .replies import (
     TextCompletion,
     Tokenized,
 )
+from .rerank_schema import Ranking, RerankRequest
 from .responses_events import Event
 from .responses_input import ITEMS
 from .responses_replies import ResponseObject
@@ -40,12 +42,16 @@ _ROOTS = (
     *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, ErrorReply),
     *(ResponsesRequest, *ITEMS, ResponseObject, *get_args(Event)),
     *(Cancelled, PrefixCard, PrefixList, PrefixDeleted),
+    *(EmbeddingsRequest, EmbeddingList, RerankRequest, Ranking),
     *(TokenizeRequest, Tokenized, DetokenizeRequest, Detokenized, ApplyTemplateRequest, AppliedTemplate),
 )
 
 _CHUNKS = "events `data: {}`, then `data: [DONE]`"
 _EVENTS = "events `event: …` and `data: …` of the types `response.…`; the last is completed, incomplete or failed"
 _APPLY = "The prompt that the model's chat template makes of messages"
+
+_EMBED = "Vectors of texts, each of length 1; for models that pool"
+_RERANK = "Documents in the order in which they answer a query; for reranking models"
 
 _ERRORS = {
     400: "the request cannot be honoured as it stands; `error.param` names the field",
@@ -104,6 +110,8 @@ def _paths() -> dict[str, Any]:
         "/v1/requests/{id}": {"delete": _cancel()},
         "/v1/prefixes": {"get": _get("listPrefixes", "Pinned prefixes", PrefixList, _engine_errors())},
         "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
+        "/v1/embeddings": {"post": _compute("createEmbeddings", _EMBED, EmbeddingsRequest, EmbeddingList)},
+        "/v1/rerank": {"post": _compute("rerank", _RERANK, RerankRequest, Ranking)},
         "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, Tokenized)},
         "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, Detokenized)},
         "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, AppliedTemplate)},
@@ -116,6 +124,12 @@ def _paths() -> dict[str, Any]:
 
 def _post(name: str, summary: str, request: type, reply: type) -> dict[str, Any]:
     operation = _get(name, summary, reply, _engine_errors(400, 413))
+    operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
+    return operation
+
+
+def _compute(name: str, summary: str, request: type, reply: type) -> dict[str, Any]:
+    operation = _get(name, summary, reply, _engine_errors(400, 404, 409, 413, 429))
     operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
     return operation
 

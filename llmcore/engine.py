@@ -18,6 +18,7 @@ from llmcore.context import StepAborted
 from llmcore.contextmemory import ContextMemory
 from llmcore.costmodel import CostModel
 from llmcore.counters import Counters
+from llmcore.embeddings import Embeddings
 from llmcore.errors import ConfigError, ContextLengthError, InvalidRequestError, LlmcoreError, error_from_code
 from llmcore.inspection import inspect
 from llmcore.kvcache import KVCache
@@ -36,8 +37,8 @@ from llmcore.messages import (
     PrefixSpec,
     TokensPrompt,
 )
-from llmcore.model import Progress, model_info
-from llmcore.parts import Parts, open_parts
+from llmcore.model import Model, Progress, model_info
+from llmcore.parts import Parts, open_model, open_parts
 from llmcore.pinning import Pinning
 from llmcore.pins import read_prefix_file
 from llmcore.prompts import Prompts
@@ -76,6 +77,9 @@ class Engine:
             cost=lambda start, end: costs.prefill_seconds(start, end, limits.n_batch) or float(end - start),
         )
         self._scheduler = Scheduler(self._cache, limits, costs)
+        self.embeddings = Embeddings(
+            parts.model, parts.embedder, limits, dimensions=parts.embed_dimensions, clock=clock
+        )
         self._prompts = Prompts(parts.model, parts.template)
         self._pinning = Pinning(self._scheduler, self._prompts, parts.store, clock)
         self._answers: dict[str, Answer] = {}
@@ -86,10 +90,16 @@ class Engine:
         self._deadline_s = float("inf")  # the earliest of all answers
 
     @classmethod
-    def open(cls, config: EngineConfig, *, progress: Progress | None = None) -> Engine:
-        """Loads what `config` names, makes an engine of it, and computes the prefixes that are to be pinned."""
-        pins = read_prefix_file(config.prefix_file) if config.prefix_file else []
-        engine = cls(open_parts(config, progress))
+    def open(cls, config: EngineConfig, *, progress: Progress | None = None, model: Model | None = None) -> Engine:
+        """Loads what `config` names, makes an engine of it, and computes the prefixes that are to be pinned. A `model` that is
+        loaded already becomes the engine's, which closes it also on an error."""
+        model = model or open_model(config, progress)
+        try:
+            pins = read_prefix_file(config.prefix_file) if config.prefix_file else []
+            engine = cls(open_parts(config, model))
+        except BaseException:
+            model.close()
+            raise
         try:
             engine._pin_all(pins)
         except BaseException:
@@ -102,6 +112,7 @@ class Engine:
         for answer in self._answers.values():
             answer.close()
         self._answers.clear()
+        self.embeddings.close()
         self._template.close()
         self._context.close()
         self.model.close()
@@ -392,7 +403,7 @@ class Engine:
         return inspect(self._scheduler, self._clock())
 
     def info(self) -> ModelInfo:
-        return model_info(self.model, self.limits.n_ctx)
+        return model_info(self.model, self.limits.n_ctx, self.embeddings.pooling)
 
     def stats(self) -> EngineStats:
-        return self._counters.stats(self._scheduler)
+        return self._counters.stats(self._scheduler, self.embeddings)

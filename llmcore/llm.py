@@ -7,17 +7,17 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from llmcore.config import EngineConfig
-from llmcore.embed import Embedder
-from llmcore.engine import Engine
+from llmcore.embeddings import Done, Embeddings
+from llmcore.encoder import open_engine
 from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, error_from_code
 from llmcore.hub import default_model_path
 from llmcore.messages import (
@@ -117,13 +117,13 @@ class LLM:
         self._lock = threading.RLock()
         self._inboxes: dict[str, deque[Output]] = {}
         self._ids = itertools.count()
-        self._embedder: Embedder | None = None
+        self._done: dict[str, Done] = {}
         self._closed = False
         path = _model_path(model)
         unknown = sorted(set(options) - set(EngineConfig.__dataclass_fields__))
         if unknown:
             raise InvalidRequestError(f"unknown option: {unknown[0]}", param=unknown[0])
-        self.engine = Engine.open(EngineConfig(model_path=path, **options), progress=progress)
+        self.engine = open_engine(EngineConfig(model_path=path, **options), progress=progress)
         self.model = self.engine.model
 
     def close(self) -> None:
@@ -132,8 +132,6 @@ class LLM:
             if self._closed:
                 return
             self._closed = True
-            if self._embedder is not None:
-                self._embedder.close()
             self.engine.close()
 
     def __enter__(self) -> LLM:
@@ -283,21 +281,48 @@ class LLM:
         """Text of tokens; see Model.detokenize."""
         return self.model.detokenize(tokens, unparse_special=unparse_special)
 
-    def embed(self, texts: str | Sequence[str]) -> npt.NDArray[np.float32]:
-        """Embeddings of texts, each of length 1: float32[n_texts, n_embd], or float32[n_embd] for a single text.
+    def embed(
+        self, texts: str | Sequence[str | Sequence[int]], *, dimensions: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Embeddings of texts (or of token ids as they stand), each of length 1: float32[n_texts, n_embd], or float32[n_embd]
+        for a single text. Many at once are cheaper than one after the other.
+
+        Args:
+            dimensions: cut to this length, for models that the option embed_dimensions names as trained for it.
 
         Raises UnsupportedError if the model gives none, ContextLengthError for a text that is too long.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
-        if not several:
-            raise InvalidRequestError("there is no text to embed", param="texts")
+        id = f"llm-{next(self._ids)}"
+        rows = self._compute(id, lambda jobs: jobs.submit(id, several, dimensions=dimensions, param="texts"))
+        return cast("npt.NDArray[np.float32]", rows[0]) if isinstance(texts, str) else rows
+
+    def rerank(self, query: str, documents: Sequence[str]) -> npt.NDArray[np.float32]:
+        """How well each document answers the query, as the model's own number: float32[n_documents]. For models that pool
+        by rank. Raises as embed()."""
+        id = f"llm-{next(self._ids)}"
+        return self._compute(id, lambda jobs: jobs.submit_pairs(id, query, documents))[:, 0]
+
+    def _compute(self, id: str, submit: Callable[[Embeddings], None]) -> npt.NDArray[np.float32]:
+        """Steps the embeddings of all threads until those of `id` are there."""
+        jobs = self.engine.embeddings
         with self._lock:
             self._check_open()
-            if self._embedder is None:
-                self._embedder = Embedder(self.model, threads=self.engine.threads)
-            rows = np.stack([self._embedder.embed(text) for text in several])
-        vectors: npt.NDArray[np.float32] = rows[0] if isinstance(texts, str) else rows
-        return vectors
+            submit(jobs)
+        try:
+            while id not in self._done:
+                with self._lock:
+                    self._check_open()
+                    self._done.update((str(done.id), done) for done in jobs.step(is_busy=self.engine.has_work))
+        except BaseException:
+            with self._lock:
+                jobs.cancel(id)
+            raise
+        done = self._done.pop(id)
+        if done.error is not None:
+            raise done.error
+        assert done.vectors is not None
+        return done.vectors
 
 
 def _model_path(model: str | os.PathLike[str] | None) -> str:

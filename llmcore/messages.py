@@ -167,6 +167,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx_train: int
     n_ctx: int  # cells of the running context; 0 where there is none
     has_chat_template: bool
+    can_generate: bool = True
+    pooling: str = "none"  # of its embeddings: mean, cls or last; rank of a reranker; none where it gives none
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +195,11 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     step_s: float = 0.0  # time in steps, all of it
     native_s: float = 0.0  # of that, inside native calls
     n_cancelled: int = 0
+    n_embed_waiting: int = 0  # requests for embeddings or scores that are not finished
+    n_embed_passes: int = 0  # since the start, as all below
+    n_embed_texts: int = 0
+    n_embed_tokens: int = 0
+    embed_s: float = 0.0  # time in passes
 
 
 # --- Client to worker -------------------------------------------------------------------------------------------------
@@ -232,6 +239,28 @@ class Render(msgspec.Struct, frozen=True, tag="render"):
     prompt: ChatPrompt
 
 
+class Embed(msgspec.Struct, frozen=True, tag="embed"):
+    """Texts, or token ids as they stand. Answered by Vectors of length 1."""
+
+    call_id: int
+    texts: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None  # cut to that, None: as the model gives them
+
+
+class Rerank(msgspec.Struct, frozen=True, tag="rerank"):
+    """Answered by Vectors of width 1: the score of each document."""
+
+    call_id: int
+    query: str
+    documents: tuple[str, ...]
+
+
+class Abandon(msgspec.Struct, frozen=True, tag="abandon"):
+    """Nobody waits for the reply to an Embed or Rerank any more: what of it is not computed need not be."""
+
+    call_id: int
+
+
 class GetStats(msgspec.Struct, frozen=True, tag="stats"):
     call_id: int
 
@@ -264,8 +293,8 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End now: what is running is cancelled."""
 
 
-Call = Tokenize | Detokenize | Render | GetStats | Pin | Unpin | GetPrefixes | Inspect
-Command = Configure | Submit | Cancel | Call | Shutdown
+Call = Tokenize | Detokenize | Render | Embed | Rerank | GetStats | Pin | Unpin | GetPrefixes | Inspect
+Command = Configure | Submit | Cancel | Abandon | Call | Shutdown
 
 
 # --- Worker to client -------------------------------------------------------------------------------------------------
@@ -322,12 +351,22 @@ class Inspection(msgspec.Struct, frozen=True, tag="inspection"):
     engine: bytes
 
 
+class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
+    """`data` is float32[n_texts, width] in the order of the texts, little-endian; these had `n_tokens` together."""
+
+    call_id: int
+    data: bytes
+    width: int
+    n_tokens: int
+
+
 class CallFailed(msgspec.Struct, frozen=True, tag="call_failed"):
     call_id: int
     code: str
     message: str
     param: str | None = None
+    retry_after_s: float | None = None  # with "overloaded": when the same call may be admitted
 
 
-Reply = Tokens | Text | Stats | Prefixes | Inspection | CallFailed
+Reply = Tokens | Text | Stats | Prefixes | Inspection | Vectors | CallFailed
 Event = Loading | Ready | LoadFailed | StepDone | Reply

@@ -18,15 +18,17 @@ import threading
 
 from llmcore import log
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
+from llmcore.encoder import AnyEngine, open_engine
 from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError
 from llmcore.messages import (
+    Abandon,
     Call,
     CallFailed,
     Cancel,
     Command,
     Configure,
     Detokenize,
+    Embed,
     Event,
     Failed,
     GetPrefixes,
@@ -41,6 +43,7 @@ from llmcore.messages import (
     Ready,
     Render,
     Reply,
+    Rerank,
     Shutdown,
     Stats,
     StepDone,
@@ -49,6 +52,7 @@ from llmcore.messages import (
     Tokenize,
     Tokens,
     Unpin,
+    Vectors,
 )
 from llmcore.wire import Channel
 
@@ -64,13 +68,17 @@ class Inbox:
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
+        self._abandoned: set[int] = set()
 
-    def put(self, command: Command, engine: Engine) -> None:
-        """For the reader's thread. A cancel ends the current step if that step serves nobody else."""
+    def put(self, command: Command, engine: AnyEngine) -> None:
+        """For the reader's thread. A cancel ends the current step, or pass, if that serves nobody else."""
         self._queue.put(command)
         if isinstance(command, Cancel):
             self._cancelled.add(command.request_id)
             engine.interrupt(frozenset(self._cancelled))
+        elif isinstance(command, Abandon):
+            self._abandoned.add(command.call_id)
+            engine.embeddings.interrupt(frozenset(self._abandoned))
 
     def take(self, *, wait: bool) -> list[Command]:
         """For the engine's thread: all commands that are there; with `wait`, at least one."""
@@ -81,13 +89,15 @@ class Inbox:
         for command in commands:
             if isinstance(command, Cancel):
                 self._cancelled.discard(command.request_id)
+            elif isinstance(command, Abandon):
+                self._abandoned.discard(command.call_id)
         return commands
 
 
 class Worker:
     """Serves one engine over one channel."""
 
-    def __init__(self, engine: Engine, channel: Channel[Command]) -> None:
+    def __init__(self, engine: AnyEngine, channel: Channel[Command]) -> None:
         self._engine = engine
         self._channel = channel
         self._inbox = Inbox()
@@ -99,11 +109,14 @@ class Worker:
         """Until Shutdown, or the other side is gone."""
         threading.Thread(target=self._read, name="commands", daemon=True).start()
         while not self._stopping:
-            for command in self._inbox.take(wait=not self._engine.has_work):
+            engine = self._engine
+            for command in self._inbox.take(wait=not (engine.has_work or engine.embeddings.has_work)):
                 self._handle(command)
-            if self._engine.has_work:
-                self._outputs += self._engine.step()
+            if engine.has_work:
+                self._outputs += engine.step()
             self._flush()
+            if engine.embeddings.has_work:
+                self._embed()
             if self._pinning:
                 self._tell_pinned()
 
@@ -134,6 +147,8 @@ class Worker:
             finished = self._engine.cancel(command.request_id)
             if finished is not None:
                 self._outputs.append(finished)
+        elif isinstance(command, Abandon):
+            self._engine.embeddings.cancel(command.call_id)
         elif isinstance(command, Shutdown):
             self._stopping = True
         elif not isinstance(command, Configure):
@@ -154,7 +169,7 @@ class Worker:
         try:
             reply = self._answer(command)
         except LlmcoreError as error:
-            reply = CallFailed(command.call_id, error.code, error.message, error.param)
+            reply = _failed(command.call_id, error)
         except Exception as error:  # as in _submit
             logger.exception("call_failed")
             reply = CallFailed(command.call_id, LlmcoreError.code, f"internal error: {type(error).__name__}")
@@ -171,6 +186,12 @@ class Worker:
             return Text(call_id, engine.model.detokenize(command.tokens, unparse_special=True))
         if isinstance(command, Render):
             return Text(call_id, engine.render(command.prompt))
+        if isinstance(command, Embed):
+            engine.embeddings.submit(call_id, command.texts, dimensions=command.dimensions)
+            return None
+        if isinstance(command, Rerank):
+            engine.embeddings.submit_pairs(call_id, command.query, command.documents)
+            return None
         if isinstance(command, GetStats):
             return Stats(call_id, engine.stats())
         if isinstance(command, Inspect):
@@ -183,6 +204,16 @@ class Worker:
         engine.pin(command.prefix)
         self._pinning[call_id] = command.prefix.name
         return None
+
+    def _embed(self) -> None:
+        """Some texts between two steps: whoever is being answered waits no longer than for half a step."""
+        for done in self._engine.embeddings.step(is_busy=self._engine.has_work):
+            assert isinstance(done.id, int), "the ids of its jobs are those of calls"
+            if done.vectors is None:
+                assert done.error is not None
+                self._send(_failed(done.id, done.error))
+            else:
+                self._send(Vectors(done.id, done.vectors.tobytes(), done.vectors.shape[1], done.n_tokens))
 
     def _tell_pinned(self) -> None:
         """Answers the calls whose prefix is computed, or is no more."""
@@ -198,7 +229,12 @@ class Worker:
                 self._send(CallFailed(call_id, PrefixMissingError.code, f"the prefix {name!r} was unpinned, or failed"))
 
 
-def open_engine(config: EngineConfig, channel: Channel[Command]) -> Engine:
+def _failed(call_id: int, error: LlmcoreError) -> CallFailed:
+    retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
+    return CallFailed(call_id, error.code, error.message, error.param, retry_after_s)
+
+
+def open_and_warm(config: EngineConfig, channel: Channel[Command]) -> AnyEngine:
     """Loads and warms an engine, telling the progress."""
     told = -1.0
 
@@ -209,7 +245,7 @@ def open_engine(config: EngineConfig, channel: Channel[Command]) -> Engine:
             channel.send(Loading(fraction))
         return True
 
-    engine = Engine.open(config, progress=progress)
+    engine = open_engine(config, progress=progress)
     try:
         engine.warm_up()
     except BaseException:
@@ -229,7 +265,7 @@ def serve(sock: socket.socket) -> int:
         raise TypeError(f"expected Configure, got {type(first).__name__}")
     log.configure(first.log_level)
     try:
-        engine = open_engine(first.engine, channel)
+        engine = open_and_warm(first.engine, channel)
     except LlmcoreError as error:
         with contextlib.suppress(OSError):
             channel.send(LoadFailed(error.code, error.message, error.param))

@@ -14,10 +14,12 @@ from llmcore.config import ServerConfig
 from llmcore_app.application import create_app, create_service
 from llmcore_app.chat_schema import ChatRequest
 from llmcore_app.completion_schema import CompletionRequest
+from llmcore_app.embeddings_schema import EmbeddingsRequest
 from llmcore_app.message_schema import AssistantMessage, TextPart, UserMessage
 from llmcore_app.metrics import Metrics
 from llmcore_app.prefix_schema import PrefixRequest
 from llmcore_app.replies import Timings
+from llmcore_app.rerank_schema import RerankRequest
 from llmcore_app.responses_input import (
     AssistantItem,
     CallItem,
@@ -89,6 +91,7 @@ async def test_the_manual_tells_every_field_and_metric() -> None:
     kinds = [ChatRequest, CompletionRequest, PrefixRequest, AssistantMessage, UserMessage, TextPart, Timings]
     kinds += [ResponsesRequest, ResponseTool, TextOptions, ReasoningOptions]
     kinds += [UserItem, AssistantItem, CallItem, ResultItem, ReasoningItem, InputText, OutputText]
+    kinds += [EmbeddingsRequest, RerankRequest]
     for kind in kinds:
         assert set(kind.__struct_encode_fields__) <= words | {"text"}, kind
     metrics = Metrics(CollectorRegistry(), "fake", "1")
