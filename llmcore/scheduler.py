@@ -1,8 +1,9 @@
 """What the next step computes. Pure policy: no ctypes, no clock (times are passed in), no thread, no log.
 
 Sequences that are being decoded come first, one row each, then what constraints have forced behind their last tokens; prompts
-get what is left of the step's time, as the cost model predicts it. While somebody is being answered, that time is the inter-token target of the most demanding of them, so that no
-stream waits for a stranger's prompt; otherwise a step may be long, but not so long that a newcomer would notice.
+get what is left of the step's time, as the cost model predicts it. While somebody is being answered, that time is the
+inter-token target of the most demanding of them, so that no stream waits for a stranger's prompt; otherwise a step may be long,
+but not so long that a newcomer would notice.
 
 Among prompts the one that is done soonest comes first, where waiting counts as progress (so nobody starves) and a lower
 priority as a handicap. A prompt whose beginning another one is computing right now waits for that, and lends it its place in

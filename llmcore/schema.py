@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 from llmcore.errors import InvalidRequestError
 
@@ -23,24 +24,15 @@ MULTIPLE_OF_MAX = 10_000
 # Compiling again and again to find what is wrong: so often, and so much of a schema in all.
 _TRIES_MAX, _TRIED_BYTES_MAX = 60, 4 * 1024 * 1024
 
-HONOURED = frozenset(
-    """
-    anyOf oneOf allOf $ref const enum type
-    items prefixItems additionalItems minItems maxItems
-    properties additionalProperties patternProperties required minProperties maxProperties
-    minLength maxLength pattern format
-    minimum maximum exclusiveMinimum exclusiveMaximum multipleOf
-    """.split()
-)
-FORMATS = frozenset("date-time time date duration email hostname ipv4 ipv6 uuid uri".split())
+FORMATS = ("date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid")
 
 # Keywords of any draft that would have to change the answer.
 UNSUPPORTED = frozenset(
-    """
-    not if then else contains minContains maxContains uniqueItems unevaluatedItems
-    dependentRequired dependentSchemas dependencies propertyNames unevaluatedProperties
-    $dynamicRef $recursiveRef
-    """.split()
+    (
+        *("not", "if", "then", "else", "contains", "minContains", "maxContains", "uniqueItems", "unevaluatedItems"),
+        *("dependentRequired", "dependentSchemas", "dependencies", "propertyNames", "unevaluatedProperties"),
+        *("$dynamicRef", "$recursiveRef"),
+    )
 )
 # With these values they change nothing.
 _HARMLESS: dict[str, tuple[Any, ...]] = {
@@ -59,6 +51,9 @@ _OPTIONS = "x-guidance"
 _ONE = ("items", "additionalItems", "additionalProperties")
 _SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 _NAMED = ("properties", "patternProperties")
+
+# What other keywords belong to: if one of those is at fault, it is not these.
+_SHAPE = ("type", "properties", "required", "items", "prefixItems", "$defs", "definitions")
 
 Path = tuple[str, ...]
 
@@ -147,7 +142,7 @@ class _Reader:
                 del schema[keyword]
         if "format" in schema and str(schema["format"]) not in FORMATS:
             if self._strict:
-                raise refuse(path, "format", f"{schema['format']!r} is not among {', '.join(sorted(FORMATS))}")
+                raise refuse(path, "format", f"{schema['format']!r} is not among {', '.join(FORMATS)}")
             del schema["format"]
         _check_bounds(schema, path)
         for child, steps in children(schema):
@@ -157,18 +152,26 @@ class _Reader:
 
     def _follow(self, ref: str, path: Path) -> None:
         """To a place in this schema; anchors and addresses are left to the compiler."""
-        if ref != "#" and not ref.startswith("#/"):
+        steps = _steps(ref)
+        if steps is None:
             return
-        target: Any = self._root
-        steps = tuple(part.replace("~1", "/").replace("~0", "~") for part in ref.split("/")[1:])
-        for step in steps:
-            if isinstance(target, list) and step.isdecimal() and int(step) < len(target):
-                target = target[int(step)]
-            elif isinstance(target, dict) and step in target:
-                target = target[step]
-            else:
-                raise refuse(path, "$ref", f"there is nothing at {ref}")
-        self._todo.append((target, steps))
+        try:
+            self._todo.append((_at(self._root, steps), steps))
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise refuse(path, "$ref", f"there is nothing at {ref}") from None
+
+
+def _steps(ref: Any) -> Path | None:
+    """Of a reference to a place in the same schema; None for any other."""
+    if not isinstance(ref, str) or (ref != "#" and not ref.startswith("#/")):
+        return None
+    return tuple(unquote(part).replace("~1", "/").replace("~0", "~") for part in ref.split("/")[1:])
+
+
+def _at(schema: Any, path: Path) -> Any:
+    for step in path:
+        schema = schema[int(step)] if isinstance(schema, list) else schema[step]
+    return schema
 
 
 def children(schema: dict[str, Any]) -> Iterator[tuple[Any, Path]]:
@@ -217,9 +220,15 @@ Compiles = Callable[[dict[str, Any]], str]
 def locate(schema: dict[str, Any], problem: str, compiles: Compiles) -> InvalidRequestError:
     """The error for a schema that a compiler refused with `problem`, naming the place and the keyword: the deepest subschema
     that it refuses too, and the keyword without which it does not."""
-    found = _Search(schema, compiles)
-    path, message = found.deepest(schema, (), problem)
-    return refuse(path, found.keyword(path), message)
+    search = _Search(schema, compiles)
+    path, problem = search.deepest((), problem)
+    return refuse(path, search.keyword(path), _plain(problem))
+
+
+def _plain(problem: str) -> str:
+    if problem.startswith("oneOf constraints are not supported"):
+        return "its alternatives may overlap, and that only one of them matches cannot be held; say anyOf, or do without strict"
+    return problem.partition("\n  while processing")[0]
 
 
 class _Search:
@@ -230,17 +239,28 @@ class _Search:
         self._compiles = compiles
         size = max(len(json.dumps(schema)), 1)
         self._n_left = min(_TRIES_MAX, max(_TRIED_BYTES_MAX // size, 1))
+        self._seen: set[Path] = {()}
 
-    def deepest(self, schema: dict[str, Any], path: Path, problem: str) -> tuple[Path, str]:
-        for child, steps in children(schema):
-            message = self._try(self._root, (*path, *steps)) if isinstance(child, dict) else ""
+    def deepest(self, path: Path, problem: str) -> tuple[Path, str]:
+        for each in self._below(path):
+            self._seen.add(each)
+            message = self._try(self._root, each)
             if message:
-                return self.deepest(child, (*path, *steps), message)
+                return self.deepest(each, message)
         return path, problem
+
+    def _below(self, path: Path) -> list[Path]:
+        """Where the subschemas of one stand, the one that it refers to among them."""
+        schema = _at(self._root, path)
+        found = [(*path, *steps) for child, steps in children(schema) if isinstance(child, dict)]
+        target = _steps(schema.get("$ref"))
+        if target is not None and isinstance(_at(self._root, target), dict):
+            found.append(target)
+        return [each for each in found if each not in self._seen]
 
     def keyword(self, path: Path) -> str | None:
         """The one that is at fault, in the subschema at `path`."""
-        for keyword in [each for each in _at(self._root, path) if each in HONOURED]:
+        for keyword in sorted(_at(self._root, path), key=_SHAPE.__contains__):
             changed = json.loads(json.dumps(self._root))
             del _at(changed, path)[keyword]
             if self._n_left and not self._try(changed, path):
@@ -255,12 +275,6 @@ class _Search:
         return self._compiles({"$ref": pointer(("$defs", "whole", *path)), "$defs": {"whole": moved}})
 
 
-def _at(schema: Any, path: Path) -> Any:
-    for step in path:
-        schema = schema[int(step)] if isinstance(schema, list) else schema[step]
-    return schema
-
-
 def _move_refs(value: Any) -> Any:
     """A copy whose references into the schema lead to its place under $defs/whole."""
     if isinstance(value, list):
@@ -268,7 +282,6 @@ def _move_refs(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     copy = {key: _move_refs(each) for key, each in value.items()}
-    ref = value.get("$ref")
-    if isinstance(ref, str) and (ref == "#" or ref.startswith("#/")):
-        copy["$ref"] = "#/$defs/whole" + ref[1:]
+    if _steps(value.get("$ref")) is not None:
+        copy["$ref"] = "#/$defs/whole" + value["$ref"][1:]
     return copy

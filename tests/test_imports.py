@@ -34,8 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "messages": {"config", "sampling"},
     "chatstream": {"errors", "log", "messages"},
     "toolschema": set(),
+    "response_format": {"errors", "messages"},
     "costmodel": set(),
     "limits": set(),
+    "schema": {"errors"},
     "fingerprint": set(),
     # policy: no native code
     "hosttier": {"prefix"},
@@ -53,13 +55,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "context": {"handle", "batch", "errors", "ffi", "log", "memory", "model"},
     "sampler": {"handle", "context", "errors", "ffi", "model", "sampling"},
     "chat": {"chatstream", "handle", "errors", "ffi", "log", "messages", "model", "toolschema"},
+    "pieces": {"messages", "model"},
+    "constraint": {"errors", "ffi", "messages", "model", "schema"},
     "embed": {"batch", "context", "errors", "ffi", "model"},
     "contextmemory": {"context", "errors", "log"},
     "tune": {"batch", "config", "context", "costmodel", "errors", "ffi", "fingerprint", "log", "model"},
     "decide": {"config", "context", "costmodel", "errors", "limits", "log", "memory", "model", "tune"},
     # requests to sequences, and back to answers
     "prompts": {"chat", "errors", "log", "messages", "model", "prefix"},
-    "answer": {"chat", "chatstream", "detokenize", "messages", "model", "prompts", "sampler", "sequence"},
+    "answer": {"chat", "chatstream", "constraint", "detokenize", "messages", "model", "prompts", "sampler", "sequence"},
     "pinning": {"errors", "log", "messages", "pins", "prompts", "scheduler", "sequence"},
     "counters": {"messages", "scheduler"},
     "parts": {
@@ -67,8 +71,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("model", "pins", "threads"),
     },
     "engine": {
-        *("answer", "batch", "config", "context", "contextmemory", "costmodel", "counters", "errors"),
-        *("inspection", "kvcache", "log", "messages", "model", "parts", "pinning", "pins", "prompts"),
+        *("answer", "batch", "config", "constraint", "context", "contextmemory", "costmodel", "counters", "errors"),
+        *("inspection", "kvcache", "log", "messages", "model", "parts", "pieces", "pinning", "pins", "prompts"),
         *("sampler", "scheduler", "sequence"),
     },
     # those who use an engine
@@ -79,7 +83,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"calls", "child", "config", "errors", "generation", "log", "messages", "wire"},
     "fetch": {"registry"},
     "hub": {"errors", "fetch", "registry"},
-    "llm": {"config", "embed", "engine", "errors", "hub", "messages", "model", "sampling"},
+    "llm": {"config", "embed", "engine", "errors", "hub", "messages", "model", "response_format", "sampling"},
     # the command line
     "cli": {"", "errors", "ffi"},
     "chat_command": {"config", "errors", "llm", "log"},
