@@ -87,7 +87,9 @@ class Matcher:
 
     def forced(self) -> list[int]:
         """Tokens that have to come next, whatever the model says. They are still to be accepted."""
-        return list(self._native.compute_ff_tokens())
+        forced = list(self._native.compute_ff_tokens())
+        # A vocabulary that lacks a byte spells it wrongly.
+        return forced[: self._native.validate_tokens(forced)] if forced else []
 
 
 class Constraints:

@@ -232,7 +232,8 @@ def _plain(problem: str) -> str:
 
 
 class _Search:
-    """A subschema is tried as a reference into a copy of the whole, so that its own references lead where they led."""
+    """A subschema is tried as a reference into a copy of the whole, so that its own references lead where they led. But not to
+    the subschemas around it that were refused already: what refers back to those would be refused for their faults."""
 
     def __init__(self, schema: dict[str, Any], compiles: Compiles) -> None:
         self._root = schema
@@ -240,8 +241,10 @@ class _Search:
         size = max(len(json.dumps(schema)), 1)
         self._n_left = min(_TRIES_MAX, max(_TRIED_BYTES_MAX // size, 1))
         self._seen: set[Path] = {()}
+        self._refused: set[Path] = set()
 
     def deepest(self, path: Path, problem: str) -> tuple[Path, str]:
+        self._refused.add(path)
         for each in self._below(path):
             self._seen.add(each)
             message = self._try(self._root, each)
@@ -271,17 +274,20 @@ class _Search:
         if not self._n_left:
             return ""
         self._n_left -= 1
-        moved: dict[str, Any] = _move_refs(root)
+        moved: dict[str, Any] = _move_refs(root, self._refused)
         return self._compiles({"$ref": pointer(("$defs", "whole", *path)), "$defs": {"whole": moved}})
 
 
-def _move_refs(value: Any) -> Any:
-    """A copy whose references into the schema lead to its place under $defs/whole."""
+def _move_refs(value: Any, without: set[Path]) -> Any:
+    """A copy whose references into the schema lead to its place under $defs/whole, `without` those to some places."""
     if isinstance(value, list):
-        return [_move_refs(each) for each in value]
+        return [_move_refs(each, without) for each in value]
     if not isinstance(value, dict):
         return value
-    copy = {key: _move_refs(each) for key, each in value.items()}
-    if _steps(value.get("$ref")) is not None:
+    copy = {key: _move_refs(each, without) for key, each in value.items()}
+    steps = _steps(value.get("$ref"))
+    if steps in without:
+        del copy["$ref"]
+    elif steps is not None:
         copy["$ref"] = "#/$defs/whole" + value["$ref"][1:]
     return copy
