@@ -17,6 +17,7 @@ from llmcore.messages import Priority
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from .errors import invalid
+from .format_fields import FormatFields, check_format
 from .sampling_fields import INT32_MAX, SamplingFields
 
 # Answers of one request, over all its prompts.
@@ -88,7 +89,7 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
-class GenerationFields(AnswerFields, kw_only=True, forbid_unknown_fields=True):
+class GenerationFields(AnswerFields, FormatFields, kw_only=True, forbid_unknown_fields=True):
     """Of chat and text completions."""
 
     stream_options: StreamOptions | None = None
@@ -115,6 +116,7 @@ MAX_LOGIT_BIAS = 1024
 def check_common(request: GenerationFields) -> None:
     """What a type cannot say. Raises ApiError (400)."""
     check_answer(request, request.stream_options)
+    check_format(request)
 
 
 def check_answer(request: AnswerFields, stream_options: msgspec.Struct | None) -> None:

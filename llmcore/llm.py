@@ -239,7 +239,7 @@ class LLM:
     def _answer(
         self, prompt: Prompt, max_tokens: int | None, stop: str | Sequence[str], stream: bool, options: dict[str, Any]
     ) -> Completion | Stream:
-        constraint = take_constraint(options)
+        constraint, source = take_constraint(options)
         n_logprobs = options.pop("logprobs", None)
         request = GenerateRequest(
             request_id=f"llm-{next(self._ids)}",
@@ -252,7 +252,11 @@ class LLM:
         )
         with self._lock:
             self._check_open()
-            self.engine.submit(request)
+            try:
+                self.engine.submit(request)
+            except InvalidRequestError as error:
+                error.param = _argument(error.param, source)
+                raise
             self._inboxes[request.request_id] = deque()
         answer = Stream(self, request.request_id)
         if stream:
@@ -321,3 +325,11 @@ def _model_path(model: str | os.PathLike[str] | None) -> str:
     if found is None:
         raise ModelMissingError("no model was named and the default one is not here: run `llmcore pull`", param="model")
     return str(found)
+
+
+def _argument(param: str | None, source: str) -> str | None:
+    """The argument that the engine's own words stand for; `source` said what the answer must look like."""
+    if param == "n_logprobs":
+        return "logprobs"
+    name, dot, path = (param or "").partition(".")
+    return f"{source}{dot}{path}" if name == "constraint" else param

@@ -13,14 +13,15 @@ from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
 NAMES = ("response_format", "json_schema", "regex", "grammar")
 
 
-def take_constraint(options: dict[str, Any]) -> Constraint | None:
-    """Takes what concerns the answer's form out of keyword arguments. Raises InvalidRequestError, naming the argument."""
+def take_constraint(options: dict[str, Any]) -> tuple[Constraint | None, str]:
+    """Takes what concerns the answer's form out of keyword arguments, and the name of the one that says it. Raises
+    InvalidRequestError, naming the argument."""
     given = {name: options.pop(name, None) for name in NAMES}
     wanted = [(name, value) for name, value in given.items() if value is not None]
     if len(wanted) > 1:
         names = " and ".join(name for name, _ in wanted)
         raise InvalidRequestError(f"{names} contradict each other: give one of them", param=wanted[1][0])
-    return _constraint(*wanted[0]) if wanted else None
+    return (_constraint(*wanted[0]), wanted[0][0]) if wanted else (None, "")
 
 
 def _constraint(name: str, value: Any) -> Constraint | None:

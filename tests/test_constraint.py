@@ -116,7 +116,24 @@ def test_every_object_can_be_written(compiled: Constraints, chat_model: Model, v
     text = json.dumps(value, ensure_ascii=False)
     assume(chat_model.detokenize(chat_model.tokenize(text, add_special=False)) == text)
     assert accepts(compiled, chat_model, JsonObject(), text)
-    assert accepts(compiled, chat_model, schema({"const": value}), text)
+
+
+@shared
+@given(st.dictionaries(texts, values, max_size=3))
+def test_what_a_constant_leaves_open_is_how_it_is_written(
+    compiled: Constraints, chat_model: Model, value: dict[str, Any]
+) -> None:
+    matcher = compiled.matcher(schema({"const": value}))
+    tokens: list[int] = []
+    while not matcher.is_complete:
+        matcher.fill()
+        bits = np.unpackbits(matcher.mask.view(np.uint8), bitorder="little")
+        tokens.append(int(np.flatnonzero(bits)[-1]))
+        matcher.accept(tokens[-1])
+        for token in matcher.forced():
+            matcher.accept(token)
+            tokens.append(token)
+    assert json.loads(chat_model.detokenize(tokens)) == value
 
 
 # --- Expressions and grammars -----------------------------------------------------------------------------------------
