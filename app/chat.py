@@ -17,6 +17,7 @@ from .answer import Choice
 from .body import read_body
 from .chat_schema import ChatRequest, check_chat
 from .decode import decode
+from .format_fields import constraint_field, constraint_of
 from .logprobs import ChatLogprobs, chat_logprobs
 from .priority import priority_of
 from .replies import (
@@ -58,7 +59,7 @@ class ChatCompletions:
         )
         priority = priority_of(request.headers, wanted.asked_priority)
         requests = list(self._generate(wanted, form.id, priority))
-        work = Work(service, entry, form.id, requests, "messages", wanted.n_choices, wanted.constraint_field)
+        work = Work(service, entry, form.id, requests, "messages", wanted.n_choices, constraint_field(wanted))
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
 
     def _generate(self, wanted: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
@@ -69,7 +70,7 @@ class ChatCompletions:
             max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
             stop=wanted.stops(),
             ignore_eos=bool(wanted.ignore_eos),
-            constraint=wanted.constraint(),
+            constraint=constraint_of(wanted),
             n_logprobs=wanted.n_logprobs,
             priority=priority,
             timeout_s=wanted.timeout,

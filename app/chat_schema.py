@@ -11,6 +11,7 @@ from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority
 
 from .errors import invalid
 from .fields import Count, GenerationFields, OnlyEmpty, OnlyFalse, OnlyNull, check_common
+from .format_fields import constraint_field, constraint_of
 from .message_schema import AssistantMessage, Content, Message, check_messages, raw_messages
 from .tool_schema import ToolChoiceField, Tools, check_tools, chosen, raw_tools
 
@@ -125,8 +126,8 @@ def check_chat(request: ChatRequest) -> None:
     check_tools(request.tools, request.tool_choice)
     if request.top_logprobs and not request.logprobs:
         raise invalid("invalid_value", "top_logprobs is only allowed with logprobs", "top_logprobs")
-    if request.constraint() is not None and request.tools and request.tool_choice != "none":
-        field = request.constraint_field.partition(".")[0]
+    if constraint_of(request) is not None and request.tools and request.tool_choice != "none":
+        field = constraint_field(request).partition(".")[0]
         problem = f"{field} beside tools is not supported: leave one of them out, or send tool_choice 'none'"
         raise invalid("unsupported_parameter", problem, field)
     if request.continue_final_message and not _is_begun(request.messages[-1]):

@@ -19,6 +19,7 @@ from .answer import Choice
 from .body import read_body
 from .completion_schema import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
 from .decode import decode
+from .format_fields import constraint_field, constraint_of
 from .logprobs import TextLogprobs, TextOffsets
 from .priority import priority_of
 from .replies import AnswerEnd, TextChoice, TextCompletion, TokenUsage
@@ -51,7 +52,7 @@ class Completions:
         requests = [
             _generate(wanted, prompt, f"{form.id}-{index}", priority, choice) for index, (prompt, choice) in choices
         ]
-        work = Work(service, entry, form.id, requests, "prompt", wanted.n_choices, wanted.constraint_field)
+        work = Work(service, entry, form.id, requests, "prompt", wanted.n_choices, constraint_field(wanted))
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
 
 
@@ -65,7 +66,7 @@ def _generate(
         max_tokens=MAX_TOKENS_DEFAULT if wanted.max_tokens is None else wanted.max_tokens,
         stop=wanted.stops(),
         ignore_eos=bool(wanted.ignore_eos),
-        constraint=wanted.constraint(),
+        constraint=constraint_of(wanted),
         n_logprobs=wanted.logprobs,
         priority=priority,
         timeout_s=wanted.timeout,

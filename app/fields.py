@@ -17,7 +17,7 @@ from llmcore.messages import Priority
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from .errors import invalid
-from .format_fields import FormatFields, check_format
+from .format_fields import GrammarSource, Pattern, ResponseFormat, check_format
 from .sampling_fields import INT32_MAX, SamplingFields
 
 # Answers of one request, over all its prompts.
@@ -89,7 +89,7 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
-class GenerationFields(AnswerFields, FormatFields, kw_only=True, forbid_unknown_fields=True):
+class GenerationFields(AnswerFields, kw_only=True, forbid_unknown_fields=True):
     """Of chat and text completions."""
 
     stream_options: StreamOptions | None = None
@@ -98,6 +98,9 @@ class GenerationFields(AnswerFields, FormatFields, kw_only=True, forbid_unknown_
         Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="answers to each prompt; they share its computation")]
         | None
     ) = None
+    response_format: ResponseFormat | None = None
+    regex: Pattern | None = None
+    grammar: GrammarSource | None = None
 
     @property
     def n_choices(self) -> int:

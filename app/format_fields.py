@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -43,35 +43,37 @@ class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema", forb
 ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
 
-class FormatFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """At most one of them says something."""
-
-    response_format: ResponseFormat | None = None
-    regex: (
-        Annotated[Source, Meta(description="llmcore's own; the whole answer matches it (the syntax of Rust's regex)")]
-        | None
-    ) = None
-    grammar: Annotated[Source, Meta(description="llmcore's own; a grammar in Lark's or llama.cpp's form")] | None = None
-
-    def constraint(self) -> Constraint | None:
-        if isinstance(self.response_format, JsonObjectFormat):
-            return JsonObject()
-        if isinstance(self.response_format, JsonSchemaFormat):
-            named = self.response_format.json_schema
-            return JsonSchema(bytes(named.schema), strict=bool(named.strict))
-        if self.regex is not None:
-            return Regex(self.regex)
-        return None if self.grammar is None else Grammar(self.grammar)
-
-    @property
-    def constraint_field(self) -> str:
-        """The field that the constraint is from, for errors."""
-        if isinstance(self.response_format, JsonSchemaFormat):
-            return "response_format.json_schema.schema"
-        return next((name for name in ("regex", "grammar") if getattr(self, name) is not None), "response_format")
+Pattern = Annotated[Source, Meta(description="llmcore's own; the whole answer matches it (the syntax of Rust's regex)")]
+GrammarSource = Annotated[Source, Meta(description="llmcore's own; a grammar in Lark's or llama.cpp's form")]
 
 
-def check_format(request: FormatFields) -> None:
+class Formatted(Protocol):
+    """A request with these fields, of which at most one says something."""
+
+    response_format: ResponseFormat | None
+    regex: str | None
+    grammar: str | None
+
+
+def constraint_of(request: Formatted) -> Constraint | None:
+    if isinstance(request.response_format, JsonObjectFormat):
+        return JsonObject()
+    if isinstance(request.response_format, JsonSchemaFormat):
+        named = request.response_format.json_schema
+        return JsonSchema(bytes(named.schema), strict=bool(named.strict))
+    if request.regex is not None:
+        return Regex(request.regex)
+    return None if request.grammar is None else Grammar(request.grammar)
+
+
+def constraint_field(request: Formatted) -> str:
+    """The field that the constraint is from, for errors."""
+    if isinstance(request.response_format, JsonSchemaFormat):
+        return "response_format.json_schema.schema"
+    return "regex" if request.regex is not None else "grammar" if request.grammar is not None else "response_format"
+
+
+def check_format(request: Formatted) -> None:
     """Raises ApiError (400) where two fields say what an answer must look like."""
     names = [name for name in ("regex", "grammar") if getattr(request, name) is not None]
     if not isinstance(request.response_format, TextFormat | None):
