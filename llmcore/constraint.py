@@ -6,9 +6,10 @@ they become exceptions.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
@@ -52,10 +53,15 @@ class Matcher:
     """One answer's place in its grammar. Used by one thread at a time.
 
     `mask` has a bit (lowest first, uint32[(n_vocab + 31) // 32]) for each token that may come next, once fill() was called.
+
+    Matchers of one grammar share what its lexer has learned, and with it the bound on that. Where one of them reaches a limit,
+    it begins anew with a lexer of its own (`renew`), so that it fails for what it does itself, or not at all.
     """
 
-    def __init__(self, native: LLMatcher, n_vocab: int) -> None:
+    def __init__(self, native: LLMatcher, n_vocab: int, renew: Callable[[], LLMatcher]) -> None:
         self._native = native
+        self._renew: Callable[[], LLMatcher] | None = renew
+        self._accepted: list[int] = []
         self.mask: ffi.UInt32Array = np.zeros((n_vocab + 31) // 32, np.uint32)
         self._is_filled = False
 
@@ -68,13 +74,15 @@ class Matcher:
     @property
     def is_complete(self) -> bool:
         """Nothing can follow. (Where something can, and the answer is valid as it stands, the mask allows an end token.)"""
-        return self._native.is_stopped()
+        return self._native.is_stopped() and not self._native.is_error()
 
     def fill(self) -> None:
         """Computes the mask; an empty one where a limit is reached."""
         if self._is_filled:
             return
         self._native.unsafe_compute_mask_ptr(ffi.address(self.mask), self.mask.nbytes)
+        if self._native.is_error() and self._begin_anew():
+            self._native.unsafe_compute_mask_ptr(ffi.address(self.mask), self.mask.nbytes)
         if self._native.is_error():
             self.mask.fill(0)
         self._is_filled = True
@@ -82,14 +90,23 @@ class Matcher:
     def accept(self, token: int) -> None:
         """The next token of the answer. Raises ConstraintError where a limit is reached, or the token may not come."""
         self._is_filled = False
-        if not self._native.consume_token(token):
+        if not self._native.consume_token(token) and not (self._begin_anew() and self._native.consume_token(token)):
             raise self.failure
+        self._accepted.append(token)
 
     def forced(self) -> list[int]:
         """Tokens that have to come next, whatever the model says. They are still to be accepted."""
         forced = list(self._native.compute_ff_tokens())
         # A vocabulary that lacks a byte spells it wrongly.
         return forced[: self._native.validate_tokens(forced)] if forced else []
+
+    def _begin_anew(self) -> bool:
+        """Once. Whether it stands where it stood."""
+        renew, self._renew = self._renew, None
+        if renew is None:
+            return False
+        self._native = renew()
+        return self._native.consume_tokens(self._accepted)
 
 
 class Constraints:
@@ -125,8 +142,17 @@ class Constraints:
                 native = self._compiled.get(constraint)
                 if native is not None:
                     self._compiled.move_to_end(constraint)
-                    return Matcher(native.deep_copy(), self._model.n_vocab)
+                    renew = functools.partial(self._renew, constraint, native)
+                    return Matcher(native.deep_copy(), self._model.n_vocab, renew)
             self.prepare(constraint)
+
+    def _renew(self, constraint: Constraint, worn: LLMatcher) -> LLMatcher:
+        """The same grammar, shared with nobody. What is worn out is not kept either."""
+        with self._lock:
+            if self._compiled.get(constraint) is worn:
+                del self._compiled[constraint]
+        with self._compiling:
+            return self._compile(constraint)
 
     def close(self) -> None:
         """Lets go of everything that refers to the model's vocabulary."""

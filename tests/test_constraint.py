@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from llguidance import LLParserLimits
 
+from llmcore import constraint as constraint_module
 from llmcore.constraint import N_CACHED, TEXT_MAX, Constraints, MaskThread, Matcher
 from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
@@ -219,6 +221,29 @@ def test_a_complete_matcher_says_so(compiled: Constraints, chat_model: Model) ->
         matcher.accept(token)
     assert matcher.is_complete
     assert matcher.forced() == []
+
+
+def test_a_lexer_that_is_worn_out_by_others_is_replaced(chat_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All matchers of a grammar share its lexer, whose states are bounded in all."""
+    monkeypatch.setattr(
+        constraint_module, "_limits", lambda: LLParserLimits(max_lexer_states=400, verbose_errors=False)
+    )
+    constraints = Constraints(chat_model)
+    counting = Regex("(a|b)*a(a|b){30}c")
+    letters = [chat_model.tokenize(letter, add_special=False)[0] for letter in "ab"]
+    random = np.random.default_rng(1)
+    failures = 0
+    for _ in range(20):  # each walks through about fifty states that nobody has seen before
+        matcher = constraints.matcher(counting)
+        for choice in random.integers(0, 2, 50).tolist():
+            matcher.fill()
+            try:
+                matcher.accept(letters[choice])
+            except ConstraintError:
+                failures += 1
+                break
+    assert failures == 0
+    constraints.close()
 
 
 def test_a_token_that_may_not_come_is_an_error(compiled: Constraints, chat_model: Model) -> None:
