@@ -17,6 +17,7 @@ from llmcore.messages import Priority
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from .errors import invalid
+from .format_fields import GrammarSource, Pattern, ResponseFormat, check_format
 from .sampling_fields import INT32_MAX, SamplingFields
 
 # Answers of one request, over all its prompts.
@@ -97,6 +98,9 @@ class GenerationFields(AnswerFields, kw_only=True, forbid_unknown_fields=True):
         Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="answers to each prompt; they share its computation")]
         | None
     ) = None
+    response_format: ResponseFormat | None = None
+    regex: Pattern | None = None
+    grammar: GrammarSource | None = None
 
     @property
     def n_choices(self) -> int:
@@ -115,6 +119,7 @@ MAX_LOGIT_BIAS = 1024
 def check_common(request: GenerationFields) -> None:
     """What a type cannot say. Raises ApiError (400)."""
     check_answer(request, request.stream_options)
+    check_format(request)
 
 
 def check_answer(request: AnswerFields, stream_options: msgspec.Struct | None) -> None:

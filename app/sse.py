@@ -128,7 +128,7 @@ class EventStream(SentEvents):
 
     def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         for index, output in outputs:
-            if output.calls or output.reasoning:
+            if output.calls or output.reasoning or output.logprobs:
                 yield from map(sse_event, self._form.parts(index, output))
                 self._called |= {index} if output.calls else set()
             elif output.text:

@@ -19,6 +19,7 @@ from llmcore.errors import ConfigError, PrefixMissingError, UnsupportedError, er
 from llmcore.messages import (
     Accepted,
     ChatPrompt,
+    Constraint,
     EngineStats,
     Finished,
     GenerateRequest,
@@ -78,6 +79,12 @@ class EncoderEngine:
     # --- Generating, and what belongs to it ---------------------------------------------------------------------------
 
     def submit(self, request: GenerateRequest) -> Accepted:
+        self._refuse()
+
+    def is_prepared(self, constraint: Constraint) -> bool:
+        return True  # for the request is refused at once
+
+    def prepare(self, constraint: Constraint) -> None:
         self._refuse()
 
     def render(self, prompt: ChatPrompt) -> str:

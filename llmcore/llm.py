@@ -31,20 +31,23 @@ from llmcore.messages import (
     Piece,
     Prompt,
     TextPrompt,
+    TokenLogprob,
     TokensPrompt,
     Usage,
 )
 from llmcore.model import Progress
+from llmcore.response_format import take_constraint
 from llmcore.sampling import sampling_params
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A whole answer. `str(completion)` is its text."""
+    """A whole answer. `str(completion)` is its text. `logprobs` are there if they were asked for."""
 
     text: str
     finish_reason: FinishReason
     usage: Usage
+    logprobs: tuple[TokenLogprob, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -53,7 +56,8 @@ class Completion:
 class Stream(Iterator[str]):
     """Pieces of an answer as they are generated. Closing it (or dropping it) cancels what has not ended.
 
-    `finished` is None until the last piece was given; then it has the finish reason and the usage.
+    `finished` is None until the last piece was given; then it has the finish reason and the usage. `logprobs` grows with the
+    answer, if they were asked for.
     """
 
     def __init__(self, llm: LLM, request_id: str) -> None:
@@ -61,6 +65,7 @@ class Stream(Iterator[str]):
         self._request_id = request_id
         self._ended = False
         self.finished: Finished | None = None
+        self.logprobs: list[TokenLogprob] = []
 
     def __next__(self) -> str:
         while not self._ended:
@@ -75,8 +80,10 @@ class Stream(Iterator[str]):
             if isinstance(output, Finished):
                 self.finished = output
                 self.close()
-            if isinstance(output, (Piece, Finished)) and output.text:
-                return output.text
+            if isinstance(output, (Piece, Finished)):
+                self.logprobs += output.logprobs
+                if output.text:
+                    return output.text
         raise StopIteration
 
     def close(self) -> None:
@@ -152,7 +159,7 @@ class LLM:
         max_tokens: int | None = ...,
         stop: str | Sequence[str] = ...,
         stream: Literal[False] = ...,
-        **sampling: Any,
+        **options: Any,
     ) -> Completion: ...
     @overload
     def generate(
@@ -162,7 +169,7 @@ class LLM:
         max_tokens: int | None = ...,
         stop: str | Sequence[str] = ...,
         stream: Literal[True],
-        **sampling: Any,
+        **options: Any,
     ) -> Stream: ...
     def generate(
         self,
@@ -171,7 +178,7 @@ class LLM:
         max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
         stream: bool = False,
-        **sampling: Any,
+        **options: Any,
     ) -> Completion | Stream:
         """Continues a prompt: text (special text in it is plain text) or token ids.
 
@@ -179,12 +186,15 @@ class LLM:
             max_tokens: length of the answer; None is up to the end of the context.
             stop: the answer ends before the first of these.
             stream: give an iterator of pieces of text instead of a Completion; closing it cancels the request.
-            **sampling: any field of SamplingParams, such as temperature=0, top_p=0.9, seed=1.
+            **options: any field of SamplingParams, such as temperature=0, top_p=0.9, seed=1; `logprobs=n` for the
+                log-probabilities of each token and of n alternatives; and what the answer must look like, one of
+                json_schema (a mapping, JSON text or a pydantic model), regex, grammar (Lark or GBNF), and response_format as
+                in OpenAI's API.
 
         Raises InvalidRequestError (naming the argument), ContextLengthError, OverloadedError.
         """
         source: Prompt = TextPrompt(prompt) if isinstance(prompt, str) else TokensPrompt(tuple(prompt))
-        return self._answer(source, max_tokens, stop, stream, sampling)
+        return self._answer(source, max_tokens, stop, stream, options)
 
     @overload
     def chat(
@@ -194,7 +204,7 @@ class LLM:
         max_tokens: int | None = ...,
         stop: str | Sequence[str] = ...,
         stream: Literal[False] = ...,
-        **sampling: Any,
+        **options: Any,
     ) -> Completion: ...
     @overload
     def chat(
@@ -204,7 +214,7 @@ class LLM:
         max_tokens: int | None = ...,
         stop: str | Sequence[str] = ...,
         stream: Literal[True],
-        **sampling: Any,
+        **options: Any,
     ) -> Stream: ...
     def chat(
         self,
@@ -213,7 +223,7 @@ class LLM:
         max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
         stream: bool = False,
-        **sampling: Any,
+        **options: Any,
     ) -> Completion | Stream:
         """Answers messages in OpenAI's form, `{"role": "user", "content": "Hello!"}`, by the model's chat template.
 
@@ -222,28 +232,36 @@ class LLM:
         if not messages:
             raise InvalidRequestError("messages must not be empty", param="messages")
         raw = json.dumps(list(messages)).encode()
-        return self._answer(ChatPrompt(raw), max_tokens, stop, stream, sampling)
+        return self._answer(ChatPrompt(raw), max_tokens, stop, stream, options)
 
     def _answer(
-        self, prompt: Prompt, max_tokens: int | None, stop: str | Sequence[str], stream: bool, sampling: dict[str, Any]
+        self, prompt: Prompt, max_tokens: int | None, stop: str | Sequence[str], stream: bool, options: dict[str, Any]
     ) -> Completion | Stream:
+        constraint, source = take_constraint(options)
+        n_logprobs = options.pop("logprobs", None)
         request = GenerateRequest(
             request_id=f"llm-{next(self._ids)}",
             prompt=prompt,
-            sampling=sampling_params(**sampling),
+            sampling=sampling_params(**options),
             max_tokens=max_tokens,
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            constraint=constraint,
+            n_logprobs=n_logprobs,
         )
         with self._lock:
             self._check_open()
-            self.engine.submit(request)
+            try:
+                self.engine.submit(request)
+            except InvalidRequestError as error:
+                error.param = _argument(error.param, source)
+                raise
             self._inboxes[request.request_id] = deque()
         answer = Stream(self, request.request_id)
         if stream:
             return answer
         text = "".join(answer)
         assert answer.finished is not None, "an answer ends with Finished or an error"
-        return Completion(text, answer.finished.reason, answer.finished.usage)
+        return Completion(text, answer.finished.reason, answer.finished.usage, tuple(answer.logprobs))
 
     def _next_output(self, request_id: str) -> Output:
         """The next output of a request; steps the engine, for all open requests, until there is one."""
@@ -332,3 +350,11 @@ def _model_path(model: str | os.PathLike[str] | None) -> str:
     if found is None:
         raise ModelMissingError("no model was named and the default one is not here: run `llmcore pull`", param="model")
     return str(found)
+
+
+def _argument(param: str | None, source: str) -> str | None:
+    """The argument that the engine's own words stand for; `source` said what the answer must look like."""
+    if param == "n_logprobs":
+        return "logprobs"
+    name, dot, path = (param or "").partition(".")
+    return f"{source}{dot}{path}" if name == "constraint" else param

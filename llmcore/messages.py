@@ -55,6 +55,42 @@ class TokensPrompt(msgspec.Struct, frozen=True, tag="tokens"):
 
 Prompt = ChatPrompt | TextPrompt | TokensPrompt
 
+# --- What an answer must look like ---------------------------------------------------------------------------------------
+
+
+class JsonObject(msgspec.Struct, frozen=True, tag="json_object"):
+    """Any JSON object."""
+
+
+class JsonSchema(msgspec.Struct, frozen=True, tag="json_schema"):
+    """JSON that is valid by a schema (draft 2020-12, UTF-8 JSON; its properties come in the schema's order).
+
+    `strict` refuses what cannot be held exactly. Without it, a `format` that is not known is a remark, as the draft has it, and
+    `oneOf` with alternatives that may overlap is read as `anyOf`.
+    """
+
+    schema: bytes
+    strict: bool = True
+
+
+class Regex(msgspec.Struct, frozen=True, tag="regex"):
+    """Text that a regular expression matches as a whole. The syntax is that of Rust's regex crate: no look-around."""
+
+    pattern: str
+
+
+class Grammar(msgspec.Struct, frozen=True, tag="grammar"):
+    """Text of a context-free grammar, in llguidance's variant of Lark or in llama.cpp's GBNF."""
+
+    source: str
+    syntax: Literal["lark", "gbnf"] | None = None  # None: what it looks like
+
+
+Constraint = JsonObject | JsonSchema | Regex | Grammar
+
+# Most probable tokens that may be told beside each drawn one.
+N_LOGPROBS_MAX = 20
+
 # Names of prefixes. Clients put them into URLs, where "." and ".." mean something else.
 PREFIX_NAME_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}"
 PREFIX_NAME_RULE = "1 to 64 letters, digits, dots, underscores and hyphens, and not '.' or '..'"
@@ -66,7 +102,9 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     sampling: SamplingParams = SamplingParams()
     max_tokens: int | None = None  # None: until the end of the context
     stop: tuple[str, ...] = ()  # the answer ends before the first of these
-    ignore_eos: bool = False
+    ignore_eos: bool = False  # not with a constraint, which ends where it is complete
+    constraint: Constraint | None = None
+    n_logprobs: int | None = None  # 0..N_LOGPROBS_MAX alternatives for each token; None tells no log-probabilities
     priority: Priority = "normal"
     timeout_s: float | None = None  # from submission; what is not finished by then ends with reason "timeout"
 
@@ -118,21 +156,40 @@ class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: str = ""
 
 
+class TopLogprob(msgspec.Struct, frozen=True, array_like=True):
+    token: int
+    data: bytes
+    logprob: float  # natural logarithm; minus infinity for what the model excludes
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """A token of the answer, its bytes, and how probable the model found it (before constraint, penalties and temperature);
+    `top` are the most probable tokens of its place, which need not include it."""
+
+    token: int
+    data: bytes
+    logprob: float
+    top: tuple[TopLogprob, ...] = ()
+
+
 class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
     """`n_tokens` more tokens were generated. `text` is what of them can be shown now: whole characters, and nothing that
     could still become a stop string. It may be empty.
 
-    Of a chat prompt, `text` is the content of the answer; its reasoning and its tool calls are told apart."""
+    Of a chat prompt, `text` is the content of the answer; its reasoning and its tool calls are told apart. `logprobs`, if
+    asked for, are those of the tokens that begin in what has been shown, each told once."""
 
     request_id: str
     text: str
     n_tokens: int
     reasoning: str = ""
     calls: tuple[CallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
-    """The last output of a request that worked. `text`, `reasoning` and `calls` are what was held back until now."""
+    """The last output of a request that worked. `text`, `reasoning`, `calls` and `logprobs` are what was held back until
+    now."""
 
     request_id: str
     text: str
@@ -140,6 +197,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
     usage: Usage
     reasoning: str = ""
     calls: tuple[CallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -398,6 +398,12 @@ class Model(Owner):
                 return buffer[:n].tobytes()
             size = -n
 
+    @property
+    def tokenizer_addresses(self) -> tuple[int, int]:
+        """Of the native vocabulary, and of llama_tokenize: for other native code, while this model lives."""
+        self.handle  # noqa: B018
+        return self._vocab, ffi.function_address(self._lib.llama_tokenize)
+
     def check_tokens(self, tokens: Iterable[int]) -> None:
         """Raises InvalidRequestError for a token id that is not in the vocabulary."""
         # llama.cpp asserts (aborts the process) on a token id outside the vocabulary.

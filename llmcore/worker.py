@@ -15,11 +15,13 @@ import signal
 import socket
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from llmcore import log
 from llmcore.config import EngineConfig
 from llmcore.encoder import AnyEngine, open_engine
-from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError
+from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError, RequestCancelledError
 from llmcore.messages import (
     Abandon,
     Call,
@@ -27,6 +29,7 @@ from llmcore.messages import (
     Cancel,
     Command,
     Configure,
+    Constraint,
     Detokenize,
     Embed,
     Event,
@@ -62,11 +65,23 @@ logger = logging.getLogger(__name__)
 _PROGRESS_STEP = 0.02
 
 
+# Requests whose constraints wait to be compiled.
+_N_PREPARING_MAX = 64
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request's constraint is compiled, or refused."""
+
+    request_id: str
+    error: Exception | None
+
+
 class Inbox:
-    """Commands from the reader's thread to the engine's."""
+    """Commands from the reader's thread to the engine's, and word from the one that compiles."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Command | Prepared] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
         self._abandoned: set[int] = set()
 
@@ -80,9 +95,13 @@ class Inbox:
             self._abandoned.add(command.call_id)
             engine.embeddings.interrupt(frozenset(self._abandoned))
 
-    def take(self, *, wait: bool) -> list[Command]:
-        """For the engine's thread: all commands that are there; with `wait`, at least one."""
-        commands: list[Command] = [self._queue.get()] if wait else []
+    def tell(self, prepared: Prepared) -> None:
+        """For the thread that compiles."""
+        self._queue.put(prepared)
+
+    def take(self, *, wait: bool) -> list[Command | Prepared]:
+        """For the engine's thread: all that is there; with `wait`, at least one."""
+        commands: list[Command | Prepared] = [self._queue.get()] if wait else []
         with contextlib.suppress(queue.Empty):
             while True:
                 commands.append(self._queue.get_nowait())
@@ -102,6 +121,8 @@ class Worker:
         self._channel = channel
         self._inbox = Inbox()
         self._outputs: list[Output] = []
+        self._preparing: dict[str, Submit] = {}  # requests whose constraints are being compiled
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="llmcore-compiler")
         self._pinning: dict[int, str] = {}  # calls that wait for a prefix: their ids, and its name
         self._stopping = False
 
@@ -119,6 +140,7 @@ class Worker:
                 self._embed()
             if self._pinning:
                 self._tell_pinned()
+        self._compiler.shutdown(wait=False, cancel_futures=True)
 
     def _read(self) -> None:
         try:
@@ -140,13 +162,13 @@ class Worker:
         except OSError:
             self._stopping = True
 
-    def _handle(self, command: Command) -> None:
+    def _handle(self, command: Command | Prepared) -> None:
         if isinstance(command, Submit):
             self._submit(command)
+        elif isinstance(command, Prepared):
+            self._prepared(command)
         elif isinstance(command, Cancel):
-            finished = self._engine.cancel(command.request_id)
-            if finished is not None:
-                self._outputs.append(finished)
+            self._cancel(command.request_id)
         elif isinstance(command, Abandon):
             self._engine.embeddings.cancel(command.call_id)
         elif isinstance(command, Shutdown):
@@ -154,16 +176,54 @@ class Worker:
         elif not isinstance(command, Configure):
             self._call(command)
 
+    def _cancel(self, request_id: str) -> None:
+        if self._preparing.pop(request_id, None) is not None:
+            self._fail(request_id, RequestCancelledError("the request was cancelled"))
+        finished = self._engine.cancel(request_id)
+        if finished is not None:
+            self._outputs.append(finished)
+
     def _submit(self, command: Submit) -> None:
-        request_id = command.request.request_id
+        request_id, constraint = command.request.request_id, command.request.constraint
         try:
+            if constraint is None or self._engine.is_prepared(constraint):
+                self._outputs.append(self._engine.submit(command.request))
+            elif len(self._preparing) >= _N_PREPARING_MAX:
+                raise OverloadedError(f"{_N_PREPARING_MAX} requests wait for their constraints to be compiled")
+            else:  # in a thread of its own: it may take longer than a step, and others are being answered
+                self._preparing[request_id] = command
+                self._compiler.submit(self._prepare, request_id, constraint)
+        except Exception as error:
+            self._fail(request_id, error)
+
+    def _prepare(self, request_id: str, constraint: Constraint) -> None:
+        """In the thread that compiles."""
+        failure: Exception | None = None
+        try:
+            self._engine.prepare(constraint)
+        except Exception as error:
+            failure = error
+        self._inbox.tell(Prepared(request_id, failure))
+
+    def _prepared(self, prepared: Prepared) -> None:
+        command = self._preparing.pop(prepared.request_id, None)
+        if command is None:
+            return  # it was cancelled meanwhile
+        try:
+            if prepared.error is not None:
+                raise prepared.error
             self._outputs.append(self._engine.submit(command.request))
-        except LlmcoreError as error:
+        except Exception as error:
+            self._fail(prepared.request_id, error)
+
+    def _fail(self, request_id: str, error: Exception) -> None:
+        if isinstance(error, LlmcoreError):
             retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
             self._outputs.append(Failed(request_id, error.code, error.message, error.param, retry_after_s))
-        except Exception as error:  # our own bug must not end everybody's conversation
-            logger.exception("submit_failed")
-            self._outputs.append(Failed(request_id, LlmcoreError.code, f"internal error: {type(error).__name__}"))
+            return
+        # Our own bug must not end everybody's conversation.
+        logger.error("submit_failed", exc_info=error)
+        self._outputs.append(Failed(request_id, LlmcoreError.code, f"internal error: {type(error).__name__}"))
 
     def _call(self, command: Call) -> None:
         try:
