@@ -79,6 +79,8 @@ std::string get_string(const common_json & request, const char * name) {
 }
 
 void read_template_kwargs(const common_json & request, common_chat_templates_inputs & inputs) {
+    // As llama-server: a conversation that goes on begins as it did before, its reasoning included, and is found in the cache.
+    inputs.chat_template_kwargs["preserve_reasoning"] = "true";
     if (!request.contains("chat_template_kwargs")) {
         return;
     }
@@ -88,6 +90,8 @@ void read_template_kwargs(const common_json & request, common_chat_templates_inp
         inputs.chat_template_kwargs[item.key()] = item.value().dump();
     }
     // A template variable like the others, but llama-common also chooses the parser by it.
+    lc::require(!kwargs.contains("enable_thinking") || kwargs.at("enable_thinking").is_boolean(),
+                "chat_template_kwargs.enable_thinking: must be true or false");
     inputs.enable_thinking = get_bool(kwargs, "enable_thinking", inputs.enable_thinking);
 }
 
@@ -122,10 +126,11 @@ void read_continuation(const common_json & request, common_chat_templates_inputs
     inputs.add_generation_prompt  = false;
 }
 
-// What the caller wrote wrongly is his error, unlike what a template does with it.
-wish read_wish(const common_json & request) {
+// What the caller wrote wrongly is his error, unlike what a template does with it. `can_think`: what the template can.
+wish read_wish(const common_json & request, bool can_think) {
     wish found;
     common_chat_templates_inputs & inputs = found.inputs;
+    inputs.enable_thinking = can_think;
     try {
         inputs.messages = common_chat_msgs_parse_oaicompat(request.at("messages"));
         if (request.contains("tools")) {
@@ -278,15 +283,35 @@ std::string response_json(const rendering & rendered, const wish & wanted) {
 
 struct lc_chat {
     common_chat_templates_ptr templates;
-    std::optional<bool>       knows_tools;  // found out when it is first asked
+    // Found out when they are first asked, by rendering.
+    std::optional<bool> knows_tools;
+    std::optional<bool> can_think;
 };
+
+namespace {
+
+// Whether a template's answers may hold reasoning that llama-common can tell from content. Throws if it renders nothing at all.
+bool can_think(const common_chat_templates * templates) {
+    try {
+        return common_chat_templates_support_enable_thinking(templates);
+    } catch (const std::exception & e) {
+        throw std::runtime_error(std::string("the chat template cannot render a message: ") + e.what());
+    }
+}
+
+} // namespace
 
 lc_chat * lc_chat_new(const llama_model * model, const char * template_override) {
     return lc::guard_new([&] {
         lc::require(model != nullptr, "model: must not be NULL");
         lc::require(template_override == nullptr || *template_override != '\0', "template_override: must not be empty");
         silence_common_log();
-        return new lc_chat{ parse_templates(model, template_override), {} };
+        auto chat = std::make_unique<lc_chat>(lc_chat{ parse_templates(model, template_override), {}, {} });
+        if (template_override != nullptr) {
+            // Whoever chose it is told now. A model's own may be of no use and its completions still be.
+            chat->can_think = can_think(chat->templates.get());
+        }
+        return chat.release();
     });
 }
 
@@ -299,11 +324,15 @@ lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out) {
         lc::require(chat != nullptr, "chat: must not be NULL");
         lc::require(request != nullptr, "request: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
-        const wish                    wanted    = read_wish(parse_request(request));
+        const common_json             asked     = parse_request(request);
         const common_chat_templates * templates = chat->templates.get();
+        if (!chat->can_think.has_value()) {
+            chat->can_think = can_think(templates);
+        }
         if (!chat->knows_tools.has_value()) {
             chat->knows_tools = lc::knows_tools(templates);
         }
+        const wish wanted = read_wish(asked, *chat->can_think);
         *out = lc::copy_string(response_json(render(templates, wanted, *chat->knows_tools), wanted));
     });
 }
