@@ -6,6 +6,17 @@
 #include "log.h"
 
 #include <memory>
+#include <optional>
+
+struct lc_chat {
+    common_chat_templates_ptr templates;
+    common_chat_templates_ptr answers;  // by which answers are read and held, where that is another
+    // Found out when they are first asked, by rendering.
+    std::optional<bool> knows_tools;
+    std::optional<bool> can_think;
+
+    const common_chat_templates * for_answers() const { return answers != nullptr ? answers.get() : templates.get(); }
+};
 
 namespace {
 
@@ -37,6 +48,19 @@ common_chat_templates_ptr parse_templates(const llama_model * model, const char 
         const char * own = llama_model_chat_template(model, nullptr);
         rethrow_template_error(source.empty() && own != nullptr ? own : source);
     }
+}
+
+// llama-common finds out how a template writes calls by rendering some. In Mistral Small 3.2's it mistakes [ARGS] for the end of
+// the function's name once the tokenizer has an EOS (its own tests have none), and then reads no call of that model. So the
+// answers to such a template are read as if there were no EOS. NULL for all others.
+common_chat_templates_ptr parse_for_answers(const llama_model * model, const common_chat_templates * templates) {
+    const std::string source = common_chat_templates_source(templates);
+    if (source.find("[CALL_ID]") == std::string::npos || source.find("eos_token") == std::string::npos) {
+        return nullptr;
+    }
+    const llama_vocab * vocab = llama_model_get_vocab(model);
+    const llama_token   bos   = llama_vocab_bos(vocab);
+    return common_chat_templates_init(nullptr, source, bos == LLAMA_TOKEN_NULL ? "" : common_token_to_piece(vocab, bos, true), "");
 }
 
 constexpr const char * FIELDS[] = { "messages", "add_generation_prompt", "continue_final_message", "tools", "held_tools",
@@ -178,16 +202,16 @@ struct rendering {
 };
 
 // All tools are told of, whichever may be called, so that the prompt stays the same from turn to turn.
-rendering render_native(const common_chat_templates * templates, const wish & wanted, const std::vector<common_chat_tool> & tools,
+rendering render_native(const lc_chat & chat, const wish & wanted, const std::vector<common_chat_tool> & tools,
                         bool is_told_otherwise) {
     rendering found;
     common_chat_templates_inputs inputs = wanted.inputs;
     inputs.tools = callable(wanted, tools);
-    found.params = common_chat_templates_apply(templates, inputs);
-    if (is_told_otherwise) {
+    found.params = common_chat_templates_apply(chat.for_answers(), inputs);
+    if (is_told_otherwise || chat.answers != nullptr) {
         inputs.tools        = wanted.inputs.tools;
         inputs.tool_choice  = COMMON_CHAT_TOOL_CHOICE_NONE;
-        found.params.prompt = common_chat_templates_apply(templates, inputs).prompt;
+        found.params.prompt = common_chat_templates_apply(chat.templates.get(), inputs).prompt;
     }
     return found;
 }
@@ -203,11 +227,12 @@ rendering render_told(const common_chat_templates * templates, const wish & want
     return found;
 }
 
-rendering render(const common_chat_templates * templates, const wish & wanted, bool knows_tools) {
+rendering render(const lc_chat & chat, const wish & wanted) {
     std::vector<common_chat_tool>       tools   = wanted.held;
     const std::vector<lc::relaxed_tool> relaxed = lc::relax_tools(tools, wanted.is_strict);
     const bool is_told_otherwise = wanted.is_held_otherwise || !relaxed.empty() || !wanted.tool_name.empty();
-    rendering  found  = knows_tools ? render_native(templates, wanted, tools, is_told_otherwise) : render_told(templates, wanted, tools);
+    rendering found   = *chat.knows_tools ? render_native(chat, wanted, tools, is_told_otherwise)
+                                          : render_told(chat.templates.get(), wanted, tools);
     found.reads_calls = wanted.may_call();
     found.relaxed     = relaxed;
     return found;
@@ -281,13 +306,6 @@ std::string response_json(const rendering & rendered, const wish & wanted) {
 
 } // namespace
 
-struct lc_chat {
-    common_chat_templates_ptr templates;
-    // Found out when they are first asked, by rendering.
-    std::optional<bool> knows_tools;
-    std::optional<bool> can_think;
-};
-
 namespace {
 
 // Whether a template's answers may hold reasoning that llama-common can tell from content. Throws if it renders nothing at all.
@@ -299,6 +317,15 @@ bool can_think(const common_chat_templates * templates) {
     }
 }
 
+void find_out(lc_chat & chat) {
+    if (!chat.can_think.has_value()) {
+        chat.can_think = can_think(chat.templates.get());
+    }
+    if (!chat.knows_tools.has_value()) {
+        chat.knows_tools = lc::knows_tools(chat.templates.get());
+    }
+}
+
 } // namespace
 
 lc_chat * lc_chat_new(const llama_model * model, const char * template_override) {
@@ -306,7 +333,9 @@ lc_chat * lc_chat_new(const llama_model * model, const char * template_override)
         lc::require(model != nullptr, "model: must not be NULL");
         lc::require(template_override == nullptr || *template_override != '\0', "template_override: must not be empty");
         silence_common_log();
-        auto chat = std::make_unique<lc_chat>(lc_chat{ parse_templates(model, template_override), {}, {} });
+        auto chat       = std::make_unique<lc_chat>();
+        chat->templates = parse_templates(model, template_override);
+        chat->answers   = parse_for_answers(model, chat->templates.get());
         if (template_override != nullptr) {
             // Whoever chose it is told now. A model's own may be of no use and its completions still be.
             chat->can_think = can_think(chat->templates.get());
@@ -324,16 +353,10 @@ lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out) {
         lc::require(chat != nullptr, "chat: must not be NULL");
         lc::require(request != nullptr, "request: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
-        const common_json             asked     = parse_request(request);
-        const common_chat_templates * templates = chat->templates.get();
-        if (!chat->can_think.has_value()) {
-            chat->can_think = can_think(templates);
-        }
-        if (!chat->knows_tools.has_value()) {
-            chat->knows_tools = lc::knows_tools(templates);
-        }
+        const common_json asked = parse_request(request);
+        find_out(*chat);
         const wish wanted = read_wish(asked, *chat->can_think);
-        *out = lc::copy_string(response_json(render(templates, wanted, *chat->knows_tools), wanted));
+        *out = lc::copy_string(response_json(render(*chat, wanted), wanted));
     });
 }
 

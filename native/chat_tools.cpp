@@ -14,6 +14,9 @@ constexpr const char * CALL_END       = "</tool_call>";
 constexpr const char * RESPONSE_START = "<tool_response>";
 constexpr const char * RESPONSE_END   = "</tool_response>";
 
+// Spaces and line feeds that may stand beside a tag.
+constexpr int N_BLANK = 4;
+
 std::string introduction(const std::vector<common_chat_tool> & tools) {
     std::string text = "You can call functions. Their signatures:\n<tools>";
     for (const common_json & tool : common_chat_tools_to_json_oaicompat(tools)) {
@@ -156,7 +159,9 @@ void hold_to_tools(common_chat_params & params, const std::vector<common_chat_to
         common_peg_parser calls     = p.trigger_rule("tool-calls", is_parallel ? p.one_or_more(one + p.space()) : one + p.space());
         common_peg_parser reasoning = p.eps();
         if (!think_start.empty() && !think_end.empty()) {
-            reasoning = p.optional(p.optspace(think_start) + p.reasoning(p.until(think_end)) + p.optspace(think_end));
+            // Models put line feeds inside of their tags and behind them, which are nobody's.
+            const common_peg_parser blank = p.chars("[ \n]", 0, N_BLANK);
+            reasoning = p.optional(p.literal(think_start) + blank + p.reasoning(p.until(think_end)) + p.literal(think_end) + blank);
         }
         common_peg_parser answer = is_required ? calls : p.content(p.until(CALL_START)) + p.optional(calls);
         return p.prefix(params.generation_prompt, think_start) + reasoning + answer + p.end();

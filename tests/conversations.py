@@ -131,7 +131,9 @@ CONVERSATIONS = {
     "calls without tools": Conversation([SYSTEM, USER, CALLED, RAIN]),
     "reasoning and call": Conversation([USER, {**CALLED, "reasoning_content": "The weather, then."}, RAIN], _TOLD),
     "continued": Conversation([SYSTEM, USER, {"role": "assistant", "content": "Yes, it"}], _GOES_ON),
-    "continued with tools": Conversation([SYSTEM, USER, {"role": "assistant", "content": "Yes, it"}], {**_TOLD, **_GOES_ON}),
+    "continued with tools": Conversation(
+        [SYSTEM, USER, {"role": "assistant", "content": "Yes, it"}], {**_TOLD, **_GOES_ON}
+    ),
     "continued after reasoning": Conversation(
         [USER, {"role": "assistant", "content": "Yes, it", "reasoning_content": "Oslo: rain."}], _GOES_ON
     ),
