@@ -174,7 +174,9 @@ def _refusal(message: str) -> InvalidRequestError:
 
 def _one_line(message: str) -> str:
     """llama.cpp's complaint without the quoted source. What a template itself raises is meant to be read as it stands."""
-    return _COMPLAINT.sub(lambda found: f"line {found[1]}, column {found[2]}: " if found[1] and not found[3] else "", message)
+    return _COMPLAINT.sub(
+        lambda found: f"line {found[1]}, column {found[2]}: " if found[1] and not found[3] else "", message
+    )
 
 
 def _tools(source: bytes) -> list[dict[str, Any]]:

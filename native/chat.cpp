@@ -208,6 +208,10 @@ rendering render_native(const lc_chat & chat, const wish & wanted, const std::ve
     common_chat_templates_inputs inputs = wanted.inputs;
     inputs.tools = callable(wanted, tools);
     found.params = common_chat_templates_apply(chat.for_answers(), inputs);
+    if (wanted.may_call() && found.params.grammar.empty()) {
+        inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+        lc::hold_bare_calls(found.params, common_chat_templates_apply(chat.for_answers(), inputs).grammar, inputs.tools);
+    }
     if (is_told_otherwise || chat.answers != nullptr) {
         inputs.tools        = wanted.inputs.tools;
         inputs.tool_choice  = COMMON_CHAT_TOOL_CHOICE_NONE;

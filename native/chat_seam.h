@@ -22,6 +22,10 @@ std::vector<relaxed_tool> relax_tools(std::vector<common_chat_tool> & tools, con
 // Whether the answers of a template can hold tool calls that llama-common knows how to read.
 bool knows_tools(const common_chat_templates * templates);
 
+// Templates whose calls are bare JSON, as Llama 3's: nothing marks where a call begins, so llama-common holds it only where it must
+// come. Holds it from the name of a tool on. `required`: the grammar of a call that must come.
+void hold_bare_calls(common_chat_params & params, const std::string & required, const std::vector<common_chat_tool> & tools);
+
 // For templates that know no tools: tells of them in the system message, and of calls and results in plain messages.
 void tell_tools(common_chat_templates_inputs & inputs);
 

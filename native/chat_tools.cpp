@@ -119,6 +119,23 @@ bool knows_tools(const common_chat_templates * templates) {
     }
 }
 
+void hold_bare_calls(common_chat_params & params, const std::string & required, const std::vector<common_chat_tool> & tools) {
+    static const std::string root = "\nroot ::= ", calls = "tool-call";
+    const size_t start = required.find(root);
+    if (start == std::string::npos || required.find("\n" + calls + " ::= ") == std::string::npos) {
+        return;
+    }
+    std::string names;
+    for (const common_chat_tool & tool : tools) {
+        names += (names.empty() ? "" : "|") + regex_escape(tool.name);
+    }
+    params.grammar = required;
+    params.grammar.replace(start, required.find('\n', start + 1) - start, root + calls);
+    params.grammar_lazy     = true;
+    params.grammar_triggers = { { COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN,
+                                  R"(\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"(?:)" + names + ")\"" } };
+}
+
 void tell_tools(common_chat_templates_inputs & inputs) {
     std::vector<common_chat_msg> told;
     bool                         is_response = false;  // whether the last message holds results

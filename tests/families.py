@@ -26,7 +26,9 @@ class Family:
     reasoning: str = ""
     call_id: str = ""
     arguments: str = ARGUMENTS
+    tells_id: bool = True  # before the arguments, that is: else the caller gets an id of ours
     holds_auto: bool = True  # whether a call is held to its schema where the model need not make one
+    holds_name: bool = True  # there, whether a wrong name is refused
     reads_before: bool = True  # whether text before a call is allowed where it must make one
 
     @property
@@ -61,13 +63,14 @@ FAMILIES = [
     Family("NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "I look.\n" + _HERMES, content="I look.\n"),
     Family("Qwen3-Coder", "I look.\n" + _QWEN_XML, content="I look.\n", arguments=COMPACT),
     Family("Qwen3.5-4B", "The weather.\n</think>\n\n" + _QWEN_XML, reasoning="The weather.\n", arguments=COMPACT),
-    Family("meta-llama-Llama-3.1-8B-Instruct", _LLAMA, holds_auto=False),
-    Family("meta-llama-Llama-3.2-3B-Instruct", _LLAMA, holds_auto=False),
-    Family("meta-llama-Llama-3.3-70B-Instruct", _LLAMA, holds_auto=False),
+    Family("meta-llama-Llama-3.1-8B-Instruct", _LLAMA, holds_name=False),
+    Family("meta-llama-Llama-3.2-3B-Instruct", _LLAMA, holds_name=False),
+    Family("meta-llama-Llama-3.3-70B-Instruct", _LLAMA, holds_name=False),
     Family(
         "mistralai-Mistral-Nemo-Instruct-2407",
         '[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Oslo"}, "id": "aB3dE6gH9"}]',
         call_id="aB3dE6gH9",
+        tells_id=False,
     ),
     Family(
         "Mistral-Small-3.2-24B-Instruct-2506",
