@@ -212,6 +212,9 @@ rendering render_native(const lc_chat & chat, const wish & wanted, const std::ve
         inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
         lc::hold_bare_calls(found.params, common_chat_templates_apply(chat.for_answers(), inputs).grammar, inputs.tools);
     }
+    if (!inputs.parallel_tool_calls) {
+        lc::hold_to_one_call(found.params.grammar);
+    }
     if (is_told_otherwise || chat.answers != nullptr) {
         inputs.tools        = wanted.inputs.tools;
         inputs.tool_choice  = COMMON_CHAT_TOOL_CHOICE_NONE;

@@ -26,6 +26,9 @@ bool knows_tools(const common_chat_templates * templates);
 // come. Holds it from the name of a tool on. `required`: the grammar of a call that must come.
 void hold_bare_calls(common_chat_params & params, const std::string & required, const std::vector<common_chat_tool> & tools);
 
+// llama-common lets calls of some forms be repeated though one was asked for.
+void hold_to_one_call(std::string & grammar);
+
 // For templates that know no tools: tells of them in the system message, and of calls and results in plain messages.
 void tell_tools(common_chat_templates_inputs & inputs);
 

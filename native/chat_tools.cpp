@@ -136,6 +136,16 @@ void hold_bare_calls(common_chat_params & params, const std::string & required, 
                                   R"(\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"(?:)" + names + ")\"" } };
 }
 
+void hold_to_one_call(std::string & grammar) {
+    for (const char * rule : { "\ntool-calls ::= (", "\ntools ::= (" }) {
+        const size_t start = grammar.find(rule);
+        const size_t end   = start == std::string::npos ? start : grammar.find('\n', start + 1);
+        if (end != std::string::npos && grammar[end - 1] == '+') {
+            grammar.erase(end - 1, 1);
+        }
+    }
+}
+
 void tell_tools(common_chat_templates_inputs & inputs) {
     std::vector<common_chat_msg> told;
     bool                         is_response = false;  // whether the last message holds results

@@ -3,6 +3,7 @@ read whole and in any pieces, and allowed by the grammar, which refuses wrong on
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.source import vocabulary
@@ -26,7 +27,7 @@ from llmcore.messages import ChatPrompt
 from llmcore.model import Model
 from llmcore.sampler import Sampler
 from llmcore.sampling import SamplingParams
-from tests.conversations import CLOCK, TOOLS, USER, WEATHER
+from tests.conversations import CLOCK, CONVERSATIONS, TOOLS, USER, WEATHER
 from tests.families import ARGUMENTS, FAMILIES, NAME, Family
 
 Choice = Literal["auto", "required", "named"]
@@ -173,7 +174,7 @@ def test_pieces_add_up_to_the_whole(family: Family, templates: dict[str, ChatTem
 @given(family=st.sampled_from(FAMILIES), cuts=st.lists(st.integers(0, 200), max_size=12))
 def test_any_pieces_add_up_to_the_whole(family: Family, cuts: list[int], templates: dict[str, ChatTemplate]) -> None:
     edges = [0, *sorted(min(cut, len(family.answer)) for cut in cuts), len(family.answer)]
-    pieces = [family.answer[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [family.answer[a:b] for a, b in itertools.pairwise(edges)]
     with ChatParser(templates[family.template].render(prompt()).syntax) as parser:
         assert told(family, stream(parser, pieces)) == told(family, expected(family))
 
@@ -192,7 +193,7 @@ def test_an_answer_that_is_cut_says_the_beginning_of_the_whole(
             assert all(family.arguments.startswith(call.arguments) for call in found.calls)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(family=st.sampled_from(JSON_FAMILIES), city=st.text(max_size=20), is_ascii=st.booleans())
 def test_any_text_may_be_an_argument(
     family: Family, city: str, is_ascii: bool, templates: dict[str, ChatTemplate]
@@ -206,3 +207,228 @@ def test_any_text_may_be_an_argument(
         parsed = parser.parse(text, is_partial=False)
         assert json.loads(parsed.calls[0].arguments) == {"city": city}
         assert told(family, stream(parser, text)) == told(family, Read.of(parsed))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "content", "reasoning"),
+    [
+        ("Qwen-Qwen2.5-7B-Instruct", "It <rains> {a lot}.", "It <rains> {a lot}.", ""),
+        ("Qwen-Qwen3-0.6B", "<think>\nRain.\n</think>\n\nIt rains.", "It rains.", "Rain.\n"),
+        ("openai-gpt-oss-120b", "<|channel|>final<|message|>It rains.", "It rains.", ""),
+        ("meetkai-functionary-medium-v3.2", "all\nIt rains.", "It rains.", ""),
+        (
+            "CohereForAI-c4ai-command-r7b-12-2024-tool_use",
+            "<|START_THINKING|>Rain.<|END_THINKING|><|START_RESPONSE|>It rains.<|END_RESPONSE|>",
+            "It rains.",
+            "Rain.",
+        ),
+        ("microsoft-Phi-3.5-mini-instruct", "It <rains> {a lot}.", "It <rains> {a lot}.", ""),
+        # Not in the form of a call, though it begins as one: nothing of it is lost.
+        ("meta-llama-Llama-3.1-8B-Instruct", 'Write {"a": 1}, or {b}.', 'Write {"a": 1}, or {b}.', ""),
+        ("meta-llama-Llama-3.1-8B-Instruct", '{"name": "Bob"}', '{"name": "Bob"}', ""),
+        ("microsoft-Phi-3.5-mini-instruct", "I say <tool_call> as a word.", "I say <tool_call> as a word.", ""),
+        ("openai-gpt-oss-120b", "It rains.", "It rains.", ""),
+    ],
+)
+def test_answers_without_a_call_though_there_are_tools(
+    name: str, text: str, content: str, reasoning: str, templates: dict[str, ChatTemplate], default_vocabulary: Model
+) -> None:
+    rendered = templates[name].render(prompt())
+    with ChatParser(rendered.syntax) as parser:
+        assert stream(parser, text) == stream(parser, [text]) == Read(content, reasoning, ())
+
+
+TWICE = (ParsedCall("", NAME, ARGUMENTS), ParsedCall("", "get_time", '{"zone": "UTC"}'))
+HERMES_TIME = '\n<tool_call>\n{"name": "get_time", "arguments": {"zone": "UTC"}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("name", "second"),
+    [
+        ("NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use", HERMES_TIME),
+        ("google-gemma-2-2b-it", HERMES_TIME),
+        ("unsloth-mistral-Devstral-Small-2507", '[TOOL_CALLS]get_time[ARGS]{"zone": "UTC"}'),
+    ],
+)
+def test_two_calls_or_one(
+    name: str, second: str, templates: dict[str, ChatTemplate], default_vocabulary: Model
+) -> None:
+    text = BY_NAME[name].answer + second
+    for choice in CHOICES[:2]:
+        rendered = templates[name].render(prompt(choice))
+        assert said(default_vocabulary, rendered.grammar, text) == text + "<end>"
+        with ChatParser(rendered.syntax) as parser:
+            assert stream(parser, text).calls == TWICE
+        one = templates[name].render(prompt(choice, parallel_tool_calls=False))
+        assert said(default_vocabulary, one.grammar, text).rstrip() == BY_NAME[name].answer
+
+
+@pytest.mark.parametrize("name", ["Qwen3.5-4B", "google-gemma-4-31B-it"])
+def test_with_the_familys_own_tokens(name: str) -> None:
+    """Where what marks reasoning and calls are tokens of their own."""
+    family, source = BY_NAME[name], {"Qwen3.5-4B": "qwen35", "google-gemma-4-31B-it": "gemma-4"}[name]
+    with Model(vocabulary(source), vocab_only=True) as model, ChatTemplate(model, family.source) as template:
+        for choice in CHOICES:
+            grammar = template.render(prompt(choice)).grammar
+            assert said(model, grammar, family.answer) == family.answer + "<end>"
+            wrong = family.answer.replace("get_weather", "get_wether")
+            assert said(model, grammar, wrong) != wrong + "<end>"
+
+
+def test_a_grammar_begins_again_with_its_sampler(templates: dict[str, ChatTemplate], default_vocabulary: Model) -> None:
+    family = BY_NAME["deepseek-ai-DeepSeek-V3.1"]
+    wrong = default_vocabulary.tokenize(family.answer.replace(NAME, "nobody"), add_special=False)
+    with Sampler(default_vocabulary, SamplingParams(temperature=0), n_ctx=512) as sampler:
+        sampler.hold(templates[family.template].render(prompt()).grammar)
+        drawn = []
+        for _ in range(2):
+            logits = np.zeros((len(wrong), default_vocabulary.n_vocab), np.float32)
+            logits[np.arange(len(wrong)), wrong] = 9
+            drawn.append([sampler.sample_logits(row) for row in logits])
+            sampler.reset()
+    assert drawn[0] == drawn[1] != wrong
+
+
+def test_no_tool_choice_reads_no_calls(templates: dict[str, ChatTemplate]) -> None:
+    for family in (BY_NAME["Qwen-Qwen2.5-7B-Instruct"], BY_NAME["google-gemma-2-2b-it"]):
+        wanted = ChatPrompt(msgspec.json.encode([USER]), tools=msgspec.json.encode(TOOLS), tool_choice="none")
+        rendered = templates[family.template].render(wanted)
+        assert "get_weather" in rendered.prompt, "so that the prompt stays the same from turn to turn"
+        assert rendered.grammar == ""
+        if rendered.syntax:
+            with ChatParser(rendered.syntax) as parser:
+                assert parser.parse(family.answer, is_partial=False).calls == ()
+
+
+def test_an_answer_that_is_content_alone_needs_no_parser(templates: dict[str, ChatTemplate]) -> None:
+    plain = ChatPrompt(msgspec.json.encode([USER]))
+    assert templates["google-gemma-2-2b-it"].render(plain).syntax == ""
+    assert templates["Qwen-Qwen3-0.6B"].render(plain).syntax != ""
+
+
+def test_what_was_begun_is_not_told_again(templates: dict[str, ChatTemplate]) -> None:
+    messages = [USER, {"role": "assistant", "content": "It ra", "reasoning_content": "Rain, "}]
+    for text, more in ((messages, {"content": "ins."}), ([USER, {**messages[1], "content": ""}], {})):
+        goes_on = ChatPrompt(msgspec.json.encode(text), add_generation_prompt=False, continue_final_message=True)
+        with ChatParser(templates["Qwen-Qwen3-0.6B"].render(goes_on).syntax) as parser:
+            answer = more.get("content") or "then.\n</think>\n\nIt rains."
+            found = stream(parser, answer)
+        assert found.content == ("ins." if more else "It rains.")
+        assert found.reasoning == ("" if more else "then.\n")
+
+
+# --- Schemas and refusals ----------------------------------------------------------------------------------------------
+
+
+def tool(parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": NAME, "parameters": parameters, **more}}
+
+
+BOUNDED = {"type": "object", "properties": {"days": {"type": "number", "minimum": 1}}, "required": ["days"]}
+
+
+def call(value: str) -> str:
+    return f'<tool_call>\n{{"name": "get_weather", "arguments": {value}}}\n</tool_call>'
+
+
+@pytest.mark.parametrize("name", ["Qwen-Qwen2.5-7B-Instruct", "google-gemma-2-2b-it"])
+def test_a_schema_is_held_as_far_as_can_be(
+    name: str,
+    templates: dict[str, ChatTemplate],
+    default_vocabulary: Model,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "llmcore.chat"):
+        rendered = templates[name].render(prompt("required", [tool(BOUNDED)]))
+    assert [record.getMessage() for record in caplog.records] == ["tool_schema_relaxed"]
+    assert '"minimum":' in rendered.prompt.replace(" ", ""), "the model is told of what cannot be held"
+    assert said(default_vocabulary, rendered.grammar, call('{"days": 0.5}')).endswith("<end>")
+    assert not said(default_vocabulary, rendered.grammar, call('{"days": "1"}')).endswith("<end>")
+    assert not said(default_vocabulary, rendered.grammar, call("{}")).endswith("<end>")
+
+
+def test_a_strict_tool_whose_schema_cannot_be_held_is_refused(templates: dict[str, ChatTemplate]) -> None:
+    template = templates["Qwen-Qwen2.5-7B-Instruct"]
+    with pytest.raises(
+        InvalidRequestError, match=r"'get_weather' is strict.*\$\.properties\.days.*'minimum'"
+    ) as caught:
+        template.render(prompt(tools=[CLOCK, tool(BOUNDED, strict=True)]))
+    assert caught.value.param == "tools[1].function.parameters"
+    # What llama.cpp itself finds wrong.
+    lost: dict[str, Any] = {"type": "object", "properties": {"a": {"$ref": "#/$defs/nowhere"}}}
+    with pytest.raises(InvalidRequestError, match="cannot be honoured") as caught:
+        template.render(prompt(tools=[tool(lost, strict=True)]))
+    assert caught.value.param == "tools[0].function.parameters"
+    relaxed = template.render(prompt("required", [tool(lost)]))
+    assert [each.tool for each in relaxed.relaxed] == [0]
+    # The tool that cannot be held harms no other.
+    assert template.render(prompt("required", [tool(lost), CLOCK])).grammar.count("get_time")
+
+
+def rendered_with(template: ChatTemplate, **fields: Any) -> RenderedChat:
+    return template.render(ChatPrompt(**{"messages": msgspec.json.encode([USER]), **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": b"5"}, "messages"),
+        ({"messages": b"no JSON"}, "messages"),
+        ({"messages": b'[{"role": "user", "content": [{"type": "image_url"}]}]'}, "messages"),
+        ({"tools": b"5"}, "tools"),
+        ({"tools": b"[5]"}, "tools"),
+        ({"tools": b'[{"type": "function"}]'}, "tools[0].function"),
+        ({"tools": msgspec.json.encode([WEATHER]), "tool_choice": "required", "tool_name": "nobody"}, "tool_name"),
+        ({"continue_final_message": True}, "continue_final_message"),
+        ({"template_args": b"[]"}, "chat_template_kwargs"),
+        ({"template_args": b'{"enable_thinking": "yes"}'}, "chat_template_kwargs.enable_thinking"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+    ],
+)
+def test_a_refusal_names_its_field(fields: dict[str, Any], param: str, templates: dict[str, ChatTemplate]) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        rendered_with(templates["Qwen-Qwen2.5-7B-Instruct"], **fields)
+    assert caught.value.param == param
+    assert "\n" not in caught.value.message
+
+
+def test_what_a_template_raises_is_told_in_its_words(templates: dict[str, ChatTemplate]) -> None:
+    with pytest.raises(InvalidRequestError, match=r"messages: This model only supports single tool-calls at once!$"):
+        templates["meta-llama-Llama-3.1-8B-Instruct"].render(CONVERSATIONS["two calls"].prompt)
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("{% for x in %}{{", "cannot be used: Unexpected token"),
+        ("a\n{{ messages | nowhere }}", r"line 2, column 13: Unknown \(built-in\) filter 'nowhere'"),
+        ("{{ raise_exception('not for you') }}", "cannot render a message: not for you"),
+    ],
+)
+def test_a_broken_template_is_refused_at_start(
+    source: str, problem: str, default_vocabulary: Model, default_model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidRequestError, match=problem) as caught:
+        ChatTemplate(default_vocabulary, source)
+    path = tmp_path / "mine.jinja"
+    path.write_text(source)
+    with pytest.raises(InvalidRequestError, match=problem) as caught:
+        Engine.open(EngineConfig(model_path=str(default_model), n_ctx=256, chat_template=str(path)))
+    assert caught.value.param == "chat_template"
+    assert "\n" not in caught.value.message
+
+
+def test_a_template_says_what_it_can(templates: dict[str, ChatTemplate]) -> None:
+    described = templates["openai-gpt-oss-120b"].describe()
+    assert described["source"].startswith("{#-")
+    assert described["explicit"]
+    assert templates["openai-gpt-oss-120b"].capabilities["supports_reasoning_effort"]
+    assert "high" in rendered_with(templates["openai-gpt-oss-120b"], reasoning_effort="high").prompt
+
+
+def test_a_parser_takes_any_text(templates: dict[str, ChatTemplate]) -> None:
+    with ChatParser(templates["Qwen-Qwen3-0.6B"].render(prompt()).syntax) as parser:
+        assert parser.parse("a\0b", is_partial=False).content == "a\ufffdb"
+    for nonsense in ("nonsense", "{}"):
+        with pytest.raises(NativeError, match="making a chat parser failed"):
+            ChatParser(nonsense)
