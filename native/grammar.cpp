@@ -66,16 +66,22 @@ std::optional<reasoning_watch> make_reasoning(const common_json & description) {
     return start.empty() || ends.empty() ? std::nullopt : std::make_optional<reasoning_watch>(start, ends);
 }
 
-// Tokens that spell what the prompt holds of the answer. Some tokenizers begin with a space that is not in the text.
+bool begins_with_space(const std::string & text) {
+    return !text.empty() && std::isspace(static_cast<unsigned char>(text.front())) != 0;
+}
+
+// Tokens that spell what the prompt holds of the answer. Some tokenizers put a space before a text, and make one token of it and
+// what follows: there a line feed stands in front, which such a tokenizer joins with nothing, and goes again.
 std::vector<llama_token> tokens_of(const llama_vocab * vocab, const std::string & text) {
     std::vector<llama_token> tokens = text.empty() ? std::vector<llama_token>{} : common_tokenize(vocab, text, false, true);
-    if (!tokens.empty()) {
-        const std::string piece = common_token_to_piece(vocab, tokens.front(), true);
-        const bool is_space = !piece.empty() && std::isspace(static_cast<unsigned char>(piece.front())) != 0;
-        if (is_space && std::isspace(static_cast<unsigned char>(text.front())) == 0) {
-            tokens.erase(tokens.begin());
-        }
+    if (tokens.empty() || begins_with_space(text) || !begins_with_space(common_token_to_piece(vocab, tokens.front(), true))) {
+        return tokens;
     }
+    tokens = common_tokenize(vocab, "\n" + text, false, true);
+    size_t n_before = 0;
+    while (n_before < tokens.size() && common_token_to_piece(vocab, tokens[n_before++], true).find('\n') == std::string::npos) {
+    }
+    tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(n_before));
     return tokens;
 }
 

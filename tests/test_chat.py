@@ -275,6 +275,36 @@ def test_with_the_familys_own_tokens(name: str) -> None:
             assert said(model, grammar, wrong) != wrong + "<end>"
 
 
+CLOSED = {"type": "object", "properties": {"zone": {"enum": ["UTC", "CET"]}}, "required": ["zone"]}
+
+
+def babbled(model: Model, grammar: str) -> str:
+    """What a model says that has no idea, as the grammar lets it."""
+    noise = np.random.default_rng(0)
+    found = b""
+    with Sampler(model, SamplingParams(temperature=0), n_ctx=512) as sampler:
+        sampler.hold(grammar)
+        for _ in range(200):
+            token = sampler.sample_logits(noise.normal(size=model.n_vocab).astype(np.float32))
+            if model.is_end(token):
+                return found.decode()
+            found += model.piece(token, special=True)
+    raise AssertionError(f"it does not end: {found!r}")
+
+
+@pytest.mark.parametrize("source", ["llama-spm", "phi-3", "llama-bpe"])
+def test_whatever_a_model_wants_it_makes_a_call(source: str) -> None:
+    """With tokenizers too that put a space before a text: the grammar begins with what the prompt holds of the answer."""
+    with Model(vocabulary(source), vocab_only=True) as model:
+        for template in (None, BY_NAME["microsoft-Phi-3.5-mini-instruct"].source):
+            with ChatTemplate(model, template) as opened:
+                rendered = opened.render(prompt("named", [tool(CLOSED)]))
+            with ChatParser(rendered.syntax) as parser:
+                parsed = parser.parse(babbled(model, rendered.grammar), is_partial=False)
+            assert json.loads(parsed.calls[0].arguments)["zone"] in ("UTC", "CET")
+            assert [call.name for call in parsed.calls] == [NAME]
+
+
 def test_a_grammar_begins_again_with_its_sampler(templates: dict[str, ChatTemplate], default_vocabulary: Model) -> None:
     family = BY_NAME["deepseek-ai-DeepSeek-V3.1"]
     wrong = default_vocabulary.tokenize(family.answer.replace(NAME, "nobody"), add_special=False)

@@ -99,10 +99,13 @@ def test_renderings_are_as_recorded(path: Path, model: Model, recorded: dict[str
     assert hashes(model, path) == recorded[path.stem]
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
-def test_which_templates_know_tools(path: Path, model: Model) -> None:
-    with ChatTemplate(model, path.read_text("utf-8")) as template:
-        assert template.describe()["knows_tools"] == (path.stem not in TOLD_OTHERWISE)
+def test_which_templates_know_tools(model: Model) -> None:
+    told_otherwise = set()
+    for path in TEMPLATES:
+        with ChatTemplate(model, path.read_text("utf-8")) as template:
+            if not template.describe()["knows_tools"]:
+                told_otherwise.add(path.stem)
+    assert told_otherwise == TOLD_OTHERWISE
 
 
 @pytest.mark.peer
