@@ -63,137 +63,6 @@ common_chat_templates_ptr parse_for_answers(const llama_model * model, const com
     return common_chat_templates_init(nullptr, source, bos == LLAMA_TOKEN_NULL ? "" : common_token_to_piece(vocab, bos, true), "");
 }
 
-constexpr const char * FIELDS[] = { "messages", "add_generation_prompt", "continue_final_message", "tools", "held_tools",
-                                    "tool_choice", "tool_name", "parallel_tool_calls", "chat_template_kwargs" };
-
-common_json parse_request(const char * text) {
-    common_json request = common_json::parse_no_throw(text);
-    lc::require(!request.is_discarded() && request.is_object(), "request: is not a JSON object");
-    for (const auto & item : request.items()) {
-        bool is_known = false;
-        for (const char * name : FIELDS) {
-            is_known = is_known || item.key() == name;
-        }
-        if (!is_known) {
-            throw lc::invalid_argument("request: unknown field '" + item.key() + "'");
-        }
-    }
-    lc::require(request.contains("messages"), "messages: missing");
-    return request;
-}
-
-bool get_bool(const common_json & request, const char * name, bool otherwise) {
-    if (!request.contains(name)) {
-        return otherwise;
-    }
-    if (!request.at(name).is_boolean()) {
-        throw lc::invalid_argument(std::string(name) + ": must be true or false");
-    }
-    return request.at(name).get<bool>();
-}
-
-std::string get_string(const common_json & request, const char * name) {
-    if (!request.contains(name)) {
-        return "";
-    }
-    if (!request.at(name).is_string()) {
-        throw lc::invalid_argument(std::string(name) + ": must be a string");
-    }
-    return request.at(name).get<std::string>();
-}
-
-void read_template_kwargs(const common_json & request, common_chat_templates_inputs & inputs) {
-    // As llama-server: a conversation that goes on begins as it did before, its reasoning included, and is found in the cache.
-    inputs.chat_template_kwargs["preserve_reasoning"] = "true";
-    if (!request.contains("chat_template_kwargs")) {
-        return;
-    }
-    const common_json & kwargs = request.at("chat_template_kwargs");
-    lc::require(kwargs.is_object(), "chat_template_kwargs: must be an object");
-    for (const auto & item : kwargs.items()) {
-        inputs.chat_template_kwargs[item.key()] = item.value().dump();
-    }
-    // A template variable like the others, but llama-common also chooses the parser by it.
-    lc::require(!kwargs.contains("enable_thinking") || kwargs.at("enable_thinking").is_boolean(),
-                "chat_template_kwargs.enable_thinking: must be true or false");
-    inputs.enable_thinking = get_bool(kwargs, "enable_thinking", inputs.enable_thinking);
-}
-
-// What a request asks for.
-struct wish {
-    common_chat_templates_inputs  inputs;
-    std::vector<common_chat_tool> held;       // the tools as calls are held to them
-    std::vector<bool>             is_strict;  // of each tool
-    std::string                   tool_name;  // the one that must be called; "" for any
-    bool                          is_held_otherwise = false;
-
-    bool may_call() const { return !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE; }
-};
-
-std::vector<bool> read_strict(const common_json & tools) {
-    std::vector<bool> is_strict;
-    for (const common_json & tool : tools) {
-        const common_json & function = tool.at("function");
-        is_strict.push_back(function.contains("strict") && function.at("strict").is_boolean() && function.at("strict").get<bool>());
-    }
-    return is_strict;
-}
-
-void read_continuation(const common_json & request, common_chat_templates_inputs & inputs) {
-    if (!get_bool(request, "continue_final_message", false)) {
-        return;
-    }
-    lc::require(!inputs.messages.empty() && inputs.messages.back().role == "assistant",
-                "continue_final_message: the last message is not the assistant's");
-    lc::require(inputs.messages.back().tool_calls.empty(), "continue_final_message: a message with tool calls is complete");
-    inputs.continue_final_message = COMMON_CHAT_CONTINUATION_AUTO;
-    inputs.add_generation_prompt  = false;
-}
-
-// What the caller wrote wrongly is his error, unlike what a template does with it. `can_think`: what the template can.
-wish read_wish(const common_json & request, bool can_think) {
-    wish found;
-    common_chat_templates_inputs & inputs = found.inputs;
-    inputs.enable_thinking = can_think;
-    try {
-        inputs.messages = common_chat_msgs_parse_oaicompat(request.at("messages"));
-        if (request.contains("tools")) {
-            inputs.tools    = common_chat_tools_parse_oaicompat(request.at("tools"));
-            found.is_strict = read_strict(request.at("tools"));
-            found.held      = request.contains("held_tools") ? common_chat_tools_parse_oaicompat(request.at("held_tools")) : inputs.tools;
-            lc::require(found.held.size() == inputs.tools.size(), "held_tools: must be as many as tools");
-        }
-        if (request.contains("tool_choice")) {
-            inputs.tool_choice = common_chat_tool_choice_parse_oaicompat(get_string(request, "tool_choice"));
-        }
-        found.is_held_otherwise       = request.contains("held_tools");
-        found.tool_name               = get_string(request, "tool_name");
-        inputs.parallel_tool_calls    = get_bool(request, "parallel_tool_calls", true);
-        inputs.add_generation_prompt  = get_bool(request, "add_generation_prompt", true);
-        inputs.reasoning_format       = COMMON_REASONING_FORMAT_DEEPSEEK;
-        read_continuation(request, inputs);
-        read_template_kwargs(request, inputs);
-    } catch (const lc::invalid_argument &) {
-        throw;
-    } catch (const std::exception & e) {
-        throw lc::invalid_argument(e.what());
-    }
-    return found;
-}
-
-// Those that may be called.
-std::vector<common_chat_tool> callable(const wish & wanted, const std::vector<common_chat_tool> & tools) {
-    if (wanted.tool_name.empty()) {
-        return tools;
-    }
-    for (const common_chat_tool & tool : tools) {
-        if (tool.name == wanted.tool_name) {
-            return { tool };
-        }
-    }
-    throw lc::invalid_argument("tool_name: there is no tool '" + wanted.tool_name + "'");
-}
-
 // What a template makes of a request.
 struct rendering {
     common_chat_params            params;
@@ -202,11 +71,11 @@ struct rendering {
 };
 
 // All tools are told of, whichever may be called, so that the prompt stays the same from turn to turn.
-rendering render_native(const lc_chat & chat, const wish & wanted, const std::vector<common_chat_tool> & tools,
+rendering render_native(const lc_chat & chat, const lc::wish & wanted, const std::vector<common_chat_tool> & tools,
                         bool is_told_otherwise) {
     rendering found;
     common_chat_templates_inputs inputs = wanted.inputs;
-    inputs.tools = callable(wanted, tools);
+    inputs.tools = lc::callable(wanted, tools);
     found.params = common_chat_templates_apply(chat.for_answers(), inputs);
     if (wanted.may_call() && found.params.grammar.empty()) {
         inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
@@ -223,18 +92,18 @@ rendering render_native(const lc_chat & chat, const wish & wanted, const std::ve
     return found;
 }
 
-rendering render_told(const common_chat_templates * templates, const wish & wanted, const std::vector<common_chat_tool> & tools) {
+rendering render_told(const common_chat_templates * templates, const lc::wish & wanted, const std::vector<common_chat_tool> & tools) {
     rendering found;
     common_chat_templates_inputs inputs = wanted.inputs;
     lc::tell_tools(inputs);
     found.params = common_chat_templates_apply(templates, inputs);
     if (wanted.may_call()) {
-        lc::hold_to_tools(found.params, callable(wanted, tools), wanted.inputs.tool_choice, wanted.inputs.parallel_tool_calls);
+        lc::hold_to_tools(found.params, lc::callable(wanted, tools), wanted.inputs.tool_choice, wanted.inputs.parallel_tool_calls);
     }
     return found;
 }
 
-rendering render(const lc_chat & chat, const wish & wanted) {
+rendering render(const lc_chat & chat, const lc::wish & wanted) {
     std::vector<common_chat_tool>       tools   = wanted.held;
     const std::vector<lc::relaxed_tool> relaxed = lc::relax_tools(tools, wanted.is_strict);
     const bool is_told_otherwise = wanted.is_held_otherwise || !relaxed.empty() || !wanted.tool_name.empty();
@@ -291,7 +160,7 @@ bool is_plain(const rendering & rendered) {
     }
 }
 
-std::string response_json(const rendering & rendered, const wish & wanted) {
+std::string response_json(const rendering & rendered, const lc::wish & wanted) {
     const common_chat_params & params          = rendered.params;
     const bool                 is_continuation = wanted.inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
     common_json relaxed = common_json::array();
@@ -360,9 +229,8 @@ lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out) {
         lc::require(chat != nullptr, "chat: must not be NULL");
         lc::require(request != nullptr, "request: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
-        const common_json asked = parse_request(request);
         find_out(*chat);
-        const wish wanted = read_wish(asked, *chat->can_think);
+        const lc::wish wanted = lc::read_wish(request, *chat->can_think);
         *out = lc::copy_string(response_json(render(*chat, wanted), wanted));
     });
 }

@@ -10,6 +10,23 @@
 
 namespace lc {
 
+// What a request asks for.
+struct wish {
+    common_chat_templates_inputs  inputs;
+    std::vector<common_chat_tool> held;       // the tools as calls are held to them
+    std::vector<bool>             is_strict;  // of each tool
+    std::string                   tool_name;  // the one that must be called; "" for any
+    bool                          is_held_otherwise = false;
+
+    bool may_call() const { return !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE; }
+};
+
+// Reads a request of lc_chat_render(). Throws invalid_argument. `can_think`: whether the template can.
+wish read_wish(const char * text, bool can_think);
+
+// Those of `tools` that may be called. Throws invalid_argument if the one that must be is not among them.
+std::vector<common_chat_tool> callable(const wish & wanted, const std::vector<common_chat_tool> & tools);
+
 // A tool whose parameters llama-common cannot make a grammar of.
 struct relaxed_tool {
     size_t      index;
