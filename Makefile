@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench build clean
+.PHONY: help serve test lint bench build clients clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ serve: $(VENV)/.built  ## set up what is missing, fetch the default model, serve
 	@if [ -z "$$MODEL_PATH" ]; then $(BIN)/llmcore pull; fi
 	@exec $(BIN)/llmcore serve
 
-test: lint  ## lint, then every test
+test: lint build/clients/.ready  ## lint, then every test
 	@$(BIN)/llmcore pull
 	@$(BIN)/python -m pytest
 
@@ -33,6 +33,8 @@ bench: $(VENV)/.dev  ## reproducible measurements
 	@$(BIN)/python -m benchmarks
 
 build: $(VENV)/.dev  ## compile, and set up .venv for development
+
+clients: build/clients/.ready  ## programs of others that tests run against the service
 
 clean:  ## remove what was built and .venv (not llama.cpp's source, not models)
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -74,4 +76,14 @@ $(VENV)/.built: $(VENV)/.created pyproject.toml CMakeLists.txt $(shell find nati
 
 $(VENV)/.dev: $(VENV)/.built pyproject.toml
 	@$(PIP) install -qq --group dev
+	@touch $@
+
+# Clients in an environment of their own: what they need must not meet what llmcore needs. Node.js is optional.
+build/clients/.ready: $(VENV)/.created pyproject.toml tests/clients/package.json
+	@echo "Setting up the clients that tests use"
+	@[ -x build/clients/bin/python ] || $(PYTHON) -m venv build/clients
+	@build/clients/bin/python -m pip --disable-pip-version-check install -qq --upgrade pip
+	@build/clients/bin/python -m pip --disable-pip-version-check install -qq --group clients
+	@if command -v npm >/dev/null; then mkdir -p build/clients/node && cp tests/clients/package.json build/clients/node \
+		&& npm install --silent --no-audit --no-fund --prefix build/clients/node; fi
 	@touch $@

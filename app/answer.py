@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from llmcore.messages import Finished, Piece, Usage
+from llmcore.messages import Finished, Piece, TokenLogprob, Usage
 
 from .replies import AnswerEnd, CompletionTokensDetails, PromptTokensDetails, Timings, TokenUsage
 
@@ -49,10 +49,12 @@ class Choice:
     texts: list[str] = field(default_factory=list)
     reasonings: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
     finished: Finished | None = None
 
     def add(self, output: Piece | Finished) -> None:
         self.texts.append(output.text)
+        self.logprobs += output.logprobs
         if output.reasoning:
             self.reasonings.append(output.reasoning)
         for delta in output.calls:

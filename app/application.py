@@ -17,6 +17,7 @@ from llmcore.config import ServerConfig
 from .chat import ChatCompletions
 from .completions import Completions
 from .documentation import Documentation
+from .embeddings import Embeddings
 from .engine import EngineLike
 from .errors import HANDLERS
 from .metrics import Metrics
@@ -25,6 +26,8 @@ from .monitoring import Monitoring
 from .openapi import openapi_document
 from .prefixes import Prefixes
 from .requests import Requests
+from .rerank import Rerank
+from .responses import Responses
 from .service import Service
 from .telemetry import Telemetry
 from .text import TextEndpoints
@@ -74,9 +77,12 @@ def _routes(service: Service) -> list[Route]:
     return [
         Route("/v1/chat/completions", ChatCompletions(service).post, methods=["POST"]),
         Route("/v1/completions", Completions(service).post, methods=["POST"]),
+        Route("/v1/responses", Responses(service).post, methods=["POST"]),
         Route("/v1/requests/{id}", Requests(service).delete, methods=["DELETE"]),
         Route("/v1/prefixes", prefixes.list),
         Route("/v1/prefixes/{name}", prefixes.one, methods=["PUT", "DELETE"]),
+        Route("/v1/embeddings", Embeddings(service).post, methods=["POST"]),
+        Route("/v1/rerank", Rerank(service).post, methods=["POST"]),
         Route("/tokenize", text.tokenize, methods=["POST"]),
         Route("/detokenize", text.detokenize, methods=["POST"]),
         Route("/apply-template", text.apply_template, methods=["POST"]),

@@ -17,6 +17,8 @@ from .answer import Choice
 from .body import read_body
 from .chat_schema import ChatRequest, check_chat
 from .decode import decode
+from .format_fields import constraint_field, constraint_of
+from .logprobs import ChatLogprobs, chat_logprobs
 from .priority import priority_of
 from .replies import (
     AnswerCall,
@@ -52,10 +54,12 @@ class ChatCompletions:
         check_chat(wanted)
         service.check_model(wanted.model)
         entry = record.of(request.scope)
-        form = ChatForm(f"chatcmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage)
+        form = ChatForm(
+            f"chatcmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage, bool(wanted.logprobs)
+        )
         priority = priority_of(request.headers, wanted.asked_priority)
         requests = list(self._generate(wanted, form.id, priority))
-        work = Work(service, entry, form.id, requests, "messages", wanted.n_choices)
+        work = Work(service, entry, form.id, requests, "messages", wanted.n_choices, constraint_field(wanted))
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
 
     def _generate(self, wanted: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
@@ -66,6 +70,8 @@ class ChatCompletions:
             max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
             stop=wanted.stops(),
             ignore_eos=bool(wanted.ignore_eos),
+            constraint=constraint_of(wanted),
+            n_logprobs=wanted.n_logprobs,
             priority=priority,
             timeout_s=wanted.timeout,
         )
@@ -77,10 +83,11 @@ class ChatCompletions:
 class ChatForm:
     """See answer.AnswerForm."""
 
-    def __init__(self, id: str, created: int, model: str, wants_usage: bool) -> None:
+    def __init__(self, id: str, created: int, model: str, wants_usage: bool, wants_logprobs: bool = False) -> None:
         self.id = id
         self._created = created
         self._model = model
+        self._wants_logprobs = wants_logprobs
         # Where usage was asked for, OpenAI's chunks carry a null one until the last.
         self._no_usage: UnsetType | None = None if wants_usage else UNSET
 
@@ -97,8 +104,12 @@ class ChatForm:
         deltas = [Delta(reasoning_content=output.reasoning)] if output.reasoning else []
         deltas += [Delta(content=output.text)] if output.text else []
         deltas += [Delta(tool_calls=[_chunk_call(call)]) for call in output.calls]
+        logprobs = chat_logprobs(output.logprobs) if output.logprobs else None
+        if logprobs is not None and not deltas:  # of tokens whose text is not told yet, or never
+            deltas = [Delta(content="")]
         for delta in deltas:
-            yield self._chunk([ChunkChoice(index, delta)], self._no_usage)
+            yield self._chunk([ChunkChoice(index, delta, logprobs=logprobs)], self._no_usage)
+            logprobs = None
 
     def end(self, index: int, reason: AnswerEnd) -> ChatChunk:
         return self._chunk([ChunkChoice(index, Delta(), reason)], self._no_usage)
@@ -107,8 +118,14 @@ class ChatForm:
         return self._chunk([], usage)
 
     def whole(self, choices: Sequence[Choice], usage: TokenUsage) -> ChatCompletion:
-        found = [ChatChoice(index, _message(each), each.finish_reason) for index, each in enumerate(choices)]
+        found = [
+            ChatChoice(index, _message(each), each.finish_reason, self._logprobs(each))
+            for index, each in enumerate(choices)
+        ]
         return ChatCompletion(self.id, self._created, self._model, found, usage)
+
+    def _logprobs(self, choice: Choice) -> ChatLogprobs | None:
+        return chat_logprobs(choice.logprobs) if self._wants_logprobs else None
 
 
 def _chunk_call(call: CallDelta) -> ChunkCall:

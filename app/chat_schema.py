@@ -7,17 +7,18 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from llmcore.messages import ChatPrompt, Priority
+from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority
 
 from .errors import invalid
 from .fields import Count, GenerationFields, OnlyEmpty, OnlyFalse, OnlyNull, check_common
+from .format_fields import constraint_field, constraint_of
 from .message_schema import AssistantMessage, Content, Message, check_messages, raw_messages
 from .tool_schema import ToolChoiceField, Tools, check_tools, chosen, raw_tools
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 # OpenAI's tiers as priorities; `priority` and the header say the same in our own words.
-_TIERS: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
+TIERS: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
 
 
 class Prediction(msgspec.Struct, tag_field="type", tag="content", forbid_unknown_fields=True):
@@ -29,6 +30,11 @@ class ChatRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     max_completion_tokens: Count | None = None
+    logprobs: Annotated[bool, Meta(description="tell each token's log-probability")] | None = None
+    top_logprobs: (
+        Annotated[int, Meta(ge=0, le=N_LOGPROBS_MAX, description="most probable tokens beside each; needs logprobs")]
+        | None
+    ) = None
     tools: Tools | None = None
     tool_choice: ToolChoiceField | None = None
     parallel_tool_calls: Annotated[bool, Meta(description="several calls in one answer; true if absent")] | None = None
@@ -65,14 +71,11 @@ class ChatRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     audio: OnlyNull = None
     function_call: Annotated[Any, Meta(extra_json_schema={"enum": [None, "none", "auto"]})] = None
     functions: OnlyEmpty = None
-    logprobs: OnlyFalse = None
     modalities: Annotated[Any, Meta(extra_json_schema={"enum": [None, ["text"]]})] = None
     moderation: OnlyNull = None
     prompt_cache_options: OnlyNull = None
     prompt_cache_retention: Annotated[Any, Meta(extra_json_schema={"enum": [None, "in_memory", "in-memory"]})] = None
-    response_format: Annotated[Any, Meta(extra_json_schema={"enum": [None, {"type": "text"}]})] = None
     store: OnlyFalse = None
-    top_logprobs: Annotated[Any, Meta(extra_json_schema={"enum": [None, 0]})] = None
     verbosity: Annotated[Any, Meta(extra_json_schema={"enum": [None, "medium"]})] = None
     web_search_options: OnlyNull = None
 
@@ -80,8 +83,12 @@ class ChatRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
     @property
+    def n_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
     def asked_priority(self) -> Priority | None:
-        return self.priority or _TIERS[self.service_tier or "auto"]
+        return self.priority or TIERS[self.service_tier or "auto"]
 
     def prompt(self) -> ChatPrompt:
         """What the engine is to render."""
@@ -112,11 +119,17 @@ def check_chat(request: ChatRequest) -> None:
     if None not in both and both[0] != both[1]:
         problem = f"max_tokens ({both[0]}) and max_completion_tokens ({both[1]}) differ: send one of them"
         raise invalid("invalid_value", problem, "max_tokens")
-    tier = _TIERS[request.service_tier or "auto"]
+    tier = TIERS[request.service_tier or "auto"]
     if None not in (tier, request.priority) and tier != request.priority:
         raise invalid("invalid_value", "service_tier and priority differ: send one of them", "service_tier")
     check_messages(request.messages)
     check_tools(request.tools, request.tool_choice)
+    if request.top_logprobs and not request.logprobs:
+        raise invalid("invalid_value", "top_logprobs is only allowed with logprobs", "top_logprobs")
+    if constraint_of(request) is not None and request.tools and request.tool_choice != "none":
+        field = constraint_field(request).partition(".")[0]
+        problem = f"{field} beside tools is not supported: leave one of them out, or send tool_choice 'none'"
+        raise invalid("unsupported_parameter", problem, field)
     if request.continue_final_message and not _is_begun(request.messages[-1]):
         problem = "continue_final_message: the last message is not an answer that could go on"
         raise invalid("invalid_value", problem, "continue_final_message")

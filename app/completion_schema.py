@@ -33,7 +33,10 @@ class CompletionRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tr
         Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="accepted if it is n: no answer is thrown away")] | None
     ) = None
     echo: OnlyFalse = None
-    logprobs: OnlyNull = None
+    logprobs: (
+        Annotated[int, Meta(ge=0, le=5, description="tell each token's log-probability, and so many probable tokens")]
+        | None
+    ) = None
     suffix: OnlyNull = None
 
     def prompts(self) -> list[TextPrompt | TokensPrompt]:

@@ -17,24 +17,31 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _VALUE = re.compile(r"Invalid value '(.*)'", re.DOTALL)
 
+_TOOLS_OF_OPENAI = (
+    *("custom", "namespace", "mcp", "shell", "local_shell", "apply_patch", "tool_search", "programmatic_tool_calling"),
+    *("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11", "file_search"),
+    *("code_interpreter", "image_generation", "computer", "computer_use_preview"),
+)
 # Values that OpenAI's API knows, and this service does not (yet): the answer says which, not just "invalid".
 _UNSUPPORTED_VALUES = {
     ("role", "function"): "function results are not supported",
-    ("type", "custom"): "only functions are supported",
+    **{("type", kind): "only functions are supported" for kind in _TOOLS_OF_OPENAI},
     ("type", "allowed_tools"): "name one function, or leave out the tools that are not allowed",
     ("type", "image_url"): "images are not supported",
+    ("type", "input_image"): "images are not supported",
     ("type", "input_audio"): "audio is not supported",
     ("type", "file"): "files are not supported",
+    ("type", "input_file"): "files are not supported",
     ("type", "refusal"): "refusal parts are not supported",
 }
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """The body as the decoder's type. Raises ApiError (400)."""
+def decode(decoder: msgspec.json.Decoder[T], body: bytes, path: str = "") -> T:
+    """The body, or what stands at `path` of it, as the decoder's type. Raises ApiError (400)."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _of_validation(str(error)) from None
+        raise _of_validation(str(error), path) from None
     except UnicodeDecodeError:
         raise invalid("invalid_json", "The body is not valid UTF-8.") from None
     except msgspec.DecodeError as error:
@@ -46,10 +53,11 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise invalid("invalid_json", "The body is nested too deeply.") from None
 
 
-def _of_validation(message: str) -> ApiError:
+def _of_validation(message: str, root: str) -> ApiError:
     place = _PLACE.search(message)
     what = message[: place.start()] if place else message
-    path = place["path"].removeprefix("$").removeprefix(".") if place else ""
+    path = root + place["path"].removeprefix("$") if place else root
+    path = path.removeprefix(".")
     if match := _UNKNOWN.fullmatch(what):
         param = _join(path, match[1])
         return invalid("unknown_parameter", f"Unknown parameter: {param}", param)

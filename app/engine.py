@@ -14,6 +14,7 @@ from llmcore.messages import (
     Piece,
     PrefixInfo,
     PrefixSpec,
+    Vectors,
 )
 
 
@@ -63,6 +64,11 @@ class EngineLike(Protocol):
     async def detokenize(self, tokens: Sequence[int]) -> str: ...
 
     async def render(self, prompt: ChatPrompt) -> str: ...
+
+    async def embed(self, texts: Sequence[str | Sequence[int]], *, dimensions: int | None) -> Vectors:
+        """Cancelling ends what is not computed yet; so with rerank()."""
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> Vectors: ...
 
     async def inspect(self) -> bytes: ...
 

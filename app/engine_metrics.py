@@ -22,6 +22,7 @@ _GAUGES = (
     ("n_host_entries", "host_entries", "evicted sequences in host memory"),
     ("host_bytes", "host_bytes", "host memory that they take"),
     ("host_bytes_max", "host_bytes_max", "host memory that they may take"),
+    ("n_embed_waiting", "embed_requests", "requests for embeddings or scores that are not finished"),
     ("prefill_tokens_per_s", "prefill_tokens_per_second", "predicted for a prompt of 512 tokens; 0 while unknown"),
 )
 _COUNTERS = (
@@ -35,6 +36,10 @@ _COUNTERS = (
     ("n_saved", "saved", "sequences that went to host memory"),
     ("n_restored", "restored", "sequences that came back from it"),
     ("n_cancelled", "cancelled", "requests that were cancelled"),
+    ("n_embed_passes", "embed_passes", "passes over texts for embeddings or scores"),
+    ("n_embed_texts", "embed_texts", "texts that they computed"),
+    ("n_embed_tokens", "embed_tokens", "tokens of these"),
+    ("embed_s", "embed_seconds", "time in these passes"),
 )
 
 

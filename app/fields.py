@@ -17,6 +17,7 @@ from llmcore.messages import Priority
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from .errors import invalid
+from .format_fields import GrammarSource, Pattern, ResponseFormat, check_format
 from .sampling_fields import INT32_MAX, SamplingFields
 
 # Answers of one request, over all its prompts.
@@ -42,13 +43,11 @@ class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     include_obfuscation: OnlyFalse = None
 
 
-class GenerationFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
-    """Null is the same as absent, everywhere."""
+class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
+    """Of all generating endpoints. Null is the same as absent, everywhere."""
 
     model: Annotated[str, Meta(description="the id in /v1/models; may be left out")] | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: Count | None = None
     stop: (
         StopString
         | Annotated[list[StopString], Meta(max_length=4, description="the answer ends before the first of these")]
@@ -77,16 +76,7 @@ class GenerationFields(SamplingFields, kw_only=True, forbid_unknown_fields=True)
         ]
         | None
     ) = None
-    n: (
-        Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="answers to each prompt; they share its computation")]
-        | None
-    ) = None
     user: Annotated[str, Meta(description="accepted without effect")] | None = None
-
-    @property
-    def n_choices(self) -> int:
-        """For each prompt."""
-        return self.n or 1
 
     def sampling(self, choice: int = 0) -> SamplingParams:
         """Of one of the n choices: with a seed, each has one of its own, the first one the seed itself."""
@@ -97,6 +87,25 @@ class GenerationFields(SamplingFields, kw_only=True, forbid_unknown_fields=True)
 
     def stops(self) -> tuple[str, ...]:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+
+class GenerationFields(AnswerFields, kw_only=True, forbid_unknown_fields=True):
+    """Of chat and text completions."""
+
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = None
+    n: (
+        Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="answers to each prompt; they share its computation")]
+        | None
+    ) = None
+    response_format: ResponseFormat | None = None
+    regex: Pattern | None = None
+    grammar: GrammarSource | None = None
+
+    @property
+    def n_choices(self) -> int:
+        """For each prompt."""
+        return self.n or 1
 
     @property
     def wants_usage(self) -> bool:
@@ -109,19 +118,25 @@ MAX_LOGIT_BIAS = 1024
 
 def check_common(request: GenerationFields) -> None:
     """What a type cannot say. Raises ApiError (400)."""
+    check_answer(request, request.stream_options)
+    check_format(request)
+
+
+def check_answer(request: AnswerFields, stream_options: msgspec.Struct | None) -> None:
+    """The same, of an endpoint that has stream options of its own."""
     refuse_unsupported(request)
-    if request.stream_options is not None:
+    if stream_options is not None:
         if not request.stream:
             raise invalid("invalid_value", "stream_options is only allowed with stream", "stream_options")
-        refuse_unsupported(request.stream_options, "stream_options.")
+        refuse_unsupported(stream_options, "stream_options.")
     if request.logit_bias is not None and len(request.logit_bias) > MAX_LOGIT_BIAS:
         raise invalid("invalid_value", f"logit_bias may have at most {MAX_LOGIT_BIAS} entries", "logit_bias")
 
 
 def refuse_unsupported(request: msgspec.Struct, path: str = "") -> None:
     """Refuses a value of an `Only...` field that would have to change something. `path` ends in a dot or is empty."""
-    for name, harmless in _restricted(type(request)):
-        value = getattr(request, name)
+    for attribute, name, harmless in _restricted(type(request)):
+        value = getattr(request, attribute)
         if value is not None and not any(type(value) is type(each) and value == each for each in harmless):
             allowed = " or ".join(msgspec.json.encode(each).decode() for each in harmless)
             message = f"{path}{name} is not supported yet: leave it out, or send {allowed}"
@@ -129,12 +144,12 @@ def refuse_unsupported(request: msgspec.Struct, path: str = "") -> None:
 
 
 @cache
-def _restricted(kind: type[msgspec.Struct]) -> tuple[tuple[str, list[Any]], ...]:
-    """(name, accepted values) of the fields whose schema lists all they accept."""
+def _restricted(kind: type[msgspec.Struct]) -> tuple[tuple[str, str, list[Any]], ...]:
+    """(attribute, name in JSON, accepted values) of the fields whose schema lists all they accept."""
     info = msgspec.inspect.type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType)
     found = []
     for each in info.fields:
         if isinstance(each.type, msgspec.inspect.Metadata) and "enum" in (each.type.extra_json_schema or {}):
-            found.append((each.encode_name, (each.type.extra_json_schema or {})["enum"]))
+            found.append((each.name, each.encode_name, (each.type.extra_json_schema or {})["enum"]))
     return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -10,6 +10,7 @@ from llmcore.messages import PREFIX_NAME_PATTERN
 
 from .chat_schema import ChatRequest
 from .completion_schema import CompletionRequest
+from .embeddings_schema import EmbeddingList, EmbeddingsRequest
 from .prefix_schema import PrefixRequest
 from .priority import HEADER, PRIORITIES
 from .replies import (
@@ -28,17 +29,29 @@ from .replies import (
     TextCompletion,
     Tokenized,
 )
+from .rerank_schema import Ranking, RerankRequest
+from .responses_events import Event
+from .responses_input import ITEMS
+from .responses_replies import ResponseObject
+from .responses_schema import ResponsesRequest
 from .text_schema import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
 
 _REF = "#/components/schemas/{name}"
 _ROOTS = (
     *(ChatRequest, CompletionRequest, PrefixRequest),
     *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, ErrorReply),
+    *(ResponsesRequest, *ITEMS, ResponseObject, *get_args(Event)),
     *(Cancelled, PrefixCard, PrefixList, PrefixDeleted),
+    *(EmbeddingsRequest, EmbeddingList, RerankRequest, Ranking),
     *(TokenizeRequest, Tokenized, DetokenizeRequest, Detokenized, ApplyTemplateRequest, AppliedTemplate),
 )
 
+_CHUNKS = "events `data: {}`, then `data: [DONE]`"
+_EVENTS = "events `event: …` and `data: …` of the types `response.…`; the last is completed, incomplete or failed"
 _APPLY = "The prompt that the model's chat template makes of messages"
+
+_EMBED = "Vectors of texts, each of length 1; for models that pool"
+_RERANK = "Documents in the order in which they answer a query; for reranking models"
 
 _ERRORS = {
     400: "the request cannot be honoured as it stands; `error.param` names the field",
@@ -69,14 +82,21 @@ def openapi_document(version: str, *, with_debug: bool = False) -> dict[str, Any
 
 def _paths() -> dict[str, Any]:
     chat = _generation(
-        "createChatCompletion", "The next message of a conversation", ChatRequest, ChatCompletion, ChatChunk
+        "createChatCompletion",
+        "The next message of a conversation",
+        ChatRequest,
+        ChatCompletion,
+        _CHUNKS.format(ChatChunk.__name__),
     )
     text = _generation(
         "createCompletion",
         "The continuation of one or several texts",
         CompletionRequest,
         TextCompletion,
-        TextCompletion,
+        _CHUNKS.format(TextCompletion.__name__),
+    )
+    response = _generation(
+        "createResponse", "The answer to a conversation, stateless", ResponsesRequest, ResponseObject, _EVENTS
     )
     model = _get("getModel", "One model", ModelCard, {404: _ERRORS[404]})
     model["parameters"] = [_in_path("model")]
@@ -86,9 +106,12 @@ def _paths() -> dict[str, Any]:
     return {
         "/v1/chat/completions": {"post": chat},
         "/v1/completions": {"post": text},
+        "/v1/responses": {"post": response},
         "/v1/requests/{id}": {"delete": _cancel()},
         "/v1/prefixes": {"get": _get("listPrefixes", "Pinned prefixes", PrefixList, _engine_errors())},
         "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
+        "/v1/embeddings": {"post": _compute("createEmbeddings", _EMBED, EmbeddingsRequest, EmbeddingList)},
+        "/v1/rerank": {"post": _compute("rerank", _RERANK, RerankRequest, Ranking)},
         "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, Tokenized)},
         "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, Detokenized)},
         "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, AppliedTemplate)},
@@ -101,6 +124,12 @@ def _paths() -> dict[str, Any]:
 
 def _post(name: str, summary: str, request: type, reply: type) -> dict[str, Any]:
     operation = _get(name, summary, reply, _engine_errors(400, 413))
+    operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
+    return operation
+
+
+def _compute(name: str, summary: str, request: type, reply: type) -> dict[str, Any]:
+    operation = _get(name, summary, reply, _engine_errors(400, 404, 409, 413, 429))
     operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
     return operation
 
@@ -147,8 +176,8 @@ def _engine_errors(*more: int) -> dict[int, str]:
     return {status: _ERRORS[status] for status in (*more, 500, 503)}
 
 
-def _generation(name: str, summary: str, request: type, whole: type, chunk: type) -> dict[str, Any]:
-    stream_schema = {"description": f"events `data: {chunk.__name__}`, then `data: [DONE]`", "type": "string"}
+def _generation(name: str, summary: str, request: type, whole: type, stream: str) -> dict[str, Any]:
+    stream_schema = {"description": stream, "type": "string"}
     content = {"application/json": _schema(whole), "text/event-stream": {"schema": stream_schema}}
     operation = _operation(name, summary, content, _ERRORS)
     operation["parameters"] = [

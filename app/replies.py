@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from .logprobs import ChatLogprobs, TextLogprobs
+
 AnswerEnd = Literal["stop", "length", "tool_calls"]
 
 
@@ -91,7 +93,7 @@ class ChatChoice(msgspec.Struct):
     index: int
     message: AnswerMessage
     finish_reason: AnswerEnd
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
 
 
 class ChatCompletion(msgspec.Struct):
@@ -128,7 +130,7 @@ class ChunkChoice(msgspec.Struct):
     index: int
     delta: Delta
     finish_reason: AnswerEnd | None = None
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
 
 
 class ChatChunk(msgspec.Struct):
@@ -144,7 +146,7 @@ class TextChoice(msgspec.Struct):
     index: int
     text: str
     finish_reason: AnswerEnd | None = None
-    logprobs: None = None
+    logprobs: TextLogprobs | None = None
 
 
 class TextCompletion(msgspec.Struct):

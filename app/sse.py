@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any, cast
 
 import msgspec
 from starlette.responses import Response
@@ -14,13 +16,15 @@ from llmcore.messages import Finished, Piece, Usage
 from . import record
 from .answer import AnswerForm, end_of, total_usage
 from .disconnect import while_connected
-from .errors import ClientDisconnected, translate
+from .errors import ApiError, ClientDisconnected, translate
 from .replies import TokenUsage
 from .work import Work
 
 _ENCODER = msgspec.json.Encoder()
 
 DONE = b"data: [DONE]\n\n"
+# Every client passes over a comment, and no proxy takes the connection for dead while a long prompt is computed.
+KEEP_ALIVE = b": keep-alive\n\n"
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -47,23 +51,30 @@ class TextEvents:
         return self._head + _ENCODER.encode(text) + self._tail
 
 
-class EventStream(Response):
+class SentEvents(Response):
     """Streams the outputs of `work`. The status is sent once the engine has admitted it: a refusal has its own.
 
     Leaving `work` cancels what has not finished: at the end, after an error, and when the client is gone, be that while
-    a token is awaited or while one is being sent.
+    a token is awaited or while one is being sent. Which events there are is what subclasses say.
     """
 
-    def __init__(self, work: Work, form: AnswerForm, wants_usage: bool) -> None:
+    def __init__(self, work: Work) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = list(HEADERS)
         self._work = work
-        self._form = form
-        self._wants_usage = wants_usage
-        self._texts = [TextEvents(form, index) for index in range(work.n_choices)]
-        self._usages: dict[int, Usage] = {}
-        self._called: set[int] = set()  # choices with a tool call
+        self._is_quiet = True  # since the last look
+
+    def _first(self) -> bytes:
+        """The events before all outputs."""
+        raise NotImplementedError
+
+    def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
+        raise NotImplementedError
+
+    def _failed(self, failure: ApiError) -> bytes:
+        """The events of an error, after which nothing comes."""
+        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await while_connected(receive, self._run(scope, send))
@@ -72,24 +83,52 @@ class EventStream(Response):
         async with self._work:
             try:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await self._send_outputs(send)
+                async with _running(self._keep_alive(send)):
+                    await self._send_outputs(send)
             except OSError:  # some servers tell by this that the client left during a send
                 raise ClientDisconnected from None
             except Exception as error:
                 failure = translate(error)
                 record.of(scope).fail(failure.status, failure.code)
-                await _send(send, b"data: " + failure.body() + b"\n\n")
+                await _send(send, self._failed(failure))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_outputs(self, send: Send) -> None:
-        firsts = [self._form.first(index) for index in range(self._work.n_choices)]
-        await _send(send, b"".join(sse_event(first) for first in firsts if first is not None))
+        await _send(send, self._first())
         async for outputs in self._work:
+            self._is_quiet = False
             await _send(send, b"".join(self._events(outputs)))
+
+    async def _keep_alive(self, send: Send) -> None:
+        """A comment after each pause in which nothing came."""
+        while self._work.keep_alive_s:
+            await asyncio.sleep(self._work.keep_alive_s)
+            if self._is_quiet:
+                await _send(send, KEEP_ALIVE)
+            self._is_quiet = True
+
+
+class EventStream(SentEvents):
+    """The choices of an answer, in the chunks of `form`."""
+
+    def __init__(self, work: Work, form: AnswerForm, wants_usage: bool) -> None:
+        super().__init__(work)
+        self._form = form
+        self._wants_usage = wants_usage
+        self._texts = [TextEvents(form, index) for index in range(work.n_choices)]
+        self._usages: dict[int, Usage] = {}
+        self._called: set[int] = set()  # choices with a tool call
+
+    def _first(self) -> bytes:
+        firsts = [self._form.first(index) for index in range(self._work.n_choices)]
+        return b"".join(sse_event(first) for first in firsts if first is not None)
+
+    def _failed(self, failure: ApiError) -> bytes:
+        return b"data: " + failure.body() + b"\n\n"
 
     def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         for index, output in outputs:
-            if output.calls or output.reasoning:
+            if output.calls or output.reasoning or output.logprobs:
                 yield from map(sse_event, self._form.parts(index, output))
                 self._called |= {index} if output.calls else set()
             elif output.text:
@@ -103,6 +142,17 @@ class EventStream(Response):
 
     def _usage(self) -> TokenUsage:
         return total_usage([self._usages[index] for index in sorted(self._usages)], self._work.n_per_prompt)
+
+
+@contextlib.asynccontextmanager
+async def _running(beside: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Something that goes on meanwhile, and ends without a word."""
+    task = asyncio.ensure_future(beside)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _send(send: Send, chunk: bytes) -> None:

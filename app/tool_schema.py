@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -60,16 +61,27 @@ class ToolCall(msgspec.Struct, tag_field="type", tag="function", kw_only=True, f
 
 def check_tools(tools: list[FunctionTool] | None, choice: ToolChoiceField | None) -> None:
     """What the types cannot say. Raises ApiError (400)."""
+    check_functions([tool.function for tool in tools or ()], choice)
+
+
+def check_functions(
+    functions: Sequence[FunctionDefinition],
+    choice: ToolChoiceField | None,
+    *,
+    path: str = "tools[{}].function",
+    choice_path: str = "tool_choice.function.name",
+) -> None:
+    """The same, where an endpoint has functions and the name of the chosen one at other paths."""
     names: set[str] = set()
-    for index, tool in enumerate(tools or ()):
-        path = f"tools[{index}].function"
-        if tool.function.name in names:
-            raise invalid("invalid_value", f"{path}.name: {tool.function.name!r} is defined twice", f"{path}.name")
-        names.add(tool.function.name)
-        check_size(tool.function.parameters, f"{path}.parameters")
+    for index, function in enumerate(functions):
+        where = path.format(index)
+        if function.name in names:
+            raise invalid("invalid_value", f"{where}.name: {function.name!r} is defined twice", f"{where}.name")
+        names.add(function.name)
+        check_size(function.parameters, f"{where}.parameters")
     if isinstance(choice, NamedToolChoice) and choice.function.name not in names:
         problem = f"tool_choice names {choice.function.name!r}, which is not among the tools"
-        raise invalid("invalid_value", problem, "tool_choice.function.name")
+        raise invalid("invalid_value", problem, choice_path)
     if choice == "required" and not names:
         raise invalid("invalid_value", "tool_choice is 'required', but there are no tools", "tool_choice")
 

@@ -11,18 +11,28 @@ from .disconnect import while_connected
 from .work import Work
 
 
-class WholeAnswer(Response):
-    """Collects the outputs of `work`, which is cancelled if the client leaves meanwhile."""
+class OnePiece(Response):
+    """A body that is put together from the outputs of `work`, which is cancelled if the client leaves meanwhile."""
 
-    def __init__(self, work: Work, form: AnswerForm) -> None:
+    def __init__(self, work: Work) -> None:
         self.status_code = 200
         self.background = None
         self._work = work
-        self._form = form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await while_connected(receive, self._collect())
         await Response(body, media_type="application/json")(scope, receive, send)
+
+    async def _collect(self) -> bytes:
+        raise NotImplementedError
+
+
+class WholeAnswer(OnePiece):
+    """All choices of an answer."""
+
+    def __init__(self, work: Work, form: AnswerForm) -> None:
+        super().__init__(work)
+        self._form = form
 
     async def _collect(self) -> bytes:
         choices = [Choice() for _ in range(self._work.n_choices)]

@@ -30,6 +30,7 @@ class Work:
         requests: Sequence[GenerateRequest],
         prompt_param: str,
         n_per_prompt: int = 1,
+        constraint_param: str = "",
     ) -> None:
         self.ids = (answer_id, record.request_id)
         self._service = service
@@ -37,6 +38,7 @@ class Work:
         self._requests = requests
         self._metrics = service.metrics.of(requests[0].priority)
         self._prompt_param = prompt_param
+        self._constraint_param = constraint_param
         self.n_choices = len(requests)
         self.n_per_prompt = n_per_prompt
         self._generations: list[GenerationLike] = []
@@ -51,8 +53,7 @@ class Work:
         try:
             self._generations = await self._admit()
         except InvalidRequestError as error:
-            # The engine's word for a prompt of token ids is no field of a request.
-            error.param = self._prompt_param if error.param in (None, "tokens") else error.param
+            error.param = self._field(error.param)
             raise
         finally:
             if not self._generations:
@@ -69,6 +70,19 @@ class Work:
         for generation in self._generations:
             await generation.aclose()
         self._record.n_generated = sum(self._n_tokens)
+
+    @property
+    def keep_alive_s(self) -> float:
+        """How long a stream may be silent; 0 for ever."""
+        return self._service.config.sse_keep_alive_s
+
+    def _field(self, param: str | None) -> str:
+        """The field of the request that the engine's own words stand for: those for a prompt of token ids, and for what an answer
+        must look like, are none."""
+        if param is None or param == "tokens":
+            return self._prompt_param
+        name, dot, path = param.partition(".")
+        return f"{self._constraint_param}{dot}{path}" if name == "constraint" else param
 
     async def cancel(self) -> bool:
         """Ends what has not finished: who iterates gets RequestCancelledError. False if nothing was alive."""
@@ -95,12 +109,11 @@ class Work:
         return self
 
     async def __anext__(self) -> list[tuple[int, Piece | Finished]]:
-        if self._race is not None:
-            outputs = await self._race.next()
-        elif self._finished:
-            raise StopAsyncIteration
-        else:
-            outputs = [(0, await self._generations[0].__anext__())]
+        try:
+            outputs = await self._next()
+        except InvalidRequestError as error:  # a constraint that cannot be kept up
+            error.param = self._field(error.param)
+            raise
         now_s = time.monotonic()
         for index, output in outputs:
             self._measure(index, output, now_s)
@@ -108,6 +121,13 @@ class Work:
             if isinstance(output, Finished):
                 self._check(index, output)
         return outputs
+
+    async def _next(self) -> list[tuple[int, Piece | Finished]]:
+        if self._race is not None:
+            return await self._race.next()
+        if self._finished:
+            raise StopAsyncIteration
+        return [(0, await self._generations[0].__anext__())]
 
     def _check(self, index: int, finished: Finished) -> None:
         """Raises if an answer was broken off. (Not by who iterates: they close it, and then iterate no more.)"""

@@ -14,6 +14,7 @@ MEASUREMENTS = (
     ("benchmarks.overhead", "--write-docs", "--json", "build/overhead.json"),
     ("benchmarks.attention", "--write-docs"),
     ("benchmarks.sampling", "--write-docs"),
+    ("benchmarks.structured", "--write-docs"),
     ("benchmarks.contention", "--write-docs"),
 )
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmcore.chat import ChatParser
 from llmcore.chatstream import ChatStream, ParsedChat
+from llmcore.constraint import Matcher
 from llmcore.detokenize import TextStream
-from llmcore.messages import Finished, FinishReason, GenerateRequest, Piece, Usage
+from llmcore.messages import Finished, FinishReason, GenerateRequest, Piece, TokenLogprob, Usage
 from llmcore.model import Model
 from llmcore.prompts import Tokenized
-from llmcore.sampler import Sampler
+from llmcore.sampler import Draw, Sampler
 from llmcore.sequence import Sequence
 
 
 @dataclass(eq=False)
 class Answer:
-    """`n_generated_max` bounds the answer, the sequence's n_tokens_max what fits into the context. Times are a clock's."""
+    """`n_generated_max` bounds the answer, the sequence's n_tokens_max what fits into the context. Times are a clock's.
+
+    `_untold` are log-probabilities of tokens whose text is held back, and where in the answer's bytes each token begins.
+    """
 
     sequence: Sequence
     sampler: Sampler
@@ -29,10 +33,14 @@ class Answer:
     chat: ChatStream | None = None  # what the parser has read
     preserved: frozenset[int] = frozenset()  # special tokens that are text here
     n_reasoning: int = 0
+    matcher: Matcher | None = None
+    n_logprobs: int | None = None
     is_started: bool = False
     first_token_s: float | None = None
     n_cached: int = 0
     n_restored: int = 0
+    _untold: list[tuple[int, TokenLogprob]] = field(default_factory=list)
+    _n_bytes: int = 0
 
     def close(self) -> None:
         """Frees what native code holds for it."""
@@ -48,22 +56,43 @@ class Answer:
         self.n_cached, self.n_restored = self.sequence.n_cached, self.sequence.n_restored
         return True
 
-    def grow(self, text: str) -> Piece:
-        """What one more token, and the text that it made certain, give to whoever reads the answer."""
-        request_id = self.sequence.request_id
+    def grow(self, text: str, n_tokens: int) -> Piece:
+        """What more tokens, and the text that they made certain, give to whoever reads the answer."""
+        request_id, logprobs = self.sequence.request_id, self.logprobs()
         if self.chat is None:
-            return Piece(request_id, text, 1)
+            return Piece(request_id, text, n_tokens, logprobs=logprobs)
         delta = self.chat.push(text)
-        self.n_reasoning += self.chat.is_reasoning
-        return Piece(request_id, delta.content, 1, delta.reasoning, delta.calls)
+        self.n_reasoning += n_tokens if self.chat.is_reasoning else 0
+        return Piece(request_id, delta.content, n_tokens, delta.reasoning, delta.calls, logprobs)
 
     def end(self, text: str, reason: FinishReason, now_s: float) -> Finished:
         """The last output. `text` is what was held back."""
-        request_id, usage = self.sequence.request_id, self.usage(now_s)
+        request_id, usage, logprobs = self.sequence.request_id, self.usage(now_s), self.logprobs(is_end=True)
         if self.chat is None:
-            return Finished(request_id, text, reason, usage)
+            return Finished(request_id, text, reason, usage, logprobs=logprobs)
         delta = self.chat.finish(text, is_whole=reason == "stop" and not self.text.stopped)
-        return Finished(request_id, delta.content, reason, usage, delta.reasoning, delta.calls)
+        return Finished(request_id, delta.content, reason, usage, delta.reasoning, delta.calls, logprobs)
+
+    def draw(self, row: int) -> Draw:
+        """What its next token is to be drawn from."""
+        return Draw(self.sampler, row, None if self.matcher is None else self.matcher.mask, self.n_logprobs)
+
+    def push(self, data: bytes, logprob: TokenLogprob | None = None) -> str:
+        """Adds the bytes of a token; returns the text that became certain by it."""
+        if logprob is not None:
+            self._untold.append((self._n_bytes, logprob))
+        self._n_bytes += len(data)
+        return self.text.push(data)
+
+    def logprobs(self, *, is_end: bool = False) -> tuple[TokenLogprob, ...]:
+        """Those that can be told now. At the end that is all of them, but for what a stop string has swallowed."""
+        if not self._untold:
+            return ()
+        n, n_shown = len(self._untold), self._n_bytes - self.text.n_held
+        if not is_end or self.text.stopped:
+            n = sum(start < n_shown for start, _ in self._untold)
+        told, self._untold = self._untold[:n], self._untold[n:]
+        return tuple(each for _, each in told)
 
     def usage(self, now_s: float) -> Usage:
         sequence = self.sequence
@@ -87,6 +116,7 @@ def open_answer(
     prompt: Tokenized,
     sequence: Sequence,
     deadline_s: float | None,
+    matcher: Matcher | None,
     *,
     n_ctx: int,
 ) -> Answer:
@@ -110,6 +140,8 @@ def open_answer(
         parser=parser,
         chat=None if parser is None else ChatStream(_reader(parser)),
         preserved=prompt.preserved,
+        matcher=matcher,
+        n_logprobs=request.n_logprobs,
     )
 
 

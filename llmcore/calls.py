@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmcore.errors import LlmcoreError, error_from_code
-from llmcore.messages import Call, CallFailed, Inspection, Prefixes, Reply, Stats, Text
+from llmcore.messages import Call, CallFailed, Inspection, Prefixes, Reply, Stats, Text, Vectors
 
 
 class Calls:
@@ -35,7 +35,7 @@ class Calls:
         if future is None or future.done():
             return
         if isinstance(message, CallFailed):
-            future.set_exception(error_from_code(message.code, message.message, message.param))
+            future.set_exception(error_from_code(message.code, message.message, message.param, message.retry_after_s))
         else:
             future.set_result(_content(message))
 
@@ -53,6 +53,8 @@ def _content(reply: Reply) -> Any:
         return reply.prefixes
     if isinstance(reply, Inspection):
         return reply.engine
+    if isinstance(reply, Vectors):
+        return reply
     if isinstance(reply, Text):
         return reply.text
     assert not isinstance(reply, CallFailed)

@@ -75,7 +75,7 @@ class ChatStream:
     @property
     def is_reasoning(self) -> bool:
         """Nothing was told yet but reasoning."""
-        return self._is_untold
+        return self._is_untold and bool(self._told.reasoning)
 
     def push(self, text: str) -> ChatDelta:
         """The delta that more text makes."""

@@ -29,11 +29,13 @@ from llmcore.errors import (
 from llmcore.generation import Generation
 from llmcore.log import event
 from llmcore.messages import (
+    Abandon,
     Cancel,
     ChatPrompt,
     Command,
     Configure,
     Detokenize,
+    Embed,
     EngineStats,
     Event,
     Failed,
@@ -50,11 +52,13 @@ from llmcore.messages import (
     PrefixSpec,
     Ready,
     Render,
+    Rerank,
     Shutdown,
     StepDone,
     Submit,
     Tokenize,
     Unpin,
+    Vectors,
 )
 
 logger = logging.getLogger(__name__)
@@ -254,6 +258,26 @@ class AsyncEngine:
     async def render(self, prompt: ChatPrompt) -> str:
         """Messages as the chat template writes them. Raises InvalidRequestError."""
         return str(await self._calls.start(Render(self._next_call(), prompt)))
+
+    async def embed(self, texts: Tokens[str | Tokens[int]], *, dimensions: int | None = None) -> Vectors:
+        """Embeddings of texts, or of token ids as they stand. Cancelling ends what is not computed yet.
+
+        Raises UnsupportedError, InvalidRequestError, ContextLengthError or OverloadedError.
+        """
+        given = tuple(each if isinstance(each, str) else tuple(each) for each in texts)
+        return await self._vectors(Embed(self._next_call(), given, dimensions))
+
+    async def rerank(self, query: str, documents: Tokens[str]) -> Vectors:
+        """Scores of documents, of width 1. As embed()."""
+        return await self._vectors(Rerank(self._next_call(), query, tuple(documents)))
+
+    async def _vectors(self, call: Embed | Rerank) -> Vectors:
+        try:
+            vectors: Vectors = await self._calls.start(call)
+        except asyncio.CancelledError:
+            self._send(Abandon(call.call_id))
+            raise
+        return vectors
 
     async def stats(self) -> EngineStats:
         """Counts and gauges of the engine."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,6 +21,9 @@ ENV_PREFIX = "LLMCORE_"
 
 # Variables with our prefix that are not options: those of the build (native/cmake).
 _OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR"})
+
+
+_LENGTHS = re.compile(r"|any|[1-9]\d{0,6}(,[1-9]\d{0,6})*")
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,17 @@ class EngineConfig:
     )
     prefix_file: str = _option("", "JSON file of prefixes to pin at start, see docs/API.md; computed before readiness")
     prefix_dir: str = _option("", "folder that keeps computed pinned prefixes, so that a restart finds them warm")
+    pooling: str = _option(
+        "auto",
+        "how the vectors of a text's tokens become its embedding; auto takes what the model's file names; rank is for "
+        "rerankers; a chat model gives embeddings only where this names one",
+        choices=("auto", "mean", "cls", "last", "rank"),
+    )
+    embed_dimensions: str = _option(
+        "",
+        "lengths that embeddings may be cut to at a request's wish, as 256,512: for models that were trained for it; any "
+        "allows every length",
+    )
     context_shift: bool = _option(
         False,
         "at the end of the context, forget the older half of the conversation and go on, instead of ending the answer",
@@ -133,6 +148,9 @@ class EngineConfig:
             raise ConfigError(f"n_ubatch ({self.n_ubatch}) must not exceed n_batch ({self.n_batch})", param="n_ubatch")
         if self.cache_type_v == "q8_0" and self.flash_attn != "on":
             raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
+        if not _LENGTHS.fullmatch(self.embed_dimensions):
+            message = f"embed_dimensions must be lengths like 256,512, or any, got {self.embed_dimensions!r}"
+            raise ConfigError(message, param="embed_dimensions")
 
 
 @dataclass(frozen=True)
@@ -154,6 +172,9 @@ class ServerConfig:
     max_body_bytes: int = _option(4 * 2**20, "largest request body", unit="bytes", low=1024, high=2**31 - 1)
     drain_s: float = _option(
         25.0, "after SIGTERM, time for running answers to finish", unit="seconds", low=0, high=3600
+    )
+    sse_keep_alive_s: float = _option(
+        10.0, "silence of a stream after which a comment keeps it alive; 0: never", unit="seconds", low=0, high=3600
     )
     debug: bool = _option(False, "serve GET /debug/engine: slots, cache and queue, without any text")
     log_level: str = _option("info", "least severe log line to print", choices=("debug", "info", "warning", "error"))

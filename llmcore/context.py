@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # ggml_type and llama_pooling_type, by ggml.h and llama.h of the pinned source.
 _CACHE_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
-_POOLING_NONE, _POOLING_RANK = 0, 4
+_POOLING_TYPES = {"auto": -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 
 # Up to this many cells the need is asked for as it is.
 _N_CTX_MEASURED = 65536
@@ -59,6 +59,7 @@ class ContextParams:
     cache_type_v: str = "f16"
     flash_attn: bool = False
     embeddings: bool = False
+    pooling: str = "auto"  # of embeddings: how a text's vectors become one; auto is what the model's file names
     unified: bool = (
         True  # one buffer of cells for all slots, or an equal part for each; only the former can share cells
     )
@@ -110,23 +111,33 @@ class Context(Owner):
         native.type_k, native.type_v = _CACHE_TYPES[params.cache_type_k], _CACHE_TYPES[params.cache_type_v]
         native.flash_attn_type = int(params.flash_attn)
         native.embeddings = params.embeddings
+        native.pooling_type = _POOLING_TYPES[params.pooling]
         native.kv_unified = params.unified
         native.no_perf = True
         return native  # type: ignore[no-any-return]
 
     def _check_memory(self, native: ffi.ContextParams) -> None:
         need = self._memory_need(native) if native.n_ctx <= _N_CTX_MEASURED else self._extrapolated_need(native)
-        wanted, available = need.context_bytes + need.compute_bytes, memory_available_bytes()
+        output_bytes = self._output_bytes()
+        wanted, available = need.context_bytes + need.compute_bytes + output_bytes, memory_available_bytes()
         if wanted > available:
+            compute_bytes = need.compute_bytes + output_bytes
             raise InsufficientMemoryError(
-                f"a context of {self.params.n_ctx} tokens needs {wanted / 2**20:.0f} MiB ({need.context_bytes / 2**20:.0f} for KV "
-                f"cells, {need.compute_bytes / 2**20:.0f} for compute buffers) and {available / 2**20:.0f} MiB of memory are "
+                f"a context of {self.params.n_ctx} tokens needs {wanted / 2**20:.0f} MiB ({need.context_bytes / 2**20:.0f} for "
+                f"KV cells, {compute_bytes / 2**20:.0f} for compute buffers) and {available / 2**20:.0f} MiB of memory are "
                 "available: use a smaller n_ctx, a smaller n_ubatch or a quantized KV type",
                 need_bytes=wanted,
                 available_bytes=available,
                 param="n_ctx",
             )
         event(logger, logging.DEBUG, "context_memory", kv_bytes=need.context_bytes, compute_bytes=need.compute_bytes)
+
+    def _output_bytes(self) -> int:
+        """Results of a whole batch, which llama.cpp allocates at the first one and reckons nowhere: where all tokens give
+        vectors it keeps room for their logits too (llama_context::output_reserve)."""
+        if not self.params.embeddings:
+            return 0
+        return 4 * self.params.n_batch * (self.model.n_vocab + self.model.n_embd_out)
 
     def _memory_need(self, native: ffi.ContextParams) -> MemoryNeed:
         out = ffi.MemoryNeed()
@@ -203,15 +214,37 @@ class Context(Owner):
             raise InvalidRequestError(f"batch index {row} asked for no logits", param="row")
         return ffi.read_floats(pointer, self.model.n_vocab)
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether steps leave anything behind. Encoders (BERT and its kin) compute a text in one step and forget it."""
+        return bool(self._memory)
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token sees only those before it."""
+        return bool(self._lib.llama_get_causal_attn(self.handle))
+
     def embedding(self, slot: int) -> ffi.Float32Array:
-        """The pooled embedding (float32[n_embd_out]) of the sequence in `slot`, of the last step."""
+        """What pooling made of the sequence in `slot` in the last step: float32[n_embd_out], not normalized; of a reranker
+        its scores, float32[n_scores]."""
         pooling = self._lib.llama_pooling_type(self.handle)
-        if pooling in (_POOLING_NONE, _POOLING_RANK):
+        if pooling == _POOLING_TYPES["none"]:
             raise UnsupportedError(f"{self.model.path} gives no pooled embeddings (pooling type {pooling})")
         pointer = self._lib.llama_get_embeddings_seq(self.handle, slot)
         if not pointer:
             raise InvalidRequestError(f"slot {slot} was not in the last step", param="slot")
-        return ffi.read_floats(pointer, self.model.n_embd_out)
+        is_rank = pooling == _POOLING_TYPES["rank"]
+        return ffi.read_floats(pointer, self.model.n_scores if is_rank else self.model.n_embd_out)
+
+    def token_embeddings(self, n_tokens: int) -> ffi.Float32Array:
+        """What the last step made of each of its tokens, where nothing is pooled: float32[n_tokens, n_embd_out], a copy."""
+        vectors = np.empty((n_tokens, self.model.n_embd_out), np.float32)
+        for row in range(n_tokens):
+            pointer = self._lib.llama_get_embeddings_ith(self.handle, row)
+            if not pointer:
+                raise InvalidRequestError(f"batch index {row} was not in the last step", param="row")
+            vectors[row] = ffi.read_floats(pointer, vectors.shape[1])
+        return vectors
 
     def set_threads(self, threads: int, threads_batch: int) -> None:
         """Threads for steps of one token, and for larger ones, from the next step on."""

@@ -90,13 +90,13 @@ class CostModel:
         self._output = max(self._output + step * outputs, 0.0)
         self._is_stale = True
 
-    def tokens_within(self, seconds: float, n_decode: int, n_cells: int, n_max: int) -> int:
-        """How many tokens of prompts, at most n_max, fit into a step beside n_decode rows of one token each, so that it takes
-        at most `seconds`. May be 0."""
+    def tokens_within(self, seconds: float, n_tokens: int, n_outputs: int, n_cells: int, n_max: int) -> int:
+        """How many more tokens, at most n_max, fit into a step of n_tokens, n_outputs of them with logits, so that it takes at
+        most `seconds`. May be 0."""
         low, high = 0, n_max
         while low < high:
             middle = (low + high + 1) // 2
-            if self.predict(n_decode + middle, n_decode, n_cells + middle) <= seconds:
+            if self.predict(n_tokens + middle, n_outputs, n_cells + middle) <= seconds:
                 low = middle
             else:
                 high = middle - 1

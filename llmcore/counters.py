@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from llmcore.embeddings import Embeddings
 from llmcore.messages import EngineStats
 from llmcore.scheduler import Scheduler
 
@@ -22,7 +23,7 @@ class Counters:
     step_s: float = 0.0
     native_s: float = 0.0
 
-    def stats(self, scheduler: Scheduler) -> EngineStats:
+    def stats(self, scheduler: Scheduler, embeddings: Embeddings) -> EngineStats:
         """These counts, and what there is right now."""
         cache, admission = scheduler.cache, scheduler.admission
         host = cache.host
@@ -41,5 +42,7 @@ class Counters:
             n_preempted=scheduler.n_preempted,
             n_saved=cache.n_saved,
             n_restored=cache.n_restored,
+            n_embed_waiting=embeddings.n_jobs,
+            **asdict(embeddings.counters),
             **asdict(self),
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from llmcore.config import EngineConfig
 from llmcore.context import Context, ContextParams
 from llmcore.costmodel import Measurement
+from llmcore.embed import Embedder
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
 from llmcore.log import event
@@ -42,6 +43,35 @@ def decide_limits(config: EngineConfig, model: Model) -> Limits:
         step_max_s=config.step_max_s,
         inter_token_s=(config.inter_token_high_s, config.inter_token_normal_s, config.inter_token_low_s),
     )
+
+
+def decide_pooling(config: EngineConfig, model: Model) -> str:
+    """How vectors of tokens become one: as the option says, or else the model's file; "none" where neither does. Raises
+    ConfigError for what the model cannot do."""
+    pooling = model.pooling if config.pooling == "auto" else config.pooling
+    if pooling == "rank" and not model.has_rank_head:
+        raise ConfigError(f"pooling=rank: {model.path} has no weights that make a score", param="pooling")
+    if pooling == "cls" and model.can_generate:
+        raise ConfigError(
+            f"pooling=cls takes the first token's vector, which in {model.path} knows nothing of the tokens behind it: "
+            "choose mean or last",
+            param="pooling",
+        )
+    if pooling == "none" and not model.can_generate:
+        raise ConfigError(
+            f"{model.path} cannot generate text, and its file names no pooling: choose mean, cls or last, as its "
+            "documentation says, to serve its embeddings",
+            param="pooling",
+        )
+    return pooling
+
+
+def open_embedder(config: EngineConfig, model: Model, threads: tuple[int, int]) -> Embedder | None:
+    """None where the model pools nothing. Raises ConfigError or InsufficientMemoryError."""
+    pooling = decide_pooling(config, model)
+    if pooling == "none":
+        return None
+    return Embedder(model, pooling, threads=threads, n_ctx=config.n_ctx, flash_attn=config.flash_attn)
 
 
 def n_slots_cached(n_running: int) -> int:

@@ -21,7 +21,13 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = tuple(stop for stop in stops if stop)
         self._held = ""
+        self._n_cut = 0
         self.stopped = False
+
+    @property
+    def n_held(self) -> int:
+        """Bytes that were pushed last and are not shown: not yet, or, behind a stop string's beginning, never."""
+        return self._n_cut + len(self._held.encode()) + len(self._decoder.getstate()[0])
 
     def push(self, data: bytes) -> str:
         """Adds the bytes of a token; returns the text that became certain by it."""
@@ -35,11 +41,12 @@ class TextStream:
 
     def _advance(self, text: str) -> str:
         if self.stopped:
+            self._n_cut += len(text.encode())
             return ""
         held = self._held + text
         at = min((index for index in (held.find(stop) for stop in self._stops) if index >= 0), default=-1)
         if at >= 0:
-            self.stopped, self._held = True, ""
+            self.stopped, self._held, self._n_cut = True, "", len(held[at:].encode())
             return held[:at]
         keep = max((_overlap(held, stop) for stop in self._stops), default=0)
         self._held = held[len(held) - keep :]

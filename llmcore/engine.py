@@ -14,17 +14,29 @@ from types import TracebackType
 from llmcore.answer import Answer, open_answer
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
+from llmcore.constraint import Constraints, MaskThread, Matcher
 from llmcore.context import StepAborted
 from llmcore.contextmemory import ContextMemory
 from llmcore.costmodel import CostModel
 from llmcore.counters import Counters
-from llmcore.errors import ConfigError, ContextLengthError, InvalidRequestError, LlmcoreError, error_from_code
+from llmcore.embeddings import Embeddings
+from llmcore.errors import (
+    ConfigError,
+    ConstraintError,
+    ContextLengthError,
+    EngineError,
+    InvalidRequestError,
+    LlmcoreError,
+    error_from_code,
+)
 from llmcore.inspection import inspect
 from llmcore.kvcache import KVCache
 from llmcore.log import event
 from llmcore.messages import (
+    N_LOGPROBS_MAX,
     Accepted,
     ChatPrompt,
+    Constraint,
     EngineStats,
     Failed,
     Finished,
@@ -36,12 +48,13 @@ from llmcore.messages import (
     PrefixSpec,
     TokensPrompt,
 )
-from llmcore.model import Progress, model_info
-from llmcore.parts import Parts, open_parts
+from llmcore.model import Model, Progress, model_info
+from llmcore.parts import Parts, open_model, open_parts
+from llmcore.pieces import Pieces
 from llmcore.pinning import Pinning
 from llmcore.pins import read_prefix_file
 from llmcore.prompts import Prompts
-from llmcore.sampler import sample_rows
+from llmcore.sampler import NO_TOKEN, Drawn, draw_rows
 from llmcore.scheduler import Scheduler
 from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
 
@@ -76,20 +89,30 @@ class Engine:
             cost=lambda start, end: costs.prefill_seconds(start, end, limits.n_batch) or float(end - start),
         )
         self._scheduler = Scheduler(self._cache, limits, costs)
+        self.embeddings = Embeddings(
+            parts.model, parts.embedder, limits, dimensions=parts.embed_dimensions, clock=clock
+        )
         self._prompts = Prompts(parts.model, parts.template)
         self._pinning = Pinning(self._scheduler, self._prompts, parts.store, clock)
         self._answers: dict[str, Answer] = {}
-        self._pieces: dict[int, bytes] = {}
-        self._ends: dict[int, bool] = {}
+        self._pieces = Pieces(parts.model)
+        self._constraints = Constraints(parts.model)
+        self._masks = MaskThread()
         self._counters = Counters()
         self._serving: frozenset[str] = frozenset()
         self._deadline_s = float("inf")  # the earliest of all answers
 
     @classmethod
-    def open(cls, config: EngineConfig, *, progress: Progress | None = None) -> Engine:
-        """Loads what `config` names, makes an engine of it, and computes the prefixes that are to be pinned."""
-        pins = read_prefix_file(config.prefix_file) if config.prefix_file else []
-        engine = cls(open_parts(config, progress))
+    def open(cls, config: EngineConfig, *, progress: Progress | None = None, model: Model | None = None) -> Engine:
+        """Loads what `config` names, makes an engine of it, and computes the prefixes that are to be pinned. A `model` that is
+        loaded already becomes the engine's, which closes it also on an error."""
+        model = model or open_model(config, progress)
+        try:
+            pins = read_prefix_file(config.prefix_file) if config.prefix_file else []
+            engine = cls(open_parts(config, model))
+        except BaseException:
+            model.close()
+            raise
         try:
             engine._pin_all(pins)
         except BaseException:
@@ -102,6 +125,9 @@ class Engine:
         for answer in self._answers.values():
             answer.close()
         self._answers.clear()
+        self.embeddings.close()
+        self._masks.close()
+        self._constraints.close()
         self._template.close()
         self._context.close()
         self.model.close()
@@ -129,10 +155,7 @@ class Engine:
         """Queues a request. Raises InvalidRequestError, ContextLengthError or OverloadedError; nothing changes then."""
         if request.request_id in self._answers:
             raise InvalidRequestError(f"request id {request.request_id!r} is in use", param="request_id")
-        if request.max_tokens is not None and request.max_tokens < 1:
-            raise InvalidRequestError(f"max_tokens must be at least 1, got {request.max_tokens}", param="max_tokens")
-        if request.timeout_s is not None and not request.timeout_s > 0:
-            raise InvalidRequestError(f"timeout_s must be above 0, got {request.timeout_s}", param="timeout_s")
+        _check(request)
         now_s = self._clock()
         prompt = self._prompts.read(request.prompt, with_checkpoints=not self._cache.is_cuttable)
         tokens = prompt.tokens
@@ -147,7 +170,8 @@ class Engine:
             checkpoints=prompt.checkpoints,
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
-        answer = open_answer(self.model, request, prompt, sequence, deadline_s, n_ctx=self.limits.n_ctx)
+        matcher = self._constraints.matcher(request.constraint) if request.constraint is not None else None
+        answer = open_answer(self.model, request, prompt, sequence, deadline_s, matcher, n_ctx=self.limits.n_ctx)
         try:
             self._scheduler.add(sequence, now_s)
         except BaseException:
@@ -156,6 +180,14 @@ class Engine:
         self._answers[request.request_id] = answer
         self._deadline_s = min(self._deadline_s, answer.deadline_s or self._deadline_s)
         return Accepted(request.request_id, len(tokens))
+
+    def is_prepared(self, constraint: Constraint) -> bool:
+        """Whether submit() need not compile it."""
+        return self._constraints.is_ready(constraint)
+
+    def prepare(self, constraint: Constraint) -> None:
+        """Compiles a constraint for submit(), without which that does it. For any thread. Raises InvalidRequestError."""
+        self._constraints.prepare(constraint)
 
     def _room(self, request: GenerateRequest, tokens: list[int]) -> int:
         """How many tokens an answer may have. Raises ContextLengthError if that is none."""
@@ -233,10 +265,7 @@ class Engine:
         self._begin()
         native_s = self._clock()
         try:
-            self._context.decode(batch)
-            rows = self._scheduler.scheduled()
-            samplers = [self._answers[sequence.request_id].sampler for sequence, _ in rows]
-            tokens = sample_rows(self._context, samplers, [row for _, row in rows])
+            drawn = self._compute(batch)
         except StepAborted:
             self._scheduler.rollback()
             return outputs
@@ -245,11 +274,22 @@ class Engine:
         finally:
             self._serving = frozenset()
         native_s = self._clock() - native_s
-        self._learn(batch, len(tokens), native_s)
-        outputs += [self._advance(sequence, token) for sequence, token in self._commit(tokens)]
+        self._learn(batch, len(drawn), native_s)
+        grown = self._commit([each.token for each in drawn])
+        outputs += [self._advance(sequence, each) for (sequence, _), each in zip(grown, drawn, strict=True)]
         self._counters.native_s += native_s
         self._counters.step_s += self._clock() - started_s
         return outputs
+
+    def _compute(self, batch: Batch) -> list[Drawn]:
+        """Decodes, and draws a token for each row that wants one. What constraints allow is found out meanwhile."""
+        rows = [(self._answers[sequence.request_id], row) for sequence, row in self._scheduler.scheduled()]
+        self._masks.start([answer.matcher for answer, _ in rows if answer.matcher is not None])
+        try:
+            self._context.decode(batch)
+        finally:
+            self._masks.wait()
+        return draw_rows(self._context, [answer.draw(row) for answer, row in rows])
 
     def _begin(self) -> None:
         counters = self._counters
@@ -274,7 +314,8 @@ class Engine:
         counters = self._counters
         counters.n_steps += 1
         counters.n_tokens_generated += n_generated
-        counters.n_tokens_prefilled += batch.n_tokens - sum(each.phase == "decode" for each in self._scheduler.in_step)
+        decoding = {each.slot for each in self._scheduler.in_step if each.phase == "decode"}
+        counters.n_tokens_prefilled += sum(row.n_tokens for row in batch.rows if row.slot not in decoding)
         n_cells = self._cache.n_cells_used + batch.n_tokens
         self._scheduler.costs.observe(batch.n_tokens, n_generated, n_cells, max(seconds, 1e-6))
 
@@ -301,8 +342,7 @@ class Engine:
             elif sequence.n_generated:
                 outputs.append(self._finish(answer, "length", answer.text.finish()))
             else:
-                self._forget(answer, "failed")
-                outputs.append(Failed(sequence.request_id, "engine_error", message))
+                outputs.append(self._fail(answer, EngineError(message)))
         return outputs
 
     def _fail_step(self, error: LlmcoreError) -> list[Output]:
@@ -316,25 +356,69 @@ class Engine:
             if answer is None:
                 self._pinning.failed(sequence, error.message)
                 continue
-            self._forget(answer, "failed")
-            outputs.append(Failed(sequence.request_id, "engine_error", error.message))
+            outputs.append(self._fail(answer, EngineError(error.message)))
         return outputs
 
-    def _advance(self, sequence: Sequence, token: int) -> Output:
-        """Makes text of a new token, and ends the answer where it ends."""
+    def _fail(self, answer: Answer, error: LlmcoreError) -> Failed:
+        self._forget(answer, "failed")
+        return Failed(answer.sequence.request_id, error.code, error.message, error.param)
+
+    def _advance(self, sequence: Sequence, drawn: Drawn) -> Output:
+        """Makes text of a new token and of those that have to follow it, and ends the answer where it ends."""
         answer = self._answers[sequence.request_id]
         if answer.first_token_s is None:
             answer.first_token_s = self._clock()
-        if not answer.ignore_eos and self._is_end(token):
-            return self._finish(answer, "stop", answer.text.finish())
-        text = answer.text.push(self._shown(token) if token in answer.preserved else self._piece(token))
-        if answer.text.stopped:
-            return self._finish(answer, "stop", text)
-        if answer.n_generated_max is not None and sequence.n_generated >= answer.n_generated_max:
-            return self._finish(answer, "length", text + answer.text.finish())
-        if len(sequence.tokens) >= sequence.n_tokens_max and not (answer.n_generated_max and self._shift(sequence)):
-            return self._finish(answer, "length", text + answer.text.finish())
-        return answer.grow(text)
+        n_before = sequence.n_generated - 1
+        try:
+            text, reason = self._take(answer, drawn)
+            if reason is None and answer.matcher is not None:
+                more, reason = self._follow(answer, answer.matcher)
+                text += more
+        except ConstraintError as error:
+            return self._fail(answer, error)
+        n_tokens = sequence.n_generated - n_before
+        if reason is None and len(sequence.tokens) >= sequence.n_tokens_max:
+            reason = None if answer.n_generated_max and self._shift(sequence) else "length"
+        if reason is not None:
+            return self._finish(answer, reason, text + answer.text.finish())
+        return answer.grow(text, n_tokens)
+
+    def _take(self, answer: Answer, drawn: Drawn) -> tuple[str, FinishReason | None]:
+        """A token has become part of the answer. Its text, and whether that ends the answer. Raises ConstraintError."""
+        token, matcher = drawn.token, answer.matcher
+        if token == NO_TOKEN:
+            assert matcher is not None, "only a mask leaves no token"
+            raise matcher.failure
+        if self._pieces.is_end(token) and not answer.ignore_eos:
+            return "", "stop"
+        if matcher is not None:
+            matcher.accept(token)
+        data = self._pieces.name(token) if token in answer.preserved else self._pieces.text(token)
+        text = answer.push(data, self._pieces.logprob(drawn.logprobs))
+        if answer.text.stopped or (matcher is not None and matcher.is_complete):
+            return text, "stop"
+        if answer.n_generated_max is not None and answer.sequence.n_generated >= answer.n_generated_max:
+            return text, "length"
+        return text, None
+
+    def _follow(self, answer: Answer, matcher: Matcher) -> tuple[str, FinishReason | None]:
+        """Takes the tokens about which the constraint leaves no choice. Where log-probabilities are asked for, the model is
+        asked about these as well, one by one."""
+        sequence, text = answer.sequence, ""
+        reason: FinishReason | None = None
+        forced = matcher.forced() if answer.n_logprobs is None else []
+        n_before = sequence.n_generated
+        for token in forced[: sequence.n_tokens_max - len(sequence.tokens)]:
+            self._scheduler.force(sequence, token)
+            more, reason = self._take(answer, Drawn(token))
+            text += more
+            if reason is not None:
+                break
+        n_taken = sequence.n_generated - n_before
+        self._counters.n_tokens_generated += n_taken
+        if n_taken and reason is None:
+            answer.sampler.accept(forced[:n_taken])
+        return text, reason
 
     def _shift(self, sequence: Sequence) -> bool:
         """Makes room at the end of the context by forgetting, if that was asked for. What is kept behind the gap is computed
@@ -358,22 +442,6 @@ class Engine:
         answer.close()
         del self._answers[answer.sequence.request_id]
 
-    def _is_end(self, token: int) -> bool:
-        is_end = self._ends.get(token)
-        if is_end is None:
-            is_end = self._ends[token] = self.model.is_end(token)
-        return is_end
-
-    def _piece(self, token: int) -> bytes:
-        piece = self._pieces.get(token)
-        if piece is None:
-            piece = self._pieces[token] = self.model.piece(token)
-        return piece
-
-    def _shown(self, token: int) -> bytes:
-        """A special token's text."""
-        return self.model.piece(token, special=True)
-
     # --- About the engine ---------------------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
@@ -392,7 +460,22 @@ class Engine:
         return inspect(self._scheduler, self._clock())
 
     def info(self) -> ModelInfo:
-        return model_info(self.model, self.limits.n_ctx)
+        return model_info(self.model, self.limits.n_ctx, self.embeddings.pooling)
 
     def stats(self) -> EngineStats:
-        return self._counters.stats(self._scheduler)
+        return self._counters.stats(self._scheduler, self.embeddings)
+
+
+def _check(request: GenerateRequest) -> None:
+    """Raises InvalidRequestError for numbers out of range, and for what contradicts itself."""
+    if request.max_tokens is not None and request.max_tokens < 1:
+        raise InvalidRequestError(f"max_tokens must be at least 1, got {request.max_tokens}", param="max_tokens")
+    if request.timeout_s is not None and not request.timeout_s > 0:
+        raise InvalidRequestError(f"timeout_s must be above 0, got {request.timeout_s}", param="timeout_s")
+    if request.n_logprobs is not None and not 0 <= request.n_logprobs <= N_LOGPROBS_MAX:
+        problem = f"n_logprobs must be between 0 and {N_LOGPROBS_MAX}, got {request.n_logprobs}"
+        raise InvalidRequestError(problem, param="n_logprobs")
+    if request.constraint is not None and request.ignore_eos:
+        raise InvalidRequestError(
+            "ignore_eos contradicts a constraint, which says where an answer may end", param="ignore_eos"
+        )

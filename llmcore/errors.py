@@ -143,6 +143,12 @@ class UnsupportedError(InvalidRequestError):
     code = "unsupported"
 
 
+class ConstraintError(InvalidRequestError):
+    """An answer cannot go on as its constraint wants it: a limit was reached, or no token is left that may come next."""
+
+    code = "constraint_failed"
+
+
 class PrefixMissingError(InvalidRequestError):
     """There is no pinned prefix of that name."""
 

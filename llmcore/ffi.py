@@ -181,6 +181,18 @@ class SamplingStruct(_Struct):
     ]
 
 
+class SampleExtras(_Struct):
+    c_name = "lc_sample_extras"
+    _fields_ = [
+        ("masks", C.POINTER(C.c_void_p)),
+        ("n_mask_words", C.c_size_t),
+        ("n_top", C.POINTER(C.c_int32)),
+        ("stride", C.c_int32),
+        ("tokens", C.c_void_p),
+        ("logprobs", C.c_void_p),
+    ]
+
+
 class MemoryNeed(_Struct):
     c_name = "lc_memory_need"
     _fields_ = [("model_bytes", C.c_uint64), ("context_bytes", C.c_uint64), ("compute_bytes", C.c_uint64)]
@@ -198,6 +210,7 @@ STRUCTS: tuple[type[_Struct], ...] = (
     LogitBias,
     QuantizeParams,
     SamplingStruct,
+    SampleExtras,
     MemoryNeed,
     AbiEntry,
 )
@@ -241,6 +254,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_model_n_head", I32, (P,)),
     ("llama_model_n_head_kv", I32, (P,)),
     ("llama_model_n_swa", I32, (P,)),
+    ("llama_model_n_cls_out", U32, (P,)),
     ("llama_model_size", U64, (P,)),
     ("llama_model_n_params", U64, (P,)),
     ("llama_model_desc", I32, (P, P, SIZE)),
@@ -263,8 +277,12 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_vocab_sep", I32, (P,)),
     ("llama_vocab_nl", I32, (P,)),
     ("llama_vocab_pad", I32, (P,)),
+    ("llama_vocab_fim_pre", I32, (P,)),
+    ("llama_vocab_fim_suf", I32, (P,)),
+    ("llama_vocab_fim_mid", I32, (P,)),
     ("llama_vocab_get_add_bos", BOOL, (P,)),
     ("llama_vocab_get_add_eos", BOOL, (P,)),
+    ("llama_vocab_get_add_sep", BOOL, (P,)),
     ("llama_tokenize", I32, (P, S, I32, P, I32, BOOL, BOOL)),
     ("llama_token_to_piece", I32, (P, I32, P, I32, I32, BOOL)),
     ("llama_detokenize", I32, (P, P, I32, P, I32, BOOL, BOOL)),
@@ -274,6 +292,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_n_ubatch", U32, (P,)),
     ("llama_n_seq_max", U32, (P,)),
     ("llama_pooling_type", I32, (P,)),
+    ("llama_get_causal_attn", BOOL, (P,)),
     ("llama_get_memory", P, (P,)),
     ("llama_decode", I32, (P, BatchStruct)),
     ("llama_encode", I32, (P, BatchStruct)),
@@ -314,7 +333,8 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_sampler_reset", I32, (P,)),
     ("lc_sampler_prime", I32, (P, P, SIZE)),
     ("lc_sampler_hold", I32, (P, P, S)),
-    ("lc_sample", I32, (P, SIZE, P, P, P)),
+    ("lc_sampler_accept", I32, (P, P, SIZE)),
+    ("lc_sample", I32, (P, SIZE, P, P, C.POINTER(SampleExtras), P)),
     ("lc_sample_logits", I32, (P, P, SIZE, C.POINTER(I32))),
     ("lc_chat_new", P, (P, S)),
     ("lc_chat_free", None, (P,)),
@@ -490,6 +510,7 @@ def _log_abort(message: bytes | None) -> None:
 # --- Small conversions, so that no other module needs ctypes --------------------------------------------------------------
 
 Int32Array = npt.NDArray[np.int32]
+UInt32Array = npt.NDArray[np.uint32]
 Float32Array = npt.NDArray[np.float32]
 
 
@@ -578,9 +599,46 @@ def sampling_struct(
     return struct, [encoded, breaker_array, bias_array]
 
 
-def sample(lib: Library, context: int, samplers: Sequence[int], rows: Sequence[int]) -> list[int]:
-    """lc_sample: one token for each (sampler, batch index) of the last step, in one crossing."""
+class Extras:
+    """What some rows of a draw need besides: an lc_sample_extras over arrays of its own.
+
+    Args:
+        masks: for each row, bits of the tokens that are allowed (uint32[(n_vocab + 31) // 32]), or None for all of them.
+        n_top: for each row, how many most probable tokens to tell; negative, no log-probabilities at all.
+
+    After the draw `tokens` and `logprobs` (int32 and float32[n_rows, stride]) hold each such row's drawn token, then its most
+    probable ones.
+    """
+
+    def __init__(self, masks: Sequence[UInt32Array | None], n_top: Sequence[int]) -> None:
+        n = len(masks)
+        self._masks = list(masks)  # alive as long as their addresses are used
+        self.stride = 1 + max(0, max(n_top))
+        self.tokens = np.zeros((n, self.stride), np.int32)
+        self.logprobs = np.zeros((n, self.stride), np.float32)
+        self.struct = SampleExtras(
+            masks=(C.c_void_p * n)(*(None if mask is None else address(mask) for mask in masks)),
+            n_mask_words=max((len(mask) for mask in masks if mask is not None), default=0),
+            n_top=(C.c_int32 * n)(*n_top) if max(n_top) >= 0 else None,
+            stride=self.stride,
+            tokens=address(self.tokens),
+            logprobs=address(self.logprobs),
+        )
+        if all(mask is None for mask in masks):
+            self.struct.masks = None
+
+
+def sample(
+    lib: Library, context: int, samplers: Sequence[int], rows: Sequence[int], extras: Extras | None = None
+) -> list[int]:
+    """lc_sample: one token for each (sampler, batch index) of the last step, in one crossing; -1 where a mask leaves none."""
     n = len(samplers)
     out = (C.c_int32 * n)()
-    lib.check(lib.lc_sample(context, n, (C.c_void_p * n)(*samplers), (C.c_int32 * n)(*rows), out))
+    struct = None if extras is None else C.byref(extras.struct)
+    lib.check(lib.lc_sample(context, n, (C.c_void_p * n)(*samplers), (C.c_int32 * n)(*rows), struct, out))
     return list(out)
+
+
+def function_address(function: Any) -> int:
+    """Where a native function lies, for native code of others that is to call it."""
+    return C.cast(function, C.c_void_p).value or 0

@@ -7,17 +7,17 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from llmcore.config import EngineConfig
-from llmcore.embed import Embedder
-from llmcore.engine import Engine
+from llmcore.embeddings import Done, Embeddings
+from llmcore.encoder import open_engine
 from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, error_from_code
 from llmcore.hub import default_model_path
 from llmcore.messages import (
@@ -31,20 +31,23 @@ from llmcore.messages import (
     Piece,
     Prompt,
     TextPrompt,
+    TokenLogprob,
     TokensPrompt,
     Usage,
 )
 from llmcore.model import Progress
+from llmcore.response_format import take_constraint
 from llmcore.sampling import sampling_params
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A whole answer. `str(completion)` is its text."""
+    """A whole answer. `str(completion)` is its text. `logprobs` are there if they were asked for."""
 
     text: str
     finish_reason: FinishReason
     usage: Usage
+    logprobs: tuple[TokenLogprob, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -53,7 +56,8 @@ class Completion:
 class Stream(Iterator[str]):
     """Pieces of an answer as they are generated. Closing it (or dropping it) cancels what has not ended.
 
-    `finished` is None until the last piece was given; then it has the finish reason and the usage.
+    `finished` is None until the last piece was given; then it has the finish reason and the usage. `logprobs` grows with the
+    answer, if they were asked for.
     """
 
     def __init__(self, llm: LLM, request_id: str) -> None:
@@ -61,6 +65,7 @@ class Stream(Iterator[str]):
         self._request_id = request_id
         self._ended = False
         self.finished: Finished | None = None
+        self.logprobs: list[TokenLogprob] = []
 
     def __next__(self) -> str:
         while not self._ended:
@@ -75,8 +80,10 @@ class Stream(Iterator[str]):
             if isinstance(output, Finished):
                 self.finished = output
                 self.close()
-            if isinstance(output, (Piece, Finished)) and output.text:
-                return output.text
+            if isinstance(output, (Piece, Finished)):
+                self.logprobs += output.logprobs
+                if output.text:
+                    return output.text
         raise StopIteration
 
     def close(self) -> None:
@@ -117,13 +124,13 @@ class LLM:
         self._lock = threading.RLock()
         self._inboxes: dict[str, deque[Output]] = {}
         self._ids = itertools.count()
-        self._embedder: Embedder | None = None
+        self._done: dict[str, Done] = {}
         self._closed = False
         path = _model_path(model)
         unknown = sorted(set(options) - set(EngineConfig.__dataclass_fields__))
         if unknown:
             raise InvalidRequestError(f"unknown option: {unknown[0]}", param=unknown[0])
-        self.engine = Engine.open(EngineConfig(model_path=path, **options), progress=progress)
+        self.engine = open_engine(EngineConfig(model_path=path, **options), progress=progress)
         self.model = self.engine.model
 
     def close(self) -> None:
@@ -132,8 +139,6 @@ class LLM:
             if self._closed:
                 return
             self._closed = True
-            if self._embedder is not None:
-                self._embedder.close()
             self.engine.close()
 
     def __enter__(self) -> LLM:
@@ -154,7 +159,7 @@ class LLM:
         max_tokens: int | None = ...,
         stop: str | Sequence[str] = ...,
         stream: Literal[False] = ...,
-        **sampling: Any,
+        **options: Any,
     ) -> Completion: ...
     @overload
     def generate(
@@ -164,7 +169,7 @@ class LLM:
         max_tokens: int | None = ...,
         stop: str | Sequence[str] = ...,
         stream: Literal[True],
-        **sampling: Any,
+        **options: Any,
     ) -> Stream: ...
     def generate(
         self,
@@ -173,7 +178,7 @@ class LLM:
         max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
         stream: bool = False,
-        **sampling: Any,
+        **options: Any,
     ) -> Completion | Stream:
         """Continues a prompt: text (special text in it is plain text) or token ids.
 
@@ -181,12 +186,15 @@ class LLM:
             max_tokens: length of the answer; None is up to the end of the context.
             stop: the answer ends before the first of these.
             stream: give an iterator of pieces of text instead of a Completion; closing it cancels the request.
-            **sampling: any field of SamplingParams, such as temperature=0, top_p=0.9, seed=1.
+            **options: any field of SamplingParams, such as temperature=0, top_p=0.9, seed=1; `logprobs=n` for the
+                log-probabilities of each token and of n alternatives; and what the answer must look like, one of
+                json_schema (a mapping, JSON text or a pydantic model), regex, grammar (Lark or GBNF), and response_format as
+                in OpenAI's API.
 
         Raises InvalidRequestError (naming the argument), ContextLengthError, OverloadedError.
         """
         source: Prompt = TextPrompt(prompt) if isinstance(prompt, str) else TokensPrompt(tuple(prompt))
-        return self._answer(source, max_tokens, stop, stream, sampling)
+        return self._answer(source, max_tokens, stop, stream, options)
 
     @overload
     def chat(
@@ -196,7 +204,7 @@ class LLM:
         max_tokens: int | None = ...,
         stop: str | Sequence[str] = ...,
         stream: Literal[False] = ...,
-        **sampling: Any,
+        **options: Any,
     ) -> Completion: ...
     @overload
     def chat(
@@ -206,7 +214,7 @@ class LLM:
         max_tokens: int | None = ...,
         stop: str | Sequence[str] = ...,
         stream: Literal[True],
-        **sampling: Any,
+        **options: Any,
     ) -> Stream: ...
     def chat(
         self,
@@ -215,7 +223,7 @@ class LLM:
         max_tokens: int | None = None,
         stop: str | Sequence[str] = (),
         stream: bool = False,
-        **sampling: Any,
+        **options: Any,
     ) -> Completion | Stream:
         """Answers messages in OpenAI's form, `{"role": "user", "content": "Hello!"}`, by the model's chat template.
 
@@ -224,28 +232,36 @@ class LLM:
         if not messages:
             raise InvalidRequestError("messages must not be empty", param="messages")
         raw = json.dumps(list(messages)).encode()
-        return self._answer(ChatPrompt(raw), max_tokens, stop, stream, sampling)
+        return self._answer(ChatPrompt(raw), max_tokens, stop, stream, options)
 
     def _answer(
-        self, prompt: Prompt, max_tokens: int | None, stop: str | Sequence[str], stream: bool, sampling: dict[str, Any]
+        self, prompt: Prompt, max_tokens: int | None, stop: str | Sequence[str], stream: bool, options: dict[str, Any]
     ) -> Completion | Stream:
+        constraint, source = take_constraint(options)
+        n_logprobs = options.pop("logprobs", None)
         request = GenerateRequest(
             request_id=f"llm-{next(self._ids)}",
             prompt=prompt,
-            sampling=sampling_params(**sampling),
+            sampling=sampling_params(**options),
             max_tokens=max_tokens,
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            constraint=constraint,
+            n_logprobs=n_logprobs,
         )
         with self._lock:
             self._check_open()
-            self.engine.submit(request)
+            try:
+                self.engine.submit(request)
+            except InvalidRequestError as error:
+                error.param = _argument(error.param, source)
+                raise
             self._inboxes[request.request_id] = deque()
         answer = Stream(self, request.request_id)
         if stream:
             return answer
         text = "".join(answer)
         assert answer.finished is not None, "an answer ends with Finished or an error"
-        return Completion(text, answer.finished.reason, answer.finished.usage)
+        return Completion(text, answer.finished.reason, answer.finished.usage, tuple(answer.logprobs))
 
     def _next_output(self, request_id: str) -> Output:
         """The next output of a request; steps the engine, for all open requests, until there is one."""
@@ -283,21 +299,48 @@ class LLM:
         """Text of tokens; see Model.detokenize."""
         return self.model.detokenize(tokens, unparse_special=unparse_special)
 
-    def embed(self, texts: str | Sequence[str]) -> npt.NDArray[np.float32]:
-        """Embeddings of texts, each of length 1: float32[n_texts, n_embd], or float32[n_embd] for a single text.
+    def embed(
+        self, texts: str | Sequence[str | Sequence[int]], *, dimensions: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Embeddings of texts (or of token ids as they stand), each of length 1: float32[n_texts, n_embd], or float32[n_embd]
+        for a single text. Many at once are cheaper than one after the other.
+
+        Args:
+            dimensions: cut to this length, for models that the option embed_dimensions names as trained for it.
 
         Raises UnsupportedError if the model gives none, ContextLengthError for a text that is too long.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
-        if not several:
-            raise InvalidRequestError("there is no text to embed", param="texts")
+        id = f"llm-{next(self._ids)}"
+        rows = self._compute(id, lambda jobs: jobs.submit(id, several, dimensions=dimensions, param="texts"))
+        return cast("npt.NDArray[np.float32]", rows[0]) if isinstance(texts, str) else rows
+
+    def rerank(self, query: str, documents: Sequence[str]) -> npt.NDArray[np.float32]:
+        """How well each document answers the query, as the model's own number: float32[n_documents]. For models that pool
+        by rank. Raises as embed()."""
+        id = f"llm-{next(self._ids)}"
+        return self._compute(id, lambda jobs: jobs.submit_pairs(id, query, documents))[:, 0]
+
+    def _compute(self, id: str, submit: Callable[[Embeddings], None]) -> npt.NDArray[np.float32]:
+        """Steps the embeddings of all threads until those of `id` are there."""
+        jobs = self.engine.embeddings
         with self._lock:
             self._check_open()
-            if self._embedder is None:
-                self._embedder = Embedder(self.model, threads=self.engine.threads)
-            rows = np.stack([self._embedder.embed(text) for text in several])
-        vectors: npt.NDArray[np.float32] = rows[0] if isinstance(texts, str) else rows
-        return vectors
+            submit(jobs)
+        try:
+            while id not in self._done:
+                with self._lock:
+                    self._check_open()
+                    self._done.update((str(done.id), done) for done in jobs.step(is_busy=self.engine.has_work))
+        except BaseException:
+            with self._lock:
+                jobs.cancel(id)
+            raise
+        done = self._done.pop(id)
+        if done.error is not None:
+            raise done.error
+        assert done.vectors is not None
+        return done.vectors
 
 
 def _model_path(model: str | os.PathLike[str] | None) -> str:
@@ -307,3 +350,11 @@ def _model_path(model: str | os.PathLike[str] | None) -> str:
     if found is None:
         raise ModelMissingError("no model was named and the default one is not here: run `llmcore pull`", param="model")
     return str(found)
+
+
+def _argument(param: str | None, source: str) -> str | None:
+    """The argument that the engine's own words stand for; `source` said what the answer must look like."""
+    if param == "n_logprobs":
+        return "logprobs"
+    name, dot, path = (param or "").partition(".")
+    return f"{source}{dot}{path}" if name == "constraint" else param

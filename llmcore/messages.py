@@ -39,9 +39,12 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
-    """Text as it stands: special tokens of the model (BOS) are added, and special text in it is *not* parsed."""
+    """Text as it stands: special tokens of the model (BOS) are added, and special text in it is *not* parsed.
+
+    With a `suffix`, the answer is what stands between both (models made for infilling)."""
 
     text: str
+    suffix: str = ""
 
 
 class TokensPrompt(msgspec.Struct, frozen=True, tag="tokens"):
@@ -51,6 +54,42 @@ class TokensPrompt(msgspec.Struct, frozen=True, tag="tokens"):
 
 
 Prompt = ChatPrompt | TextPrompt | TokensPrompt
+
+# --- What an answer must look like ---------------------------------------------------------------------------------------
+
+
+class JsonObject(msgspec.Struct, frozen=True, tag="json_object"):
+    """Any JSON object."""
+
+
+class JsonSchema(msgspec.Struct, frozen=True, tag="json_schema"):
+    """JSON that is valid by a schema (draft 2020-12, UTF-8 JSON; its properties come in the schema's order).
+
+    `strict` refuses what cannot be held exactly. Without it, a `format` that is not known is a remark, as the draft has it, and
+    `oneOf` with alternatives that may overlap is read as `anyOf`.
+    """
+
+    schema: bytes
+    strict: bool = True
+
+
+class Regex(msgspec.Struct, frozen=True, tag="regex"):
+    """Text that a regular expression matches as a whole. The syntax is that of Rust's regex crate: no look-around."""
+
+    pattern: str
+
+
+class Grammar(msgspec.Struct, frozen=True, tag="grammar"):
+    """Text of a context-free grammar, in llguidance's variant of Lark or in llama.cpp's GBNF."""
+
+    source: str
+    syntax: Literal["lark", "gbnf"] | None = None  # None: what it looks like
+
+
+Constraint = JsonObject | JsonSchema | Regex | Grammar
+
+# Most probable tokens that may be told beside each drawn one.
+N_LOGPROBS_MAX = 20
 
 # Names of prefixes. Clients put them into URLs, where "." and ".." mean something else.
 PREFIX_NAME_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}"
@@ -63,7 +102,9 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     sampling: SamplingParams = SamplingParams()
     max_tokens: int | None = None  # None: until the end of the context
     stop: tuple[str, ...] = ()  # the answer ends before the first of these
-    ignore_eos: bool = False
+    ignore_eos: bool = False  # not with a constraint, which ends where it is complete
+    constraint: Constraint | None = None
+    n_logprobs: int | None = None  # 0..N_LOGPROBS_MAX alternatives for each token; None tells no log-probabilities
     priority: Priority = "normal"
     timeout_s: float | None = None  # from submission; what is not finished by then ends with reason "timeout"
 
@@ -115,21 +156,40 @@ class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: str = ""
 
 
+class TopLogprob(msgspec.Struct, frozen=True, array_like=True):
+    token: int
+    data: bytes
+    logprob: float  # natural logarithm; minus infinity for what the model excludes
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """A token of the answer, its bytes, and how probable the model found it (before constraint, penalties and temperature);
+    `top` are the most probable tokens of its place, which need not include it."""
+
+    token: int
+    data: bytes
+    logprob: float
+    top: tuple[TopLogprob, ...] = ()
+
+
 class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
     """`n_tokens` more tokens were generated. `text` is what of them can be shown now: whole characters, and nothing that
     could still become a stop string. It may be empty.
 
-    Of a chat prompt, `text` is the content of the answer; its reasoning and its tool calls are told apart."""
+    Of a chat prompt, `text` is the content of the answer; its reasoning and its tool calls are told apart. `logprobs`, if
+    asked for, are those of the tokens that begin in what has been shown, each told once."""
 
     request_id: str
     text: str
     n_tokens: int
     reasoning: str = ""
     calls: tuple[CallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
-    """The last output of a request that worked. `text`, `reasoning` and `calls` are what was held back until now."""
+    """The last output of a request that worked. `text`, `reasoning`, `calls` and `logprobs` are what was held back until
+    now."""
 
     request_id: str
     text: str
@@ -137,6 +197,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
     usage: Usage
     reasoning: str = ""
     calls: tuple[CallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -164,6 +225,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx_train: int
     n_ctx: int  # cells of the running context; 0 where there is none
     has_chat_template: bool
+    can_generate: bool = True
+    pooling: str = "none"  # of its embeddings: mean, cls or last; rank of a reranker; none where it gives none
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +253,11 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     step_s: float = 0.0  # time in steps, all of it
     native_s: float = 0.0  # of that, inside native calls
     n_cancelled: int = 0
+    n_embed_waiting: int = 0  # requests for embeddings or scores that are not finished
+    n_embed_passes: int = 0  # since the start, as all below
+    n_embed_texts: int = 0
+    n_embed_tokens: int = 0
+    embed_s: float = 0.0  # time in passes
 
 
 # --- Client to worker -------------------------------------------------------------------------------------------------
@@ -229,6 +297,28 @@ class Render(msgspec.Struct, frozen=True, tag="render"):
     prompt: ChatPrompt
 
 
+class Embed(msgspec.Struct, frozen=True, tag="embed"):
+    """Texts, or token ids as they stand. Answered by Vectors of length 1."""
+
+    call_id: int
+    texts: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None  # cut to that, None: as the model gives them
+
+
+class Rerank(msgspec.Struct, frozen=True, tag="rerank"):
+    """Answered by Vectors of width 1: the score of each document."""
+
+    call_id: int
+    query: str
+    documents: tuple[str, ...]
+
+
+class Abandon(msgspec.Struct, frozen=True, tag="abandon"):
+    """Nobody waits for the reply to an Embed or Rerank any more: what of it is not computed need not be."""
+
+    call_id: int
+
+
 class GetStats(msgspec.Struct, frozen=True, tag="stats"):
     call_id: int
 
@@ -261,8 +351,8 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End now: what is running is cancelled."""
 
 
-Call = Tokenize | Detokenize | Render | GetStats | Pin | Unpin | GetPrefixes | Inspect
-Command = Configure | Submit | Cancel | Call | Shutdown
+Call = Tokenize | Detokenize | Render | Embed | Rerank | GetStats | Pin | Unpin | GetPrefixes | Inspect
+Command = Configure | Submit | Cancel | Abandon | Call | Shutdown
 
 
 # --- Worker to client -------------------------------------------------------------------------------------------------
@@ -319,12 +409,22 @@ class Inspection(msgspec.Struct, frozen=True, tag="inspection"):
     engine: bytes
 
 
+class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
+    """`data` is float32[n_texts, width] in the order of the texts, little-endian; these had `n_tokens` together."""
+
+    call_id: int
+    data: bytes
+    width: int
+    n_tokens: int
+
+
 class CallFailed(msgspec.Struct, frozen=True, tag="call_failed"):
     call_id: int
     code: str
     message: str
     param: str | None = None
+    retry_after_s: float | None = None  # with "overloaded": when the same call may be admitted
 
 
-Reply = Tokens | Text | Stats | Prefixes | Inspection | CallFailed
+Reply = Tokens | Text | Stats | Prefixes | Inspection | Vectors | CallFailed
 Event = Loading | Ready | LoadFailed | StepDone | Reply

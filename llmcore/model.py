@@ -44,6 +44,12 @@ FILE_TYPES = {
     "BF16": 32,
 }
 
+# llama_pooling_type, in its order.
+POOLINGS = ("none", "mean", "cls", "last", "rank")
+
+# Architectures whose files need not say that they are not causal, since llama.cpp's code does (src/models).
+_NOT_CAUSAL = frozenset({"dream", "gemma-embedding", "llada", "llada-moe", "rnd1"})
+
 _NO_TOKEN = -1
 
 
@@ -188,6 +194,28 @@ class Model(Owner):
         return int(self._lib.llama_model_n_embd_out(self.handle))
 
     @property
+    def n_scores(self) -> int:
+        """Scores that a reranker or classifier gives of a text."""
+        return int(self._lib.llama_model_n_cls_out(self.handle))
+
+    @property
+    def pooling(self) -> str:
+        """How the vectors of a text's tokens become one, as the file names it: none, mean, cls, last or rank."""
+        kind = self.header.number(f"{self.architecture}.pooling_type")
+        return POOLINGS[kind] if 0 <= kind < len(POOLINGS) else "none"
+
+    @property
+    def has_rank_head(self) -> bool:
+        """Whether there are weights that make scores of a text's vector."""
+        return any(tensor.name.startswith("cls.") for tensor in self.header.tensors)
+
+    @property
+    def can_generate(self) -> bool:
+        """False of encoders: where a token sees those behind it, none can be put behind the last one."""
+        is_causal = self.header.metadata.get(f"{self.architecture}.attention.causal", True)
+        return bool(is_causal) and self.has_decoder and self.architecture not in _NOT_CAUSAL
+
+    @property
     def n_layer(self) -> int:
         return int(self._lib.llama_model_n_layer(self.handle))
 
@@ -234,7 +262,15 @@ class Model(Owner):
     @property
     def chat_template(self) -> str | None:
         """The Jinja source that the file carries, or None."""
-        source = self._lib.llama_model_chat_template(self.handle, None)
+        return self._template(None)
+
+    @property
+    def rerank_template(self) -> str | None:
+        """The text that a reranker wants, with {query} and {document} in it; None where it wants the two side by side."""
+        return self._template(b"rerank")
+
+    def _template(self, name: bytes | None) -> str | None:
+        source = self._lib.llama_model_chat_template(self.handle, name)
         return None if source is None else source.decode("utf-8", "replace")
 
     def _special(self, function: Callable[[int], int]) -> int | None:
@@ -256,6 +292,34 @@ class Model(Owner):
     def eot(self) -> int | None:
         """End-of-turn token id, or None."""
         return self._special(self._lib.llama_vocab_eot)
+
+    @property
+    def sep(self) -> int | None:
+        """Separator token id, or None."""
+        return self._special(self._lib.llama_vocab_sep)
+
+    @property
+    def adds_sep(self) -> bool:
+        """Whether a separator stands between two texts, besides EOS."""
+        self.handle  # noqa: B018
+        return bool(self._lib.llama_vocab_get_add_sep(self._vocab))
+
+    @property
+    def adds_eos(self) -> bool:
+        """Whether tokenize(add_special=True) puts EOS last."""
+        self.handle  # noqa: B018
+        return bool(self._lib.llama_vocab_get_add_eos(self._vocab))
+
+    @property
+    def infill(self) -> tuple[int, int, int] | None:
+        """Token ids that stand before a text, before what comes after a gap in it, and before what fills the gap; None if the
+        model was not made for it."""
+        lib = self._lib
+        found = [
+            self._special(each) for each in (lib.llama_vocab_fim_pre, lib.llama_vocab_fim_suf, lib.llama_vocab_fim_mid)
+        ]
+        before, after, gap = found
+        return None if before is None or after is None or gap is None else (before, after, gap)
 
     @property
     def adds_bos(self) -> bool:
@@ -334,6 +398,12 @@ class Model(Owner):
                 return buffer[:n].tobytes()
             size = -n
 
+    @property
+    def tokenizer_addresses(self) -> tuple[int, int]:
+        """Of the native vocabulary, and of llama_tokenize: for other native code, while this model lives."""
+        self.handle  # noqa: B018
+        return self._vocab, ffi.function_address(self._lib.llama_tokenize)
+
     def check_tokens(self, tokens: Iterable[int]) -> None:
         """Raises InvalidRequestError for a token id that is not in the vocabulary."""
         # llama.cpp asserts (aborts the process) on a token id outside the vocabulary.
@@ -345,8 +415,8 @@ class Model(Owner):
                 )
 
 
-def model_info(model: Model, n_ctx: int) -> ModelInfo:
-    """What is told of a model; `n_ctx` is that of the running context, 0 without one."""
+def model_info(model: Model, n_ctx: int, pooling: str = "none") -> ModelInfo:
+    """What is told of a model; `n_ctx` is that of the running context, 0 without one; `pooling` that of its embeddings."""
     return ModelInfo(
         path=model.path,
         description=model.description,
@@ -359,6 +429,8 @@ def model_info(model: Model, n_ctx: int) -> ModelInfo:
         n_ctx_train=model.n_ctx_train,
         n_ctx=n_ctx,
         has_chat_template=model.chat_template is not None,
+        can_generate=model.can_generate,
+        pooling=pooling,
     )
 
 

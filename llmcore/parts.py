@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from llmcore.chat import ChatTemplate
 from llmcore.config import EngineConfig
 from llmcore.context import Context
 from llmcore.costmodel import Measurement
-from llmcore.decide import decide_limits, host_bytes, open_context
+from llmcore.decide import decide_limits, host_bytes, open_context, open_embedder
+from llmcore.embed import Embedder
 from llmcore.errors import ConfigError
 from llmcore.fingerprint import model_fingerprint
 from llmcore.hosttier import HostTier
@@ -36,33 +38,44 @@ class Parts:
     measured: Sequence[Measurement] = ()
     store: PrefixStore | None = None
     context_shift: bool = False
+    embedder: Embedder | None = None
+    embed_dimensions: str = ""
 
 
-def open_parts(config: EngineConfig, progress: Progress | None = None) -> Parts:
-    """Loads what `config` names. Raises what Model, Context and ChatTemplate raise; nothing stays open then."""
+def open_model(config: EngineConfig, progress: Progress | None = None) -> Model:
+    """Loads the model that `config` names. Raises what Model raises, and ConfigError."""
     if not config.model_path:
         raise ConfigError("no model: set model_path (or MODEL_PATH)", param="model_path")
-    template_source = _read_template(config.chat_template) if config.chat_template else None
+    return Model(config.model_path, progress=progress, mmap=config.mmap, repack=config.repack, blas=config.blas)
+
+
+def choose_threads(config: EngineConfig) -> tuple[int, int]:
+    """Threads for steps of one token, and for larger ones."""
     decision = decide_threads(config.threads)
     event(logger, logging.INFO, "threads", n=decision.n_threads, reason=decision.reason)
-    model = Model(config.model_path, progress=progress, mmap=config.mmap, repack=config.repack, blas=config.blas)
-    try:
+    return decision.n_threads, config.threads_batch or decision.n_threads
+
+
+def open_parts(config: EngineConfig, model: Model) -> Parts:
+    """What an engine for `model` is made of. Raises what Context, Embedder and ChatTemplate raise; the model is closed then, and
+    nothing else stays open."""
+    with contextlib.ExitStack() as opened:
+        opened.callback(model.close)
+        template_source = _read_template(config.chat_template) if config.chat_template else None
+        threads = choose_threads(config)
         limits = decide_limits(config, model)
-        template = ChatTemplate(model, template_source)
-        threads = (decision.n_threads, config.threads_batch or decision.n_threads)
+        template = opened.enter_context(contextlib.closing(ChatTemplate(model, template_source)))
+        embedder = open_embedder(config, model, threads)
+        if embedder is not None:
+            opened.callback(embedder.close)
         context, measured = open_context(config, model, limits, threads)
-    except BaseException:
-        model.close()
-        raise
-    try:
+        opened.callback(context.close)
         n_bytes = host_bytes(config)
         host = HostTier(n_bytes) if n_bytes else None
         store = PrefixStore(Path(config.prefix_dir), _state_fingerprint(context)) if config.prefix_dir else None
-    except BaseException:
-        context.close()
-        model.close()
-        raise
-    return Parts(model, context, template, limits, host, measured, store, config.context_shift)
+        opened.pop_all()
+    dimensions = config.embed_dimensions
+    return Parts(model, context, template, limits, host, measured, store, config.context_shift, embedder, dimensions)
 
 
 def _state_fingerprint(context: Context) -> str:

@@ -55,7 +55,7 @@ class Prompts:
             tokens = self._model.tokenize(chat.prompt, parse_special=True)
             _tell_relaxed(chat)
         elif isinstance(prompt, TextPrompt):
-            tokens = self._model.tokenize(prompt.text)
+            tokens = self._infill(prompt) if prompt.suffix else self._model.tokenize(prompt.text)
         else:
             tokens = list(prompt.tokens)
             self._model.check_tokens(tokens)
@@ -67,6 +67,15 @@ class Prompts:
     def render(self, prompt: ChatPrompt) -> str:
         """The text that the template makes of messages. Raises InvalidRequestError."""
         return self._template.render(prompt).prompt
+
+    def _infill(self, prompt: TextPrompt) -> list[int]:
+        """Prefix, suffix, middle: the order of llama-server's /infill."""
+        if self._model.infill is None:
+            raise InvalidRequestError("the model cannot fill in: it has no tokens for it", param="suffix")
+        before, after, gap = self._model.infill
+        text, suffix = (self._model.tokenize(each, add_special=False) for each in (prompt.text, prompt.suffix))
+        bos = [self._model.bos] if self._model.adds_bos and self._model.bos is not None else []
+        return [*bos, before, *text, after, *suffix, gap]
 
     def _preserved(self, chat: RenderedChat) -> frozenset[int]:
         spelled = (self._model.tokenize(text, add_special=False, parse_special=True) for text in chat.preserved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,6 +64,11 @@ class Sampler(Owner):
         """Holds the answer to the tool-call grammar of a rendered chat. Raises InvalidRequestError if it is none."""
         self._lib.check(self._lib.lc_sampler_hold(self.handle, self.model.handle, grammar.encode()))
 
+    def accept(self, tokens: Sequence[int]) -> None:
+        """Takes note of tokens of the answer that were not drawn."""
+        array = np.asarray(tokens, np.int32)
+        self._lib.check(self._lib.lc_sampler_accept(self.handle, ffi.address(array), len(array)))
+
     def sample(self, context: Context, row: int) -> int:
         """Draws the token that follows batch index `row` of the last step."""
         return sample_rows(context, [self], [row])[0]
@@ -82,3 +88,47 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
     if not samplers:
         return []
     return ffi.sample(ffi.library(), context.handle, [sampler.handle for sampler in samplers], rows)
+
+
+class Draw(NamedTuple):
+    """What is to be drawn from batch index `row`. `mask` has a bit for each token that is allowed (uint32, the lowest bit
+    first); `n_top` asks for log-probabilities: of the drawn token, and of so many most probable ones."""
+
+    sampler: Sampler
+    row: int
+    mask: ffi.UInt32Array | None = None
+    n_top: int | None = None
+
+
+class Drawn(NamedTuple):
+    """`token` is NO_TOKEN where the mask left none. `logprobs`, if asked for, are (token, log-probability): of the drawn one,
+    then of the most probable ones. They are the model's own: before mask, biases, penalties and temperature."""
+
+    token: int
+    logprobs: tuple[tuple[int, float], ...] = ()
+
+
+NO_TOKEN = -1
+
+
+def draw_rows(context: Context, draws: Sequence[Draw]) -> list[Drawn]:
+    """Draws one token for each of several rows of the last step, in one native crossing."""
+    if not draws:
+        return []
+    extras = None
+    if any(each.mask is not None or each.n_top is not None for each in draws):
+        n_top = [-1 if each.n_top is None else each.n_top for each in draws]
+        extras = ffi.Extras([each.mask for each in draws], n_top)
+    handles, rows = [each.sampler.handle for each in draws], [each.row for each in draws]
+    tokens = ffi.sample(ffi.library(), context.handle, handles, rows, extras)
+    if extras is None:
+        return [Drawn(token) for token in tokens]
+    return [Drawn(token, _logprobs(extras, i, draws[i].n_top, token)) for i, token in enumerate(tokens)]
+
+
+def _logprobs(extras: ffi.Extras, row: int, n_top: int | None, token: int) -> tuple[tuple[int, float], ...]:
+    if n_top is None or token == NO_TOKEN:
+        return ()
+    n = 1 + n_top
+    pairs = zip(extras.tokens[row, :n].tolist(), extras.logprobs[row, :n].tolist(), strict=True)
+    return tuple(pair for pair in pairs if pair[0] != NO_TOKEN)

@@ -1,8 +1,9 @@
 """What the next step computes. Pure policy: no ctypes, no clock (times are passed in), no thread, no log.
 
-Sequences that are being decoded come first, one row each; prompts get what is left of the step's time, as the cost model
-predicts it. While somebody is being answered, that time is the inter-token target of the most demanding of them, so that no
-stream waits for a stranger's prompt; otherwise a step may be long, but not so long that a newcomer would notice.
+Sequences that are being decoded come first, one row each, then what constraints have forced behind their last tokens; prompts
+get what is left of the step's time, as the cost model predicts it. While somebody is being answered, that time is the
+inter-token target of the most demanding of them, so that no stream waits for a stranger's prompt; otherwise a step may be long,
+but not so long that a newcomer would notice.
 
 Among prompts the one that is done soonest comes first, where waiting counts as progress (so nobody starves) and a lower
 priority as a handicap. A prompt whose beginning another one is computing right now waits for that, and lends it its place in
@@ -88,7 +89,7 @@ class Scheduler:
         self.full.clear()
         self._make_way(now_s)
         self._add_decodes()
-        self._add_prompts(self._prompt_tokens(), now_s)
+        self._add_prompts(self._spare(self._rows.values(), self._batch.n_tokens, self._batch.n_free), now_s)
         if self.running:
             self.cache.offload()  # after a newcomer has taken what it can use of them
         if not self._batch.n_tokens and not self.full and self.running:
@@ -121,7 +122,8 @@ class Scheduler:
         return [(self._rows[row.slot], row.logits_at) for row in self._batch.rows if row.logits_at >= 0]
 
     def commit(self, tokens: list[int]) -> list[tuple[Sequence, int]]:
-        """The step was computed; `tokens` were drawn for scheduled(), in that order. Returns (sequence, its new token)."""
+        """The step was computed; `tokens` were drawn for scheduled(), in that order. Returns (sequence, its new token). Where
+        that is negative none could be drawn: the sequence stays as it is, and must be removed."""
         drawn = iter(tokens)
         grown = []
         for row in self._batch.rows:
@@ -129,9 +131,16 @@ class Scheduler:
             self.cache.append(sequence, row.n_tokens)
             if row.logits_at >= 0:
                 token = next(drawn)
-                sequence.tokens.append(token)
+                sequence.n_forced = 0
+                if token >= 0:
+                    sequence.tokens.append(token)
                 grown.append((sequence, token))
         return grown
+
+    def force(self, sequence: Sequence, token: int) -> None:
+        """A token that has to follow those of a sequence that is being answered: the next steps compute it along with them."""
+        sequence.tokens.append(token)
+        sequence.n_forced += 1
 
     def rollback(self) -> None:
         """The step failed or was aborted: its sequences stand where they stood before it."""
@@ -147,24 +156,34 @@ class Scheduler:
     # --- Decoding ---------------------------------------------------------------------------------------------------------
 
     def _add_decodes(self) -> None:
-        for sequence in [each for each in self.running if each.phase == "decode"]:
-            if sequence.slot >= 0 and self._make_room(sequence):
-                self._add_row(sequence, 1)
+        """A row for each sequence that is being answered. Forced tokens come along as far as the time allows, before any
+        prompt's: they are what a listener waits for."""
+        decoding = [each for each in self.running if each.phase == "decode"]
+        spare, n = 0, len(decoding)
+        if any(each.n_remaining > 1 for each in decoding):
+            spare = self._spare(decoding, n, self._batch.n_free - n)
+        for sequence in decoding:
+            n = 1 + min(sequence.n_remaining - 1, spare)
+            if sequence.slot >= 0 and (n := self._make_room(sequence, n)):
+                self._add_row(sequence, n)
+                spare -= n - 1
 
-    def _make_room(self, sequence: Sequence) -> bool:
-        """A cell for one more token of a sequence that is being decoded. Where running sequences hold all cells, the least
-        important one, of several the last comer, goes back to the queue and is computed again later. False if that is this
+    def _make_room(self, sequence: Sequence, n: int) -> int:
+        """Cells for n more tokens of a sequence that is being decoded, or for one. Where running sequences hold all cells, the
+        least important one, of several the last comer, goes back to the queue and is computed again later. 0 if that is this
         very one."""
+        if n > 1 and self.cache.reserve(self._batch.n_tokens + n):
+            return n
         while not self.cache.reserve(self._batch.n_tokens + 1):
             others = [each for each in self.running if each.slot not in self._rows]
             victim = max(others, key=lambda each: (each.priority, each.arrived_s))
             if victim is sequence and len(self.running) == 1:
                 self.full.append(sequence)
-                return False
+                return 0
             self._preempt(victim)
             if victim is sequence:
-                return False
-        return True
+                return 0
+        return 1
 
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
@@ -175,29 +194,28 @@ class Scheduler:
 
     # --- Prompts ----------------------------------------------------------------------------------------------------------
 
-    def _prompt_tokens(self) -> int:
-        """How many tokens of prompts this step has time for."""
-        n_decode, n_free = len(self._rows), self._batch.n_free
+    def _spare(self, decoding: Iterable[Sequence], n_tokens: int, n_free: int) -> int:
+        """How many more tokens, at most n_free, this step has time for beside n_tokens of those who are being answered."""
         if not self.costs.is_known:
             return min(n_free, _CHUNK_UNKNOWN)
         n_cells = self.cache.n_cells_used
-        target_s = self.limits.step_max_s
-        if n_decode:
-            target_s = min(self.limits.inter_token_s[each.priority] for each in self._rows.values())
-            decode_s = self.costs.predict(n_decode, n_decode, n_cells)
-            target_s = max(target_s, decode_s + target_s * _SHARE_MIN)
-        n = self.costs.tokens_within(target_s, n_decode, n_cells, n_free)
-        for total in range(_TILE, n_decode + n, -_TILE_SMALL):
-            more = total - n_decode
-            if more <= n_free and self.costs.predict(total, n_decode, n_cells + more) <= _SLACK * target_s:
+        targets_s = [self.limits.inter_token_s[each.priority] for each in decoding]
+        target_s, n_outputs = self.limits.step_max_s, len(targets_s)
+        if targets_s:
+            decode_s = self.costs.predict(n_tokens, n_outputs, n_cells)
+            target_s = max(min(targets_s), decode_s + min(targets_s) * _SHARE_MIN)
+        n = self.costs.tokens_within(target_s, n_tokens, n_outputs, n_cells, n_free)
+        for total in range(_TILE, n_tokens + n, -_TILE_SMALL):
+            more = total - n_tokens
+            if more <= n_free and self.costs.predict(total, n_outputs, n_cells + more) <= _SLACK * target_s:
                 return more
         return max(n, min(1, n_free))
 
     def _whole_tiles(self, budget: int) -> int:
         """Less of a budget, so that the step fills tiles."""
-        n_decode = len(self._rows)
-        tile = _TILE if n_decode + budget >= _TILE else _TILE_SMALL
-        whole = (n_decode + budget) // tile * tile - n_decode
+        n_before = self._batch.n_tokens
+        tile = _TILE if n_before + budget >= _TILE else _TILE_SMALL
+        whole = (n_before + budget) // tile * tile - n_before
         return whole if whole > 0 else budget
 
     def _add_prompts(self, budget: int, now_s: float) -> None:

@@ -33,6 +33,7 @@ class Sequence:
     n_dropped: int = 0  # tokens that a context shift has forgotten
     n_expected: int = 0  # tokens that its prompt was expected to cost when it was submitted
     checkpoints: tuple[int, ...] = ()  # where a chunk ends and the state is saved, if it cannot be cut later
+    n_forced: int = 0  # tokens behind the last drawn one that a constraint left no choice about
     is_prefix: bool = False  # computed for its cells alone: nothing is sampled
     finish_reason: str | None = None
 
@@ -42,7 +43,7 @@ class Sequence:
 
     @property
     def n_remaining(self) -> int:
-        """Tokens that are known and not computed: 1 while decoding, more in prefill."""
+        """Tokens that are known and not computed: 1 while decoding, and those that were forced; more in prefill."""
         return len(self.tokens) - self.n_computed
 
     @property
@@ -52,4 +53,5 @@ class Sequence:
             return "finished"
         if self.slot < 0:
             return "waiting"
-        return "decode" if self.n_remaining == 1 and self.n_generated > 0 else "prefill"
+        is_answered = self.n_generated > 0 and self.n_remaining <= 1 + self.n_forced
+        return "decode" if is_answered else "prefill"

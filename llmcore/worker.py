@@ -15,18 +15,23 @@ import signal
 import socket
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from llmcore import log
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
-from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError
+from llmcore.encoder import AnyEngine, open_engine
+from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError, RequestCancelledError
 from llmcore.messages import (
+    Abandon,
     Call,
     CallFailed,
     Cancel,
     Command,
     Configure,
+    Constraint,
     Detokenize,
+    Embed,
     Event,
     Failed,
     GetPrefixes,
@@ -41,6 +46,7 @@ from llmcore.messages import (
     Ready,
     Render,
     Reply,
+    Rerank,
     Shutdown,
     Stats,
     StepDone,
@@ -49,6 +55,7 @@ from llmcore.messages import (
     Tokenize,
     Tokens,
     Unpin,
+    Vectors,
 )
 from llmcore.wire import Channel
 
@@ -58,40 +65,64 @@ logger = logging.getLogger(__name__)
 _PROGRESS_STEP = 0.02
 
 
+# Requests whose constraints wait to be compiled.
+_N_PREPARING_MAX = 64
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request's constraint is compiled, or refused."""
+
+    request_id: str
+    error: Exception | None
+
+
 class Inbox:
-    """Commands from the reader's thread to the engine's."""
+    """Commands from the reader's thread to the engine's, and word from the one that compiles."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Command | Prepared] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
+        self._abandoned: set[int] = set()
 
-    def put(self, command: Command, engine: Engine) -> None:
-        """For the reader's thread. A cancel ends the current step if that step serves nobody else."""
+    def put(self, command: Command, engine: AnyEngine) -> None:
+        """For the reader's thread. A cancel ends the current step, or pass, if that serves nobody else."""
         self._queue.put(command)
         if isinstance(command, Cancel):
             self._cancelled.add(command.request_id)
             engine.interrupt(frozenset(self._cancelled))
+        elif isinstance(command, Abandon):
+            self._abandoned.add(command.call_id)
+            engine.embeddings.interrupt(frozenset(self._abandoned))
 
-    def take(self, *, wait: bool) -> list[Command]:
-        """For the engine's thread: all commands that are there; with `wait`, at least one."""
-        commands: list[Command] = [self._queue.get()] if wait else []
+    def tell(self, prepared: Prepared) -> None:
+        """For the thread that compiles."""
+        self._queue.put(prepared)
+
+    def take(self, *, wait: bool) -> list[Command | Prepared]:
+        """For the engine's thread: all that is there; with `wait`, at least one."""
+        commands: list[Command | Prepared] = [self._queue.get()] if wait else []
         with contextlib.suppress(queue.Empty):
             while True:
                 commands.append(self._queue.get_nowait())
         for command in commands:
             if isinstance(command, Cancel):
                 self._cancelled.discard(command.request_id)
+            elif isinstance(command, Abandon):
+                self._abandoned.discard(command.call_id)
         return commands
 
 
 class Worker:
     """Serves one engine over one channel."""
 
-    def __init__(self, engine: Engine, channel: Channel[Command]) -> None:
+    def __init__(self, engine: AnyEngine, channel: Channel[Command]) -> None:
         self._engine = engine
         self._channel = channel
         self._inbox = Inbox()
         self._outputs: list[Output] = []
+        self._preparing: dict[str, Submit] = {}  # requests whose constraints are being compiled
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="llmcore-compiler")
         self._pinning: dict[int, str] = {}  # calls that wait for a prefix: their ids, and its name
         self._stopping = False
 
@@ -99,13 +130,17 @@ class Worker:
         """Until Shutdown, or the other side is gone."""
         threading.Thread(target=self._read, name="commands", daemon=True).start()
         while not self._stopping:
-            for command in self._inbox.take(wait=not self._engine.has_work):
+            engine = self._engine
+            for command in self._inbox.take(wait=not (engine.has_work or engine.embeddings.has_work)):
                 self._handle(command)
-            if self._engine.has_work:
-                self._outputs += self._engine.step()
+            if engine.has_work:
+                self._outputs += engine.step()
             self._flush()
+            if engine.embeddings.has_work:
+                self._embed()
             if self._pinning:
                 self._tell_pinned()
+        self._compiler.shutdown(wait=False, cancel_futures=True)
 
     def _read(self) -> None:
         try:
@@ -127,34 +162,74 @@ class Worker:
         except OSError:
             self._stopping = True
 
-    def _handle(self, command: Command) -> None:
+    def _handle(self, command: Command | Prepared) -> None:
         if isinstance(command, Submit):
             self._submit(command)
+        elif isinstance(command, Prepared):
+            self._prepared(command)
         elif isinstance(command, Cancel):
-            finished = self._engine.cancel(command.request_id)
-            if finished is not None:
-                self._outputs.append(finished)
+            self._cancel(command.request_id)
+        elif isinstance(command, Abandon):
+            self._engine.embeddings.cancel(command.call_id)
         elif isinstance(command, Shutdown):
             self._stopping = True
         elif not isinstance(command, Configure):
             self._call(command)
 
+    def _cancel(self, request_id: str) -> None:
+        if self._preparing.pop(request_id, None) is not None:
+            self._fail(request_id, RequestCancelledError("the request was cancelled"))
+        finished = self._engine.cancel(request_id)
+        if finished is not None:
+            self._outputs.append(finished)
+
     def _submit(self, command: Submit) -> None:
-        request_id = command.request.request_id
+        request_id, constraint = command.request.request_id, command.request.constraint
         try:
+            if constraint is None or self._engine.is_prepared(constraint):
+                self._outputs.append(self._engine.submit(command.request))
+            elif len(self._preparing) >= _N_PREPARING_MAX:
+                raise OverloadedError(f"{_N_PREPARING_MAX} requests wait for their constraints to be compiled")
+            else:  # in a thread of its own: it may take longer than a step, and others are being answered
+                self._preparing[request_id] = command
+                self._compiler.submit(self._prepare, request_id, constraint)
+        except Exception as error:
+            self._fail(request_id, error)
+
+    def _prepare(self, request_id: str, constraint: Constraint) -> None:
+        """In the thread that compiles."""
+        failure: Exception | None = None
+        try:
+            self._engine.prepare(constraint)
+        except Exception as error:
+            failure = error
+        self._inbox.tell(Prepared(request_id, failure))
+
+    def _prepared(self, prepared: Prepared) -> None:
+        command = self._preparing.pop(prepared.request_id, None)
+        if command is None:
+            return  # it was cancelled meanwhile
+        try:
+            if prepared.error is not None:
+                raise prepared.error
             self._outputs.append(self._engine.submit(command.request))
-        except LlmcoreError as error:
+        except Exception as error:
+            self._fail(prepared.request_id, error)
+
+    def _fail(self, request_id: str, error: Exception) -> None:
+        if isinstance(error, LlmcoreError):
             retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
             self._outputs.append(Failed(request_id, error.code, error.message, error.param, retry_after_s))
-        except Exception as error:  # our own bug must not end everybody's conversation
-            logger.exception("submit_failed")
-            self._outputs.append(Failed(request_id, LlmcoreError.code, f"internal error: {type(error).__name__}"))
+            return
+        # Our own bug must not end everybody's conversation.
+        logger.error("submit_failed", exc_info=error)
+        self._outputs.append(Failed(request_id, LlmcoreError.code, f"internal error: {type(error).__name__}"))
 
     def _call(self, command: Call) -> None:
         try:
             reply = self._answer(command)
         except LlmcoreError as error:
-            reply = CallFailed(command.call_id, error.code, error.message, error.param)
+            reply = _failed(command.call_id, error)
         except Exception as error:  # as in _submit
             logger.exception("call_failed")
             reply = CallFailed(command.call_id, LlmcoreError.code, f"internal error: {type(error).__name__}")
@@ -171,6 +246,12 @@ class Worker:
             return Text(call_id, engine.model.detokenize(command.tokens, unparse_special=True))
         if isinstance(command, Render):
             return Text(call_id, engine.render(command.prompt))
+        if isinstance(command, Embed):
+            engine.embeddings.submit(call_id, command.texts, dimensions=command.dimensions)
+            return None
+        if isinstance(command, Rerank):
+            engine.embeddings.submit_pairs(call_id, command.query, command.documents)
+            return None
         if isinstance(command, GetStats):
             return Stats(call_id, engine.stats())
         if isinstance(command, Inspect):
@@ -183,6 +264,16 @@ class Worker:
         engine.pin(command.prefix)
         self._pinning[call_id] = command.prefix.name
         return None
+
+    def _embed(self) -> None:
+        """Some texts between two steps: whoever is being answered waits no longer than for half a step."""
+        for done in self._engine.embeddings.step(is_busy=self._engine.has_work):
+            assert isinstance(done.id, int), "the ids of its jobs are those of calls"
+            if done.vectors is None:
+                assert done.error is not None
+                self._send(_failed(done.id, done.error))
+            else:
+                self._send(Vectors(done.id, done.vectors.tobytes(), done.vectors.shape[1], done.n_tokens))
 
     def _tell_pinned(self) -> None:
         """Answers the calls whose prefix is computed, or is no more."""
@@ -198,7 +289,12 @@ class Worker:
                 self._send(CallFailed(call_id, PrefixMissingError.code, f"the prefix {name!r} was unpinned, or failed"))
 
 
-def open_engine(config: EngineConfig, channel: Channel[Command]) -> Engine:
+def _failed(call_id: int, error: LlmcoreError) -> CallFailed:
+    retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
+    return CallFailed(call_id, error.code, error.message, error.param, retry_after_s)
+
+
+def open_and_warm(config: EngineConfig, channel: Channel[Command]) -> AnyEngine:
     """Loads and warms an engine, telling the progress."""
     told = -1.0
 
@@ -209,7 +305,7 @@ def open_engine(config: EngineConfig, channel: Channel[Command]) -> Engine:
             channel.send(Loading(fraction))
         return True
 
-    engine = Engine.open(config, progress=progress)
+    engine = open_engine(config, progress=progress)
     try:
         engine.warm_up()
     except BaseException:
@@ -229,7 +325,7 @@ def serve(sock: socket.socket) -> int:
         raise TypeError(f"expected Configure, got {type(first).__name__}")
     log.configure(first.log_level)
     try:
-        engine = open_engine(first.engine, channel)
+        engine = open_and_warm(first.engine, channel)
     except LlmcoreError as error:
         with contextlib.suppress(OSError):
             channel.send(LoadFailed(error.code, error.message, error.param))

@@ -91,6 +91,10 @@ static const lc_abi_entry abi_table[] = {
     SIZE_OF(lc_memory_need), S(model_bytes), S(context_bytes), S(compute_bytes),
 #undef S
 
+#define S(field) FIELD_OF(lc_sample_extras, field)
+    SIZE_OF(lc_sample_extras), S(masks), S(n_mask_words), S(n_top), S(stride), S(tokens), S(logprobs),
+#undef S
+
 #define S(field) FIELD_OF(lc_sampling_params, field)
     SIZE_OF(lc_sampling_params),
     S(seed), S(temperature), S(dynatemp_range), S(dynatemp_exponent), S(top_k), S(top_p), S(min_p), S(typical_p),

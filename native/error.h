@@ -15,6 +15,11 @@ struct invalid_argument : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// A draw finds no token that it may choose.
+struct no_choice : std::runtime_error {
+    no_choice() : std::runtime_error("no token can be chosen: the logits (with their bias) exclude every one") {}
+};
+
 void set_error(const char * message) noexcept;
 
 // A copy that lc_string_free() frees.

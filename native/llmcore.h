@@ -120,10 +120,26 @@ LC_API lc_status    lc_sampler_prime(lc_sampler * sampler, const llama_token * t
 // Holds the answer to a tool-call grammar: the "grammar" that lc_chat_render() gave. Tokens that it refuses are not drawn.
 LC_API lc_status    lc_sampler_hold(lc_sampler * sampler, const struct llama_model * model, const char * grammar);
 
+// Tells tokens of the answer that were not drawn (a constraint left no choice).
+LC_API lc_status    lc_sampler_accept(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
+
+// What some of the n rows of a draw need besides.
+typedef struct lc_sample_extras {
+    const uint32_t * const * masks;         // n of them, or NULL: bit t % 32 of word t / 32 allows token t; NULL allows all
+    size_t                   n_mask_words;  // of each
+    const int32_t *          n_top;         // n of them, or NULL: how many most probable tokens to tell; below 0, nothing
+    int32_t                  stride;        // above every n_top
+    // n * stride each: a row's drawn token, then its most probable ones, with their log-probabilities. These are the model's
+    // own: of the logits before mask, biases, penalties and temperature.
+    llama_token * tokens;
+    float *       logprobs;
+} lc_sample_extras;
+
 // Samples and accepts one token for each of n rows of the last decode: samplers[i] from the logits of batch index
-// rows[i]. On failure no token of the call is to be used.
+// rows[i]. `extras` may be NULL. A row whose mask leaves no token gets LLAMA_TOKEN_NULL, and nothing else of it is written.
+// On failure no token of the call is to be used.
 LC_API lc_status lc_sample(struct llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows,
-                           llama_token * out);
+                           const lc_sample_extras * extras, llama_token * out);
 
 // The same from logits in memory (n_vocab floats), which are left as they are: for tests and tools.
 LC_API lc_status lc_sample_logits(lc_sampler * sampler, const float * logits, size_t n_vocab, llama_token * out);

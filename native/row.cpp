@@ -1,5 +1,6 @@
 #include "row.h"
 
+#include "error.h"
 #include "scan.h"
 
 #include <algorithm>
@@ -215,7 +216,7 @@ row::row(const float * logits, size_t n, row_memory & memory) : logits(logits), 
     }
     top = *std::max_element(memory.peaks.begin(), memory.peaks.end());
     if (top == -INFINITE) {
-        throw std::runtime_error("no token can be chosen: the logits (with their bias) exclude every one");
+        throw no_choice();
     }
 }
 

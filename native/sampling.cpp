@@ -1,6 +1,8 @@
 // Sampling: our own draw for what it can do; llama.cpp's samplers, chained in the order of its own tools, for the rest.
 #include "draw.h"
 #include "error.h"
+#include "logprobs.h"
+#include "scan.h"
 
 #include <algorithm>
 #include <cmath>
@@ -29,19 +31,25 @@ int64_t argmax(const llama_token_data_array & candidates) {
     return best;
 }
 
-// This thread's candidate array, filled from `logits`. It stays allocated from one token to the next.
+// This thread's candidate array, filled from `logits`. It stays allocated from one token to the next. Tokens that are excluded
+// already stay out: some of llama.cpp's samplers (typical) make NaN of them.
 llama_token_data_array fill_candidates(const float * logits, size_t n) {
     static thread_local std::vector<llama_token_data> buffer;
     buffer.resize(n);
-    bool is_nan = false;
+    bool   is_nan = false;
+    size_t size   = 0;
     for (size_t i = 0; i < n; i++) {
-        buffer[i] = { static_cast<llama_token>(i), logits[i], 0.0f };
+        buffer[size] = { static_cast<llama_token>(i), logits[i], 0.0f };
+        size += logits[i] != -std::numeric_limits<float>::infinity() ? 1 : 0;
         is_nan |= std::isnan(logits[i]);
     }
     if (is_nan) {
         throw std::runtime_error("the model's logits contain NaN");
     }
-    return { buffer.data(), n, -1, false };
+    if (size == 0) {
+        throw lc::no_choice();
+    }
+    return { buffer.data(), size, -1, false };
 }
 
 void require_finite(float value, const char * name) {
@@ -141,7 +149,7 @@ class chain final : public lc_sampler {
         const int64_t i = is_greedy ? argmax(candidates) : candidates.selected;
         if (i < 0 || static_cast<size_t>(i) >= candidates.size ||
             candidates.data[i].logit == -std::numeric_limits<float>::infinity()) {
-            throw std::runtime_error("no token can be chosen: the logits (with their bias) exclude every one");
+            throw lc::no_choice();
         }
         return candidates.data[i].id;
     }
@@ -264,6 +272,51 @@ void accept_held(lc_sampler & sampler, llama_token token) {
     }
 }
 
+void check_extras(const lc_sample_extras * extras, size_t n, size_t n_vocab) {
+    if (extras == nullptr || n == 0) {
+        return;
+    }
+    lc::require(extras->masks == nullptr || extras->n_mask_words == (n_vocab + 31) / 32, "n_mask_words: not the vocabulary's");
+    if (extras->n_top == nullptr) {
+        return;
+    }
+    lc::require(extras->tokens != nullptr && extras->logprobs != nullptr, "tokens, logprobs: must not be NULL");
+    lc::require(extras->stride > 0, "stride: must be positive");
+    for (size_t i = 0; i < n; i++) {
+        lc::require(extras->n_top[i] < extras->stride, "n_top: must be smaller than stride");
+    }
+}
+
+// This thread's copy of a row's logits, without those of tokens that the mask excludes.
+const float * masked(const float * logits, size_t n, const uint32_t * mask) {
+    static thread_local std::vector<float> buffer;
+    buffer.resize(n);
+    lc::copy_masked(logits, n, mask, buffer.data());
+    return buffer.data();
+}
+
+// Row i of a call of lc_sample().
+void sample_row(lc_sampler & sampler, const float * logits, const lc_sample_extras * extras, size_t i, llama_token * out) {
+    const uint32_t * mask = extras != nullptr && extras->masks != nullptr ? extras->masks[i] : nullptr;
+    if (mask == nullptr) {
+        out[i] = sample_held(sampler, logits);
+    } else {
+        // That a constraint leaves nothing is its own failure: the other rows have their tokens all the same.
+        try {
+            out[i] = sample_held(sampler, masked(logits, sampler.n_vocab, mask));
+        } catch (const lc::no_choice &) {
+            out[i] = LLAMA_TOKEN_NULL;
+            return;
+        }
+    }
+    accept_held(sampler, out[i]);
+    if (extras != nullptr && extras->n_top != nullptr && extras->n_top[i] >= 0) {
+        const auto at = i * static_cast<size_t>(extras->stride);
+        lc::logprobs(logits, sampler.n_vocab, out[i], static_cast<size_t>(extras->n_top[i]), extras->tokens + at,
+                     extras->logprobs + at);
+    }
+}
+
 } // namespace
 
 lc_sampler * lc_sampler_new(const llama_model * model, const lc_sampling_params * params) {
@@ -305,7 +358,18 @@ lc_status lc_sampler_prime(lc_sampler * sampler, const llama_token * tokens, siz
     });
 }
 
-lc_status lc_sample(llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows, llama_token * out) {
+lc_status lc_sampler_accept(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens) {
+    return lc::guard([&] {
+        lc::require(sampler != nullptr, "sampler: must not be NULL");
+        lc::require(tokens != nullptr || n_tokens == 0, "tokens: must not be NULL");
+        for (size_t i = 0; i < n_tokens; i++) {
+            accept_held(*sampler, tokens[i]);
+        }
+    });
+}
+
+lc_status lc_sample(llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows,
+                    const lc_sample_extras * extras, llama_token * out) {
     return lc::guard([&] {
         lc::require(ctx != nullptr, "ctx: must not be NULL");
         lc::require(n == 0 || (samplers != nullptr && rows != nullptr && out != nullptr), "samplers, rows, out: must not be NULL");
@@ -315,13 +379,13 @@ lc_status lc_sample(llama_context * ctx, size_t n, lc_sampler * const * samplers
             lc::require(samplers[i] != nullptr, "samplers: no entry may be NULL");
             lc::require(samplers[i]->n_vocab == n_vocab, "samplers: made for another model");
         }
+        check_extras(extras, n, n_vocab);
         for (size_t i = 0; i < n; i++) {
             const float * logits = llama_get_logits_ith(ctx, rows[i]);
             if (logits == nullptr) {
                 throw lc::invalid_argument("rows: the last decode has no logits for row " + std::to_string(rows[i]));
             }
-            out[i] = sample_held(*samplers[i], logits);
-            accept_held(*samplers[i], out[i]);
+            sample_row(*samplers[i], logits, extras, i, out);
         }
     });
 }

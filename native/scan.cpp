@@ -107,6 +107,24 @@ LC_WIDE bool find_peaks(const float * logits, size_t n, float * peaks) {
     return sum_of(is_nan) == 0;
 }
 
+LC_WIDE void copy_masked(const float * logits, size_t n, const uint32_t * mask, float * out) {
+    constexpr size_t WORD = 32;
+    for (size_t start = 0; start < n; start += WORD) {
+        const uint32_t word = mask[start / WORD];
+        const size_t   size = std::min(WORD, n - start);
+        // Most words of a mask are all or nothing.
+        if (word == 0) {
+            std::fill(out + start, out + start + size, NONE);
+        } else if (word == ~0u) {
+            std::copy(logits + start, logits + start + size, out + start);
+        } else {
+            for (size_t i = 0; i < size; i++) {
+                out[start + i] = (word >> i & 1) != 0 ? logits[start + i] : NONE;
+            }
+        }
+    }
+}
+
 LC_WIDE float sum_weights(const float * logits, size_t n, const weighing & how) {
     const weighing local        = how;  // in registers: nothing that is written could change it
     float          lanes[LANES] = {};

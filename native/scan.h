@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace lc {
 
@@ -11,6 +12,9 @@ constexpr size_t BLOCK = 256;
 
 // The greatest logit of each block of a row of `n`: minus infinity where none exceeds that. False if any logit is NaN.
 bool find_peaks(const float * logits, size_t n, float * peaks);
+
+// Copies a row of `n` logits; those of tokens whose bit (t % 32 of word t / 32) is not set become minus infinity.
+void copy_masked(const float * logits, size_t n, const uint32_t * mask, float * out);
 
 // How logits become weights: exp((logit - top) / temperature) from `least` up, and 0 below. No logit exceeds `top`, so
 // weights are at most 1, and exactly that at the top. Their relative error is below 4e-6, and below 1e-6 where they are

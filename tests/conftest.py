@@ -13,7 +13,8 @@ from llmcore.config import EngineConfig
 from llmcore.engine import Engine
 from llmcore.hub import default_model_path
 from llmcore.model import Model
-from tests.tiny_models import write_tiny_llama, write_tiny_mamba
+from tests.minilm import PackageMissing, gguf_file
+from tests.tiny_models import write_tiny_bert, write_tiny_llama, write_tiny_mamba
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,6 +69,26 @@ def tiny_recurrent(tiny_dir: Path) -> Path:
     path = tiny_dir / "recurrent.gguf"
     write_tiny_mamba(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tiny_dir: Path) -> Path:
+    """An encoder that gives embeddings (mean) of texts of up to 512 tokens."""
+    return write_tiny_bert(tiny_dir / "bert.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_reranker(tiny_dir: Path) -> Path:
+    return write_tiny_bert(tiny_dir / "reranker.gguf", pooling_type="rank")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """all-MiniLM-L6-v2 as GGUF: a real embedding model, made once and kept."""
+    try:
+        return gguf_file()
+    except PackageMissing as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks import attention, contention, overhead, serve, servers
+from benchmarks import attention, contention, overhead, serve, servers, structured
 from benchmarks.figures import Goal, Row, common_rate, percentile, silences
 from benchmarks.load import Endpoint, LoadError, Prompt
 from benchmarks.overhead import Measured, Subject, engine_finding, http_finding
@@ -350,6 +350,13 @@ def test_all_cases_of_attention_are_measured(tiny_model: Path, capsys: pytest.Ca
     for settings, *cells in rows:
         n_measured = sum(float(cell.strip("*| ")) > 0 for cell in cells if "–" not in cell)
         assert n_measured == len(attention.CASES) - ("split" in settings)
+
+
+def test_all_constraints_are_measured(tiny_model: Path) -> None:
+    findings = list(structured.measure(tiny_model, n_tokens=6, turns=1))
+    assert [finding.name for finding in findings] == ["free", *structured.CONSTRAINTS]
+    assert all(finding.tokens_per_s > 0 and finding.tokens_ratio > 0 for finding in findings)
+    assert all(structured.line(finding).count("|") == len(structured.HEADS) + 1 for finding in findings)
 
 
 def test_what_attention_cannot_measure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from llmcore.errors import (
     InvalidRequestError,
     ModelFormatError,
 )
-from llmcore.messages import ChatPrompt, Finished, GenerateRequest, TextPrompt
+from llmcore.messages import ChatPrompt, Finished, GenerateRequest, JsonSchema, Regex, TextPrompt
 from llmcore.sampling import SamplingParams
 
 GREEDY = SamplingParams(temperature=0.0)
@@ -201,3 +201,15 @@ async def test_stop_while_loading(default_model: Path) -> None:
     assert not workers()
     with pytest.raises(EngineUnavailableError):
         await engine.wait_ready()
+
+
+async def test_constraints_are_compiled_in_the_worker(engine: AsyncEngine) -> None:
+    held, free = await asyncio.gather(
+        answer(engine, request("held", constraint=Regex(" [0-9]{4}"), n_logprobs=1)), answer(engine, request("free"))
+    )
+    assert held[0].strip().isdecimal()
+    assert held[1].reason == "stop"
+    assert free[0]
+    with pytest.raises(InvalidRequestError) as caught:
+        await engine.generate(request("bad", constraint=JsonSchema(b'{"items": {"not": {}}}')))
+    assert caught.value.param == "constraint.items.not"

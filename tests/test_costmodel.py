@@ -60,10 +60,10 @@ def test_one_hiccup_does_not_spoil_it() -> None:
 def test_tokens_within_a_time() -> None:
     points = [(n, 0, cells) for cells in (0, 2000) for n in KNOTS[:10]]
     costs = CostModel([Measurement(*point, machine(*point)) for point in points])
-    n = costs.tokens_within(0.15, 2, 500, 512)
+    n = costs.tokens_within(0.15, 2, 2, 500, 512)
     assert costs.predict(2 + n, 2, 500 + n) <= 0.15 < costs.predict(3 + n, 2, 501 + n)
-    assert costs.tokens_within(0.001, 2, 500, 512) == 0
-    assert costs.tokens_within(60.0, 0, 0, 512) == 512
+    assert costs.tokens_within(0.001, 2, 2, 500, 512) == 0
+    assert costs.tokens_within(60.0, 0, 0, 0, 512) == 512
 
 
 def test_seconds_of_a_prompt() -> None:
@@ -85,5 +85,5 @@ def test_predictions_stay_positive_and_finite(
     for each in seen:
         costs.observe(*each)
     assert 0 < costs.predict(*asked[:3]) < float("inf")
-    assert 0 <= costs.tokens_within(asked[3], 1, asked[2], 512) <= 512
+    assert 0 <= costs.tokens_within(asked[3], 1, 1, asked[2], 512) <= 512
     assert costs.describe()["n_tokens"]

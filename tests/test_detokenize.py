@@ -96,3 +96,15 @@ def test_a_stop_string_across_any_cut(cut: int) -> None:
     text = TextStream(["STOP"])
     assert text.push(data[:cut]) + text.push(data[cut:]) == "hello "
     assert text.stopped
+
+
+@given(st.text(max_size=40), st.lists(st.text(min_size=1, max_size=4), max_size=2), st.lists(st.integers(0, 6)))
+def test_what_is_shown_and_what_is_held_are_all_there_is(text: str, stops: list[str], cuts: list[int]) -> None:
+    data, stream, shown = text.encode(), TextStream(stops), ""
+    n = 0
+    for cut in [*cuts, len(data)]:
+        shown += stream.push(data[n : n + cut])
+        n = min(n + cut, len(data))
+        assert len(shown.encode()) + stream.n_held == n
+    shown += stream.finish()
+    assert stream.n_held == (len(data) - len(shown.encode()) if stream.stopped else 0)

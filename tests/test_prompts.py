@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -61,3 +62,13 @@ def test_checkpoints_stand_behind_messages_and_before_the_last_token(prompts: Pr
     assert len(prompts.prefix(chat(SYSTEM))) in shared
     assert max(shared) > len(prompts.prefix(chat(SYSTEM))) + 5, "the first question is shared too, with all of its end"
     assert all(0 < each < len(second.tokens) for each in second.checkpoints)
+
+
+def test_a_suffix_needs_a_model_that_fills_in(prompts: Prompts, llama_cpp: Path, tiny: Callable[..., Path]) -> None:
+    with pytest.raises(InvalidRequestError, match="cannot fill in") as refused:
+        prompts.read(TextPrompt("def f(", suffix="return 1"))
+    assert refused.value.param == "suffix"
+    with Model(tiny("infill", vocab=llama_cpp / "models" / "ggml-vocab-starcoder.gguf")) as model:
+        with ChatTemplate(model) as template:
+            tokens = Prompts(model, template).read(TextPrompt("def f(", suffix="return 1")).tokens
+        assert model.detokenize(tokens, unparse_special=True) == "<fim_prefix>def f(<fim_suffix>return 1<fim_middle>"

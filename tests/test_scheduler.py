@@ -34,11 +34,12 @@ def learned() -> CostModel:
 
 @dataclass
 class Machine:
-    """A scheduler, its memory and its time. Every token drawn is 0."""
+    """A scheduler, its memory and its time. Every token drawn is 0; `n_forced` tokens that are 1 follow each."""
 
     scheduler: Scheduler
     memory: CountingMemory
     now_s: float = 0.0
+    n_forced: int = 0
 
     def add(self, *sequences: Sequence) -> None:
         for each in sequences:
@@ -58,6 +59,8 @@ class Machine:
         rows = {slots[row.slot].request_id: row.n_tokens for row in batch.rows}
         self.now_s += seconds(batch.n_tokens, self.memory.n_used)
         for each, _ in self.scheduler.commit([0] * len(self.scheduler.scheduled())):
+            for _ in range(min(self.n_forced, each.n_tokens_max - len(each.tokens))):
+                self.scheduler.force(each, 1)
             if len(each.tokens) >= each.n_tokens_max:
                 self.scheduler.remove(each, "length", self.now_s)
         for each in slots.values():
@@ -285,6 +288,62 @@ def test_low_priorities_do_not_push_each_other_out() -> None:
     assert machine.scheduler.n_preempted == 0
 
 
+# --- Forced tokens ----------------------------------------------------------------------------------------------------
+
+
+def test_forced_tokens_are_computed_in_one_row_with_the_drawn_one() -> None:
+    machine = make()
+    machine.n_forced = 4
+    machine.add(sequence("a", prompt(1, 5), n_answer=25))
+    assert [machine.step().get("a") for _ in range(5)] == [5, 5, 5, 5, 5]
+    assert not machine.scheduler.has_work
+
+
+def test_forced_tokens_come_before_the_prompts_of_others() -> None:
+    machine = make(inter_token_s=(0.1, 0.1, 0.1))
+    machine.n_forced = 8
+    answered = sequence("answered", prompt(1, 5), n_answer=900)
+    machine.add(answered)
+    machine.step()
+    machine.add(*(sequence(str(i), prompt(2 + i, 1000), n_answer=1, priority=HIGH) for i in range(2)))
+    for _ in range(20):
+        assert answered.phase == "decode"
+        rows = machine.step()
+        assert rows["answered"] == 9
+        assert sum(rows.values()) > 9, "and prompts go on beside them"
+
+
+def test_forced_tokens_of_one_do_not_hold_up_the_stream_of_another() -> None:
+    machine = make(inter_token_s=(0.1, 0.1, 0.1))
+    talking = sequence("talking", prompt(1, 5), n_answer=100)
+    constrained = sequence("constrained", prompt(2, 5), n_answer=300)
+    machine.add(talking, constrained)
+    machine.step()
+    for _ in range(200):
+        machine.scheduler.force(constrained, 1)
+    n_steps = 0
+    while constrained.n_remaining > 1:
+        before_s = machine.now_s
+        rows = machine.step()
+        n_steps += 1
+        assert rows["talking"] == 1
+        assert machine.now_s - before_s <= 0.1 * 1.1 * 1.9, "a tile may be filled, no more"
+        assert constrained.phase == "decode"
+    assert n_steps < 30
+
+
+def test_a_token_that_could_not_be_drawn_leaves_the_sequence_as_it_is() -> None:
+    machine = make()
+    machine.add(sequence("a", prompt(1, 5)), sequence("b", prompt(2, 5)))
+    scheduler = machine.scheduler
+    batch = scheduler.schedule()
+    assert batch is not None
+    grown = scheduler.commit([-1, 7])
+    assert [(each.request_id, token, each.n_generated) for each, token in grown] == [("a", -1, 0), ("b", 7, 1)]
+    scheduler.remove(grown[0][0], "failed")
+    assert scheduler.has_work
+
+
 # --- Shared prefixes --------------------------------------------------------------------------------------------------
 
 
@@ -463,6 +522,7 @@ arrival = st.tuples(
     st.integers(4, 40),
     st.integers(0, 200),
     st.booleans(),
+    st.integers(0, 5),
 )
 def test_nobody_starves_and_the_books_are_true(
     arrivals: list[tuple[int, list[int], int, int | None, int]],
@@ -471,8 +531,10 @@ def test_nobody_starves_and_the_books_are_true(
     n_batch: int,
     n_host: int,
     is_cuttable: bool,
+    n_forced: int,
 ) -> None:
     machine = make(n_cells=n_cells, n_running=n_running, n_batch=n_batch, n_host=n_host, is_cuttable=is_cuttable)
+    machine.n_forced = n_forced
     scheduler = machine.scheduler
     everybody = []
     for i, (_, blocks, n, _, priority) in enumerate(arrivals):

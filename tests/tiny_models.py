@@ -113,6 +113,35 @@ def write_tiny_mamba(
     return path
 
 
+def write_tiny_bert(
+    path: Path,
+    *,
+    pooling_type: Literal["none", "mean", "cls", "last", "rank"] = "mean",
+    n_embd: int = 64,
+    n_layer: int = 2,
+    n_head: int = 4,
+    n_ff: int = 128,
+    n_ctx: int = 512,
+    quant: str = "F32",
+    seed: int = 0,
+) -> Path:
+    """An encoder with a WordPiece vocabulary: no causal mask, no memory. With pooling "rank" it has the head of a reranker."""
+    vocab = vocabulary("bert-bge")
+    metadata: dict[str, Value] = {
+        "bert.context_length": n_ctx,
+        "bert.embedding_length": n_embd,
+        "bert.block_count": n_layer,
+        "bert.feed_forward_length": n_ff,
+        "bert.attention.head_count": n_head,
+        "bert.attention.layer_norm_epsilon": 1e-12,
+        "bert.attention.causal": False,
+        "bert.pooling_type": _POOLING[pooling_type],
+    }
+    tensors = _bert_tensors(n_tokens(vocab), n_embd, n_layer, n_ff, n_ctx, has_head=pooling_type == "rank")
+    write_model(path, "bert", _common(metadata, None), tensors, vocab, quant=quant, seed=seed)
+    return path
+
+
 def write_unknown_architecture(path: Path) -> Path:
     """A well-formed file of architecture "lxama", which nobody knows."""
     writer = GGUFWriter(path, "lxama")
@@ -183,6 +212,33 @@ def _gemma3_tensors(shape: LlamaShape) -> Iterator[RandomTensor]:
             ("attn_k_norm", shape.head_width, 1.0),
         ):
             yield RandomTensor(f"blk.{i}.{name}.weight", (width,), mean=mean)
+
+
+def _bert_tensors(
+    n_vocab: int, n_embd: int, n_layer: int, n_ff: int, n_ctx: int, *, has_head: bool
+) -> Iterator[RandomTensor]:
+    def linear(name: str, n_out: int, n_in: int, gain: float = 1.0) -> Iterator[RandomTensor]:
+        yield RandomTensor(f"{name}.weight", (n_out, n_in), std=gain / math.sqrt(n_in))
+        yield RandomTensor(f"{name}.bias", (n_out,), std=0.1)
+
+    def norm(name: str) -> Iterator[RandomTensor]:
+        yield RandomTensor(f"{name}.weight", (n_embd,), mean=1.0)
+        yield RandomTensor(f"{name}.bias", (n_embd,), std=0.1)
+
+    yield RandomTensor("token_embd.weight", (n_vocab, n_embd), std=0.5)
+    yield RandomTensor("token_types.weight", (2, n_embd), std=0.1, keep_f32=True)
+    yield RandomTensor("position_embd.weight", (n_ctx, n_embd), std=0.2, keep_f32=True)
+    yield from norm("token_embd_norm")
+    for i in range(n_layer):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            yield from linear(f"blk.{i}.{name}", n_embd, n_embd)
+        yield from norm(f"blk.{i}.attn_output_norm")
+        yield from linear(f"blk.{i}.ffn_up", n_ff, n_embd)
+        yield from linear(f"blk.{i}.ffn_down", n_embd, n_ff)
+        yield from norm(f"blk.{i}.layer_output_norm")
+    if has_head:
+        yield from linear("cls", n_embd, n_embd)
+        yield from linear("cls.output", 1, n_embd, gain=4.0)  # scores are then some units apart
 
 
 def _mamba_tensors(n_vocab: int, n_embd: int, n_layer: int, n_state: int, rank: int) -> Iterator[RandomTensor]:

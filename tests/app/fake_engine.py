@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
-from llmcore.errors import EngineDiedError, EngineUnavailableError, LlmcoreError, PrefixMissingError
+from llmcore.errors import (
+    EngineDiedError,
+    EngineUnavailableError,
+    InvalidRequestError,
+    LlmcoreError,
+    PrefixMissingError,
+)
 from llmcore.messages import (
     ChatPrompt,
     EngineStats,
@@ -23,6 +30,7 @@ from llmcore.messages import (
     PrefixSpec,
     TextPrompt,
     Usage,
+    Vectors,
 )
 
 # One step of a script: text to say, a piece with more than text, an error to fail with, an event to wait for, or seconds to pause.
@@ -49,7 +57,7 @@ def prompt_text(request: GenerateRequest) -> str:
     """What the last message, or the prompt, says."""
     if isinstance(request.prompt, ChatPrompt):
         content = msgspec.json.decode(request.prompt.messages)[-1]["content"]
-        return content if isinstance(content, str) else "".join(part["text"] for part in content)
+        return content if isinstance(content, str) else "".join(part["text"] for part in content or ())
     return request.prompt.text if isinstance(request.prompt, TextPrompt) else repr(request.prompt.tokens)
 
 
@@ -158,6 +166,7 @@ class FakeEngine:
         self.stats_delay_s = 0.0
         self.load_error: LlmcoreError | None = None
         self.requests: list[GenerateRequest] = []
+        self.embedded: list[tuple[list[str | Sequence[int]], int | None]] = []  # texts, and dimensions
         self.open: set[str] = set()
         self.cancelled: list[str] = []
         self.pinned: dict[str, PrefixSpec] = {}
@@ -221,11 +230,36 @@ class FakeEngine:
 
     async def detokenize(self, tokens: Iterable[int]) -> str:
         self._refuse()
-        return bytes(tokens).decode()
+        if max(tokens, default=0) > 255:
+            raise InvalidRequestError("a token is not in the vocabulary", param="tokens")
+        return bytes(tokens).decode("utf-8", "replace")
 
     async def render(self, prompt: ChatPrompt) -> str:
         self._refuse()
         return f"{prompt.messages.decode()} {prompt.add_generation_prompt}"
+
+    async def embed(self, texts: Sequence[str | Sequence[int]], *, dimensions: int | None) -> Vectors:
+        """Of each text: its length, and then fractions that no decimal number is."""
+        self.embedded.append((list(texts), dimensions))
+        await self._compute()
+        width = dimensions or 3
+        rows = [[float(len(text)), *(1 / (3 + i) for i in range(width - 1))] for text in texts]
+        return Vectors(1, array("f", itertools.chain(*rows)).tobytes(), width, sum(map(len, texts)))
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> Vectors:
+        """The score of a document is its length."""
+        self.embedded.append(([query, *documents], None))
+        await self._compute()
+        return Vectors(1, array("f", map(len, documents)).tobytes(), 1, sum(map(len, documents)))
+
+    async def _compute(self) -> None:
+        self._refuse()
+        if self.admission is not None:
+            try:
+                await self.admission.wait()
+            except asyncio.CancelledError:
+                self.cancelled.append("vectors")
+                raise
 
     async def inspect(self) -> bytes:
         self._refuse()

@@ -87,7 +87,7 @@ async def test_several_answers_to_several_prompts(client: httpx.AsyncClient, eng
         ({"prompt": ["a"] * 22, "n": 3}, "n", "invalid_value"),
         ({"echo": True}, "echo", "unsupported_parameter"),
         ({"suffix": "x"}, "suffix", "unsupported_parameter"),
-        ({"logprobs": 0}, "logprobs", "unsupported_parameter"),
+        ({"logprobs": 6}, "logprobs", "invalid_value"),
         ({"messages": []}, "messages", "unknown_parameter"),
     ],
     ids=str,

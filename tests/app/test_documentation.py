@@ -14,10 +14,22 @@ from llmcore.config import ServerConfig
 from llmcore_app.application import create_app, create_service
 from llmcore_app.chat_schema import ChatRequest
 from llmcore_app.completion_schema import CompletionRequest
+from llmcore_app.embeddings_schema import EmbeddingsRequest
 from llmcore_app.message_schema import AssistantMessage, TextPart, UserMessage
 from llmcore_app.metrics import Metrics
 from llmcore_app.prefix_schema import PrefixRequest
 from llmcore_app.replies import Timings
+from llmcore_app.rerank_schema import RerankRequest
+from llmcore_app.responses_input import (
+    AssistantItem,
+    CallItem,
+    InputText,
+    OutputText,
+    ReasoningItem,
+    ResultItem,
+    UserItem,
+)
+from llmcore_app.responses_schema import ReasoningOptions, ResponsesRequest, ResponseTool, TextOptions
 from tests.app.fake_engine import FakeEngine
 
 
@@ -76,8 +88,12 @@ async def test_models(client: httpx.AsyncClient, engine: FakeEngine) -> None:
 async def test_the_manual_tells_every_field_and_metric() -> None:
     manual = (Path(__file__).parents[2] / "docs" / "API.md").read_text("utf-8")
     words = set(re.findall(r"`(\w+)`", manual))
-    for kind in (ChatRequest, CompletionRequest, PrefixRequest, AssistantMessage, UserMessage, TextPart, Timings):
-        assert set(kind.__struct_fields__) <= words | {"text"}, kind
+    kinds = [ChatRequest, CompletionRequest, PrefixRequest, AssistantMessage, UserMessage, TextPart, Timings]
+    kinds += [ResponsesRequest, ResponseTool, TextOptions, ReasoningOptions]
+    kinds += [UserItem, AssistantItem, CallItem, ResultItem, ReasoningItem, InputText, OutputText]
+    kinds += [EmbeddingsRequest, RerankRequest]
+    for kind in kinds:
+        assert set(kind.__struct_encode_fields__) <= words | {"text"}, kind
     metrics = Metrics(CollectorRegistry(), "fake", "1")
     metrics.engine.stats = await FakeEngine().stats()
     told = [family.name for family in metrics.registry.collect() if family.name.startswith("llm_")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import httpx
 import msgspec
@@ -13,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
 
+from llmcore.config import ServerConfig
 from llmcore.messages import GenerateRequest
-from llmcore_app.application import create_app
+from llmcore_app.application import create_app, create_service
 from llmcore_app.chat import ChatForm
 from llmcore_app.service import Service
-from llmcore_app.sse import TextEvents, sse_event
+from llmcore_app.sse import DONE, KEEP_ALIVE, TextEvents, sse_event
 from tests.app.conftest import Running
 from tests.app.fake_engine import FakeEngine, Step
 from tests.app.test_chat import URL, events
@@ -46,8 +48,17 @@ async def test_the_pieces_make_the_text(client: httpx.AsyncClient, engine: FakeE
 class Caller:
     """An ASGI client by hand: it can leave at any message."""
 
-    def __init__(self, service: Service, *, stream: bool, path: str = URL, prompt: object = None) -> None:
-        body = {"messages": [{"role": "user", "content": "x"}], "stream": stream}
+    def __init__(
+        self,
+        service: Service,
+        *,
+        stream: bool,
+        path: str = URL,
+        prompt: object = None,
+        body: dict[str, Any] | None = None,
+    ) -> None:
+        if body is None:
+            body = {"messages": [{"role": "user", "content": "x"}], "stream": stream}
         if prompt is not None:
             body = {"prompt": prompt, "stream": stream}
         self._app = create_app(service)
@@ -209,3 +220,24 @@ async def test_a_stream_arrives_piece_by_piece(running: Running, engine: FakeEng
                 break
         gate.set()  # only now: so the first came without the second
     assert response.status_code == 200
+
+
+async def test_a_silent_stream_is_kept_alive(engine: FakeEngine) -> None:
+    go_on = asyncio.Event()
+    engine.script = lambda request: ["a", go_on, "b"]
+    caller = Caller(create_service(engine, ServerConfig(sse_keep_alive_s=0.01), "fake"), stream=True)
+    task = asyncio.create_task(caller.call())
+    while sum(message.get("body") == KEEP_ALIVE for message in caller.sent) < 3:
+        await asyncio.sleep(0.01)
+    go_on.set()
+    await task
+    bodies = [message.get("body", b"") for message in caller.sent]
+    assert bodies[-2].endswith(DONE)
+    assert bodies[-1] == b""
+
+
+async def test_a_stream_may_be_silent(engine: FakeEngine) -> None:
+    engine.script = lambda request: ["a", 0.05, "b"]
+    caller = Caller(create_service(engine, ServerConfig(sse_keep_alive_s=0), "fake"), stream=True)
+    await caller.call()
+    assert not any(message.get("body") == KEEP_ALIVE for message in caller.sent)

@@ -1,0 +1,90 @@
+"""Log-probabilities of an answer's tokens, in the shapes of OpenAI's two endpoints."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+import msgspec
+
+from llmcore.messages import TokenLogprob, TopLogprob
+
+# OpenAI's number for what is next to impossible. JSON has none for what is impossible.
+LEAST = -9999.0
+
+
+class TopTokenLogprob(msgspec.Struct):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class ChatTokenLogprob(msgspec.Struct):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+    top_logprobs: list[TopTokenLogprob]
+
+
+class ChatLogprobs(msgspec.Struct):
+    content: list[ChatTokenLogprob]
+    refusal: None = None
+
+
+class TextLogprobs(msgspec.Struct):
+    """Lists of the same length. A token that is no whole text is told as "bytes:\\\\xe2\\\\x80"."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+def chat_logprobs(tokens: Sequence[TokenLogprob]) -> ChatLogprobs:
+    return ChatLogprobs([_of_chat(each) for each in tokens])
+
+
+def _of_chat(token: TokenLogprob) -> ChatTokenLogprob:
+    top = [TopTokenLogprob(_shown(each.data), _bounded(each.logprob), list(each.data)) for each in token.top]
+    return ChatTokenLogprob(_shown(token.data), _bounded(token.logprob), list(token.data), top)
+
+
+class TextOffsets:
+    """Makes the shape of one completion, chunk by chunk: offsets count characters from its beginning."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._n_characters = 0
+
+    def logprobs(self, tokens: Sequence[TokenLogprob]) -> TextLogprobs:
+        offsets = []
+        for token in tokens:
+            offsets.append(self._n_characters)
+            self._n_characters += len(self._decoder.decode(token.data))
+        return TextLogprobs(
+            [_named(each.data) for each in tokens],
+            [_bounded(each.logprob) for each in tokens],
+            [_top(each) for each in tokens],
+            offsets,
+        )
+
+
+def _top(token: TokenLogprob) -> dict[str, float]:
+    """The most probable tokens, and the drawn one in any case."""
+    drawn = TopLogprob(token.token, token.data, token.logprob)
+    return {_named(each.data): _bounded(each.logprob) for each in (*token.top, drawn)}
+
+
+def _bounded(logprob: float) -> float:
+    return max(logprob, LEAST)
+
+
+def _shown(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _named(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)

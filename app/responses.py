@@ -1,0 +1,108 @@
+"""POST /v1/responses."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from llmcore.errors import InvalidRequestError
+from llmcore.messages import GenerateRequest, Priority
+from llmcore.sampling import SamplingParams
+
+from . import record
+from .body import read_body
+from .decode import decode
+from .engine import GenerationLike
+from .priority import priority_of
+from .responses_output import Output
+from .responses_replies import ResponseObject, ToldReasoning, ToldText, ToldTool, ToldToolChoice
+from .responses_schema import ResponsesRequest, ResponseToolChoice, check_responses
+from .responses_stream import ResponseStream, WholeResponse
+from .service import Service
+from .work import Work
+
+_TIERS: dict[Priority, Literal["default", "flex", "priority"]] = {
+    "low": "flex",
+    "normal": "default",
+    "high": "priority",
+}
+# The engine's words for fields that have another name here.
+_PARAMS = {"messages": "input", "reasoning_effort": "reasoning.effort", "max_tokens": "max_output_tokens"}
+
+
+class Responses:
+    """The endpoint. Nothing is stored: a request brings the whole conversation along."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._decoder = msgspec.json.Decoder(ResponsesRequest)
+
+    async def post(self, request: Request) -> Response:
+        service = self._service
+        service.check_open()
+        wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
+        check_responses(wanted)
+        service.check_model(wanted.model)
+        entry = record.of(request.scope)
+        priority = priority_of(request.headers, wanted.asked_priority)
+        begun = _begun(wanted, f"resp_{entry.unique}", service.model_id, priority)
+        work = ResponseWork(service, entry, begun.id, [self._generate(wanted, begun.id, priority)], "input")
+        output = Output(entry.unique)
+        return ResponseStream(work, begun, output) if wanted.stream else WholeResponse(work, begun, output)
+
+    def _generate(self, wanted: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
+        return GenerateRequest(
+            request_id=answer_id,
+            prompt=wanted.prompt_to_render(),
+            sampling=wanted.sampling(),
+            max_tokens=wanted.max_output_tokens or self._service.config.max_tokens_default or None,
+            stop=wanted.stops(),
+            ignore_eos=bool(wanted.ignore_eos),
+            priority=priority,
+            timeout_s=wanted.timeout,
+        )
+
+
+class ResponseWork(Work):
+    """What the engine refuses is told by the fields' names in this API."""
+
+    async def _admit(self) -> list[GenerationLike]:
+        try:
+            return await super()._admit()
+        except InvalidRequestError as error:
+            told = error.param or ""
+            param = _PARAMS.get(told) or told.replace("].function.", "].")
+            if told and error.message.startswith(f"{told}:"):
+                error.message = param + error.message.removeprefix(told)
+            error.param = param or None
+            raise
+
+
+def _begun(wanted: ResponsesRequest, id: str, model: str, priority: Priority) -> ResponseObject:
+    """The response before its answer."""
+    defaults = SamplingParams()
+    choice = wanted.tool_choice
+    return ResponseObject(
+        id=id,
+        created_at=int(time.time()),
+        model=model,
+        instructions=wanted.instructions,
+        tools=[ToldTool(tool.name, tool.description, tool.parameters, tool.strict) for tool in wanted.tools or ()],
+        tool_choice=ToldToolChoice(choice.name) if isinstance(choice, ResponseToolChoice) else choice or "auto",
+        parallel_tool_calls=wanted.parallel_tool_calls is not False,
+        max_output_tokens=wanted.max_output_tokens,
+        max_tool_calls=wanted.max_tool_calls,
+        temperature=defaults.temperature if wanted.temperature is None else wanted.temperature,
+        top_p=defaults.top_p if wanted.top_p is None else wanted.top_p,
+        text=ToldText(),
+        reasoning=ToldReasoning(wanted.effort),
+        service_tier=_TIERS[priority],
+        metadata=wanted.metadata or {},
+        prompt_cache_key=wanted.prompt_cache_key,
+        safety_identifier=wanted.safety_identifier,
+        user=wanted.user,
+    )

@@ -1,0 +1,201 @@
+"""Requests to /v1/responses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from llmcore.messages import ChatPrompt, Priority, ToolChoice
+
+from .chat_schema import TIERS, ReasoningEffort
+from .errors import invalid
+from .fields import AnswerFields, Count, OnlyEmpty, OnlyFalse, OnlyNull, check_answer, refuse_unsupported
+from .message_schema import raw_messages
+from .responses_input import Input, conversation, read_items
+from .tool_schema import (
+    MAX_TOOLS,
+    FunctionDefinition,
+    FunctionName,
+    FunctionReference,
+    FunctionTool,
+    NamedToolChoice,
+    ToolChoiceField,
+    check_functions,
+    chosen,
+    raw_tools,
+)
+
+# All that official clients may ask for beside the answer and that cannot be missing from it: built-in tools and images do not
+# occur, and reasoning is sent in the clear, so that it can be sent back without being stored here.
+Includable = Literal[
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+]
+
+
+class ResponseTool(FunctionDefinition, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
+    """A function; in this API its fields stand beside its type."""
+
+    allowed_callers: Annotated[Any, Meta(extra_json_schema={"enum": [None, ["direct"]]})] = None
+    defer_loading: OnlyFalse = None
+    output_schema: OnlyNull = None
+    is_async: OnlyFalse = msgspec.field(default=None, name="async")
+
+    def plain(self) -> FunctionTool:
+        """As a chat request has it."""
+        function = FunctionDefinition(
+            name=self.name, description=self.description, parameters=self.parameters, strict=self.strict
+        )
+        return FunctionTool(function=function)
+
+
+class ResponseToolChoice(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
+    name: FunctionName
+
+
+class PlainTextFormat(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
+    pass
+
+
+class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object", forbid_unknown_fields=True):
+    pass
+
+
+class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema", kw_only=True, forbid_unknown_fields=True):
+    name: FunctionName
+    schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+
+
+class TextOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    format: PlainTextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+    verbosity: Annotated[Any, Meta(extra_json_schema={"enum": [None, "medium"]})] = None
+
+
+class ReasoningOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    effort: (
+        Annotated[ReasoningEffort, Meta(description="none: no reasoning; others where the template knows efforts")]
+        | None
+    ) = None
+    summary: Annotated[
+        Any, Meta(extra_json_schema={"enum": [None, "auto"]}, description="all of it is told, not a summary")
+    ] = None
+    generate_summary: Annotated[Any, Meta(extra_json_schema={"enum": [None, "auto"]})] = None
+    context: Annotated[Any, Meta(extra_json_schema={"enum": [None, "auto"]})] = None
+    mode: Annotated[Any, Meta(extra_json_schema={"enum": [None, "standard"]})] = None
+
+
+class ResponseStreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    include_obfuscation: OnlyFalse = None
+
+
+class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
+    """A request for the answer to a conversation, all of which it brings along: nothing is stored."""
+
+    input: Input
+    instructions: Annotated[str, Meta(description="a system message before the input")] | None = None
+    max_output_tokens: Count | None = None
+    tools: Annotated[list[ResponseTool], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ToolChoice | ResponseToolChoice | None = None
+    parallel_tool_calls: Annotated[bool, Meta(description="several calls in one answer; true if absent")] | None = None
+    text: TextOptions | None = None
+    reasoning: ReasoningOptions | None = None
+    stream_options: ResponseStreamOptions | None = None
+    chat_template_kwargs: (
+        Annotated[dict[str, Any], Meta(description="llmcore's own; further variables of the chat template")] | None
+    ) = None
+    service_tier: (
+        Annotated[
+            Literal["auto", "default", "flex", "priority"], Meta(description="flex is priority low, priority is high")
+        ]
+        | None
+    ) = None
+    metadata: Annotated[dict[str, str], Meta(description="told in the answer")] | None = None
+
+    # Accepted, since no value of theirs would change the answer.
+    include: list[Annotated[Includable, Meta(description="accepted without effect")]] | None = None
+    max_tool_calls: (
+        Annotated[int, Meta(ge=1, description="accepted without effect: it is about built-in tools")] | None
+    ) = None
+    prompt_cache_key: Annotated[str, Meta(description="accepted without effect: all share a cache")] | None = None
+    safety_identifier: Annotated[str, Meta(description="accepted without effect")] | None = None
+
+    # Accepted with the values that change nothing.
+    access_programs: OnlyNull = None
+    background: OnlyFalse = None
+    background_options: OnlyNull = None
+    context_management: OnlyEmpty = None
+    conversation: OnlyNull = None
+    image: OnlyNull = None
+    moderation: OnlyNull = None
+    previous_response_id: OnlyNull = None
+    prompt: OnlyNull = None
+    prompt_cache_options: OnlyNull = None
+    prompt_cache_retention: Annotated[Any, Meta(extra_json_schema={"enum": [None, "in_memory", "in-memory"]})] = None
+    store: OnlyFalse = None
+    top_logprobs: Annotated[Any, Meta(extra_json_schema={"enum": [None, 0]})] = None
+    truncation: Annotated[Any, Meta(extra_json_schema={"enum": [None, "disabled"]})] = None
+
+    @property
+    def asked_priority(self) -> Priority | None:
+        return self.priority or TIERS[self.service_tier or "auto"]
+
+    @property
+    def effort(self) -> ReasoningEffort | None:
+        return self.reasoning.effort if self.reasoning is not None else None
+
+    def chat_tools(self) -> list[FunctionTool]:
+        return [tool.plain() for tool in self.tools or ()]
+
+    def chat_tool_choice(self) -> ToolChoiceField | None:
+        if isinstance(self.tool_choice, ResponseToolChoice):
+            return NamedToolChoice(FunctionReference(self.tool_choice.name))
+        return self.tool_choice
+
+    def prompt_to_render(self) -> ChatPrompt:
+        """What the engine is to render. Raises ApiError (400)."""
+        choice, name = chosen(self.chat_tool_choice())
+        return ChatPrompt(
+            raw_messages(conversation(self.instructions, read_items(self.input))),
+            tools=raw_tools(self.chat_tools()),
+            tool_choice=choice,
+            tool_name=name,
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            template_args=msgspec.json.encode(self.chat_template_kwargs) if self.chat_template_kwargs else b"",
+            reasoning_effort=self.effort or "",
+        )
+
+
+def check_responses(request: ResponsesRequest) -> None:
+    """What the types cannot say, but of the input. Raises ApiError (400)."""
+    _check_stateless(request)
+    check_answer(request, request.stream_options)
+    tier = TIERS[request.service_tier or "auto"]
+    if None not in (tier, request.priority) and tier != request.priority:
+        raise invalid("invalid_value", "service_tier and priority differ: send one of them", "service_tier")
+    for index, tool in enumerate(request.tools or ()):
+        refuse_unsupported(tool, f"tools[{index}].")
+    choice = request.chat_tool_choice()
+    check_functions(request.tools or (), choice, path="tools[{}]", choice_path="tool_choice.name")
+    if request.reasoning is not None:
+        refuse_unsupported(request.reasoning, "reasoning.")
+    if request.text is not None:
+        refuse_unsupported(request.text, "text.")
+        if not isinstance(request.text.format, PlainTextFormat | None):
+            message = 'text.format is not supported yet: leave it out, or send {"type":"text"}'
+            raise invalid("unsupported_parameter", message, "text.format")
+
+
+def _check_stateless(request: ResponsesRequest) -> None:
+    for name in ("store", "previous_response_id", "conversation", "prompt"):
+        if getattr(request, name) not in (None, False):
+            problem = f"{name} is not supported: nothing is stored here. Send the whole conversation as input"
+            raise invalid("unsupported_parameter", problem, name)

@@ -1,0 +1,60 @@
+"""What an answer must look like, in the forms in which people say it: arguments, and OpenAI's response_format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from llmcore.errors import InvalidRequestError
+from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
+
+NAMES = ("response_format", "json_schema", "regex", "grammar")
+
+
+def take_constraint(options: dict[str, Any]) -> tuple[Constraint | None, str]:
+    """Takes what concerns the answer's form out of keyword arguments, and the name of the one that says it. Raises
+    InvalidRequestError, naming the argument."""
+    given = {name: options.pop(name, None) for name in NAMES}
+    wanted = [(name, value) for name, value in given.items() if value is not None]
+    if len(wanted) > 1:
+        names = " and ".join(name for name, _ in wanted)
+        raise InvalidRequestError(f"{names} contradict each other: give one of them", param=wanted[1][0])
+    return (_constraint(*wanted[0]), wanted[0][0]) if wanted else (None, "")
+
+
+def _constraint(name: str, value: Any) -> Constraint | None:
+    if name == "response_format":
+        return _response_format(value)
+    if name == "json_schema":
+        return JsonSchema(_schema(value, name))
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{name} must be a string", param=name)
+    return Regex(value) if name == "regex" else Grammar(value)
+
+
+def _response_format(value: Any) -> Constraint | None:
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return JsonObject()
+    body = value.get("json_schema") if kind == "json_schema" else None
+    if not isinstance(body, Mapping) or "schema" not in body:
+        problem = 'response_format must have the type "text", "json_object", or "json_schema" with a schema'
+        raise InvalidRequestError(problem, param="response_format")
+    return JsonSchema(_schema(body["schema"], "response_format"), strict=bool(body.get("strict")))
+
+
+def _schema(value: Any, name: str) -> bytes:
+    if hasattr(value, "model_json_schema"):  # a pydantic model
+        value = value.model_json_schema()
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, (Mapping, bool)):
+        raise InvalidRequestError(f"{name}: a schema is a mapping or JSON text", param=name)
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{name}: the schema cannot be written as JSON: {error}", param=name) from None

@@ -1,0 +1,50 @@
+"""Clients that people use, each in a program of its own (tests/clients) against the real service with the default model."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks.service import Service, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = ROOT / "tests" / "clients"
+INSTALLED = ROOT / "build" / "clients"
+
+
+@pytest.fixture(scope="module")
+def service(default_model: Path) -> Iterator[Service]:
+    with Service("--n-ctx", "4096", "--n-slots", "4", environ={"MODEL_PATH": str(default_model)}) as started:
+        wait_until(lambda: httpx.get(f"{started.base_url}/healthz").status_code == 200, 60, "readiness")
+        yield started
+    assert started.process.returncode == 0
+
+
+def run(service: Service, *program: str | Path, cwd: Path | None = None) -> None:
+    model = httpx.get(f"{service.base_url}/v1/models").json()["data"][0]["id"]
+    command = [*map(str, program), f"{service.base_url}/v1", model]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["langchain", "litellm", "agents"])
+def test_python(service: Service, name: str) -> None:
+    python = INSTALLED / "bin" / "python"
+    assert python.exists(), "the clients are not installed: run `make clients` (make test does)"
+    run(service, python, PROGRAMS / f"{name}_client.py")
+
+
+def test_node(service: Service) -> None:
+    folder = INSTALLED / "node"
+    if shutil.which("node") is None or not (folder / "node_modules").exists():
+        pytest.skip("no Node.js here when `make clients` ran")
+    # A module is looked for beside the program that asks for it.
+    shutil.copy(PROGRAMS / "node_client.mjs", folder)
+    run(service, "node", folder / "node_client.mjs")

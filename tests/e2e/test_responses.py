@@ -1,0 +1,121 @@
+"""/v1/responses of the real service with the default model, spoken to by the official SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from openai.types.responses import FunctionToolParam, ResponseFunctionToolCall, ResponseInputParam
+
+from benchmarks.service import Service, wait_until
+
+pytestmark = pytest.mark.e2e
+
+SYSTEM = "You work for the harbour library. The library opens at 9 in the morning."
+QUESTION = "When does the library open?"
+HOURS: FunctionToolParam = {
+    "type": "function",
+    "name": "opening_hours",
+    "description": "When a place opens",
+    "parameters": {
+        "type": "object",
+        "properties": {"place": {"type": "string", "maxLength": 40}},
+        "required": ["place"],
+        "additionalProperties": False,
+    },
+    "strict": True,
+}
+
+
+@pytest.fixture(scope="module")
+def service(default_model: Path) -> Iterator[Service]:
+    with Service("--n-ctx", "4096", environ={"MODEL_PATH": str(default_model)}) as started:
+        wait_until(lambda: httpx.get(f"{started.base_url}/healthz").status_code == 200, 60, "readiness")
+        yield started
+    assert started.process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def sdk(service: Service) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{service.base_url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def model(sdk: openai.OpenAI) -> str:
+    return sdk.models.list().data[0].id
+
+
+def test_whole_and_streamed(sdk: openai.OpenAI, model: str) -> None:
+    whole = sdk.responses.create(model=model, instructions=SYSTEM, input=QUESTION, temperature=0, max_output_tokens=200)
+    assert "9" in whole.output_text
+    assert whole.usage is not None
+    with sdk.responses.stream(
+        model=model, instructions=SYSTEM, input=QUESTION, temperature=0, max_output_tokens=200
+    ) as stream:
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        final = stream.get_final_response()
+    assert len(deltas) > 1
+    assert "".join(deltas) == final.output_text
+    assert "9" in final.output_text
+
+
+def test_the_prompt_is_that_of_chat(sdk: openai.OpenAI, model: str) -> None:
+    chat = sdk.chat.completions.create(
+        model=model,
+        messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Is it open at 8?"}],
+        max_tokens=1,
+    )
+    answer = sdk.responses.create(model=model, instructions=SYSTEM, input="Is it open at 8?", max_output_tokens=1)
+    assert chat.usage is not None
+    assert answer.usage is not None
+    assert answer.usage.input_tokens == chat.usage.prompt_tokens
+    # Token by token: all of it was in the cache but the last one, which is always computed.
+    assert answer.usage.input_tokens_details.cached_tokens == chat.usage.prompt_tokens - 1
+
+
+def test_a_round_of_a_tool(sdk: openai.OpenAI, model: str) -> None:
+    messages: ResponseInputParam = [{"role": "user", "content": "When does the harbour library open?"}]
+    with sdk.responses.stream(
+        model=model, input=messages, tools=[HOURS], tool_choice="required", temperature=0, parallel_tool_calls=False
+    ) as stream:
+        answer = stream.get_final_response()
+    [call] = [item for item in answer.output if isinstance(item, ResponseFunctionToolCall)]
+    assert call.name == "opening_hours"
+    assert set(json.loads(call.arguments)) == {"place"}
+    messages += [item.to_dict() for item in answer.output]  # type: ignore[misc]
+    messages.append({"type": "function_call_output", "call_id": call.call_id, "output": "It opens at 9."})
+    second = sdk.responses.create(
+        model=model, input=messages, tools=[HOURS], tool_choice="none", temperature=0, max_output_tokens=60
+    )
+    assert "9" in second.output_text
+    assert second.usage is not None
+    assert second.usage.input_tokens_details.cached_tokens > 0
+
+
+def test_an_answer_that_is_cut_is_incomplete(sdk: openai.OpenAI, model: str) -> None:
+    answer = sdk.responses.create(model=model, input="Count to a hundred.", max_output_tokens=5, temperature=0)
+    assert answer.status == "incomplete"
+    assert answer.incomplete_details is not None
+    assert answer.incomplete_details.reason == "max_output_tokens"
+    assert answer.usage is not None
+    assert answer.usage.output_tokens == 5
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_refusals_of_the_engine_have_a_status_of_their_own(sdk: openai.OpenAI, model: str, stream: bool) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.responses.create(model=model, input="word " * 5000, stream=stream)
+    assert (caught.value.param, caught.value.code) == ("input", "context_length_exceeded")
+    strict: FunctionToolParam = {**HOURS, "parameters": {"type": "object", "minProperties": 1}}
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.responses.create(model=model, input="x", tools=[strict], stream=stream)
+    assert caught.value.param == "tools[0].parameters"
+    assert "minProperties" in str(caught.value)
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.responses.create(model=model, input="x", reasoning={"effort": "high"}, stream=stream)
+    assert caught.value.param == "reasoning.effort"

@@ -1,0 +1,151 @@
+"""The worker's loop over a scripted engine: constraints are compiled beside it, and requests wait for that."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from llmcore.engine import Engine
+from llmcore.errors import InvalidRequestError
+from llmcore.messages import (
+    Accepted,
+    Cancel,
+    Constraint,
+    Failed,
+    GenerateRequest,
+    Output,
+    Regex,
+    Shutdown,
+    StepDone,
+    Submit,
+    TextPrompt,
+)
+from llmcore.wire import Channel
+from llmcore.worker import Worker
+
+
+class ScriptedEngine:
+    """Compiles when it is let go; refuses the pattern "("."""
+
+    has_work = False
+
+    def __init__(self) -> None:
+        self.may_compile = threading.Event()
+        self.is_compiling = threading.Event()
+        self.submitted: list[str] = []
+        self._ready: set[Constraint] = set()
+
+    def is_prepared(self, constraint: Constraint) -> bool:
+        return constraint in self._ready
+
+    def prepare(self, constraint: Constraint) -> None:
+        self.is_compiling.set()
+        assert self.may_compile.wait(30)
+        if constraint == Regex("("):
+            raise InvalidRequestError("no", param="constraint")
+        self._ready.add(constraint)
+
+    def submit(self, request: GenerateRequest) -> Accepted:
+        self.submitted.append(request.request_id)
+        return Accepted(request.request_id, 1)
+
+    def cancel(self, request_id: str) -> None:
+        return None
+
+    def interrupt(self, request_ids: frozenset[str]) -> None:
+        pass
+
+    def prefixes(self) -> list[Any]:
+        return []
+
+
+class ScriptedChannel:
+    """Commands in, outputs out."""
+
+    def __init__(self) -> None:
+        self.commands: queue.Queue[Any] = queue.Queue()
+        self.outputs: queue.Queue[Output] = queue.Queue()
+
+    def __iter__(self) -> Iterator[Any]:
+        while (command := self.commands.get()) is not None:
+            yield command
+
+    def send(self, message: object) -> None:
+        assert isinstance(message, StepDone)
+        for output in message.outputs:
+            self.outputs.put(output)
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.engine, self.channel = ScriptedEngine(), ScriptedChannel()
+        worker = Worker(cast(Engine, self.engine), cast(Channel[Any], self.channel))
+        self.thread = threading.Thread(target=worker.run)
+        self.thread.start()
+
+    def submit(self, name: str, pattern: str | None) -> None:
+        constraint = None if pattern is None else Regex(pattern)
+        request = GenerateRequest(request_id=name, prompt=TextPrompt("a"), constraint=constraint)
+        self.channel.commands.put(Submit(request))
+
+    def next(self) -> Output:
+        return self.channel.outputs.get(timeout=30)
+
+    def end(self) -> None:
+        self.engine.may_compile.set()
+        self.channel.commands.put(Shutdown())
+        self.channel.commands.put(None)
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    made = Stage()
+    yield made
+    made.end()
+
+
+def test_others_are_served_while_a_constraint_is_compiled(stage: Stage) -> None:
+    stage.submit("slow", "[a]")
+    assert stage.engine.is_compiling.wait(30)
+    stage.submit("plain", None)
+    assert stage.next() == Accepted("plain", 1)
+    stage.engine.may_compile.set()
+    assert stage.next() == Accepted("slow", 1)
+    stage.submit("again", "[a]")
+    assert stage.next() == Accepted("again", 1)
+    assert stage.engine.submitted == ["plain", "slow", "again"]
+
+
+def test_a_refused_constraint_fails_its_request(stage: Stage) -> None:
+    stage.engine.may_compile.set()
+    stage.submit("a", "(")
+    assert stage.next() == Failed("a", "invalid_request", "no", "constraint")
+    assert not stage.engine.submitted
+
+
+def test_a_cancel_finds_what_waits_for_its_constraint(stage: Stage) -> None:
+    stage.submit("a", "[a]")
+    assert stage.engine.is_compiling.wait(30)
+    stage.channel.commands.put(Cancel("a"))
+    output = stage.next()
+    assert isinstance(output, Failed)
+    assert (output.request_id, output.code) == ("a", "cancelled")
+    stage.engine.may_compile.set()
+    stage.submit("b", None)
+    assert stage.next() == Accepted("b", 1)
+    assert stage.engine.submitted == ["b"]
+
+
+def test_too_many_that_wait_are_refused(stage: Stage) -> None:
+    for i in range(65):
+        stage.submit(str(i), f"[a]{i}")
+    output = stage.next()
+    assert isinstance(output, Failed)
+    assert (output.request_id, output.code) == ("64", "overloaded")
+    assert output.retry_after_s
