@@ -62,6 +62,7 @@ class Responses:
             max_tokens=wanted.max_output_tokens or self._service.config.max_tokens_default or None,
             stop=wanted.stops(),
             ignore_eos=bool(wanted.ignore_eos),
+            keeps_prefix=wanted.cache != "discard",
             priority=priority,
             timeout_s=wanted.timeout,
         )
