@@ -11,7 +11,6 @@ from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority
 
 from .errors import invalid
 from .fields import Count, GenerationFields, OnlyEmpty, OnlyFalse, OnlyNull, check_common
-from .format_fields import check_format_beside_tools
 from .message_schema import AssistantMessage, Content, Message, check_messages, raw_messages
 from .tool_schema import ToolChoiceField, Tools, check_tools, chosen, raw_tools
 
@@ -126,8 +125,6 @@ def check_chat(request: ChatRequest) -> None:
     check_tools(request.tools, request.tool_choice)
     if request.top_logprobs and not request.logprobs:
         raise invalid("invalid_value", "top_logprobs is only allowed with logprobs", "top_logprobs")
-    if request.tools and request.tool_choice != "none":
-        check_format_beside_tools(request)
     if request.continue_final_message and not _is_begun(request.messages[-1]):
         problem = "continue_final_message: the last message is not an answer that could go on"
         raise invalid("invalid_value", problem, "continue_final_message")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -44,16 +45,18 @@ class Completions:
         service.check_model(wanted.model)
         prompts = wanted.prompts()
         entry = record.of(request.scope)
-        form = CompletionForm(
-            f"cmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage, wanted.logprobs is not None
-        )
+        echoes = [await self._text(prompt) for prompt in prompts] if wanted.echo else []
+        form = CompletionForm(f"cmpl-{entry.unique}", int(time.time()), service.model_id, wanted, echoes)
         priority = priority_of(request.headers, wanted.priority)
-        choices = enumerate(itertools.product(prompts, range(wanted.n_choices)))
+        choices = enumerate(itertools.product(prompts, range(wanted.n_candidates)))
         requests = [
             _generate(wanted, prompt, f"{form.id}-{index}", priority, choice) for index, (prompt, choice) in choices
         ]
-        work = Work(service, entry, form.id, requests, "prompt", wanted.n_choices, constraint_field(wanted))
+        work = Work(service, entry, form.id, requests, "prompt", wanted.n_candidates, constraint_field(wanted))
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
+
+    async def _text(self, prompt: TextPrompt | TokensPrompt) -> str:
+        return prompt.text if isinstance(prompt, TextPrompt) else await self._service.engine.detokenize(prompt.tokens)
 
 
 def _generate(
@@ -67,7 +70,8 @@ def _generate(
         stop=wanted.stops(),
         ignore_eos=bool(wanted.ignore_eos),
         constraint=constraint_of(wanted),
-        n_logprobs=wanted.logprobs,
+        # Which of several answers is the best is told by their tokens' probabilities.
+        n_logprobs=0 if wanted.logprobs is None and wanted.n_candidates > wanted.n_choices else wanted.logprobs,
         priority=priority,
         timeout_s=wanted.timeout,
     )
@@ -76,19 +80,26 @@ def _generate(
 class CompletionForm:
     """See answer.AnswerForm."""
 
-    def __init__(self, id: str, created: int, model: str, wants_usage: bool, wants_logprobs: bool = False) -> None:
+    def __init__(
+        self, id: str, created: int, model: str, wanted: CompletionRequest, echoes: Sequence[str] = ()
+    ) -> None:
+        """`echoes`: each prompt's text, if the answers are to begin with it."""
         self.id = id
         self._created = created
         self._model = model
-        self._wants_logprobs = wants_logprobs
+        self._wanted = wanted
+        self._echoes = echoes
         self._offsets: defaultdict[int, TextOffsets] = defaultdict(TextOffsets)  # of each choice
-        self._no_usage: UnsetType | None = None if wants_usage else UNSET
+        self._no_usage: UnsetType | None = None if wanted.wants_usage else UNSET
 
     def _chunk(self, choices: list[TextChoice], usage: TokenUsage | UnsetType | None) -> TextCompletion:
         return TextCompletion(self.id, self._created, self._model, choices, usage=usage)
 
-    def first(self, index: int) -> None:
-        return None
+    def first(self, index: int) -> TextCompletion | None:
+        return self.text(index, self._echo(index)) if self._echoes else None
+
+    def _echo(self, index: int) -> str:
+        return self._echoes[index // self._wanted.n_choices] if self._echoes else ""
 
     def text(self, index: int, text: str) -> TextCompletion:
         return self._chunk([TextChoice(index, text)], self._no_usage)
@@ -106,9 +117,24 @@ class CompletionForm:
 
     def whole(self, choices: Sequence[Choice], usage: TokenUsage) -> TextCompletion:
         found = [
-            TextChoice(index, each.text, each.finish_reason, self._logprobs(each)) for index, each in enumerate(choices)
+            TextChoice(index, self._echo(index) + each.text, each.finish_reason, self._logprobs(each))
+            for index, each in enumerate(self._best(choices))
         ]
         return self._chunk(found, usage)
 
+    def _best(self, choices: Sequence[Choice]) -> Iterator[Choice]:
+        """Of the candidates for each prompt, the n that the model finds most probable per token."""
+        n_candidates, n = self._wanted.n_candidates, self._wanted.n_choices
+        if n_candidates == n:
+            yield from choices
+            return
+        for start in range(0, len(choices), n_candidates):
+            group = choices[start : start + n_candidates]
+            yield from sorted(group, key=_mean_logprob, reverse=True)[:n]
+
     def _logprobs(self, choice: Choice) -> TextLogprobs | None:
-        return TextOffsets().logprobs(choice.logprobs) if self._wants_logprobs else None
+        return TextOffsets().logprobs(choice.logprobs) if self._wanted.logprobs is not None else None
+
+
+def _mean_logprob(choice: Choice) -> float:
+    return statistics.fmean(each.logprob for each in choice.logprobs) if choice.logprobs else 0.0

@@ -96,20 +96,9 @@ def check_format(request: Formatted, names: FormatNames = NAMES) -> None:
             bytes(request.response_format.json_schema.schema).decode()  # who decoded the body did not look into it
         except UnicodeDecodeError:
             raise invalid("invalid_json", "The schema is not valid UTF-8.", names.schema) from None
-    fields = _fields(request, names)
+    fields = [name for name in ("regex", "grammar") if getattr(request, name) is not None]
+    if not isinstance(request.response_format, TextFormat | None):
+        fields.insert(0, names.format)
     if len(fields) > 1:
         problem = f"{fields[0]} and {fields[1]} both say what the answer must look like: send one of them"
         raise invalid("invalid_value", problem, fields[1])
-
-
-def check_format_beside_tools(request: Formatted, names: FormatNames = NAMES) -> None:
-    """The same where the model may call a tool: a call does not look like that."""
-    for field in _fields(request, names):
-        problem = f"{field} beside tools is not supported: leave one of them out, or send tool_choice 'none'"
-        raise invalid("unsupported_parameter", problem, field)
-
-
-def _fields(request: Formatted, names: FormatNames) -> list[str]:
-    """Those that say something."""
-    fields = [name for name in ("regex", "grammar") if getattr(request, name) is not None]
-    return fields if isinstance(request.response_format, TextFormat | None) else [names.format, *fields]

@@ -22,7 +22,6 @@ from .format_fields import (
     ResponseFormat,
     TextFormat,
     check_format,
-    check_format_beside_tools,
 )
 from .message_schema import raw_messages
 from .responses_input import Input, conversation, read_items
@@ -223,8 +222,6 @@ def check_responses(request: ResponsesRequest) -> None:
     if request.text is not None:
         refuse_unsupported(request.text, "text.")
     check_format(request, FORMAT_NAMES)
-    if request.tools and request.tool_choice != "none":
-        check_format_beside_tools(request, FORMAT_NAMES)
     if request.top_logprobs and request.n_logprobs is None:
         raise invalid("invalid_value", f'top_logprobs is only allowed with include: ["{LOGPROBS}"]', "top_logprobs")
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from llmcore.chat import ChatParser
 from llmcore.chatstream import ChatStream, ParsedChat
-from llmcore.constraint import Matcher
 from llmcore.detokenize import TextStream
+from llmcore.errors import InvalidRequestError
+from llmcore.ffi import UInt32Array
+from llmcore.gate import Gate, Holder, call_tokens, calls_are_certain, is_opened, reads_json
 from llmcore.messages import Finished, FinishReason, GenerateRequest, Piece, TokenLogprob, Usage
 from llmcore.model import Model
 from llmcore.prompts import Tokenized
@@ -33,7 +35,7 @@ class Answer:
     chat: ChatStream | None = None  # what the parser has read
     preserved: frozenset[int] = frozenset()  # special tokens that are text here
     n_reasoning: int = 0
-    matcher: Matcher | None = None
+    holder: Holder | None = None  # to what its tokens are held
     n_logprobs: int | None = None
     is_started: bool = False
     first_token_s: float | None = None
@@ -75,7 +77,7 @@ class Answer:
 
     def draw(self, row: int) -> Draw:
         """What its next token is to be drawn from."""
-        return Draw(self.sampler, row, None if self.matcher is None else self.matcher.mask, self.n_logprobs)
+        return Draw(self.sampler, row, None if self.holder is None else self.holder.mask, self.n_logprobs)
 
     def push(self, data: bytes, logprob: TokenLogprob | None = None) -> str:
         """Adds the bytes of a token; returns the text that became certain by it."""
@@ -116,7 +118,6 @@ def open_answer(
     prompt: Tokenized,
     sequence: Sequence,
     deadline_s: float | None,
-    matcher: Matcher | None,
     *,
     n_ctx: int,
 ) -> Answer:
@@ -140,9 +141,47 @@ def open_answer(
         parser=parser,
         chat=None if parser is None else ChatStream(_reader(parser)),
         preserved=prompt.preserved,
-        matcher=matcher,
         n_logprobs=request.n_logprobs,
     )
+
+
+def hold_answer(
+    answer: Answer,
+    holder: Holder,
+    prompt: Tokenized,
+    model: Model,
+    anything: Callable[[], UInt32Array],
+    piece: Callable[[int], bytes],
+) -> None:
+    """Holds an answer's content, or the whole of it where nothing else is in it. `anything` and `piece` as Gate has them.
+
+    Raises InvalidRequestError where that cannot be told apart.
+    """
+    chat, parser = prompt.chat, answer.parser
+    if chat is None or parser is None:
+        answer.holder = holder
+    elif calls_are_certain(chat):
+        pass  # the call's own grammar holds it
+    elif reads_json(chat, parser):
+        starts = (
+            model.tokenize(chat.thinking_start, add_special=False, parse_special=True) if chat.thinking_start else []
+        )
+        answer.holder = Gate(
+            holder,
+            anything(),
+            piece,
+            is_reasoning=is_opened(chat),
+            start=starts[0] if len(starts) == 1 and chat.thinking_ends else None,
+            ends=chat.thinking_ends,
+            calls=call_tokens(chat, prompt.preserved, piece),
+        )
+    elif chat.grammar:
+        message = "the model writes content in a form of its own: send either tools or a form of the answer"
+        raise InvalidRequestError(message, param="constraint")
+    else:  # such content cannot be held together with what is around it: then there is nothing around it
+        answer.chat, answer.parser = None, None
+        parser.close()
+        answer.holder = holder
 
 
 def _reader(parser: ChatParser) -> Callable[[str, bool], ParsedChat]:

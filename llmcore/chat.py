@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,16 @@ from llmcore.model import Model
 from llmcore.toolschema import Held, hold
 
 logger = logging.getLogger(__name__)
+
+# How llama.cpp tells what went wrong in a template: it quotes the place over several lines, and says what it was at the end.
+_COMPLAINT = re.compile(
+    r"Unable to generate parser for this template\. Automatic parser generation failed: |"
+    r"\n-+\nWhile executing \w+ at line (\d+), column (\d+) in source:\n.*\nError: (?:(Jinja Exception: ))?",
+    re.DOTALL,
+)
+
+# How the shim begins what it says of a field; all else that it refuses is the messages'.
+_FIELD = re.compile(r"((?:tools\[\d+\]|chat_template_kwargs)[.\w]*|tool_name|continue_final_message): ")
 
 
 class RelaxedTool(msgspec.Struct, frozen=True):
@@ -54,7 +65,7 @@ class ChatTemplate(Owner):
         try:
             self._handle = self._lib.check_pointer(handle, "compiling the chat template")
         except NativeError as error:
-            raise InvalidRequestError(error.message, param="chat_template") from None
+            raise InvalidRequestError(_one_line(error.message), param="chat_template") from None
 
     def _free(self, handle: int) -> None:
         self._lib.lc_chat_free(handle)
@@ -77,7 +88,7 @@ class ChatTemplate(Owner):
         if prompt.tools:
             request["tools"] = msgspec.Raw(prompt.tools)
             if prompt.tool_choice != "none":
-                self._hold_tools(request, msgspec.json.decode(prompt.tools))
+                self._hold_tools(request, _tools(prompt.tools))
             request["tool_choice"] = prompt.tool_choice
             request["tool_name"] = prompt.tool_name
             # Who names a function wants one call of it.
@@ -155,9 +166,29 @@ def _tell_left_out(index: int, function: dict[str, Any], held: Held) -> None:
 
 
 def _refusal(message: str) -> InvalidRequestError:
-    if message.startswith("tools["):
-        return InvalidRequestError(message, param=message.partition(":")[0])
-    return InvalidRequestError(f"the chat template cannot render these messages: {message}", param="messages")
+    if named := _FIELD.match(message):
+        return InvalidRequestError(message, param=named[1])
+    problem = f"the chat template cannot render these messages: {_one_line(message)}"
+    return InvalidRequestError(problem, param="messages")
+
+
+def _one_line(message: str) -> str:
+    """llama.cpp's complaint without the quoted source. What a template itself raises is meant to be read as it stands."""
+    return _COMPLAINT.sub(
+        lambda found: f"line {found[1]}, column {found[2]}: " if found[1] and not found[3] else "", message
+    )
+
+
+def _tools(source: bytes) -> list[dict[str, Any]]:
+    try:
+        tools = msgspec.json.decode(source, type=list[dict[str, Any]])
+    except msgspec.DecodeError:
+        raise InvalidRequestError("tools must be a JSON array of objects", param="tools") from None
+    for index, tool in enumerate(tools):
+        if not isinstance(tool.get("function"), dict):
+            problem = f"tools[{index}].function: must be an object"
+            raise InvalidRequestError(problem, param=f"tools[{index}].function")
+    return tools
 
 
 def _object(source: bytes) -> dict[str, Any]:

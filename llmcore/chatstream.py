@@ -66,7 +66,8 @@ class ChatStream:
         self._parse = parse
         self._new_id = new_id
         self._text = ""
-        self._told = self._read("", True) or ParsedChat()
+        self._begun = self._read("", True) or ParsedChat()
+        self._told = self._begun
         self._named = 0  # calls whose id and name were told
         self._arguments: list[str] = []  # of each call, what was told
         self._is_untold = True
@@ -87,14 +88,23 @@ class ChatStream:
         """The last delta. `is_whole`: the model ended the answer by itself, so it should have the template's form."""
         self._text += text
         parsed = self._read(self._text, False) if is_whole else None
-        if is_whole and parsed is None:
-            event(logger, logging.WARNING, "answer_unparsed", n_characters=len(self._text))
-        if parsed is None:
-            parsed = self._read(self._text, True)
-        delta = self._tell(parsed, is_last=True)
-        if parsed is None and self._is_untold and not self._told.reasoning:
-            return ChatDelta(content=self._text)  # in no known form: better as it stands than not at all
-        return delta
+        if parsed is not None or not is_whole:
+            return self._tell(parsed or self._read(self._text, True), is_last=True)
+        event(logger, logging.WARNING, "answer_unparsed", n_characters=len(self._text))
+        delta = self._tell(self._read(self._text, True), is_last=True)
+        if self._named:
+            return delta
+        # Not of the form that its beginning promised, "{" in a text perhaps: better as it stands than not at all.
+        return ChatDelta(delta.content + self._text[self._n_told() :], delta.reasoning)
+
+    def _n_told(self) -> int:
+        """How much of the text was told as reasoning and content, which are somewhere in it, in this order."""
+        end = 0
+        for told, begun in ((self._told.reasoning, self._begun.reasoning), (self._told.content, self._begun.content)):
+            new = told[len(begun) :]
+            found = self._text.find(new, end)
+            end = end if found < 0 else found + len(new)
+        return end
 
     def _read(self, text: str, is_partial: bool) -> ParsedChat | None:
         try:

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -118,6 +119,7 @@ class Constraints:
         self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()  # of what is kept
         self._compiling = threading.Lock()
+        self._anything: ffi.UInt32Array | None = None
 
     def is_ready(self, constraint: Constraint) -> bool:
         with self._lock:
@@ -153,6 +155,16 @@ class Constraints:
                 del self._compiled[constraint]
         with self._compiling:
             return self._compile(constraint)
+
+    def anything(self) -> ffi.UInt32Array:
+        """The mask of all tokens that end no answer. The caller must not write to it."""
+        if self._anything is None:
+            mask = np.full((self._model.n_vocab + 31) // 32, 0xFFFFFFFF, np.uint32)
+            for token in range(self._model.n_vocab):
+                if self._model.is_end(token):
+                    mask[token // 32] &= ~np.uint32(1 << token % 32)
+            self._anything = mask
+        return self._anything
 
     def close(self) -> None:
         """Lets go of everything that refers to the model's vocabulary."""
@@ -235,6 +247,12 @@ def _tokenizer(model: Model) -> LLTokenizer:
     return made
 
 
+class Fillable(Protocol):
+    """What a mask is computed for."""
+
+    def fill(self) -> None: ...
+
+
 class MaskThread:
     """Computes masks while the engine's thread is in native code, both without the interpreter lock."""
 
@@ -242,7 +260,7 @@ class MaskThread:
         self._pool: ThreadPoolExecutor | None = None
         self._filling: Future[None] | None = None
 
-    def start(self, matchers: Sequence[Matcher]) -> None:
+    def start(self, matchers: Sequence[Fillable]) -> None:
         """Fills the masks of these. Until wait(), nobody else may use them."""
         if not matchers:
             return
@@ -261,6 +279,6 @@ class MaskThread:
             self._pool.shutdown()
 
 
-def _fill(matchers: Sequence[Matcher]) -> None:
+def _fill(matchers: Sequence[Fillable]) -> None:
     for matcher in matchers:
         matcher.fill()

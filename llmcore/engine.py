@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from llmcore.answer import Answer, open_answer
+from llmcore.answer import Answer, hold_answer, open_answer
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
-from llmcore.constraint import Constraints, MaskThread, Matcher
+from llmcore.constraint import Constraints, MaskThread
 from llmcore.context import StepAborted
 from llmcore.contextmemory import ContextMemory
 from llmcore.costmodel import CostModel
@@ -29,6 +29,7 @@ from llmcore.errors import (
     LlmcoreError,
     error_from_code,
 )
+from llmcore.gate import Holder
 from llmcore.inspection import inspect
 from llmcore.kvcache import KVCache
 from llmcore.log import event
@@ -170,9 +171,11 @@ class Engine:
             checkpoints=prompt.checkpoints,
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
-        matcher = self._constraints.matcher(request.constraint) if request.constraint is not None else None
-        answer = open_answer(self.model, request, prompt, sequence, deadline_s, matcher, n_ctx=self.limits.n_ctx)
+        answer = open_answer(self.model, request, prompt, sequence, deadline_s, n_ctx=self.limits.n_ctx)
         try:
+            if request.constraint is not None:
+                matcher = self._constraints.matcher(request.constraint)
+                hold_answer(answer, matcher, prompt, self.model, self._constraints.anything, self._pieces.name)
             self._scheduler.add(sequence, now_s)
         except BaseException:
             answer.close()
@@ -284,7 +287,7 @@ class Engine:
     def _compute(self, batch: Batch) -> list[Drawn]:
         """Decodes, and draws a token for each row that wants one. What constraints allow is found out meanwhile."""
         rows = [(self._answers[sequence.request_id], row) for sequence, row in self._scheduler.scheduled()]
-        self._masks.start([answer.matcher for answer, _ in rows if answer.matcher is not None])
+        self._masks.start([answer.holder for answer, _ in rows if answer.holder is not None])
         try:
             self._context.decode(batch)
         finally:
@@ -371,8 +374,8 @@ class Engine:
         n_before = sequence.n_generated - 1
         try:
             text, reason = self._take(answer, drawn)
-            if reason is None and answer.matcher is not None:
-                more, reason = self._follow(answer, answer.matcher)
+            if reason is None and answer.holder is not None:
+                more, reason = self._follow(answer, answer.holder)
                 text += more
         except ConstraintError as error:
             return self._fail(answer, error)
@@ -385,28 +388,28 @@ class Engine:
 
     def _take(self, answer: Answer, drawn: Drawn) -> tuple[str, FinishReason | None]:
         """A token has become part of the answer. Its text, and whether that ends the answer. Raises ConstraintError."""
-        token, matcher = drawn.token, answer.matcher
+        token, holder = drawn.token, answer.holder
         if token == NO_TOKEN:
-            assert matcher is not None, "only a mask leaves no token"
-            raise matcher.failure
+            assert holder is not None, "only a mask leaves no token"
+            raise holder.failure
         if self._pieces.is_end(token) and not answer.ignore_eos:
             return "", "stop"
-        if matcher is not None:
-            matcher.accept(token)
+        if holder is not None:
+            holder.accept(token)
         data = self._pieces.name(token) if token in answer.preserved else self._pieces.text(token)
         text = answer.push(data, self._pieces.logprob(drawn.logprobs))
-        if answer.text.stopped or (matcher is not None and matcher.is_complete):
+        if answer.text.stopped or (holder is not None and holder.is_complete):
             return text, "stop"
         if answer.n_generated_max is not None and answer.sequence.n_generated >= answer.n_generated_max:
             return text, "length"
         return text, None
 
-    def _follow(self, answer: Answer, matcher: Matcher) -> tuple[str, FinishReason | None]:
+    def _follow(self, answer: Answer, holder: Holder) -> tuple[str, FinishReason | None]:
         """Takes the tokens about which the constraint leaves no choice. Where log-probabilities are asked for, the model is
         asked about these as well, one by one."""
         sequence, text = answer.sequence, ""
         reason: FinishReason | None = None
-        forced = matcher.forced() if answer.n_logprobs is None else []
+        forced = holder.forced() if answer.n_logprobs is None else []
         n_before = sequence.n_generated
         for token in forced[: sequence.n_tokens_max - len(sequence.tokens)]:
             self._scheduler.force(sequence, token)

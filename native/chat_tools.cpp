@@ -14,6 +14,9 @@ constexpr const char * CALL_END       = "</tool_call>";
 constexpr const char * RESPONSE_START = "<tool_response>";
 constexpr const char * RESPONSE_END   = "</tool_response>";
 
+// Spaces and line feeds that may stand beside a tag.
+constexpr int N_BLANK = 4;
+
 std::string introduction(const std::vector<common_chat_tool> & tools) {
     std::string text = "You can call functions. Their signatures:\n<tools>";
     for (const common_json & tool : common_chat_tools_to_json_oaicompat(tools)) {
@@ -116,6 +119,33 @@ bool knows_tools(const common_chat_templates * templates) {
     }
 }
 
+void hold_bare_calls(common_chat_params & params, const std::string & required, const std::vector<common_chat_tool> & tools) {
+    static const std::string root = "\nroot ::= ", calls = "tool-call";
+    const size_t start = required.find(root);
+    if (start == std::string::npos || required.find("\n" + calls + " ::= ") == std::string::npos) {
+        return;
+    }
+    std::string names;
+    for (const common_chat_tool & tool : tools) {
+        names += (names.empty() ? "" : "|") + regex_escape(tool.name);
+    }
+    params.grammar = required;
+    params.grammar.replace(start, required.find('\n', start + 1) - start, root + calls);
+    params.grammar_lazy     = true;
+    params.grammar_triggers = { { COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN,
+                                  R"(\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"(?:)" + names + ")\"" } };
+}
+
+void hold_to_one_call(std::string & grammar) {
+    for (const char * rule : { "\ntool-calls ::= (", "\ntools ::= (" }) {
+        const size_t start = grammar.find(rule);
+        const size_t end   = start == std::string::npos ? start : grammar.find('\n', start + 1);
+        if (end != std::string::npos && grammar[end - 1] == '+') {
+            grammar.erase(end - 1, 1);
+        }
+    }
+}
+
 void tell_tools(common_chat_templates_inputs & inputs) {
     std::vector<common_chat_msg> told;
     bool                         is_response = false;  // whether the last message holds results
@@ -156,7 +186,9 @@ void hold_to_tools(common_chat_params & params, const std::vector<common_chat_to
         common_peg_parser calls     = p.trigger_rule("tool-calls", is_parallel ? p.one_or_more(one + p.space()) : one + p.space());
         common_peg_parser reasoning = p.eps();
         if (!think_start.empty() && !think_end.empty()) {
-            reasoning = p.optional(p.optspace(think_start) + p.reasoning(p.until(think_end)) + p.optspace(think_end));
+            // Models put line feeds inside of their tags and behind them, which are nobody's.
+            const common_peg_parser blank = p.chars("[ \n]", 0, N_BLANK);
+            reasoning = p.optional(p.literal(think_start) + blank + p.reasoning(p.until(think_end)) + p.literal(think_end) + blank);
         }
         common_peg_parser answer = is_required ? calls : p.content(p.until(CALL_START)) + p.optional(calls);
         return p.prefix(params.generation_prompt, think_start) + reasoning + answer + p.end();

@@ -4,10 +4,8 @@
 
 #include "common.h"
 #include "json.h"
-#include "reasoning-budget.h"
 
 #include <cctype>
-#include <climits>
 #include <cmath>
 
 namespace lc {
@@ -57,28 +55,33 @@ sampler_ptr make_rules(const llama_vocab * vocab, const common_json & descriptio
         llama_sampler_init_grammar(vocab, source.c_str(), "root"));
 }
 
-sampler_ptr make_reasoning(const llama_vocab * vocab, const common_json & description) {
-    const std::string start = description.at("thinking_start").get<std::string>();
-    std::vector<llama_tokens> ends;
+std::optional<reasoning_watch> make_reasoning(const common_json & description) {
+    const std::string        start = description.at("thinking_start").get<std::string>();
+    std::vector<std::string> ends;
     for (const auto & end : description.at("thinking_ends")) {
-        ends.push_back(common_tokenize(vocab, end.get<std::string>(), false, true));
-    }
-    if (start.empty() || ends.empty()) {
-        return nullptr;
-    }
-    return sampler_ptr(common_reasoning_budget_init(vocab, { common_tokenize(vocab, start, false, true) }, ends, {}, INT_MAX));
-}
-
-// Tokens that spell what the prompt holds of the answer. Some tokenizers begin with a space that is not in the text.
-std::vector<llama_token> tokens_of(const llama_vocab * vocab, const std::string & text) {
-    std::vector<llama_token> tokens = text.empty() ? std::vector<llama_token>{} : common_tokenize(vocab, text, false, true);
-    if (!tokens.empty()) {
-        const std::string piece = common_token_to_piece(vocab, tokens.front(), true);
-        const bool is_space = !piece.empty() && std::isspace(static_cast<unsigned char>(piece.front())) != 0;
-        if (is_space && std::isspace(static_cast<unsigned char>(text.front())) == 0) {
-            tokens.erase(tokens.begin());
+        if (!end.get<std::string>().empty()) {
+            ends.push_back(end.get<std::string>());
         }
     }
+    return start.empty() || ends.empty() ? std::nullopt : std::make_optional<reasoning_watch>(start, ends);
+}
+
+bool begins_with_space(const std::string & text) {
+    return !text.empty() && std::isspace(static_cast<unsigned char>(text.front())) != 0;
+}
+
+// Tokens that spell what the prompt holds of the answer. Some tokenizers put a space before a text, and make one token of it and
+// what follows: there a line feed stands in front, which such a tokenizer joins with nothing, and goes again.
+std::vector<llama_token> tokens_of(const llama_vocab * vocab, const std::string & text) {
+    std::vector<llama_token> tokens = text.empty() ? std::vector<llama_token>{} : common_tokenize(vocab, text, false, true);
+    if (tokens.empty() || begins_with_space(text) || !begins_with_space(common_token_to_piece(vocab, tokens.front(), true))) {
+        return tokens;
+    }
+    tokens = common_tokenize(vocab, "\n" + text, false, true);
+    size_t n_before = 0;
+    while (n_before < tokens.size() && common_token_to_piece(vocab, tokens[n_before++], true).find('\n') == std::string::npos) {
+    }
+    tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(n_before));
     return tokens;
 }
 
@@ -87,10 +90,11 @@ std::vector<llama_token> tokens_of(const llama_vocab * vocab, const std::string 
 grammar::grammar(const llama_vocab * vocab, const char * text) : vocab(vocab) {
     const common_json description = parse_description(text);
     try {
-        is_lazy   = description.at("lazy").get<bool>();
-        rules     = make_rules(vocab, description);
-        reasoning = make_reasoning(vocab, description);
-        begun     = tokens_of(vocab, description.at("generation_prompt").get<std::string>());
+        is_lazy    = description.at("lazy").get<bool>();
+        rules      = make_rules(vocab, description);
+        reasoning  = make_reasoning(description);
+        begun_text = description.at("generation_prompt").get<std::string>();
+        begun      = tokens_of(vocab, begun_text);
     } catch (const std::exception & e) {
         throw invalid_argument(std::string("grammar: ") + e.what());
     }
@@ -100,25 +104,18 @@ grammar::grammar(const llama_vocab * vocab, const char * text) : vocab(vocab) {
 
 // A grammar that is not lazy describes the whole of the answer, with what the prompt holds of it.
 void grammar::begin() {
-    for (const llama_token token : begun) {
-        if (!is_lazy) {
+    if (!is_lazy) {
+        for (const llama_token token : begun) {
             llama_sampler_accept(rules.get(), token);
         }
-        if (reasoning != nullptr) {
-            llama_sampler_accept(reasoning.get(), token);
-        }
+    }
+    if (reasoning.has_value()) {
+        reasoning->reset(begun_text);
     }
 }
 
 bool grammar::applies() const {
-    if (is_lost) {
-        return false;
-    }
-    if (!is_lazy || reasoning == nullptr) {
-        return true;
-    }
-    const common_reasoning_budget_state state = common_reasoning_budget_get_state(reasoning.get());
-    return state == REASONING_BUDGET_IDLE || state == REASONING_BUDGET_DONE;
+    return !is_lost && !(is_lazy && reasoning.has_value() && reasoning->is_inside());
 }
 
 bool grammar::allows(llama_token token) {
@@ -144,14 +141,21 @@ void grammar::mask(std::vector<float> & logits) {
 }
 
 void grammar::accept(llama_token token) {
-    const bool is_held = applies();
+    if (is_lost) {
+        return;
+    }
+    // What ends the reasoning may be the beginning of a trigger, or be one token with it.
+    std::vector<llama_token> held;
+    if (applies()) {
+        held = { token };
+    }
+    if (reasoning.has_value()) {
+        const std::vector<llama_token> ending = reasoning->accept(token, common_token_to_piece(vocab, token, true));
+        held = held.empty() ? ending : held;
+    }
     try {
-        if (reasoning != nullptr) {
-            llama_sampler_accept(reasoning.get(), token);
-            accept_end_of_reasoning(is_held);
-        }
-        if (is_held) {
-            llama_sampler_accept(rules.get(), token);
+        for (const llama_token each : held) {
+            llama_sampler_accept(rules.get(), each);
         }
     } catch (const std::exception &) {
         // Only a text that triggers it comes unchecked, and may have run past what the grammar knows. llama.cpp would abort if
@@ -160,21 +164,8 @@ void grammar::accept(llama_token token) {
     }
 }
 
-// What ends the reasoning may be the beginning of a trigger.
-void grammar::accept_end_of_reasoning(bool was_held) {
-    if (!was_held && common_reasoning_budget_get_state(reasoning.get()) == REASONING_BUDGET_DONE) {
-        const llama_tokens * end = common_reasoning_budget_get_end_match(reasoning.get());
-        for (size_t i = 0; end != nullptr && i < end->size(); i++) {
-            llama_sampler_accept(rules.get(), (*end)[i]);
-        }
-    }
-}
-
 void grammar::reset() {
     llama_sampler_reset(rules.get());
-    if (reasoning != nullptr) {
-        llama_sampler_reset(reasoning.get());
-    }
     is_lost = false;
     begin();
 }

@@ -2,9 +2,12 @@
 // checked then; only if the grammar refuses it, all tokens are.
 #pragma once
 
+#include "reasoning.h"
+
 #include "llama.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,14 +35,16 @@ class grammar {
     const llama_vocab * vocab;
     bool                is_lazy = false;
     sampler_ptr         rules;
-    sampler_ptr         reasoning;  // NULL where the template knows none; a trigger inside of reasoning is none
     bool                is_lost = false;  // the text that triggered it already broke it: there is nothing to hold any more
 
-    std::vector<llama_token> begun;  // what the prompt holds of the answer
+    // Where the template knows reasoning: a trigger inside of it is none.
+    std::optional<reasoning_watch> reasoning;
+
+    std::string              begun_text;  // what the prompt holds of the answer
+    std::vector<llama_token> begun;
 
     void begin();
     bool applies() const;
-    void accept_end_of_reasoning(bool was_held);
 };
 
 } // namespace lc

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -32,6 +33,7 @@ class ScriptedEngine:
     """Compiles when it is let go; refuses the pattern "("."""
 
     has_work = False
+    embeddings = SimpleNamespace(has_work=False)
 
     def __init__(self) -> None:
         self.may_compile = threading.Event()

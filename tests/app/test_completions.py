@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from llmcore.errors import EngineDiedError, OverloadedError
-from llmcore.messages import GenerateRequest, TextPrompt, TokensPrompt, Usage
+from llmcore.messages import GenerateRequest, Piece, TextPrompt, TokenLogprob, TokensPrompt, Usage
 from tests.app.fake_engine import WORDS, FakeEngine, Step, prompt_text
 from tests.app.test_chat import events
 
@@ -82,11 +82,12 @@ async def test_several_answers_to_several_prompts(client: httpx.AsyncClient, eng
         ({"prompt": [-1]}, "prompt[0]", "invalid_value"),
         ({"prompt": [2**40]}, "prompt[0]", "invalid_value"),
         ({"prompt": ["a"] * 65}, "prompt", "invalid_value"),
-        ({"best_of": 2}, "best_of", "unsupported_parameter"),
-        ({"best_of": 1, "n": 2}, "best_of", "unsupported_parameter"),
+        ({"best_of": 1, "n": 2}, "best_of", "invalid_value"),
+        ({"best_of": 2, "stream": True}, "best_of", "invalid_value"),
+        ({"prompt": ["a"] * 33, "best_of": 2}, "best_of", "invalid_value"),
         ({"prompt": ["a"] * 22, "n": 3}, "n", "invalid_value"),
-        ({"echo": True}, "echo", "unsupported_parameter"),
-        ({"suffix": "x"}, "suffix", "unsupported_parameter"),
+        ({"echo": True, "logprobs": 0}, "logprobs", "unsupported_value"),
+        ({"suffix": "x", "prompt": [1, 2]}, "suffix", "invalid_value"),
         ({"logprobs": 6}, "logprobs", "invalid_value"),
         ({"messages": []}, "messages", "unknown_parameter"),
     ],
@@ -162,3 +163,35 @@ async def test_one_failing_answer_of_several_ends_all(client: httpx.AsyncClient,
     assert response.status_code == 503
     assert response.json()["error"]["code"] == EngineDiedError.code
     assert not engine.open
+
+
+async def test_the_prompt_is_echoed(client: httpx.AsyncClient) -> None:
+    answer = (await post(client, prompt=["a", "b"], n=2, echo=True)).json()
+    assert [choice["text"] for choice in answer["choices"]] == ["a" + TEXT] * 2 + ["b" + TEXT] * 2
+    tokens = (await post(client, prompt=[65, 66], echo=True)).json()
+    assert tokens["choices"][0]["text"] == "AB" + TEXT
+    *chunks, _ = events((await post(client, prompt="a", echo=True, stream=True)).text)
+    assert chunks[0]["choices"][0]["text"] == "a"
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "a" + TEXT
+
+
+async def test_a_suffix_reaches_the_engine(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    await post(client, prompt="def f(", suffix="return 1")
+    assert engine.requests[0].prompt == TextPrompt("def f(", "return 1")
+
+
+async def test_the_best_of_several(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    """Most probable per token: a long answer of probable tokens beats a short one of improbable ones."""
+    scripts = {
+        0: [Piece("", "bad", 1, logprobs=(TokenLogprob(1, b"bad", -3.0),))],
+        1: [Piece("", "go", 1, logprobs=(TokenLogprob(1, b"go", -0.5),))] * 4,
+        2: [Piece("", "best", 1, logprobs=(TokenLogprob(1, b"best", -0.1),))],
+    }
+    engine.script = lambda request: scripts[int(request.request_id[-1]) % 3]
+    answer = (await post(client, prompt=["a", "b"], n=2, best_of=3)).json()
+    assert [choice["text"] for choice in answer["choices"]] == ["best", "gogogogo"] * 2
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
+    assert all(choice["logprobs"] is None for choice in answer["choices"])
+    assert {request.n_logprobs for request in engine.requests} == {0}
+    assert answer["usage"]["prompt_tokens"] == 2 * 7
+    assert answer["usage"]["completion_tokens"] == 2 * (1 + 4 + 1 + 3)

@@ -15,7 +15,6 @@ HARMLESS: list[dict[str, Any]] = [
     {"store": False, "background": False, "truncation": "disabled", "top_logprobs": 0, "context_management": []},
     {"include": ["reasoning.encrypted_content", "file_search_call.results"]},
     {"text": {"format": {"type": "text"}, "verbosity": "medium"}},
-    {"text": {"format": {"type": "json_object"}}, "tools": [CLOCK], "tool_choice": "none"},
     {"include": [], "regex": None, "grammar": None},
     {"reasoning": {"summary": "auto", "generate_summary": None}},
     {"tools": [], "tool_choice": "none"},
