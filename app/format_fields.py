@@ -90,15 +90,22 @@ def constraint_field(request: Formatted, names: FormatNames = NAMES) -> str:
 
 
 def check_format(request: Formatted, names: FormatNames = NAMES) -> None:
-    """Raises ApiError (400) where two fields say what an answer must look like, and for a schema that is no text."""
+    """Raises ApiError (400) where two fields say what an answer must look like, and for a schema that cannot be one."""
     if isinstance(request.response_format, JsonSchemaFormat):
-        try:
-            bytes(request.response_format.json_schema.schema).decode()  # who decoded the body did not look into it
-        except UnicodeDecodeError:
-            raise invalid("invalid_json", "The schema is not valid UTF-8.", names.schema) from None
+        _check_schema(bytes(request.response_format.json_schema.schema), names.schema)
     fields = [name for name in ("regex", "grammar") if getattr(request, name) is not None]
     if not isinstance(request.response_format, TextFormat | None):
         fields.insert(0, names.format)
     if len(fields) > 1:
         problem = f"{fields[0]} and {fields[1]} both say what the answer must look like: send one of them"
         raise invalid("invalid_value", problem, fields[1])
+
+
+def _check_schema(schema: bytes, path: str) -> None:
+    """What is left to know of JSON that was passed over as it stands."""
+    if schema[:1] not in (b"{", b"t", b"f"):
+        raise invalid("invalid_type", f"Invalid {path}: a schema is an object, true or false", path)
+    try:
+        schema.decode()
+    except UnicodeDecodeError:
+        raise invalid("invalid_json", f"Invalid {path}: it is not valid UTF-8", path) from None

@@ -86,6 +86,8 @@ async def test_a_schema_of_several_lines_breaks_no_event(client: httpx.AsyncClie
         (formatted(type="json_schema", name="a"), "text.format.schema", "missing_required_parameter"),
         (formatted(type="json_schema", schema={}), "text.format.name", "missing_required_parameter"),
         (formatted(type="json_schema", schema={}, name="a b"), "text.format.name", "invalid_value"),
+        (named([None]), "text.format.schema", "invalid_type"),
+        (named(None), "text.format.schema", "invalid_type"),
         (named({}, strict="yes"), "text.format.strict", "invalid_type"),
         (formatted(type="json_schema", json_schema={"name": "a", "schema": {}}), "text.format.json_schema", "unknown"),
     ],

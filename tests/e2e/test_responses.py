@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import httpx
 import openai
 import pytest
 from openai.types.responses import FunctionToolParam, ResponseFunctionToolCall, ResponseInputParam
+from pydantic import BaseModel, Field
 
 from benchmarks.service import Service, wait_until
 
@@ -95,6 +98,88 @@ def test_a_round_of_a_tool(sdk: openai.OpenAI, model: str) -> None:
     assert "9" in second.output_text
     assert second.usage is not None
     assert second.usage.input_tokens_details.cached_tokens > 0
+
+
+class Hours(BaseModel):
+    place: str = Field(max_length=20)
+    opens: int = Field(ge=0, le=23)
+    mood: Literal["open", "closed"]
+
+
+def test_models_are_parsed_whole_and_streamed(sdk: openai.OpenAI, model: str) -> None:
+    wanted: dict[str, Any] = {"model": model, "instructions": SYSTEM, "input": QUESTION, "temperature": 0}
+    whole = sdk.responses.parse(**wanted, text_format=Hours)
+    assert isinstance(whole.output_parsed, Hours)
+    with sdk.responses.stream(**wanted, text_format=Hours) as stream:
+        done = [event for event in stream if event.type == "response.output_text.done"]
+        final = stream.get_final_response()
+    assert [event.parsed for event in done] == [final.output_parsed]
+    assert isinstance(final.output_parsed, Hours)
+    [again] = [
+        sdk.responses.parse(
+            **{**wanted, "input": [*whole.output, {"role": "user", "content": QUESTION}]}, text_format=Hours
+        )
+    ]
+    assert isinstance(again.output_parsed, Hours)
+
+
+def test_forms_of_an_answer(sdk: openai.OpenAI, model: str) -> None:
+    answer = sdk.responses.create(
+        model=model,
+        input="Answer in JSON: who is Anna?",
+        text={"format": {"type": "json_object"}},
+        temperature=0,
+        max_output_tokens=300,
+    )
+    assert answer.output_text.startswith("{")
+    answer = sdk.responses.create(model=model, input="Is it open?", extra_body={"regex": "(yes|no)!"})
+    assert answer.output_text in ("yes!", "no!")
+    answer = sdk.responses.create(model=model, input="Is it open?", extra_body={"grammar": 'root ::= "yes" | "no"'})
+    assert answer.output_text in ("yes", "no")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_schema_that_cannot_be_honoured_names_path_and_keyword(sdk: openai.OpenAI, model: str, stream: bool) -> None:
+    schema = {"type": "object", "properties": {"tags": {"type": "array", "uniqueItems": True}}}
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.responses.create(
+            model=model,
+            input="x",
+            text={"format": {"type": "json_schema", "name": "tags", "schema": schema, "strict": True}},
+            stream=stream,
+        )
+    assert caught.value.param == "text.format.schema.properties.tags.uniqueItems"
+
+
+def test_log_probabilities_are_those_of_chat(sdk: openai.OpenAI, model: str) -> None:
+    wanted: dict[str, Any] = {"model": model, "instructions": SYSTEM, "input": QUESTION, "temperature": 0}
+    wanted |= {"max_output_tokens": 20, "include": ["message.output_text.logprobs"], "top_logprobs": 3}
+    chat = sdk.chat.completions.create(
+        model=model,
+        messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}],
+        temperature=0,
+        max_tokens=20,
+        logprobs=True,
+        top_logprobs=3,
+    )
+    assert chat.choices[0].logprobs is not None
+    expected = chat.choices[0].logprobs.content or []
+    whole = sdk.responses.create(**wanted)
+    with sdk.responses.stream(**wanted) as stream:
+        deltas = [event for event in stream if event.type == "response.output_text.delta"]
+    told = [each for delta in deltas for each in delta.logprobs]
+    [item] = whole.output
+    assert item.type == "message"
+    assert item.content[0].type == "output_text"
+    logprobs = item.content[0].logprobs or []
+    assert len(logprobs) == len(expected) == len(told) > 3
+    assert b"".join(bytes(each.bytes) for each in logprobs).decode("utf-8", "ignore").startswith(whole.output_text)
+    for one, event, other in zip(logprobs, told, expected, strict=True):
+        assert one.token == event.token == other.token
+        assert one.bytes == other.bytes
+        assert math.isclose(one.logprob, other.logprob, abs_tol=0.05)
+        assert len(one.top_logprobs) == len(event.top_logprobs or ()) == 3
+        assert one.top_logprobs[0].token == one.token, "at temperature 0"
 
 
 def test_an_answer_that_is_cut_is_incomplete(sdk: openai.OpenAI, model: str) -> None:
