@@ -70,6 +70,7 @@ class ChatCompletions:
             max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
             stop=wanted.stops(),
             ignore_eos=bool(wanted.ignore_eos),
+            keeps_prefix=wanted.cache != "discard",
             constraint=constraint_of(wanted),
             n_logprobs=wanted.n_logprobs,
             priority=priority,

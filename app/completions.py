@@ -69,6 +69,7 @@ def _generate(
         max_tokens=MAX_TOKENS_DEFAULT if wanted.max_tokens is None else wanted.max_tokens,
         stop=wanted.stops(),
         ignore_eos=bool(wanted.ignore_eos),
+        keeps_prefix=wanted.cache != "discard",
         constraint=constraint_of(wanted),
         # Which of several answers is the best is told by their tokens' probabilities.
         n_logprobs=0 if wanted.logprobs is None and wanted.n_candidates > wanted.n_choices else wanted.logprobs,

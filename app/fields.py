@@ -8,7 +8,7 @@ anything (`user`). *Refused*, by name: everything else. docs/API.md lists the gr
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -65,6 +65,13 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     seed: Annotated[int, Meta(ge=0, le=MAX_SEED, description="the same seed draws the same answer")] | None = None
+    cache: (
+        Annotated[
+            Literal["keep", "discard"],
+            Meta(description="llmcore's own; discard: what this request computes does not stay in the prefix cache"),
+        ]
+        | None
+    ) = None
     priority: (
         Annotated[Priority, Meta(description="llmcore's own; who is served first. The header X-Priority is the same")]
         | None

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from llmcore.batch import Batch
     from llmcore.chat import ChatTemplate
     from llmcore.client import AsyncEngine
+    from llmcore.completion import Completion
     from llmcore.config import EngineConfig
     from llmcore.context import Context, ContextParams
     from llmcore.engine import Engine
     from llmcore.errors import LlmcoreError
-    from llmcore.llm import LLM, Completion
+    from llmcore.llm import LLM
     from llmcore.model import Model
     from llmcore.sampler import Sampler
     from llmcore.sampling import SamplingParams
@@ -46,7 +47,7 @@ _HOMES = {
     "AsyncEngine": "client",
     "Batch": "batch",
     "ChatTemplate": "chat",
-    "Completion": "llm",
+    "Completion": "completion",
     "Context": "context",
     "ContextParams": "context",
     "Engine": "engine",

@@ -169,6 +169,7 @@ class Engine:
             arrived_s=now_s,
             priority=_PRIORITIES[request.priority],
             checkpoints=prompt.checkpoints,
+            is_kept=request.keeps_prefix,
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
         answer = open_answer(self.model, request, prompt, sequence, deadline_s, n_ctx=self.limits.n_ctx)

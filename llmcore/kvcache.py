@@ -203,15 +203,16 @@ class KVCache:
         self._tree.insert(index, sequence.tokens)
 
     def close(self, sequence: Sequence, *, keep: bool = True, pin: str | None = None) -> None:
-        """A running sequence gives its slot back. What it computed stays as an idle prefix if `keep`, for good if `pin`ned
-        under a name; an older one of that name becomes idle."""
+        """A running sequence gives its slot back. What it computed stays as an idle prefix if `keep` (otherwise only what it had
+        found in the cache, where its memory can be cut), for good if `pin`ned under a name; an older one of that name becomes
+        idle."""
         index = sequence.slot
         slot = self._slots[index]
         slot.owner = None
         if pin is not None:
             self.unpin(pin)
             slot.pin = pin if slot.tokens else None
-        self._settle(index, keep=keep)
+        self._settle(index, keep=keep or (sequence.n_cached > 0 and self._truncate(index, sequence.n_cached)))
         sequence.slot, sequence.n_computed, sequence.n_cached = -1, 0, 0
 
     def unpin(self, name: str) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from llmcore.chat_options import chat_prompt
+from llmcore.completion import Completion, Parts
 from llmcore.config import EngineConfig
 from llmcore.embeddings import Done, Embeddings
 from llmcore.encoder import open_engine
@@ -22,42 +22,25 @@ from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, 
 from llmcore.hub import default_model_path
 from llmcore.messages import (
     Accepted,
-    ChatPrompt,
     Failed,
     Finished,
-    FinishReason,
     GenerateRequest,
     Output,
     Piece,
     Prompt,
     TextPrompt,
-    TokenLogprob,
     TokensPrompt,
-    Usage,
 )
 from llmcore.model import Progress
 from llmcore.response_format import take_constraint
 from llmcore.sampling import sampling_params
 
 
-@dataclass(frozen=True)
-class Completion:
-    """A whole answer. `str(completion)` is its text. `logprobs` are there if they were asked for."""
-
-    text: str
-    finish_reason: FinishReason
-    usage: Usage
-    logprobs: tuple[TokenLogprob, ...] = ()
-
-    def __str__(self) -> str:
-        return self.text
-
-
 class Stream(Iterator[str]):
     """Pieces of an answer as they are generated. Closing it (or dropping it) cancels what has not ended.
 
-    `finished` is None until the last piece was given; then it has the finish reason and the usage. `logprobs` grows with the
-    answer, if they were asked for.
+    `finished` is None until the last piece was given; then it has the finish reason and the usage. `parts` grows with the
+    answer: reasoning, tool calls, and log-probabilities if they were asked for.
     """
 
     def __init__(self, llm: LLM, request_id: str) -> None:
@@ -65,7 +48,7 @@ class Stream(Iterator[str]):
         self._request_id = request_id
         self._ended = False
         self.finished: Finished | None = None
-        self.logprobs: list[TokenLogprob] = []
+        self.parts = Parts()
 
     def __next__(self) -> str:
         while not self._ended:
@@ -81,7 +64,7 @@ class Stream(Iterator[str]):
                 self.finished = output
                 self.close()
             if isinstance(output, (Piece, Finished)):
-                self.logprobs += output.logprobs
+                self.parts.add(output)
                 if output.text:
                     return output.text
         raise StopIteration
@@ -227,12 +210,12 @@ class LLM:
     ) -> Completion | Stream:
         """Answers messages in OpenAI's form, `{"role": "user", "content": "Hello!"}`, by the model's chat template.
 
-        Arguments and errors as generate().
+        Arguments and errors as generate(), and of OpenAI's API: tools, tool_choice, parallel_tool_calls, reasoning_effort;
+        chat_template_kwargs (further variables of the template), and continue_final_message=True to go on with the last
+        message instead of beginning a new one.
         """
-        if not messages:
-            raise InvalidRequestError("messages must not be empty", param="messages")
-        raw = json.dumps(list(messages)).encode()
-        return self._answer(ChatPrompt(raw), max_tokens, stop, stream, options)
+        prompt = chat_prompt(messages, options)
+        return self._answer(prompt, max_tokens, stop, stream, options)
 
     def _answer(
         self, prompt: Prompt, max_tokens: int | None, stop: str | Sequence[str], stream: bool, options: dict[str, Any]
@@ -261,7 +244,10 @@ class LLM:
             return answer
         text = "".join(answer)
         assert answer.finished is not None, "an answer ends with Finished or an error"
-        return Completion(text, answer.finished.reason, answer.finished.usage, tuple(answer.logprobs))
+        finished, parts = answer.finished, answer.parts
+        return Completion(
+            text, finished.reason, finished.usage, tuple(parts.logprobs), parts.reasoning, tuple(parts.tool_calls)
+        )
 
     def _next_output(self, request_id: str) -> Output:
         """The next output of a request; steps the engine, for all open requests, until there is one."""

@@ -104,6 +104,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()  # the answer ends before the first of these
     ignore_eos: bool = False  # not with a constraint, which ends where it is complete
     constraint: Constraint | None = None
+    keeps_prefix: bool = True  # what it computed stays in the cache; False for what nobody will say again
     n_logprobs: int | None = None  # 0..N_LOGPROBS_MAX alternatives for each token; None tells no log-probabilities
     priority: Priority = "normal"
     timeout_s: float | None = None  # from submission; what is not finished by then ends with reason "timeout"

@@ -74,7 +74,7 @@ class Scheduler:
         self._leaders.pop(sequence.request_id, None)
         if sequence in self.running:
             self.running.remove(sequence)
-            self.cache.close(sequence, pin=pin)
+            self.cache.close(sequence, keep=sequence.is_kept, pin=pin)
             self.admission.finished(sequence, now_s)
         else:
             self.waiting.remove(sequence)

@@ -34,6 +34,7 @@ class Sequence:
     n_expected: int = 0  # tokens that its prompt was expected to cost when it was submitted
     checkpoints: tuple[int, ...] = ()  # where a chunk ends and the state is saved, if it cannot be cut later
     n_forced: int = 0  # tokens behind the last drawn one that a constraint left no choice about
+    is_kept: bool = True  # as a cached prefix, once it is finished
     is_prefix: bool = False  # computed for its cells alone: nothing is sampled
     finish_reason: str | None = None
 

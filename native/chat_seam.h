@@ -46,6 +46,9 @@ void hold_bare_calls(common_chat_params & params, const std::string & required, 
 // llama-common lets calls of some forms be repeated though one was asked for.
 void hold_to_one_call(std::string & grammar);
 
+// Where a call is required, llama-common lets a model say what it likes before, without end. This leaves the call, and reasoning.
+void hold_to_calls_at_once(std::string & grammar);
+
 // For templates that know no tools: tells of them in the system message, and of calls and results in plain messages.
 void tell_tools(common_chat_templates_inputs & inputs);
 

@@ -4,6 +4,9 @@
 
 #include "json-schema-to-grammar.h"
 
+#include <algorithm>
+#include <regex>
+
 namespace lc {
 
 namespace {
@@ -116,6 +119,17 @@ bool knows_tools(const common_chat_templates * templates) {
         return !common_chat_templates_apply(templates, inputs).grammar.empty();
     } catch (const std::exception &) {
         return false;
+    }
+}
+
+void hold_to_calls_at_once(std::string & grammar) {
+    static const std::regex content(R"( until-[0-9]+\??( space)?(?= \(?(ling3-)?(tool-call|tools)))");
+    const std::string       root  = "root ::= ";
+    const size_t            start = grammar.rfind(root, 0) == 0 ? 0 : grammar.find("\n" + root);
+    if (start != std::string::npos) {
+        const size_t end = std::min(grammar.find('\n', start + 1), grammar.size());
+        const char * blank = grammar.find("\nspace ::= ") == std::string::npos ? "" : " space";
+        grammar.replace(start, end - start, std::regex_replace(grammar.substr(start, end - start), content, blank));
     }
 }
 

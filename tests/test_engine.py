@@ -602,3 +602,20 @@ def test_info_and_warm_up(engine: Engine) -> None:
     assert engine.stats().n_steps == 0
     info = engine.info()
     assert (info.n_ctx, info.n_layer, info.has_chat_template) == (2048, 30, True)
+
+
+def test_what_is_to_be_discarded_leaves_only_what_was_there_before(engine: Engine) -> None:
+    engine.drop_cached_prefixes()
+    first, second = (
+        chat(("user", "Tell me about cats.")),
+        chat(("user", "Tell me about cats. And dogs, as well as birds.")),
+    )
+    run(engine, request("a", first))
+    n_kept = run(engine, request("b", first))["b"].usage.n_cached
+    run(engine, request("c", second, keeps_prefix=False))
+    used = run(engine, request("d", second, keeps_prefix=False))["d"].usage
+    assert 0 < used.n_cached < n_kept  # no more than the beginning that both have in common
+    assert run(engine, request("e", first))["e"].usage.n_cached == n_kept
+    engine.drop_cached_prefixes()
+    run(engine, request("f", second, keeps_prefix=False))
+    assert engine.stats().n_cells_used == engine.stats().n_cells_pinned

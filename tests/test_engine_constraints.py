@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 
+from llmcore.config import EngineConfig
 from llmcore.constraint import Matcher
 from llmcore.engine import Engine
 from llmcore.errors import InvalidRequestError
@@ -290,3 +293,28 @@ def test_constraints_and_messages_survive_the_wire() -> None:
     for constraint in constraints:
         sent = GenerateRequest(request_id="a", prompt=ASK, constraint=constraint, n_logprobs=2)
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=GenerateRequest) == sent
+
+
+@pytest.mark.parametrize("template", ["Qwen-Qwen3-0.6B", "openai-gpt-oss-120b"])
+def test_content_is_held_whatever_a_template_puts_around_it(
+    default_model: Path, llama_cpp: Path, template: str
+) -> None:
+    """Reasoning that the model need not begin; and channels, whose marks a constraint cannot hold together with the content."""
+    source = llama_cpp / "models" / "templates" / f"{template}.jinja"
+    with Engine.open(EngineConfig(model_path=str(default_model), n_ctx=1024, chat_template=str(source))) as engine:
+        answer = run(engine, request("a", ASK, constraint=SCHEMA, sampling=GREEDY, max_tokens=200))["a"]
+    jsonschema.validate(json.loads(answer.text), PERSON)
+    assert answer.reason == "stop"
+
+
+def test_a_form_beside_tools_needs_calls_that_begin_with_a_token(engine: Engine) -> None:
+    tools = b'[{"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}]'
+    asked = structs.replace(ASK, tools=tools)
+    with pytest.raises(InvalidRequestError, match="either tools or a form"):
+        engine.submit(request("a", asked, constraint=SCHEMA))
+    required = structs.replace(asked, tool_choice="required", parallel_tool_calls=False)
+    found = outputs(engine, request("b", required, constraint=SCHEMA, sampling=GREEDY, max_tokens=100))["b"]
+    calls = [call for each in found if isinstance(each, (Piece, Finished)) for call in each.calls]
+    assert calls[0].name == "clock"
+    assert said(found) == ""
+    assert not engine.has_work

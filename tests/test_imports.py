@@ -113,12 +113,30 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"calls", "child", "config", "errors", "generation", "log", "messages", "wire"},
     "fetch": {"registry"},
     "hub": {"errors", "fetch", "registry"},
-    "llm": {"config", "embeddings", "encoder", "errors", "hub", "messages", "model", "response_format", "sampling"},
+    "chat_options": {"errors", "messages"},
+    "completion": {"messages"},
+    "llm": {
+        *("chat_options", "completion", "config", "embeddings", "encoder", "errors", "hub", "messages", "model"),
+        *("response_format", "sampling"),
+    },
     # the command line
     "cli": {"", "errors", "ffi"},
     "chat_command": {"config", "errors", "llm", "log"},
     "pull_command": {"errors", "hub", "registry"},
-    "": {"batch", "chat", "client", "config", "context", "engine", "errors", "llm", "model", "sampler", "sampling"},
+    "": {
+        "batch",
+        "chat",
+        "client",
+        "completion",
+        "config",
+        "context",
+        "engine",
+        "errors",
+        "llm",
+        "model",
+        "sampler",
+        "sampling",
+    },
 }
 
 APP_MAY_IMPORT = {"client", "config", "errors", "hub", "log", "messages", "sampling", ""}

@@ -247,7 +247,7 @@ def test_expressions_grammars_and_log_probabilities(chatty: LLM) -> None:
     assert answer.text in (" yes", " no")
     assert b"".join(each.data for each in answer.logprobs).decode() == answer.text
     stream = chatty.generate(STORY, temperature=0, max_tokens=5, logprobs=0, stream=True)
-    assert "".join(stream) == b"".join(each.data for each in stream.logprobs).decode()
+    assert "".join(stream) == b"".join(each.data for each in stream.parts.logprobs).decode()
     assert chatty.generate(STORY, max_tokens=3, response_format={"type": "text"}).logprobs == ()
 
 
@@ -269,3 +269,57 @@ def test_bad_constraints_are_named(chatty: LLM, bad: dict[str, Any], named: str)
     with pytest.raises(InvalidRequestError) as caught:
         chatty.generate(STORY, **bad)
     assert caught.value.param == named
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "clock",
+            "parameters": {"type": "object", "properties": {"zone": {"enum": ["UTC", "CET"]}}, "required": ["zone"]},
+        },
+    },
+    {"type": "function", "function": {"name": "off"}},
+]
+ASKED = [{"role": "user", "content": "What time is it?"}]
+
+
+def test_tools(chatty: LLM) -> None:
+    named = {"type": "function", "function": {"name": "clock"}}
+    whole = chatty.chat(ASKED, tools=TOOLS, tool_choice=named, temperature=0, max_tokens=80)
+    [call] = whole.tool_calls
+    assert (call.name, json.loads(call.arguments)["zone"] in ("UTC", "CET"), whole.text) == ("clock", True, "")
+    stream = chatty.chat(
+        ASKED, tools=TOOLS, tool_choice="required", parallel_tool_calls=False, max_tokens=80, stream=True
+    )
+    assert "".join(stream) == ""
+    assert [each.name for each in stream.parts.tool_calls] in (["clock"], ["off"])
+    message = {"id": call.id, "type": "function", "function": {"name": "clock", "arguments": call.arguments}}
+    answered: list[dict[str, Any]] = [
+        *ASKED,
+        {"role": "assistant", "content": None, "tool_calls": [message]},
+        {"role": "tool", "tool_call_id": call.id, "content": "9"},
+    ]
+    assert chatty.chat(answered, tools=TOOLS, tool_choice="none", max_tokens=8).tool_calls == ()
+
+
+def test_an_answer_goes_on(chatty: LLM) -> None:
+    begun = [*ASKED, {"role": "assistant", "content": "It is"}]
+    assert chatty.chat(begun, continue_final_message=True, max_tokens=4, temperature=0).text.startswith(" ")
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"tool_choice": "maybe"}, "tool_choice"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice"),
+        ({"tools": [{"type": "function", "function": {"name": object()}}]}, "tools"),
+        ({"chat_template_kwargs": [1]}, "chat_template_kwargs"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"continue_final_message": True}, "continue_final_message"),
+    ],
+)
+def test_chat_arguments_are_refused_by_name(chatty: LLM, options: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        chatty.chat(ASKED, max_tokens=1, **options)
+    assert refused.value.param == param

@@ -132,7 +132,7 @@ async def test_parameters_reach_the_engine(client: httpx.AsyncClient, engine: Fa
         "presence_penalty": -0.5,
         "seed": 2**32 - 1,
     }
-    ours = {"priority": "high", "timeout": 2.5}
+    ours = {"priority": "high", "timeout": 2.5, "cache": "discard"}
     response = await post(
         client,
         **values,
@@ -149,7 +149,7 @@ async def test_parameters_reach_the_engine(client: httpx.AsyncClient, engine: Fa
     assert request.sampling.logit_bias == {5: -100.0}
     assert request.stop == ("a", "b")
     assert request.max_tokens == 9
-    assert (request.priority, request.timeout_s) == ("high", 2.5)
+    assert (request.priority, request.timeout_s, request.keeps_prefix) == ("high", 2.5, False)
 
 
 async def test_several_answers_to_one_prompt(client: httpx.AsyncClient, engine: FakeEngine) -> None:
@@ -331,6 +331,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", "invalid_value"),
     ({"priority": "urgent"}, "priority", "invalid_value"),
     ({"priority": 1}, "priority", "invalid_type"),
+    ({"cache": "forget"}, "cache", "invalid_value"),
     ({"timeout": 0}, "timeout", "invalid_value"),
     ({"timeout": 86401}, "timeout", "invalid_value"),
     ({"timeout": "1s"}, "timeout", "invalid_type"),

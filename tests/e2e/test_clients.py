@@ -34,11 +34,21 @@ def run(service: Service, *program: str | Path, cwd: Path | None = None) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def python() -> Path:
+    program = INSTALLED / "bin" / "python"
+    assert program.exists(), "the clients are not installed: run `make clients` (make test does)"
+    return program
+
+
 @pytest.mark.parametrize("name", ["langchain", "litellm", "agents"])
 def test_python(service: Service, name: str) -> None:
-    python = INSTALLED / "bin" / "python"
-    assert python.exists(), "the clients are not installed: run `make clients` (make test does)"
-    run(service, python, PROGRAMS / f"{name}_client.py")
+    run(service, python(), PROGRAMS / f"{name}_client.py")
+
+
+def test_python_embeddings(minilm: Path) -> None:
+    with Service(environ={"MODEL_PATH": str(minilm)}) as started:
+        wait_until(lambda: httpx.get(f"{started.base_url}/healthz").status_code == 200, 60, "readiness")
+        run(started, python(), PROGRAMS / "langchain_embeddings.py")
 
 
 def test_node(service: Service) -> None:

@@ -1,0 +1,53 @@
+"""Keyword arguments of a chat, in OpenAI's words, to a prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmcore.errors import InvalidRequestError
+from llmcore.messages import ChatPrompt, ToolChoice
+
+_CHOICES: tuple[ToolChoice, ...] = ("auto", "none", "required")
+
+
+def chat_prompt(messages: Sequence[Mapping[str, Any]], options: dict[str, Any]) -> ChatPrompt:
+    """Takes what concerns the prompt out of keyword arguments. Raises InvalidRequestError, naming the argument."""
+    if not messages:
+        raise InvalidRequestError("messages must not be empty", param="messages")
+    choice, name = _choice(options.pop("tool_choice", None))
+    goes_on = bool(options.pop("continue_final_message", False))
+    tools, arguments = options.pop("tools", None), options.pop("chat_template_kwargs", None)
+    return ChatPrompt(
+        _json(list(messages), "messages"),
+        add_generation_prompt=not goes_on,
+        continue_final_message=goes_on,
+        tools=_json(tools, "tools") if tools else b"",
+        tool_choice=choice,
+        tool_name=name,
+        parallel_tool_calls=bool(options.pop("parallel_tool_calls", True)),
+        template_args=_json(arguments, "chat_template_kwargs") if arguments else b"",
+        reasoning_effort=str(options.pop("reasoning_effort", None) or ""),
+    )
+
+
+def _choice(given: Any) -> tuple[ToolChoice, str]:
+    if given is None:
+        return "auto", ""
+    for choice in _CHOICES:
+        if given == choice:
+            return choice, ""
+    function = given.get("function") if isinstance(given, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(name, str):
+        message = 'tool_choice must be "auto", "none", "required" or {"type": "function", "function": {"name": …}}'
+        raise InvalidRequestError(message, param="tool_choice")
+    return "required", name
+
+
+def _json(value: Any, name: str) -> bytes:
+    try:
+        return json.dumps(value).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{name} cannot be written as JSON: {error}", param=name) from None
