@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from llmcore.answer import Answer, hold_answer, open_answer
+from llmcore.answer import Answer
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
 from llmcore.constraint import Constraints, MaskThread
@@ -23,18 +23,16 @@ from llmcore.embeddings import Embeddings
 from llmcore.errors import (
     ConfigError,
     ConstraintError,
-    ContextLengthError,
     EngineError,
     InvalidRequestError,
     LlmcoreError,
     error_from_code,
 )
-from llmcore.gate import Holder
 from llmcore.inspection import inspect
+from llmcore.intake import Intake
 from llmcore.kvcache import KVCache
 from llmcore.log import event
 from llmcore.messages import (
-    N_LOGPROBS_MAX,
     Accepted,
     ChatPrompt,
     Constraint,
@@ -55,13 +53,12 @@ from llmcore.pieces import Pieces
 from llmcore.pinning import Pinning
 from llmcore.pins import read_prefix_file
 from llmcore.prompts import Prompts
-from llmcore.sampler import NO_TOKEN, Drawn, draw_rows
+from llmcore.sampler import Drawn, draw_rows
 from llmcore.scheduler import Scheduler
-from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
+from llmcore.sequence import Sequence
+from llmcore.taking import Taking
 
 logger = logging.getLogger(__name__)
-
-_PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 # A context shift keeps the beginning of the prompt, up to this part of the context, and half of the rest.
 _SHIFT_KEEP = 1 / 4
@@ -96,8 +93,10 @@ class Engine:
         self._prompts = Prompts(parts.model, parts.template)
         self._pinning = Pinning(self._scheduler, self._prompts, parts.store, clock)
         self._answers: dict[str, Answer] = {}
-        self._pieces = Pieces(parts.model)
         self._constraints = Constraints(parts.model)
+        pieces = Pieces(parts.model)
+        self._intake = Intake(parts.model, limits, self._cache, self._prompts, self._constraints, pieces)
+        self._taking = Taking(pieces, self._scheduler.force)
         self._masks = MaskThread()
         self._counters = Counters()
         self._serving: frozenset[str] = frozenset()
@@ -156,34 +155,16 @@ class Engine:
         """Queues a request. Raises InvalidRequestError, ContextLengthError or OverloadedError; nothing changes then."""
         if request.request_id in self._answers:
             raise InvalidRequestError(f"request id {request.request_id!r} is in use", param="request_id")
-        _check(request)
         now_s = self._clock()
-        prompt = self._prompts.read(request.prompt, with_checkpoints=not self._cache.is_cuttable)
-        tokens = prompt.tokens
-        room = self._room(request, tokens)
-        sequence = Sequence(
-            request_id=request.request_id,
-            tokens=tokens,
-            n_prompt=len(tokens),
-            n_tokens_max=len(tokens) + min(room, request.max_tokens or room),
-            arrived_s=now_s,
-            priority=_PRIORITIES[request.priority],
-            checkpoints=prompt.checkpoints,
-            is_kept=request.keeps_prefix,
-        )
-        deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
-        answer = open_answer(self.model, request, prompt, sequence, deadline_s, n_ctx=self.limits.n_ctx)
+        answer = self._intake.open(request, now_s)
         try:
-            if request.constraint is not None:
-                matcher = self._constraints.matcher(request.constraint)
-                hold_answer(answer, matcher, prompt, self.model, self._constraints.anything, self._pieces.name)
-            self._scheduler.add(sequence, now_s)
+            self._scheduler.add(answer.sequence, now_s)
         except BaseException:
             answer.close()
             raise
         self._answers[request.request_id] = answer
         self._deadline_s = min(self._deadline_s, answer.deadline_s or self._deadline_s)
-        return Accepted(request.request_id, len(tokens))
+        return Accepted(request.request_id, answer.sequence.n_prompt)
 
     def is_prepared(self, constraint: Constraint) -> bool:
         """Whether submit() need not compile it."""
@@ -192,20 +173,6 @@ class Engine:
     def prepare(self, constraint: Constraint) -> None:
         """Compiles a constraint for submit(), without which that does it. For any thread. Raises InvalidRequestError."""
         self._constraints.prepare(constraint)
-
-    def _room(self, request: GenerateRequest, tokens: list[int]) -> int:
-        """How many tokens an answer may have. Raises ContextLengthError if that is none."""
-        n_ctx, n_pinned = self.limits.n_ctx, self._cache.held_by_pins(tokens)
-        room = n_ctx - n_pinned - len(tokens)
-        if room < 1:
-            pinned = f" (of which {n_pinned} hold pinned prefixes)" if n_pinned else ""
-            raise ContextLengthError(
-                f"the prompt has {len(tokens)} tokens; the context has {n_ctx}{pinned}, of which the answer needs at least one",
-                n_prompt=len(tokens),
-                n_ctx=n_ctx,
-                param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
-            )
-        return room
 
     def cancel(self, request_id: str) -> Finished | None:
         """Ends a request in any phase; what it computed stays as a cached prefix. None if there is no such request."""
@@ -374,55 +341,16 @@ class Engine:
             answer.first_token_s = self._clock()
         n_before = sequence.n_generated - 1
         try:
-            text, reason = self._take(answer, drawn)
-            if reason is None and answer.holder is not None:
-                more, reason = self._follow(answer, answer.holder)
-                text += more
+            text, reason = self._taking.take(answer, drawn)
         except ConstraintError as error:
             return self._fail(answer, error)
         n_tokens = sequence.n_generated - n_before
+        self._counters.n_tokens_generated += n_tokens - 1  # the drawn one was counted with the step
         if reason is None and len(sequence.tokens) >= sequence.n_tokens_max:
             reason = None if answer.n_generated_max and self._shift(sequence) else "length"
         if reason is not None:
             return self._finish(answer, reason, text + answer.text.finish())
         return answer.grow(text, n_tokens)
-
-    def _take(self, answer: Answer, drawn: Drawn) -> tuple[str, FinishReason | None]:
-        """A token has become part of the answer. Its text, and whether that ends the answer. Raises ConstraintError."""
-        token, holder = drawn.token, answer.holder
-        if token == NO_TOKEN:
-            assert holder is not None, "only a mask leaves no token"
-            raise holder.failure
-        if self._pieces.is_end(token) and not answer.ignore_eos:
-            return "", "stop"
-        if holder is not None:
-            holder.accept(token)
-        data = self._pieces.name(token) if token in answer.preserved else self._pieces.text(token)
-        text = answer.push(data, self._pieces.logprob(drawn.logprobs))
-        if answer.text.stopped or (holder is not None and holder.is_complete):
-            return text, "stop"
-        if answer.n_generated_max is not None and answer.sequence.n_generated >= answer.n_generated_max:
-            return text, "length"
-        return text, None
-
-    def _follow(self, answer: Answer, holder: Holder) -> tuple[str, FinishReason | None]:
-        """Takes the tokens about which the constraint leaves no choice. Where log-probabilities are asked for, the model is
-        asked about these as well, one by one."""
-        sequence, text = answer.sequence, ""
-        reason: FinishReason | None = None
-        forced = holder.forced() if answer.n_logprobs is None else []
-        n_before = sequence.n_generated
-        for token in forced[: sequence.n_tokens_max - len(sequence.tokens)]:
-            self._scheduler.force(sequence, token)
-            more, reason = self._take(answer, Drawn(token))
-            text += more
-            if reason is not None:
-                break
-        n_taken = sequence.n_generated - n_before
-        self._counters.n_tokens_generated += n_taken
-        if n_taken and reason is None:
-            answer.sampler.accept(forced[:n_taken])
-        return text, reason
 
     def _shift(self, sequence: Sequence) -> bool:
         """Makes room at the end of the context by forgetting, if that was asked for. What is kept behind the gap is computed
@@ -468,18 +396,3 @@ class Engine:
 
     def stats(self) -> EngineStats:
         return self._counters.stats(self._scheduler, self.embeddings)
-
-
-def _check(request: GenerateRequest) -> None:
-    """Raises InvalidRequestError for numbers out of range, and for what contradicts itself."""
-    if request.max_tokens is not None and request.max_tokens < 1:
-        raise InvalidRequestError(f"max_tokens must be at least 1, got {request.max_tokens}", param="max_tokens")
-    if request.timeout_s is not None and not request.timeout_s > 0:
-        raise InvalidRequestError(f"timeout_s must be above 0, got {request.timeout_s}", param="timeout_s")
-    if request.n_logprobs is not None and not 0 <= request.n_logprobs <= N_LOGPROBS_MAX:
-        problem = f"n_logprobs must be between 0 and {N_LOGPROBS_MAX}, got {request.n_logprobs}"
-        raise InvalidRequestError(problem, param="n_logprobs")
-    if request.constraint is not None and request.ignore_eos:
-        raise InvalidRequestError(
-            "ignore_eos contradicts a constraint, which says where an answer may end", param="ignore_eos"
-        )

@@ -86,12 +86,16 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("chat", "config", "context", "costmodel", "decide", "embed", "errors", "fingerprint", "hosttier", "limits"),
         *("log", "model", "pins", "threads"),
     },
+    "intake": {
+        *("answer", "constraint", "errors", "kvcache", "limits", "messages", "model", "pieces", "prompts", "sequence"),
+    },
+    "taking": {"answer", "gate", "messages", "pieces", "sampler", "sequence"},
     "engine": {
         *("answer", "batch", "config", "constraint", "context", "contextmemory", "costmodel", "counters", "embeddings"),
-        *("gate",),
         *(
             "errors",
             "inspection",
+            "intake",
             "kvcache",
             "log",
             "messages",
@@ -100,9 +104,8 @@ MAY_IMPORT: dict[str, set[str]] = {
             "pieces",
             "pinning",
             "pins",
-            "prompts",
         ),
-        *("sampler", "scheduler", "sequence"),
+        *("prompts", "sampler", "scheduler", "sequence", "taking"),
     },
     # those who use an engine
     "encoder": {"config", "decide", "embeddings", "engine", "errors", "messages", "model", "parts"},
