@@ -1,8 +1,9 @@
-"""Request fields that say what an answer must look like: OpenAI's response_format, and llmcore's own regex and grammar."""
+"""Request fields that say what an answer must look like: OpenAI's response_format (text.format of /v1/responses), and llmcore's
+own regex and grammar."""
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -50,9 +51,24 @@ GrammarSource = Annotated[Source, Meta(description="llmcore's own; a grammar in 
 class Formatted(Protocol):
     """A request with these fields, of which at most one says something."""
 
-    response_format: ResponseFormat | None
-    regex: str | None
-    grammar: str | None
+    @property
+    def response_format(self) -> ResponseFormat | None: ...
+
+    @property
+    def regex(self) -> str | None: ...
+
+    @property
+    def grammar(self) -> str | None: ...
+
+
+class FormatNames(NamedTuple):
+    """What an endpoint calls response_format, and the schema in it."""
+
+    format: str = "response_format"
+    schema: str = "response_format.json_schema.schema"
+
+
+NAMES = FormatNames()
 
 
 def constraint_of(request: Formatted) -> Constraint | None:
@@ -66,18 +82,30 @@ def constraint_of(request: Formatted) -> Constraint | None:
     return None if request.grammar is None else Grammar(request.grammar)
 
 
-def constraint_field(request: Formatted) -> str:
+def constraint_field(request: Formatted, names: FormatNames = NAMES) -> str:
     """The field that the constraint is from, for errors."""
     if isinstance(request.response_format, JsonSchemaFormat):
-        return "response_format.json_schema.schema"
-    return "regex" if request.regex is not None else "grammar" if request.grammar is not None else "response_format"
+        return names.schema
+    return "regex" if request.regex is not None else "grammar" if request.grammar is not None else names.format
 
 
-def check_format(request: Formatted) -> None:
-    """Raises ApiError (400) where two fields say what an answer must look like."""
-    names = [name for name in ("regex", "grammar") if getattr(request, name) is not None]
+def check_format(request: Formatted, names: FormatNames = NAMES) -> None:
+    """Raises ApiError (400) where two fields say what an answer must look like, and for a schema that cannot be one."""
+    if isinstance(request.response_format, JsonSchemaFormat):
+        _check_schema(bytes(request.response_format.json_schema.schema), names.schema)
+    fields = [name for name in ("regex", "grammar") if getattr(request, name) is not None]
     if not isinstance(request.response_format, TextFormat | None):
-        names.insert(0, "response_format")
-    if len(names) > 1:
-        problem = f"{names[0]} and {names[1]} both say what the answer must look like: send one of them"
-        raise invalid("invalid_value", problem, names[1])
+        fields.insert(0, names.format)
+    if len(fields) > 1:
+        problem = f"{fields[0]} and {fields[1]} both say what the answer must look like: send one of them"
+        raise invalid("invalid_value", problem, fields[1])
+
+
+def _check_schema(schema: bytes, path: str) -> None:
+    """What is left to know of JSON that was passed over as it stands."""
+    if schema[:1] not in (b"{", b"t", b"f"):
+        raise invalid("invalid_type", f"Invalid {path}: a schema is an object, true or false", path)
+    try:
+        schema.decode()
+    except UnicodeDecodeError:
+        raise invalid("invalid_json", f"Invalid {path}: it is not valid UTF-8", path) from None

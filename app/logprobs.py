@@ -1,4 +1,4 @@
-"""Log-probabilities of an answer's tokens, in the shapes of OpenAI's two endpoints."""
+"""Log-probabilities of an answer's tokens, in the shapes of OpenAI's endpoints."""
 
 from __future__ import annotations
 
@@ -13,22 +13,37 @@ from llmcore.messages import TokenLogprob, TopLogprob
 LEAST = -9999.0
 
 
-class TopTokenLogprob(msgspec.Struct):
+class AnswerTopLogprob(msgspec.Struct):
     token: str
     logprob: float
-    bytes: list[int] | None
+    bytes: list[int]
 
 
-class ChatTokenLogprob(msgspec.Struct):
+class AnswerLogprob(msgspec.Struct):
+    """Of chat, and of the text of a response."""
+
     token: str
     logprob: float
-    bytes: list[int] | None
-    top_logprobs: list[TopTokenLogprob]
+    bytes: list[int]
+    top_logprobs: list[AnswerTopLogprob]
 
 
 class ChatLogprobs(msgspec.Struct):
-    content: list[ChatTokenLogprob]
+    content: list[AnswerLogprob]
     refusal: None = None
+
+
+class EventTopLogprob(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class EventLogprob(msgspec.Struct):
+    """Of the events of a response, which have no bytes in OpenAI's API."""
+
+    token: str
+    logprob: float
+    top_logprobs: list[EventTopLogprob]
 
 
 class TextLogprobs(msgspec.Struct):
@@ -41,12 +56,25 @@ class TextLogprobs(msgspec.Struct):
 
 
 def chat_logprobs(tokens: Sequence[TokenLogprob]) -> ChatLogprobs:
-    return ChatLogprobs([_of_chat(each) for each in tokens])
+    return ChatLogprobs(answer_logprobs(tokens))
 
 
-def _of_chat(token: TokenLogprob) -> ChatTokenLogprob:
-    top = [TopTokenLogprob(_shown(each.data), _bounded(each.logprob), list(each.data)) for each in token.top]
-    return ChatTokenLogprob(_shown(token.data), _bounded(token.logprob), list(token.data), top)
+def answer_logprobs(tokens: Sequence[TokenLogprob]) -> list[AnswerLogprob]:
+    return [_of_answer(each) for each in tokens]
+
+
+def event_logprobs(tokens: Sequence[AnswerLogprob]) -> tuple[EventLogprob, ...]:
+    return tuple(_of_event(each) for each in tokens)
+
+
+def _of_answer(token: TokenLogprob) -> AnswerLogprob:
+    top = [AnswerTopLogprob(_shown(each.data), _bounded(each.logprob), list(each.data)) for each in token.top]
+    return AnswerLogprob(_shown(token.data), _bounded(token.logprob), list(token.data), top)
+
+
+def _of_event(token: AnswerLogprob) -> EventLogprob:
+    top = [EventTopLogprob(each.token, each.logprob) for each in token.top_logprobs]
+    return EventLogprob(token.token, token.logprob, top)
 
 
 class TextOffsets:

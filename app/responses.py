@@ -17,10 +17,20 @@ from . import record
 from .body import read_body
 from .decode import decode
 from .engine import GenerationLike
+from .format_fields import JsonObjectFormat, constraint_field, constraint_of
 from .priority import priority_of
 from .responses_output import Output
-from .responses_replies import ResponseObject, ToldReasoning, ToldText, ToldTool, ToldToolChoice
-from .responses_schema import ResponsesRequest, ResponseToolChoice, check_responses
+from .responses_replies import (
+    ResponseObject,
+    ToldJsonObject,
+    ToldJsonSchema,
+    ToldReasoning,
+    ToldText,
+    ToldTextFormat,
+    ToldTool,
+    ToldToolChoice,
+)
+from .responses_schema import FORMAT_NAMES, ResponseJsonSchema, ResponsesRequest, ResponseToolChoice, check_responses
 from .responses_stream import ResponseStream, WholeResponse
 from .service import Service
 from .work import Work
@@ -50,7 +60,9 @@ class Responses:
         entry = record.of(request.scope)
         priority = priority_of(request.headers, wanted.asked_priority)
         begun = _begun(wanted, f"resp_{entry.unique}", service.model_id, priority)
-        work = ResponseWork(service, entry, begun.id, [self._generate(wanted, begun.id, priority)], "input")
+        generation = self._generate(wanted, begun.id, priority)
+        constrained = constraint_field(wanted, FORMAT_NAMES)
+        work = ResponseWork(service, entry, begun.id, [generation], "input", constraint_param=constrained)
         output = Output(entry.unique)
         return ResponseStream(work, begun, output) if wanted.stream else WholeResponse(work, begun, output)
 
@@ -63,6 +75,8 @@ class Responses:
             stop=wanted.stops(),
             ignore_eos=bool(wanted.ignore_eos),
             keeps_prefix=wanted.cache != "discard",
+            constraint=constraint_of(wanted),
+            n_logprobs=wanted.n_logprobs,
             priority=priority,
             timeout_s=wanted.timeout,
         )
@@ -76,7 +90,9 @@ class ResponseWork(Work):
             return await super()._admit()
         except InvalidRequestError as error:
             told = error.param or ""
-            param = _PARAMS.get(told) or told.replace("].function.", "].")
+            param = _PARAMS.get(told, told)
+            if param.startswith("tools["):
+                param = param.replace("].function.", "].", 1)
             if told and error.message.startswith(f"{told}:"):
                 error.message = param + error.message.removeprefix(told)
             error.param = param or None
@@ -99,11 +115,21 @@ def _begun(wanted: ResponsesRequest, id: str, model: str, priority: Priority) ->
         max_tool_calls=wanted.max_tool_calls,
         temperature=defaults.temperature if wanted.temperature is None else wanted.temperature,
         top_p=defaults.top_p if wanted.top_p is None else wanted.top_p,
-        text=ToldText(),
+        text=ToldText(_told_format(wanted)),
         reasoning=ToldReasoning(wanted.effort),
         service_tier=_TIERS[priority],
         metadata=wanted.metadata or {},
         prompt_cache_key=wanted.prompt_cache_key,
         safety_identifier=wanted.safety_identifier,
         user=wanted.user,
+        top_logprobs=wanted.top_logprobs or 0,
     )
+
+
+def _told_format(wanted: ResponsesRequest) -> ToldTextFormat | ToldJsonObject | ToldJsonSchema:
+    given = None if wanted.text is None else wanted.text.format
+    if isinstance(given, ResponseJsonSchema):
+        # Without the line breaks that it may have, which would end an event; its numbers stay as they were written.
+        schema = msgspec.Raw(msgspec.json.format(bytes(given.schema), indent=-1))
+        return ToldJsonSchema(given.name, schema, given.description, bool(given.strict))
+    return ToldJsonObject() if isinstance(given, JsonObjectFormat) else ToldTextFormat()

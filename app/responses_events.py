@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .logprobs import EventLogprob
 from .replies import ErrorBody
 from .responses_replies import AnsweredReasoning, AnsweredText, OutputItem, ResponseObject
 
@@ -71,7 +72,7 @@ class TextDelta(msgspec.Struct, tag_field="type", tag="response.output_text.delt
     output_index: int
     delta: str
     content_index: int = 0
-    logprobs: tuple[()] = ()
+    logprobs: tuple[EventLogprob, ...] = ()
     sequence_number: int = 0
 
 
@@ -80,7 +81,7 @@ class TextDone(msgspec.Struct, tag_field="type", tag="response.output_text.done"
     output_index: int
     text: str
     content_index: int = 0
-    logprobs: tuple[()] = ()
+    logprobs: tuple[EventLogprob, ...] = ()
     sequence_number: int = 0
 
 

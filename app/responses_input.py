@@ -38,7 +38,9 @@ class OutputText(msgspec.Struct, tag_field="type", tag="output_text", forbid_unk
 
     text: str
     annotations: OnlyEmpty = None
-    logprobs: OnlyEmpty = None
+    logprobs: (
+        Annotated[list[Any], Meta(description="accepted without effect: a template has no use for them")] | None
+    ) = None
     parsed: Parsed = None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
-from llmcore.messages import CallDelta, Finished, Piece
+from llmcore.messages import CallDelta, Finished, Piece, TokenLogprob
 
 from . import responses_events as events
+from .logprobs import AnswerLogprob, answer_logprobs, event_logprobs
 from .responses_input import Status
 from .responses_replies import (
     AnsweredCall,
@@ -28,8 +29,8 @@ class GrowingItem(Protocol):
     def item(self, status: Status) -> OutputItem:
         """As it stands. In progress it tells nothing of its text yet: deltas do."""
 
-    def part(self, text: str) -> events.Part | None:
-        """The one part that its content has, or None where it has no content."""
+    def part(self, status: Status) -> events.Part | None:
+        """The same of the one part that its content has, or None where it has no content."""
 
     def delta(self, text: str) -> events.Delta: ...
 
@@ -40,19 +41,22 @@ class GrowingMessage:
     def __init__(self, unique: str, index: int) -> None:
         self.id, self.index = f"msg_{unique}_{index}", index
         self.pieces: list[str] = []
+        self.logprobs: list[AnswerLogprob] = []
 
     def item(self, status: Status) -> AnsweredMessage:
-        content = [] if status == "in_progress" else [self.part("".join(self.pieces))]
+        content = [] if status == "in_progress" else [self.part(status)]
         return AnsweredMessage(self.id, status, content)
 
-    def part(self, text: str) -> AnsweredText:
-        return AnsweredText(text)
+    def part(self, status: Status) -> AnsweredText:
+        if status == "in_progress":
+            return AnsweredText("")
+        return AnsweredText("".join(self.pieces), logprobs=tuple(self.logprobs))
 
-    def delta(self, text: str) -> events.TextDelta:
-        return events.TextDelta(self.id, self.index, text)
+    def delta(self, text: str, logprobs: Sequence[AnswerLogprob] = ()) -> events.TextDelta:
+        return events.TextDelta(self.id, self.index, text, logprobs=event_logprobs(logprobs))
 
     def done(self) -> events.TextDone:
-        return events.TextDone(self.id, self.index, "".join(self.pieces))
+        return events.TextDone(self.id, self.index, "".join(self.pieces), logprobs=event_logprobs(self.logprobs))
 
 
 class GrowingReasoning:
@@ -61,11 +65,11 @@ class GrowingReasoning:
         self.pieces: list[str] = []
 
     def item(self, status: Status) -> ReasoningThought:
-        content = [] if status == "in_progress" else [self.part("".join(self.pieces))]
+        content = [] if status == "in_progress" else [self.part(status)]
         return ReasoningThought(self.id, status, content)
 
-    def part(self, text: str) -> AnsweredReasoning:
-        return AnsweredReasoning(text)
+    def part(self, status: Status) -> AnsweredReasoning:
+        return AnsweredReasoning("" if status == "in_progress" else "".join(self.pieces))
 
     def delta(self, text: str) -> events.ReasoningDelta:
         return events.ReasoningDelta(self.id, self.index, text)
@@ -84,7 +88,7 @@ class GrowingCall:
         arguments = "" if status == "in_progress" else "".join(self.pieces)
         return AnsweredCall(self.id, status, self._call_id, self._name, arguments)
 
-    def part(self, text: str) -> None:
+    def part(self, status: Status) -> None:
         return None
 
     def delta(self, text: str) -> events.ArgumentsDelta:
@@ -97,6 +101,19 @@ class GrowingCall:
 T = TypeVar("T", GrowingMessage, GrowingReasoning)
 
 
+class Growth(NamedTuple):
+    """A piece of an item's text, and the log-probabilities that are told with it."""
+
+    item: GrowingItem
+    text: str
+    logprobs: Sequence[AnswerLogprob] = ()
+
+    def event(self) -> events.Delta:
+        if isinstance(self.item, GrowingMessage):
+            return self.item.delta(self.text, self.logprobs)
+        return self.item.delta(self.text)
+
+
 class Output:
     """The items of one response. `unique` makes their ids."""
 
@@ -104,22 +121,24 @@ class Output:
         self._unique = unique
         self._items: list[GrowingItem] = []
         self._calls: list[GrowingCall] = []
+        self._untold: list[TokenLogprob] = []
 
-    def grow(self, output: Piece | Finished) -> Iterator[tuple[GrowingItem, str]]:
-        """Takes more of the answer in, and gives (item, piece of its text). An item that is new comes with its first piece,
-        which may be empty; by then the one before it is complete."""
+    def grow(self, output: Piece | Finished) -> Iterator[Growth]:
+        """Takes more of the answer in. An item that is new comes with its first piece, which may be empty; by then the one
+        before it is complete."""
+        logprobs = self._logprobs(output)
         if output.reasoning:
             yield self._grown(self._last(GrowingReasoning), output.reasoning)
         # While a call is written, what comes with it is what the model said after it.
-        is_calling = bool(self._items) and isinstance(self._items[-1], GrowingCall)
+        is_calling = isinstance(self._newest, GrowingCall)
         if output.text and not is_calling:
-            yield self._grown(self._last(GrowingMessage), output.text)
+            yield self._said(output.text, logprobs)
         for delta in output.calls:
             yield self._grown(self._call(delta), delta.arguments)
         if output.text and is_calling:
-            yield self._grown(self._last(GrowingMessage), output.text)
-        if isinstance(output, Finished) and self._has_no_answer(output):
-            yield self._grown(self._last(GrowingMessage), "")
+            yield self._said(output.text, logprobs)
+        if isinstance(output, Finished) and not output.text and (logprobs or self._has_no_answer(output)):
+            yield self._said("", logprobs)
 
     def items(self, last: Status) -> list[OutputItem]:
         """As they stand; the last one may be unfinished."""
@@ -127,16 +146,40 @@ class Output:
 
     def _has_no_answer(self, finished: Finished) -> bool:
         """Whoever reads an answer looks for a message, even if the model said nothing. (Not where it was still thinking.)"""
-        is_thinking = bool(self._items) and isinstance(self._items[-1], GrowingReasoning)
+        is_thinking = isinstance(self._newest, GrowingReasoning)
         return not self._items or (is_thinking and finished.reason == "stop")
 
-    def _grown(self, item: GrowingItem, text: str) -> tuple[GrowingItem, str]:
+    def _logprobs(self, output: Piece | Finished) -> list[AnswerLogprob]:
+        """Those to be told with the output's text. Tokens of reasoning and of calls are not the text's; whose one is that shows
+        nothing (it may begin a call) is told by what comes next."""
+        if not output.text:
+            is_elsewhere = isinstance(self._newest, GrowingReasoning | GrowingCall)
+            if output.reasoning or output.calls or is_elsewhere:
+                self._untold.clear()
+                return []
+        self._untold += output.logprobs
+        if not output.text and isinstance(output, Piece):
+            return []
+        told, self._untold = self._untold, []
+        return answer_logprobs(told)
+
+    def _said(self, text: str, logprobs: list[AnswerLogprob]) -> Growth:
+        item = self._last(GrowingMessage)
         item.pieces.append(text)
-        return item, text
+        item.logprobs += logprobs
+        return Growth(item, text, logprobs)
+
+    def _grown(self, item: GrowingItem, text: str) -> Growth:
+        item.pieces.append(text)
+        return Growth(item, text)
+
+    @property
+    def _newest(self) -> GrowingItem | None:
+        return self._items[-1] if self._items else None
 
     def _last(self, kind: type[T]) -> T:
         """The item that grows, if it is of this kind, or a new one."""
-        last = self._items[-1] if self._items else None
+        last = self._newest
         if isinstance(last, kind):
             return last
         item = kind(self._unique, len(self._items))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from .logprobs import AnswerLogprob
 from .replies import Timings
 from .responses_input import Status
 
@@ -16,7 +17,7 @@ ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 class AnsweredText(msgspec.Struct, tag_field="type", tag="output_text"):
     text: str
     annotations: tuple[()] = ()
-    logprobs: tuple[()] = ()
+    logprobs: tuple[AnswerLogprob, ...] = ()
 
 
 class AnsweredReasoning(msgspec.Struct, tag_field="type", tag="reasoning_text"):
@@ -95,8 +96,19 @@ class ToldTextFormat(msgspec.Struct, tag_field="type", tag="text"):
     pass
 
 
+class ToldJsonObject(msgspec.Struct, tag_field="type", tag="json_object"):
+    pass
+
+
+class ToldJsonSchema(msgspec.Struct, tag_field="type", tag="json_schema"):
+    name: str
+    schema: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "boolean"]})]
+    description: str | None
+    strict: bool
+
+
 class ToldText(msgspec.Struct):
-    format: ToldTextFormat = msgspec.field(default_factory=ToldTextFormat)
+    format: ToldTextFormat | ToldJsonObject | ToldJsonSchema
 
 
 class ToldReasoning(msgspec.Struct):
@@ -132,7 +144,7 @@ class ResponseObject(msgspec.Struct, kw_only=True):
     prompt_cache_key: str | None
     safety_identifier: str | None
     user: str | None
-    top_logprobs: Literal[0] = 0
+    top_logprobs: int
     truncation: Literal["disabled"] = "disabled"
     background: Literal[False] = False
     store: Literal[False] = False

@@ -7,11 +7,22 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from llmcore.messages import ChatPrompt, Priority, ToolChoice
+from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority, ToolChoice
 
 from .chat_schema import TIERS, ReasoningEffort
 from .errors import invalid
 from .fields import AnswerFields, Count, OnlyEmpty, OnlyFalse, OnlyNull, check_answer, refuse_unsupported
+from .format_fields import (
+    FormatNames,
+    GrammarSource,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    NamedSchema,
+    Pattern,
+    ResponseFormat,
+    TextFormat,
+    check_format,
+)
 from .message_schema import raw_messages
 from .responses_input import Input, conversation, read_items
 from .tool_schema import (
@@ -27,9 +38,13 @@ from .tool_schema import (
     raw_tools,
 )
 
-# All that official clients may ask for beside the answer and that cannot be missing from it: built-in tools and images do not
-# occur, and reasoning is sent in the clear, so that it can be sent back without being stored here.
+FORMAT_NAMES = FormatNames("text.format", "text.format.schema")
+
+# All that official clients may ask for beside the answer. But for the log-probabilities it cannot be missing from it: built-in
+# tools and images do not occur, and reasoning is sent in the clear, so that it can be sent back without being stored here.
+LOGPROBS = "message.output_text.logprobs"
 Includable = Literal[
+    "message.output_text.logprobs",
     "code_interpreter_call.outputs",
     "computer_call_output.output.image_url",
     "file_search_call.results",
@@ -60,23 +75,14 @@ class ResponseToolChoice(msgspec.Struct, tag_field="type", tag="function", forbi
     name: FunctionName
 
 
-class PlainTextFormat(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
-    pass
+class ResponseJsonSchema(NamedSchema, tag_field="type", tag="json_schema", kw_only=True, forbid_unknown_fields=True):
+    """In this API a schema's name and strictness stand beside its type."""
 
-
-class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object", forbid_unknown_fields=True):
-    pass
-
-
-class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema", kw_only=True, forbid_unknown_fields=True):
-    name: FunctionName
-    schema: dict[str, Any]
-    description: str | None = None
-    strict: bool | None = None
+    description: Annotated[str, Meta(description="told in the answer")] | None = None
 
 
 class TextOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    format: PlainTextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+    format: TextFormat | JsonObjectFormat | ResponseJsonSchema | None = None
     verbosity: Annotated[Any, Meta(extra_json_schema={"enum": [None, "medium"]})] = None
 
 
@@ -107,6 +113,24 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
     tool_choice: ToolChoice | ResponseToolChoice | None = None
     parallel_tool_calls: Annotated[bool, Meta(description="several calls in one answer; true if absent")] | None = None
     text: TextOptions | None = None
+    regex: Pattern | None = None
+    grammar: GrammarSource | None = None
+    include: (
+        Annotated[
+            list[Includable],
+            Meta(description="message.output_text.logprobs has an effect; what else there is, is told in any case"),
+        ]
+        | None
+    ) = None
+    top_logprobs: (
+        Annotated[
+            int,
+            Meta(
+                ge=0, le=N_LOGPROBS_MAX, description="most probable tokens beside each; needs the include of logprobs"
+            ),
+        ]
+        | None
+    ) = None
     reasoning: ReasoningOptions | None = None
     stream_options: ResponseStreamOptions | None = None
     chat_template_kwargs: (
@@ -121,7 +145,6 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
     metadata: Annotated[dict[str, str], Meta(description="told in the answer")] | None = None
 
     # Accepted, since no value of theirs would change the answer.
-    include: list[Annotated[Includable, Meta(description="accepted without effect")]] | None = None
     max_tool_calls: (
         Annotated[int, Meta(ge=1, description="accepted without effect: it is about built-in tools")] | None
     ) = None
@@ -141,7 +164,6 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_options: OnlyNull = None
     prompt_cache_retention: Annotated[Any, Meta(extra_json_schema={"enum": [None, "in_memory", "in-memory"]})] = None
     store: OnlyFalse = None
-    top_logprobs: Annotated[Any, Meta(extra_json_schema={"enum": [None, 0]})] = None
     truncation: Annotated[Any, Meta(extra_json_schema={"enum": [None, "disabled"]})] = None
 
     @property
@@ -151,6 +173,16 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
     @property
     def effort(self) -> ReasoningEffort | None:
         return self.reasoning.effort if self.reasoning is not None else None
+
+    @property
+    def n_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if LOGPROBS in (self.include or ()) else None
+
+    @property
+    def response_format(self) -> ResponseFormat | None:
+        """As a chat request has it."""
+        given = None if self.text is None else self.text.format
+        return JsonSchemaFormat(given) if isinstance(given, ResponseJsonSchema) else given
 
     def chat_tools(self) -> list[FunctionTool]:
         return [tool.plain() for tool in self.tools or ()]
@@ -189,9 +221,9 @@ def check_responses(request: ResponsesRequest) -> None:
         refuse_unsupported(request.reasoning, "reasoning.")
     if request.text is not None:
         refuse_unsupported(request.text, "text.")
-        if not isinstance(request.text.format, PlainTextFormat | None):
-            message = 'text.format is not supported yet: leave it out, or send {"type":"text"}'
-            raise invalid("unsupported_parameter", message, "text.format")
+    check_format(request, FORMAT_NAMES)
+    if request.top_logprobs and request.n_logprobs is None:
+        raise invalid("invalid_value", f'top_logprobs is only allowed with include: ["{LOGPROBS}"]', "top_logprobs")
 
 
 def _check_stateless(request: ResponsesRequest) -> None:

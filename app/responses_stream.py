@@ -70,12 +70,15 @@ class ResponseStream(SentEvents):
 
     def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterator[bytes]:
         for _, output in outputs:
-            for item, text in self._output.grow(output):
+            for growth in self._output.grow(output):
+                item = growth.item
                 if item.index == len(self._deltas):
                     yield from self._end_item("completed")
                     yield from self._begin_item(item)
-                if text:
-                    yield self._deltas[item.index].event(text, self._next_number())
+                if growth.logprobs:
+                    yield self._event(growth.event())
+                elif growth.text:
+                    yield self._deltas[item.index].event(growth.text, self._next_number())
             if isinstance(output, Finished):
                 yield from self._end(output)
 
@@ -97,7 +100,7 @@ class ResponseStream(SentEvents):
         self._deltas.append(DeltaEvents(item))
         begun = item.item("in_progress")
         yield self._event(events.ItemAdded(item.index, begun))
-        part = item.part("")
+        part = item.part("in_progress")
         if part is not None:
             yield self._event(events.PartAdded(begun.id, item.index, part))
 
@@ -107,7 +110,7 @@ class ResponseStream(SentEvents):
             return
         yield self._event(item.done())
         ended = item.item(status)
-        part = item.part("".join(item.pieces))
+        part = item.part(status)
         if part is not None:
             yield self._event(events.PartDone(ended.id, item.index, part))
         yield self._event(events.ItemDone(item.index, ended))

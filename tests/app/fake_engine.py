@@ -29,6 +29,8 @@ from llmcore.messages import (
     PrefixInfo,
     PrefixSpec,
     TextPrompt,
+    TokenLogprob,
+    TopLogprob,
     Usage,
     Vectors,
 )
@@ -84,6 +86,7 @@ class FakeGeneration:
         self._engine = engine
         self._steps: Iterator[Step] = iter(engine.script(request))
         self._n_left = request.max_tokens
+        self._n_logprobs = request.n_logprobs
         self._n_generated = 0
         self._ended = False
         self.cancel = asyncio.Event()
@@ -110,8 +113,15 @@ class FakeGeneration:
                     self._n_left -= 1
                 if isinstance(step, Piece):
                     return structs.replace(step, request_id=self.request_id)
-                return Piece(self.request_id, step, 1)
+                return Piece(self.request_id, step, 1, logprobs=self._logprobs(step))
         return self._finish("cancelled" if self.cancel.is_set() else self._engine.reason)
+
+    def _logprobs(self, text: str) -> tuple[TokenLogprob, ...]:
+        """A text is one token, the most probable of its place."""
+        if self._n_logprobs is None or not text:
+            return ()
+        token, data = self._n_generated, text.encode()
+        return (TokenLogprob(token, data, -0.5, (TopLogprob(token, data, -0.5),) * self._n_logprobs),)
 
     async def _unless_ended(self, waiting: Coroutine[Any, Any, object]) -> None:
         """As AsyncEngine does: cancel() ends a request, and stop() all of them with an error."""

@@ -62,6 +62,7 @@ async def test_what_reaches_the_engine(
             {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
             "response_format.json_schema.schema",
         ),
+        ({"response_format": named("object")}, "response_format.json_schema.schema"),
         ({"response_format": named({}, strict="yes")}, "response_format.json_schema.strict"),
         ({"response_format": named({}, extra=1)}, "response_format.json_schema.extra"),
     ],
@@ -112,10 +113,13 @@ async def test_a_constraint_that_fails_on_the_way_is_an_error_with_its_field(
     assert events(stream.text)[-1]["error"].items() >= expected.items()
 
 
-async def test_tools_and_a_format_contradict_each_other(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_a_format_beside_tools_is_the_engines_to_judge(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    """It knows what the model's template can tell apart."""
     tools = [{"type": "function", "function": {"name": "f"}}]
     fields = {**CHAT, "tools": tools, "response_format": {"type": "json_object"}}
     response = await client.post("/v1/chat/completions", json=fields)
-    assert (response.status_code, response.json()["error"]["param"]) == (400, "response_format")
-    response = await client.post("/v1/chat/completions", json={**fields, "tool_choice": "none"})
     assert response.status_code == 200
+    assert engine.requests[-1].constraint == JsonObject()
+    engine.refusals = [InvalidRequestError("no", param="constraint")]
+    response = await client.post("/v1/chat/completions", json=fields)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "response_format")

@@ -13,19 +13,21 @@ import pytest
 from openai.types.responses import (
     FunctionToolParam,
     Response,
+    ResponseFormatTextJSONSchemaConfig,
     ResponseFunctionToolCall,
     ResponseInputParam,
     ResponseStreamEvent,
 )
 from pydantic import BaseModel, TypeAdapter
 
-from llmcore.messages import ChatPrompt, GenerateRequest
+from llmcore.messages import ChatPrompt, GenerateRequest, JsonSchema
 from tests.app.conftest import Running
 from tests.app.fake_engine import WORDS, FakeEngine
 from tests.app.test_responses import CALLING, events
 
 TEXT = "".join(WORDS)
 CLOCK: FunctionToolParam = {"type": "function", "name": "clock", "parameters": {"type": "object"}, "strict": False}
+SCHEMA = {"text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "object"}, "strict": True}}}
 OFF: FunctionToolParam = {"type": "function", "name": "off", "parameters": None, "strict": None}
 
 
@@ -103,6 +105,59 @@ async def test_arguments_are_parsed(sdk: openai.AsyncOpenAI, engine: FakeEngine)
     back: Any = [each.to_dict() for each in answer.output]
     result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "nine"}
     await sdk.responses.create(model="fake", input=[*back, result])
+
+
+class Greeting(BaseModel):
+    word: str
+    n: int
+
+
+async def test_models_are_parsed(sdk: openai.AsyncOpenAI, engine: FakeEngine) -> None:
+    engine.script = lambda request: ['{"word": ', '"Hi", "n": 2}']
+    answer = await sdk.responses.parse(model="fake", input="x", text_format=Greeting)
+    assert answer.output_parsed == Greeting(word="Hi", n=2)
+    constraint = engine.requests[-1].constraint
+    assert isinstance(constraint, JsonSchema)
+    assert constraint.strict
+    assert json.loads(constraint.schema)["required"] == ["word", "n"]
+    assert answer.text is not None
+    assert isinstance(answer.text.format, ResponseFormatTextJSONSchemaConfig)
+    assert answer.text.format.schema_ == json.loads(constraint.schema)
+    back: Any = [each.model_dump() for each in answer.output]
+    await sdk.responses.parse(model="fake", input=back, text_format=Greeting)
+
+
+async def test_models_are_parsed_from_a_stream(sdk: openai.AsyncOpenAI, engine: FakeEngine) -> None:
+    engine.script = lambda request: ['{"word": ', '"Hi", "n": 2}']
+    async with sdk.responses.stream(
+        model="fake", input="x", text_format=Greeting, include=["message.output_text.logprobs"], top_logprobs=2
+    ) as stream:
+        found = [event async for event in stream]
+        final = await stream.get_final_response()
+    assert final.output_parsed == Greeting(word="Hi", n=2)
+    assert [event.parsed for event in found if event.type == "response.output_text.done"] == [final.output_parsed]
+    deltas = [event for event in found if event.type == "response.output_text.delta"]
+    assert [(delta.snapshot, len(delta.logprobs)) for delta in deltas] == [('{"word": ', 1), (final.output_text, 1)]
+    [item] = final.output
+    assert item.type == "message"
+    assert item.content[0].type == "output_text"
+    assert [each.bytes for each in item.content[0].logprobs or ()] == [list(b'{"word": '), list(b'"Hi", "n": 2}')]
+    back: Any = [item.model_dump()]
+    await sdk.responses.create(model="fake", input=back)
+
+
+@pytest.mark.parametrize("fields", [SCHEMA, {"text": {"format": {"type": "json_object"}}}], ids=str)
+async def test_shapes_of_formats_and_logprobs_are_the_sdk_s(running: Running, fields: dict[str, Any]) -> None:
+    body = {"input": "x", "include": ["message.output_text.logprobs"], "top_logprobs": 2, **fields}
+    async with httpx.AsyncClient(base_url=running.url) as http:
+        whole = (await http.post("/v1/responses", json=body)).json()
+        text = (await http.post("/v1/responses", json={**body, "stream": True})).text
+    assert whole["output"][0]["content"][0]["logprobs"][0]["top_logprobs"]
+    Response.model_validate(whole, strict=True)
+    adapter: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+    for number, event in enumerate(events(text)):
+        found = adapter.validate_python({**event, "sequence_number": number}, strict=True)
+        assert not any(each.model_extra for each in getattr(found, "logprobs", ()))
 
 
 @pytest.mark.parametrize("reason", ["stop", "length"])

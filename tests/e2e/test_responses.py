@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import httpx
 import openai
 import pytest
 from openai.types.responses import FunctionToolParam, ResponseFunctionToolCall, ResponseInputParam
+from pydantic import BaseModel, Field
 
 from benchmarks.service import Service, wait_until
 
@@ -95,6 +98,104 @@ def test_a_round_of_a_tool(sdk: openai.OpenAI, model: str) -> None:
     assert "9" in second.output_text
     assert second.usage is not None
     assert second.usage.input_tokens_details.cached_tokens > 0
+
+
+class Hours(BaseModel):
+    place: str = Field(max_length=20)
+    opens: int = Field(ge=0, le=23)
+    mood: Literal["open", "closed"]
+
+
+def test_models_are_parsed_whole_and_streamed(sdk: openai.OpenAI, model: str) -> None:
+    wanted: dict[str, Any] = {"model": model, "instructions": SYSTEM, "input": QUESTION, "temperature": 0}
+    whole = sdk.responses.parse(**wanted, text_format=Hours)
+    assert isinstance(whole.output_parsed, Hours)
+    with sdk.responses.stream(**wanted, text_format=Hours) as stream:
+        done = [event for event in stream if event.type == "response.output_text.done"]
+        final = stream.get_final_response()
+    assert [event.parsed for event in done] == [final.output_parsed]
+    assert isinstance(final.output_parsed, Hours)
+    wanted["input"] = [*whole.output, {"role": "user", "content": QUESTION}]
+    again = sdk.responses.parse(**wanted, text_format=Hours)
+    assert isinstance(again.output_parsed, Hours)
+
+
+def test_forms_of_an_answer(sdk: openai.OpenAI, model: str) -> None:
+    answer = sdk.responses.create(
+        model=model,
+        input="Answer in JSON: who is Anna?",
+        text={"format": {"type": "json_object"}},
+        temperature=0,
+        max_output_tokens=300,
+    )
+    assert answer.output_text.startswith("{")
+    answer = sdk.responses.create(model=model, input="Is it open?", extra_body={"regex": "(yes|no)!"})
+    assert answer.output_text in ("yes!", "no!")
+    answer = sdk.responses.create(model=model, input="Is it open?", extra_body={"grammar": 'root ::= "yes" | "no"'})
+    assert answer.output_text in ("yes", "no")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_schema_that_cannot_be_honoured_names_path_and_keyword(sdk: openai.OpenAI, model: str, stream: bool) -> None:
+    schema: dict[str, object] = {"type": "object", "properties": {"tags": {"type": "array", "uniqueItems": True}}}
+    with pytest.raises(openai.BadRequestError) as caught:
+        sdk.responses.create(
+            model=model,
+            input="x",
+            text={"format": {"type": "json_schema", "name": "tags", "schema": schema, "strict": True}},
+            stream=stream,
+        )
+    assert caught.value.param == "text.format.schema.properties.tags.uniqueItems"
+
+
+def test_log_probabilities(sdk: openai.OpenAI, model: str) -> None:
+    wanted: dict[str, Any] = {"model": model, "instructions": SYSTEM, "input": QUESTION, "temperature": 0}
+    with sdk.responses.stream(
+        **wanted, max_output_tokens=20, include=["message.output_text.logprobs"], top_logprobs=3
+    ) as stream:
+        found = list(stream)
+    deltas = [event for event in found if event.type == "response.output_text.delta"]
+    assert found[-1].type in ("response.completed", "response.incomplete")
+    [item] = found[-1].response.output
+    assert item.type == "message"
+    assert item.content[0].type == "output_text"
+    logprobs = item.content[0].logprobs or []
+    assert len(logprobs) > 3
+    text = b"".join(bytes(each.bytes) for each in logprobs).decode("utf-8", "ignore")
+    assert text.startswith(item.content[0].text)
+    told = [each for delta in deltas for each in delta.logprobs]
+    assert [(each.token, each.logprob) for each in told] == [(each.token, each.logprob) for each in logprobs]
+    for each in logprobs:
+        assert len(each.top_logprobs) == 3
+        assert each.top_logprobs[0].token == each.token, "at temperature 0"
+        assert each.top_logprobs[0].logprob == each.logprob <= 0
+
+
+def test_the_first_log_probability_is_that_of_chat(sdk: openai.OpenAI, model: str) -> None:
+    """Later ones are of what has been said until then, and a cached prompt gives other numbers in the second decimal place."""
+    whole = sdk.responses.create(
+        model=model,
+        instructions=SYSTEM,
+        input=QUESTION,
+        temperature=0,
+        max_output_tokens=1,
+        include=["message.output_text.logprobs"],
+    )
+    chat = sdk.chat.completions.create(
+        model=model,
+        messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}],
+        temperature=0,
+        max_tokens=1,
+        logprobs=True,
+    )
+    [item] = whole.output
+    assert item.type == "message"
+    assert item.content[0].type == "output_text"
+    [one] = item.content[0].logprobs or []
+    assert chat.choices[0].logprobs is not None
+    [other] = chat.choices[0].logprobs.content or []
+    assert (one.token, one.bytes, one.top_logprobs) == (other.token, other.bytes, [])
+    assert math.isclose(one.logprob, other.logprob, abs_tol=0.1)
 
 
 def test_an_answer_that_is_cut_is_incomplete(sdk: openai.OpenAI, model: str) -> None:
