@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from msgspec import UNSET, UnsetType, structs
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -63,22 +63,17 @@ class ChatCompletions:
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
 
     def _generate(self, wanted: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
-        first = GenerateRequest(
-            request_id=answer_id,
-            prompt=wanted.prompt(),
-            sampling=wanted.sampling(),
-            max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
-            stop=wanted.stops(),
-            ignore_eos=bool(wanted.ignore_eos),
-            keeps_prefix=wanted.cache != "discard",
-            constraint=constraint_of(wanted),
-            n_logprobs=wanted.n_logprobs,
-            priority=priority,
-            timeout_s=wanted.timeout,
-        )
-        yield first
-        for index in range(1, wanted.n_choices):
-            yield structs.replace(first, request_id=f"{answer_id}-{index}", sampling=wanted.sampling(index))
+        prompt, constraint = wanted.prompt(), constraint_of(wanted)
+        for choice in range(wanted.n_choices):
+            yield wanted.to_generate(
+                f"{answer_id}-{choice}" if choice else answer_id,
+                prompt,
+                max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
+                constraint=constraint,
+                n_logprobs=wanted.n_logprobs,
+                priority=priority,
+                choice=choice,
+            )
 
 
 class ChatForm:

@@ -62,19 +62,16 @@ class Completions:
 def _generate(
     wanted: CompletionRequest, prompt: TextPrompt | TokensPrompt, request_id: str, priority: Priority, choice: int
 ) -> GenerateRequest:
-    return GenerateRequest(
-        request_id=request_id,
-        prompt=prompt,
-        sampling=wanted.sampling(choice),
+    # Which of several answers is the best is told by their tokens' probabilities.
+    is_compared = wanted.logprobs is None and wanted.n_candidates > wanted.n_choices
+    return wanted.to_generate(
+        request_id,
+        prompt,
         max_tokens=MAX_TOKENS_DEFAULT if wanted.max_tokens is None else wanted.max_tokens,
-        stop=wanted.stops(),
-        ignore_eos=bool(wanted.ignore_eos),
-        keeps_prefix=wanted.cache != "discard",
         constraint=constraint_of(wanted),
-        # Which of several answers is the best is told by their tokens' probabilities.
-        n_logprobs=0 if wanted.logprobs is None and wanted.n_candidates > wanted.n_choices else wanted.logprobs,
+        n_logprobs=0 if is_compared else wanted.logprobs,
         priority=priority,
-        timeout_s=wanted.timeout,
+        choice=choice,
     )
 
 

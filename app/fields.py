@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from llmcore.messages import Priority
+from llmcore.messages import Constraint, GenerateRequest, Priority, Prompt
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from .errors import invalid
@@ -91,6 +91,32 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
         if self.seed is not None:
             given["seed"] = (self.seed + choice) % (MAX_SEED + 1)
         return SamplingParams(**given)
+
+    def to_generate(
+        self,
+        request_id: str,
+        prompt: Prompt,
+        *,
+        max_tokens: int | None,
+        constraint: Constraint | None,
+        n_logprobs: int | None,
+        priority: Priority,
+        choice: int = 0,
+    ) -> GenerateRequest:
+        """What the engine is asked for, for one of the choices."""
+        return GenerateRequest(
+            request_id=request_id,
+            prompt=prompt,
+            sampling=self.sampling(choice),
+            max_tokens=max_tokens,
+            stop=self.stops(),
+            ignore_eos=bool(self.ignore_eos),
+            keeps_prefix=self.cache != "discard",
+            constraint=constraint,
+            n_logprobs=n_logprobs,
+            priority=priority,
+            timeout_s=self.timeout,
+        )
 
     def stops(self) -> tuple[str, ...]:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())

@@ -67,18 +67,13 @@ class Responses:
         return ResponseStream(work, begun, output) if wanted.stream else WholeResponse(work, begun, output)
 
     def _generate(self, wanted: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
-        return GenerateRequest(
-            request_id=answer_id,
-            prompt=wanted.prompt_to_render(),
-            sampling=wanted.sampling(),
+        return wanted.to_generate(
+            answer_id,
+            wanted.prompt_to_render(),
             max_tokens=wanted.max_output_tokens or self._service.config.max_tokens_default or None,
-            stop=wanted.stops(),
-            ignore_eos=bool(wanted.ignore_eos),
-            keeps_prefix=wanted.cache != "discard",
             constraint=constraint_of(wanted),
             n_logprobs=wanted.n_logprobs,
             priority=priority,
-            timeout_s=wanted.timeout,
         )
 
 
