@@ -18,6 +18,7 @@ from llmcore.errors import (
     EngineUnavailableError,
     OverloadedError,
     PrefixMissingError,
+    RequestCancelledError,
     RequestTimeoutError,
 )
 from llmcore.generation import Generation
@@ -147,7 +148,9 @@ async def test_a_worker_that_cannot_be_understood_is_replaced(
     stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     generation = await generate(engine, worker)
+    worker.step(Piece("a", "begun", 1))
     worker.writer.write((2**31).to_bytes(4, "little"))
+    assert (await anext(generation)).text == "begun"
     with pytest.raises(EngineDiedError):
         await anext(generation)
     await (await stage.enter()).get_ready()
@@ -237,7 +240,7 @@ async def test_death_is_no_cancel(stage: Stage, engine: AsyncEngine, worker: Scr
     generation = await generate(engine, worker)
     await engine.cancel("a")
     worker = await restart(stage, engine, worker)
-    with pytest.raises(EngineDiedError):
+    with pytest.raises(RequestCancelledError):
         await anext(generation)
     again = await generate(engine, worker, "a")
     worker.step(finished("a"))

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from benchmarks.service import wait_until
 from llmcore.engine import Engine
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import (
@@ -25,6 +26,7 @@ from llmcore.messages import (
     Submit,
     TextPrompt,
 )
+from llmcore.pulse import Pulse
 from llmcore.wire import Channel
 from llmcore.worker import Worker
 
@@ -34,6 +36,8 @@ class ScriptedEngine:
 
     has_work = False
     embeddings = SimpleNamespace(has_work=False)
+    on_step: Any = None
+    step: Any = None
 
     def __init__(self) -> None:
         self.may_compile = threading.Event()
@@ -85,7 +89,8 @@ class ScriptedChannel:
 class Stage:
     def __init__(self) -> None:
         self.engine, self.channel = ScriptedEngine(), ScriptedChannel()
-        worker = Worker(cast(Engine, self.engine), cast(Channel[Any], self.channel))
+        self.pulse = Pulse()
+        worker = Worker(cast(Engine, self.engine), cast(Channel[Any], self.channel), self.pulse, silent_s=0.1)
         self.thread = threading.Thread(target=worker.run)
         self.thread.start()
 
@@ -103,6 +108,7 @@ class Stage:
         self.channel.commands.put(None)
         self.thread.join(30)
         assert not self.thread.is_alive()
+        self.pulse.close()
 
 
 @pytest.fixture
@@ -142,6 +148,40 @@ def test_a_cancel_finds_what_waits_for_its_constraint(stage: Stage) -> None:
     stage.submit("b", None)
     assert stage.next() == Accepted("b", 1)
     assert stage.engine.submitted == ["b"]
+
+
+def test_an_idle_heart_beats(stage: Stage) -> None:
+    before = stage.pulse.heartbeat()
+    wait_until(lambda: stage.pulse.heartbeat().n > before.n + 3, 30, "heartbeats")
+    assert stage.pulse.served() == set()
+
+
+def test_it_is_told_whose_constraint_is_compiled(stage: Stage) -> None:
+    stage.submit("a", "[a]")
+    assert stage.engine.is_compiling.wait(30)
+    assert stage.pulse.served() == {"a"}
+    stage.engine.may_compile.set()
+    assert stage.next() == Accepted("a", 1)
+    wait_until(lambda: stage.pulse.served() == set(), 30, "nobody to be served")
+
+
+def test_it_is_told_whom_a_step_serves_and_how_long_it_may_take(stage: Stage) -> None:
+    """Held in the middle of a step."""
+    may_end = threading.Event()
+    engine = stage.engine
+
+    def step() -> list[Output]:
+        engine.on_step(("a", "b"), 2.0)
+        assert may_end.wait(30)
+        engine.has_work = False
+        return []
+
+    engine.step, engine.has_work = step, True
+    wait_until(lambda: stage.pulse.served() == {"a", "b"}, 30, "a step")
+    wait_until(lambda: stage.pulse.heartbeat().allowance_s == 60.0, 30, "its allowance")
+    may_end.set()
+    wait_until(lambda: stage.pulse.served() == set(), 30, "its end")
+    assert stage.pulse.heartbeat().allowance_s == 0.0
 
 
 def test_too_many_that_wait_are_refused(stage: Stage) -> None:
