@@ -8,16 +8,13 @@ it would come again, so the engine stays `failed`. This module loads no native c
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
-import time
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from typing import Any, Literal
 
 from llmcore.calls import Calls
-from llmcore.child import Child
 from llmcore.config import EngineConfig
 from llmcore.errors import (
     EngineDiedError,
@@ -30,11 +27,8 @@ from llmcore.generation import Generation
 from llmcore.ledger import Ledger
 from llmcore.log import event
 from llmcore.messages import (
-    Abandon,
     Call,
     ChatPrompt,
-    Command,
-    Configure,
     Detokenize,
     Embed,
     EngineStats,
@@ -52,51 +46,48 @@ from llmcore.messages import (
     Ready,
     Render,
     Rerank,
-    Shutdown,
     StepDone,
     Tokenize,
     Unpin,
     Vectors,
 )
-from llmcore.suspects import Suspects, digest
+from llmcore.supervisor import Supervisor
+from llmcore.suspects import digest
+from llmcore.vectorcalls import VectorCalls
 
 logger = logging.getLogger(__name__)
 
 EngineState = Literal["loading", "ready", "restarting", "failed", "stopped"]
-
-RESTART_PAUSE_FIRST_S = 0.1
-RESTART_PAUSE_MAX_S = 10.0
-# A child that lived this long was well: the next pause is the first one again.
-WELL_AFTER_S = 60.0
 
 
 class AsyncEngine:
     """An engine in a child process. All methods belong to one event loop."""
 
     def __init__(self, config: EngineConfig, *, log_level: str = "info") -> None:
+        self._supervisor = Supervisor(config, log_level, self._dispatch, self._lost)
+        self._ledger = Ledger(config, self._supervisor.send, self._tell_cancelled)
+        self._calls = Calls(self._supervisor.send)
+        self._vectors = VectorCalls(self._calls, self._ledger, self._back, self._supervisor.send)
         self._config = config
-        self._log_level = log_level
-        self._child: Child | None = None
-        self._supervisor: asyncio.Task[None] | None = None
-        self._suspects = Suspects()
-        self._ledger = Ledger(config, self._suspects, self._send, self._tell_cancelled)
-        self._calls = Calls(self._send)
+        self._n_waiting = 0  # calls that wait for the next process
         self._pins: dict[str, PrefixSpec] = {}  # what a new child has to pin again
         self._load_error: LlmcoreError | None = None
         self._settled = asyncio.Event()  # ready, failed or stopped
         self.state: EngineState = "loading"
         self.model: ModelInfo | None = None
         self.load_progress = 0.0
-        self.n_restarts = 0
         # Told for each request that was cancelled: the seconds from the Cancel to its end.
         self.on_cancelled: Callable[[float], None] | None = None
+
+    @property
+    def n_restarts(self) -> int:
+        return self._supervisor.n_restarts
 
     # --- Life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Starts the child and returns; loading goes on in the background."""
-        if self._supervisor is None:
-            self._supervisor = asyncio.create_task(self._supervise(), name="llmcore-supervisor")
+        self._supervisor.start()
 
     async def wait_ready(self) -> ModelInfo:
         """Waits until a model is loaded and warm. Raises the load error, or EngineUnavailableError after stop()."""
@@ -112,12 +103,7 @@ class AsyncEngine:
         self.state = "stopped"
         self._settled.set()
         self._end_all(EngineUnavailableError("the engine is stopping"))
-        self._send(Shutdown())
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
-            self._supervisor = None
+        await self._supervisor.stop()
 
     async def __aenter__(self) -> AsyncEngine:
         await self.start()
@@ -126,53 +112,21 @@ class AsyncEngine:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def _supervise(self) -> None:
-        pause_s = RESTART_PAUSE_FIRST_S
-        while self.state not in ("failed", "stopped"):
-            started_s, status = time.monotonic(), None
-            try:
-                status = await self._live()
-            except OSError as error:  # no process, memory or files left: there may be some later
-                event(logger, logging.ERROR, "worker_not_started", error=repr(error))
-            if self.state in ("failed", "stopped"):
-                return
-            lived_s = time.monotonic() - started_s
-            pause_s = RESTART_PAUSE_FIRST_S if lived_s > WELL_AFTER_S else pause_s
-            event(logger, logging.ERROR, "worker_died", status=status, lived_s=lived_s, restart_in_s=pause_s)
-            self.n_restarts += 1
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RESTART_PAUSE_MAX_S)
-
-    async def _live(self) -> int | None:
-        """One life of the process. Returns its exit status. Raises OSError if it cannot be started."""
-        child = Child(self._dispatch)
-        try:
-            await _start(child)
-            self._child = child
-            self._send(Configure(self._config, self._log_level))
-            await _gone(child, self._config.worker_silent_s)
-        finally:
-            status = await self._bury(child)
-        return status
-
-    async def _bury(self, child: Child) -> int | None:
-        self._child = None
+    def _lost(self, served: set[str | int]) -> bool:
+        """The process is gone, while it worked for those. What it had in hand ends, or is kept. False: there is to be no
+        other."""
         if self.state in ("loading", "ready"):
             self.state = "restarting"
             self._settled.clear()
-        if self.state == "restarting":
-            self._mourn(child.pulse.served())
-        else:
+        if self.state != "restarting":
             self._end_all(EngineUnavailableError(f"the engine is {self.state}"))
-        return await child.end()
-
-    def _mourn(self, served: set[str | int]) -> None:
-        """Ends, or keeps, what the dead one had in hand, and remembers for whom it was working."""
+            return False
         calls = (self._calls.get(id) for id in served if isinstance(id, int))
         n_ended, n_kept = self._ledger.died(served, [digest(call) for call in calls if call is not None])
         self._calls.end_all(EngineDiedError("the engine's process ended while this request was running"))
         if n_ended or n_kept:
             event(logger, logging.ERROR, "requests_lost", n_ended=n_ended, n_kept=n_kept)
+        return True
 
     # --- Requests -----------------------------------------------------------------------------------------------------
 
@@ -258,22 +212,15 @@ class AsyncEngine:
     async def embed(self, texts: Tokens[str | Tokens[int]], *, dimensions: int | None = None) -> Vectors:
         """Embeddings of texts, or of token ids as they stand. Cancelling ends what is not computed yet.
 
-        Raises UnsupportedError, InvalidRequestError, ContextLengthError or OverloadedError.
+        Raises UnsupportedError, InvalidRequestError, ContextLengthError, PoisonousError, OverloadedError or
+        EngineUnavailableError.
         """
         given = tuple(each if isinstance(each, str) else tuple(each) for each in texts)
-        return await self._vectors(Embed(self._next_call(), given, dimensions))
+        return await self._vectors.ask(lambda id: Embed(id, given, dimensions))
 
     async def rerank(self, query: str, documents: Tokens[str]) -> Vectors:
         """Scores of documents, of width 1. As embed()."""
-        return await self._vectors(Rerank(self._next_call(), query, tuple(documents)))
-
-    async def _vectors(self, call: Embed | Rerank) -> Vectors:
-        try:
-            vectors: Vectors = await self._start(call)
-        except asyncio.CancelledError:
-            self._send(Abandon(call.call_id))
-            raise
-        return vectors
+        return await self._vectors.ask(lambda id: Rerank(id, query, tuple(documents)))
 
     async def stats(self) -> EngineStats:
         """Counts and gauges of the engine."""
@@ -293,6 +240,20 @@ class AsyncEngine:
         self._check_available()
         return self._calls.next_id()
 
+    async def _back(self) -> None:
+        """Waits for the next process, if there is none. Raises EngineUnavailableError where there is none to come, or not
+        soon enough, or too many wait for it already."""
+        wait_s = self._config.restart_wait_s
+        if self.state == "restarting" and wait_s and self._n_waiting < self._config.n_waiting_max:
+            self._n_waiting += 1
+            try:
+                await asyncio.wait_for(self._settled.wait(), wait_s)
+            except asyncio.TimeoutError:
+                raise EngineUnavailableError(f"the engine did not come back within {wait_s:g} s") from None
+            finally:
+                self._n_waiting -= 1
+        self._check_available()
+
     def _check_available(self) -> None:
         if self._load_error is not None:
             raise EngineUnavailableError(f"the model could not be loaded: {self._load_error.message}")
@@ -300,11 +261,6 @@ class AsyncEngine:
             raise EngineUnavailableError(f"the engine is {self.state}")
 
     # --- Messages -----------------------------------------------------------------------------------------------------
-
-    def _send(self, command: Command) -> None:
-        # To a child that is gone nothing needs to be said: its requests are ended by _bury.
-        if self._child is not None:
-            self._child.send(command)
 
     def _dispatch(self, message: Event) -> None:
         if isinstance(message, StepDone):
@@ -335,27 +291,6 @@ class AsyncEngine:
     def _end_all(self, error: LlmcoreError) -> None:
         self._ledger.end_all(error)
         self._calls.end_all(error)
-
-
-async def _start(child: Child) -> None:
-    """A cancel in the middle of starting a process must not lose the process. Raises OSError."""
-    starting = asyncio.ensure_future(child.start())
-    try:
-        await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        with contextlib.suppress(OSError):
-            await starting
-        raise
-
-
-async def _gone(child: Child, silent_s: float) -> None:
-    """Until it is gone, by itself or because it was silent for so long (0: however long)."""
-    watching = asyncio.ensure_future(child.watch(silent_s) if silent_s else asyncio.sleep(0))
-    try:
-        await child.gone()
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
 
 
 def _tell_lost(name: str, pinning: asyncio.Future[Any]) -> None:

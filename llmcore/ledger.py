@@ -66,18 +66,22 @@ class Ledger:
     def __init__(
         self,
         config: EngineConfig,
-        suspects: Suspects,
         send: Callable[[Submit | Cancel], None],
         cancelled: Callable[[float], None],
     ) -> None:
         """`cancelled` is told, for each request that was cancelled, the seconds from the Cancel to its end."""
         self._n_waiting_max = config.n_waiting_max
         self._wait_s = config.restart_wait_s
-        self._suspects = suspects
+        self._suspects = Suspects()
         self._send = send
         self._cancelled = cancelled
         self._entries: dict[str, _Entry] = {}  # in the order in which they came
         self._is_open = False  # there is a worker that takes requests
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything outlives a worker at all."""
+        return self._wait_s > 0
 
     # --- For those who ask --------------------------------------------------------------------------------------------
 
@@ -110,6 +114,11 @@ class Ledger:
             event(logger, logging.ERROR, error.code, request_id=name, digest=digest(asked).hex())
             raise
 
+    def acquit(self, asked: Call) -> None:
+        """It was answered."""
+        if self._suspects:
+            self._suspects.finished(digest(asked))
+
     def _leave(self, generation: Generation) -> None:
         entry = self._entries.get(generation.request_id)
         if entry is not None and entry.generation is generation:
@@ -125,7 +134,7 @@ class Ledger:
 
     def _check_room(self) -> None:
         n_waiting = sum(entry.is_kept and not entry.is_accepted for entry in self._entries.values())
-        if not self._wait_s or n_waiting >= self._n_waiting_max:
+        if not self.keeps or n_waiting >= self._n_waiting_max:
             waiting = f", and {n_waiting} requests wait for it already" if n_waiting else ""
             raise EngineUnavailableError(f"the engine is restarting{waiting}")
 
@@ -166,7 +175,7 @@ class Ledger:
                 continue
             if entry.cancelled_s is not None:  # its reader has left, or is told what was wished
                 self._end(entry, RequestCancelledError("the request was cancelled"))
-            elif entry.has_begun or not self._wait_s:
+            elif entry.has_begun or not self.keeps:
                 self._end(entry, EngineDiedError("the engine's process ended while this request was running"))
                 n_ended += 1
             else:

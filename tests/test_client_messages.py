@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from llmcore import client
+from llmcore import supervisor
 from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import (
@@ -55,8 +55,8 @@ BOT = PrefixSpec(name="bot", prompt=TextPrompt("You are a bot."))
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(client, "Child", stage.child)
-    monkeypatch.setattr(client, "RESTART_PAUSE_FIRST_S", 0.0)
+    monkeypatch.setattr(supervisor, "Child", stage.child)
+    monkeypatch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
     yield stage
     stage.close()
 

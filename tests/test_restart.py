@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmcore import client
+from llmcore import supervisor
 from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import (
@@ -34,7 +34,9 @@ from llmcore.messages import (
     Piece,
     Submit,
     TextPrompt,
+    Tokenize,
     Usage,
+    Vectors,
 )
 from tests.scripted_worker import ScriptedWorker, Stage
 
@@ -44,8 +46,8 @@ USAGE = Usage(n_prompt=7, n_cached=0, n_generated=1, queue_s=0.0, prefill_s=0.0,
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(client, "Child", stage.child)
-    monkeypatch.setattr(client, "RESTART_PAUSE_FIRST_S", 0.0)
+    monkeypatch.setattr(supervisor, "Child", stage.child)
+    monkeypatch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
     yield stage
     stage.close()
 
@@ -269,8 +271,8 @@ async def test_pauses_grow(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Non
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(client, "RESTART_PAUSE_FIRST_S", 0.1)
-    monkeypatch.setattr("llmcore.client.asyncio.sleep", note)
+    monkeypatch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.1)
+    monkeypatch.setattr("llmcore.supervisor.asyncio.sleep", note)
     async with AsyncEngine(EngineConfig(model_path="/models/scripted.gguf", worker_silent_s=0)) as engine:
         worker = await following(stage, engine)
         for _ in range(9):
@@ -384,12 +386,56 @@ async def test_bystanders_run_one_at_a_time_and_are_acquitted(
     await begun(engine, worker, "good4", "good")
 
 
-async def test_a_poisonous_call(stage: Stage, engine: AsyncEngine, worker: ScriptedWorker) -> None:
+async def test_a_poisonous_embedding(stage: Stage, engine: AsyncEngine, worker: ScriptedWorker) -> None:
+    embedding = asyncio.create_task(engine.embed(["poison"]))
     for _ in range(2):
-        embedding = asyncio.create_task(engine.embed(["poison"]))
         await died(engine, worker, (await worker.next(Embed)).call_id)
-        with pytest.raises(EngineDiedError):
-            await embedding
         worker = await following(stage, engine)
     with pytest.raises(PoisonousError):
+        await embedding
+    with pytest.raises(PoisonousError):
         await engine.embed(["poison"])
+
+
+async def test_a_poisonous_text_to_tokenize(stage: Stage, engine: AsyncEngine, worker: ScriptedWorker) -> None:
+    for _ in range(2):
+        asking = asyncio.create_task(engine.tokenize("poison"))
+        await died(engine, worker, (await worker.next(Tokenize)).call_id)
+        with pytest.raises(EngineDiedError):
+            await asking
+        worker = await following(stage, engine)
+    with pytest.raises(PoisonousError):
+        await engine.tokenize("poison")
+
+
+async def test_embeddings_of_which_one_kills(stage: Stage, engine: AsyncEngine, worker: ScriptedWorker) -> None:
+    """Both are in the pass at both deaths; then they are computed one at a time."""
+    good, bad = (asyncio.create_task(engine.embed([text])) for text in ("good", "bad"))
+    for _ in range(2):
+        ids = [(await worker.next(Embed)).call_id, (await worker.next(Embed)).call_id]
+        late = asyncio.create_task(engine.embed(["late"]))
+        ids.append((await worker.next(Embed)).call_id)
+        late.cancel()
+        await died(engine, worker, *ids)
+        worker = await following(stage, engine)
+    asked = await worker.next(Embed)
+    assert asked.texts == ("good",)
+    worker.send(Vectors(asked.call_id, b"1234", 1, 1))
+    assert (await good).data == b"1234"
+    asked = await worker.next(Embed)
+    assert asked.texts == ("bad",)
+    await died(engine, worker, asked.call_id)
+    await following(stage, engine)
+    with pytest.raises(PoisonousError):
+        await bad
+
+
+@options(n_waiting_max=1, restart_wait_s=0.2)
+async def test_few_embeddings_wait_and_not_for_ever(engine: AsyncEngine, worker: ScriptedWorker) -> None:
+    await died(engine, worker)
+    first = asyncio.create_task(engine.embed(["a"]))
+    await asyncio.sleep(0)
+    with pytest.raises(EngineUnavailableError, match="restarting"):
+        await engine.embed(["b"])
+    with pytest.raises(EngineUnavailableError, match="did not come back"):
+        await first
