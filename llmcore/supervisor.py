@@ -73,8 +73,10 @@ class Supervisor:
             started_s, status = time.monotonic(), None
             try:
                 status = await self._live()
-            except OSError as error:  # no process, memory or files left: there may be some later
-                event(logger, logging.ERROR, "worker_not_started", error=repr(error))
+            except (
+                Exception
+            ):  # no process, memory or files left: there may be some later. A bug of ours must not end this
+                logger.exception("supervision_failed")
             if self._is_over:
                 return
             lived_s = time.monotonic() - started_s

@@ -337,9 +337,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A core file would hold everybody's prompts, and keep whoever waits for this process waiting while it is written.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    status = 1
     with socket.socket(fileno=int(sys.argv[1])) as sock:
-        status = serve(sock, Pulse(int(sys.argv[2])))
-    # Threads of native code and the reader may still run: nothing of ours is left to clean up.
+        try:
+            status = serve(sock, Pulse(int(sys.argv[2])))
+        except Exception:  # our own bug: end at once, since callers are told only when the process is gone
+            logger.exception("worker_failed")
+    # Threads of native code, the compiler's and the reader may still run: nothing of ours is left to clean up.
     logging.shutdown()
     os._exit(status)
 

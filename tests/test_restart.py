@@ -281,6 +281,25 @@ async def test_pauses_grow(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [each for each in pauses if each] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
 
 
+async def test_a_process_that_cannot_be_started_is_tried_again(
+    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [OSError("no more files"), MemoryError()]
+
+    def child(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return stage.child(*args)
+
+    monkeypatch.setattr(supervisor, "Child", child)
+    queued = await accepted(engine, worker, "a")
+    await died(engine, worker)
+    worker = await following(stage, engine)
+    assert await worker.admit() == "a"
+    await queued.aclose()
+    assert engine.n_restarts == 3
+
+
 # --- A heart that stands still ----------------------------------------------------------------------------------------
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import queue
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from benchmarks.service import wait_until
@@ -27,7 +31,7 @@ from llmcore.messages import (
     TextPrompt,
 )
 from llmcore.pulse import Pulse
-from llmcore.wire import Channel
+from llmcore.wire import Channel, frame
 from llmcore.worker import Worker
 
 
@@ -191,3 +195,17 @@ def test_too_many_that_wait_are_refused(stage: Stage) -> None:
     assert isinstance(output, Failed)
     assert (output.request_id, output.code) == ("64", "overloaded")
     assert output.retry_after_s
+
+
+def test_a_process_that_fails_ends_at_once_and_says_why() -> None:
+    ours, theirs = socket.socketpair()
+    pulse = Pulse()
+    with ours, theirs:
+        fds = (theirs.fileno(), pulse.fd)
+        command = [sys.executable, "-m", "llmcore.worker", *map(str, fds)]
+        ours.sendall(frame(Shutdown(), msgspec.msgpack.Encoder()))  # where Configure is expected
+        done = subprocess.run(command, pass_fds=fds, capture_output=True, text=True, timeout=60, check=False)
+    pulse.close()
+    assert done.returncode == 1
+    assert "worker_failed" in done.stderr
+    assert "expected Configure" in done.stderr
