@@ -225,6 +225,9 @@ class Ledger:
         if entry.left_s() <= 0:
             message = f"the answer was not finished within the request's timeout of {entry.request.timeout_s} s"
             self._end(entry, RequestTimeoutError(message))
+        elif self._is_open:
+            message = "requests that may have killed the engine's process run one at a time, and one was at work for"
+            self._end(entry, EngineUnavailableError(f"{message} {self._wait_s:g} s"))
         else:
             self._end(entry, EngineUnavailableError(f"the engine did not come back within {self._wait_s:g} s"))
 

@@ -405,6 +405,20 @@ async def test_bystanders_run_one_at_a_time_and_are_acquitted(
     await begun(engine, worker, "good4", "good")
 
 
+@options(restart_wait_s=0.3)
+async def test_a_doubtful_request_does_not_wait_for_ever(
+    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker
+) -> None:
+    for turn in ("1", "2"):
+        for text in ("good", "bad"):
+            await begun(engine, worker, f"{text}{turn}", text)
+        await died(engine, worker, f"good{turn}", f"bad{turn}")
+        worker = await following(stage, engine)
+    await begun(engine, worker, "good3", "good")
+    with pytest.raises(EngineUnavailableError, match="one at a time"):
+        await ask(engine, "bad3", "bad")
+
+
 async def test_a_poisonous_embedding(stage: Stage, engine: AsyncEngine, worker: ScriptedWorker) -> None:
     embedding = asyncio.create_task(engine.embed(["poison"]))
     for _ in range(2):
