@@ -61,7 +61,7 @@ _ERRORS = {
     413: "the body is too large",
     429: "too many requests wait; `Retry-After` says when to come back",
     500: "internal error",
-    503: "the engine is loading, restarting or stopping; `Retry-After` says when to come back",
+    503: "the engine is loading or stopping, died, or did not come back in time; `Retry-After` says when to come back",
 }
 
 

@@ -12,6 +12,7 @@ MEASUREMENTS = (
     ("benchmarks.speed",),
     ("benchmarks.serve", "--write-docs", "--out", "build/serve.json"),
     ("benchmarks.overhead", "--write-docs", "--json", "build/overhead.json"),
+    ("benchmarks.child", "--write-docs", "--json", "build/child.json"),
     ("benchmarks.attention", "--write-docs"),
     ("benchmarks.sampling", "--write-docs"),
     ("benchmarks.structured", "--write-docs"),

@@ -18,6 +18,7 @@ class Calls:
         self._send = send
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._calls: dict[int, Call] = {}  # of these
 
     def next_id(self) -> int:
         return next(self._ids)
@@ -25,9 +26,18 @@ class Calls:
     def start(self, call: Call) -> asyncio.Future[Any]:
         """Sends a call. The future gets what its reply carries, or the error that is its reply."""
         future = self._waiting[call.call_id] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda _: self._waiting.pop(call.call_id, None))
+        self._calls[call.call_id] = call
+        future.add_done_callback(lambda _: self._forget(call.call_id))
         self._send(call)
         return future
+
+    def get(self, call_id: int) -> Call | None:
+        """One that waits for its reply."""
+        return self._calls.get(call_id)
+
+    def _forget(self, call_id: int) -> None:
+        self._waiting.pop(call_id, None)
+        self._calls.pop(call_id, None)
 
     def reply(self, message: Reply) -> None:
         """A reply has come. One whose caller has left is dropped."""

@@ -15,12 +15,16 @@ import msgspec
 
 from llmcore.log import event
 from llmcore.messages import Command, Event
+from llmcore.pulse import Pulse
 from llmcore.wire import HEADER_BYTES, FrameError, frame, frame_length
 
 logger = logging.getLogger(__name__)
 
-# What runs in the process, with the number of its end of the socket pair as its only argument.
+# What runs in the process, with the numbers of its end of the socket pair and of its pulse as arguments.
 WORKER = "llmcore.worker"
+# A pulse is felt so often, or more where that would be too seldom.
+_WATCH_S = 1.0
+_LOOKS = 4
 # How long the process may take to end by itself once its socket is closed.
 STOP_TIMEOUT_S = 5.0
 
@@ -37,10 +41,11 @@ class Child(asyncio.Protocol):
         self._gone = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self.pulse = Pulse()
         self.started_s = time.monotonic()
 
     async def start(self) -> None:
-        """Starts the process. Raises OSError."""
+        """Starts the process. Raises OSError; end() is to be called then too."""
         ours, theirs = socket.socketpair()
         with theirs:
             await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
@@ -51,8 +56,9 @@ class Child(asyncio.Protocol):
                     "-m",
                     WORKER,
                     str(theirs.fileno()),
+                    str(self.pulse.fd),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[theirs.fileno(), self.pulse.fd],
                     # The folder that the service is started in must not shadow anybody's modules (since Python 3.11).
                     env={**os.environ, "PYTHONSAFEPATH": "1"},
                 )
@@ -69,10 +75,40 @@ class Child(asyncio.Protocol):
         """Waits until the process has closed its end, which it does by ending, or has sent what cannot be read."""
         await self._gone.wait()
 
-    async def end(self) -> int:
-        """Ends the process if it has not ended, and reaps it; returns its status (negative: the signal that ended it)."""
-        assert self._transport is not None, "end() comes after start()"
-        assert self._process is not None, "end() comes after start()"
+    async def watch(self, silent_s: float) -> None:
+        """Kills the process once its heart stands still: so long, and as much longer as it said that it may take.
+
+        What counts is time in which this side has looked: where both processes were stopped, nobody has been silent.
+        """
+        pause_s = min(_WATCH_S, silent_s / _LOOKS)
+        last, still_s = self.pulse.heartbeat(), 0.0
+        while still_s <= silent_s + last.allowance_s:
+            await asyncio.sleep(pause_s)
+            heartbeat = self.pulse.heartbeat()
+            still_s = still_s + pause_s if heartbeat == last else 0.0
+            last = heartbeat
+        event(logger, logging.ERROR, "worker_silent", silent_s=still_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """At once. Whoever waits for gone() need not wait for the machine to take the process down."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def end(self) -> int | None:
+        """Ends the process if it has not ended, and reaps it; returns its status (negative: the signal that ended it), None
+        if it was never started."""
+        try:
+            return await self._end()
+        finally:
+            self.pulse.close()
+
+    async def _end(self) -> int | None:
+        if self._transport is None or self._process is None:
+            return None
         self._transport.close()
         try:
             return await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)

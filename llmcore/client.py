@@ -1,23 +1,20 @@
 """Async access to an engine in a supervised child process (worker.py).
 
-If the child dies, what was running ends with EngineDiedError, and the child is started again with a growing pause between
-attempts. A failure to load is different: it would come again, so the engine stays `failed`. This module loads no native
-code.
+If the child dies, or its heart stands still, what was being answered ends with EngineDiedError, everything else is kept
+(ledger.py), and the child is started again with a growing pause between attempts. A failure to load at the start is different:
+it would come again, so the engine stays `failed`. This module loads no native code.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
-import time
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from typing import Any, Literal
 
 from llmcore.calls import Calls
-from llmcore.child import Child
 from llmcore.config import EngineConfig
 from llmcore.errors import (
     EngineDiedError,
@@ -27,19 +24,15 @@ from llmcore.errors import (
     error_from_code,
 )
 from llmcore.generation import Generation
+from llmcore.ledger import Ledger
 from llmcore.log import event
 from llmcore.messages import (
-    Abandon,
-    Cancel,
+    Call,
     ChatPrompt,
-    Command,
-    Configure,
     Detokenize,
     Embed,
     EngineStats,
     Event,
-    Failed,
-    Finished,
     GenerateRequest,
     GetPrefixes,
     GetStats,
@@ -53,51 +46,48 @@ from llmcore.messages import (
     Ready,
     Render,
     Rerank,
-    Shutdown,
     StepDone,
-    Submit,
     Tokenize,
     Unpin,
     Vectors,
 )
+from llmcore.supervisor import Supervisor
+from llmcore.suspects import digest
+from llmcore.vectorcalls import VectorCalls
 
 logger = logging.getLogger(__name__)
 
 EngineState = Literal["loading", "ready", "restarting", "failed", "stopped"]
-
-RESTART_PAUSE_FIRST_S = 0.1
-RESTART_PAUSE_MAX_S = 10.0
-# A child that lived this long was well: the next pause is the first one again.
-WELL_AFTER_S = 60.0
 
 
 class AsyncEngine:
     """An engine in a child process. All methods belong to one event loop."""
 
     def __init__(self, config: EngineConfig, *, log_level: str = "info") -> None:
+        self._supervisor = Supervisor(config, log_level, self._dispatch, self._lost)
+        self._ledger = Ledger(config, self._supervisor.send, self._tell_cancelled)
+        self._calls = Calls(self._supervisor.send)
+        self._vectors = VectorCalls(self._calls, self._ledger, self._back, self._supervisor.send)
         self._config = config
-        self._log_level = log_level
-        self._child: Child | None = None
-        self._supervisor: asyncio.Task[None] | None = None
-        self._generations: dict[str, Generation] = {}  # until the engine has ended them, read or not
-        self._cancelled_s: dict[str, float] = {}  # of these, when a Cancel was sent
-        self._calls = Calls(self._send)
+        self._n_waiting = 0  # calls that wait for the next process
         self._pins: dict[str, PrefixSpec] = {}  # what a new child has to pin again
         self._load_error: LlmcoreError | None = None
         self._settled = asyncio.Event()  # ready, failed or stopped
         self.state: EngineState = "loading"
         self.model: ModelInfo | None = None
         self.load_progress = 0.0
-        self.n_restarts = 0
         # Told for each request that was cancelled: the seconds from the Cancel to its end.
         self.on_cancelled: Callable[[float], None] | None = None
+
+    @property
+    def n_restarts(self) -> int:
+        return self._supervisor.n_restarts
 
     # --- Life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Starts the child and returns; loading goes on in the background."""
-        if self._supervisor is None:
-            self._supervisor = asyncio.create_task(self._supervise(), name="llmcore-supervisor")
+        self._supervisor.start()
 
     async def wait_ready(self) -> ModelInfo:
         """Waits until a model is loaded and warm. Raises the load error, or EngineUnavailableError after stop()."""
@@ -113,12 +103,7 @@ class AsyncEngine:
         self.state = "stopped"
         self._settled.set()
         self._end_all(EngineUnavailableError("the engine is stopping"))
-        self._send(Shutdown())
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
-            self._supervisor = None
+        await self._supervisor.stop()
 
     async def __aenter__(self) -> AsyncEngine:
         await self.start()
@@ -127,60 +112,33 @@ class AsyncEngine:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def _supervise(self) -> None:
-        pause_s = RESTART_PAUSE_FIRST_S
-        while self.state not in ("failed", "stopped"):
-            self._child = child = await self._spawn()
-            try:
-                await self._serve(child)
-            finally:
-                status = await self._bury(child)
-            if self.state in ("failed", "stopped"):
-                return
-            lived_s = time.monotonic() - child.started_s
-            pause_s = RESTART_PAUSE_FIRST_S if lived_s > WELL_AFTER_S else pause_s
-            event(logger, logging.ERROR, "worker_died", status=status, lived_s=lived_s, restart_in_s=pause_s)
-            self.n_restarts += 1
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RESTART_PAUSE_MAX_S)
-
-    async def _spawn(self) -> Child:
-        """A cancel in the middle of starting a process must not lose the process."""
-        child = Child(self._dispatch)
-        starting = asyncio.ensure_future(child.start())
-        try:
-            await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await starting
-            await child.end()
-            raise
-        return child
-
-    async def _serve(self, child: Child) -> None:
-        """Until the child is gone."""
-        self._send(Configure(self._config, self._log_level))
-        await child.gone()
-
-    async def _bury(self, child: Child) -> int:
-        self._child = None
+    def _lost(self, served: set[str | int]) -> bool:
+        """The process is gone, while it worked for those. What it had in hand ends, or is kept. False: there is to be no
+        other."""
         if self.state in ("loading", "ready"):
             self.state = "restarting"
             self._settled.clear()
-        self._end_all(EngineDiedError("the engine's process ended while this request was running"))
-        return await child.end()
+        if self.state != "restarting":
+            self._end_all(EngineUnavailableError(f"the engine is {self.state}"))
+            return False
+        calls = (self._calls.get(id) for id in served if isinstance(id, int))
+        n_ended, n_kept = self._ledger.died(served, [digest(call) for call in calls if call is not None])
+        self._calls.end_all(EngineDiedError("the engine's process ended while this request was running"))
+        if n_ended or n_kept:
+            event(logger, logging.ERROR, "requests_lost", n_ended=n_ended, n_kept=n_kept)
+        return True
 
     # --- Requests -----------------------------------------------------------------------------------------------------
 
     async def generate(self, request: GenerateRequest) -> Generation:
-        """Submits a request and waits until it is admitted.
+        """Submits a request and waits until it is admitted: while the process is being started again, for that too.
 
-        Raises InvalidRequestError, ContextLengthError, OverloadedError, EngineUnavailableError or EngineDiedError.
+        Raises InvalidRequestError, ContextLengthError, PoisonousError, OverloadedError, EngineUnavailableError,
+        RequestTimeoutError or EngineDiedError.
         """
-        self._check_available()
-        if request.request_id in self._generations:
-            raise ValueError(f"request id {request.request_id!r} is in use")
-        generation = self._generations[request.request_id] = Generation(request.request_id, self._forget)
-        self._send(Submit(request))
+        if self.state != "restarting":
+            self._check_available()
+        generation = self._ledger.ask(request)
         try:
             await generation.accepted()
         except BaseException:
@@ -189,24 +147,16 @@ class AsyncEngine:
         return generation
 
     async def cancel(self, request_id: str) -> bool:
-        """Cancels a request. Its reader gets Finished with reason "cancelled", or the end that was on its way already.
+        """Cancels a request. Its reader gets Finished with reason "cancelled", or the end that was on its way already;
+        RequestCancelledError where there is no engine at this moment.
 
         Returns False if there is no request of that id, or nobody reads it any more.
         """
-        generation = self._generations.get(request_id)
-        if generation is None or generation.is_ended:
-            return False
-        self._cancel(request_id)
-        return True
+        return self._ledger.cancel(request_id)
 
-    def _forget(self, generation: Generation) -> None:
-        if self._generations.get(generation.request_id) is generation:
-            self._cancel(generation.request_id)
-
-    def _cancel(self, request_id: str) -> None:
-        if request_id not in self._cancelled_s:
-            self._cancelled_s[request_id] = time.monotonic()
-            self._send(Cancel(request_id))
+    def _tell_cancelled(self, seconds: float) -> None:
+        if self.on_cancelled is not None:
+            self.on_cancelled(seconds)
 
     # --- Prefixes -----------------------------------------------------------------------------------------------------
 
@@ -216,7 +166,7 @@ class AsyncEngine:
         Raises InvalidRequestError, ContextLengthError, OverloadedError or EngineUnavailableError; then what was pinned
         under that name before stays.
         """
-        pinning = self._calls.start(Pin(self._next_call(), spec))
+        pinning = self._start(Pin(self._next_call(), spec))
         pinning.add_done_callback(functools.partial(self._pinned, spec))
         info: PrefixInfo
         # Shielded: a caller who stops waiting does not stop the engine from pinning, and the next process must know.
@@ -249,35 +199,28 @@ class AsyncEngine:
 
     async def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Token ids of a text; see Model.tokenize."""
-        return list(await self._calls.start(Tokenize(self._next_call(), text, add_special, parse_special)))
+        return list(await self._start(Tokenize(self._next_call(), text, add_special, parse_special)))
 
     async def detokenize(self, tokens: Tokens[int]) -> str:
         """Text of tokens, special ones shown. Raises InvalidRequestError for an id outside the vocabulary."""
-        return str(await self._calls.start(Detokenize(self._next_call(), tuple(tokens))))
+        return str(await self._start(Detokenize(self._next_call(), tuple(tokens))))
 
     async def render(self, prompt: ChatPrompt) -> str:
         """Messages as the chat template writes them. Raises InvalidRequestError."""
-        return str(await self._calls.start(Render(self._next_call(), prompt)))
+        return str(await self._start(Render(self._next_call(), prompt)))
 
     async def embed(self, texts: Tokens[str | Tokens[int]], *, dimensions: int | None = None) -> Vectors:
         """Embeddings of texts, or of token ids as they stand. Cancelling ends what is not computed yet.
 
-        Raises UnsupportedError, InvalidRequestError, ContextLengthError or OverloadedError.
+        Raises UnsupportedError, InvalidRequestError, ContextLengthError, PoisonousError, OverloadedError or
+        EngineUnavailableError.
         """
         given = tuple(each if isinstance(each, str) else tuple(each) for each in texts)
-        return await self._vectors(Embed(self._next_call(), given, dimensions))
+        return await self._vectors.ask(lambda id: Embed(id, given, dimensions))
 
     async def rerank(self, query: str, documents: Tokens[str]) -> Vectors:
         """Scores of documents, of width 1. As embed()."""
-        return await self._vectors(Rerank(self._next_call(), query, tuple(documents)))
-
-    async def _vectors(self, call: Embed | Rerank) -> Vectors:
-        try:
-            vectors: Vectors = await self._calls.start(call)
-        except asyncio.CancelledError:
-            self._send(Abandon(call.call_id))
-            raise
-        return vectors
+        return await self._vectors.ask(lambda id: Rerank(id, query, tuple(documents)))
 
     async def stats(self) -> EngineStats:
         """Counts and gauges of the engine."""
@@ -288,9 +231,28 @@ class AsyncEngine:
         """JSON of what the engine has in hand: slots, tree, queue, host tier and cost model, without text or tokens."""
         return bytes(await self._calls.start(Inspect(self._next_call())))
 
+    def _start(self, call: Call) -> asyncio.Future[Any]:
+        """Of a call that runs native code for its caller. Raises PoisonousError."""
+        self._ledger.check(call, f"call {call.call_id}")
+        return self._calls.start(call)
+
     def _next_call(self) -> int:
         self._check_available()
         return self._calls.next_id()
+
+    async def _back(self) -> None:
+        """Waits for the next process, if there is none. Raises EngineUnavailableError where there is none to come, or not
+        soon enough, or too many wait for it already."""
+        wait_s = self._config.restart_wait_s
+        if self.state == "restarting" and wait_s and self._n_waiting < self._config.n_waiting_max:
+            self._n_waiting += 1
+            try:
+                await asyncio.wait_for(self._settled.wait(), wait_s)
+            except asyncio.TimeoutError:
+                raise EngineUnavailableError(f"the engine did not come back within {wait_s:g} s") from None
+            finally:
+                self._n_waiting -= 1
+        self._check_available()
 
     def _check_available(self) -> None:
         if self._load_error is not None:
@@ -300,19 +262,9 @@ class AsyncEngine:
 
     # --- Messages -----------------------------------------------------------------------------------------------------
 
-    def _send(self, command: Command) -> None:
-        # To a child that is gone nothing needs to be said: its requests are ended by _bury.
-        if self._child is not None:
-            self._child.send(command)
-
     def _dispatch(self, message: Event) -> None:
         if isinstance(message, StepDone):
-            for output in message.outputs:
-                generation = self._generations.get(output.request_id)
-                if generation is not None:
-                    if isinstance(output, (Finished, Failed)):
-                        self._end(output.request_id)
-                    generation.put(output)
+            self._ledger.receive(message.outputs)
         elif isinstance(message, Loading):
             self.load_progress = message.progress
         elif isinstance(message, (Ready, LoadFailed)):
@@ -320,29 +272,24 @@ class AsyncEngine:
         else:
             self._calls.reply(message)
 
-    def _end(self, request_id: str) -> None:
-        del self._generations[request_id]
-        sent_s = self._cancelled_s.pop(request_id, None)
-        if sent_s is not None and self.on_cancelled is not None:
-            self.on_cancelled(time.monotonic() - sent_s)
-
     def _settle(self, message: Ready | LoadFailed) -> None:
         if self.state == "stopped":
             return
         if isinstance(message, LoadFailed):
+            if self.model is not None:  # it could be loaded before: what is wrong (memory, most likely) may pass
+                event(logger, logging.ERROR, "reload_failed", code=message.code, message=message.message)
+                return
             self._load_error = error_from_code(message.code, message.message, message.param)
             self.state = "failed"
         else:
             self.model, self.state = message.model, "ready"
             self._pin_again()  # now: before any request can come
+            self._ledger.open()
             event(logger, logging.INFO, "engine_ready", model=self.model.path, description=self.model.description)
         self._settled.set()
 
     def _end_all(self, error: LlmcoreError) -> None:
-        self._cancelled_s.clear()
-        generations, self._generations = self._generations, {}
-        for generation in generations.values():
-            generation.put(error)
+        self._ledger.end_all(error)
         self._calls.end_all(error)
 
 

@@ -142,6 +142,23 @@ class EngineConfig:
         "at the end of the context, forget the older half of the conversation and go on, instead of ending the answer",
     )
 
+    worker_silent_s: float = _option(
+        120.0,
+        "silence after which the engine's process is taken for hung, killed and started again; a long step is granted 30 times "
+        "its predicted time besides, and loading an hour; 0: never",
+        unit="seconds",
+        low=0,
+        high=86400,
+    )
+    restart_wait_s: float = _option(
+        60.0,
+        "how long requests wait for the engine's process to come back after its death (as many as n-waiting-max new ones, and "
+        "those that it had not begun to answer); 0 refuses them at once",
+        unit="seconds",
+        low=0,
+        high=86400,
+    )
+
     def __post_init__(self) -> None:
         _check(self)
         if self.n_ubatch > self.n_batch:

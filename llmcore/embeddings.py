@@ -89,6 +89,8 @@ class Embeddings:
         self._serving: frozenset[Hashable] = frozenset()
         self._leaving: frozenset[Hashable] = frozenset()  # told by other threads, and only replaced as a whole
         self.counters = EmbedCounters()
+        # Told before a pass is computed: the ids of its jobs, and the seconds that it should take (0: not known).
+        self.on_pass: Callable[[frozenset[Hashable], float], None] | None = None
 
     def close(self) -> None:
         """Frees what it owns; jobs end without a word. Safe to call twice."""
@@ -253,6 +255,8 @@ class Embeddings:
         try:
             if self._serving <= self._leaving:  # told before there was a pass to interrupt
                 return []
+            if self.on_pass is not None:
+                self.on_pass(self._serving, sum(len(part.tokens) for part in parts) * self._token_s)
             vectors = embedder.compute(parts)
         except StepAborted:
             return []

@@ -5,6 +5,7 @@ To those who use it, it is like Engine; what is asked of it that only a generati
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from types import TracebackType
 from typing import NoReturn
@@ -51,6 +52,7 @@ class EncoderEngine:
         self.embeddings = Embeddings(model, embedder, self.limits, dimensions=config.embed_dimensions)
         self.threads = threads[0]
         self.has_work = False  # of generating there is none
+        self.on_step: Callable[[tuple[str, ...], float], None] | None = None  # never told
 
     def close(self) -> None:
         self.embeddings.close()

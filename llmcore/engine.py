@@ -101,6 +101,8 @@ class Engine:
         self._counters = Counters()
         self._serving: frozenset[str] = frozenset()
         self._deadline_s = float("inf")  # the earliest of all answers
+        # Told before a step is computed: the request ids in it, and the seconds that it should take.
+        self.on_step: Callable[[tuple[str, ...], float], None] | None = None
 
     @classmethod
     def open(cls, config: EngineConfig, *, progress: Progress | None = None, model: Model | None = None) -> Engine:
@@ -233,7 +235,7 @@ class Engine:
         outputs += self._end_full()
         if batch is None:
             return outputs
-        self._begin()
+        self._begin(batch)
         native_s = self._clock()
         try:
             drawn = self._compute(batch)
@@ -262,9 +264,9 @@ class Engine:
             self._masks.wait()
         return draw_rows(self._context, [answer.draw(row) for answer, row in rows])
 
-    def _begin(self) -> None:
-        counters = self._counters
-        for sequence in self._scheduler.in_step:
+    def _begin(self, batch: Batch) -> None:
+        counters, in_step = self._counters, self._scheduler.in_step
+        for sequence in in_step:
             answer = self._answers.get(sequence.request_id)
             if answer is not None and answer.start():
                 counters.n_tokens_cached += sequence.n_cached
@@ -272,6 +274,9 @@ class Engine:
                 counters.n_prefix_misses += sequence.n_cached == 0
         self._context.abort_flag.set(False)
         self._serving = self._scheduler.served
+        if self.on_step is not None:
+            seconds = self._scheduler.costs.predict(batch.n_tokens, len(in_step), self._cache.n_cells_used)
+            self.on_step(tuple(each.request_id for each in in_step), seconds)
 
     def _commit(self, tokens: list[int]) -> list[tuple[Sequence, int]]:
         prefixes = [each for each in self._scheduler.in_step if each.is_prefix]

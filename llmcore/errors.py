@@ -149,6 +149,12 @@ class ConstraintError(InvalidRequestError):
     code = "constraint_failed"
 
 
+class PoisonousError(InvalidRequestError):
+    """The engine's process died twice while it worked on this very request: it is refused for some time."""
+
+    code = "request_poisonous"
+
+
 class PrefixMissingError(InvalidRequestError):
     """There is no pinned prefix of that name."""
 

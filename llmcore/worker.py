@@ -1,8 +1,8 @@
 """The engine's process: commands in from a socket, events out, one thread that owns the engine.
 
-Started by client.py as `python -m llmcore.worker FD`, where FD is one end of a socket pair. The first frame is the
-EngineConfig. A second thread does nothing but read commands, so that a cancel can interrupt the step that is being
-computed. The process ends when the other side is gone.
+Started by child.py as `python -m llmcore.worker FD PULSE`, where FD is one end of a socket pair and PULSE the memory that
+tells that it is alive, and for whom it works. The first frame is the EngineConfig. A second thread does nothing but read
+commands, so that a cancel can interrupt the step that is being computed. The process ends when the other side is gone.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
+import resource
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from llmcore import log
 from llmcore.config import EngineConfig
 from llmcore.encoder import AnyEngine, open_engine
 from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError, RequestCancelledError
+from llmcore.inbox import Inbox, Prepared
 from llmcore.messages import (
     Abandon,
     Call,
@@ -57,6 +58,7 @@ from llmcore.messages import (
     Unpin,
     Vectors,
 )
+from llmcore.pulse import LOADING_S, Pulse
 from llmcore.wire import Channel
 
 logger = logging.getLogger(__name__)
@@ -68,57 +70,24 @@ _PROGRESS_STEP = 0.02
 # Requests whose constraints wait to be compiled.
 _N_PREPARING_MAX = 64
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """A request's constraint is compiled, or refused."""
-
-    request_id: str
-    error: Exception | None
-
-
-class Inbox:
-    """Commands from the reader's thread to the engine's, and word from the one that compiles."""
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Command | Prepared] = queue.SimpleQueue()
-        self._cancelled: set[str] = set()
-        self._abandoned: set[int] = set()
-
-    def put(self, command: Command, engine: AnyEngine) -> None:
-        """For the reader's thread. A cancel ends the current step, or pass, if that serves nobody else."""
-        self._queue.put(command)
-        if isinstance(command, Cancel):
-            self._cancelled.add(command.request_id)
-            engine.interrupt(frozenset(self._cancelled))
-        elif isinstance(command, Abandon):
-            self._abandoned.add(command.call_id)
-            engine.embeddings.interrupt(frozenset(self._abandoned))
-
-    def tell(self, prepared: Prepared) -> None:
-        """For the thread that compiles."""
-        self._queue.put(prepared)
-
-    def take(self, *, wait: bool) -> list[Command | Prepared]:
-        """For the engine's thread: all that is there; with `wait`, at least one."""
-        commands: list[Command | Prepared] = [self._queue.get()] if wait else []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                commands.append(self._queue.get_nowait())
-        for command in commands:
-            if isinstance(command, Cancel):
-                self._cancelled.discard(command.request_id)
-            elif isinstance(command, Abandon):
-                self._abandoned.discard(command.call_id)
-        return commands
+# An idle engine's thread beats so often, or more where that would be too seldom for worker_silent_s.
+_BEAT_S = 1.0
+_BEATS = 4
+# A step may take so many times what it is predicted to take: a slow step is not a dead one.
+_PATIENCE = 30.0
 
 
 class Worker:
     """Serves one engine over one channel."""
 
-    def __init__(self, engine: AnyEngine, channel: Channel[Command]) -> None:
+    def __init__(self, engine: AnyEngine, channel: Channel[Command], pulse: Pulse, *, silent_s: float = 0.0) -> None:
+        """`silent_s` is as EngineConfig.worker_silent_s."""
         self._engine = engine
         self._channel = channel
+        self._pulse = pulse
+        self._idle_s = min(_BEAT_S, silent_s / _BEATS or _BEAT_S)
+        engine.on_step = self._on_step
+        engine.embeddings.on_pass = self._on_pass
         self._inbox = Inbox()
         self._outputs: list[Output] = []
         self._preparing: dict[str, Submit] = {}  # requests whose constraints are being compiled
@@ -131,7 +100,8 @@ class Worker:
         threading.Thread(target=self._read, name="commands", daemon=True).start()
         while not self._stopping:
             engine = self._engine
-            for command in self._inbox.take(wait=not (engine.has_work or engine.embeddings.has_work)):
+            for command in self._wait():
+                self._pulse.beat()
                 self._handle(command)
             if engine.has_work:
                 self._outputs += engine.step()
@@ -141,6 +111,22 @@ class Worker:
             if self._pinning:
                 self._tell_pinned()
         self._compiler.shutdown(wait=False, cancel_futures=True)
+
+    def _wait(self) -> list[Command | Prepared]:
+        """What there is to handle. Without work, waits for some; the heart beats on."""
+        self._pulse.beat()
+        if self._engine.has_work or self._engine.embeddings.has_work:
+            return self._inbox.take(wait_s=0)
+        self._pulse.serve(())
+        return self._inbox.take(wait_s=self._idle_s)
+
+    def _on_step(self, request_ids: tuple[str, ...], seconds: float) -> None:
+        self._pulse.serve(request_ids)
+        self._pulse.beat(_PATIENCE * seconds)
+
+    def _on_pass(self, call_ids: frozenset[Hashable], seconds: float) -> None:
+        self._pulse.serve([id for id in call_ids if isinstance(id, int)])
+        self._pulse.beat(_PATIENCE * seconds)
 
     def _read(self) -> None:
         try:
@@ -187,7 +173,7 @@ class Worker:
         request_id, constraint = command.request.request_id, command.request.constraint
         try:
             if constraint is None or self._engine.is_prepared(constraint):
-                self._outputs.append(self._engine.submit(command.request))
+                self._admit(command)
             elif len(self._preparing) >= _N_PREPARING_MAX:
                 raise OverloadedError(f"{_N_PREPARING_MAX} requests wait for their constraints to be compiled")
             else:  # in a thread of its own: it may take longer than a step, and others are being answered
@@ -196,13 +182,19 @@ class Worker:
         except Exception as error:
             self._fail(request_id, error)
 
+    def _admit(self, command: Submit) -> None:
+        self._pulse.serve((command.request.request_id,))
+        self._outputs.append(self._engine.submit(command.request))
+
     def _prepare(self, request_id: str, constraint: Constraint) -> None:
         """In the thread that compiles."""
         failure: Exception | None = None
+        self._pulse.compile((request_id,))
         try:
             self._engine.prepare(constraint)
         except Exception as error:
             failure = error
+        self._pulse.compile(())
         self._inbox.tell(Prepared(request_id, failure))
 
     def _prepared(self, prepared: Prepared) -> None:
@@ -212,7 +204,7 @@ class Worker:
         try:
             if prepared.error is not None:
                 raise prepared.error
-            self._outputs.append(self._engine.submit(command.request))
+            self._admit(command)
         except Exception as error:
             self._fail(prepared.request_id, error)
 
@@ -226,6 +218,7 @@ class Worker:
         self._outputs.append(Failed(request_id, LlmcoreError.code, f"internal error: {type(error).__name__}"))
 
     def _call(self, command: Call) -> None:
+        self._pulse.serve((command.call_id,))
         try:
             reply = self._answer(command)
         except LlmcoreError as error:
@@ -294,12 +287,13 @@ def _failed(call_id: int, error: LlmcoreError) -> CallFailed:
     return CallFailed(call_id, error.code, error.message, error.param, retry_after_s)
 
 
-def open_and_warm(config: EngineConfig, channel: Channel[Command]) -> AnyEngine:
+def open_and_warm(config: EngineConfig, channel: Channel[Command], pulse: Pulse) -> AnyEngine:
     """Loads and warms an engine, telling the progress."""
     told = -1.0
 
     def progress(fraction: float) -> bool:
         nonlocal told
+        pulse.beat(LOADING_S)
         if fraction - told >= _PROGRESS_STEP or fraction >= 1.0:
             told = fraction
             channel.send(Loading(fraction))
@@ -314,7 +308,7 @@ def open_and_warm(config: EngineConfig, channel: Channel[Command]) -> AnyEngine:
     return engine
 
 
-def serve(sock: socket.socket) -> int:
+def serve(sock: socket.socket, pulse: Pulse) -> int:
     """The process's life. Returns its exit status."""
     channel: Channel[Command] = Channel(sock, Command)
     try:
@@ -325,7 +319,7 @@ def serve(sock: socket.socket) -> int:
         raise TypeError(f"expected Configure, got {type(first).__name__}")
     log.configure(first.log_level)
     try:
-        engine = open_and_warm(first.engine, channel)
+        engine = open_and_warm(first.engine, channel, pulse)
     except LlmcoreError as error:
         with contextlib.suppress(OSError):
             channel.send(LoadFailed(error.code, error.message, error.param))
@@ -334,16 +328,22 @@ def serve(sock: socket.socket) -> int:
         return 0  # the other side went while we were loading
     with engine:
         channel.send(Ready(engine.info()))
-        Worker(engine, channel).run()
+        Worker(engine, channel, pulse, silent_s=first.engine.worker_silent_s).run()
     return 0
 
 
 def main() -> None:
     # The terminal's Ctrl-C goes to the whole process group; when this process ends is its parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A core file would hold everybody's prompts, and keep whoever waits for this process waiting while it is written.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    status = 1
     with socket.socket(fileno=int(sys.argv[1])) as sock:
-        status = serve(sock)
-    # Threads of native code and the reader may still run: nothing of ours is left to clean up.
+        try:
+            status = serve(sock, Pulse(int(sys.argv[2])))
+        except Exception:  # our own bug: end at once, since callers are told only when the process is gone
+            logger.exception("worker_failed")
+    # Threads of native code, the compiler's and the reader may still run: nothing of ours is left to clean up.
     logging.shutdown()
     os._exit(status)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from llmcore.child import Child
 from llmcore.messages import Accepted, Command, Configure, Event, ModelInfo, Output, Ready, StepDone, Submit
+from llmcore.pulse import Pulse
 from llmcore.wire import HEADER_BYTES, frame, frame_length
 
 MODEL = ModelInfo(
@@ -30,9 +31,10 @@ C = TypeVar("C", bound=Command)
 
 
 class ScriptedWorker:
-    """One life of a worker."""
+    """One life of a worker. `pulse` is the client's, which a test writes in the worker's stead."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pulse: Pulse) -> None:
+        self.pulse = pulse
         self._reader = reader
         self.writer = writer
         self._encoder = msgspec.msgpack.Encoder()
@@ -71,6 +73,9 @@ class _Ended:
     async def wait(self) -> int:
         return -9
 
+    def kill(self) -> None:
+        pass
+
 
 class Stage:
     """Makes children of which the test plays the other end: `Child` to a client, and `await enter()` for the test."""
@@ -86,8 +91,8 @@ class Stage:
         """The worker that was started next."""
         return await self._entries.get()
 
-    async def connect(self, sock: socket.socket) -> None:
-        worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock))
+    async def connect(self, sock: socket.socket, pulse: Pulse) -> None:
+        worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock), pulse)
         self._all.append(worker)
         self._entries.put_nowait(worker)
 
@@ -105,4 +110,4 @@ class _ScriptedChild(Child):
         ours, theirs = socket.socketpair()
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
         self._process = _Ended()  # type: ignore[assignment]
-        await self._stage.connect(theirs)
+        await self._stage.connect(theirs, self.pulse)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks import attention, contention, overhead, serve, servers, structured
+from benchmarks import attention, child, contention, overhead, serve, servers, structured
 from benchmarks.figures import Goal, Row, common_rate, percentile, silences
 from benchmarks.load import Endpoint, LoadError, Prompt
 from benchmarks.overhead import Measured, Subject, engine_finding, http_finding
@@ -305,6 +305,7 @@ def test_the_document_has_both_sections(results: Results, tmp_path: Path) -> Non
     write_docs(results, docs)
     assert "24 tok/s" in docs.read_text("utf-8")
     assert replace_section(docs.read_text("utf-8"), overhead.SECTION, "x")
+    assert replace_section(docs.read_text("utf-8"), child.SECTION, "x")
 
 
 def test_results_of_several_files_are_one(results: Results, tmp_path: Path) -> None:
@@ -330,6 +331,19 @@ def test_findings_about_overhead() -> None:
     limited = Subject(Path("m.gguf"), 64, 0.05, 0.1)
     assert http_finding(limited, inside, [Measured(91.0)]).verdict == "met"
     assert http_finding(limited, inside, [Measured(89.0)]).verdict == "not met"
+
+
+def test_findings_about_the_child(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limited = child.Subject(Path("m.gguf"), 64, 0.03)
+    assert child.finding(limited, [100.0, 102.0, 90.0], [98.0]).verdict == "met"
+    assert child.finding(limited, [100.0], [96.0]).verdict == "not met"
+    unmeasured = child.Subject(Path("m.gguf"), 64, None)
+    assert child.finding(unmeasured, [100.0, 90.0], [91.0]).verdict == "met"
+    assert child.finding(unmeasured, [100.0, 90.0], [89.0]).verdict == "not met"
+    found = [child.finding(limited, [100.0], [96.0])]
+    assert "| m | 100.0 tok/s (100.0 to 100.0) |" in child.markdown(found, 2, 1)
+    assert child.main(["--models", str(tiny_model), "--turns", "1", "--scale", "0.2"]) == 0
+    assert "in a child" in capsys.readouterr().out
 
 
 def test_time_outside_of_native_calls() -> None:

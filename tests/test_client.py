@@ -158,9 +158,8 @@ async def test_a_dead_worker_is_a_clear_error_and_comes_back(engine: AsyncEngine
     with pytest.raises(EngineDiedError):
         async for _ in generation:
             pass
-    with pytest.raises(EngineUnavailableError):
-        await engine.generate(request("b"))
-    await engine.wait_ready()
+    text, _ = await answer(engine, request("b"))
+    assert text, "it waited for the next worker"
     assert engine.n_restarts == 1
     text, _ = await answer(engine, request("c"))
     assert text

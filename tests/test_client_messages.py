@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from llmcore import client
+from llmcore import supervisor
 from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import (
@@ -18,6 +18,7 @@ from llmcore.errors import (
     EngineUnavailableError,
     OverloadedError,
     PrefixMissingError,
+    RequestCancelledError,
     RequestTimeoutError,
 )
 from llmcore.generation import Generation
@@ -54,8 +55,8 @@ BOT = PrefixSpec(name="bot", prompt=TextPrompt("You are a bot."))
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(client, "Child", stage.child)
-    monkeypatch.setattr(client, "RESTART_PAUSE_FIRST_S", 0.0)
+    monkeypatch.setattr(supervisor, "Child", stage.child)
+    monkeypatch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
     yield stage
     stage.close()
 
@@ -147,7 +148,9 @@ async def test_a_worker_that_cannot_be_understood_is_replaced(
     stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     generation = await generate(engine, worker)
+    worker.step(Piece("a", "begun", 1))
     worker.writer.write((2**31).to_bytes(4, "little"))
+    assert (await anext(generation)).text == "begun"
     with pytest.raises(EngineDiedError):
         await anext(generation)
     await (await stage.enter()).get_ready()
@@ -237,7 +240,7 @@ async def test_death_is_no_cancel(stage: Stage, engine: AsyncEngine, worker: Scr
     generation = await generate(engine, worker)
     await engine.cancel("a")
     worker = await restart(stage, engine, worker)
-    with pytest.raises(EngineDiedError):
+    with pytest.raises(RequestCancelledError):
         await anext(generation)
     again = await generate(engine, worker, "a")
     worker.step(finished("a"))

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from llmcore import client
+from llmcore import supervisor
 from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import ContextLengthError, OverloadedError, UnsupportedError
@@ -35,7 +35,7 @@ GREEDY = SamplingParams(temperature=0.0)
 @pytest.fixture
 async def scripted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[AsyncEngine, ScriptedWorker]]:
     stage = Stage()
-    monkeypatch.setattr(client, "Child", stage.child)
+    monkeypatch.setattr(supervisor, "Child", stage.child)
     async with AsyncEngine(EngineConfig(model_path="/x.gguf")) as engine:
         worker = await stage.enter()
         await worker.get_ready()

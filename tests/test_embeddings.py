@@ -365,6 +365,17 @@ def test_no_pass_begins_for_those_who_leave(open_embeddings: Callable[..., Embed
 # --- An encoder's engine ------------------------------------------------------------------------------------------------
 
 
+def test_it_tells_for_whom_a_pass_is(open_embeddings: Callable[..., Embeddings], tiny_bert: Path) -> None:
+    embeddings = open_embeddings(tiny_bert)
+    told: list[tuple[object, float]] = []
+    embeddings.on_pass = lambda ids, seconds: told.append((ids, seconds))
+    vectors(embeddings, ["a"])
+    embeddings.submit(7, ["b"])
+    run(embeddings)
+    assert told[-1][0] == frozenset({7})
+    assert told[-1][1] > 0
+
+
 def test_what_an_encoder_says_of_itself(tiny_bert: Path) -> None:
     with open_engine(exact(tiny_bert)) as engine:
         assert isinstance(engine, EncoderEngine)

@@ -619,3 +619,14 @@ def test_what_is_to_be_discarded_leaves_only_what_was_there_before(engine: Engin
     engine.drop_cached_prefixes()
     run(engine, request("f", second, keeps_prefix=False))
     assert engine.stats().n_cells_used == engine.stats().n_cells_pinned
+
+
+def test_it_tells_whom_a_step_serves_and_how_long_it_should_take(tiny_engine: Engine) -> None:
+    told: list[tuple[tuple[str, ...], float]] = []
+    tiny_engine.on_step = lambda request_ids, seconds: told.append((request_ids, seconds))
+    for name in ("a", "b"):
+        tiny_engine.submit(request(name, STORY, max_tokens=3, ignore_eos=True))
+    while tiny_engine.has_work:
+        tiny_engine.step()
+    assert {tuple(sorted(ids)) for ids, _ in told} >= {("a", "b")}
+    assert told[-1][1] > 0

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import queue
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
+from benchmarks.service import wait_until
 from llmcore.engine import Engine
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import (
@@ -25,7 +30,8 @@ from llmcore.messages import (
     Submit,
     TextPrompt,
 )
-from llmcore.wire import Channel
+from llmcore.pulse import Pulse
+from llmcore.wire import Channel, frame
 from llmcore.worker import Worker
 
 
@@ -34,6 +40,8 @@ class ScriptedEngine:
 
     has_work = False
     embeddings = SimpleNamespace(has_work=False)
+    on_step: Any = None
+    step: Any = None
 
     def __init__(self) -> None:
         self.may_compile = threading.Event()
@@ -85,7 +93,8 @@ class ScriptedChannel:
 class Stage:
     def __init__(self) -> None:
         self.engine, self.channel = ScriptedEngine(), ScriptedChannel()
-        worker = Worker(cast(Engine, self.engine), cast(Channel[Any], self.channel))
+        self.pulse = Pulse()
+        worker = Worker(cast(Engine, self.engine), cast(Channel[Any], self.channel), self.pulse, silent_s=0.1)
         self.thread = threading.Thread(target=worker.run)
         self.thread.start()
 
@@ -103,6 +112,7 @@ class Stage:
         self.channel.commands.put(None)
         self.thread.join(30)
         assert not self.thread.is_alive()
+        self.pulse.close()
 
 
 @pytest.fixture
@@ -144,6 +154,40 @@ def test_a_cancel_finds_what_waits_for_its_constraint(stage: Stage) -> None:
     assert stage.engine.submitted == ["b"]
 
 
+def test_an_idle_heart_beats(stage: Stage) -> None:
+    before = stage.pulse.heartbeat()
+    wait_until(lambda: stage.pulse.heartbeat().n > before.n + 3, 30, "heartbeats")
+    assert stage.pulse.served() == set()
+
+
+def test_it_is_told_whose_constraint_is_compiled(stage: Stage) -> None:
+    stage.submit("a", "[a]")
+    assert stage.engine.is_compiling.wait(30)
+    assert stage.pulse.served() == {"a"}
+    stage.engine.may_compile.set()
+    assert stage.next() == Accepted("a", 1)
+    wait_until(lambda: stage.pulse.served() == set(), 30, "nobody to be served")
+
+
+def test_it_is_told_whom_a_step_serves_and_how_long_it_may_take(stage: Stage) -> None:
+    """Held in the middle of a step."""
+    may_end = threading.Event()
+    engine = stage.engine
+
+    def step() -> list[Output]:
+        engine.on_step(("a", "b"), 2.0)
+        assert may_end.wait(30)
+        engine.has_work = False
+        return []
+
+    engine.step, engine.has_work = step, True
+    wait_until(lambda: stage.pulse.served() == {"a", "b"}, 30, "a step")
+    wait_until(lambda: stage.pulse.heartbeat().allowance_s == 60.0, 30, "its allowance")
+    may_end.set()
+    wait_until(lambda: stage.pulse.served() == set(), 30, "its end")
+    assert stage.pulse.heartbeat().allowance_s == 0.0
+
+
 def test_too_many_that_wait_are_refused(stage: Stage) -> None:
     for i in range(65):
         stage.submit(str(i), f"[a]{i}")
@@ -151,3 +195,17 @@ def test_too_many_that_wait_are_refused(stage: Stage) -> None:
     assert isinstance(output, Failed)
     assert (output.request_id, output.code) == ("64", "overloaded")
     assert output.retry_after_s
+
+
+def test_a_process_that_fails_ends_at_once_and_says_why() -> None:
+    ours, theirs = socket.socketpair()
+    pulse = Pulse()
+    with ours, theirs:
+        fds = (theirs.fileno(), pulse.fd)
+        command = [sys.executable, "-m", "llmcore.worker", *map(str, fds)]
+        ours.sendall(frame(Shutdown(), msgspec.msgpack.Encoder()))  # where Configure is expected
+        done = subprocess.run(command, pass_fds=fds, capture_output=True, text=True, timeout=60, check=False)
+    pulse.close()
+    assert done.returncode == 1
+    assert "worker_failed" in done.stderr
+    assert "expected Configure" in done.stderr

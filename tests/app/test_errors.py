@@ -7,12 +7,14 @@ import pytest
 
 from llmcore.errors import (
     ContextLengthError,
+    EngineDiedError,
     EngineError,
     EngineUnavailableError,
     InvalidRequestError,
     LlmcoreError,
     NativeError,
     OverloadedError,
+    PoisonousError,
 )
 from llmcore.messages import FinishReason
 from tests.app.fake_engine import FakeEngine
@@ -33,6 +35,8 @@ from tests.app.test_chat import HELLO, URL, events
         (ContextLengthError("200 > 100"), 400, "context_length_exceeded", "messages", "invalid_request_error"),
         (OverloadedError("full"), 429, "overloaded", None, "rate_limit_error"),
         (EngineUnavailableError("the engine is loading"), 503, "engine_unavailable", None, "server_error"),
+        (EngineDiedError("it died"), 503, "engine_died", None, "server_error"),
+        (PoisonousError("it kills"), 400, "request_poisonous", "messages", "invalid_request_error"),
         (EngineError("secret"), 500, "engine_error", None, "server_error"),
         (NativeError("secret"), 500, "native_error", None, "server_error"),
     ],
