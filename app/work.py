@@ -10,6 +10,7 @@ from llmcore.errors import InvalidRequestError, RequestCancelledError, RequestTi
 from llmcore.messages import Finished, GenerateRequest, Piece
 
 from .engine import GenerationLike
+from .estimate import estimated_tokens
 from .race import Race
 from .record import Record
 from .service import Service
@@ -33,6 +34,7 @@ class Work:
         constraint_param: str = "",
     ) -> None:
         self.ids = (answer_id, record.request_id)
+        self.key = record.key
         self._service = service
         self._record = record
         self._requests = requests
@@ -49,6 +51,7 @@ class Work:
 
     async def __aenter__(self) -> Work:
         self._service.check_open()
+        self._record.reserve(estimated_tokens(self._requests, self.n_per_prompt))
         self._service.alive.add(self)  # already: what waits for admission can be cancelled as well
         try:
             self._generations = await self._admit()
@@ -59,6 +62,7 @@ class Work:
             if not self._generations:
                 self._service.alive.discard(self)
         self._record.n_prompt = sum(generation.n_prompt for generation in self._generations)
+        self._record.n_per_prompt = self.n_per_prompt
         if len(self._generations) > 1:
             self._race = Race(self._generations)
         return self

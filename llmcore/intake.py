@@ -66,13 +66,21 @@ class Intake:
         """How many tokens an answer may have. Raises ContextLengthError if that is none."""
         n_ctx, n_pinned = self._limits.n_ctx, self._cache.held_by_pins(tokens)
         room = n_ctx - n_pinned - len(tokens)
+        param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
+        if 0 < self._limits.n_prompt < len(tokens):
+            raise ContextLengthError(
+                f"the prompt has {len(tokens)} tokens, and at most {self._limits.n_prompt} are allowed here",
+                n_prompt=len(tokens),
+                n_ctx=n_ctx,
+                param=param,
+            )
         if room < 1:
             pinned = f" (of which {n_pinned} hold pinned prefixes)" if n_pinned else ""
             raise ContextLengthError(
                 f"the prompt has {len(tokens)} tokens; the context has {n_ctx}{pinned}, of which the answer needs at least one",
                 n_prompt=len(tokens),
                 n_ctx=n_ctx,
-                param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
+                param=param,
             )
         return room
 
