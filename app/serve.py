@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         sock = stack.enter_context(bind(server_config.host, server_config.port))
         if not is_loopback(sock) and keys is None:
             _say(
-                f"WARNING: listening on {server_config.host} without API keys (no authentication): "
+                f"WARNING: listening on {server_config.host} without API keys: "
                 "whoever reaches this port can use the model"
             )
         admin = stack.enter_context(_bind_admin(server_config)) if server_config.admin_port >= 0 else None

@@ -19,9 +19,10 @@ def check_certificate(config: ServerConfig) -> None:
     try:
         # Without a callback OpenSSL would ask the terminal for a password, and wait.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key or None, _no_password)
-    except ssl.SSLError as error:
+    except OSError as error:  # ssl.SSLError is one
+        reason = getattr(error, "reason", None) or error.strerror
         files = " and ".join(filter(None, (config.tls_cert, config.tls_key)))
-        problem = f"tls_cert, tls_key: {files}: {error.reason or 'not a PEM certificate and its private key'}"
+        problem = f"tls_cert, tls_key: {files}: {reason or 'not a PEM certificate and its private key'}"
         raise ConfigError(problem, param="tls_cert") from None
 
 
