@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from llmcore.errors import InvalidRequestError, RequestCancelledError, RequestTimeoutError
 from llmcore.messages import Finished, GenerateRequest, Piece
 
@@ -37,7 +39,8 @@ class Work:
         self.key = record.key
         self._service = service
         self._record = record
-        self._requests = requests
+        tenant = record.key if service.config.prefix_isolation == "key" else ""
+        self._requests = [structs.replace(each, tenant=tenant) for each in requests] if tenant else requests
         self._metrics = service.metrics.of(requests[0].priority)
         self._prompt_param = prompt_param
         self._constraint_param = constraint_param

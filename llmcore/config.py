@@ -202,6 +202,12 @@ class ServerConfig:
     key_concurrent: int = _option(
         0, "requests of each API key that may be under way at once; 0 is no limit", low=0, high=100000
     )
+    prefix_isolation: str = _option(
+        "off",
+        "key: requests of different API keys share no cached prefix but pinned ones, so that nobody can tell by the time of "
+        "an answer what another key has asked",
+        choices=("off", "key"),
+    )
     cors_origins: str = _option(
         "", "origins whose pages may call from a browser, as https://a.example,https://b.example; * is all of them"
     )
@@ -239,8 +245,9 @@ class ServerConfig:
     def __post_init__(self) -> None:
         _check(self)
         if not self.api_keys_file and not self.api_keys:
-            for name in ("keys_everywhere", "key_requests_per_minute", "key_tokens_per_minute", "key_concurrent"):
-                if getattr(self, name):
+            needing = ("keys_everywhere", "prefix_isolation", "key_requests_per_minute", "key_tokens_per_minute")
+            for name in (*needing, "key_concurrent"):
+                if getattr(self, name) not in (False, 0, "off"):
                     raise ConfigError(f"{name} needs api_keys_file or api_keys", param=name)
         if self.tls_key and not self.tls_cert:
             raise ConfigError("tls_key needs tls_cert", param="tls_key")

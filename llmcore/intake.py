@@ -34,6 +34,7 @@ class Intake:
         self._prompts = prompts
         self._constraints = constraints
         self._pieces = pieces
+        self._tenants: dict[str, int] = {"": 0}
 
     def open(self, request: GenerateRequest, now_s: float) -> Answer:
         """Raises InvalidRequestError or ContextLengthError; nothing stays open then."""
@@ -50,6 +51,7 @@ class Intake:
             priority=_PRIORITIES[request.priority],
             checkpoints=prompt.checkpoints,
             is_kept=request.keeps_prefix,
+            tenant=self._tenants.setdefault(request.tenant, len(self._tenants)),
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
         answer = open_answer(self._model, request, prompt, sequence, deadline_s, n_ctx=self._limits.n_ctx)

@@ -210,6 +210,16 @@ async def test_nobody_cancels_what_is_another_key_s(engine: FakeEngine, clock: C
         assert (await running).status_code == 409
 
 
+@pytest.mark.parametrize(("isolation", "tenants"), [("off", ["", ""]), ("key", ["ann", "bob"])])
+async def test_keys_may_be_tenants_of_the_cache(
+    engine: FakeEngine, clock: Clock, isolation: str, tenants: list[str]
+) -> None:
+    async with at_door(engine, clock, prefix_isolation=isolation) as client:
+        for headers in (ANN, BOB):
+            assert (await client.post(URL, json=HELLO, headers=headers)).status_code == 200
+    assert [each.tenant for each in engine.requests] == tenants
+
+
 async def test_pages_of_allowed_origins_only(engine: FakeEngine, clock: Clock) -> None:
     asks = {"origin": "https://a.example", "access-control-request-method": "POST"}
     asks["access-control-request-headers"] = "authorization, content-type"
