@@ -34,7 +34,7 @@ class Intake:
         self._prompts = prompts
         self._constraints = constraints
         self._pieces = pieces
-        self._tenants: dict[str, int] = {"": 0}
+        self._tenants: dict[str, int] = {"": 0}  # a number for each name; of names there are few
 
     def open(self, request: GenerateRequest, now_s: float) -> Answer:
         """Raises InvalidRequestError or ContextLengthError; nothing stays open then."""

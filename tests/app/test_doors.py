@@ -197,6 +197,23 @@ async def test_answers_at_once(engine: FakeEngine, clock: Clock) -> None:
         assert (await client.post(URL, json=HELLO, headers=ANN)).status_code == 200
 
 
+async def test_who_hangs_up_leaves_no_request_behind_and_pays_for_what_came(engine: FakeEngine, clock: Clock) -> None:
+    config = ServerConfig(api_keys=KEYS, key_concurrent=1, key_tokens_per_minute=100_000)
+    service = create_service(engine, config, "fake", load_keys(config, clock))
+    forever = {"messages": [{"role": "user", "content": "forever"}], "stream": True, "max_tokens": 50_000}
+    async with running_service(service) as running, httpx.AsyncClient(base_url=running.url, headers=ANN) as client:
+        async with client.stream("POST", URL, json=forever) as response:
+            assert int(response.headers["x-ratelimit-remaining-tokens"]) < 50_000
+            assert (await client.post(URL, json=HELLO)).status_code == 429
+            async for line in response.aiter_lines():
+                if "word" in line:
+                    break
+        while (after := await client.post(URL, json=HELLO)).status_code == 429:
+            await asyncio.sleep(0.01)
+    assert after.status_code == 200
+    assert 50_000 < int(after.headers["x-ratelimit-remaining-tokens"]) < 100_000 - 2 * 7 - N_ANSWER
+
+
 async def test_nobody_cancels_what_is_another_key_s(engine: FakeEngine, clock: Clock) -> None:
     engine.admission = asyncio.Event()
     async with at_door(engine, clock) as client:
