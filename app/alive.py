@@ -10,6 +10,10 @@ class Cancellable(Protocol):
     @property
     def ids(self) -> Collection[str]: ...
 
+    @property
+    def key(self) -> str:
+        """The name of the API key; empty where there are none."""
+
     async def cancel(self) -> bool:
         """False if nothing of it was alive any more."""
 
@@ -26,7 +30,7 @@ class Alive:
     def discard(self, request: Cancellable) -> None:
         self._requests.discard(request)
 
-    async def cancel(self, id: str) -> int:
-        """Cancels all requests of that id and returns how many that were."""
-        found = [each for each in self._requests if id in each.ids]
+    async def cancel(self, id: str, key: str = "") -> int:
+        """Cancels all requests of that id and API key, and returns how many that were: ids can be guessed."""
+        found = [each for each in self._requests if id in each.ids and each.key == key]
         return sum([await each.cancel() for each in found])

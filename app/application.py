@@ -1,14 +1,16 @@
-"""The Starlette application, as data: routes, handlers of exceptions, one layer of middleware."""
+"""The Starlette application, as data: routes, handlers of exceptions, layers of middleware."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 import llmcore
@@ -17,9 +19,11 @@ from llmcore.config import ServerConfig
 from .chat import ChatCompletions
 from .completions import Completions
 from .documentation import Documentation
+from .doors import Doors
 from .embeddings import Embeddings
 from .engine import EngineLike
 from .errors import HANDLERS
+from .keys import Keys
 from .metrics import Metrics
 from .models import Models
 from .monitoring import Monitoring
@@ -32,16 +36,23 @@ from .service import Service
 from .telemetry import Telemetry
 from .text import TextEndpoints
 
+# What pages may read of an answer's head.
+_LIMITS = ("limit", "remaining", "reset")
+_RATES = tuple(f"x-ratelimit-{what}-{unit}" for what in _LIMITS for unit in ("requests", "tokens"))
+_EXPOSED = ("x-request-id", "retry-after", *_RATES)
+
 
 def model_id(config: ServerConfig, model_path: str) -> str:
     """The id under which a model is served: the configured name, or its file's."""
     return config.model_name or Path(model_path).name.removesuffix(".gguf")
 
 
-def create_service(engine: EngineLike, config: ServerConfig, model: str) -> Service:
+def create_service(engine: EngineLike, config: ServerConfig, model: str, keys: Keys | None = None) -> Service:
     metrics = Metrics(CollectorRegistry(), model, llmcore.__version__)
+    if keys is not None:
+        metrics.name_keys(keys.names)
     engine.on_cancelled = metrics.cancelled
-    return Service(engine, config, model, metrics)
+    return Service(engine, config, model, metrics, keys)
 
 
 def create_app(service: Service) -> Starlette:
@@ -58,7 +69,7 @@ def create_app(service: Service) -> Starlette:
 
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Telemetry, service=service, routes=routes)],
+        middleware=_middleware(service, routes),
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
@@ -67,13 +78,55 @@ def create_app(service: Service) -> Starlette:
     return app
 
 
-def _routes(service: Service) -> list[Route]:
+def create_admin_app(service: Service) -> Starlette:
+    """What the admin listener serves. It asks for no key, unless the option keys_everywhere is on."""
+    routes = [*_health(service), *_monitoring(service)]
+    middleware = [Middleware(Telemetry, service=service, routes=routes)]
+    if service.config.keys_everywhere:
+        middleware += _doors(service)
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
+
+
+def _middleware(service: Service, routes: list[Route]) -> list[Middleware]:
+    """The outermost first. A browser's question about CORS brings no key along, and a refusal must be readable for it."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=service.config.origins,
+        allow_methods=("GET", "POST", "PUT", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=_EXPOSED,
+    )
+    telemetry = Middleware(Telemetry, service=service, routes=routes)
+    return [*([cors] if service.config.origins else []), telemetry, *_doors(service)]
+
+
+def _doors(service: Service) -> list[Middleware]:
+    if service.keys is None:
+        return []
+    return [Middleware(Doors, keys=service.keys, everywhere=service.config.keys_everywhere)]
+
+
+def _health(service: Service) -> list[Route]:
+    return [Route("/healthz", Monitoring(service).healthz)]
+
+
+def _monitoring(service: Service) -> list[Route]:
     monitoring = Monitoring(service)
+    debug = [Route("/debug/engine", monitoring.engine)] if service.config.debug else []
+    return [Route("/metrics", monitoring.metrics), *debug]
+
+
+def _document(service: Service, *, with_debug: bool) -> dict[str, Any]:
+    return openapi_document(llmcore.__version__, with_debug=with_debug, with_keys=service.keys is not None)
+
+
+def _routes(service: Service) -> list[Route]:
     models = Models(service)
     prefixes = Prefixes(service)
     text = TextEndpoints(service)
-    with_debug = service.config.debug
-    documentation = Documentation(openapi_document(llmcore.__version__, with_debug=with_debug))
+    is_admin_apart = service.config.admin_port >= 0
+    with_debug = service.config.debug and not is_admin_apart
+    documentation = Documentation(_document(service, with_debug=with_debug))
     return [
         Route("/v1/chat/completions", ChatCompletions(service).post, methods=["POST"]),
         Route("/v1/completions", Completions(service).post, methods=["POST"]),
@@ -88,9 +141,8 @@ def _routes(service: Service) -> list[Route]:
         Route("/apply-template", text.apply_template, methods=["POST"]),
         Route("/v1/models", models.list),
         Route("/v1/models/{model:path}", models.get),
-        Route("/healthz", monitoring.healthz),
-        Route("/metrics", monitoring.metrics),
-        *([Route("/debug/engine", monitoring.engine)] if with_debug else []),
+        *_health(service),
+        *([] if is_admin_apart else _monitoring(service)),
         Route("/openapi.json", documentation.openapi),
         Route("/docs", documentation.docs),
         Route("/", documentation.root),

@@ -51,6 +51,7 @@ class ChatCompletions:
         service = self._service
         service.check_open()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
+        service.bounds.check_count(len(wanted.messages), "messages")
         check_chat(wanted)
         service.check_model(wanted.model)
         entry = record.of(request.scope)
@@ -59,19 +60,22 @@ class ChatCompletions:
         )
         priority = priority_of(request.headers, wanted.asked_priority)
         requests = list(self._generate(wanted, form.id, priority))
+        service.bounds.check_prompts([requests[0].prompt], "messages")
         work = Work(service, entry, form.id, requests, "messages", wanted.n_choices, constraint_field(wanted))
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
 
     def _generate(self, wanted: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
-        prompt, constraint = wanted.prompt(), constraint_of(wanted)
+        prompt, constraint, bounds = wanted.prompt(), constraint_of(wanted), self._service.bounds
+        asked = "max_tokens" if wanted.max_completion_tokens is None else "max_completion_tokens"
         for choice in range(wanted.n_choices):
             yield wanted.to_generate(
                 f"{answer_id}-{choice}" if choice else answer_id,
                 prompt,
-                max_tokens=wanted.answer_tokens() or self._service.config.max_tokens_default or None,
+                max_tokens=bounds.answer_tokens(wanted.answer_tokens(), asked),
                 constraint=constraint,
                 n_logprobs=wanted.n_logprobs,
                 priority=priority,
+                timeout_s=bounds.timeout_s(wanted.timeout),
                 choice=choice,
             )
 

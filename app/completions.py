@@ -18,6 +18,7 @@ from llmcore.messages import Finished, GenerateRequest, Piece, Priority, TextPro
 from . import record
 from .answer import Choice
 from .body import read_body
+from .bounds import Bounds
 from .completion_schema import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
 from .decode import decode
 from .format_fields import constraint_field, constraint_of
@@ -44,13 +45,15 @@ class Completions:
         check_completion(wanted)
         service.check_model(wanted.model)
         prompts = wanted.prompts()
+        service.bounds.check_prompts(prompts, "prompt")
         entry = record.of(request.scope)
         echoes = [await self._text(prompt) for prompt in prompts] if wanted.echo else []
         form = CompletionForm(f"cmpl-{entry.unique}", int(time.time()), service.model_id, wanted, echoes)
         priority = priority_of(request.headers, wanted.priority)
         choices = enumerate(itertools.product(prompts, range(wanted.n_candidates)))
         requests = [
-            _generate(wanted, prompt, f"{form.id}-{index}", priority, choice) for index, (prompt, choice) in choices
+            _generate(wanted, prompt, f"{form.id}-{index}", priority, choice, service.bounds)
+            for index, (prompt, choice) in choices
         ]
         work = Work(service, entry, form.id, requests, "prompt", wanted.n_candidates, constraint_field(wanted))
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
@@ -60,17 +63,23 @@ class Completions:
 
 
 def _generate(
-    wanted: CompletionRequest, prompt: TextPrompt | TokensPrompt, request_id: str, priority: Priority, choice: int
+    wanted: CompletionRequest,
+    prompt: TextPrompt | TokensPrompt,
+    request_id: str,
+    priority: Priority,
+    choice: int,
+    bounds: Bounds,
 ) -> GenerateRequest:
     # Which of several answers is the best is told by their tokens' probabilities.
     is_compared = wanted.logprobs is None and wanted.n_candidates > wanted.n_choices
     return wanted.to_generate(
         request_id,
         prompt,
-        max_tokens=MAX_TOKENS_DEFAULT if wanted.max_tokens is None else wanted.max_tokens,
+        max_tokens=bounds.answer_tokens(wanted.max_tokens, "max_tokens", MAX_TOKENS_DEFAULT),
         constraint=constraint_of(wanted),
         n_logprobs=0 if is_compared else wanted.logprobs,
         priority=priority,
+        timeout_s=bounds.timeout_s(wanted.timeout),
         choice=choice,
     )
 

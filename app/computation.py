@@ -24,6 +24,7 @@ class Computation:
         self._receive = request.receive
         self._record = record.of(request.scope)
         self.ids = (answer_id, self._record.request_id)
+        self.key = self._record.key
         self._task: asyncio.Task[Vectors] | None = None
         self._is_cancelled = False
 

@@ -18,6 +18,7 @@ from .body import read_body
 from .computation import Computation
 from .decode import decode
 from .embeddings_schema import Embedding, EmbeddingList, EmbeddingsRequest, InputUsage
+from .estimate import estimate
 from .service import Service
 
 # Numbers that are written as text at a time: other requests' tokens go out in between.
@@ -38,7 +39,9 @@ class Embeddings:
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
         texts = wanted.texts()
         service.check_model(wanted.model)
-        computation = Computation(service, request, f"embd-{record.of(request.scope).unique}")
+        entry = record.of(request.scope)
+        entry.reserve(sum(map(estimate, texts)))
+        computation = Computation(service, request, f"embd-{entry.unique}")
         vectors = await computation.run(service.engine.embed(texts, dimensions=wanted.dimensions))
         items = await _items(vectors, wanted.encoding_format or "float")
         usage = InputUsage(vectors.n_tokens, vectors.n_tokens)

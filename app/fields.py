@@ -101,6 +101,7 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
         constraint: Constraint | None,
         n_logprobs: int | None,
         priority: Priority,
+        timeout_s: float | None,
         choice: int = 0,
     ) -> GenerateRequest:
         """What the engine is asked for, for one of the choices."""
@@ -115,7 +116,7 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
             constraint=constraint,
             n_logprobs=n_logprobs,
             priority=priority,
-            timeout_s=self.timeout,
+            timeout_s=timeout_s,
         )
 
     def stops(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from llmcore.messages import Priority, Usage
 
 from .answer import tokens_per_s
 from .engine_metrics import EngineCollector
+from .key_metrics import KeyMetrics
 from .priority import PRIORITIES
 from .record import Record
 
@@ -97,6 +98,11 @@ class Metrics:
             registry=registry,
         ).labels(model)
         self._answers = _answers(registry, model)
+        self.keys: KeyMetrics | None = None
+
+    def name_keys(self, names: Sequence[str]) -> None:
+        """From now on, what is known by key is told by its name."""
+        self.keys = KeyMetrics(self.registry, names, self._model)
 
     def of(self, priority: Priority) -> AnswerMetrics:
         """For the answers to requests of that priority."""
@@ -108,6 +114,8 @@ class Metrics:
         self._prompt.inc(record.n_prompt)
         self._cached.inc(record.n_cached)
         self._generated.inc(record.n_generated)
+        if self.keys is not None and record.key:
+            self.keys.request_ended(record)
 
     def cancelled(self, latency_s: float) -> None:
         self._cancel.observe(latency_s)

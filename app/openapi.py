@@ -54,6 +54,7 @@ _EMBED = "Vectors of texts, each of length 1; for models that pool"
 _RERANK = "Documents in the order in which they answer a query; for reranking models"
 
 _ERRORS = {
+    401: "no API key, or an unknown one, where the service has keys",
     400: "the request cannot be honoured as it stands; `error.param` names the field",
     404: "unknown model",
     408: "the request's `timeout` passed before its answer was finished",
@@ -65,9 +66,10 @@ _ERRORS = {
 }
 
 
-def openapi_document(version: str, *, with_debug: bool = False) -> dict[str, Any]:
+def openapi_document(version: str, *, with_debug: bool = False, with_keys: bool = False) -> dict[str, Any]:
     """The whole document (OpenAPI 3.1)."""
     _, components = msgspec.json.schema_components(_ROOTS, ref_template=_REF)
+    bearer = {"securitySchemes": {"ApiKey": {"type": "http", "scheme": "bearer"}}} if with_keys else {}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -76,7 +78,8 @@ def openapi_document(version: str, *, with_debug: bool = False) -> dict[str, Any
             "description": "An LLM service that speaks OpenAI's API. What cannot be honoured is refused by name.",
         },
         "paths": _paths() | (_debug_paths() if with_debug else {}),
-        "components": {"schemas": components},
+        "components": {"schemas": components, **bearer},
+        **({"security": [{"ApiKey": []}]} if with_keys else {}),
     }
 
 

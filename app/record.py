@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.types import Scope
@@ -12,6 +13,10 @@ from starlette.types import Scope
 _KEY = "llmcore.record"
 # Printable in headers and logs as it stands, and of a length that nobody minds.
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+def _free(n_tokens: int) -> None:
+    """Nobody counts."""
 
 
 @dataclass
@@ -28,6 +33,15 @@ class Record:
     n_cached: int = 0
     n_generated: int = 0
     ttft_s: float | None = None
+    n_per_prompt: int = 1  # answers to each prompt, all of which n_prompt counts
+    key: str = ""  # the name of the API key; never the key
+    limit: str = ""  # which limit of that key refused the request
+    reserve: Callable[[int], None] = _free  # tokens, before they are computed; raises ApiError (429)
+
+    @property
+    def n_spent(self) -> int:
+        """Tokens as `usage` tells them: a prompt counts once, however many answers it has."""
+        return self.n_prompt // self.n_per_prompt + self.n_generated
 
     def fail(self, status: int, code: str) -> None:
         """The request failed, even if its response had started with another status."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from . import record
 from .errors import ApiError
 from .json_response import json_response
 from .replies import Cancelled
@@ -12,14 +13,14 @@ from .service import Service
 
 
 class Requests:
-    """The endpoint: ends answers that are under way, whoever asked for them."""
+    """The endpoint: ends answers that are under way, whoever asked for them; with API keys, those of the same key."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def delete(self, request: Request) -> Response:
         id = request.path_params["id"]
-        n_cancelled = await self._service.alive.cancel(id)
+        n_cancelled = await self._service.alive.cancel(id, record.of(request.scope).key)
         if not n_cancelled:
             raise ApiError(404, "request_missing", f"No request {id!r} is alive: it may have ended.", param="id")
         return json_response(Cancelled(id, n_cancelled))

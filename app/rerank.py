@@ -11,6 +11,7 @@ from .body import read_body
 from .computation import Computation
 from .decode import decode
 from .embeddings_schema import InputUsage
+from .estimate import estimate
 from .json_response import json_response
 from .rerank_schema import Document, Ranked, Ranking, RerankRequest
 from .service import Service
@@ -29,7 +30,9 @@ class Rerank:
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
         service.check_model(wanted.model)
         texts = wanted.texts()
-        computation = Computation(service, request, f"rerank-{record.of(request.scope).unique}")
+        entry = record.of(request.scope)
+        entry.reserve(sum(estimate(wanted.query) + estimate(text) for text in texts))
+        computation = Computation(service, request, f"rerank-{entry.unique}")
         vectors = await computation.run(service.engine.rerank(wanted.query, texts))
         scores = memoryview(vectors.data).cast("f").tolist()
         order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))

@@ -55,25 +55,30 @@ class Responses:
         service = self._service
         service.check_open()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
+        if isinstance(wanted.input, list):
+            service.bounds.check_count(len(wanted.input), "input")
         check_responses(wanted)
         service.check_model(wanted.model)
         entry = record.of(request.scope)
         priority = priority_of(request.headers, wanted.asked_priority)
         begun = _begun(wanted, f"resp_{entry.unique}", service.model_id, priority)
         generation = self._generate(wanted, begun.id, priority)
+        service.bounds.check_prompts([generation.prompt], "input")
         constrained = constraint_field(wanted, FORMAT_NAMES)
         work = ResponseWork(service, entry, begun.id, [generation], "input", constraint_param=constrained)
         output = Output(entry.unique)
         return ResponseStream(work, begun, output) if wanted.stream else WholeResponse(work, begun, output)
 
     def _generate(self, wanted: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
+        bounds = self._service.bounds
         return wanted.to_generate(
             answer_id,
             wanted.prompt_to_render(),
-            max_tokens=wanted.max_output_tokens or self._service.config.max_tokens_default or None,
+            max_tokens=bounds.answer_tokens(wanted.max_output_tokens, "max_output_tokens"),
             constraint=constraint_of(wanted),
             n_logprobs=wanted.n_logprobs,
             priority=priority,
+            timeout_s=bounds.timeout_s(wanted.timeout),
         )
 
 

@@ -10,15 +10,18 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from llmcore import config, hub, log
 from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig, ServerConfig
 from llmcore.errors import LlmcoreError, ModelMissingError
 
-from .application import create_app, create_service, model_id
-from .server import Server, bind, url_of
+from .application import create_admin_app, create_app, create_service, model_id
+from .keys import Keys, load_keys
+from .server import AdminServer, Server, bind, url_of
+from .service import Service
+from .tls import check_certificate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +34,26 @@ def run(args: argparse.Namespace) -> int:
     flags = vars(args)
     server_config = config.load(ServerConfig, flags, os.environ)
     engine_config = with_model(config.load(EngineConfig, flags, os.environ))
+    keys = load_keys(server_config)
+    check_certificate(server_config)
     log.configure(server_config.log_level)
-    with bind(server_config.host, server_config.port) as sock:
-        if not is_loopback(sock):
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(bind(server_config.host, server_config.port))
+        if not is_loopback(sock) and keys is None:
             _say(
-                f"WARNING: listening on {server_config.host} without authentication: "
+                f"WARNING: listening on {server_config.host} without API keys: "
                 "whoever reaches this port can use the model"
             )
-        asyncio.run(serve(engine_config, server_config, sock))
+        admin = stack.enter_context(_bind_admin(server_config)) if server_config.admin_port >= 0 else None
+        asyncio.run(serve(engine_config, server_config, sock, keys, admin))
     return 0
+
+
+def _bind_admin(config: ServerConfig) -> socket.socket:
+    sock = bind(config.admin_host, config.admin_port, option="admin_port")
+    if not is_loopback(sock) and not config.keys_everywhere:
+        _say(f"WARNING: metrics and debugging are on {config.admin_host} for whoever reaches that port")
+    return sock
 
 
 def command(argv: Sequence[str]) -> int:
@@ -64,19 +78,44 @@ def with_model(engine: EngineConfig) -> EngineConfig:
     return dataclasses.replace(engine, model_path=str(path))
 
 
-async def serve(engine_config: EngineConfig, server_config: ServerConfig, sock: socket.socket) -> None:
+async def serve(
+    engine_config: EngineConfig,
+    server_config: ServerConfig,
+    sock: socket.socket,
+    keys: Keys | None = None,
+    admin_sock: socket.socket | None = None,
+) -> None:
     """Until a signal. Raises the engine's error if the model cannot be loaded."""
     engine = AsyncEngine(engine_config, log_level=server_config.log_level)
-    service = create_service(engine, server_config, model_id(server_config, engine_config.model_path))
+    service = create_service(engine, server_config, model_id(server_config, engine_config.model_path), keys)
     server = Server(create_app(service), service)
-    loading = asyncio.create_task(_announce(engine, server, f"listening on {url_of(sock)} model={service.model_id}"))
+    scheme = "https" if server_config.tls_cert else "http"
+    line = f"listening on {url_of(sock, scheme)} model={service.model_id}"
+    loading = asyncio.create_task(_announce(engine, server, line))
     try:
-        await server.serve(sockets=[sock])
+        async with _administered(service, admin_sock, scheme):
+            await server.serve(sockets=[sock])
     finally:
         loading.cancel()
         await engine.stop()  # where the server ended before its startup did, nobody else would
         with contextlib.suppress(asyncio.CancelledError):
             await loading
+
+
+@contextlib.asynccontextmanager
+async def _administered(service: Service, sock: socket.socket | None, scheme: str) -> AsyncIterator[None]:
+    """The admin listener, if there is one, around everything else."""
+    if sock is None:
+        yield
+        return
+    server = AdminServer(create_admin_app(service), service)
+    task = asyncio.create_task(server.serve(sockets=[sock]))
+    _say(f"admin listener on {url_of(sock, scheme)}")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
 
 
 async def _announce(engine: AsyncEngine, server: Server, line: str) -> None:

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 
 from .service import Service
 
 # After the drain every answer has ended: what is left are clients that do not read what was sent to them.
 GRACE_S = 3
+
+
+def _settings(config: ServerConfig) -> dict[str, Any]:
+    """Of both listeners. tls.check_certificate has looked at the files."""
+    return {
+        # Logging is ours (telemetry.py). h11 is always there, so every installation behaves the same.
+        "log_config": None,
+        "log_level": "warning",
+        "access_log": False,
+        "http": "h11",
+        "ws": "none",
+        "server_header": False,
+        "timeout_graceful_shutdown": GRACE_S,
+        "ssl_certfile": config.tls_cert or None,
+        "ssl_keyfile": config.tls_key or None,
+    }
 
 
 class Server(uvicorn.Server):
@@ -25,20 +45,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                # Logging is ours (telemetry.py). h11 is always there, so every installation behaves the same.
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                http="h11",
-                ws="none",
-                lifespan="on",
-                server_header=False,
-                timeout_graceful_shutdown=GRACE_S,
-            )
-        )
+        super().__init__(uvicorn.Config(app, lifespan="on", **_settings(service.config)))
         self._service = service
         self._is_told_to_end = False
 
@@ -53,7 +60,18 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def bind(host: str, port: int) -> socket.socket:
+class AdminServer(uvicorn.Server):
+    """The second listener. Signals are the first one's affair, after whose drain this one ends: a drain can be watched."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        super().__init__(uvicorn.Config(app, lifespan="off", **_settings(service.config)))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int, *, option: str = "port") -> socket.socket:
     """A socket bound to the address. Raises ConfigError. Done first, since nothing is worth loading without a port."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -69,11 +87,11 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"cannot listen on {host} port {port}: {reason}", param="port") from None
+        raise ConfigError(f"cannot listen on {host} port {port}: {reason}", param=option) from None
     return sock
 
 
-def url_of(sock: socket.socket) -> str:
+def url_of(sock: socket.socket, scheme: str = "http") -> str:
     """Where a bound socket can be reached."""
     host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -11,8 +11,10 @@ from llmcore.errors import EngineError
 from llmcore.messages import EngineStats
 
 from .alive import Alive
+from .bounds import Bounds
 from .engine import EngineLike
 from .errors import ApiError, unavailable
+from .keys import Keys
 from .metrics import Metrics
 
 # A scrape must not hang because a step is long.
@@ -25,11 +27,16 @@ class Service:
     config: ServerConfig
     model_id: str
     metrics: Metrics
+    keys: Keys | None = None  # None: whoever reaches the port may come in
     alive: Alive = field(default_factory=Alive)
     started_s: float = field(default_factory=time.monotonic)
     created: int = field(default_factory=lambda: int(time.time()))
     is_draining: bool = False
     n_active: int = 0  # HTTP requests that have no whole answer yet
+    bounds: Bounds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bounds = Bounds(self.config)
 
     @property
     def uptime_s(self) -> float:

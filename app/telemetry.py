@@ -75,6 +75,8 @@ class Telemetry:
         self._service.metrics.request_ended(entry, duration_s)
         fields: dict[str, object] = {"method": entry.method, "path": entry.path, "status": entry.status}
         fields |= {"duration_s": duration_s, "request_id": entry.request_id}
+        if entry.key:
+            fields["key"] = entry.key
         if entry.n_prompt:
             fields |= {"id": entry.unique, "n_prompt": entry.n_prompt, "n_cached": entry.n_cached}
             fields |= {"n_generated": entry.n_generated}

@@ -6,10 +6,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from llmcore.errors import InvalidRequestError, RequestCancelledError, RequestTimeoutError
 from llmcore.messages import Finished, GenerateRequest, Piece
 
 from .engine import GenerationLike
+from .estimate import estimated_tokens
 from .race import Race
 from .record import Record
 from .service import Service
@@ -33,9 +36,11 @@ class Work:
         constraint_param: str = "",
     ) -> None:
         self.ids = (answer_id, record.request_id)
+        self.key = record.key
         self._service = service
         self._record = record
-        self._requests = requests
+        tenant = record.key if service.config.prefix_isolation == "key" else ""
+        self._requests = [structs.replace(each, tenant=tenant) for each in requests] if tenant else requests
         self._metrics = service.metrics.of(requests[0].priority)
         self._prompt_param = prompt_param
         self._constraint_param = constraint_param
@@ -49,6 +54,7 @@ class Work:
 
     async def __aenter__(self) -> Work:
         self._service.check_open()
+        self._record.reserve(estimated_tokens(self._requests, self.n_per_prompt))
         self._service.alive.add(self)  # already: what waits for admission can be cancelled as well
         try:
             self._generations = await self._admit()
@@ -59,6 +65,7 @@ class Work:
             if not self._generations:
                 self._service.alive.discard(self)
         self._record.n_prompt = sum(generation.n_prompt for generation in self._generations)
+        self._record.n_per_prompt = self.n_per_prompt
         if len(self._generations) > 1:
             self._race = Race(self._generations)
         return self

@@ -72,7 +72,7 @@ class Admission:
     def queued(self, sequence: Sequence) -> None:
         """A sequence waits now."""
         holder = self._holders[sequence.request_id] = next(self._numbers)
-        self._queue.insert(holder, sequence.tokens)
+        self._queue.insert(holder, sequence.identity)
 
     def unqueued(self, sequence: Sequence) -> None:
         """A sequence waits no more."""
@@ -117,7 +117,8 @@ class Admission:
 
     def _expected(self, sequence: Sequence) -> int:
         """Tokens that its prompt costs: what is neither cached, nor being computed, nor waiting to be."""
-        wanted = sequence.tokens[:-1]
+        identity = sequence.identity
+        wanted = identity[:-1]
         queued = next((n for n, _ in self._queue.matches(wanted)), 0) if self._cache.is_cuttable else 0
-        known = max(self._cache.known(sequence.tokens), self._cache.pending(sequence.tokens)[0], queued)
-        return len(sequence.tokens) - known
+        known = max(self._cache.known(identity), self._cache.pending(identity)[0], queued)
+        return len(identity) - known

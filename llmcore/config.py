@@ -24,6 +24,8 @@ _OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR"})
 
 
 _LENGTHS = re.compile(r"|any|[1-9]\d{0,6}(,[1-9]\d{0,6})*")
+# What browsers send: never a path, nor a slash at the end.
+_ORIGIN = re.compile(r"https?://[^/\s,*]+")
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,13 @@ class EngineConfig:
     n_waiting_tokens_max: int = _option(
         0,
         "tokens of prompts that may wait to be computed; beyond them requests are refused; 0 is no limit",
+        unit="tokens",
+        low=0,
+        high=2**31 - 1,
+    )
+    max_prompt_tokens: int = _option(
+        0,
+        "tokens of a prompt; longer ones are refused; 0 is no limit but the context",
         unit="tokens",
         low=0,
         high=2**31 - 1,
@@ -194,10 +203,85 @@ class ServerConfig:
         10.0, "silence of a stream after which a comment keeps it alive; 0: never", unit="seconds", low=0, high=3600
     )
     debug: bool = _option(False, "serve GET /debug/engine: slots, cache and queue, without any text")
+    api_keys_file: str = _option(
+        "", "file of API keys, a line for each as `llmcore key NAME` prints it; where there are keys, requests need one"
+    )
+    api_keys: str = _option("", "API keys as NAME:SHA256, separated by commas; those of the file are added")
+    keys_everywhere: bool = _option(
+        False, "where there are keys, ask for one at /metrics, /docs and /openapi.json too; health routes stay open"
+    )
+    key_requests_per_minute: int = _option(
+        0, "requests of each API key, unless its line says otherwise; 0 is no limit", low=0, high=2**31 - 1
+    )
+    key_tokens_per_minute: int = _option(
+        0, "tokens of each API key, prompts and answers; 0 is no limit", unit="tokens", low=0, high=2**31 - 1
+    )
+    key_concurrent: int = _option(
+        0, "requests of each API key that may be under way at once; 0 is no limit", low=0, high=100000
+    )
+    prefix_isolation: str = _option(
+        "off",
+        "key: requests of different API keys share no cached prefix but pinned ones, so that nobody can tell by the time of "
+        "an answer what another key has asked",
+        choices=("off", "key"),
+    )
+    cors_origins: str = _option(
+        "", "origins whose pages may call from a browser, as https://a.example,https://b.example; * is all of them"
+    )
+    tls_cert: str = _option("", "PEM file of the certificate (and its chain): serve HTTPS")
+    tls_key: str = _option("", "PEM file of its private key, not encrypted; by default in the certificate's file")
+    admin_port: int = _option(
+        -1,
+        "port of a second listener, which alone has /metrics and /debug then; 0 takes a free one, -1 is none",
+        low=-1,
+        high=65535,
+    )
+    admin_host: str = _option("127.0.0.1", "address of that listener")
+    max_messages: int = _option(
+        2048, "messages of a chat request, or items of a response's input; 0 is no limit", low=0, high=2**31 - 1
+    )
+    max_prompt_chars: int = _option(
+        0, "characters of a prompt: of its text, or of messages and tools as JSON; 0 is no limit", low=0, high=2**31 - 1
+    )
+    max_answer_tokens: int = _option(
+        0,
+        "longest answer that a request may ask for, and gets where it names none; 0 is no limit",
+        unit="tokens",
+        low=0,
+        high=2**31 - 1,
+    )
+    max_request_s: float = _option(
+        0.0,
+        "longest timeout that a request may ask for, and gets where it names none; 0 is no limit",
+        unit="seconds",
+        low=0,
+        high=86400,
+    )
     log_level: str = _option("info", "least severe log line to print", choices=("debug", "info", "warning", "error"))
 
     def __post_init__(self) -> None:
         _check(self)
+        if not self.api_keys_file and not self.api_keys:
+            needing = ("keys_everywhere", "prefix_isolation", "key_requests_per_minute", "key_tokens_per_minute")
+            for name in (*needing, "key_concurrent"):
+                if getattr(self, name) not in (False, 0, "off"):
+                    raise ConfigError(f"{name} needs api_keys_file or api_keys", param=name)
+        if self.tls_key and not self.tls_cert:
+            raise ConfigError("tls_key needs tls_cert", param="tls_key")
+        if 0 < self.max_answer_tokens < self.max_tokens_default:
+            problem = (
+                f"max_tokens_default ({self.max_tokens_default}) exceeds max_answer_tokens ({self.max_answer_tokens})"
+            )
+            raise ConfigError(problem, param="max_tokens_default")
+        for origin in self.origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                problem = f"cors_origins must be origins like https://a.example:8080, or *, got {origin!r}"
+                raise ConfigError(problem, param="cors_origins")
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Of cors_origins."""
+        return tuple(each.strip() for each in self.cors_origins.split(",") if each.strip())
 
 
 Config = TypeVar("Config", EngineConfig, ServerConfig)

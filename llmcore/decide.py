@@ -39,6 +39,7 @@ def decide_limits(config: EngineConfig, model: Model) -> Limits:
         n_waiting=config.n_waiting_max,
         n_batch=config.n_batch,
         n_waiting_tokens=config.n_waiting_tokens_max,
+        n_prompt=config.max_prompt_tokens,
         ttft_max_s=config.ttft_max_s,
         step_max_s=config.step_max_s,
         inter_token_s=(config.inter_token_high_s, config.inter_token_normal_s, config.inter_token_low_s),

@@ -34,6 +34,7 @@ class Intake:
         self._prompts = prompts
         self._constraints = constraints
         self._pieces = pieces
+        self._tenants: dict[str, int] = {"": 0}  # a number for each name; of names there are few
 
     def open(self, request: GenerateRequest, now_s: float) -> Answer:
         """Raises InvalidRequestError or ContextLengthError; nothing stays open then."""
@@ -50,6 +51,7 @@ class Intake:
             priority=_PRIORITIES[request.priority],
             checkpoints=prompt.checkpoints,
             is_kept=request.keeps_prefix,
+            tenant=self._tenants.setdefault(request.tenant, len(self._tenants)),
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
         answer = open_answer(self._model, request, prompt, sequence, deadline_s, n_ctx=self._limits.n_ctx)
@@ -66,13 +68,21 @@ class Intake:
         """How many tokens an answer may have. Raises ContextLengthError if that is none."""
         n_ctx, n_pinned = self._limits.n_ctx, self._cache.held_by_pins(tokens)
         room = n_ctx - n_pinned - len(tokens)
+        param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
+        if 0 < self._limits.n_prompt < len(tokens):
+            raise ContextLengthError(
+                f"the prompt has {len(tokens)} tokens, and at most {self._limits.n_prompt} are allowed here",
+                n_prompt=len(tokens),
+                n_ctx=n_ctx,
+                param=param,
+            )
         if room < 1:
             pinned = f" (of which {n_pinned} hold pinned prefixes)" if n_pinned else ""
             raise ContextLengthError(
                 f"the prompt has {len(tokens)} tokens; the context has {n_ctx}{pinned}, of which the answer needs at least one",
                 n_prompt=len(tokens),
                 n_ctx=n_ctx,
-                param="messages" if isinstance(request.prompt, ChatPrompt) else "prompt",
+                param=param,
             )
         return room
 

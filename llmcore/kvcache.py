@@ -3,19 +3,21 @@
 A slot (llama's seq_id) is free, running (a Sequence owns it), idle (a finished sequence, kept as a prefix for others until
 its cells or its slot are needed) or pinned (idle, and never evicted). A new sequence takes over the longest idle prefix if
 nothing of it is lost, or forks the longest one that there is: both then share its cells. What the host tier knows beyond
-that is loaded behind it. Whose cells are whose stands in cells.py.
+that is loaded behind it. Whose cells are whose stands in cells.py. All books hold the identities of sequences (sequence.py), so
+that different tenants share pinned prefixes only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sized
+import heapq
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from llmcore.cells import Cells
 from llmcore.hosttier import Cost, HostTier, by_count
 from llmcore.prefix import PrefixTree
-from llmcore.sequence import Sequence
+from llmcore.sequence import Sequence, shared
 
 # Waiting for, saving or loading fewer tokens than this costs more than computing them.
 N_WORTH_IT = 16
@@ -126,7 +128,7 @@ class KVCache:
 
     def pending(self, tokens: list[int]) -> tuple[int, Sequence | None]:
         """(n, owner): a running sequence is about to compute the first n of `tokens`; (0, None) if none is."""
-        for n, index in self._tree.matches(tokens[:-1]):
+        for n, index in self._matches(tokens[:-1]):
             slot = self._slots[index]
             if slot.owner is None:
                 continue
@@ -141,8 +143,8 @@ class KVCache:
         """Cells that a sequence needs beyond those that running and pinned ones hold already."""
         if not self.is_cuttable:
             return len(tokens)
-        shared = (min(n, len(self._slots[i].tokens)) for n, i in self._tree.matches(tokens) if self._slots[i].is_held)
-        return len(tokens) - max(shared, default=0)
+        held = (min(n, len(self._slots[i].tokens)) for n, i in self._matches(tokens) if self._slots[i].is_held)
+        return len(tokens) - max(held, default=0)
 
     def held_by_pins(self, tokens: list[int]) -> int:
         """Pinned cells that a sequence of these tokens cannot share: so many fewer are there for it."""
@@ -158,15 +160,17 @@ class KVCache:
 
         At least one token is left to compute, since its logits are needed.
         """
-        wanted = sequence.tokens[:-1]
+        identity = sequence.identity
+        wanted = identity[:-1]
         source, n = self._longest(wanted)
         index = self._claim(source, n)
         if index < 0:
             return False
         self._slots[index].owner = sequence
         n_forked = len(self._slots[index].tokens)
+        self._slots[index].tokens[:1] = wanted[: min(n_forked, 1)]  # a fork of a pinned prefix is the tenant's own
         self._restore(index, wanted)
-        self._tree.insert(index, sequence.tokens)
+        self._tree.insert(index, identity)
         sequence.slot = index
         sequence.n_cached = sequence.n_computed = len(self._slots[index].tokens)
         sequence.n_restored = max(sequence.n_cached - n_forked, 0)
@@ -184,7 +188,8 @@ class KVCache:
 
     def append(self, sequence: Sequence, n: int) -> None:
         """The next n tokens of a running sequence were computed."""
-        tokens = sequence.tokens[sequence.n_computed : sequence.n_computed + n]
+        start = sequence.n_computed
+        tokens = (sequence.tokens if start else sequence.identity)[start : start + n]
         sequence.n_computed += n
         self._grow(sequence.slot, tokens)
         if not self.is_cuttable and sequence.n_computed in sequence.checkpoints:
@@ -197,10 +202,10 @@ class KVCache:
         # An aborted step may have left half of itself in a state that cannot be cut: never trust that one.
         if not self.is_cuttable or not self._truncate(index, sequence.n_computed if n is None else n):
             self._empty(index)
-            self._restore(index, sequence.tokens[:-1])
+            self._restore(index, sequence.identity[:-1])
         sequence.n_computed = len(self._slots[index].tokens)
         sequence.n_cached = min(sequence.n_cached, sequence.n_computed)
-        self._tree.insert(index, sequence.tokens)
+        self._tree.insert(index, sequence.identity)
 
     def close(self, sequence: Sequence, *, keep: bool = True, pin: str | None = None) -> None:
         """A running sequence gives its slot back. What it computed stays as an idle prefix if `keep` (otherwise only what it had
@@ -258,10 +263,19 @@ class KVCache:
 
     # --- Choosing -----------------------------------------------------------------------------------------------------
 
+    def _matches(self, tokens: list[int]) -> Iterator[tuple[int, int]]:
+        """(n, slot) of those whose cells a sequence of that identity may share, the longest first: its tenant's, and pinned ones
+        of everybody."""
+        everybody = shared(tokens)
+        if everybody[:1] == tokens[:1]:
+            return self._tree.matches(tokens)
+        pinned = ((n, i) for n, i in self._tree.matches(everybody) if self._slots[i].pin is not None)
+        return heapq.merge(self._tree.matches(tokens), pinned, key=lambda match: -match[0])
+
     def _longest(self, tokens: list[int]) -> tuple[int, int]:
         """(slot, n) of the longest usable prefix of `tokens`; (-1, 0) if there is none."""
         best, best_n = -1, 0
-        for n_alike, index in self._tree.matches(tokens):
+        for n_alike, index in self._matches(tokens):
             if n_alike < best_n:
                 break
             slot = self._slots[index]

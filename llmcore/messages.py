@@ -107,6 +107,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     keeps_prefix: bool = True  # what it computed stays in the cache; False for what nobody will say again
     n_logprobs: int | None = None  # 0..N_LOGPROBS_MAX alternatives for each token; None tells no log-probabilities
     priority: Priority = "normal"
+    tenant: str = ""  # requests of different tenants share no cells but those of pinned prefixes
     timeout_s: float | None = None  # from submission; what is not finished by then ends with reason "timeout"
 
 

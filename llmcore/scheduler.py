@@ -290,15 +290,16 @@ class Scheduler:
         if not self.running:
             return True
         promised = sum(each.n_remaining for each in self.running)
-        needed = self.cache.n_cells_held + promised + self.cache.n_cells_new(sequence.tokens)
+        needed = self.cache.n_cells_held + promised + self.cache.n_cells_new(sequence.identity)
         return needed <= self.cache.n_cells
 
     def _waits(self, sequence: Sequence) -> bool:
         """Whether it is better off waiting for what another sequence is computing."""
         if self._leader(sequence) is not None:
             return True
-        n, leader = self.cache.pending(sequence.tokens)
-        if leader is None or leader.phase != "prefill" or n - self.cache.known(sequence.tokens) < N_WORTH_IT:
+        identity = sequence.identity
+        n, leader = self.cache.pending(identity)
+        if leader is None or leader.phase != "prefill" or n - self.cache.known(identity) < N_WORTH_IT:
             return False
         self._leaders[sequence.request_id] = (leader, n)
         return True

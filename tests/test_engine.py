@@ -445,6 +445,21 @@ def test_pinned_messages_are_what_all_their_conversations_begin_with(engine: Eng
     assert answer.usage.n_cached >= n > 10
 
 
+def test_tenants_find_nothing_of_each_other(tiny_engine: Engine) -> None:
+    prompt = TokensPrompt(tuple(range(100, 200)))
+    told = [run(tiny_engine, request("x", prompt, tenant=tenant))["x"] for tenant in ("a", "a", "b", "", "b")]
+    assert [each.usage.n_cached for each in told] == [0, 99, 0, 0, 99]
+    assert len({each.text for each in told}) == 1
+
+
+def test_a_prompt_may_be_bounded(tiny_model: Path) -> None:
+    with Engine.open(exact(tiny_model, n_ctx=256, max_prompt_tokens=8)) as engine:
+        with pytest.raises(ContextLengthError, match="9 tokens, and at most 8") as caught:
+            engine.submit(request("a", TokensPrompt(tuple(range(100, 109)))))
+        assert caught.value.param == "prompt"
+        assert run(engine, request("a", TokensPrompt(tuple(range(100, 108)))))["a"].usage.n_prompt == 8
+
+
 def test_a_prefix_that_takes_too_much_is_refused_and_a_prompt_that_finds_no_room_too(tiny_engine: Engine) -> None:
     with pytest.raises(InvalidRequestError, match="can be pinned"):
         tiny_engine.pin(PrefixSpec(name="a", prompt=TokensPrompt(tuple(range(100, 700)))))

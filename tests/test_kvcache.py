@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sized
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from llmcore.hosttier import HostTier
 from llmcore.kvcache import N_CELLS_STEP, N_WORTH_IT, KVCache
+from llmcore.prefix import common_prefix
 from llmcore.sequence import Sequence
 
 
@@ -417,6 +419,49 @@ def test_pending_in_a_memory_that_cannot_be_cut_is_its_next_checkpoint() -> None
     assert cache.pending([*range(10), 7]) == (0, None)
 
 
+def test_tenants_share_pinned_prefixes_and_nothing_else() -> None:
+    memory = CountingMemory()
+    cache = with_host(memory, n_cells=1000, n_slots=8)
+    tokens = list(range(60))
+    cache.close(run(cache, memory, tokens[:20]), pin="p")
+
+    def of(tenant: int) -> Sequence:
+        each = sequence([*tokens, 7])
+        each.tenant = tenant
+        return each
+
+    running, other, own = of(1), of(2), of(1)
+    assert cache.open(running)
+    assert running.n_cached == 20
+    compute(cache, memory, running)
+    assert cache.known(own.identity) == 60
+    assert cache.known(other.identity) == cache.known(of(0).identity) == 20
+    assert cache.n_cells_new(own.identity) == 0  # all of it is there
+    assert cache.n_cells_new(other.identity) == 41
+    cache.close(running)
+    assert cache.open(other)
+    assert (other.n_cached, memory.tokens(other.slot)) == (20, tokens[:20])
+    assert cache.pending(of(2).identity)[1] is other
+    assert cache.pending(of(1).identity)[1] is None
+    assert cache.open(own)
+    assert own.n_cached == 60
+
+
+def test_what_another_tenant_left_in_the_host_tier_does_not_come_back() -> None:
+    memory = CountingMemory()
+    cache = with_host(memory, n_cells=60, n_slots=2)
+    each = sequence([*range(40), 7])
+    each.tenant = 1
+    assert cache.open(each)
+    compute(cache, memory, each)
+    cache.close(each)
+    assert cache.reserve(60)  # evicts it
+    for tenant, n_known in ((0, 0), (2, 0), (1, 40)):
+        again = sequence([*range(40), 8])
+        again.tenant = tenant
+        assert cache.known(again.identity) == n_known
+
+
 class Life(RuleBasedStateMachine):
     """Random arrivals, growth, ends, pins and rewinds; after each, the books equal the memory."""
 
@@ -429,17 +474,26 @@ class Life(RuleBasedStateMachine):
         self.cache = KVCache(self.memory, n_slots=self.N_SLOTS, n_cells=self.N_CELLS, host=self.host)
         self.running: list[Sequence] = []
         self.pins: dict[str, list[int]] = {}
+        self.said: dict[int, list[list[int]]] = defaultdict(list)  # what each tenant has had, and may have again
 
     # Blocks make beginnings that are long enough to be worth saving, and still often alike.
-    @rule(blocks=st.lists(st.integers(0, 1), min_size=1, max_size=4), last=st.integers(0, 3))
-    def arrive(self, blocks: list[int], last: int) -> None:
+    @rule(
+        blocks=st.lists(st.integers(0, 1), min_size=1, max_size=4),
+        last=st.integers(0, 3),
+        tenant=st.sampled_from([0, 0, 1, 2]),
+    )
+    def arrive(self, blocks: list[int], last: int, tenant: int) -> None:
         tokens = [token for block in blocks for token in [block] * (N_WORTH_IT + 1)] + [last]
         each = sequence(tokens)
-        known = self.cache.known(tokens)
+        each.tenant = tenant
+        known = self.cache.known(each.identity)
+        own = (common_prefix(tokens, other) for other in [*self.said[tenant], *self.pins.values()])
+        assert known <= max(own, default=0), "nothing is known by what another tenant has said"
         if self.cache.open(each):
             assert each.n_cached <= min(known, len(tokens) - 1)
             assert 0 <= each.n_restored <= each.n_cached
             assert self.memory.tokens(each.slot) == tokens[: each.n_cached]
+            self.said[tenant].append(each.tokens)
             self.running.append(each)
         else:
             assert len(self.running) + len(self.pins) == self.N_SLOTS
@@ -462,10 +516,10 @@ class Life(RuleBasedStateMachine):
         self.running.remove(each)
         self.cache.close(each, keep=keep)
 
-    @precondition(lambda self: self.running and len(self.pins) < 2)
+    @precondition(lambda self: any(not each.tenant for each in self.running) and len(self.pins) < 2)
     @rule(data=st.data(), name=st.sampled_from(["a", "b"]))
     def pin(self, data: st.DataObject, name: str) -> None:
-        each = data.draw(st.sampled_from(self.running))
+        each = data.draw(st.sampled_from([each for each in self.running if not each.tenant]))
         self.running.remove(each)
         tokens = each.tokens[: each.n_computed]
         self.cache.close(each, pin=name)

@@ -40,8 +40,8 @@ class Running:
     server: Server
 
 
-@pytest.fixture
-async def running(service: Service) -> AsyncIterator[Running]:
+@contextlib.asynccontextmanager
+async def running_service(service: Service) -> AsyncIterator[Running]:
     """The service on a port of its own, in this event loop."""
     with bind("127.0.0.1", 0) as sock:
         server = Server(create_app(service), service)
@@ -54,3 +54,9 @@ async def running(service: Service) -> AsyncIterator[Running]:
             server.should_exit = True
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+@pytest.fixture
+async def running(service: Service) -> AsyncIterator[Running]:
+    async with running_service(service) as running:
+        yield running

@@ -40,7 +40,7 @@ class Process:
         self.lines: list[str] = []
         for line in popen.stderr:
             self.lines.append(line)
-            if match := re.match(r"listening on (http://\S+) model=(\S+)$", line):
+            if match := re.match(r"listening on (https?://\S+) model=(\S+)$", line):
                 self.url, self.model = match[1], match[2]
                 return
         raise AssertionError("".join(self.lines))
@@ -182,6 +182,6 @@ def test_bad_options(args: tuple[str, ...], changes: dict[str, str], said: str) 
 
 def test_an_open_door_is_told() -> None:
     with service("--host", "0.0.0.0") as process:
-        assert [line for line in process.lines if line.startswith("WARNING") and "without authentication" in line]
+        assert len([line for line in process.lines if line.startswith("WARNING") and "without API keys" in line]) == 1
     with service() as process:
         assert not [line for line in process.lines if "WARNING" in line]

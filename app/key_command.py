@@ -1,0 +1,36 @@
+"""Make an API key: it is shown once, and its line for the file of keys has only its hash."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import secrets
+
+import msgspec
+
+from llmcore.errors import ConfigError
+
+from .keys import NAME_PATTERN, KeyLine, digest_of
+
+# Recognizable for those who look for secrets in the wrong places.
+_PREFIX = "sk-llmcore-"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="whose key it is: up to 64 letters, digits, '.', '_' and '-'; in logs and metrics")
+
+
+def run(args: argparse.Namespace) -> int:
+    if not re.fullmatch(NAME_PATTERN, args.name):
+        raise ConfigError("a key's name has 1 to 64 letters, digits, '.', '_' and '-'", param="name")
+    key, line = new_key(args.name)
+    print(f"key, shown only now:       {key}")
+    print(f"line for --api-keys-file:  {msgspec.json.encode(line).decode()}")
+    print(f"or for LLMCORE_API_KEYS:   {line.name}:{line.sha256}")
+    return 0
+
+
+def new_key(name: str) -> tuple[str, KeyLine]:
+    """A random key of 256 bits, and what is kept of it."""
+    key = _PREFIX + secrets.token_urlsafe(32)
+    return key, KeyLine(name, digest_of(key.encode()).hex())
