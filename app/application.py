@@ -88,6 +88,8 @@ def _routes(service: Service) -> list[Route]:
         Route("/apply-template", text.apply_template, methods=["POST"]),
         Route("/v1/models", models.list),
         Route("/v1/models/{model:path}", models.get),
+        Route("/livez", monitoring.livez),
+        Route("/readyz", monitoring.readyz),
         Route("/healthz", monitoring.healthz),
         Route("/metrics", monitoring.metrics),
         *([Route("/debug/engine", monitoring.engine)] if with_debug else []),

@@ -18,6 +18,7 @@ from llmcore.config import EngineConfig, ServerConfig
 from llmcore.errors import LlmcoreError, ModelMissingError
 
 from .application import create_app, create_service, model_id
+from .reaper import reap_for_ever
 from .server import Server, bind, url_of
 
 
@@ -69,10 +70,13 @@ async def serve(engine_config: EngineConfig, server_config: ServerConfig, sock: 
     engine = AsyncEngine(engine_config, log_level=server_config.log_level)
     service = create_service(engine, server_config, model_id(server_config, engine_config.model_path))
     server = Server(create_app(service), service)
+    reaping = asyncio.create_task(reap_for_ever()) if os.getpid() == 1 else None
     loading = asyncio.create_task(_announce(engine, server, f"listening on {url_of(sock)} model={service.model_id}"))
     try:
         await server.serve(sockets=[sock])
     finally:
+        if reaping is not None:
+            reaping.cancel()
         loading.cancel()
         await engine.stop()  # where the server ended before its startup did, nobody else would
         with contextlib.suppress(asyncio.CancelledError):

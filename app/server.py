@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import resource
 import socket
 from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 
+from .connection import N_SPARE, Connection, Patience
 from .service import Service
 
 # After the drain every answer has ended: what is left are clients that do not read what was sent to them.
 GRACE_S = 3
+# What the kernel holds of an answer that nobody reads, besides what uvicorn holds (64 KiB): enough for any stream, and
+# little enough that a stalled reader is found out before a long answer is over.
+SEND_BUFFER_BYTES = 128 * 2**10
+# Open files that are no connections.
+N_OTHER_FILES = 64
 
 
 class Server(uvicorn.Server):
@@ -32,7 +41,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 access_log=False,
-                http="h11",
+                http=functools.partial(Connection, patience(service.config)),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="on",
                 server_header=False,
@@ -53,6 +62,17 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def patience(config: ServerConfig) -> Patience:
+    """What connections get: no more of them than there can be open files, lest accepting itself fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config.n_connections_max + N_SPARE + N_OTHER_FILES
+    if soft < wanted:
+        soft = min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    n_max = min(config.n_connections_max, max(1, soft - N_SPARE - N_OTHER_FILES))
+    return Patience(n_max, config.head_timeout_s, config.body_timeout_s, config.send_timeout_s)
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A socket bound to the address. Raises ConfigError. Done first, since nothing is worth loading without a port."""
     try:
@@ -65,6 +85,7 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError(f"cannot listen on {host}: {reason}", param="host") from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted ones inherit it
         sock.bind(address)
     except OSError as error:
         sock.close()

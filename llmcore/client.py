@@ -83,6 +83,7 @@ class AsyncEngine:
         self._cancelled_s: dict[str, float] = {}  # of these, when a Cancel was sent
         self._calls = Calls(self._send)
         self._pins: dict[str, PrefixSpec] = {}  # what a new child has to pin again
+        self._warming: set[asyncio.Future[Any]] = set()  # of these, those that it has not computed yet
         self._load_error: LlmcoreError | None = None
         self._settled = asyncio.Event()  # ready, failed or stopped
         self.state: EngineState = "loading"
@@ -208,6 +209,12 @@ class AsyncEngine:
             self._cancelled_s[request_id] = time.monotonic()
             self._send(Cancel(request_id))
 
+    @property
+    def is_warm(self) -> bool:
+        """False while a new process computes again what was pinned in the one before. (The prefix file's are computed before
+        it is ready.)"""
+        return not self._warming
+
     # --- Prefixes -----------------------------------------------------------------------------------------------------
 
     async def pin(self, spec: PrefixSpec) -> PrefixInfo:
@@ -243,7 +250,10 @@ class AsyncEngine:
 
     def _pin_again(self) -> None:
         for name, spec in self._pins.items():
-            self._calls.start(Pin(self._next_call(), spec)).add_done_callback(functools.partial(_tell_lost, name))
+            pinning = self._calls.start(Pin(self._next_call(), spec))
+            self._warming.add(pinning)
+            pinning.add_done_callback(self._warming.discard)
+            pinning.add_done_callback(functools.partial(_tell_lost, name))
 
     # --- Calls --------------------------------------------------------------------------------------------------------
 
