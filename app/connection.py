@@ -52,7 +52,7 @@ class Connection(H11Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._patience = patience
-        self._awaited: type[h11._util.Sentinel] | None = None  # h11's state that the receiving timer is for
+        self._awaited: object | None = None  # h11's state that the receiving timer is for
         self._receiving: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None
 
@@ -65,7 +65,7 @@ class Connection(H11Protocol):
             transport.abort()
             return
         if n_beyond > 0:
-            self.app = Crowded(self.app)  # type: ignore[assignment]
+            self.app = Crowded(self.app)  # type: ignore[arg-type, assignment]
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -118,7 +118,7 @@ class Connection(H11Protocol):
             patience_s = self._patience.head_s if awaited is h11.IDLE else self._patience.body_s
             self._receiving = self.loop.call_later(patience_s, self._late)
 
-    def _now_awaited(self) -> type[h11._util.Sentinel] | None:
+    def _now_awaited(self) -> object | None:
         if self.transport.is_closing():
             return None
         state = self.conn.their_state

@@ -12,8 +12,32 @@ from llmcore.gguf import read_header
 from llmcore.gguf_reader import SCALARS
 
 _ARRAY, _STRING = 9, 8
-_ODD = (0, 1, 2, 3, 7, 8, 63, 64, 65, 127, 128, 255, 256, 257, 511, 512, 513, 1000, 32000, 2**16, 2**24, 2**31 - 1, 2**31)
-_ODD = (*_ODD, 2**32 - 1, 2**32, 2**48, 2**63 - 1, 2**63, 2**64 - 1)
+_SMALL = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    63,
+    64,
+    65,
+    127,
+    128,
+    255,
+    256,
+    257,
+    511,
+    512,
+    513,
+    1000,
+    32000,
+    2**16,
+    2**24,
+    2**31 - 1,
+    2**31,
+)
+_ODD: tuple[int, ...] = (*_SMALL, 2**32 - 1, 2**32, 2**48, 2**63 - 1, 2**63, 2**64 - 1)
 _ODD_FLOATS = (0.0, -1.0, 1e-38, 1e38, float("inf"), float("-inf"), float("nan"), 1e-5, -0.0)
 
 
@@ -68,7 +92,9 @@ def take_apart(path: Path) -> Parts:
         kind_at = at + 4 + 8 * len(tensor.shape)
         kinds.append(struct.unpack_from("<I", raw, kind_at)[0])
         at = kind_at + 12
-    tensors = [Tensor(t.name.encode(), list(t.shape), kind, t.offset) for t, kind in zip(header.tensors, kinds, strict=True)]
+    tensors = [
+        Tensor(t.name.encode(), list(t.shape), kind, t.offset) for t, kind in zip(header.tensors, kinds, strict=True)
+    ]
     return Parts(entries, tensors, bytearray(raw[header.data_start :]))
 
 
@@ -104,7 +130,9 @@ def _number(parts: Parts, chance: random.Random) -> None:
 
 def _string(parts: Parts, chance: random.Random) -> None:
     entry = chance.choice([each for each in parts.entries if each.type == _STRING])
-    entry.value = _text(chance.choice((b"", b"llama", b"bert", b"mamba", b"gemma3", b"no", b"\xff\xfe", b"gpt2", b"x" * 5000)))
+    entry.value = _text(
+        chance.choice((b"", b"llama", b"bert", b"mamba", b"gemma3", b"no", b"\xff\xfe", b"gpt2", b"x" * 5000))
+    )
 
 
 def _item(parts: Parts, chance: random.Random) -> None:
@@ -112,7 +140,7 @@ def _item(parts: Parts, chance: random.Random) -> None:
     entry = chance.choice([each for each in parts.entries if each.type == _ARRAY])
     (item,) = struct.unpack_from("<I", entry.value)
     value = bytearray(entry.value)
-    for _ in range(chance.choice((1, 3, 200))):
+    for _ in range(chance.choice((1, 3, 200)) if len(value) > 12 else 0):
         if item in SCALARS:
             size = struct.calcsize(SCALARS[item][1])
             at = 12 + size * chance.randrange(max(1, (len(value) - 12) // size))
@@ -127,7 +155,7 @@ def _item(parts: Parts, chance: random.Random) -> None:
 def _shorter_array(parts: Parts, chance: random.Random) -> None:
     entry = chance.choice([each for each in parts.entries if each.type == _ARRAY])
     item, n = struct.unpack_from("<IQ", entry.value)
-    n = chance.choice((0, 1, n - 1, n // 2))
+    n = chance.choice((0, min(1, n), max(0, n - 1), n // 2))
     end = 12 + n * struct.calcsize(SCALARS[item][1]) if item in SCALARS else _nth_string(entry.value, n)
     entry.value = struct.pack("<IQ", item, n) + entry.value[12:end]
 
@@ -169,7 +197,9 @@ def _offset(parts: Parts, chance: random.Random) -> None:
 
 def _name(parts: Parts, chance: random.Random) -> None:
     tensor = chance.choice(parts.tensors)
-    tensor.name = chance.choice((b"", b"blk.999.attn_q.weight", b"blk.-1.x", b"output.weight", b"\xff", b"rope_freqs.weight"))
+    tensor.name = chance.choice(
+        (b"", b"blk.999.attn_q.weight", b"blk.-1.x", b"output.weight", b"\xff", b"rope_freqs.weight")
+    )
 
 
 def _more_layers(parts: Parts, chance: random.Random) -> None:
@@ -181,7 +211,9 @@ def _weights(parts: Parts, chance: random.Random) -> None:
     data = bytearray(parts.data)
     for _ in range(20):
         at = chance.randrange(len(data) - 400)
-        data[at : at + 400] = chance.choice((b"\xff" * 400, b"\0" * 400, chance.randbytes(400), struct.pack("<f", 1e38) * 100))
+        data[at : at + 400] = chance.choice(
+            (b"\xff" * 400, b"\0" * 400, chance.randbytes(400), struct.pack("<f", 1e38) * 100)
+        )
     parts.data = data
 
 
@@ -219,7 +251,9 @@ _RAW = ((), (), (), (), (), (), (_flip,), (_flip,), (_cut,), (_insert,))
 
 def _pack(format: str, chance: random.Random) -> bytes:
     if format[1] in "fd":
-        return struct.pack(format, chance.choice(_ODD_FLOATS) if format[1] == "d" else min(chance.choice(_ODD_FLOATS), 3e38))
+        return struct.pack(
+            format, chance.choice(_ODD_FLOATS) if format[1] == "d" else min(chance.choice(_ODD_FLOATS), 3e38)
+        )
     return (chance.choice(_ODD) % 2**64).to_bytes(8, "little")[: struct.calcsize(format)]
 
 

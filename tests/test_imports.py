@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # native code and its handles
     "ffi": {"errors", "threads"},
     "handle": {"errors"},
-    "model": {"handle", "errors", "ffi", "gguf", "log", "memory", "messages"},
+    "gguf_model": {"errors", "gguf"},
+    "model": {"handle", "errors", "ffi", "gguf", "gguf_model", "log", "memory", "messages"},
     "context": {"handle", "batch", "errors", "ffi", "log", "memory", "model"},
     "sampler": {"handle", "context", "errors", "ffi", "model", "sampling"},
     "chat": {"chatstream", "handle", "errors", "ffi", "log", "messages", "model", "toolschema"},

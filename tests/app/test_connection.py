@@ -16,7 +16,7 @@ from llmcore.config import ServerConfig
 from llmcore_app import connection
 from llmcore_app.application import create_app, create_service
 from llmcore_app.server import Server, bind, url_of
-from tests.app.fake_engine import FakeEngine
+from tests.app.fake_engine import FakeEngine, Step
 from tests.app.test_chat import HELLO, URL
 
 HEAD = f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
@@ -102,6 +102,31 @@ async def test_a_body_that_does_not_end(engine: FakeEngine) -> None:
         assert engine.requests == []
 
 
+@pytest.mark.parametrize("has_length", [True, False])
+async def test_who_sends_too_much_is_told_so(engine: FakeEngine, has_length: bool) -> None:
+    """A connection that was closed with something unread would be reset, and the answer lost."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * 100_000
+
+    async with serving(engine, max_body_bytes=2**16) as url, httpx.AsyncClient(base_url=url) as client:
+        for _ in range(5):
+            refused = await client.post(URL, content=b" " * 10_000_000 if has_length else pieces())
+            assert (refused.status_code, refused.json()["error"]["code"]) == (413, "request_too_large")
+        assert (await client.post(URL, json=HELLO)).status_code == 200
+
+
+async def test_too_much_that_does_not_end(engine: FakeEngine) -> None:
+    async with serving(engine, max_body_bytes=2**16, body_timeout_s=0.3) as url:
+        reader, writer = await connect(url)
+        writer.write(HEAD + b"Content-Length: 100000000\r\n\r\n{")
+        dripping = asyncio.create_task(drip(writer, b" "))
+        assert (await rest(reader)).startswith(b"HTTP/1.1 413")
+        writer.close()
+        await dripping
+
+
 async def test_a_body_that_nobody_waits_for_does_not_hold_the_connection(engine: FakeEngine) -> None:
     async with serving(engine, body_timeout_s=0.2) as url:
         reader, writer = await connect(url)
@@ -134,8 +159,9 @@ async def test_what_is_not_http(engine: FakeEngine) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_who_does_not_read_ends_alone(engine: FakeEngine, stream: bool) -> None:
     async with serving(engine, send_timeout_s=0.2) as url:
-        flood = itertools.chain.from_iterable(itertools.repeat((0.001, "x" * 10_000)))
-        engine.script = lambda request: flood if stream else ["x" * 20_000_000]
+        pieces: tuple[Step, ...] = (0.001, "x" * 10_000)
+        flood = itertools.chain.from_iterable(itertools.repeat(pieces))
+        engine.script = lambda request: flood if stream else iter(["x" * 20_000_000])
         body = json.dumps({**HELLO, "stream": stream}).encode()
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as deaf:
