@@ -65,7 +65,7 @@ class Connection(H11Protocol):
             transport.abort()
             return
         if n_beyond > 0:
-            self.app = Crowded(self.app)  # type: ignore[arg-type, assignment]
+            self.app = Crowded(self.app)
         self._watch()
 
     def data_received(self, data: bytes) -> None:

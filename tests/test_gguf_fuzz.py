@@ -1,10 +1,13 @@
 """Damaged model files, each opened as the worker does it, in a child: a typed error or a load, never a death or a hang.
 
-LLMCORE_GGUF_MUTATIONS is taken by the build's checks for an option: GGUF_MUTATIONS=2000 runs as many as the issue asks for.
+    GGUF_MUTATIONS=2000 python -m pytest tests/test_gguf_fuzz.py
+
+runs as many as the name says; by default there are few, and always the same ones.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -40,29 +43,26 @@ class Loader:
         )
         assert child.stdin is not None
         assert child.stdout is not None
-        print(path, file=child.stdin, flush=True)
+        with contextlib.suppress(BrokenPipeError):
+            print(path, file=child.stdin, flush=True)
         readable, _, _ = select.select([child.stdout], [], [], HANG_S)
         said = child.stdout.readline().strip() if readable else "hang"
-        if not said or not readable:
+        if said in ("", "hang"):
             self.close()
         return said or f"signal {-child.returncode}"
 
     def close(self) -> None:
-        if self._child is not None:
-            with self._child as child:
-                child.kill() if child.poll() is None and not _is_ending(child) else None
-            self._child = None
-
-
-def _is_ending(child: subprocess.Popen[str]) -> bool:
-    """Its output is closed: its status is on the way."""
-    assert child.stdin is not None
-    child.stdin.close()
-    try:
-        child.wait(10)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+        """Ends the child, if it does not end by itself now that nothing more comes."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        with child:
+            assert child.stdin is not None
+            child.stdin.close()
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
 
 
 @pytest.mark.timeout(3600)
