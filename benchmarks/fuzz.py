@@ -33,8 +33,7 @@ class Findings:
     statuses: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
-    slowest_s: float = 0.0
-    slowest: str = ""
+    slowest: dict[str, tuple[float, int]] = field(default_factory=dict)  # by kind: seconds, and the request's number
     n_restarts: int = 0
     duration_s: float = 0.0
 
@@ -68,10 +67,8 @@ class Fuzzer:
                 await self._send(number, request)
             except Exception as error:
                 self._fault(number, request, repr(error))
-            took_s = time.monotonic() - started_s
-            if took_s > self.findings.slowest_s:
-                self.findings.slowest_s = took_s
-                self.findings.slowest = f"{number}: {request.kind} {request.path}"
+            took = (round(time.monotonic() - started_s, 2), number)
+            self.findings.slowest[request.kind] = max(took, self.findings.slowest.get(request.kind, took))
 
     async def _send(self, number: int, request: FuzzRequest) -> None:
         body = {"content": request.body, "headers": {"content-type": "application/json"}}
@@ -121,7 +118,7 @@ def main() -> int:
         "duration_s": round(found.duration_s, 1),
     }
     report |= {"statuses": dict(found.statuses), "codes": dict(found.codes), "restarts": found.n_restarts}
-    report |= {"slowest_s": round(found.slowest_s, 2), "slowest": found.slowest}
+    report |= {"slowest": found.slowest}
     report |= {"n_faults": len(found.faults), "faults": found.faults[:50], "log": log[-30:]}
     print(json.dumps(report, indent=1))
     if args.json:

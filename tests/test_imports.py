@@ -90,7 +90,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "intake": {
         *("answer", "constraint", "errors", "kvcache", "limits", "messages", "model", "pieces", "prompts", "sequence"),
     },
-    "taking": {"answer", "gate", "messages", "pieces", "sampler", "sequence"},
+    "taking": {"answer", "errors", "gate", "messages", "pieces", "sampler", "sequence"},
     "engine": {
         *("answer", "batch", "config", "constraint", "context", "contextmemory", "costmodel", "counters", "embeddings"),
         *(
