@@ -619,3 +619,18 @@ def test_what_is_to_be_discarded_leaves_only_what_was_there_before(engine: Engin
     engine.drop_cached_prefixes()
     run(engine, request("f", second, keeps_prefix=False))
     assert engine.stats().n_cells_used == engine.stats().n_cells_pinned
+
+
+def test_parameters_that_leave_no_token_end_their_own_request_alone(tiny_engine: Engine) -> None:
+    """Found by benchmarks/fuzz.py: it ended all that were in the same step."""
+    odd = SamplingParams(temperature=1e-40, repeat_penalty=1e-30, xtc_probability=1.0, frequency_penalty=2.0, min_p=0.0)
+    tiny_engine.submit(request("odd", "Seagulls fly over the sea", max_tokens=4, sampling=odd))
+    tiny_engine.submit(request("plain", "Once upon a time", max_tokens=4))
+    ends = {}
+    while tiny_engine.has_work:
+        for output in tiny_engine.step():
+            if isinstance(output, (Finished, Failed)):
+                ends[output.request_id] = output
+    assert isinstance(ends["plain"], Finished)
+    assert isinstance(ends["odd"], Failed)
+    assert ends["odd"].param == "temperature"
