@@ -104,8 +104,9 @@ class Draw(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """`token` is NO_TOKEN where the mask, or odd parameters, left none. `logprobs`, if asked for, are (token, log-probability): of the drawn one,
-    then of the most probable ones. They are the model's own: before mask, biases, penalties and temperature."""
+    """`token` is NO_TOKEN where the mask, or odd parameters, left none. `logprobs`, if asked for, are (token, log-probability):
+    of the drawn one, then of the most probable ones. They are the model's own: before mask, biases, penalties and
+    temperature."""
 
     token: int
     logprobs: tuple[tuple[int, float], ...] = ()
