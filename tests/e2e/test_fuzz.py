@@ -13,7 +13,7 @@ from benchmarks.service import Service
 
 pytestmark = pytest.mark.e2e
 
-SEED, N_REQUESTS = 7, 150
+SEED, N_REQUESTS = 7, 80
 
 
 def test_no_request_is_a_server_error_or_ends_the_worker(default_model: Path) -> None:
