@@ -107,7 +107,12 @@ def _doors(service: Service) -> list[Middleware]:
 
 
 def _health(service: Service) -> list[Route]:
-    return [Route("/healthz", Monitoring(service).healthz)]
+    monitoring = Monitoring(service)
+    return [
+        Route("/livez", monitoring.livez),
+        Route("/readyz", monitoring.readyz),
+        Route("/healthz", monitoring.healthz),
+    ]
 
 
 def _monitoring(service: Service) -> list[Route]:

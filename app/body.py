@@ -33,6 +33,7 @@ async def _receive_all(receive: Receive, limit_bytes: int) -> bytes:
 
 
 def _too_large(limit_bytes: int) -> ApiError:
-    # What of the body was not read cannot be told from a next request: the connection ends.
+    # The connection stays: uvicorn passes over the rest of the body, for as long as a body may take (connection.py). Closing
+    # it with something unread would be a reset, and many clients would never see this answer.
     message = f"The body is too large: at most {limit_bytes} bytes are accepted."
-    return ApiError(413, "request_too_large", message, headers={"connection": "close"})
+    return ApiError(413, "request_too_large", message)

@@ -39,6 +39,10 @@ class EngineLike(Protocol):
         """loading, ready, restarting, failed or stopped."""
 
     @property
+    def is_warm(self) -> bool:
+        """False while a new process computes again what was pinned in the one before."""
+
+    @property
     def model(self) -> ModelInfo | None: ...
 
     @property

@@ -1,4 +1,4 @@
-"""GET /healthz, /metrics and /debug/engine: what is asked about a service, not of it."""
+"""GET /livez, /readyz, /healthz, /metrics and /debug/engine: what is asked about a service, not of it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,35 @@ from starlette.responses import Response
 
 from .json_response import json_response
 from .metrics import CONTENT_TYPE
-from .replies import Health
+from .replies import Health, Probe, WorkerHealth
 from .service import Service
 
 
 class Monitoring:
-    """The endpoints. Those that machines ask for do not wait for a busy engine."""
+    """The endpoints. Those that machines ask for do not wait for a busy engine.
+
+    Probes tell from what this process knows, and ask nobody: where the engine is busy, it is well.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
+    async def livez(self, request: Request) -> Response:
+        """That this is answered is what it says: the process is there, and its event loop goes round."""
+        return json_response(Probe("ok"))
+
+    async def readyz(self, request: Request) -> Response:
+        reason = self._service.unready
+        if not reason and not self._service.engine.is_warm:
+            reason = "warming"
+        return json_response(Probe(reason or "ok"), 503 if reason else 200)
+
     async def healthz(self, request: Request) -> Response:
-        service = self._service
-        state = service.engine.state
-        is_ready = state == "ready"
-        status = "ok" if is_ready else state
-        if service.is_draining:
-            status = "draining"
-        health = Health(status, is_ready, service.uptime_s)
-        return json_response(health, 200 if status == "ok" else 503)
+        service, engine = self._service, self._service.engine
+        reason = service.unready
+        worker = WorkerHealth(engine.state, engine.n_restarts)
+        health = Health(reason or "ok", engine.state == "ready", service.uptime_s, worker)
+        return json_response(health, 503 if reason else 200)
 
     async def metrics(self, request: Request) -> Response:
         service = self._service

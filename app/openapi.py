@@ -26,6 +26,7 @@ from .replies import (
     PrefixCard,
     PrefixDeleted,
     PrefixList,
+    Probe,
     TextCompletion,
     Tokenized,
 )
@@ -39,7 +40,7 @@ from .text_schema import ApplyTemplateRequest, DetokenizeRequest, TokenizeReques
 _REF = "#/components/schemas/{name}"
 _ROOTS = (
     *(ChatRequest, CompletionRequest, PrefixRequest),
-    *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, ErrorReply),
+    *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, Probe, ErrorReply),
     *(ResponsesRequest, *ITEMS, ResponseObject, *get_args(Event)),
     *(Cancelled, PrefixCard, PrefixList, PrefixDeleted),
     *(EmbeddingsRequest, EmbeddingList, RerankRequest, Ranking),
@@ -105,6 +106,8 @@ def _paths() -> dict[str, Any]:
     model["parameters"] = [_in_path("model")]
     health = _get("getHealth", "Whether requests are taken", Health, {})
     health["responses"]["503"] = _json("`status` says why not: loading, restarting, draining or failed", Health)
+    ready = _get("getReady", "Whether requests are taken and pinned prefixes are computed", Probe, {})
+    ready["responses"]["503"] = _json("`status` says why not: as in health, or warming", Probe)
     metrics = _operation("getMetrics", "Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, {})
     return {
         "/v1/chat/completions": {"post": chat},
@@ -120,6 +123,8 @@ def _paths() -> dict[str, Any]:
         "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, AppliedTemplate)},
         "/v1/models": {"get": _get("listModels", "The model that is served", ModelList, {})},
         "/v1/models/{model}": {"get": model},
+        "/livez": {"get": _get("getLive", "Whether the HTTP process answers", Probe, {})},
+        "/readyz": {"get": ready},
         "/healthz": {"get": health},
         "/metrics": {"get": metrics},
     }

@@ -23,10 +23,20 @@ class ErrorReply(msgspec.Struct):
     error: ErrorBody
 
 
+class WorkerHealth(msgspec.Struct):
+    state: Annotated[str, Meta(description="loading, ready, restarting, failed or stopped")]
+    restarts: int
+
+
 class Health(msgspec.Struct):
     status: str
     model_loaded: bool
     uptime: float
+    worker: WorkerHealth
+
+
+class Probe(msgspec.Struct):
+    status: Annotated[str, Meta(description="ok, or why not")]
 
 
 class ModelCard(msgspec.Struct):

@@ -19,6 +19,7 @@ from llmcore.errors import LlmcoreError, ModelMissingError
 
 from .application import create_admin_app, create_app, create_service, model_id
 from .keys import Keys, load_keys
+from .reaper import reap_for_ever
 from .server import AdminServer, Server, bind, url_of
 from .service import Service
 from .tls import check_certificate
@@ -91,11 +92,14 @@ async def serve(
     server = Server(create_app(service), service)
     scheme = "https" if server_config.tls_cert else "http"
     line = f"listening on {url_of(sock, scheme)} model={service.model_id}"
+    reaping = asyncio.create_task(reap_for_ever()) if os.getpid() == 1 else None
     loading = asyncio.create_task(_announce(engine, server, line))
     try:
         async with _administered(service, admin_sock, scheme):
             await server.serve(sockets=[sock])
     finally:
+        if reaping is not None:
+            reaping.cancel()
         loading.cancel()
         await engine.stop()  # where the server ended before its startup did, nobody else would
         with contextlib.suppress(asyncio.CancelledError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from types import FrameType
@@ -15,10 +17,16 @@ from starlette.types import ASGIApp
 from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 
+from .connection import N_SPARE, Connection, Patience
 from .service import Service
 
 # After the drain every answer has ended: what is left are clients that do not read what was sent to them.
 GRACE_S = 3
+# What the kernel holds of an answer that nobody reads, besides what uvicorn holds (64 KiB): enough for any stream, and
+# little enough that a stalled reader is found out before a long answer is over.
+SEND_BUFFER_BYTES = 128 * 2**10
+# Open files that are no connections.
+N_OTHER_FILES = 64
 
 
 def _settings(config: ServerConfig) -> dict[str, Any]:
@@ -45,7 +53,9 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        super().__init__(uvicorn.Config(app, lifespan="on", **_settings(service.config)))
+        settings = _settings(service.config)
+        settings["http"] = functools.partial(Connection, patience(service.config))
+        super().__init__(uvicorn.Config(app, lifespan="on", **settings))
         self._service = service
         self._is_told_to_end = False
 
@@ -71,6 +81,17 @@ class AdminServer(uvicorn.Server):
         yield
 
 
+def patience(config: ServerConfig) -> Patience:
+    """What connections get: no more of them than there can be open files, lest accepting itself fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config.n_connections_max + N_SPARE + N_OTHER_FILES
+    if soft < wanted:
+        soft = min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    n_max = min(config.n_connections_max, max(1, soft - N_SPARE - N_OTHER_FILES))
+    return Patience(n_max, config.head_timeout_s, config.body_timeout_s, config.send_timeout_s)
+
+
 def bind(host: str, port: int, *, option: str = "port") -> socket.socket:
     """A socket bound to the address. Raises ConfigError. Done first, since nothing is worth loading without a port."""
     try:
@@ -83,6 +104,7 @@ def bind(host: str, port: int, *, option: str = "port") -> socket.socket:
         raise ConfigError(f"cannot listen on {host}: {reason}", param="host") from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted ones inherit it
         sock.bind(address)
     except OSError as error:
         sock.close()

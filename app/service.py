@@ -42,6 +42,13 @@ class Service:
     def uptime_s(self) -> float:
         return time.monotonic() - self.started_s
 
+    @property
+    def unready(self) -> str:
+        """Why no requests are taken, in a word; empty where they are."""
+        if self.is_draining:
+            return "draining"
+        return "" if self.engine.state == "ready" else self.engine.state
+
     def check_model(self, name: str | None) -> None:
         """Raises ApiError (404) if a request names a model that is not the one served."""
         if name is not None and name != self.model_id:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # What nginx made the usual word for a client that left before its answer was whole.
 CLIENT_CLOSED_REQUEST = 499
 # These come every few seconds from machines: a line each would hide the others.
-_PROBES = frozenset({"/healthz", "/metrics"})
+_PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 
 
 class Telemetry:

@@ -71,6 +71,7 @@ class AsyncEngine:
         self._config = config
         self._n_waiting = 0  # calls that wait for the next process
         self._pins: dict[str, PrefixSpec] = {}  # what a new child has to pin again
+        self._warming: set[asyncio.Future[Any]] = set()  # of these, those that it has not computed yet
         self._load_error: LlmcoreError | None = None
         self._settled = asyncio.Event()  # ready, failed or stopped
         self.state: EngineState = "loading"
@@ -158,6 +159,12 @@ class AsyncEngine:
         if self.on_cancelled is not None:
             self.on_cancelled(seconds)
 
+    @property
+    def is_warm(self) -> bool:
+        """False while a new process computes again what was pinned in the one before. (The prefix file's are computed before
+        it is ready.)"""
+        return not self._warming
+
     # --- Prefixes -----------------------------------------------------------------------------------------------------
 
     async def pin(self, spec: PrefixSpec) -> PrefixInfo:
@@ -193,7 +200,10 @@ class AsyncEngine:
 
     def _pin_again(self) -> None:
         for name, spec in self._pins.items():
-            self._calls.start(Pin(self._next_call(), spec)).add_done_callback(functools.partial(_tell_lost, name))
+            pinning = self._calls.start(Pin(self._next_call(), spec))
+            self._warming.add(pinning)
+            pinning.add_done_callback(self._warming.discard)
+            pinning.add_done_callback(functools.partial(_tell_lost, name))
 
     # --- Calls --------------------------------------------------------------------------------------------------------
 

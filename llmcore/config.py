@@ -196,6 +196,21 @@ class ServerConfig:
         high=2**31 - 1,
     )
     max_body_bytes: int = _option(4 * 2**20, "largest request body", unit="bytes", low=1024, high=2**31 - 1)
+    n_connections_max: int = _option(
+        2048,
+        "connections at the same time; on further ones all but probes is a 503. No more than the limit of open files allows",
+        low=1,
+        high=1_000_000,
+    )
+    head_timeout_s: float = _option(10.0, "time for the head of a request to come", unit="seconds", low=0.1, high=3600)
+    body_timeout_s: float = _option(30.0, "time for the body of a request to come", unit="seconds", low=0.1, high=3600)
+    send_timeout_s: float = _option(
+        30.0,
+        "time in which a client must read on; after it the connection is cut and its request cancelled",
+        unit="seconds",
+        low=0.1,
+        high=3600,
+    )
     drain_s: float = _option(
         25.0, "after SIGTERM, time for running answers to finish", unit="seconds", low=0, high=3600
     )

@@ -105,7 +105,8 @@ class Context(Owner):
         if not 1 <= params.n_slots <= most:
             raise InvalidRequestError(f"n_slots must be between 1 and {most}, got {params.n_slots}", param="n_slots")
         native.n_ctx = params.n_ctx
-        native.n_batch, native.n_ubatch = params.n_batch, params.n_ubatch
+        # llama.cpp reserves logits for a token of every sequence, and aborts where a batch could not have so many.
+        native.n_batch, native.n_ubatch = max(params.n_batch, params.n_slots), params.n_ubatch
         native.n_seq_max = params.n_slots
         native.n_threads, native.n_threads_batch = params.threads, params.threads_batch
         native.type_k, native.type_v = _CACHE_TYPES[params.cache_type_k], _CACHE_TYPES[params.cache_type_v]

@@ -22,7 +22,6 @@ from llmcore.counters import Counters
 from llmcore.embeddings import Embeddings
 from llmcore.errors import (
     ConfigError,
-    ConstraintError,
     EngineError,
     InvalidRequestError,
     LlmcoreError,
@@ -347,7 +346,7 @@ class Engine:
         n_before = sequence.n_generated - 1
         try:
             text, reason = self._taking.take(answer, drawn)
-        except ConstraintError as error:
+        except InvalidRequestError as error:
             return self._fail(answer, error)
         n_tokens = sequence.n_generated - n_before
         self._counters.n_tokens_generated += n_tokens - 1  # the drawn one was counted with the step

@@ -60,6 +60,12 @@ class GgufArray:
             reader = Reader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
             return [_scalar(reader, self.type_number) for _ in range(self.length)]
 
+    def strings(self) -> list[bytes]:
+        """Of an array of strings: all of them, as they stand."""
+        with _open(self.path) as file:
+            reader = Reader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
+            return [reader.string("a string", MAX_STRING_BYTES) for _ in range(self.length)]
+
 
 @dataclass(frozen=True)
 class TensorInfo:

@@ -89,6 +89,15 @@ class Reader:
 
     def text(self, what: str, limit: int, *, strict: bool = True) -> str:
         """A string. `strict`: not UTF-8 is an error; otherwise such bytes become U+FFFD."""
+        data = self.string(what, limit)
+        try:
+            return data.decode("utf-8", "strict" if strict else "replace")
+        except UnicodeDecodeError:
+            self._at -= len(data)
+            raise self.damaged(f"{what} is not UTF-8") from None
+
+    def string(self, what: str, limit: int) -> bytes:
+        """A string's bytes."""
         length = self.count()
         if length > limit:
             raise self.damaged(f"{what} of {length:,} bytes")
@@ -97,12 +106,8 @@ class Reader:
             raise self.damaged(f"more than {MAX_TEXT_BYTES:,} bytes of text in its metadata")
         self._need(length)
         data = self._window[self._at : self._at + length]
-        try:
-            text = data.decode("utf-8", "strict" if strict else "replace")
-        except UnicodeDecodeError:
-            raise self.damaged(f"{what} is not UTF-8") from None
         self._at += length
-        return text
+        return data
 
     def skip_array(self, item_type: int, length: int) -> None:
         """Skips the items of an array. Its length was not checked yet."""

@@ -20,6 +20,7 @@ from llmcore.errors import (
     NativeError,
 )
 from llmcore.gguf import GgufHeader, check_model_file
+from llmcore.gguf_model import check_model_metadata
 from llmcore.handle import Owner
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
@@ -87,6 +88,7 @@ class Model(Owner):
                 f"{self.path}: this build ({ffi.PINNED}) does not know architecture {self.architecture!r}",
                 param="model_path",
             )
+        check_model_metadata(self.header, vocab_only=vocab_only)
         if not vocab_only:
             self._check_memory()
         if blas != lib.lc_blas_enabled():

@@ -10,7 +10,7 @@ import numpy as np
 
 from llmcore import ffi
 from llmcore.context import Context
-from llmcore.errors import InvalidRequestError
+from llmcore.errors import InvalidRequestError, NativeError
 from llmcore.handle import Owner
 from llmcore.model import Model
 from llmcore.sampling import MAX_SEED, SamplingParams
@@ -87,7 +87,10 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
     """Draws one token for each (sampler, batch index) pair of the last step, in one native crossing."""
     if not samplers:
         return []
-    return ffi.sample(ffi.library(), context.handle, [sampler.handle for sampler in samplers], rows)
+    tokens = ffi.sample(ffi.library(), context.handle, [sampler.handle for sampler in samplers], rows)
+    if NO_TOKEN in tokens:
+        raise NativeError("no token can be chosen: the logits (with their bias) exclude every one")
+    return tokens
 
 
 class Draw(NamedTuple):
@@ -101,8 +104,9 @@ class Draw(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """`token` is NO_TOKEN where the mask left none. `logprobs`, if asked for, are (token, log-probability): of the drawn one,
-    then of the most probable ones. They are the model's own: before mask, biases, penalties and temperature."""
+    """`token` is NO_TOKEN where the mask, or odd parameters, left none. `logprobs`, if asked for, are (token, log-probability):
+    of the drawn one, then of the most probable ones. They are the model's own: before mask, biases, penalties and
+    temperature."""
 
     token: int
     logprobs: tuple[tuple[int, float], ...] = ()

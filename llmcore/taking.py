@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmcore.answer import Answer
+from llmcore.errors import InvalidRequestError
 from llmcore.gate import Holder
 from llmcore.messages import FinishReason
 from llmcore.pieces import Pieces
 from llmcore.sampler import NO_TOKEN, Drawn
 from llmcore.sequence import Sequence
+
+
+def _no_choice() -> InvalidRequestError:
+    # Numbers that overflow: a temperature of 1e-40, say, after a repeat penalty of 1e-30.
+    problem = "the sampling parameters (temperature, penalties, logit_bias …) leave no token to choose"
+    return InvalidRequestError(problem, param="temperature")
 
 
 class Taking:
@@ -31,8 +38,7 @@ class Taking:
         """A token has become part of the answer. Its text, and whether that ends the answer. Raises ConstraintError."""
         token, holder = drawn.token, answer.holder
         if token == NO_TOKEN:
-            assert holder is not None, "only a mask leaves no token"
-            raise holder.failure
+            raise _no_choice() if holder is None else holder.failure
         if self._pieces.is_end(token) and not answer.ignore_eos:
             return "", "stop"
         if holder is not None:

@@ -136,8 +136,8 @@ typedef struct lc_sample_extras {
 } lc_sample_extras;
 
 // Samples and accepts one token for each of n rows of the last decode: samplers[i] from the logits of batch index
-// rows[i]. `extras` may be NULL. A row whose mask leaves no token gets LLAMA_TOKEN_NULL, and nothing else of it is written.
-// On failure no token of the call is to be used.
+// rows[i]. `extras` may be NULL. A row that has no token to choose (its mask, or odd parameters, leave none) gets
+// LLAMA_TOKEN_NULL, and nothing else of it is written. On failure no token of the call is to be used.
 LC_API lc_status lc_sample(struct llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows,
                            const lc_sample_extras * extras, llama_token * out);
 

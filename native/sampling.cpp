@@ -298,16 +298,13 @@ const float * masked(const float * logits, size_t n, const uint32_t * mask) {
 // Row i of a call of lc_sample().
 void sample_row(lc_sampler & sampler, const float * logits, const lc_sample_extras * extras, size_t i, llama_token * out) {
     const uint32_t * mask = extras != nullptr && extras->masks != nullptr ? extras->masks[i] : nullptr;
-    if (mask == nullptr) {
-        out[i] = sample_held(sampler, logits);
-    } else {
-        // That a constraint leaves nothing is its own failure: the other rows have their tokens all the same.
-        try {
-            out[i] = sample_held(sampler, masked(logits, sampler.n_vocab, mask));
-        } catch (const lc::no_choice &) {
-            out[i] = LLAMA_TOKEN_NULL;
-            return;
-        }
+    // That a constraint, or a request's odd parameters, leave nothing is its own failure: the other rows have their tokens all
+    // the same.
+    try {
+        out[i] = sample_held(sampler, mask == nullptr ? logits : masked(logits, sampler.n_vocab, mask));
+    } catch (const lc::no_choice &) {
+        out[i] = LLAMA_TOKEN_NULL;
+        return;
     }
     accept_held(sampler, out[i]);
     if (extras != nullptr && extras->n_top != nullptr && extras->n_top[i] >= 0) {

@@ -645,3 +645,18 @@ def test_it_tells_whom_a_step_serves_and_how_long_it_should_take(tiny_engine: En
         tiny_engine.step()
     assert {tuple(sorted(ids)) for ids, _ in told} >= {("a", "b")}
     assert told[-1][1] > 0
+
+
+def test_parameters_that_leave_no_token_end_their_own_request_alone(tiny_engine: Engine) -> None:
+    """Found by benchmarks/fuzz.py: it ended all that were in the same step."""
+    odd = SamplingParams(temperature=1e-40, repeat_penalty=1e-30, xtc_probability=1.0, frequency_penalty=2.0, min_p=0.0)
+    tiny_engine.submit(request("odd", "Seagulls fly over the sea", max_tokens=4, sampling=odd))
+    tiny_engine.submit(request("plain", "Once upon a time", max_tokens=4))
+    ends = {}
+    while tiny_engine.has_work:
+        for output in tiny_engine.step():
+            if isinstance(output, (Finished, Failed)):
+                ends[output.request_id] = output
+    assert isinstance(ends["plain"], Finished)
+    assert isinstance(ends["odd"], Failed)
+    assert ends["odd"].param == "temperature"

@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # native code and its handles
     "ffi": {"errors", "threads"},
     "handle": {"errors"},
-    "model": {"handle", "errors", "ffi", "gguf", "log", "memory", "messages"},
+    "gguf_model": {"errors", "gguf"},
+    "model": {"handle", "errors", "ffi", "gguf", "gguf_model", "log", "memory", "messages"},
     "context": {"handle", "batch", "errors", "ffi", "log", "memory", "model"},
     "sampler": {"handle", "context", "errors", "ffi", "model", "sampling"},
     "chat": {"chatstream", "handle", "errors", "ffi", "log", "messages", "model", "toolschema"},
@@ -89,7 +90,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "intake": {
         *("answer", "constraint", "errors", "kvcache", "limits", "messages", "model", "pieces", "prompts", "sequence"),
     },
-    "taking": {"answer", "gate", "messages", "pieces", "sampler", "sequence"},
+    "taking": {"answer", "errors", "gate", "messages", "pieces", "sampler", "sequence"},
     "engine": {
         *("answer", "batch", "config", "constraint", "context", "contextmemory", "costmodel", "counters", "embeddings"),
         *(

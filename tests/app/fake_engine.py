@@ -166,6 +166,7 @@ class FakeEngine:
     def __init__(self, script: Script = by_prompt) -> None:
         self.script = script
         self.state = "ready"
+        self.is_warm = True
         self.model: ModelInfo | None = MODEL
         self.n_restarts = 0
         self.reason: FinishReason = "stop"

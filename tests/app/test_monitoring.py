@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,7 +30,8 @@ async def test_healthz(client: httpx.AsyncClient) -> None:
     response = await client.get("/healthz")
     assert response.status_code == 200
     health = response.json()
-    assert set(health) == {"status", "model_loaded", "uptime"}
+    assert set(health) == {"status", "model_loaded", "uptime", "worker"}
+    assert health["worker"] == {"state": "ready", "restarts": 0}
     assert (health["status"], health["model_loaded"]) == ("ok", True)
     assert isinstance(health["uptime"], float)
 
@@ -39,13 +42,40 @@ async def test_not_ready(client: httpx.AsyncClient, engine: FakeEngine, state: s
     response = await client.get("/healthz")
     assert response.status_code == 503
     assert (response.json()["status"], response.json()["model_loaded"]) == (state, False)
+    assert response.json()["worker"]["state"] == state
+    ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (503, {"status": state})
+    assert (await client.get("/livez")).status_code == 200
     assert (await client.post(URL, json=HELLO)).status_code == 503
+
+
+async def test_ready(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    assert (await client.get("/readyz")).json() == {"status": "ok"}
+    engine.is_warm = False  # requests are taken, but are slower than they will be
+    ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (503, {"status": "warming"})
+    assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_probes_ask_nobody(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.admission = asyncio.Event()
+    engine.stats_delay_s = 3600.0
+    waiting = [asyncio.create_task(client.post(URL, json=HELLO)) for _ in range(50)]
+    while len(engine.requests) < 50:
+        await asyncio.sleep(0)
+    for path in ("/livez", "/readyz", "/healthz"):
+        assert (await client.get(path)).status_code == 200
+    engine.admission.set()
+    await asyncio.gather(*waiting)
 
 
 async def test_draining(client: httpx.AsyncClient, service: Service) -> None:
     service.is_draining = True
     response = await client.get("/healthz")
     assert (response.status_code, response.json()["status"]) == (503, "draining")
+    ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (503, {"status": "draining"})
+    assert (await client.get("/livez")).status_code == 200
     refused = await client.post(URL, json=HELLO)
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "engine_unavailable"

@@ -87,6 +87,8 @@ def test_a_running_answer_is_finished_and_new_ones_are_refused() -> None:
             while (health := httpx.get(process.url + "/healthz")).json()["status"] != "draining":
                 pass
             assert health.status_code == 503
+            assert httpx.get(process.url + "/readyz").status_code == 503
+            assert httpx.get(process.url + "/livez").status_code == 200
             refused = httpx.post(process.url + URL, json=chat("x", stream=False))
             assert refused.status_code == 503
             assert refused.headers["connection"] == "close"
