@@ -81,7 +81,8 @@ rendering render_native(const lc_chat & chat, const lc::wish & wanted, const std
         inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
         lc::hold_bare_calls(found.params, common_chat_templates_apply(chat.for_answers(), inputs).grammar, inputs.tools);
     }
-    if (wanted.inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED) {
+    const bool is_begun = wanted.inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;  // with content
+    if (wanted.inputs.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED && !is_begun) {
         lc::hold_to_calls_at_once(found.params.grammar);
     }
     if (!inputs.parallel_tool_calls) {

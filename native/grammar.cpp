@@ -99,7 +99,11 @@ grammar::grammar(const llama_vocab * vocab, const char * text) : vocab(vocab) {
         throw invalid_argument(std::string("grammar: ") + e.what());
     }
     require(rules != nullptr, "grammar: llama.cpp cannot compile it");
-    begin();
+    try {
+        begin();
+    } catch (const std::exception &) {  // a vocabulary may lack bytes
+        throw invalid_argument("the message that the answer continues has characters that the model's tokenizer cannot spell");
+    }
 }
 
 // A grammar that is not lazy describes the whole of the answer, with what the prompt holds of it.

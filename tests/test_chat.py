@@ -470,3 +470,38 @@ def test_a_parser_takes_any_text(templates: dict[str, ChatTemplate]) -> None:
     for nonsense in ("nonsense", "{}"):
         with pytest.raises(NativeError, match="making a chat parser failed"):
             ChatParser(nonsense)
+
+
+def test_a_call_cannot_continue_what_the_tokenizer_cannot_spell(chat_model: Model) -> None:
+    """Found by benchmarks/fuzz.py: the default model's vocabulary lacks a byte of this character."""
+    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "q\U0005902fH"}]
+    begun = ChatPrompt(
+        json.dumps(messages).encode(),
+        tools=b'[{"type": "function", "function": {"name": "f"}}]',
+        tool_choice="required",
+        add_generation_prompt=False,
+        continue_final_message=True,
+    )
+    with ChatTemplate(chat_model) as template:
+        grammar = template.render(begun).grammar
+    with (
+        Sampler(chat_model, SamplingParams(), n_ctx=512) as sampler,
+        pytest.raises(InvalidRequestError, match="cannot spell"),
+    ):
+        sampler.hold(grammar)
+
+
+@pytest.mark.parametrize("name", ["Qwen-Qwen2.5-7B-Instruct", "meta-llama-Llama-3.1-8B-Instruct"])
+def test_a_required_call_may_follow_what_was_begun(
+    name: str, templates: dict[str, ChatTemplate], default_vocabulary: Model
+) -> None:
+    begun = b'[{"role": "user", "content": "x"}, {"role": "assistant", "content": "I look. "}]'
+    wanted = ChatPrompt(
+        begun,
+        tools=json.dumps(TOOLS).encode(),
+        tool_choice="required",
+        add_generation_prompt=False,
+        continue_final_message=True,
+    )
+    answer = BY_NAME[name].answer
+    assert said(default_vocabulary, templates[name].render(wanted).grammar, answer) == answer + "<end>"
