@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -233,7 +234,12 @@ def _bytes(chance: random.Random) -> tuple[str, bytes]:
 
 def _encode(chance: random.Random, body: Body) -> bytes:
     """As JSON; sometimes with escapes, bytes or structure that JSON or UTF-8 does not have."""
-    raw = json.dumps(body, ensure_ascii=chance.random() < 0.5, allow_nan=True).encode("utf-8", "surrogatepass")
+    ensure_ascii, limit = chance.random() < 0.5, sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)  # some schemas are nested deeper than Python likes
+    try:
+        raw = json.dumps(body, ensure_ascii=ensure_ascii, allow_nan=True).encode("utf-8", "surrogatepass")
+    finally:
+        sys.setrecursionlimit(limit)
     kind = chance.random()
     if kind > 0.12:
         return raw
