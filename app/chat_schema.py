@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,12 +13,10 @@ from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority
 from .errors import invalid
 from .fields import Count, GenerationFields, OnlyEmpty, OnlyFalse, OnlyNull, check_common
 from .message_schema import AssistantMessage, Content, Message, check_messages, raw_messages
-from .tool_schema import ToolChoiceField, Tools, check_tools, chosen, raw_tools
+from .priority import asked_priority, check_tier
+from .tool_schema import FunctionTool, ToolChoiceField, Tools, check_tools, chosen, raw_tools
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
-
-# OpenAI's tiers as priorities; `priority` and the header say the same in our own words.
-TIERS: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
 
 
 class Prediction(msgspec.Struct, tag_field="type", tag="content", forbid_unknown_fields=True):
@@ -87,23 +86,44 @@ class ChatRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def asked_priority(self) -> Priority | None:
-        return self.priority or TIERS[self.service_tier or "auto"]
+        return asked_priority(self.service_tier, self.priority)
 
     def prompt(self) -> ChatPrompt:
         """What the engine is to render."""
-        choice, name = chosen(self.tool_choice)
-        is_begun = _is_begun(self.messages[-1]) and self.continue_final_message is not False
-        return ChatPrompt(
-            raw_messages(self.messages),
-            add_generation_prompt=not is_begun,
-            continue_final_message=is_begun,
-            tools=raw_tools(self.tools),
-            tool_choice=choice,
-            tool_name=name,
+        return chat_prompt(
+            self.messages,
+            self.tools,
+            self.tool_choice,
             parallel_tool_calls=self.parallel_tool_calls is not False,
-            template_args=msgspec.json.encode(self.chat_template_kwargs) if self.chat_template_kwargs else b"",
-            reasoning_effort=self.reasoning_effort or "",
+            template_args=self.chat_template_kwargs,
+            reasoning_effort=self.reasoning_effort,
+            is_begun=_is_begun(self.messages[-1]) and self.continue_final_message is not False,
         )
+
+
+def chat_prompt(
+    messages: Sequence[Message],
+    tools: list[FunctionTool] | None,
+    tool_choice: ToolChoiceField | None,
+    *,
+    parallel_tool_calls: bool,
+    template_args: dict[str, Any] | None,
+    reasoning_effort: str | None,
+    is_begun: bool = False,
+) -> ChatPrompt:
+    """What the engine is to render, of checked fields; also for endpoints that name them otherwise."""
+    choice, name = chosen(tool_choice)
+    return ChatPrompt(
+        raw_messages(messages),
+        add_generation_prompt=not is_begun,
+        continue_final_message=is_begun,
+        tools=raw_tools(tools),
+        tool_choice=choice,
+        tool_name=name,
+        parallel_tool_calls=parallel_tool_calls,
+        template_args=msgspec.json.encode(template_args) if template_args else b"",
+        reasoning_effort=reasoning_effort or "",
+    )
 
 
 def _is_begun(message: Message) -> bool:
@@ -118,9 +138,7 @@ def check_chat(request: ChatRequest) -> None:
     if None not in both and both[0] != both[1]:
         problem = f"max_tokens ({both[0]}) and max_completion_tokens ({both[1]}) differ: send one of them"
         raise invalid("invalid_value", problem, "max_tokens")
-    tier = TIERS[request.service_tier or "auto"]
-    if None not in (tier, request.priority) and tier != request.priority:
-        raise invalid("invalid_value", "service_tier and priority differ: send one of them", "service_tier")
+    check_tier(request.service_tier, request.priority)
     check_messages(request.messages)
     check_tools(request.tools, request.tool_choice)
     if request.top_logprobs and not request.logprobs:

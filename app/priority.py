@@ -14,6 +14,22 @@ HEADER = "X-Priority"
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 
+# OpenAI's tiers as priorities; `priority` and the header say the same in our own words.
+_TIERS: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
+
+
+def asked_priority(service_tier: str | None, priority: Priority | None) -> Priority | None:
+    """What the fields of a checked request say."""
+    return priority or _TIERS[service_tier or "auto"]
+
+
+def check_tier(service_tier: str | None, priority: Priority | None) -> None:
+    """Raises ApiError (400) where two fields differ."""
+    tier = _TIERS[service_tier or "auto"]
+    if None not in (tier, priority) and tier != priority:
+        raise invalid("invalid_value", "service_tier and priority differ: send one of them", "service_tier")
+
+
 def priority_of(headers: Headers, field: Priority | None) -> Priority:
     """What field and header agree on. Raises ApiError (400)."""
     given = headers.getlist(HEADER)

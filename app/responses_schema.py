@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority, ToolChoice
 
-from .chat_schema import TIERS, ReasoningEffort
+from .chat_schema import ReasoningEffort, chat_prompt
 from .errors import invalid
 from .fields import AnswerFields, Count, OnlyEmpty, OnlyFalse, OnlyNull, check_answer, refuse_unsupported
 from .format_fields import (
@@ -23,7 +23,7 @@ from .format_fields import (
     TextFormat,
     check_format,
 )
-from .message_schema import raw_messages
+from .priority import asked_priority, check_tier
 from .responses_input import Input, conversation, read_items
 from .tool_schema import (
     MAX_TOOLS,
@@ -34,8 +34,6 @@ from .tool_schema import (
     NamedToolChoice,
     ToolChoiceField,
     check_functions,
-    chosen,
-    raw_tools,
 )
 
 FORMAT_NAMES = FormatNames("text.format", "text.format.schema")
@@ -168,7 +166,7 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def asked_priority(self) -> Priority | None:
-        return self.priority or TIERS[self.service_tier or "auto"]
+        return asked_priority(self.service_tier, self.priority)
 
     @property
     def effort(self) -> ReasoningEffort | None:
@@ -194,15 +192,13 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
 
     def prompt_to_render(self) -> ChatPrompt:
         """What the engine is to render. Raises ApiError (400)."""
-        choice, name = chosen(self.chat_tool_choice())
-        return ChatPrompt(
-            raw_messages(conversation(self.instructions, read_items(self.input))),
-            tools=raw_tools(self.chat_tools()),
-            tool_choice=choice,
-            tool_name=name,
+        return chat_prompt(
+            conversation(self.instructions, read_items(self.input)),
+            self.chat_tools(),
+            self.chat_tool_choice(),
             parallel_tool_calls=self.parallel_tool_calls is not False,
-            template_args=msgspec.json.encode(self.chat_template_kwargs) if self.chat_template_kwargs else b"",
-            reasoning_effort=self.effort or "",
+            template_args=self.chat_template_kwargs,
+            reasoning_effort=self.effort,
         )
 
 
@@ -210,9 +206,7 @@ def check_responses(request: ResponsesRequest) -> None:
     """What the types cannot say, but of the input. Raises ApiError (400)."""
     _check_stateless(request)
     check_answer(request, request.stream_options)
-    tier = TIERS[request.service_tier or "auto"]
-    if None not in (tier, request.priority) and tier != request.priority:
-        raise invalid("invalid_value", "service_tier and priority differ: send one of them", "service_tier")
+    check_tier(request.service_tier, request.priority)
     for index, tool in enumerate(request.tools or ()):
         refuse_unsupported(tool, f"tools[{index}].")
     choice = request.chat_tool_choice()
