@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from llmcore.messages import Finished, Piece, TokenLogprob, Usage
+from llmcore.messages import Finished, Piece, TokenLogprob, ToolCall, Usage, collect_calls
 
 from .replies import AnswerEnd, CompletionTokensDetails, PromptTokensDetails, Timings, TokenUsage
 
@@ -34,21 +34,12 @@ class AnswerForm(Protocol):
 
 
 @dataclass
-class Call:
-    """A tool call."""
-
-    id: str
-    name: str
-    arguments: str = ""
-
-
-@dataclass
 class Choice:
     """One answer, as it is put together."""
 
     texts: list[str] = field(default_factory=list)
     reasonings: list[str] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finished: Finished | None = None
 
@@ -57,10 +48,7 @@ class Choice:
         self.logprobs += output.logprobs
         if output.reasoning:
             self.reasonings.append(output.reasoning)
-        for delta in output.calls:
-            if delta.name:
-                self.calls.append(Call(delta.id, delta.name))
-            self.calls[delta.index].arguments += delta.arguments
+        collect_calls(self.calls, output.calls)
         if isinstance(output, Finished):
             self.finished = output
 

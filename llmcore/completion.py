@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from llmcore.messages import CallDelta, Finished, FinishReason, Piece, TokenLogprob, Usage
-
-
-@dataclass
-class ToolCall:
-    """A function that the model wants called; `arguments` is JSON text."""
-
-    id: str
-    name: str
-    arguments: str = ""
+from llmcore.messages import Finished, FinishReason, Piece, TokenLogprob, ToolCall, Usage, collect_calls
 
 
 @dataclass(frozen=True)
@@ -46,10 +37,4 @@ class Parts:
     def add(self, output: Piece | Finished) -> None:
         self.reasoning += output.reasoning
         self.logprobs += output.logprobs
-        for delta in output.calls:
-            self._call(delta)
-
-    def _call(self, delta: CallDelta) -> None:
-        if delta.name:
-            self.tool_calls.append(ToolCall(delta.id, delta.name))
-        self.tool_calls[delta.index].arguments += delta.arguments
+        collect_calls(self.tool_calls, output.calls)
