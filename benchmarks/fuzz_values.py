@@ -50,8 +50,10 @@ def schema(chance: random.Random, depth: int = 0) -> Any:
     if kind < 6:
         return chance.choice(_LEAVES)(chance)
     inner = schema(chance, depth + 1)
+    # How often parts are repeated multiplies with each level: often at the top only, or JSON of gigabytes comes out.
+    many = {0: 40, 1: 5}.get(depth, 2)
     if kind < 9:
-        names = [some_text(chance)[:20] for _ in range(chance.choice((1, 2, 5, 40)))]
+        names = [some_text(chance)[:20] for _ in range(chance.choice((1, 2, many)))]
         properties = {name: inner if i else schema(chance, depth + 1) for i, name in enumerate(names)}
         return {"type": "object", "properties": properties, "required": names[: chance.randrange(3)]}
     if kind < 11:
@@ -63,7 +65,7 @@ def schema(chance: random.Random, depth: int = 0) -> Any:
         }
     if kind < 13:
         return {
-            chance.choice(("anyOf", "oneOf", "allOf")): [inner, schema(chance, depth + 1)] * chance.choice((1, 1, 20))
+            chance.choice(("anyOf", "oneOf", "allOf")): [inner, schema(chance, depth + 1)] * chance.choice((1, 1, many // 2))
         }
     if kind < 14:
         return {"$defs": {"a": inner, "b": {"$ref": "#/$defs/a"}}, "$ref": chance.choice(_REFS)}
