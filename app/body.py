@@ -13,13 +13,14 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit_bytes:
         raise _too_large(limit_bytes)
-    body = await _receive_all(request.receive, limit_bytes)
+    body = await receive_all(request.receive, limit_bytes)
     if not body.strip():
         raise invalid("empty_body", "The request has no body: send a JSON object.")
     return body
 
 
-async def _receive_all(receive: Receive, limit_bytes: int) -> bytes:
+async def receive_all(receive: Receive, limit_bytes: int) -> bytes:
+    """A body, empty or not. Raises ApiError (413), or ClientDisconnected."""
     body = bytearray()
     while True:
         message = await receive()

@@ -87,6 +87,14 @@ class EngineConfig:
     blas: bool = _option(False, "let OpenBLAS take part in large products; ggml's own kernels are usually faster")
     mmap: bool = _option(True, "map the model file instead of reading it")
     repack: bool = _option(True, "repack weights at load for faster kernels; costs memory for the copy")
+    rpc_servers: str = _option(
+        "",
+        "machines that hold and compute a part of the model, as host:port,host:port; each runs `llmcore rpc-server`. Without "
+        "keys or encryption: private networks only; needs a build with LLMCORE_RPC",
+    )
+    rpc_layers: int = _option(
+        -1, "how many of the model's last layers those machines take; -1 is all of them", low=-1, high=100000
+    )
     inter_token_high_s: float = _option(
         0.15,
         "longest step while an answer of priority high is being generated: prompts get what is left of it",
@@ -299,8 +307,37 @@ class ServerConfig:
         return tuple(each.strip() for each in self.cors_origins.split(",") if each.strip())
 
 
-Config = TypeVar("Config", EngineConfig, ServerConfig)
-AnyConfig = type[EngineConfig] | type[ServerConfig]
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Replicas of the service behind Ray Serve (`python -m llmcore_app.cluster`)."""
+
+    n_replicas: int = _option(2, "replicas that are always there", low=1, high=10000)
+    n_replicas_max: int = _option(
+        0, "replicas at most, while requests wait in those that are there; 0 is n-replicas", low=0, high=10000
+    )
+    n_ingresses: int = _option(1, "processes that take requests and route them", low=1, high=10000)
+    routing: str = _option(
+        "affinity",
+        "affinity: to the replica that has had the beginning of the prompt; round-robin: in turn",
+        choices=("affinity", "round-robin"),
+    )
+    neighbour_bytes: int = _option(
+        1024,
+        "how much more of a prompt a replica must have for each further request that it has in hand",
+        unit="bytes",
+        low=0,
+        high=2**31 - 1,
+    )
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if 0 < self.n_replicas_max < self.n_replicas:
+            problem = f"n_replicas_max ({self.n_replicas_max}) is below n_replicas ({self.n_replicas})"
+            raise ConfigError(problem, param="n_replicas_max")
+
+
+Config = TypeVar("Config", EngineConfig, ServerConfig, ClusterConfig)
+AnyConfig = type[EngineConfig] | type[ServerConfig] | type[ClusterConfig]
 
 
 def options(config: AnyConfig) -> Iterator[tuple[str, Any, Option]]:
@@ -349,7 +386,7 @@ def load(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, s
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known = set(_OTHER_ENV)
-    configs: tuple[AnyConfig, ...] = (EngineConfig, ServerConfig)
+    configs: tuple[AnyConfig, ...] = (EngineConfig, ServerConfig, ClusterConfig)
     for config in configs:
         for name, _, option in options(config):
             known.update(env_names(name, option))
@@ -374,7 +411,7 @@ def _parse(source: str, text: Any, default: Any) -> Any:
         raise ConfigError(f"{source} must be {kind}, got {text!r}", param=source) from None
 
 
-def _check(config: EngineConfig | ServerConfig) -> None:
+def _check(config: EngineConfig | ServerConfig | ClusterConfig) -> None:
     for name, default, option in options(type(config)):
         value = getattr(config, name)
         numeric = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
@@ -390,7 +427,11 @@ def _check(config: EngineConfig | ServerConfig) -> None:
 def document() -> str:
     """docs/CONFIGURATION.md: all options in tables."""
     parts = [_INTRODUCTION]
-    titled: tuple[tuple[AnyConfig, str], ...] = ((EngineConfig, "Engine"), (ServerConfig, "Service"))
+    titled: tuple[tuple[AnyConfig, str], ...] = (
+        (EngineConfig, "Engine"),
+        (ServerConfig, "Service"),
+        (ClusterConfig, "Cluster"),
+    )
     for config, title in titled:
         parts.append(f"\n## {title}\n\n{(config.__doc__ or '').splitlines()[0]}\n")
         parts.append("| flag | environment | default | values | meaning |\n|---|---|---|---|---|")

@@ -111,6 +111,12 @@ class InsufficientMemoryError(ModelError):
         self.available_bytes = available_bytes
 
 
+class RpcError(ModelError):
+    """A server that is to compute a part of the model cannot be used: not reachable, or of another version."""
+
+    code = "rpc_unavailable"
+
+
 class DownloadError(LlmcoreError):
     """A model could not be fetched. Nothing half-written is left."""
 

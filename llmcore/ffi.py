@@ -328,6 +328,8 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_architecture_known", BOOL, (S,)),
     ("lc_memory_required", I32, (S, C.POINTER(ModelParams), C.POINTER(ContextParams), C.POINTER(MemoryNeed))),
     ("lc_memory_used", I32, (P, C.POINTER(MemoryNeed))),
+    ("lc_rpc_protocol", I32, ()),
+    ("lc_rpc_devices", I32, (SIZE, C.POINTER(S), C.POINTER(P), SIZE, C.POINTER(C.c_uint64))),
     ("lc_sampler_new", P, (P, C.POINTER(SamplingStruct))),
     ("lc_sampler_free", None, (P,)),
     ("lc_sampler_reset", I32, (P,)),
@@ -642,3 +644,21 @@ def sample(
 def function_address(function: Any) -> int:
     """Where a native function lies, for native code of others that is to call it."""
     return C.cast(function, C.c_void_p).value or 0
+
+
+Pointers = C.Array[C.c_void_p]
+
+# Devices of all servers of a model: one or a few each.
+_N_RPC_DEVICES_MAX = 256
+
+
+def rpc_devices(lib: Library, servers: Sequence[str]) -> tuple[Pointers, int]:
+    """lc_rpc_devices: an array for ModelParams.devices, which must outlive the model's loading, and the free bytes there."""
+    endpoints = (C.c_char_p * len(servers))(*(each.encode() for each in servers))
+    devices, free_bytes = (C.c_void_p * _N_RPC_DEVICES_MAX)(), C.c_uint64()
+    lib.check(lib.lc_rpc_devices(len(servers), endpoints, devices, len(devices), C.byref(free_bytes)))
+    return devices, free_bytes.value
+
+
+def address_of(array: Pointers) -> int:
+    return C.addressof(array)

@@ -11,6 +11,7 @@ import numpy as np
 
 from llmcore import ffi
 from llmcore.errors import (
+    ConfigError,
     InsufficientMemoryError,
     InvalidRequestError,
     LlmcoreError,
@@ -25,6 +26,7 @@ from llmcore.handle import Owner
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.messages import ModelInfo
+from llmcore.rpc import check_server, parse_servers
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +66,11 @@ class Model(Owner):
         mmap: map the file instead of reading it.
         repack: repack weights for faster kernels (a copy in memory).
         blas: let OpenBLAS take part in contexts from now on (process-wide).
+        rpc_servers: machines that take a part of the model, as "host:port,host:port".
+        rpc_layers: how many of its last layers they take; -1 is all.
 
     Raises ModelMissingError, ModelFormatError, ModelTruncatedError, ModelSplitError, ModelArchitectureError,
-    InsufficientMemoryError, ModelLoadAborted, or ModelError with llama.cpp's own words.
+    InsufficientMemoryError, ModelLoadAborted, RpcError, ConfigError (rpc_servers), or ModelError with llama.cpp's own words.
     """
 
     def __init__(
@@ -78,6 +82,8 @@ class Model(Owner):
         mmap: bool = True,
         repack: bool = True,
         blas: bool = False,
+        rpc_servers: str = "",
+        rpc_layers: int = -1,
     ) -> None:
         self.path = os.fspath(path)
         self._what = f"the model {self.path}"
@@ -89,19 +95,37 @@ class Model(Owner):
                 param="model_path",
             )
         check_model_metadata(self.header, vocab_only=vocab_only)
+        self.rpc_servers = parse_servers(rpc_servers)
+        self._devices, remote_bytes = self._remote_devices()
         if not vocab_only:
-            self._check_memory()
+            self._check_memory(remote_bytes)
         if blas != lib.lc_blas_enabled():
             lib.check(lib.lc_blas_enable(blas))
         self.params = self._params(progress, vocab_only, mmap, repack)
+        if self._devices is not None:
+            self.params.devices, self.params.n_gpu_layers = ffi.address_of(self._devices), rpc_layers
         self._load(vocab_only)
         self._vocab: int = lib.llama_model_get_vocab(self._handle)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
 
     # --- Loading and closing ------------------------------------------------------------------------------------------
 
-    def _check_memory(self) -> None:
-        available = memory_available_bytes()
+    def _remote_devices(self) -> tuple[ffi.Pointers | None, int]:
+        """What llama.cpp is to compute on, and how much memory is free there; (None, 0) for this machine alone."""
+        if not self.rpc_servers:
+            return None, 0
+        protocol = self._lib.lc_rpc_protocol()
+        if not protocol:
+            message = "rpc_servers: this build has no RPC backend: build with CMAKE_ARGS=-DLLMCORE_RPC=ON"
+            raise ConfigError(message, param="rpc_servers")
+        for server in self.rpc_servers:
+            check_server(server, protocol)
+        devices, free_bytes = ffi.rpc_devices(self._lib, self.rpc_servers)
+        event(logger, logging.INFO, "rpc_servers", servers=",".join(self.rpc_servers), free_bytes=free_bytes)
+        return devices, free_bytes
+
+    def _check_memory(self, remote_bytes: int) -> None:
+        available = memory_available_bytes() + remote_bytes
         need = self.header.tensor_bytes
         if need > available:
             raise InsufficientMemoryError(

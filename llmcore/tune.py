@@ -7,6 +7,7 @@ it costs no computing: the state of a few tokens is loaded again and again, and 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import time
@@ -174,6 +175,9 @@ class Tuner:
         build = ffi.library().build_info()
         parts = [machine_fingerprint(), model_fingerprint(self._model.path), str(build.get("llama_cpp_commit", ""))]
         parts += [f"t{params.threads}-{params.threads_batch}", f"u{params.n_ubatch}", f"d{self._depth}"]
+        if self._model.rpc_servers:
+            servers = ",".join([*self._model.rpc_servers, str(self._model.params.n_gpu_layers)])
+            parts.append("rpc" + hashlib.blake2b(servers.encode(), digest_size=6).hexdigest())
         return "-".join([*(part[:16] for part in parts[:3]), *parts[3:]])
 
     def _load(self) -> Profile:

@@ -76,6 +76,16 @@ LC_API lc_status lc_memory_used(const struct llama_context * ctx, lc_memory_need
 // needs no interpreter lock. (In backend.cpp.)
 LC_API bool lc_abort_if_set(void * flag);
 
+// --- rpc.cpp: machines that compute a part of a model -----------------------------------------------------------------
+
+// The version of the RPC protocol, 256 * major + minor; 0 in a build without it.
+LC_API int32_t lc_rpc_protocol(void);
+
+// The devices of n servers ("host:port"), NULL behind the last, for llama_model_params.devices, and the free memory of all of
+// them. They live as long as the process. llama.cpp ABORTS THE PROCESS if it cannot connect, or if the server speaks another
+// version: look first (llmcore/rpc.py). LC_ERR_INVALID in a build without it.
+LC_API lc_status lc_rpc_devices(size_t n, const char * const * endpoints, void ** out, size_t n_out, uint64_t * free_bytes);
+
 // --- sampling.cpp ---------------------------------------------------------------------------------------------------
 
 typedef struct lc_sampler lc_sampler;

@@ -1,9 +1,11 @@
 // How much memory a model and its context take: before allocating (llama.cpp's no_alloc), and of a live context.
 #include "error.h"
 
+#include "ggml-backend.h"
 #include "llama-ext.h"
 
 #include <atomic>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -82,9 +84,18 @@ struct context_deleter {
     void operator()(llama_context * ctx) const { llama_free(ctx); }
 };
 
+// Another machine's memory (rpc.cpp).
+bool is_remote(ggml_backend_buffer_type_t type) {
+    ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
+    return device != nullptr && std::strncmp(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)), "RPC", 3) == 0;
+}
+
 lc_memory_need sum(const llama_context * ctx) {
     lc_memory_need need{};
     for (const auto & entry : llama_get_memory_breakdown(ctx)) {
+        if (is_remote(entry.first)) {
+            continue;
+        }
         need.model_bytes   += entry.second.model;
         need.context_bytes += entry.second.context;
         need.compute_bytes += entry.second.compute;

@@ -5,6 +5,11 @@ install(TARGETS llmcore ${LLMCORE_UPSTREAM}
         LIBRARY DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore
         RUNTIME DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore)
 
+if(LLMCORE_RPC)
+    # Beside the libraries that it needs; `llmcore rpc-server` runs it.
+    install(TARGETS ggml-rpc-server RUNTIME DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore)
+endif()
+
 if(LLMCORE_BLAS STREQUAL "scipy")
     get_property(blas_library GLOBAL PROPERTY LLMCORE_BLAS_LIBRARY)
     install(PROGRAMS "${blas_library}" DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore)

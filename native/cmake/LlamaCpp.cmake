@@ -27,6 +27,10 @@ else()
     set(GGML_BLAS_VENDOR OpenBLAS)
 endif()
 
+set(GGML_RPC ${LLMCORE_RPC})
+# A library of the system's that upstream would link where it finds one.
+llmcore_default(GGML_RPC_RDMA OFF)
+
 set(LLAMA_BUILD_COMMON ON)
 set(LLAMA_BUILD_TOOLS ${LLMCORE_BUILD_PEERS})
 set(LLAMA_BUILD_SERVER ${LLMCORE_BUILD_PEERS})
@@ -44,6 +48,13 @@ if(LLAMA_CPP_COMMIT)
 endif()
 
 add_subdirectory("${LLAMA_CPP_DIR}" "${CMAKE_BINARY_DIR}/llama.cpp" EXCLUDE_FROM_ALL SYSTEM)
+
+if(LLMCORE_RPC)
+    if(NOT TARGET ggml-rpc-server)
+        add_subdirectory("${LLAMA_CPP_DIR}/tools/rpc" "${CMAKE_BINARY_DIR}/rpc-server" EXCLUDE_FROM_ALL SYSTEM)
+    endif()
+    add_custom_target(llmcore-rpc-server ALL DEPENDS ggml-rpc-server)
+endif()
 
 # Backends that this configuration has (upstream's list also remembers those of earlier ones).
 set(LLMCORE_BACKENDS "")

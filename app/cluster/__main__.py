@@ -1,0 +1,96 @@
+"""Serve a model by several replicas behind Ray Serve: `python -m llmcore_app.cluster`.
+
+Where RAY_ADDRESS names a cluster, it runs there; otherwise on this machine alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from llmcore import config
+from llmcore.config import ClusterConfig, EngineConfig, ServerConfig
+from llmcore.errors import ConfigError, LlmcoreError
+from llmcore.threads import decide_threads
+
+from ..serve import with_model
+
+# Ray's HTTP proxy is the listener, not ours: what these would set up is not there.
+_OF_THE_LISTENER = (
+    *("tls_cert", "tls_key", "admin_port", "admin_host", "head_timeout_s", "body_timeout_s", "send_timeout_s"),
+)
+_STORE_BYTES = 128 * 2**20  # of Ray's object store: what passes through it here are small
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m llmcore_app.cluster", description=__doc__, allow_abbrev=False)
+    for each in (ClusterConfig, ServerConfig, EngineConfig):
+        config.add_flags(parser, each)
+    try:
+        _serve(vars(parser.parse_args(argv)))
+    except LlmcoreError as error:
+        print(f"llmcore: {error.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _serve(flags: dict[str, object]) -> None:
+    cluster = config.load(ClusterConfig, flags, os.environ)
+    server = config.load(ServerConfig, flags, os.environ)
+    check_server(server)
+    engine = with_model(config.load(EngineConfig, flags, os.environ))
+    is_local = "RAY_ADDRESS" not in os.environ
+    n_most = max(cluster.n_replicas, cluster.n_replicas_max)
+    n_cores = decide_threads(0).n_threads
+    n_threads = engine.threads or (max(1, n_cores // n_most) if is_local else n_cores)
+    engine = dataclasses.replace(engine, threads=n_threads)
+    run(engine, server, cluster, n_cpus_of_machine=n_threads * n_most if is_local else 0)
+
+
+def check_server(server: ServerConfig) -> None:
+    """Raises ConfigError for options that would have no effect."""
+    default = ServerConfig()
+    for name in _OF_THE_LISTENER:
+        if getattr(server, name) != getattr(default, name):
+            raise ConfigError(f"{name} has no effect in a cluster: Ray's HTTP proxy is the listener there", param=name)
+
+
+def run(engine: EngineConfig, server: ServerConfig, cluster: ClusterConfig, n_cpus_of_machine: int) -> None:
+    """Until a signal. `n_cpus_of_machine` is 0 where there is a cluster already. Raises ConfigError without Ray."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # serving talks to nobody
+    try:
+        import ray
+        from ray import serve
+        from ray.serve.config import HTTPOptions
+    except ImportError:
+        raise ConfigError("a cluster needs Ray: pip install 'llmcore[ray]'") from None
+    from .deployments import application
+
+    if n_cpus_of_machine:
+        ray.init(num_cpus=n_cpus_of_machine, include_dashboard=False, object_store_memory=_STORE_BYTES)
+    else:
+        ray.init()
+    serve.start(http_options=HTTPOptions(host=server.host, port=server.port))
+    ended = threading.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: ended.set())
+    try:
+        serve.run(application(engine, server, cluster, engine.threads), name="llmcore", route_prefix="/")
+        print(
+            f"listening on http://{server.host}:{server.port} replicas={cluster.n_replicas}",
+            file=sys.stderr,
+            flush=True,
+        )
+        ended.wait()
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,81 @@
+"""Fingerprints of how prompts begin."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcore_app.cluster.beginnings import BLOCK_BYTES, Beginning, beginning_of
+
+CHAT = "/v1/chat/completions"
+texts = st.text(max_size=600)
+messages = st.lists(st.fixed_dictionaries({"role": st.sampled_from(["system", "user"]), "content": texts}), max_size=5)
+
+
+def of(path: str = CHAT, **fields: Any) -> Beginning:
+    return beginning_of(path, json.dumps(fields).encode())
+
+
+@given(messages, messages)
+def test_a_conversation_that_goes_on_keeps_all_its_links(first: list[Any], more: list[Any]) -> None:
+    before, after = of(messages=first), of(messages=first + more)
+    assert after.links[: len(before.links)] == before.links
+
+
+@given(messages, messages)
+def test_a_common_link_means_a_common_beginning(one: list[Any], other: list[Any]) -> None:
+    a, b = of(messages=one), of(messages=other)
+    common = {link for link, _ in a.links} & {link for link, _ in b.links}
+    if common:
+        n = max(n for link, n in a.links if link in common)
+        encoded = [
+            "".join(json.dumps(each, separators=(",", ":"), ensure_ascii=False) for each in x) for x in (one, other)
+        ]
+        assert encoded[0].encode()[:n] == encoded[1].encode()[:n]
+
+
+@given(st.binary(max_size=300), st.sampled_from([CHAT, "/v1/completions", "/v1/responses", "/v1/embeddings"]))
+def test_any_body_has_a_beginning(body: bytes, path: str) -> None:
+    beginning_of(path, body)
+
+
+@given(st.recursive(st.none() | st.integers() | texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner)))
+def test_so_has_any_json_in_the_places_of_prompts(value: Any) -> None:
+    for path, name in ((CHAT, "messages"), ("/v1/completions", "prompt"), ("/v1/responses", "input")):
+        beginning = of(path, **{name: value})
+        sizes = [n for _, n in beginning.links]
+        assert sizes == sorted(set(sizes))
+
+
+def test_the_key_is_the_first_user_message_with_what_stands_before_it() -> None:
+    system, hello = {"role": "system", "content": "s"}, {"role": "user", "content": "hello"}
+    first = of(messages=[system, hello])
+    later = of(messages=[system, hello, {"role": "assistant", "content": "hi"}, {"role": "user", "content": "bye"}])
+    assert first.key == later.key != of(messages=[system, {"role": "user", "content": "hullo"}]).key
+
+
+def test_tools_come_before_messages() -> None:
+    plain, other = (
+        of(messages=[{"role": "user", "content": "a"}]),
+        of(messages=[{"role": "user", "content": "a"}], tools=[{}]),
+    )
+    assert {link for link, _ in plain.links}.isdisjoint(link for link, _ in other.links)
+
+
+def test_long_texts_have_a_link_each_block() -> None:
+    text = "x" * (3 * BLOCK_BYTES + 1)
+    assert [n for _, n in of("/v1/completions", prompt=text).links] == [256, 512, 768, 769]
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/tokenize", "/metrics"])
+def test_what_has_no_prompt_has_no_links(path: str) -> None:
+    assert of(path, input="text").links == ()
+
+
+def test_token_ids_and_the_first_of_several_prompts() -> None:
+    assert of("/v1/completions", prompt=[1, 2, 3]).links
+    assert of("/v1/completions", prompt=["a", "b"]).links == of("/v1/completions", prompt="a").links
