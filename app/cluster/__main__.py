@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from llmcore import config
 from llmcore.config import ClusterConfig, EngineConfig, ServerConfig
-from llmcore.errors import ConfigError, LlmcoreError
+from llmcore.errors import ConfigError, EngineUnavailableError, LlmcoreError
 from llmcore.threads import decide_threads
 
 from ..serve import with_model
@@ -72,13 +72,12 @@ def run(engine: EngineConfig, server: ServerConfig, cluster: ClusterConfig, n_cp
     from .deployments import application
 
     if n_cpus_of_machine:
-        ray.init(num_cpus=n_cpus_of_machine, include_dashboard=False, object_store_memory=_STORE_BYTES)
+        ray.init("local", num_cpus=n_cpus_of_machine, include_dashboard=False, object_store_memory=_STORE_BYTES)
     else:
         ray.init()
     serve.start(http_options=HTTPOptions(host=server.host, port=server.port))
-    ended = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: ended.set())
+        signal.signal(each, lambda *_: sys.exit(0))  # also while replicas are loading
     try:
         serve.run(application(engine, server, cluster, engine.threads), name="llmcore", route_prefix="/")
         print(
@@ -86,7 +85,9 @@ def run(engine: EngineConfig, server: ServerConfig, cluster: ClusterConfig, n_cp
             file=sys.stderr,
             flush=True,
         )
-        ended.wait()
+        threading.Event().wait()
+    except RuntimeError as error:  # Serve's word for a deployment that cannot be
+        raise EngineUnavailableError(f"the replicas cannot be started: {error}") from None
     finally:
         serve.shutdown()
         ray.shutdown()

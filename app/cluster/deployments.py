@@ -9,14 +9,14 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
-from ray.serve.exceptions import BackPressureError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message
 
 from llmcore import log
 from llmcore.client import AsyncEngine
 from llmcore.config import ClusterConfig, EngineConfig, ServerConfig
-from llmcore.errors import EngineDiedError, OverloadedError
+from llmcore.errors import EngineDiedError, EngineUnavailableError, OverloadedError
 from llmcore.log import event
 
 from ..application import create_service, model_id
@@ -92,6 +92,8 @@ class Handle:
             is_over = True
         except BackPressureError:
             raise OverloadedError("All replicas have as many requests as they take.") from None
+        except (DeploymentUnavailableError, ReplicaUnavailableError):
+            raise EngineUnavailableError("no replica is there to answer") from None
         except ray.exceptions.RayTaskError:
             raise  # the application's own
         except ray.exceptions.RayError as error:

@@ -44,7 +44,7 @@ class Placement:
         return order
 
     def loads(self, replicas: Sequence[str]) -> dict[str, int]:
-        chosen = Counter(replica for replica, _ in self._chosen.values())
+        chosen = Counter(replica for replica, is_settled in self._chosen.values() if not is_settled())
         return {replica: self._sent[replica] + chosen[replica] for replica in replicas}
 
     def sent(self, replica: str) -> None:

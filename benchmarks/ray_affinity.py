@@ -1,0 +1,134 @@
+"""Two replicas behind Ray Serve: prompts sent where their beginning is warm, against round robin (extra `ray`).
+
+    python -m benchmarks.ray_affinity [--write-docs]
+
+Callers at once hold conversations of several turns; some share a system prompt. Each request is streamed, with the whole
+history, at temperature 0, to fresh replicas for each side. The hit rate is cached tokens of all prompt tokens, as the answers'
+usage tells it; TTFT is the caller's, from before the request to the first text. With one thread a replica, two replicas and the
+callers have two cores: times are for comparing the sides, hit rates hold anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from benchmarks.cluster import PLAIN, Cluster
+from benchmarks.machine import machine
+from benchmarks.report import write_section
+
+SIDES = ("affinity", "round-robin")
+N_CALLERS = 4  # at once: two for each replica
+N_CONVERSATIONS = 9
+N_TURNS = 4
+N_SYSTEM_PROMPTS = 3
+N_ANSWER = 16
+WORDS = (
+    "harbour",
+    "library",
+    "lamp",
+    "river",
+    "bridge",
+    "garden",
+    "window",
+    "letter",
+    "market",
+    "station",
+    "winter",
+    "music",
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    turn: int
+    n_prompt: int
+    n_cached: int
+    ttft_s: float
+
+
+def words(seed: int, n: int) -> str:
+    """So many words that look alike to nobody else's seed."""
+    return " ".join(WORDS[(seed * 7 + i * (seed + 3) + i * i) % len(WORDS)] for i in range(n))
+
+
+def talk(base_url: str, conversation: int) -> Iterator[Answer]:
+    """All turns of one conversation, each after the answer to the one before."""
+    system = f"You are clerk {conversation % N_SYSTEM_PROMPTS}. {words(conversation % N_SYSTEM_PROMPTS, 250)}"
+    messages = [{"role": "system", "content": system}]
+    for turn in range(N_TURNS):
+        messages.append({"role": "user", "content": f"Caller {conversation}, {turn}: {words(conversation + 11, 50)}?"})
+        answer, text = ask(base_url, turn, messages)
+        messages.append({"role": "assistant", "content": text})
+        yield answer
+
+
+def ask(base_url: str, turn: int, messages: Sequence[dict[str, str]]) -> tuple[Answer, str]:
+    body = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    body |= {"max_tokens": N_ANSWER, "temperature": 0}
+    started_s, ttft_s, text = time.monotonic(), 0.0, ""
+    usage: dict[str, Any] = {}
+    with httpx.stream("POST", f"{base_url}/v1/chat/completions", json=body, timeout=120) as response:
+        response.raise_for_status()
+        for line in response.iter_lines():
+            if not line.startswith("data: {"):
+                continue
+            event: dict[str, Any] = json.loads(line.removeprefix("data: "))
+            for choice in event["choices"]:
+                text += choice["delta"].get("content") or ""
+            ttft_s = ttft_s or (time.monotonic() - started_s if text else 0.0)
+            usage = event.get("usage") or usage
+    return Answer(turn, usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"], ttft_s), text
+
+
+def measure(side: str) -> list[Answer]:
+    with (
+        Cluster("--routing", side, "--n-replicas", "2", "--threads", "1", "--n-ctx", "8192", *PLAIN) as cluster,
+        ThreadPoolExecutor(N_CALLERS) as callers,
+    ):
+        talks = callers.map(lambda each: list(talk(cluster.base_url, each)), range(N_CONVERSATIONS))
+        return [answer for each in talks for answer in each]
+
+
+def row(side: str, answers: Sequence[Answer]) -> str:
+    later = [answer for answer in answers if answer.turn]
+    cuts = statistics.quantiles([answer.ttft_s for answer in answers], n=20, method="inclusive")
+    cells = [hit_rate(answers), hit_rate(later), f"{cuts[9]:.2f} s", f"{cuts[18]:.2f} s"]
+    computed = sum(answer.n_prompt - answer.n_cached for answer in answers)
+    return f"| {side} | {len(answers)} | {' | '.join(cells)} | {computed:,} |"
+
+
+def hit_rate(answers: Sequence[Answer]) -> str:
+    return f"{sum(answer.n_cached for answer in answers) / sum(answer.n_prompt for answer in answers):.0%}"
+
+
+def table(sides: dict[str, list[Answer]]) -> str:
+    heads = ["routing", "requests", "hit rate", "of later turns", "TTFT p50", "TTFT p95", "prompt tokens computed"]
+    lines = [f"{machine()}, two replicas of one thread, {N_CALLERS} callers at once, {datetime.date.today()}.", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *(row(side, answers) for side, answers in sides.items())])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ray_affinity", description=__doc__)
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/BENCHMARKS.md")
+    args = parser.parse_args()
+    text = table({side: measure(side) for side in SIDES})
+    print(text)
+    if args.write_docs:
+        write_section("ray", text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

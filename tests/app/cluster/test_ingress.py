@@ -1,0 +1,172 @@
+"""The ingress with replicas that are in this process: the service over the fake engine, without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Message
+
+from llmcore.errors import EngineDiedError, EngineUnavailableError
+from llmcore_app.cluster.forwarded import Forwarded, WholeAnswer
+from llmcore_app.cluster.ingress import Ingress
+from llmcore_app.cluster.replica import Replica
+from llmcore_app.service import Service
+from tests.app.fake_engine import FakeEngine
+
+CHAT = "/v1/chat/completions"
+HELLO = {"messages": [{"role": "user", "content": "hello"}]}
+
+
+class InProcess:
+    """Two replicas; requests go to the first."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.requests: list[Forwarded] = []
+        self.dies_after: int | None = None  # messages
+
+    async def one(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
+        self.requests.append(request)
+        n = 0
+        parts = self.replica.respond(request)
+        try:
+            async for messages in parts:
+                for message in messages:
+                    if n == self.dies_after:
+                        raise EngineDiedError("the replica ended while this request was running")
+                    n += 1
+                    yield [message]
+        finally:
+            await parts.aclose()
+
+    def all(self, request: Forwarded) -> Awaitable[Sequence[WholeAnswer]]:
+        async def gathered() -> list[WholeAnswer]:
+            missing = WholeAnswer("b", ({"type": "http.response.start", "status": 404, "headers": []},))
+            first = await self.replica.whole(request)
+            return [first, first if request.path == "/metrics" else missing]
+
+        return gathered()
+
+
+@pytest.fixture
+async def replicas(service: Service) -> InProcess:
+    replica = Replica(service, "a")
+    await replica.start()
+    return InProcess(replica)
+
+
+def client_of(replicas: InProcess) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(Ingress(replicas, 4096))
+    return httpx.AsyncClient(transport=transport, base_url="http://service")
+
+
+async def test_answers_pass_through_and_routers_see_the_prompt(replicas: InProcess) -> None:
+    async with client_of(replicas) as client:
+        response = await client.post(CHAT, json=HELLO)
+    assert response.status_code == 200
+    assert response.json()["choices"]
+    assert replicas.requests[0].beginning.links
+
+
+async def test_refusals_keep_their_form(replicas: InProcess) -> None:
+    async with client_of(replicas) as client:
+        wrong = await client.post(CHAT, json={"messages": []})
+        unknown = await client.get("/nope")
+        large = await client.post(CHAT, content=b"x" * 5000)
+    assert [each.status_code for each in (wrong, unknown, large)] == [400, 404, 413]
+    assert all(each.json()["error"]["message"] for each in (wrong, unknown, large))
+
+
+async def test_a_stream_passes_event_by_event(replicas: InProcess) -> None:
+    async with client_of(replicas) as client:
+        response = await client.post(CHAT, json={**HELLO, "stream": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.text.endswith("data: [DONE]\n\n")
+
+
+async def test_a_replica_that_dies_before_the_answer_is_a_503(replicas: InProcess) -> None:
+    replicas.dies_after = 0
+    async with client_of(replicas) as client:
+        response = await client.post(CHAT, json=HELLO)
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "engine_died"
+
+
+async def test_one_that_dies_in_a_stream_is_an_event_of_it(replicas: InProcess) -> None:
+    replicas.dies_after = 2
+    async with client_of(replicas) as client:
+        response = await client.post(CHAT, json={**HELLO, "stream": True})
+    last = response.text.strip().split("\n\n")[-1]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_died"
+
+
+async def test_one_that_dies_in_a_whole_answer_cuts_the_connection(replicas: InProcess) -> None:
+    replicas.dies_after = 1
+    async with client_of(replicas) as client:
+        with pytest.raises(EngineDiedError):
+            await client.post(CHAT, json=HELLO)
+
+
+async def test_who_leaves_cancels(replicas: InProcess, engine: FakeEngine) -> None:
+    left = asyncio.Event()
+    sent: list[Message] = []
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": CHAT, "query_string": b"", "headers": []}
+    bodies = [
+        {
+            "type": "http.request",
+            "body": json.dumps({"messages": [{"role": "user", "content": "forever"}], "stream": True}).encode(),
+        }
+    ]
+
+    async def receive() -> Message:
+        if bodies:
+            return bodies.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        left.set()
+
+    await asyncio.wait_for(Ingress(replicas, 4096)(scope, receive, send), 10)
+    assert sent[0]["status"] == 200
+    assert len(engine.cancelled) == 1
+    assert not engine.open
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/metrics", 200), ("DELETE", "/v1/requests/unknown", 404), ("DELETE", "/v1/prefixes/unknown", 404)],
+)
+async def test_what_concerns_all_asks_all(replicas: InProcess, method: str, path: str, status: int) -> None:
+    async with client_of(replicas) as client:
+        response = await client.request(method, path)
+    assert response.status_code == status
+    assert not replicas.requests
+    assert path != "/metrics" or 'replica="a"' in response.text
+
+
+async def test_a_replica_is_healthy_until_its_engine_is_given_up(replicas: InProcess, engine: FakeEngine) -> None:
+    replicas.replica.check()
+    await replicas.replica.stop()
+    with pytest.raises(EngineUnavailableError):
+        replicas.replica.check()
+
+
+async def test_lifespan(replicas: InProcess) -> None:
+    phases: list[Any] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return dict(phases.pop(0))
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await Ingress(replicas, 4096)({"type": "lifespan"}, receive, send)
+    assert [each["type"] for each in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
