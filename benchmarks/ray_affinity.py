@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import re
 import statistics
 import sys
 import time
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import psutil
 
 from benchmarks.cluster import PLAIN, Cluster
 from benchmarks.machine import machine
@@ -33,6 +35,8 @@ N_CONVERSATIONS = 9
 N_TURNS = 4
 N_SYSTEM_PROMPTS = 3
 N_ANSWER = 16
+# How Ray names the processes that a request passes through on its way to a replica.
+ROUTING = re.compile(r"ray::(ProxyActor|ServeReplica:llmcore:ingress)")
 WORDS = (
     "harbour",
     "library",
@@ -55,6 +59,7 @@ class Answer:
     n_prompt: int
     n_cached: int
     ttft_s: float
+    n_events: int
 
 
 def words(seed: int, n: int) -> str:
@@ -78,45 +83,67 @@ def ask(base_url: str, turn: int, messages: Sequence[dict[str, str]]) -> tuple[A
     body |= {"max_tokens": N_ANSWER, "temperature": 0}
     started_s, ttft_s, text = time.monotonic(), 0.0, ""
     usage: dict[str, Any] = {}
+    n_events = 0
     with httpx.stream("POST", f"{base_url}/v1/chat/completions", json=body, timeout=120) as response:
         response.raise_for_status()
         for line in response.iter_lines():
             if not line.startswith("data: {"):
                 continue
+            n_events += 1
             event: dict[str, Any] = json.loads(line.removeprefix("data: "))
             for choice in event["choices"]:
                 text += choice["delta"].get("content") or ""
             ttft_s = ttft_s or (time.monotonic() - started_s if text else 0.0)
             usage = event.get("usage") or usage
-    return Answer(turn, usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"], ttft_s), text
+    n_cached = usage["prompt_tokens_details"]["cached_tokens"]
+    return Answer(turn, usage["prompt_tokens"], n_cached, ttft_s, n_events), text
 
 
-def measure(side: str) -> list[Answer]:
+@dataclass(frozen=True)
+class Side:
+    answers: list[Answer]
+    routing_cpu_s: float  # of Serve's HTTP proxy and of the ingress, both together
+
+
+def measure(side: str) -> Side:
     with (
         Cluster("--routing", side, "--n-replicas", "2", "--threads", "1", "--n-ctx", "8192", *PLAIN) as cluster,
         ThreadPoolExecutor(N_CALLERS) as callers,
     ):
+        before_s = routing_cpu_s(cluster)
         talks = callers.map(lambda each: list(talk(cluster.base_url, each)), range(N_CONVERSATIONS))
-        return [answer for each in talks for answer in each]
+        answers = [answer for each in talks for answer in each]
+        return Side(answers, routing_cpu_s(cluster) - before_s)
 
 
-def row(side: str, answers: Sequence[Answer]) -> str:
+def routing_cpu_s(cluster: Cluster) -> float:
+    processes = psutil.Process(cluster.process.pid).children(recursive=True)
+    times = [each.cpu_times() for each in processes if each.cmdline()[:1] and ROUTING.match(each.cmdline()[0])]
+    if len(times) != 2:
+        raise RuntimeError("the processes of Ray that route requests are not found by their names")
+    return sum(each.user + each.system for each in times)
+
+
+def row(side: str, measured: Side) -> str:
+    answers = measured.answers
     later = [answer for answer in answers if answer.turn]
     cuts = statistics.quantiles([answer.ttft_s for answer in answers], n=20, method="inclusive")
     cells = [hit_rate(answers), hit_rate(later), f"{cuts[9]:.2f} s", f"{cuts[18]:.2f} s"]
     computed = sum(answer.n_prompt - answer.n_cached for answer in answers)
-    return f"| {side} | {len(answers)} | {' | '.join(cells)} | {computed:,} |"
+    cpu_ms = 1000 * measured.routing_cpu_s / sum(answer.n_events for answer in answers)
+    return f"| {side} | {len(answers)} | {' | '.join(cells)} | {computed:,} | {cpu_ms:.1f} ms |"
 
 
 def hit_rate(answers: Sequence[Answer]) -> str:
     return f"{sum(answer.n_cached for answer in answers) / sum(answer.n_prompt for answer in answers):.0%}"
 
 
-def table(sides: dict[str, list[Answer]]) -> str:
-    heads = ["routing", "requests", "hit rate", "of later turns", "TTFT p50", "TTFT p95", "prompt tokens computed"]
+def table(sides: dict[str, Side]) -> str:
+    heads = ["routing", "requests", "hit rate", "of later turns", "TTFT p50", "TTFT p95", "tokens computed"]
+    heads += ["CPU of routing, per event"]
     lines = [f"{machine()}, two replicas of one thread, {N_CALLERS} callers at once, {datetime.date.today()}.", ""]
     lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    return "\n".join([*lines, *(row(side, answers) for side, answers in sides.items())])
+    return "\n".join([*lines, *(row(side, measured) for side, measured in sides.items())])
 
 
 def main() -> int:
