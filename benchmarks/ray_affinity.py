@@ -121,7 +121,7 @@ def routing_cpu_s(cluster: Cluster) -> float:
     times = [each.cpu_times() for each in processes if each.cmdline()[:1] and ROUTING.match(each.cmdline()[0])]
     if len(times) != 2:
         raise RuntimeError("the processes of Ray that route requests are not found by their names")
-    return sum(each.user + each.system for each in times)
+    return float(sum(each.user + each.system for each in times))
 
 
 def row(side: str, measured: Side) -> str:
