@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     Info,
@@ -71,6 +72,7 @@ class Metrics:
             {"version": version, "model": model, "python": platform.python_version()}
         )
         self._model = model
+        self.tasks = Gauge("llm_service_tasks", "asyncio tasks of the HTTP process", registry=registry)
         self._requests = Counter(
             "llm_service_requests", "HTTP requests", ["endpoint", "status", "model"], registry=registry
         )

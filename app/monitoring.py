@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -43,6 +45,7 @@ class Monitoring:
         collector.is_ready = service.engine.state == "ready"
         collector.n_restarts = service.engine.n_restarts
         collector.stats = await service.stats()
+        service.metrics.tasks.set(len(asyncio.all_tasks()))
         return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     async def engine(self, request: Request) -> Response:

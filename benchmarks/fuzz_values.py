@@ -65,7 +65,8 @@ def schema(chance: random.Random, depth: int = 0) -> Any:
         }
     if kind < 13:
         return {
-            chance.choice(("anyOf", "oneOf", "allOf")): [inner, schema(chance, depth + 1)] * chance.choice((1, 1, many // 2))
+            chance.choice(("anyOf", "oneOf", "allOf")): [inner, schema(chance, depth + 1)]
+            * chance.choice((1, 1, many // 2))
         }
     if kind < 14:
         return {"$defs": {"a": inner, "b": {"$ref": "#/$defs/a"}}, "$ref": chance.choice(_REFS)}
