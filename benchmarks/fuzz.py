@@ -23,8 +23,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.fuzz_model import DEFAULT_TEMPLATE, fuzz_model
 from benchmarks.fuzz_requests import FuzzRequest, fuzz_request
+from benchmarks.nonsense_model import DEFAULT_TEMPLATE, nonsense_model
 from benchmarks.service import Service
 
 # Of one request, however odd. The service's own limits are far below; this is about what never ends.
@@ -114,7 +114,7 @@ def main() -> int:
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--json", type=Path, help="write everything that was seen to this file")
     args = parser.parse_args()
-    environ = {} if args.real else {"MODEL_PATH": str(fuzz_model(args.template))}
+    environ = {} if args.real else {"MODEL_PATH": str(nonsense_model(args.template))}
     with Service("--log-level", "warning", "--n-ctx", "1024", environ=environ) as service:
         found = asyncio.run(fuzz(service.base_url, args.seed, args.first, args.requests, args.callers))
         log = list(service.log)

@@ -1,11 +1,15 @@
 """Mixed requests, hang-ups and deaths of the engine against the real service: memory, leaks, and answers that stay correct.
 
-    python -m benchmarks.soak [--minutes 60] [--callers 4] [--pause-s 0.3] [--kill-every-s 120] [--json FILE]
+    python -m benchmarks.soak [--minutes 60] [--callers 4] [--pause-s 0.3] [--kill-every-s 120] [--real] [--json FILE]
 
 Callers choose at random (benchmarks/soak_callers.py). In the first two thirds of the time the engine's process is killed
 again and again, at random; in the last third it lives, so that its memory can be compared with itself. Every ten seconds
 the memory (anonymous and swapped) of both processes and their open files and threads are noted. At the end nothing may be
-left: no request, no task, and greedy answers must be those of the beginning. The exit status says whether all held.
+left: no request, no task. The exit status says whether all held.
+
+The model has tiny random weights in F32, and F32 cells: its greedy answers depend on nothing but the prompt, so each must be
+the same whenever it is asked. --real takes the default model. There, which rows share a step decides which kernel computes
+them, and a close race of two tokens may end either way: answers that differ are counted, and are no fault.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import httpx
 import psutil
 
 from benchmarks.machine import machine
+from benchmarks.nonsense_model import nonsense_model
 from benchmarks.service import Service, anonymous_bytes
 from benchmarks.soak_callers import QUESTIONS, Caller, Notes
 
@@ -36,6 +41,8 @@ WARM_UP_FRACTION = 0.3
 GROWTH_MAX = 0.02
 HOST_CACHE_BYTES = 64 * 2**20
 RECOVERY_TIMEOUT_S = 60.0
+REQUEST_TIMEOUT_S = 300.0
+EXACT = ("--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32")
 
 
 # --- The engine's deaths ------------------------------------------------------------------------------------------------
@@ -160,26 +167,28 @@ async def checksum(caller: Caller) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-async def soak(service: Service, minutes: float, n_callers: int, pause_s: float, kill_every_s: float) -> dict[str, Any]:
+async def soak(
+    service: Service, minutes: float, n_callers: int, pause_s: float, kill_every_s: float, is_exact: bool
+) -> dict[str, Any]:
     """Returns what was seen; `notes` among it."""
     notes = Notes()
     limits = httpx.Limits(max_keepalive_connections=n_callers + 2)
-    async with httpx.AsyncClient(base_url=service.base_url, timeout=120, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=service.base_url, timeout=REQUEST_TIMEOUT_S, limits=limits) as client:
         while (await client.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.2)
         await fill(client)
-        alone = Caller(client, random.Random(), notes, pause_s)
+        alone = Caller(client, random.Random(), notes, pause_s, is_exact)
         before, at_first = await checksum(alone), await settled(client, is_idle)
         began_s = time.monotonic()
         until_s = began_s + 60 * minutes
-        work = [Caller(client, random.Random(i), notes, pause_s).run(until_s) for i in range(n_callers)]
+        work = [Caller(client, random.Random(i), notes, pause_s, is_exact).run(until_s) for i in range(n_callers)]
         work.append(sample(service, notes, until_s))
         if kill_every_s:
             work.append(killing(service, client, notes, kill_every_s, began_s + 60 * minutes * KILLING_FRACTION))
         await asyncio.gather(*work)
         at_last = await settled(client, is_idle)
         after = await checksum(alone)
-    if after != before:
+    if is_exact and after != before:
         notes.faults.append(f"greedy answers of somebody who is alone have changed: {before}, {after}")
     if at_last["tasks"] > at_first["tasks"] + n_callers:  # a kept-alive connection has a task or two
         notes.faults.append(f"tasks are left: {at_first['tasks']:g} at first, {at_last['tasks']:g} at last")
@@ -200,11 +209,16 @@ def main() -> int:
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--pause-s", type=float, default=0.3, help="mean pause of a caller between two requests")
     parser.add_argument("--kill-every-s", type=float, default=120.0, help="mean time between two deaths; 0: none")
+    parser.add_argument("--real", action="store_true", help="with the default model")
     parser.add_argument("--json", type=Path, help="write everything that was seen to this file")
     args = parser.parse_args()
+    environ = {} if args.real else {"MODEL_PATH": str(nonsense_model(quant="F32"))}
     # A host tier that is soon full: until it is, a process grows without leaking.
-    with Service("--log-level", "warning", "--host-cache-bytes", str(HOST_CACHE_BYTES)) as service:
-        seen = asyncio.run(soak(service, args.minutes, args.callers, args.pause_s, args.kill_every_s))
+    flags = ["--log-level", "warning", "--host-cache-bytes", str(HOST_CACHE_BYTES), *(() if args.real else EXACT)]
+    with Service(*flags, environ=environ) as service:
+        seen = asyncio.run(
+            soak(service, args.minutes, args.callers, args.pause_s, args.kill_every_s, is_exact=not args.real)
+        )
         alive = service.process.poll() is None
     notes: Notes = seen.pop("notes")
     verdict = judge(notes.samples)

@@ -44,8 +44,13 @@ class Refused(Exception):
 
 
 class Caller:
-    def __init__(self, client: httpx.AsyncClient, chance: random.Random, notes: Notes, pause_s: float) -> None:
+    """With `is_exact`, the answers to a question must all be the same."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, chance: random.Random, notes: Notes, pause_s: float, is_exact: bool
+    ) -> None:
         self._client = client
+        self._is_exact = is_exact
         self._chance = chance
         self._notes = notes
         self._pause_s = pause_s
@@ -86,9 +91,9 @@ class Caller:
         question = self._chance.choice(QUESTIONS)
         text = await self.answer(question)
         first = self._notes.answers.setdefault(question, text)
-        # Which rows share a step decides which kernel computes them, so a close race of two tokens may end either way: noted,
-        # and no fault. A wrong neighbour's answer would be about another thing altogether.
         self._notes.outcomes["answer_same" if text == first else "answer_differs"] += 1
+        if self._is_exact and text != first:
+            raise AssertionError(f"{question!r} was answered {first!r}, and now {text!r}")
 
     async def _stream(self) -> None:
         body = self._chat(f"Tell me about {self._chance.randrange(1000)}.", stream=True, temperature=0.8)

@@ -1,4 +1,4 @@
-"""A model that answers nonsense at once: the default model's vocabulary, tiny random weights, a chat template with tools."""
+"""Models that answer nonsense at once: the default model's vocabulary, tiny random weights, a chat template with tools."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DEFAULT_TEMPLATE = "Qwen-Qwen2.5-7B-Instruct"  # ChatML, as the default model's,
 _N_CTX = 8192
 
 
-def fuzz_model(template: str = DEFAULT_TEMPLATE) -> Path:
+def nonsense_model(template: str = DEFAULT_TEMPLATE, quant: str = "Q8_0") -> Path:
     """The path of the file, which is made if it is not there (seconds). `template` names one of those in llama.cpp's source.
     Raises FileNotFoundError without that, or without the default model."""
-    path = default_bench_dir() / f"fuzz-{template}.gguf"
+    path = default_bench_dir() / f"nonsense-{template}-{quant}.gguf"
     if path.exists():
         return path
     vocabulary = default_model_path()
@@ -27,8 +27,8 @@ def fuzz_model(template: str = DEFAULT_TEMPLATE) -> Path:
     shape = LlamaShape(n_tokens(vocabulary), 64, 2, 4, 2, 128, _N_CTX)
     metadata = {
         **shape.metadata(),
-        "general.name": "random weights, for fuzzing",
+        "general.name": "random weights, tiny",
         "tokenizer.chat_template": text,
     }
-    write_model(path, "llama", metadata, shape.tensors(), vocabulary, quant="Q8_0")
+    write_model(path, "llama", metadata, shape.tensors(), vocabulary, quant=quant)
     return path
