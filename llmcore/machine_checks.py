@@ -51,7 +51,7 @@ def check_cpu_features(folder: Path, root: Path = Path("/")) -> Check:
             f"this CPU has {', '.join(unused)}, which the build does not use",
             "build on this machine for faster kernels",
         )
-    return Check("cpu", "ok", f"has the {len(needs.features)} instruction sets that the build needs")
+    return Check("cpu", "ok", f"has what the build needs: {' '.join(sorted(needs.features)) or 'nothing special'}")
 
 
 def check_threads(decision: ThreadDecision) -> Check:
@@ -64,9 +64,10 @@ def check_throttling(root: Path = Path("/")) -> Check:
     """What the quotas did to the groups of this process so far, whatever ran in them."""
     found, is_bad = [], False
     for each in cpu_throttling(root):
-        whose = "this group's" if each.quota.n_levels_up == 0 else f"the quota {each.quota.n_levels_up} levels up,"
+        n_up = each.quota.n_levels_up
+        whose = f"the control group {n_up} up" if n_up else "this control group"
         found.append(
-            f"{whose} {each.quota.cpus:g} CPUs: used up in {each.n_throttled} of {each.n_periods} periods, "
+            f"CPU quota {each.quota.cpus:g} of {whose}: used up in {each.n_throttled} of {each.n_periods} periods, "
             f"{each.throttled_s:.1f} s of standing still"
         )
         is_bad = is_bad or each.n_throttled > 0

@@ -55,7 +55,7 @@ def test_throttling(tmp_path: Path) -> None:
     cpu_max(tmp_path, "", "150000 100000", "nr_periods 20\nnr_throttled 3\nthrottled_usec 2500000")
     check = checks.check_throttling(tmp_path)
     assert check.status == "warn"
-    assert "the quota 1 levels up, 1.5 CPUs: used up in 3 of 20 periods, 2.5 s" in check.found
+    assert "CPU quota 1.5 of the control group 1 up: used up in 3 of 20 periods, 2.5 s" in check.found
     assert "llm_service_cpu_throttled_periods_total" in check.advice
 
 
