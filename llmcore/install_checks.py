@@ -76,15 +76,17 @@ def check_memory(finding: Finding, root: Path = Path("/")) -> Check:
     if need is None:
         why = finding.need_error or "there is no model or no library to ask"
         return Check("memory", "warn", f"{there}; what the model takes is unknown: {why}", "see model and library")
-    total = need.model_bytes + need.context_bytes + need.compute_bytes
     found = (
-        f"{_mib(total)} needed ({_mib(need.model_bytes)} weights, {_mib(need.context_bytes)} KV cells for {need.n_ctx} tokens, "
-        f"{_mib(need.compute_bytes)} compute buffers), {there}"
+        f"{_mib(need.total_bytes)} needed ({_mib(need.model_bytes)} weights, {_mib(need.context_bytes)} KV cells "
+        f"for {need.n_ctx} tokens, {_mib(need.compute_bytes)} compute buffers), {there}"
     )
-    if total > available:
-        advice = "a smaller --n-ctx or --n-ubatch, a smaller quantization, or a larger memory limit"
-        return Check("memory", "fail", found, advice)
-    return Check("memory", "ok", found)
+    if need.total_bytes <= available:
+        return Check("memory", "ok", found)
+    advice = "a smaller --n-ctx or --n-ubatch, a smaller quantization, or a larger memory limit"
+    if need.least_bytes <= available:
+        found += f"; with other attention settings {_mib(need.least_bytes)}, which the service falls back on"
+        return Check("memory", "warn", found, advice)
+    return Check("memory", "fail", found, advice)
 
 
 def check_port(host: str, port: int, *, name: str = "port") -> Check:

@@ -19,20 +19,27 @@ from llmcore.config import EngineConfig
 from llmcore.context import ContextParams, native_params
 from llmcore.contextneed import memory_need
 from llmcore.decide import decide_n_ctx, decide_n_running, n_slots_cached
-from llmcore.errors import LlmcoreError
+from llmcore.errors import LlmcoreError, NativeError
 from llmcore.gguf import check_model_file
 from llmcore.gguf_model import check_model_metadata
+from llmcore.tune import Settings, candidates
 
 _TIMEOUT_S = 120.0
 
 
 class Need(msgspec.Struct, frozen=True):
-    """Bytes of weights, KV cells and compute buffers, by llama.cpp's own reckoning, for `n_ctx` cells."""
+    """Bytes of weights, KV cells and compute buffers, by llama.cpp's own reckoning, for `n_ctx` cells. `least_bytes` are what all
+    of them take with the most frugal attention settings that the configuration leaves open."""
 
     n_ctx: int
     model_bytes: int
     context_bytes: int
     compute_bytes: int
+    least_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return self.model_bytes + self.context_bytes + self.compute_bytes
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,19 +95,32 @@ def look(config: EngineConfig) -> Finding:
 
 
 def _need(config: EngineConfig) -> Need:
-    """With attention settings that are not chosen yet taken as the plain ones, which the service falls back to."""
+    """As decide.open_context() would try them: the preferred attention settings, and the least that any others take. Raises
+    LlmcoreError."""
     header = check_model_file(config.model_path)
     check_model_metadata(header)
     n_ctx_train = header.metadata.get(f"{header.metadata.get('general.architecture')}.context_length", 0)
     n_ctx = decide_n_ctx(config, n_ctx_train if isinstance(n_ctx_train, int) else 0)
+    needs, problem = [], NativeError("no attention settings are left open")
+    for settings in candidates(config):
+        try:
+            needs.append(_reckon(config, n_ctx, settings))
+        except NativeError as error:  # not every model can have every one of them
+            problem = error
+    if not needs:
+        raise problem
+    return msgspec.structs.replace(needs[0], least_bytes=min(need.total_bytes for need in needs))
+
+
+def _reckon(config: EngineConfig, n_ctx: int, settings: Settings) -> Need:
     params = ContextParams(
         n_ctx=n_ctx,
         n_slots=n_slots_cached(decide_n_running(config)) + 1,
         n_batch=config.n_batch,
         n_ubatch=config.n_ubatch,
-        cache_type_k="f16" if config.cache_type_k == "auto" else config.cache_type_k,
-        cache_type_v="f16" if config.cache_type_v == "auto" else config.cache_type_v,
-        flash_attn=config.flash_attn == "on",
+        cache_type_k=settings.cache_type_k,
+        cache_type_v=settings.cache_type_v,
+        flash_attn=settings.flash_attn,
     )
     model = ffi.library().llama_model_default_params()
     model.use_extra_bufts = config.repack

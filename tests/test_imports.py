@@ -152,7 +152,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"", "errors", "ffi"},
     "chat_command": {"config", "errors", "llm", "log"},
     "pull_command": {"errors", "hub", "registry"},
-    "library_probe": {"config", "context", "contextneed", "decide", "errors", "ffi", "gguf", "gguf_model"},
+    "library_probe": {"config", "context", "contextneed", "decide", "errors", "ffi", "gguf", "gguf_model", "tune"},
     "install_checks": {"check", "config", "errors", "gguf", "gguf_model", "library_probe", "memory"},
     "doctor_command": {
         *("check", "config", "errors", "ffi", "hub", "install_checks", "library_probe", "machine_checks", "threads"),

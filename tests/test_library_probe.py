@@ -20,6 +20,7 @@ def test_a_model_is_reckoned_in_another_process(tiny_model: Path) -> None:
     assert finding.need is not None
     assert finding.need.n_ctx == 512
     assert min(finding.need.model_bytes, finding.need.context_bytes, finding.need.compute_bytes) > 0
+    assert finding.need.model_bytes < finding.need.least_bytes <= finding.need.total_bytes
 
 
 def test_more_cells_need_more(tiny_model: Path) -> None:
