@@ -23,6 +23,7 @@ from .answer import tokens_per_s
 from .engine_metrics import EngineCollector
 from .key_metrics import KeyMetrics
 from .priority import PRIORITIES
+from .quota_metrics import QuotaCollector
 from .record import Record
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -65,6 +66,7 @@ class Metrics:
         self.registry = registry
         self.engine = EngineCollector(model)
         registry.register(self.engine)
+        registry.register(QuotaCollector())
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)

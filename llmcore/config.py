@@ -34,6 +34,7 @@ class Option:
 
     help: str
     env: str = ""  # a short name besides LLMCORE_<NAME>
+    env_is_list: bool = False  # the short name may hold numbers with commas between: the first counts
     unit: str = ""
     low: float | None = None
     high: float | None = None
@@ -62,12 +63,16 @@ class EngineConfig:
     n_ubatch: int = _option(512, "tokens computed in one pass over the weights", unit="tokens", low=1, high=65536)
     threads: int = _option(
         0,
-        "threads for steps of one token; 0 takes what the machine and its limits allow",
+        "threads for steps of one token; 0 takes what the machine and its limits allow; of a list in OMP_NUM_THREADS the "
+        "first number counts",
         env="OMP_NUM_THREADS",
+        env_is_list=True,
         low=0,
         high=1024,
     )
-    threads_batch: int = _option(0, "threads for larger steps; 0 takes the same as threads", low=0, high=1024)
+    threads_batch: int = _option(
+        0, "threads for larger steps, as those for prompts; 0 takes the same as threads", low=0, high=1024
+    )
     flash_attn: str = _option(
         "auto",
         "flash attention; auto measures once for each machine and model, at a full cache, and remembers what was faster",
@@ -342,7 +347,9 @@ def load(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, s
             continue
         for variable in env_names(name, option):
             if environ.get(variable, "") != "":
-                values[name] = _parse(variable, environ[variable], default)
+                is_list = option.env_is_list and variable == option.env
+                text = _first_of_list(variable, environ[variable]) if is_list else environ[variable]
+                values[name] = _parse(variable, text, default)
                 break
     return config(**values)
 
@@ -356,6 +363,15 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
     for variable in sorted(environ):
         if variable.startswith(ENV_PREFIX) and variable not in known:
             raise ConfigError(f"unknown option {variable} in the environment", param=variable)
+
+
+def _first_of_list(variable: str, text: str) -> str:
+    """OpenMP's lists have a number for each level of nesting, of which we have one."""
+    numbers = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,9}", number) for number in numbers) or ("0" in numbers and len(numbers) > 1):
+        problem = f"{variable} must be a whole number, or a list of such with commas between, got {text!r}"
+        raise ConfigError(problem, param=variable)
+    return numbers[0]
 
 
 def _parse(source: str, text: Any, default: Any) -> Any:

@@ -30,12 +30,12 @@ _HOST_SHARE, _HOST_MAX_BYTES = 1 / 4, 4 * 2**30
 
 def decide_limits(config: EngineConfig, model: Model) -> Limits:
     """What the scheduler must keep to."""
-    n_ctx = config.n_ctx or min(model.n_ctx_train or N_CTX_DEFAULT_MAX, N_CTX_DEFAULT_MAX)
+    n_ctx = decide_n_ctx(config, model.n_ctx_train)
     if config.n_ctx > model.n_ctx_train > 0:
         event(logger, logging.WARNING, "context_beyond_training", n_ctx=config.n_ctx, n_ctx_train=model.n_ctx_train)
     return Limits(
         n_ctx=n_ctx,
-        n_running=min(config.n_slots, config.n_batch, N_SEQ_MAX - 1),
+        n_running=decide_n_running(config),
         n_waiting=config.n_waiting_max,
         n_batch=config.n_batch,
         n_waiting_tokens=config.n_waiting_tokens_max,
@@ -44,6 +44,16 @@ def decide_limits(config: EngineConfig, model: Model) -> Limits:
         step_max_s=config.step_max_s,
         inter_token_s=(config.inter_token_high_s, config.inter_token_normal_s, config.inter_token_low_s),
     )
+
+
+def decide_n_ctx(config: EngineConfig, n_ctx_train: int) -> int:
+    """KV cells; `n_ctx_train` is the model's own context, 0 where it names none."""
+    return config.n_ctx or min(n_ctx_train or N_CTX_DEFAULT_MAX, N_CTX_DEFAULT_MAX)
+
+
+def decide_n_running(config: EngineConfig) -> int:
+    """Sequences that are computed at the same time."""
+    return min(config.n_slots, config.n_batch, N_SEQ_MAX - 1)
 
 
 def decide_pooling(config: EngineConfig, model: Model) -> str:

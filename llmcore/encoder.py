@@ -45,12 +45,13 @@ class EncoderEngine:
             self.model = model
             self.limits = decide_limits(config, model)
             threads = choose_threads(config)
-            embedder = open_embedder(config, model, threads)
+            embedder = open_embedder(config, model, threads.counts)
         except BaseException:
             model.close()
             raise
         self.embeddings = Embeddings(model, embedder, self.limits, dimensions=config.embed_dimensions)
-        self.threads = threads[0]
+        self.threads = threads.n_threads
+        self._threads = threads
         self.has_work = False  # of generating there is none
         self.on_step: Callable[[tuple[str, ...], float], None] | None = None  # never told
 
@@ -118,7 +119,7 @@ class EncoderEngine:
     # --- About the engine ---------------------------------------------------------------------------------------------
 
     def info(self) -> ModelInfo:
-        return model_info(self.model, self.embeddings.n_max, self.embeddings.pooling)
+        return model_info(self.model, self.embeddings.n_max, self.embeddings.pooling, self._threads)
 
     def stats(self) -> EngineStats:
         counted = asdict(self.embeddings.counters)

@@ -57,6 +57,23 @@ def test_a_bad_variable_is_refused_by_name(environ: dict[str, str], named: str) 
     assert named in caught.value.message
 
 
+@pytest.mark.parametrize(("text", "threads"), [("3", 3), ("4,2", 4), (" 2 , 1 ", 2), ("0", 0), ("", 0)])
+def test_openmps_variable_may_be_a_list(text: str, threads: int) -> None:
+    assert config.load(EngineConfig, {}, {"OMP_NUM_THREADS": text}).threads == threads
+    assert config.load(EngineConfig, {}, {"OMP_NUM_THREADS": text, "LLMCORE_THREADS": "7"}).threads == 7
+    assert config.load(EngineConfig, flags("--threads", "9"), {"OMP_NUM_THREADS": text}).threads == 9
+
+
+@pytest.mark.parametrize("text", ["many", "4,", ",4", "4,many", "4,0", "0,4", "-1", "4;2", "²", "1.5", "9" * 20])
+def test_a_bad_list_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match="OMP_NUM_THREADS must be a whole number") as caught:
+        config.load(EngineConfig, {}, {"OMP_NUM_THREADS": text})
+    assert caught.value.param == "OMP_NUM_THREADS"
+    # Only OpenMP's own variable has lists.
+    with pytest.raises(ConfigError, match="LLMCORE_THREADS must be a whole number"):
+        config.load(EngineConfig, {}, {"LLMCORE_THREADS": "4,2"})
+
+
 def test_a_bad_flag_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="--n-ctx must be a whole number"):
         config.load(EngineConfig, flags("--n-ctx", "x"), {})

@@ -28,10 +28,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gguf_reader": {"errors"},
     "gguf": {"errors", "gguf_reader", "tensor_types"},
     "cgroup": set(),
-    "threads": {"cgroup"},
+    "cpufeatures": {"errors"},
+    "topology": set(),
+    "quota": {"cgroup"},
+    "threads": {"quota", "topology"},
     "memory": {"cgroup"},
+    "check": set(),
+    "machine_checks": {"check", "cpufeatures", "quota", "threads"},
     "registry": {"errors"},
-    "messages": {"config", "sampling"},
+    "messages": {"config", "sampling", "threads"},
     "chatstream": {"errors", "log", "messages"},
     "toolschema": set(),
     "response_format": {"errors", "messages"},
@@ -50,11 +55,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what lies on disk
     "pins": {"errors", "log", "messages"},
     # native code and its handles
-    "ffi": {"errors", "threads"},
+    "ffi": {"cpufeatures", "errors", "threads"},
     "handle": {"errors"},
     "gguf_model": {"errors", "gguf"},
-    "model": {"handle", "errors", "ffi", "gguf", "gguf_model", "log", "memory", "messages"},
-    "context": {"handle", "batch", "errors", "ffi", "log", "memory", "model"},
+    "model": {"handle", "errors", "ffi", "gguf", "gguf_model", "log", "memory", "messages", "threads"},
+    "contextneed": {"ffi"},
+    "context": {"handle", "batch", "contextneed", "errors", "ffi", "log", "memory", "model"},
     "sampler": {"handle", "context", "errors", "ffi", "model", "sampling"},
     "chat": {"chatstream", "handle", "errors", "ffi", "log", "messages", "model", "toolschema"},
     "pairs": {"errors", "model"},
@@ -146,6 +152,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"", "errors", "ffi"},
     "chat_command": {"config", "errors", "llm", "log"},
     "pull_command": {"errors", "hub", "registry"},
+    "library_probe": {"config", "context", "contextneed", "decide", "errors", "ffi", "gguf", "gguf_model", "tune"},
+    "install_checks": {"check", "config", "errors", "gguf", "gguf_model", "library_probe", "memory"},
+    "doctor_command": {
+        *("check", "config", "errors", "ffi", "hub", "install_checks", "library_probe", "machine_checks", "threads"),
+    },
     "": {
         "batch",
         "chat",
@@ -162,7 +173,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }
 
-APP_MAY_IMPORT = {"client", "config", "errors", "hub", "log", "messages", "sampling", ""}
+APP_MAY_IMPORT = {"client", "config", "errors", "hub", "log", "messages", "quota", "sampling", "threads", ""}
 
 
 def imported(path: Path, package: str) -> set[str]:
