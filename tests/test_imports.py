@@ -31,6 +31,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "threads": {"cgroup"},
     "memory": {"cgroup"},
     "registry": {"errors"},
+    "reference": {"errors"},
+    "provenance": set(),
+    "folderlock": set(),
+    "transfer": set(),
+    "hubchild": set(),
     "messages": {"config", "sampling"},
     "chatstream": {"errors", "log", "messages"},
     "toolschema": set(),
@@ -134,8 +139,10 @@ MAY_IMPORT: dict[str, set[str]] = {
             "vectorcalls",
         ),
     },
-    "fetch": {"registry"},
-    "hub": {"errors", "fetch", "registry"},
+    "hubclient": {"reference", "registry", "transfer"},
+    "fetch": {"hubclient", "registry", "transfer"},
+    "hub": {"errors", "fetch", "folderlock", "hubclient", "provenance", "registry", "transfer"},
+    "repository": {"errors", "hub", "hubclient", "provenance", "reference", "registry", "transfer"},
     "chat_options": {"errors", "messages"},
     "completion": {"messages"},
     "llm": {
@@ -145,7 +152,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the command line
     "cli": {"", "errors", "ffi"},
     "chat_command": {"config", "errors", "llm", "log"},
-    "pull_command": {"errors", "hub", "registry"},
+    "pull_command": {"errors", "hub", "hubclient", "provenance", "reference", "registry", "repository"},
     "": {
         "batch",
         "chat",

@@ -55,7 +55,7 @@ def test_the_list(present: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--list") == 0
     line = capsys.readouterr().out
     assert line.startswith("smollm2-135m-instruct  ")
-    assert "(98 MB, context 8192, Apache-2.0, default, here)" in line
+    assert "(98 MB, needs 0.3 GB of memory, context 8192, Apache-2.0, default, here)" in line
 
 
 def test_an_unknown_name() -> None:
