@@ -74,7 +74,7 @@ def _known(registry: Registry, folder: Path) -> Iterator[str]:
         notes += [model.licence] if model.licence else []
         notes += ["default"] if model.name == registry.default else []
         notes += ["here"] if hub.find(model, folder) else []
-        yield f"{model.name}  {model.description} ({', '.join(notes)})"
+        yield " ".join([f"{model.name} ", *filter(None, [model.description]), f"({', '.join(notes)})"])
 
 
 def _pulled(folder: Path) -> Iterator[str]:

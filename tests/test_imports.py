@@ -226,3 +226,9 @@ def test_the_http_process_loads_no_native_code(module: str) -> None:
     code = f"import {module}, sys; print([name for name in sys.modules if name in ('llmcore.ffi', 'ctypes')])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "llmcore.ffi" not in shown
+
+
+def test_only_the_child_that_downloads_knows_the_hubs_client() -> None:
+    paths = [*(ROOT / "llmcore").glob("*.py"), *(ROOT / "app").rglob("*.py")]
+    assert [path.stem for path in paths if "import huggingface_hub" in path.read_text("utf-8")] == []
+    assert [path.stem for path in paths if "from huggingface_hub" in path.read_text("utf-8")] == ["hubchild"]
