@@ -94,12 +94,14 @@ class _Download:
         return sum(each.stat().st_size for each in self._folder.iterdir())
 
     def _attempt(self) -> Path:
-        from huggingface_hub import constants, hf_hub_url
+        from huggingface_hub import constants, file_download, hf_hub_url
         from huggingface_hub.file_download import get_hf_file_metadata, http_get
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         # http_get() writes in pieces of that size, by default 10 MB, and forgets what it has of one when a connection breaks.
-        constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
+        # Versions before 1.0 read a copy of the name.
+        for module in (constants, file_download):
+            vars(module)["DOWNLOAD_CHUNK_SIZE"] = _CHUNK_BYTES
         # The hub's own address, not the one it redirects to: that one is signed, and expires.
         url = hf_hub_url(self._repo, self._file, revision=self._revision)
         metadata = get_hf_file_metadata(url, timeout=_TIMEOUT_S)

@@ -128,7 +128,7 @@ def test_a_change_while_no_digest_is_known(hub_server: HubStandIn, download: Dow
     hub_server.fail(CONTENT, Fault(cut_after=2 * CHUNK, then=[(FILE, NEW)]))
     data, lines = download(None)
     assert data == NEW
-    assert any("changed on the hub while it was downloaded" in line for line in lines)
+    assert any("changed on the hub" in line for line in lines)
 
 
 def test_a_wrong_digest_is_tried_twice(hub_server: HubStandIn, download: Download) -> None:
