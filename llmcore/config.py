@@ -19,8 +19,9 @@ from llmcore.errors import ConfigError
 
 ENV_PREFIX = "LLMCORE_"
 
-# Variables with our prefix that are not options: those of the build (native/cmake).
-_OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR"})
+# Variables with our prefix that are not options of the service: those of the build (native/cmake), and the user's file of
+# models (hub.py).
+_OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR", "LLMCORE_MODEL_CONFIG"})
 
 
 _LENGTHS = re.compile(r"|any|[1-9]\d{0,6}(,[1-9]\d{0,6})*")
@@ -431,7 +432,7 @@ Written by `python -m llmcore.config` from the declarations in `llmcore/config.p
 A flag wins over the environment, that over the default. Library users pass the engine's options as keyword arguments of
 `LLM(...)`, with underscores. An unknown flag, an unknown `LLMCORE_*` variable and a value out of range are errors that name
 it; an empty variable counts as absent. `llmcore pull` and the default model look into `MODEL_DIR` (by default a folder in the
-user's cache).
+user's cache); `LLMCORE_MODEL_CONFIG` names a file of models that extends the known ones (docs/DEPLOYMENT.md).
 """
 
 

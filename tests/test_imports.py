@@ -37,6 +37,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "machine_checks": {"check", "cpufeatures", "quota", "threads"},
     "registry": {"errors"},
     "messages": {"config", "sampling", "threads"},
+    "reference": {"errors"},
+    "provenance": set(),
+    "folderlock": set(),
+    "transfer": set(),
+    "hubchild": set(),
     "chatstream": {"errors", "log", "messages"},
     "toolschema": set(),
     "response_format": {"errors", "messages"},
@@ -140,8 +145,10 @@ MAY_IMPORT: dict[str, set[str]] = {
             "vectorcalls",
         ),
     },
-    "fetch": {"registry"},
-    "hub": {"errors", "fetch", "registry"},
+    "hubclient": {"reference", "registry", "transfer"},
+    "fetch": {"hubclient", "registry", "transfer"},
+    "hub": {"errors", "fetch", "folderlock", "hubclient", "provenance", "registry", "transfer"},
+    "repository": {"errors", "hub", "hubclient", "provenance", "reference", "registry", "transfer"},
     "chat_options": {"errors", "messages"},
     "completion": {"messages"},
     "llm": {
@@ -151,12 +158,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the command line
     "cli": {"", "errors", "ffi"},
     "chat_command": {"config", "errors", "llm", "log"},
-    "pull_command": {"errors", "hub", "registry"},
     "library_probe": {"config", "context", "contextneed", "decide", "errors", "ffi", "gguf", "gguf_model", "tune"},
     "install_checks": {"check", "config", "errors", "gguf", "gguf_model", "library_probe", "memory"},
     "doctor_command": {
         *("check", "config", "errors", "ffi", "hub", "install_checks", "library_probe", "machine_checks", "threads"),
     },
+    "pull_command": {"errors", "hub", "hubclient", "provenance", "reference", "registry", "repository"},
     "": {
         "batch",
         "chat",
@@ -230,3 +237,9 @@ def test_the_http_process_loads_no_native_code(module: str) -> None:
     code = f"import {module}, sys; print([name for name in sys.modules if name in ('llmcore.ffi', 'ctypes')])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "llmcore.ffi" not in shown
+
+
+def test_only_the_child_that_downloads_knows_the_hubs_client() -> None:
+    paths = [*(ROOT / "llmcore").glob("*.py"), *(ROOT / "app").rglob("*.py")]
+    assert [path.stem for path in paths if "import huggingface_hub" in path.read_text("utf-8")] == []
+    assert [path.stem for path in paths if "from huggingface_hub" in path.read_text("utf-8")] == ["hubchild"]
