@@ -16,7 +16,11 @@ import llmcore
 from llmcore.errors import LlmcoreError
 
 COMMANDS_GROUP = "llmcore.commands"
-_OWN_COMMANDS = {"chat": "llmcore.chat_command", "pull": "llmcore.pull_command"}
+_OWN_COMMANDS = {
+    "chat": "llmcore.chat_command",
+    "pull": "llmcore.pull_command",
+    "tune": "llmcore.tune_command",
+}
 
 
 def commands(only: str | None = None) -> dict[str, ModuleType]:
