@@ -17,7 +17,7 @@ from llmcore.errors import LlmcoreError, error_from_code
 from llmcore.trials import Candidate, Figures, Job, Measured, NotMeasured, Told, Try
 from llmcore.wire import HEADER_BYTES, frame, frame_length
 
-PROCESS = "llmcore.trial_process"
+_PROCESS = "llmcore.trial_process"
 
 # A process whose socket was closed is about to end.
 _DEATH_S = 1.0
@@ -32,10 +32,9 @@ class TrialFailed(LlmcoreError):
 class TrialChild:
     """At most one process at a time, with the model loaded for one choice of BLAS. Use it with `with`."""
 
-    def __init__(self, job: Job, *, process: str = PROCESS) -> None:
-        """`job.blas` is replaced by each candidate's; `process` is the module that runs (for tests)."""
+    def __init__(self, job: Job) -> None:
+        """`job.blas` is replaced by each candidate's."""
         self._job = job
-        self._module = process
         self._blas: bool | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None
@@ -82,7 +81,7 @@ class TrialChild:
         with theirs:
             self._sock, self._blas = ours, blas
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, str(theirs.fileno())],
+                [sys.executable, "-m", _PROCESS, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -172,9 +172,17 @@ def with_profile(config: EngineConfig) -> EngineConfig:
     return dataclasses.replace(config, **taken)
 
 
-def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """(options to take from a profile that holds here, options of it that the user overrode, why its threads are not taken).
-    `n_allowed` are the threads that may run today."""
+class Taken(NamedTuple):
+    """Options to take from a profile that holds here, what it chose and the user overrode, and why its threads are not taken
+    ("" if they are)."""
+
+    taken: dict[str, Any]
+    overridden: dict[str, Any]
+    unfit: str
+
+
+def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> Taken:
+    """`n_allowed` are the threads that may run today."""
     taken: dict[str, Any] = {}
     overridden: dict[str, Any] = {}
     unfit = ""
@@ -190,7 +198,7 @@ def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> tuple
             unfit = problem
         else:
             taken |= {name: value for name, value in values.items() if name not in own}
-    return taken, overridden, unfit
+    return Taken(taken, overridden, unfit)
 
 
 def _threads_unfit(profile: TunedProfile, n_allowed: int) -> str:

@@ -41,7 +41,9 @@ def figures(decode_s: float, prompt_token_s: float | None = None, cold_token_s: 
     )
 
 
-def search(space: Space, machine: Machine, *, limit_s: float = math.inf, trial_s: float = 1.0) -> tuple[Search, list[Ask]]:
+def search(
+    space: Space, machine: Machine, *, limit_s: float = math.inf, trial_s: float = 1.0
+) -> tuple[Search, list[Ask]]:
     """The search after its end, and what it asked for."""
     found, asked, spent = Search(space), [], 0.0
     asking = found.run()
