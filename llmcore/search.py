@@ -95,8 +95,9 @@ class Search:
     def n_asks_max(self) -> int:
         """About how many trials there will be: for a progress bar."""
         space = self._space
-        stages = [len(self._coarse_threads()), len(space.attention), len(space.blas), len(self._batches())]
-        return 1 + sum(n for n in stages if n > 1) + 4 + _ROUNDS * (_N_FINALISTS + 1)
+        stages = [len(self._coarse_threads()), len(space.attention), len(space.blas), 1 + len(self._batches())]
+        fine = 4 + 4  # an incumbent and up to three others, for threads and for the rest
+        return 1 + sum(n for n in stages if n > 1) + fine + _ROUNDS * (_N_FINALISTS + 1)
 
     def run(self) -> Asking:
         default = self._space.default

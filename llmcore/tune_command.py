@@ -25,7 +25,7 @@ from llmcore.search import Ask, Choice, Space
 from llmcore.trial_child import TrialChild
 from llmcore.trials import Candidate, Job, Trial
 from llmcore.tune_plot import check_plot_path, write_plot
-from llmcore.tune_report import ReportRow, report_rows
+from llmcore.tune_report import ReportRow, report_rows, unsteadiness
 from llmcore.tuned_profile import VERSION, Conditions, TunedProfile, identity_of, profile_folder, store
 from llmcore.tuning import Tuning, plan
 
@@ -35,6 +35,9 @@ OPTIONS = (
     *("n_ctx", "n_slots", "mmap", "repack", "profile_dir"),
 )
 _TIME_LIMIT_S = 600.0
+
+# Finals of one candidate that differ by more than this part say little.
+_UNSTEADY = 0.25
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +81,11 @@ def run(args: argparse.Namespace) -> int:
     choice = None if is_interrupted else tuning.choice
     profile = _profile(engine, space, job, tuning, choice, description)
     _show(args, profile, choice, description)
+    unsteady = unsteadiness(profile.trials, profile.default)
+    if unsteady > _UNSTEADY:
+        _say(
+            f"WARNING: the default's own finals differ by {unsteady:.0%}: other work disturbs, tune again when it is quiet"
+        )
     if choice is not None:
         _say(f"stored in {_store(profile, profile_folder(engine))}; serving takes it up where options are left open")
         return 0
@@ -172,7 +180,7 @@ def _table(title: str, rows: list[ReportRow]) -> Table:
         title=title, caption="tok/s; prompt, decode and rows over full caches; first prompt into an empty one"
     )
     for name in ("settings", "turn, s", "decode", "rows", "prompt", "first prompt", ""):
-        table.add_column(name, justify="left" if name in ("settings", "") else "right")
+        table.add_column(name, justify="left" if name in ("settings", "") else "right", no_wrap=name == "settings")
     for row in rows:
         note = "chosen" if row.is_chosen else "finals" if row.is_final else ""
         figures = row.figures

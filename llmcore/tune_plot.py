@@ -19,7 +19,7 @@ _LEGEND = (
     f"prompt of {TURN_PROMPT} tokens",
     f"1/{CALL_TURNS} of a first prompt of {COLD_PROMPT} (where measured)",
 )
-_LABEL_WIDTH, _BAR_WIDTH, _VALUE_WIDTH = 320, 480, 90
+_LABEL_WIDTH, _BAR_WIDTH, _VALUE_WIDTH = 440, 440, 90
 _TOP, _ROW, _BAR = 84, 26, 16
 
 
@@ -119,6 +119,6 @@ def _write_png(path: Path, title: str, rows: Sequence[ReportRow]) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("seconds of a turn; above the dotted line: medians of the finals")
     axes.set_title(title)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.12), ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

@@ -72,3 +72,10 @@ def _medians(measured: Sequence[Figures]) -> Figures:
         prompt_token_s=median(each.prompt_token_s for each in measured),
         cold_token_s=median(cold) if cold else None,
     )
+
+
+def unsteadiness(trials: Sequence[Trial], candidate: Candidate) -> float:
+    """By which part the slowest final of a candidate exceeds its fastest: what the machine's other work adds. 0 where there are
+    not two."""
+    scores = [t.figures.score_s for t in trials if t.stage == "finals" and t.candidate == candidate and t.figures]
+    return max(scores) / min(scores) - 1 if len(scores) > 1 else 0.0
