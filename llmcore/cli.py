@@ -20,6 +20,7 @@ _OWN_COMMANDS = {
     "chat": "llmcore.chat_command",
     "doctor": "llmcore.doctor_command",
     "pull": "llmcore.pull_command",
+    "tune": "llmcore.tune_command",
 }
 
 

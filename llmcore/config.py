@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -60,12 +60,24 @@ class EngineConfig:
         high=2**31 - 1,
     )
     n_slots: int = _option(8, "sequences that are computed at the same time", low=1, high=256)
-    n_batch: int = _option(512, "tokens in one step at most", unit="tokens", low=1, high=65536)
-    n_ubatch: int = _option(512, "tokens computed in one pass over the weights", unit="tokens", low=1, high=65536)
+    n_batch: int = _option(
+        0,
+        "tokens in one step at most; 0 takes what `llmcore tune` found for this machine and model, else 512",
+        unit="tokens",
+        low=0,
+        high=65536,
+    )
+    n_ubatch: int = _option(
+        0,
+        "tokens computed in one pass over the weights; 0 takes what `llmcore tune` found, else 512, but no more than n-batch",
+        unit="tokens",
+        low=0,
+        high=65536,
+    )
     threads: int = _option(
         0,
-        "threads for steps of one token; 0 takes what the machine and its limits allow; of a list in OMP_NUM_THREADS the "
-        "first number counts",
+        "threads for steps of one token; 0 takes what `llmcore tune` found, else what the machine and its limits allow; of a "
+        "list in OMP_NUM_THREADS the first number counts",
         env="OMP_NUM_THREADS",
         env_is_list=True,
         low=0,
@@ -76,7 +88,8 @@ class EngineConfig:
     )
     flash_attn: str = _option(
         "auto",
-        "flash attention; auto measures once for each machine and model, at a full cache, and remembers what was faster",
+        "flash attention; auto takes what `llmcore tune` found, or measures once for each machine and model, at a full cache, "
+        "and remembers what was faster",
         choices=("auto", "on", "off"),
     )
     cache_type_k: str = _option(
@@ -89,8 +102,15 @@ class EngineConfig:
         "type of the cached values; a quantized one needs flash attention; auto is measured like flash-attn",
         choices=("auto", "f32", "f16", "bf16", "q8_0"),
     )
-    profile_dir: str = _option("", "folder of what was measured; by default one in the user's cache")
-    blas: bool = _option(False, "let OpenBLAS take part in large products; ggml's own kernels are usually faster")
+    profile_dir: str = _option(
+        "", "folder of what was measured, at the start and by `llmcore tune`; by default one in the user's cache"
+    )
+    blas: str = _option(
+        "auto",
+        "let OpenBLAS take part in large products; ggml's own kernels are usually faster; auto takes what `llmcore tune` found, "
+        "else off",
+        choices=("auto", "on", "off"),
+    )
     mmap: bool = _option(True, "map the model file instead of reading it")
     repack: bool = _option(True, "repack weights at load for faster kernels; costs memory for the copy")
     inter_token_high_s: float = _option(
@@ -176,7 +196,7 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.n_ubatch > self.n_batch:
+        if self.n_ubatch > self.n_batch > 0:
             raise ConfigError(f"n_ubatch ({self.n_ubatch}) must not exceed n_batch ({self.n_batch})", param="n_ubatch")
         if self.cache_type_v == "q8_0" and self.flash_attn != "on":
             raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
@@ -324,9 +344,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_flags(parser: argparse.ArgumentParser, config: AnyConfig) -> None:
-    """Adds a flag for each option of a config class. Absent flags leave no attribute."""
+def add_flags(parser: argparse.ArgumentParser, config: AnyConfig, only: Collection[str] = ()) -> None:
+    """Adds a flag for each option of a config class, or for some by name. Absent flags leave no attribute."""
     for name, default, option in options(config):
+        if only and name not in only:
+            continue
         shown = f"{option.help} (default: {_show(default)}{' ' + option.unit if option.unit and default else ''}"
         shown += f"; environment: {', '.join(env_names(name, option))})"
         parser.add_argument(

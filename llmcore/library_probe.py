@@ -18,7 +18,7 @@ from llmcore import ffi
 from llmcore.config import EngineConfig
 from llmcore.context import ContextParams, native_params
 from llmcore.contextneed import memory_need
-from llmcore.decide import decide_n_ctx, decide_n_running, n_slots_cached
+from llmcore.decide import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 from llmcore.errors import LlmcoreError, NativeError
 from llmcore.gguf import check_model_file
 from llmcore.gguf_model import check_model_metadata
@@ -113,11 +113,12 @@ def _need(config: EngineConfig) -> Need:
 
 
 def _reckon(config: EngineConfig, n_ctx: int, settings: Settings) -> Need:
+    n_batch, n_ubatch = decide_batches(config)
     params = ContextParams(
         n_ctx=n_ctx,
         n_slots=n_slots_cached(decide_n_running(config)) + 1,
-        n_batch=config.n_batch,
-        n_ubatch=config.n_ubatch,
+        n_batch=n_batch,
+        n_ubatch=n_ubatch,
         cache_type_k=settings.cache_type_k,
         cache_type_v=settings.cache_type_v,
         flash_attn=settings.flash_attn,

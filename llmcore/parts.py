@@ -47,7 +47,8 @@ def open_model(config: EngineConfig, progress: Progress | None = None) -> Model:
     """Loads the model that `config` names. Raises what Model raises, and ConfigError."""
     if not config.model_path:
         raise ConfigError("no model: set model_path (or MODEL_PATH)", param="model_path")
-    return Model(config.model_path, progress=progress, mmap=config.mmap, repack=config.repack, blas=config.blas)
+    blas = config.blas == "on"
+    return Model(config.model_path, progress=progress, mmap=config.mmap, repack=config.repack, blas=blas)
 
 
 def choose_threads(config: EngineConfig) -> ThreadDecision:

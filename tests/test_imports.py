@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "limits": set(),
     "schema": {"errors"},
     "fingerprint": set(),
+    "trials": set(),
     # policy: no native code
     "hosttier": {"prefix"},
     "cells": set(),
@@ -57,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scheduler": {"admission", "batch", "costmodel", "kvcache", "limits", "sequence"},
     "inspection": {"scheduler", "sequence"},
     "passes": set(),
+    "search": {"trials"},
     # what lies on disk
     "pins": {"errors", "log", "messages"},
     # native code and its handles
@@ -74,7 +76,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gate": {"chat", "errors", "ffi"},
     "constraint": {"errors", "ffi", "messages", "model", "schema"},
     "contextmemory": {"context", "errors", "log"},
-    "tune": {"batch", "config", "context", "costmodel", "errors", "ffi", "fingerprint", "log", "model"},
+    "stepbench": {"batch", "context", "model"},
+    "tune": {"config", "context", "costmodel", "errors", "ffi", "fingerprint", "log", "model", "stepbench"},
+    "tuned_profile": {"", "config", "ffi", "fingerprint", "log", "threads", "trials", "tune"},
     "decide": {"config", "context", "costmodel", "embed", "errors", "limits", "log", "memory", "model", "tune"},
     # requests to sequences, and back to answers
     "prompts": {"chat", "errors", "log", "messages", "model", "prefix"},
@@ -120,7 +124,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("prompts", "sampler", "scheduler", "sequence", "taking"),
     },
     # those who use an engine
-    "encoder": {"config", "decide", "embeddings", "engine", "errors", "messages", "model", "parts"},
+    "encoder": {
+        *("config", "decide", "embeddings", "engine", "errors", "log", "messages", "model", "parts", "tuned_profile"),
+    },
     "pulse": set(),
     "inbox": {"encoder", "messages"},
     "worker": {"config", "encoder", "errors", "inbox", "log", "messages", "pulse", "wire"},
@@ -155,6 +161,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("chat_options", "completion", "config", "embeddings", "encoder", "errors", "hub", "messages", "model"),
         *("response_format", "sampling"),
     },
+    # tuning: what measures, in a process of its own, and what drives it
+    "trial_process": {"", "context", "errors", "log", "model", "stepbench", "trials", "wire"},
+    "trial_child": {"errors", "trials", "wire"},
+    "tuning": {
+        *("", "config", "decide", "errors", "ffi", "model", "search", "threads", "trial_child", "trials", "tune"),
+        "tuned_profile",
+    },
+    "tune_report": {"trials"},
+    "tune_plot": {"errors", "trials", "tune_report"},
     # the command line
     "cli": {"", "errors", "ffi"},
     "chat_command": {"config", "errors", "llm", "log"},
@@ -164,6 +179,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("check", "config", "errors", "ffi", "hub", "install_checks", "library_probe", "machine_checks", "threads"),
     },
     "pull_command": {"errors", "hub", "hubclient", "provenance", "reference", "registry", "repository"},
+    "tune_command": {
+        *("", "config", "errors", "fingerprint", "hub", "log", "model", "search", "trial_child", "trials"),
+        *("tune_plot", "tune_report", "tuned_profile", "tuning"),
+    },
     "": {
         "batch",
         "chat",
