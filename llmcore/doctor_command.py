@@ -64,7 +64,7 @@ def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Check]
         *problems,
         _check_cpu(),
         check_library(finding),
-        check_blas(finding, wanted=engine.blas),
+        check_blas(finding, wanted=engine.blas == "on"),
         check_threads(decision),
         check_throttling(),
         check_openmp(environ, decision),
