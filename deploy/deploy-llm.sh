@@ -74,7 +74,8 @@ parse() {
 }
 
 exists() { "$engine" container inspect "$1" > /dev/null 2>&1; }
-is_running() { [ "$("$engine" container inspect --format '{{.State.Running}}' "$1" 2> /dev/null)" = true ]; }
+# Running for the first time: one that ends and is started again by its restart policy does not count.
+is_running() { [ "$("$engine" container inspect --format '{{.State.Running}} {{.RestartCount}}' "$1" 2> /dev/null)" = "true 0" ]; }
 
 obtain_image() {
     local -a arguments=(build --tag "$image" --build-arg "REVISION=$(git rev-parse HEAD 2> /dev/null || echo unknown)")

@@ -109,9 +109,9 @@ clean() {
     [ -z "$keep" ] || return 0
     local container
     for container in $(podman ps --all --quiet --filter "name=^$name" 2> /dev/null); do
-        podman rm --force --time 1 "$container" > /dev/null 2>&1 || true
+        podman rm --force --volumes --time 1 "$container" > /dev/null 2>&1 || true
     done
-    podman pod rm --force "$name-pod" > /dev/null 2>&1 || true
+    [ ! -e "$work/pod.yaml" ] || podman play kube --down "$work/pod.yaml" > /dev/null 2>&1 || true
     podman volume ls --quiet 2> /dev/null | grep "^$name" | xargs -r podman volume rm --force > /dev/null 2>&1 || true
     podman network ls --format '{{.Name}}' 2> /dev/null | grep "^$name" | xargs -r podman network rm --force > /dev/null 2>&1 || true
 }
