@@ -70,6 +70,8 @@ def parse_reference(text: str, endpoint: str = HUB) -> Reference | None:
     if "/" not in text:
         return None
     path, at, revision = text.partition("@")
+    if "/" not in path:
+        raise _wrong(text, "expected OWNER/NAME")
     owner, name, *rest = path.split("/")
     quant = ""
     if not rest:

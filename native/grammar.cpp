@@ -5,6 +5,7 @@
 #include "common.h"
 #include "json.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <cstdio>
@@ -126,6 +127,9 @@ grammar::grammar(const llama_vocab * vocab, const char * text) : vocab(vocab) {
         throw invalid_argument(std::string("grammar: ") + e.what());
     }
     require(rules != nullptr, "grammar: llama.cpp cannot compile it");
+    // llama.cpp aborts where such a token comes before the end of what its grammar describes.
+    const bool has_ended = std::any_of(begun.begin(), begun.end(), [&](llama_token each) { return llama_vocab_is_eog(vocab, each); });
+    require(is_lazy || !has_ended, "the message that the answer continues holds a token that ends an answer");
     try {
         begin();
     } catch (const std::exception &) {  // a vocabulary may lack bytes

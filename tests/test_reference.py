@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmcore.errors import ConfigError
@@ -97,6 +97,7 @@ def test_the_hub_in_use_is_the_one_whose_urls_are_taken() -> None:
 
 
 @given(st.text(max_size=40) | st.from_regex(r"(https://huggingface\.co/)?[\w.%~ -]+(/[\w.%~ -]+){1,5}(@[\w/.]+)?"))
+@example("@/")
 def test_nothing_gets_out_of_its_folder(text: str) -> None:
     try:
         reference = parse_reference(text)
