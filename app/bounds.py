@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from llmcore.config import ServerConfig
 from llmcore.messages import Prompt
@@ -25,6 +25,12 @@ class Bounds:
         """Of all prompts of a request together."""
         if self._config.max_prompt_chars:
             self._check(sum(map(prompt_characters, prompts)), self._config.max_prompt_chars, field, "characters")
+
+    def check_texts(self, texts: Iterable[str | Sequence[int]], field: str) -> None:
+        """Of all texts for vectors or scores together; token ids have no characters."""
+        if self._config.max_prompt_chars:
+            n = sum(len(text) for text in texts if isinstance(text, str))
+            self._check(n, self._config.max_prompt_chars, field, "characters")
 
     def answer_tokens(self, asked: int | None, field: str, default: int | None = None) -> int | None:
         """How long an answer may be: what the request says, or else `default` (the operator's, where an endpoint has none of its

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from llmcore.errors import RequestCancelledError
+from llmcore.errors import RequestCancelledError, RequestTimeoutError
 from llmcore.messages import Vectors
 
 from . import record
@@ -29,7 +29,7 @@ class Computation:
         self._is_cancelled = False
 
     async def run(self, call: Coroutine[Any, Any, Vectors]) -> Vectors:
-        """Raises what the call raises, RequestCancelledError or ClientDisconnected."""
+        """Raises what the call raises, RequestCancelledError, RequestTimeoutError or ClientDisconnected."""
         self._service.alive.add(self)
         try:
             vectors = await while_connected(self._receive, self._run(call))
@@ -40,8 +40,13 @@ class Computation:
 
     async def _run(self, call: Coroutine[Any, Any, Vectors]) -> Vectors:
         self._task = asyncio.ensure_future(call)
+        timeout_s = self._service.bounds.timeout_s(None)
         try:
-            return await self._task
+            return await asyncio.wait_for(self._task, timeout_s)
+        except asyncio.TimeoutError:
+            raise RequestTimeoutError(
+                f"the request was not finished within this service's limit of {timeout_s} s"
+            ) from None
         except asyncio.CancelledError:
             if self._is_cancelled:
                 raise RequestCancelledError("the request was cancelled") from None

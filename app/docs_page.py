@@ -76,7 +76,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
 
 def _parameter(parameter: dict[str, Any]) -> str:
     about = f": {_text(parameter['description'])}" if "description" in parameter else ""
-    where = {"path": "in the path", "header": "as a header"}[parameter["in"]]
+    where = {"path": "in the path", "query": "in the query", "header": "as a header"}[parameter["in"]]
     return f"<code>{escape(parameter['name'])}</code> {where}, {_kind(parameter['schema'])}{about}"
 
 

@@ -39,6 +39,7 @@ class Embeddings:
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
         texts = wanted.texts()
         service.check_model(wanted.model)
+        service.bounds.check_texts(texts, "input")
         entry = record.of(request.scope)
         entry.reserve(sum(map(estimate, texts)))
         computation = Computation(service, request, f"embd-{entry.unique}")

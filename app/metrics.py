@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     Info,
@@ -22,6 +23,7 @@ from .answer import tokens_per_s
 from .engine_metrics import EngineCollector
 from .key_metrics import KeyMetrics
 from .priority import PRIORITIES
+from .quota_metrics import QuotaCollector
 from .record import Record
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -64,6 +66,7 @@ class Metrics:
         self.registry = registry
         self.engine = EngineCollector(model)
         registry.register(self.engine)
+        registry.register(QuotaCollector())
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -71,6 +74,7 @@ class Metrics:
             {"version": version, "model": model, "python": platform.python_version()}
         )
         self._model = model
+        self.tasks = Gauge("llm_service_tasks", "asyncio tasks of the HTTP process", registry=registry)
         self._requests = Counter(
             "llm_service_requests", "HTTP requests", ["endpoint", "status", "model"], registry=registry
         )

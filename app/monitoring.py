@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
+from .errors import invalid
 from .json_response import json_response
 from .metrics import CONTENT_TYPE
 from .replies import Health, Probe, WorkerHealth
@@ -35,6 +38,8 @@ class Monitoring:
         reason = service.unready
         worker = WorkerHealth(engine.state, engine.n_restarts)
         health = Health(reason or "ok", engine.state == "ready", service.uptime_s, worker)
+        if _is_verbose(request):
+            health.threads = engine.model.threads if engine.model is not None else None
         return json_response(health, 503 if reason else 200)
 
     async def metrics(self, request: Request) -> Response:
@@ -43,7 +48,18 @@ class Monitoring:
         collector.is_ready = service.engine.state == "ready"
         collector.n_restarts = service.engine.n_restarts
         collector.stats = await service.stats()
+        service.metrics.tasks.set(len(asyncio.all_tasks()))
         return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     async def engine(self, request: Request) -> Response:
         return Response(await self._service.engine.inspect(), media_type="application/json")
+
+
+def _is_verbose(request: Request) -> bool:
+    """The query parameter `verbose`, alone or with a value. Raises ApiError (400) for a value that is none of the known."""
+    value = request.query_params.get("verbose")
+    if value is None or value in ("0", "false"):
+        return False
+    if value in ("", "1", "true"):
+        return True
+    raise invalid("invalid_value", f"verbose must be true or false, got {value[:100]!r}", param="verbose")

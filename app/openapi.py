@@ -104,7 +104,8 @@ def _paths() -> dict[str, Any]:
     )
     model = _get("getModel", "One model", ModelCard, {404: _ERRORS[404]})
     model["parameters"] = [_in_path("model")]
-    health = _get("getHealth", "Whether requests are taken", Health, {})
+    health = _get("getHealth", "Whether requests are taken", Health, {400: _ERRORS[400]})
+    health["parameters"] = [_verbose()]
     health["responses"]["503"] = _json("`status` says why not: loading, restarting, draining or failed", Health)
     ready = _get("getReady", "Whether requests are taken and pinned prefixes are computed", Probe, {})
     ready["responses"]["503"] = _json("`status` says why not: as in health, or warming", Probe)
@@ -174,6 +175,12 @@ def _unpin() -> dict[str, Any]:
 
 def _prefix_name() -> dict[str, Any]:
     return _in_path("name", pattern=f"^{PREFIX_NAME_PATTERN}$")
+
+
+def _verbose() -> dict[str, Any]:
+    schema = {"type": "string", "enum": ["", "true", "1", "false", "0"]}
+    what = "tell also how many threads compute, and why"
+    return {"name": "verbose", "in": "query", "allowEmptyValue": True, "description": what, "schema": schema}
 
 
 def _in_path(name: str, **schema: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from llmcore.threads import ThreadDecision
+
 from .logprobs import ChatLogprobs, TextLogprobs
 
 AnswerEnd = Literal["stop", "length", "tool_calls"]
@@ -33,6 +35,10 @@ class Health(msgspec.Struct):
     model_loaded: bool
     uptime: float
     worker: WorkerHealth
+    threads: Annotated[
+        ThreadDecision | UnsetType | None,
+        Meta(description="where `verbose` asks: what was decided and from what; null while no model is loaded"),
+    ] = UNSET
 
 
 class Probe(msgspec.Struct):

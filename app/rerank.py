@@ -30,6 +30,7 @@ class Rerank:
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
         service.check_model(wanted.model)
         texts = wanted.texts()
+        service.bounds.check_texts([wanted.query, *texts], "documents")
         entry = record.of(request.scope)
         entry.reserve(sum(estimate(wanted.query) + estimate(text) for text in texts))
         computation = Computation(service, request, f"rerank-{entry.unique}")

@@ -25,7 +25,9 @@ class SamplingFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     xtc_threshold: Annotated[float, Meta(ge=0, le=1, description="from which probability on they are some")] | None = (
         None
     )
-    repeat_penalty: Annotated[float, Meta(gt=0, le=100, description="over prompt and answer; 1 is off")] | None = None
+    repeat_penalty: Annotated[float, Meta(ge=1e-30, le=100, description="over prompt and answer; 1 is off")] | None = (
+        None
+    )
     repeat_last_n: (
         Annotated[int, Meta(ge=-1, le=INT32_MAX, description="tokens that it looks back at; -1 is the context")] | None
     ) = None

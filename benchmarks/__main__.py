@@ -13,6 +13,7 @@ MEASUREMENTS = (
     ("benchmarks.serve", "--write-docs", "--out", "build/serve.json"),
     ("benchmarks.overhead", "--write-docs", "--json", "build/overhead.json"),
     ("benchmarks.child", "--write-docs", "--json", "build/child.json"),
+    ("benchmarks.overload", "--write-docs"),
     ("benchmarks.attention", "--write-docs"),
     ("benchmarks.sampling", "--write-docs"),
     ("benchmarks.structured", "--write-docs"),

@@ -1,7 +1,9 @@
 """Requests that nobody sane would send, against the real service: no answer is a 5xx, no worker dies, all come to an end.
 
-    python -m benchmarks.fuzz [--requests 50000] [--seed 0] [--callers 8] [--json FILE]
+    python -m benchmarks.fuzz [--requests 50000] [--seed 0] [--template NAME | --real] [--callers 8] [--json FILE]
 
+The model is tiny and has random weights, the default model's vocabulary and a chat template of llama.cpp's collection, so that
+time goes into requests and not into weights; --real takes the default model.
 A request is made from its number and the seed alone (benchmarks/fuzz_requests.py), so a fault can be sent again:
 `--seed S --first N --requests 1`. The exit status says whether there were none.
 """
@@ -22,6 +24,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.fuzz_requests import FuzzRequest, fuzz_request
+from benchmarks.nonsense_model import DEFAULT_TEMPLATE, nonsense_model
 from benchmarks.service import Service
 
 # Of one request, however odd. The service's own limits are far below; this is about what never ends.
@@ -105,13 +108,18 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first request")
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--template", default=DEFAULT_TEMPLATE, help=f"chat template (default: {DEFAULT_TEMPLATE})")
+    model.add_argument("--real", action="store_true", help="with the default model")
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--json", type=Path, help="write everything that was seen to this file")
     args = parser.parse_args()
-    with Service("--log-level", "warning", "--n-ctx", "1024") as service:
+    environ = {} if args.real else {"MODEL_PATH": str(nonsense_model(args.template))}
+    with Service("--log-level", "warning", "--n-ctx", "1024", environ=environ) as service:
         found = asyncio.run(fuzz(service.base_url, args.seed, args.first, args.requests, args.callers))
         log = list(service.log)
     report = {
+        "model": environ.get("MODEL_PATH", "default").rpartition("/")[2],
         "seed": args.seed,
         "first": args.first,
         "requests": args.requests,

@@ -1,23 +1,28 @@
-"""Mixed requests and hang-ups against the real service for a given time: memory, leaks, and answers that stay correct.
+"""Mixed requests, hang-ups and deaths of the engine against the real service: memory, leaks, and answers that stay correct.
 
-    python -m benchmarks.soak [--minutes 30] [--callers 4] [--json FILE]
+    python -m benchmarks.soak [--minutes 60] [--callers 4] [--pause-s 0.3] [--kill-every-s 120] [--real] [--json FILE]
 
-Callers choose at random: whole and streamed chats, completions, hang-ups before the first token and in mid-answer, bad
-requests. Greedy answers to fixed questions are compared with those of the first minute. Every ten seconds the memory
-(anonymous and swapped) of both processes and their open files and threads are noted. The exit status says whether all held.
+Callers choose at random (benchmarks/soak_callers.py). In the first two thirds of the time the engine's process is killed
+again and again, at random; in the last third it lives, so that its memory can be compared with itself. Every ten seconds
+the memory (anonymous and swapped) of both processes and their open files and threads are noted. At the end nothing may be
+left: no request, no task. The exit status says whether all held.
+
+The model has tiny random weights in F32, and F32 cells: its greedy answers depend on nothing but the prompt, so each must be
+the same whenever it is asked. --real takes the default model. There, which rows share a step decides which kernel computes
+them, and a close race of two tokens may end either way: answers that differ are counted, and are no fault.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import random
 import statistics
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,198 +30,200 @@ import httpx
 import psutil
 
 from benchmarks.machine import machine
+from benchmarks.nonsense_model import nonsense_model
 from benchmarks.service import Service, anonymous_bytes
+from benchmarks.soak_callers import QUESTIONS, Caller, Notes
 
 SAMPLE_EVERY_S = 10.0
-# The first part of a run fills caches (Python's, the allocator's, the prefix cache): it is left out of the comparison.
+KILLING_FRACTION = 2 / 3
+# The first part of a life fills caches (Python's, the allocator's, the prefix cache): it is left out of the comparison.
 WARM_UP_FRACTION = 0.3
 GROWTH_MAX = 0.02
 HOST_CACHE_BYTES = 64 * 2**20
-
-QUESTIONS = [f"Name one thing that is {word}." for word in ("red", "cold", "round", "old", "loud")]
-PREFIX = "You are the voice assistant of a small library by the sea. Answer in one short sentence. " * 12
-
-
-@dataclass
-class Notes:
-    """What was seen."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    answers: dict[str, str] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-    samples: list[dict[str, float]] = field(default_factory=list)
+RECOVERY_TIMEOUT_S = 60.0
+REQUEST_TIMEOUT_S = 300.0
+EXACT = ("--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32")
 
 
-class Caller:
-    """One client that does one random thing after another."""
+# --- The engine's deaths ------------------------------------------------------------------------------------------------
 
-    def __init__(self, client: httpx.AsyncClient, chance: random.Random, notes: Notes) -> None:
-        self._client = client
-        self._chance = chance
-        self._notes = notes
 
-    async def run(self, until_s: float) -> None:
-        kinds = (self._ask, self._stream, self._complete, self._hang_up, self._hang_up_early, self._bad)
-        while time.monotonic() < until_s:
-            kind = self._chance.choice(kinds)
-            try:
-                await kind()
-                self._notes.outcomes[kind.__name__.strip("_")] += 1
-            except Exception as error:
-                self._notes.faults.append(f"{kind.__name__}: {error!r}")
-                await asyncio.sleep(0.5)
-
-    def _chat(self, question: str, **more: Any) -> dict[str, Any]:
-        messages = [{"role": "system", "content": PREFIX}, {"role": "user", "content": question}]
-        return {"messages": messages, "max_tokens": 24, "temperature": 0} | more
-
-    async def _ask(self) -> None:
-        question = self._chance.choice(QUESTIONS)
-        reply = await self._client.post("/v1/chat/completions", json=self._chat(question))
-        reply.raise_for_status()
-        text = reply.json()["choices"][0]["message"]["content"]
-        first = self._notes.answers.setdefault(question, text)
-        # Which rows share a step decides which kernel computes them, so a close race of two tokens may end either way: noted,
-        # and no fault. A wrong neighbour's answer would be about another thing altogether.
-        self._notes.outcomes["answer_same" if text == first else "answer_differs"] += 1
-        if not text.strip():
-            raise AssertionError(f"an empty answer to {question!r}")
-
-    async def _stream(self) -> None:
-        body = self._chat(f"Tell me about {self._chance.randrange(1000)}.", stream=True, temperature=0.8)
-        async with self._client.stream("POST", "/v1/chat/completions", json=body) as reply:
-            reply.raise_for_status()
-            lines = [line async for line in reply.aiter_lines() if line]
-        if lines[-1] != "data: [DONE]":
-            raise AssertionError(f"a stream ended with {lines[-1]!r}")
-
-    async def _complete(self) -> None:
-        prompt = " ".join(str(self._chance.randrange(100)) for _ in range(self._chance.randrange(1, 200)))
-        reply = await self._client.post("/v1/completions", json={"prompt": prompt, "max_tokens": 16})
-        reply.raise_for_status()
-
-    async def _hang_up(self) -> None:
-        body = self._chat("Tell me a long story.", stream=True, max_tokens=1000)
-        async with self._client.stream("POST", "/v1/chat/completions", json=body) as reply:
-            reply.raise_for_status()
-            n = self._chance.randrange(1, 20)
-            async for _ in reply.aiter_lines():
-                n -= 1
-                if n == 0:
-                    break
-
-    async def _hang_up_early(self) -> None:
-        prompt = " ".join(str(self._chance.randrange(1000)) for _ in range(600))
-        body = {"prompt": prompt, "max_tokens": 200, "stream": self._chance.random() < 0.5}
-        try:
-            await asyncio.wait_for(self._client.post("/v1/completions", json=body), self._chance.uniform(0.01, 0.4))
-        except asyncio.TimeoutError:
+async def kill_at_random(
+    service: Service, client: httpx.AsyncClient, notes: Notes, every_s: float, until_s: float
+) -> None:
+    """Kills the engine's process, waits for readiness, fills the new one's cells, and so on."""
+    chance = random.Random(1)
+    while True:
+        wait_s = chance.uniform(0.25, 1.75) * every_s
+        if time.monotonic() + wait_s + RECOVERY_TIMEOUT_S > until_s:
             return
+        await asyncio.sleep(wait_s)
+        killed_s = time.monotonic()
+        notes.kills_s.append(killed_s)
+        service.worker.kill()
+        await until_ready(client, notes)
+        notes.recoveries_s.append(round(time.monotonic() - killed_s, 2))
 
-    async def _bad(self) -> None:
-        bodies: list[dict[str, Any]] = [
-            {},
-            {"messages": []},
-            self._chat("x", temperature=9),
-            self._chat("x", nonsense=1),
-        ]
-        bodies.append({"messages": [{"role": "user", "content": "word " * 9000}]})
-        reply = await self._client.post("/v1/chat/completions", json=self._chance.choice(bodies))
-        if reply.status_code != 400:
-            raise AssertionError(f"a bad request was answered {reply.status_code}")
+
+async def until_ready(client: httpx.AsyncClient, notes: Notes) -> None:
+    """After a death. That the service never stops answering its probes is held here, too."""
+    died = False
+    for _ in range(int(RECOVERY_TIMEOUT_S / 0.05)):
+        (await client.get("/livez")).raise_for_status()
+        is_ready = (await client.get("/readyz")).status_code == 200
+        died = died or not is_ready
+        if died and is_ready:
+            return
+        await asyncio.sleep(0.05)
+    notes.faults.append(f"the service is not ready {RECOVERY_TIMEOUT_S:g} s after a death")
+
+
+# --- Memory, files, threads, tasks --------------------------------------------------------------------------------------
+
+
+def _row(name: str, process: psutil.Process) -> dict[str, float]:
+    return {
+        f"{name}_mib": round(anonymous_bytes(process) / 2**20, 2),
+        f"{name}_files": process.num_fds(),
+        f"{name}_threads": process.num_threads(),
+    }
 
 
 async def sample(service: Service, notes: Notes, until_s: float) -> None:
     began = time.monotonic()
-    processes = {"http": psutil.Process(service.process.pid), "worker": service.worker}
+    http = psutil.Process(service.process.pid)
     while time.monotonic() < until_s:
-        row = {"at_s": round(time.monotonic() - began, 1)}
-        for name, process in processes.items():
-            row[f"{name}_mib"] = round(anonymous_bytes(process) / 2**20, 2)
-            row[f"{name}_files"] = process.num_fds()
-            row[f"{name}_threads"] = process.num_threads()
+        row: dict[str, float] = {"at_s": round(time.monotonic() - began, 1)} | _row("http", http)
+        try:
+            worker = service.worker
+            row |= {"worker_pid": worker.pid} | _row("worker", worker)
+        except (ValueError, psutil.Error, OSError):  # it has just died, and its successor is not there yet
+            notes.outcomes["sample_without_worker"] += 1
         notes.samples.append(row)
         await asyncio.sleep(SAMPLE_EVERY_S)
 
 
-def judge(notes: Notes) -> dict[str, Any]:
-    """Medians after the warm-up, in the first and last third of what remains; growth as a fraction."""
-    rows = notes.samples[int(len(notes.samples) * WARM_UP_FRACTION) :]
-    third = max(1, len(rows) // 3)
+def judge(samples: list[dict[str, float]]) -> dict[str, Any]:
+    """Medians after the warm-up, in the first and last third of what remains; growth as a fraction. Of the engine's process,
+    those of its last life."""
     verdict: dict[str, Any] = {}
-    for name in ("http_mib", "worker_mib", "http_files", "worker_files", "http_threads", "worker_threads"):
-        first = statistics.median(row[name] for row in rows[:third])
-        last = statistics.median(row[name] for row in rows[-third:])
-        verdict[name] = {"first": first, "last": last, "growth": round(last / first - 1, 4)}
+    last = [row for row in samples if row.get("worker_pid") == samples[-1].get("worker_pid", -1)]
+    for side, rows in (("http", samples), ("worker", last)):
+        rows = rows[int(len(rows) * WARM_UP_FRACTION) :]
+        third = max(1, len(rows) // 3)
+        for what in ("mib", "files", "threads"):
+            name = f"{side}_{what}"
+            first, end = (statistics.median(row[name] for row in part) for part in (rows[:third], rows[-third:]))
+            verdict[name] = {"first": first, "last": end, "growth": round(end / first - 1, 4)}
     verdict["flat"] = all(entry["growth"] <= GROWTH_MAX for entry in verdict.values())
     return verdict
+
+
+async def gauges(client: httpx.AsyncClient) -> dict[str, float]:
+    page = (await client.get("/metrics")).text
+    found = {}
+    for line in page.splitlines():
+        if line.startswith("llm_service_") and "_bucket" not in line:
+            found[line.split("{")[0].split(" ")[0].removeprefix("llm_service_")] = float(line.split()[-1])
+    return found
 
 
 async def fill(client: httpx.AsyncClient) -> None:
     """Uses every KV cell once. Their pages, and those of the compute buffers that grow with them, are reserved at load and
     become memory when they are first written: until then a process grows without leaking."""
-    cells, _ = await _cells(client)
-    chance = random.Random(0)
+    n_cells = (await settled(client, lambda seen: "engine_cells" in seen))["engine_cells"]
+    chance = random.Random(time.monotonic())
     # One prompt: of several, those that are answered leave their cells as soon as another one runs.
-    prompt = [chance.randrange(100, 40000) for _ in range(int(0.95 * cells))]
-    (await client.post("/v1/completions", json={"prompt": prompt, "max_tokens": 1}, timeout=600)).raise_for_status()
-    cells, used = await _cells(client)
-    if used < 0.9 * cells:
-        raise AssertionError(f"the cache does not fill: {used:.0f} of {cells:.0f} cells are used")
+    prompt = [chance.randrange(100, 40000) for _ in range(int(0.95 * n_cells))]
+    body = {"prompt": prompt, "max_tokens": 1}
+    while (reply := await client.post("/v1/completions", json=body, timeout=600)).status_code == 429:
+        await asyncio.sleep(float(reply.headers["retry-after"]))
+    reply.raise_for_status()
 
 
-async def _cells(client: httpx.AsyncClient) -> tuple[float, float]:
-    """How many there are, and how many are used."""
-    page = (await client.get("/metrics")).text
-    gauges = {
-        line.split("{")[0]: float(line.split()[-1])
-        for line in page.splitlines()
-        if "engine_cells" in line and line[0] != "#"
-    }
-    return gauges["llm_service_engine_cells"], gauges["llm_service_engine_cells_used"]
-
-
-async def settle(client: httpx.AsyncClient) -> str:
-    """After the last caller: nothing may be running or waiting. Returns the metrics page."""
-    for _ in range(100):
-        page = (await client.get("/metrics")).text
-        gauges = [
-            line
-            for line in page.splitlines()
-            if line.startswith(("llm_service_engine_running", "llm_service_engine_waiting"))
-        ]
-        if gauges and all(float(line.split()[-1]) == 0 for line in gauges):
-            return page
+async def settled(client: httpx.AsyncClient, is_so: Callable[[dict[str, float]], bool]) -> dict[str, float]:
+    """The metrics, once they are as they should be. A busy engine may leave its own out."""
+    for _ in range(300):
+        seen = await gauges(client)
+        if is_so(seen):
+            return seen
         await asyncio.sleep(0.1)
-    raise AssertionError(f"requests are left: {gauges}")
+    raise AssertionError(f"the metrics do not come to rest: {seen}")
 
 
-async def soak(service: Service, minutes: float, n_callers: int) -> Notes:
+def is_idle(seen: dict[str, float]) -> bool:
+    """Nothing is running or waiting."""
+    return seen.get("engine_running_requests") == seen.get("engine_waiting_requests") == 0
+
+
+# --- The run ------------------------------------------------------------------------------------------------------------
+
+
+async def checksum(caller: Caller) -> str:
+    """Of the greedy answers of somebody who is alone, asked twice: the second time they come from a warm cache."""
+    for question in QUESTIONS:
+        await caller.answer(question)
+    texts = [await caller.answer(question) for question in QUESTIONS]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+async def soak(
+    service: Service, minutes: float, n_callers: int, pause_s: float, kill_every_s: float, is_exact: bool
+) -> dict[str, Any]:
+    """Returns what was seen; `notes` among it."""
     notes = Notes()
-    limits = httpx.Limits(max_keepalive_connections=n_callers)
-    async with httpx.AsyncClient(base_url=service.base_url, timeout=120, limits=limits) as client:
-        while (await client.get("/healthz")).status_code != 200:
+    limits = httpx.Limits(max_keepalive_connections=n_callers + 2)
+    async with httpx.AsyncClient(base_url=service.base_url, timeout=REQUEST_TIMEOUT_S, limits=limits) as client:
+        while (await client.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.2)
         await fill(client)
-        until_s = time.monotonic() + 60 * minutes
-        callers = [Caller(client, random.Random(i), notes).run(until_s) for i in range(n_callers)]
-        await asyncio.gather(sample(service, notes, until_s), *callers)
-        await settle(client)
-    return notes
+        alone = Caller(client, random.Random(), notes, pause_s, is_exact)
+        before, at_first = await checksum(alone), await settled(client, is_idle)
+        began_s = time.monotonic()
+        until_s = began_s + 60 * minutes
+        work = [Caller(client, random.Random(i), notes, pause_s, is_exact).run(until_s) for i in range(n_callers)]
+        work.append(sample(service, notes, until_s))
+        if kill_every_s:
+            work.append(killing(service, client, notes, kill_every_s, began_s + 60 * minutes * KILLING_FRACTION))
+        await asyncio.gather(*work)
+        at_last = await settled(client, is_idle)
+        after = await checksum(alone)
+    if is_exact and after != before:
+        notes.faults.append(f"greedy answers of somebody who is alone have changed: {before}, {after}")
+    if at_last["tasks"] > at_first["tasks"] + n_callers:  # a kept-alive connection has a task or two
+        notes.faults.append(f"tasks are left: {at_first['tasks']:g} at first, {at_last['tasks']:g} at last")
+    if at_last["engine_restarts_total"] != len(notes.kills_s):
+        notes.faults.append(f"{at_last['engine_restarts_total']:g} restarts, {len(notes.kills_s)} kills")
+    return {"notes": notes, "checksums": [before, after], "tasks": [at_first["tasks"], at_last["tasks"]]}
+
+
+async def killing(service: Service, client: httpx.AsyncClient, notes: Notes, every_s: float, until_s: float) -> None:
+    """Deaths, and then a last life whose cells are all filled, as the first one's were."""
+    await kill_at_random(service, client, notes, every_s, until_s)
+    await fill(client)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--callers", type=int, default=4)
+    parser.add_argument("--pause-s", type=float, default=0.3, help="mean pause of a caller between two requests")
+    parser.add_argument("--kill-every-s", type=float, default=120.0, help="mean time between two deaths; 0: none")
+    parser.add_argument("--real", action="store_true", help="with the default model")
     parser.add_argument("--json", type=Path, help="write everything that was seen to this file")
     args = parser.parse_args()
+    environ = {} if args.real else {"MODEL_PATH": str(nonsense_model(quant="F32"))}
     # A host tier that is soon full: until it is, a process grows without leaking.
-    with Service("--log-level", "warning", "--host-cache-bytes", str(HOST_CACHE_BYTES)) as service:
-        notes = asyncio.run(soak(service, args.minutes, args.callers))
+    flags = ["--log-level", "warning", "--host-cache-bytes", str(HOST_CACHE_BYTES), *(() if args.real else EXACT)]
+    with Service(*flags, environ=environ) as service:
+        seen = asyncio.run(
+            soak(service, args.minutes, args.callers, args.pause_s, args.kill_every_s, is_exact=not args.real)
+        )
         alive = service.process.poll() is None
-    verdict = judge(notes)
-    report = {"machine": machine(), "minutes": args.minutes, "outcomes": dict(notes.outcomes)}
+    notes: Notes = seen.pop("notes")
+    verdict = judge(notes.samples)
+    report = {"machine": machine(), "minutes": args.minutes, "outcomes": dict(notes.outcomes)} | seen
+    report |= {"n_kills": len(notes.kills_s), "recoveries_s": notes.recoveries_s}
     report |= {"faults": notes.faults[:20], "n_faults": len(notes.faults), "verdict": verdict, "log": service.log[-20:]}
     print(json.dumps(report, indent=1))
     if args.json:

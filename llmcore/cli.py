@@ -16,7 +16,13 @@ import llmcore
 from llmcore.errors import LlmcoreError
 
 COMMANDS_GROUP = "llmcore.commands"
-_OWN_COMMANDS = {"chat": "llmcore.chat_command", "pull": "llmcore.pull_command", "rpc-server": "llmcore.rpc_command"}
+_OWN_COMMANDS = {
+    "chat": "llmcore.chat_command",
+    "doctor": "llmcore.doctor_command",
+    "pull": "llmcore.pull_command",
+    "rpc-server": "llmcore.rpc_command",
+    "tune": "llmcore.tune_command",
+}
 
 
 def commands(only: str | None = None) -> dict[str, ModuleType]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,8 +19,9 @@ from llmcore.errors import ConfigError
 
 ENV_PREFIX = "LLMCORE_"
 
-# Variables with our prefix that are not options: those of the build (native/cmake).
-_OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR"})
+# Variables with our prefix that are not options of the service: those of the build (native/cmake), and the user's file of
+# models (hub.py).
+_OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR", "LLMCORE_MODEL_CONFIG"})
 
 
 _LENGTHS = re.compile(r"|any|[1-9]\d{0,6}(,[1-9]\d{0,6})*")
@@ -34,6 +35,7 @@ class Option:
 
     help: str
     env: str = ""  # a short name besides LLMCORE_<NAME>
+    env_is_list: bool = False  # the short name may hold numbers with commas between: the first counts
     unit: str = ""
     low: float | None = None
     high: float | None = None
@@ -58,19 +60,36 @@ class EngineConfig:
         high=2**31 - 1,
     )
     n_slots: int = _option(8, "sequences that are computed at the same time", low=1, high=256)
-    n_batch: int = _option(512, "tokens in one step at most", unit="tokens", low=1, high=65536)
-    n_ubatch: int = _option(512, "tokens computed in one pass over the weights", unit="tokens", low=1, high=65536)
+    n_batch: int = _option(
+        0,
+        "tokens in one step at most; 0 takes what `llmcore tune` found for this machine and model, else 512",
+        unit="tokens",
+        low=0,
+        high=65536,
+    )
+    n_ubatch: int = _option(
+        0,
+        "tokens computed in one pass over the weights; 0 takes what `llmcore tune` found, else 512, but no more than n-batch",
+        unit="tokens",
+        low=0,
+        high=65536,
+    )
     threads: int = _option(
         0,
-        "threads for steps of one token; 0 takes what the machine and its limits allow",
+        "threads for steps of one token; 0 takes what `llmcore tune` found, else what the machine and its limits allow; of a "
+        "list in OMP_NUM_THREADS the first number counts",
         env="OMP_NUM_THREADS",
+        env_is_list=True,
         low=0,
         high=1024,
     )
-    threads_batch: int = _option(0, "threads for larger steps; 0 takes the same as threads", low=0, high=1024)
+    threads_batch: int = _option(
+        0, "threads for larger steps, as those for prompts; 0 takes the same as threads", low=0, high=1024
+    )
     flash_attn: str = _option(
         "auto",
-        "flash attention; auto measures once for each machine and model, at a full cache, and remembers what was faster",
+        "flash attention; auto takes what `llmcore tune` found, or measures once for each machine and model, at a full cache, "
+        "and remembers what was faster",
         choices=("auto", "on", "off"),
     )
     cache_type_k: str = _option(
@@ -83,8 +102,15 @@ class EngineConfig:
         "type of the cached values; a quantized one needs flash attention; auto is measured like flash-attn",
         choices=("auto", "f32", "f16", "bf16", "q8_0"),
     )
-    profile_dir: str = _option("", "folder of what was measured; by default one in the user's cache")
-    blas: bool = _option(False, "let OpenBLAS take part in large products; ggml's own kernels are usually faster")
+    profile_dir: str = _option(
+        "", "folder of what was measured, at the start and by `llmcore tune`; by default one in the user's cache"
+    )
+    blas: str = _option(
+        "auto",
+        "let OpenBLAS take part in large products; ggml's own kernels are usually faster; auto takes what `llmcore tune` found, "
+        "else off",
+        choices=("auto", "on", "off"),
+    )
     mmap: bool = _option(True, "map the model file instead of reading it")
     repack: bool = _option(True, "repack weights at load for faster kernels; costs memory for the copy")
     rpc_servers: str = _option(
@@ -178,7 +204,7 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.n_ubatch > self.n_batch:
+        if self.n_ubatch > self.n_batch > 0:
             raise ConfigError(f"n_ubatch ({self.n_ubatch}) must not exceed n_batch ({self.n_batch})", param="n_ubatch")
         if self.cache_type_v == "q8_0" and self.flash_attn != "on":
             raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
@@ -355,9 +381,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_flags(parser: argparse.ArgumentParser, config: AnyConfig) -> None:
-    """Adds a flag for each option of a config class. Absent flags leave no attribute."""
+def add_flags(parser: argparse.ArgumentParser, config: AnyConfig, only: Collection[str] = ()) -> None:
+    """Adds a flag for each option of a config class, or for some by name. Absent flags leave no attribute."""
     for name, default, option in options(config):
+        if only and name not in only:
+            continue
         shown = f"{option.help} (default: {_show(default)}{' ' + option.unit if option.unit and default else ''}"
         shown += f"; environment: {', '.join(env_names(name, option))})"
         parser.add_argument(
@@ -379,7 +407,9 @@ def load(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, s
             continue
         for variable in env_names(name, option):
             if environ.get(variable, "") != "":
-                values[name] = _parse(variable, environ[variable], default)
+                is_list = option.env_is_list and variable == option.env
+                text = _first_of_list(variable, environ[variable]) if is_list else environ[variable]
+                values[name] = _parse(variable, text, default)
                 break
     return config(**values)
 
@@ -393,6 +423,15 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
     for variable in sorted(environ):
         if variable.startswith(ENV_PREFIX) and variable not in known:
             raise ConfigError(f"unknown option {variable} in the environment", param=variable)
+
+
+def _first_of_list(variable: str, text: str) -> str:
+    """OpenMP's lists have a number for each level of nesting, of which we have one."""
+    numbers = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,9}", number) for number in numbers) or ("0" in numbers and len(numbers) > 1):
+        problem = f"{variable} must be a whole number, or a list of such with commas between, got {text!r}"
+        raise ConfigError(problem, param=variable)
+    return numbers[0]
 
 
 def _parse(source: str, text: Any, default: Any) -> Any:
@@ -456,7 +495,7 @@ Written by `python -m llmcore.config` from the declarations in `llmcore/config.p
 A flag wins over the environment, that over the default. Library users pass the engine's options as keyword arguments of
 `LLM(...)`, with underscores. An unknown flag, an unknown `LLMCORE_*` variable and a value out of range are errors that name
 it; an empty variable counts as absent. `llmcore pull` and the default model look into `MODEL_DIR` (by default a folder in the
-user's cache).
+user's cache); `LLMCORE_MODEL_CONFIG` names a file of models that extends the known ones (docs/DEPLOYMENT.md).
 """
 
 

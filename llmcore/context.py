@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from llmcore import ffi
 from llmcore.batch import Batch
+from llmcore.contextneed import MemoryNeed, memory_need
 from llmcore.errors import (
     InsufficientMemoryError,
     InvalidRequestError,
@@ -26,9 +27,6 @@ logger = logging.getLogger(__name__)
 # ggml_type and llama_pooling_type, by ggml.h and llama.h of the pinned source.
 _CACHE_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
 _POOLING_TYPES = {"auto": -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
-
-# Up to this many cells the need is asked for as it is.
-_N_CTX_MEASURED = 65536
 
 # Results of llama_decode, by llama.h.
 _DECODED, _NO_CELLS, _ABORTED, _INVALID_BATCH = 0, 1, 2, -1
@@ -65,13 +63,24 @@ class ContextParams:
     )
 
 
-@dataclass(frozen=True)
-class MemoryNeed:
-    """Bytes that llama.cpp allocates, by its own reckoning."""
-
-    model_bytes: int
-    context_bytes: int
-    compute_bytes: int
+def native_params(params: ContextParams) -> ffi.ContextParams:
+    """In llama.cpp's own form. Raises InvalidRequestError for a number of slots that it does not have."""
+    lib = ffi.library()
+    native, most = lib.llama_context_default_params(), lib.llama_max_parallel_sequences()
+    if not 1 <= params.n_slots <= most:
+        raise InvalidRequestError(f"n_slots must be between 1 and {most}, got {params.n_slots}", param="n_slots")
+    native.n_ctx = params.n_ctx
+    # llama.cpp reserves logits for a token of every sequence, and aborts where a batch could not have so many.
+    native.n_batch, native.n_ubatch = max(params.n_batch, params.n_slots), params.n_ubatch
+    native.n_seq_max = params.n_slots
+    native.n_threads, native.n_threads_batch = params.threads, params.threads_batch
+    native.type_k, native.type_v = _CACHE_TYPES[params.cache_type_k], _CACHE_TYPES[params.cache_type_v]
+    native.flash_attn_type = int(params.flash_attn)
+    native.embeddings = params.embeddings
+    native.pooling_type = _POOLING_TYPES[params.pooling]
+    native.kv_unified = params.unified
+    native.no_perf = True
+    return native  # type: ignore[no-any-return]
 
 
 class Context(Owner):
@@ -86,7 +95,7 @@ class Context(Owner):
         self._what = "the context"
         self.model = model
         self.params = params
-        native = self._native_params()
+        native = native_params(params)
         self._check_memory(native)
         self._handle = self._lib.llama_init_from_model(model.handle, native) or 0
         if not self._handle:
@@ -99,26 +108,8 @@ class Context(Owner):
         self.abort_flag.attach(self._lib, self._handle)
         self.n_ctx = int(self._lib.llama_n_ctx(self._handle))
 
-    def _native_params(self) -> ffi.ContextParams:
-        params, native = self.params, self._lib.llama_context_default_params()
-        most = self._lib.llama_max_parallel_sequences()
-        if not 1 <= params.n_slots <= most:
-            raise InvalidRequestError(f"n_slots must be between 1 and {most}, got {params.n_slots}", param="n_slots")
-        native.n_ctx = params.n_ctx
-        # llama.cpp reserves logits for a token of every sequence, and aborts where a batch could not have so many.
-        native.n_batch, native.n_ubatch = max(params.n_batch, params.n_slots), params.n_ubatch
-        native.n_seq_max = params.n_slots
-        native.n_threads, native.n_threads_batch = params.threads, params.threads_batch
-        native.type_k, native.type_v = _CACHE_TYPES[params.cache_type_k], _CACHE_TYPES[params.cache_type_v]
-        native.flash_attn_type = int(params.flash_attn)
-        native.embeddings = params.embeddings
-        native.pooling_type = _POOLING_TYPES[params.pooling]
-        native.kv_unified = params.unified
-        native.no_perf = True
-        return native  # type: ignore[no-any-return]
-
     def _check_memory(self, native: ffi.ContextParams) -> None:
-        need = self._memory_need(native) if native.n_ctx <= _N_CTX_MEASURED else self._extrapolated_need(native)
+        need = memory_need(self.model.path, self.model.params, native)
         output_bytes = self._output_bytes()
         wanted, available = need.context_bytes + need.compute_bytes + output_bytes, memory_available_bytes()
         if wanted > available:
@@ -139,25 +130,6 @@ class Context(Owner):
         if not self.params.embeddings:
             return 0
         return 4 * self.params.n_batch * (self.model.n_vocab + self.model.n_embd_out)
-
-    def _memory_need(self, native: ffi.ContextParams) -> MemoryNeed:
-        out = ffi.MemoryNeed()
-        path = self.model.path.encode()
-        self._lib.check(self._lib.lc_memory_required(path, self.model.params, native, out))
-        return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)
-
-    def _extrapolated_need(self, native: ffi.ContextParams) -> MemoryNeed:
-        """llama.cpp's reckoning makes its bookkeeping for every cell, which for a huge n_ctx would itself not fit. What a
-        context needs grows linearly with its cells, so two smaller ones tell."""
-        wanted, half = native.n_ctx, _N_CTX_MEASURED // 2
-        native.n_ctx = half
-        small = self._memory_need(native)
-        native.n_ctx = 2 * half
-        large = self._memory_need(native)
-        native.n_ctx = wanted
-        steps = (wanted - 2 * half) / half
-        grown = [now + int(steps * (now - before)) for before, now in zip(astuple(small), astuple(large), strict=True)]
-        return MemoryNeed(*grown)
 
     def memory_used(self) -> MemoryNeed:
         """What this context and its model have allocated."""

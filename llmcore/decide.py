@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 # A model's own context can be far beyond what a CPU serves with pleasure: without a word from the user, not more than this.
 N_CTX_DEFAULT_MAX = 8192
 
+# Tokens of a step, and of a pass over the weights, where nobody says otherwise.
+_N_BATCH_DEFAULT = 512
+
 # llama.cpp's limit on sequences of a context (LLAMA_MAX_SEQ).
 N_SEQ_MAX = 256
 
@@ -28,16 +31,33 @@ N_SEQ_MAX = 256
 _HOST_SHARE, _HOST_MAX_BYTES = 1 / 4, 4 * 2**30
 
 
+def decide_batches(config: EngineConfig) -> tuple[int, int]:
+    """n_batch and n_ubatch."""
+    n_batch = config.n_batch or max(_N_BATCH_DEFAULT, config.n_ubatch)
+    return n_batch, config.n_ubatch or min(_N_BATCH_DEFAULT, n_batch)
+
+
+def decide_n_ctx(config: EngineConfig, n_ctx_train: int) -> int:
+    """Cells of the context, for a model that was trained with n_ctx_train (0: unknown)."""
+    return config.n_ctx or min(n_ctx_train or N_CTX_DEFAULT_MAX, N_CTX_DEFAULT_MAX)
+
+
+def decide_n_running(config: EngineConfig) -> int:
+    """Sequences that run at the same time."""
+    return min(config.n_slots, decide_batches(config)[0], N_SEQ_MAX - 1)
+
+
 def decide_limits(config: EngineConfig, model: Model) -> Limits:
     """What the scheduler must keep to."""
-    n_ctx = config.n_ctx or min(model.n_ctx_train or N_CTX_DEFAULT_MAX, N_CTX_DEFAULT_MAX)
+    n_ctx = decide_n_ctx(config, model.n_ctx_train)
     if config.n_ctx > model.n_ctx_train > 0:
         event(logger, logging.WARNING, "context_beyond_training", n_ctx=config.n_ctx, n_ctx_train=model.n_ctx_train)
+    n_batch, _ = decide_batches(config)
     return Limits(
         n_ctx=n_ctx,
-        n_running=min(config.n_slots, config.n_batch, N_SEQ_MAX - 1),
+        n_running=decide_n_running(config),
         n_waiting=config.n_waiting_max,
-        n_batch=config.n_batch,
+        n_batch=n_batch,
         n_waiting_tokens=config.n_waiting_tokens_max,
         n_prompt=config.max_prompt_tokens,
         ttft_max_s=config.ttft_max_s,
@@ -85,13 +105,14 @@ def open_context(
 ) -> tuple[Context, list[Measurement]]:
     """A context with the attention settings that are fastest here, of those that fit into memory, and how long steps take in
     it. Raises InsufficientMemoryError if none fits."""
+    n_batch, n_ubatch = decide_batches(config)
 
     def params(settings: Settings) -> ContextParams:
         return ContextParams(
             n_ctx=limits.n_ctx,
             n_slots=n_slots_cached(limits.n_running) + 1,
-            n_batch=config.n_batch,
-            n_ubatch=config.n_ubatch,
+            n_batch=n_batch,
+            n_ubatch=n_ubatch,
             threads=threads[0],
             threads_batch=threads[1],
             flash_attn=settings.flash_attn,

@@ -5,6 +5,7 @@ To those who use it, it is like Engine; what is asked of it that only a generati
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from types import TracebackType
@@ -16,7 +17,8 @@ from llmcore.config import EngineConfig
 from llmcore.decide import decide_limits, open_embedder
 from llmcore.embeddings import Embeddings
 from llmcore.engine import Engine
-from llmcore.errors import ConfigError, PrefixMissingError, UnsupportedError, error_from_code
+from llmcore.errors import ConfigError, InsufficientMemoryError, PrefixMissingError, UnsupportedError, error_from_code
+from llmcore.log import event
 from llmcore.messages import (
     Accepted,
     ChatPrompt,
@@ -31,6 +33,9 @@ from llmcore.messages import (
 )
 from llmcore.model import Model, Progress, model_info
 from llmcore.parts import choose_threads, open_model
+from llmcore.tuned_profile import with_profile
+
+logger = logging.getLogger(__name__)
 
 
 class EncoderEngine:
@@ -45,12 +50,13 @@ class EncoderEngine:
             self.model = model
             self.limits = decide_limits(config, model)
             threads = choose_threads(config)
-            embedder = open_embedder(config, model, threads)
+            embedder = open_embedder(config, model, threads.counts)
         except BaseException:
             model.close()
             raise
         self.embeddings = Embeddings(model, embedder, self.limits, dimensions=config.embed_dimensions)
-        self.threads = threads[0]
+        self.threads = threads.n_threads
+        self._threads = threads
         self.has_work = False  # of generating there is none
         self.on_step: Callable[[tuple[str, ...], float], None] | None = None  # never told
 
@@ -118,7 +124,7 @@ class EncoderEngine:
     # --- About the engine ---------------------------------------------------------------------------------------------
 
     def info(self) -> ModelInfo:
-        return model_info(self.model, self.embeddings.n_max, self.embeddings.pooling)
+        return model_info(self.model, self.embeddings.n_max, self.embeddings.pooling, self._threads)
 
     def stats(self) -> EngineStats:
         counted = asdict(self.embeddings.counters)
@@ -136,6 +142,18 @@ AnyEngine = Engine | EncoderEngine
 
 
 def open_engine(config: EngineConfig, *, progress: Progress | None = None) -> AnyEngine:
-    """Loads what `config` names and makes the engine for it. Raises what Engine.open raises."""
+    """Loads what `config` names and makes the engine for it, with what `llmcore tune` found where that is left open. Raises what
+    Engine.open raises."""
+    tuned = with_profile(config)
+    try:
+        return _open(tuned, progress)
+    except InsufficientMemoryError as error:
+        if tuned == config:
+            raise
+        event(logger, logging.WARNING, "tuned_profile_does_not_fit", message=error.message)
+    return _open(config, progress)
+
+
+def _open(config: EngineConfig, progress: Progress | None) -> AnyEngine:
     model = open_model(config, progress)
     return Engine.open(config, model=model) if model.can_generate else EncoderEngine(config, model)

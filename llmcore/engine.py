@@ -76,6 +76,7 @@ class Engine:
         self._context = context
         self._template = parts.template
         self._context_shift = parts.context_shift
+        self._threads = parts.threads
         self._clock = clock
         costs = CostModel(parts.measured)
         self._cache = KVCache(
@@ -396,7 +397,7 @@ class Engine:
         return inspect(self._scheduler, self._clock())
 
     def info(self) -> ModelInfo:
-        return model_info(self.model, self.limits.n_ctx, self.embeddings.pooling)
+        return model_info(self.model, self.limits.n_ctx, self.embeddings.pooling, self._threads)
 
     def stats(self) -> EngineStats:
         return self._counters.stats(self._scheduler, self.embeddings)

@@ -41,6 +41,12 @@ class AbiError(LibraryError):
     code = "abi_mismatch"
 
 
+class CpuError(LibraryError):
+    """The CPU lacks instructions that the native libraries were compiled for."""
+
+    code = "cpu_unsupported"
+
+
 class NativeError(LlmcoreError):
     """llama.cpp reported a failure."""
 

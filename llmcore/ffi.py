@@ -22,6 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from llmcore.cpufeatures import check_cpu
 from llmcore.errors import AbiError, InvalidRequestError, LibraryError, NativeError
 from llmcore.threads import brief_spinning
 
@@ -474,9 +475,12 @@ class Library:
 
 @functools.cache
 def library() -> Library:
-    """The process's native library. llama.cpp's own state (log, backends) is global, so there is one of it."""
+    """The process's native library. llama.cpp's own state (log, backends) is global, so there is one of it. Raises
+    LibraryError."""
+    folder = library_dir()
+    check_cpu(folder)
     with brief_spinning():
-        return Library(library_dir())
+        return Library(folder)
 
 
 # --- Logs -----------------------------------------------------------------------------------------------------------------

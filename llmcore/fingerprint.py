@@ -42,3 +42,13 @@ def machine_fingerprint(root: Path = Path("/")) -> str:
             found.setdefault(key.strip(), " ".join(sorted(value.split())))
     text = platform.machine() + repr(sorted(found.items()))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def cpu_name(root: Path = Path("/")) -> str:
+    """The CPU in its maker's words, for people; the architecture where the kernel tells no more."""
+    try:
+        lines = (root / "proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
+    return next(names, platform.machine())

@@ -14,6 +14,7 @@ import msgspec
 
 from llmcore.config import EngineConfig
 from llmcore.sampling import SamplingParams
+from llmcore.threads import ThreadDecision
 
 FinishReason = Literal["stop", "length", "cancelled", "timeout"]
 
@@ -248,6 +249,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     has_chat_template: bool
     can_generate: bool = True
     pooling: str = "none"  # of its embeddings: mean, cls or last; rank of a reranker; none where it gives none
+    threads: ThreadDecision | None = None  # that compute it
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):

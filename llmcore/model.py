@@ -27,6 +27,7 @@ from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.messages import ModelInfo
 from llmcore.rpc import check_server, parse_servers
+from llmcore.threads import ThreadDecision
 
 logger = logging.getLogger(__name__)
 
@@ -441,7 +442,7 @@ class Model(Owner):
                 )
 
 
-def model_info(model: Model, n_ctx: int, pooling: str = "none") -> ModelInfo:
+def model_info(model: Model, n_ctx: int, pooling: str = "none", threads: ThreadDecision | None = None) -> ModelInfo:
     """What is told of a model; `n_ctx` is that of the running context, 0 without one; `pooling` that of its embeddings."""
     return ModelInfo(
         path=model.path,
@@ -457,6 +458,7 @@ def model_info(model: Model, n_ctx: int, pooling: str = "none") -> ModelInfo:
         has_chat_template=model.chat_template is not None,
         can_generate=model.can_generate,
         pooling=pooling,
+        threads=threads,
     )
 
 

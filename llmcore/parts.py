@@ -21,7 +21,7 @@ from llmcore.limits import Limits
 from llmcore.log import event
 from llmcore.model import Model, Progress
 from llmcore.pins import PrefixStore
-from llmcore.threads import decide_threads
+from llmcore.threads import ThreadDecision, decide_threads
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Parts:
     context_shift: bool = False
     embedder: Embedder | None = None
     embed_dimensions: str = ""
+    threads: ThreadDecision | None = None
 
 
 def open_model(config: EngineConfig, progress: Progress | None = None) -> Model:
@@ -51,17 +52,25 @@ def open_model(config: EngineConfig, progress: Progress | None = None) -> Model:
         progress=progress,
         mmap=config.mmap,
         repack=config.repack,
-        blas=config.blas,
+        blas=config.blas == "on",
         rpc_servers=config.rpc_servers,
         rpc_layers=config.rpc_layers,
     )
 
 
-def choose_threads(config: EngineConfig) -> tuple[int, int]:
-    """Threads for steps of one token, and for larger ones."""
-    decision = decide_threads(config.threads)
-    event(logger, logging.INFO, "threads", n=decision.n_threads, reason=decision.reason)
-    return decision.n_threads, config.threads_batch or decision.n_threads
+def choose_threads(config: EngineConfig) -> ThreadDecision:
+    """How many threads to compute with, logged with everything that it was decided from."""
+    decision = decide_threads(config.threads, config.threads_batch)
+    event(
+        logger,
+        logging.WARNING if decision.notes else logging.INFO,
+        "threads",
+        n=decision.n_threads,
+        n_batch=decision.n_threads_batch,
+        reason=decision.reason,
+        **({"notes": "; ".join(decision.notes)} if decision.notes else {}),
+    )
+    return decision
 
 
 def open_parts(config: EngineConfig, model: Model) -> Parts:
@@ -73,17 +82,17 @@ def open_parts(config: EngineConfig, model: Model) -> Parts:
         threads = choose_threads(config)
         limits = decide_limits(config, model)
         template = opened.enter_context(contextlib.closing(ChatTemplate(model, template_source)))
-        embedder = open_embedder(config, model, threads)
+        embedder = open_embedder(config, model, threads.counts)
         if embedder is not None:
             opened.callback(embedder.close)
-        context, measured = open_context(config, model, limits, threads)
+        context, measured = open_context(config, model, limits, threads.counts)
         opened.callback(context.close)
         n_bytes = host_bytes(config)
         host = HostTier(n_bytes) if n_bytes else None
         store = PrefixStore(Path(config.prefix_dir), _state_fingerprint(context)) if config.prefix_dir else None
         opened.pop_all()
-    dimensions = config.embed_dimensions
-    return Parts(model, context, template, limits, host, measured, store, config.context_shift, embedder, dimensions)
+    shift, dimensions = config.context_shift, config.embed_dimensions
+    return Parts(model, context, template, limits, host, measured, store, shift, embedder, dimensions, threads)
 
 
 def _state_fingerprint(context: Context) -> str:

@@ -14,7 +14,9 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from llmcore import hub
+from llmcore import hub, hubclient, provenance, repository
+from llmcore.errors import ConfigError
+from llmcore.reference import at_revision, parse_reference
 from llmcore.registry import Registry, load_registry
 
 _PLAIN_STEP = 0.25
@@ -22,39 +24,64 @@ _PLAIN_STEP = 0.25
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name", nargs="?", default="", help="a known model (see --list); without one, the default model"
+        "name",
+        nargs="?",
+        default="",
+        help="a known model (see --list); or a repository of the hub as OWNER/NAME, OWNER/NAME:QUANT, "
+        "OWNER/NAME/FILE.gguf or the URL of a file in it; without a name, the default model",
     )
-    parser.add_argument("--list", action="store_true", help="list the known models and end")
+    parser.add_argument("--list", action="store_true", help="list the known models, and what is here, and end")
+    parser.add_argument("--revision", default="", help="commit, branch or tag of the repository (default: main)")
     parser.add_argument(
         "--model-dir",
         type=Path,
         default=None,
         help="folder for model files (default: llmcore/models in the user's cache folder; environment: MODEL_DIR)",
     )
+    parser.add_argument(
+        "--model-config",
+        type=Path,
+        default=None,
+        help="JSON file of models that extends the known ones, see docs/DEPLOYMENT.md (environment: LLMCORE_MODEL_CONFIG)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    registry = load_registry()
+    registry = load_registry(args.model_config) if args.model_config else hub.registry(os.environ)
     folder = args.model_dir or hub.model_dir(os.environ)
     if args.list:
-        print(_listing(registry, folder))
+        print("\n".join([*_known(registry, folder), *_pulled(folder)]))
         return 0
-    model = registry.find(args.name)
+    reference = parse_reference(args.name, hubclient.endpoint(os.environ))
+    if reference is None and args.revision:
+        raise ConfigError("--revision is for repositories; a known model has its own", param="revision")
     console = Console(stderr=True)
     with sigterm_unwinds(), terminal(console) if console.is_terminal else plain() as report:
-        path = hub.pull(model, folder, progress=report.progress, notify=report.notify)
+        if reference is None:
+            path = hub.pull(registry.find(args.name), folder, progress=report.progress, notify=report.notify)
+        else:
+            reference = at_revision(reference, args.revision) if args.revision else reference
+            path = repository.pull_reference(reference, folder, progress=report.progress, notify=report.notify)
     print(path)
     return 0
 
 
-def _listing(registry: Registry, folder: Path) -> str:
-    lines = []
+def _known(registry: Registry, folder: Path) -> Iterator[str]:
     for model in registry.models:
-        notes = [f"{model.size_bytes / 1e6:.0f} MB", f"context {model.n_ctx}", model.licence]
+        notes = [f"{model.size_bytes / 1e6:.0f} MB"] if model.size_bytes else []
+        notes += [f"needs {model.memory_bytes / 1e9:.1f} GB of memory"] if model.memory_bytes else []
+        notes += [f"context {model.n_ctx}"] if model.n_ctx else []
+        notes += [model.licence] if model.licence else []
         notes += ["default"] if model.name == registry.default else []
         notes += ["here"] if hub.find(model, folder) else []
-        lines.append(f"{model.name}  {model.description} ({', '.join(notes)})")
-    return "\n".join(lines)
+        yield " ".join([f"{model.name} ", *filter(None, [model.description]), f"({', '.join(notes)})"])
+
+
+def _pulled(folder: Path) -> Iterator[str]:
+    """What came from repositories by their names; known models lie in the folder itself."""
+    for path, each in provenance.below(folder):
+        if path.parent != folder:
+            yield f"{each.repo}/{each.file}  {path} ({each.size_bytes / 1e6:.0f} MB, revision {each.revision})"
 
 
 class PlainReport:

@@ -1,17 +1,22 @@
-"""The models that can be fetched by name, as model_config.json declares them."""
+"""The models that can be fetched by name, as model_config.json and the user's own file declare them."""
 
 from __future__ import annotations
 
 import re
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from llmcore.errors import ConfigError
 
+# What the service makes room for unless --n-ctx says otherwise (config.py).
+N_CTX_SERVED = 8192
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_REVISION = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
 
 
@@ -33,39 +38,59 @@ class WheelSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
 
 
 class HubSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hub"):
-    """A file on the Hugging Face hub, at a commit."""
+    """A file on the Hugging Face hub. `revision` is a commit; without one, a pull takes what the branch `main` is then."""
 
     repo: str
-    revision: str
     file: str
+    revision: str = ""
 
     def __post_init__(self) -> None:
-        _require(_REVISION, self.revision, "revision")
+        _require(_REPO, self.repo, "repo")
+        if self.revision:
+            _require(_COMMIT, self.revision, "revision")
 
     @property
     def title(self) -> str:
         return f"{self.repo} on the hub"
 
 
-class KnownModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model file: what it is, how to recognize it (`size_bytes`, `sha256` in hex), and where to get it, best source
-    first. `n_ctx` is its context in tokens."""
+class KnownModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A model file: what it is, how to recognize it, and where to get it, best source first.
+
+    `size_bytes` (0: not known) and `sha256` (in hex; "": not known) are what a file must have; where they are absent, a
+    pull takes them from the hub. `n_ctx` is the model's context in tokens, `kv_bytes_per_token` what one token takes in a
+    KV cache of 16 bits: 2 (keys and values) × layers × KV heads × length of a head × 2 bytes. 0: not known.
+    """
 
     name: str
-    description: str
     file: str
-    size_bytes: int
-    sha256: str
-    n_ctx: int
-    licence: str
     sources: tuple[WheelSource | HubSource, ...]
+    description: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
+    n_ctx: int = 0
+    kv_bytes_per_token: int = 0
+    licence: str = ""
 
     def __post_init__(self) -> None:
-        _require(_SHA256, self.sha256, "sha256")
+        if self.sha256:
+            _require(_SHA256, self.sha256, "sha256")
         if Path(self.file).name != self.file or not self.file.endswith(".gguf"):
             raise ValueError(f"file must be a file name ending in .gguf, got {self.file!r}")
+        if min(self.size_bytes, self.n_ctx, self.kv_bytes_per_token) < 0:
+            raise ValueError("size_bytes, n_ctx and kv_bytes_per_token must not be negative")
         if not self.sources:
             raise ValueError("sources must not be empty")
+        if not (self.size_bytes and self.sha256) and any(isinstance(source, WheelSource) for source in self.sources):
+            raise ValueError("a wheel as a source needs size_bytes and sha256")
+
+    @property
+    def memory_bytes(self) -> int:
+        """Weights, and a KV cache of 16 bits for n_ctx tokens, at most 8192 (what the service takes by itself). Compute
+        buffers come on top. 0 where a figure is missing."""
+        if not (self.size_bytes and self.n_ctx and self.kv_bytes_per_token):
+            return 0
+        return self.size_bytes + self.kv_bytes_per_token * min(self.n_ctx, N_CTX_SERVED)
 
 
 class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,9 +100,7 @@ class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[KnownModel, ...]
 
     def __post_init__(self) -> None:
-        names = [model.name for model in self.models]
-        if len(set(names)) != len(names):
-            raise ValueError("two models have the same name")
+        names = _distinct_names(self.models)
         if self.default not in names:
             raise ValueError(f"default: there is no model {self.default!r}")
 
@@ -87,17 +110,58 @@ class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if model.name == (name or self.default):
                 return model
         known = ", ".join(model.name for model in self.models)
-        raise ConfigError(f"unknown model {name!r}; known models: {known}", param="name")
+        raise ConfigError(
+            f"unknown model {name!r}; known models: {known}. A repository of the hub is OWNER/NAME or OWNER/NAME:QUANT",
+            param="name",
+        )
 
 
-def load_registry(path: Path | None = None) -> Registry:
-    """Reads a registry file, by default the package's own. Raises ConfigError naming the file and the field at
-    fault."""
-    source = path or resources.files("llmcore") / "model_config.json"
+class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The user's own file: models besides ours, or in the place of ours of the same name; perhaps another default."""
+
+    default: str = ""
+    models: tuple[KnownModel, ...] = ()
+
+    def __post_init__(self) -> None:
+        _distinct_names(self.models)
+
+
+def load_registry(extension: Path | None = None) -> Registry:
+    """The package's own registry, extended by the user's file. Raises ConfigError naming the file and the field at fault."""
+    source = resources.files("llmcore") / "model_config.json"
+    registry = _decode(source.read_bytes(), Registry, str(source))
+    if extension is None:
+        return registry
     try:
-        return msgspec.json.decode(source.read_bytes(), type=Registry)
-    except (OSError, msgspec.DecodeError) as error:
+        data = extension.expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {extension}: {error.strerror}", param="model_config") from None
+    added = _decode(data, Extension, str(extension))
+    models = {model.name: model for model in (*registry.models, *added.models)}
+    try:
+        return Registry(added.default or registry.default, tuple(models.values()))
+    except ValueError as error:
+        raise ConfigError(f"{extension}: {error}", param="model_config") from None
+
+
+_Declared = TypeVar("_Declared", Registry, Extension)
+
+
+def _decode(data: bytes, kind: type[_Declared], source: str) -> _Declared:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source}: {error}", param="model_config") from None
+
+
+def _distinct_names(models: tuple[KnownModel, ...]) -> list[str]:
+    names = [model.name for model in models]
+    for name in names:
+        if not name or "/" in name or name.startswith("-"):
+            raise ValueError(f"name must be a word without slashes, got {name!r}")
+        if names.count(name) > 1:
+            raise ValueError(f"two models have the same name, {name!r}")
+    return names
 
 
 def _require(pattern: re.Pattern[str], value: str, name: str) -> None:

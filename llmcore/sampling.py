@@ -29,7 +29,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     top_n_sigma: float = 0.0  # 0 = off. https://arxiv.org/abs/2411.07641
     xtc_probability: float = 0.0  # 0..1; 0 = off
     xtc_threshold: float = 0.1  # 0..1
-    repeat_penalty: float = 1.0  # > 0; 1 = off; looks back over prompt and answer
+    repeat_penalty: float = 1.0  # 1e-30..100; 1 = off; looks back over prompt and answer
     repeat_last_n: int = 64  # tokens to look back; -1 = the whole context
     frequency_penalty: float = 0.0  # -2..2; over the answer, as OpenAI's
     presence_penalty: float = 0.0  # -2..2; over the answer, as OpenAI's
@@ -51,8 +51,6 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             _check_range(name, getattr(self, name), low, high)
         for token, bias in self.logit_bias.items():
             _check_range(f"logit_bias.{token}", bias, -100.0, 100.0)
-        if self.repeat_penalty <= 0.0:
-            raise InvalidRequestError("repeat_penalty must be above 0 (1 turns it off)", param="repeat_penalty")
 
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -64,7 +62,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "top_n_sigma": (0.0, 1e6),
     "xtc_probability": (0.0, 1.0),
     "xtc_threshold": (0.0, 1.0),
-    "repeat_penalty": (0.0, 100.0),
+    "repeat_penalty": (1e-30, 100.0),  # its inverse is a 32-bit number as well
     "repeat_last_n": (-1, 2**31 - 1),
     "frequency_penalty": (-2.0, 2.0),
     "presence_penalty": (-2.0, 2.0),

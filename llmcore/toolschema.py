@@ -21,6 +21,10 @@ _NEVER = frozenset(
     )
 )
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_PAIRS = (
+    *(("minLength", "maxLength"), ("minItems", "maxItems"), ("minimum", "maximum")),
+    *(("exclusiveMinimum", "exclusiveMaximum"), ("minimum", "exclusiveMaximum"), ("exclusiveMinimum", "maximum")),
+)
 _STRING = ("pattern", "format", "minLength", "maxLength")
 _SHAPE = ("type", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems")
 _FORMATS = re.compile(r"date|time|date-time|uuid[1-5]?")
@@ -94,6 +98,8 @@ def _is_lost(name: str, schema: Schema) -> bool:
         return not (isinstance(schema[name], str) and schema[name].startswith("#/"))
     if name in _SHAPE + _BOUNDS + _STRING + ("allOf", "minItems", "maxItems") and _is_overruled(schema):
         return True
+    if any(name in pair and _is_contradiction(schema, *pair) for pair in _PAIRS):
+        return True
     if name in _BOUNDS:
         return schema.get("type") != "integer"
     if name == "format":
@@ -103,6 +109,12 @@ def _is_lost(name: str, schema: Schema) -> bool:
     if name in ("minLength", "maxLength"):
         return "pattern" in schema or "format" in schema
     return name == "prefixItems" and "items" in schema
+
+
+def _is_contradiction(schema: Schema, low: str, high: str) -> bool:
+    """Whether nothing is between two bounds. llama.cpp would not come to an end with them."""
+    least, most = schema.get(low), schema.get(high)
+    return isinstance(least, (int, float)) and isinstance(most, (int, float)) and least > most
 
 
 def _is_overruled(schema: Schema) -> bool:

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -19,7 +18,6 @@ from pathlib import Path
 import msgspec
 
 from llmcore import ffi
-from llmcore.batch import Batch
 from llmcore.config import EngineConfig
 from llmcore.context import Context, ContextParams
 from llmcore.costmodel import Measurement
@@ -27,6 +25,7 @@ from llmcore.errors import LlmcoreError
 from llmcore.fingerprint import machine_fingerprint, model_fingerprint
 from llmcore.log import event
 from llmcore.model import Model
+from llmcore.stepbench import FILL, Clock, StepBench, can_fill
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +34,9 @@ _VERSION = 1
 # A voice bot's turn: a question after a long prompt, and a spoken answer.
 _DEPTH, _TURN_PROMPT, _TURN_ANSWER = 2048, 256, 64
 _CHUNK = 64
-_FILL = 32
 
 # The plainest settings (f16, no flash attention) stay, unless others are faster by this much.
 _GAIN_MIN = 0.05
-
-Clock = Callable[[], float]
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -105,12 +101,11 @@ class Tuner:
     @property
     def can_measure(self) -> bool:
         """Whether the trick that fills the cache works with this memory."""
-        model = self._model
-        return model.has_decoder and not (model.is_recurrent or model.is_hybrid or model.n_swa) and self._depth > 0
+        return can_fill(self._model) and self._depth > 0
 
     @property
     def _depth(self) -> int:
-        return min(_DEPTH, (self._params.n_ctx - 2 * _CHUNK) // _FILL * _FILL)
+        return min(_DEPTH, (self._params.n_ctx - 2 * _CHUNK) // FILL * FILL)
 
     def rank(self, choices: list[Settings]) -> list[Settings]:
         """The choices, the fastest in a turn at depth first. Measures what is not known yet."""
@@ -136,7 +131,7 @@ class Tuner:
         if key not in self.profile.steps:
             try:
                 with self._open(settings) as bench:
-                    self.profile.steps[key] = bench.steps(self._depth)
+                    self.profile.steps[key] = _steps(bench, self._depth)
             except LlmcoreError as error:
                 event(logger, logging.WARNING, "steps_not_measured", message=error.message)
                 return []
@@ -146,7 +141,7 @@ class Tuner:
     def _try(self, settings: Settings) -> Trial | None:
         try:
             with self._open(settings) as bench:
-                trial = bench.trial(settings, self._depth)
+                trial = _trial(bench, settings, self._depth)
         except LlmcoreError as error:  # this model, or this memory limit, does not allow it: then it is not the choice
             event(logger, logging.INFO, "attention_unavailable", **_words_of(settings), message=error.message)
             return None
@@ -157,7 +152,7 @@ class Tuner:
         self._save()
         return trial
 
-    def _open(self, settings: Settings) -> _Bench:
+    def _open(self, settings: Settings) -> StepBench:
         params = replace(
             self._params,
             n_ctx=self._depth + 2 * _CHUNK + 512,
@@ -166,7 +161,7 @@ class Tuner:
             cache_type_k=settings.cache_type_k,
             cache_type_v=settings.cache_type_v,
         )
-        return _Bench(Context(self._model, params), self._clock)
+        return StepBench(Context(self._model, params), self._clock)
 
     # --- The profile ------------------------------------------------------------------------------------------------------
 
@@ -201,69 +196,32 @@ class Tuner:
             event(logger, logging.WARNING, "profile_not_kept", path=str(self.path), error=str(error))
 
 
-class _Bench:
-    """A context of its own in which steps are timed. The tokens are any: what they say changes no time."""
+def _trial(bench: StepBench, settings: Settings, depth: int) -> Trial:
+    bench.fill(depth)
+    bench.step(1)  # touches what is touched for the first time
+    decode_s = min(bench.step(1) for _ in range(3))
+    n_chunk = min(_CHUNK, bench.n_batch)
+    chunk_s = bench.step(n_chunk) * _CHUNK / n_chunk
+    return Trial(settings=settings, n_cells=depth, decode_s=decode_s, chunk_s=chunk_s)
 
-    def __init__(self, context: Context, clock: Clock) -> None:
-        self._context = context
-        self._clock = clock
-        self._batch = Batch(context.params.n_batch)
-        self._at = 0
 
-    def __enter__(self) -> _Bench:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._context.close()
-
-    def trial(self, settings: Settings, depth: int) -> Trial:
-        self._fill(depth)
-        self._step(1)  # touches what is touched for the first time
-        decode_s = min(self._step(1) for _ in range(3))
-        n_chunk = min(_CHUNK, self._context.params.n_batch)
-        chunk_s = self._step(n_chunk) * _CHUNK / n_chunk
-        return Trial(settings=settings, n_cells=depth, decode_s=decode_s, chunk_s=chunk_s)
-
-    def steps(self, depth: int) -> list[Measurement]:
-        found = []
-        n_batch = self._context.params.n_batch
-        for n_cells in (0, depth):
-            if n_cells:
-                self._clear()
-                self._fill(n_cells)
-            self._step(1)
-            for n_tokens, n_times in ((1, 3), (4, 2), (16, 2), (64, 1)):
-                if n_tokens > n_batch:
-                    continue
-                seconds = []
-                for _ in range(n_times):
-                    if not n_cells:
-                        self._clear()
-                    seconds.append(self._step(n_tokens))
-                found.append(Measurement(n_tokens, 1 if n_tokens == 1 else 0, n_cells, min(seconds)))
-        return found
-
-    def _step(self, n: int) -> float:
-        self._batch.clear()
-        self._batch.add(0, self._at, range(n), wants_logits=n == 1)
-        started = self._clock()
-        self._context.decode(self._batch)
-        self._at += n
-        return self._clock() - started
-
-    def _clear(self) -> None:
-        self._context.remove(0)
-        self._at = 0
-
-    def _fill(self, n_cells: int) -> None:
-        """Gives slot 0 n_cells cells, of which only the first few were computed. Their positions repeat, which attention does
-        not mind: all are in the past of what comes."""
-        self._step(min(_FILL, self._context.params.n_batch))
-        state = self._context.save_state(0)
-        for _ in range(n_cells // self._at - 1):
-            self._context.load_state(1, state)
-            self._context.copy(1, 0)
-            self._context.remove(1)
+def _steps(bench: StepBench, depth: int) -> list[Measurement]:
+    found = []
+    for n_cells in (0, depth):
+        if n_cells:
+            bench.clear()
+            bench.fill(n_cells)
+        bench.step(1)
+        for n_tokens, n_times in ((1, 3), (4, 2), (16, 2), (64, 1)):
+            if n_tokens > bench.n_batch:
+                continue
+            seconds = []
+            for _ in range(n_times):
+                if not n_cells:
+                    bench.clear()
+                seconds.append(bench.step(n_tokens))
+            found.append(Measurement(n_tokens, 1 if n_tokens == 1 else 0, n_cells, min(seconds)))
+    return found
 
 
 def _words_of(settings: Settings) -> dict[str, object]:

@@ -5,8 +5,10 @@
 #include "common.h"
 #include "json.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <cstdio>
 
 namespace lc {
 
@@ -33,8 +35,34 @@ common_json parse_description(const char * text) {
     return description;
 }
 
+// Behind a literal ("…") or a class ([…]) of a grammar, whose opening character stands at `at`.
+size_t behind_quoted(const std::string & source, size_t at) {
+    const char end = source[at] == '"' ? '"' : ']';
+    for (at++; at < source.size() && source[at] != end; at++) {
+        at += source[at] == '\\' ? 1 : 0;
+    }
+    return at + 1;
+}
+
+// llama.cpp's parser counts from m to n where a grammar says {m,n}, past the end of all memory if n is the smaller one.
+void require_ordered_repetitions(const std::string & source) {
+    for (size_t at = 0; at < source.size();) {
+        if (source[at] == '"' || source[at] == '[') {
+            at = behind_quoted(source, at);
+            continue;
+        }
+        unsigned long long min = 0;
+        unsigned long long max = 0;
+        if (source[at] == '{' && std::sscanf(source.c_str() + at, "{ %19llu , %19llu", &min, &max) == 2) {
+            require(min <= max, "a repetition asks for more than it allows");
+        }
+        at++;
+    }
+}
+
 sampler_ptr make_rules(const llama_vocab * vocab, const common_json & description) {
     const std::string        source = description.at("grammar").get<std::string>();
+    require_ordered_repetitions(source);
     std::vector<std::string> patterns;
     std::vector<llama_token> tokens;
     for (const auto & trigger : description.at("triggers")) {
@@ -99,6 +127,9 @@ grammar::grammar(const llama_vocab * vocab, const char * text) : vocab(vocab) {
         throw invalid_argument(std::string("grammar: ") + e.what());
     }
     require(rules != nullptr, "grammar: llama.cpp cannot compile it");
+    // llama.cpp aborts where such a token comes before the end of what its grammar describes.
+    const bool has_ended = std::any_of(begun.begin(), begun.end(), [&](llama_token each) { return llama_vocab_is_eog(vocab, each); });
+    require(is_lazy || !has_ended, "the message that the answer continues holds a token that ends an answer");
     try {
         begin();
     } catch (const std::exception &) {  // a vocabulary may lack bytes

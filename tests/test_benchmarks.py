@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks import attention, child, contention, overhead, serve, servers, structured
+from benchmarks import attention, child, contention, overhead, quota, serve, servers, structured
 from benchmarks.figures import Goal, Row, common_rate, percentile, silences
 from benchmarks.load import Endpoint, LoadError, Prompt
 from benchmarks.overhead import Measured, Subject, engine_finding, http_finding
@@ -23,6 +23,7 @@ from benchmarks.scenarios import SCENARIOS, scaled
 from benchmarks.serve import Plan, measure, plan_of
 from benchmarks.servers import LlamaServer, Ours, Setting, Side, StartError
 from benchmarks.sse import EventReader, StreamError, read_completion
+from llmcore.cgroup import ControlGroup
 from llmcore.messages import EngineStats
 from llmcore.model import Model
 
@@ -392,6 +393,44 @@ def test_contention_measures_each_value_alone_and_beside_a_loop(
             mean, p95 = (float(number) for number in cell.strip(" |").split(", "))
             assert mean > 0
             assert p95 > 0
+
+
+# --- Quota ------------------------------------------------------------------------------------------------------------
+
+
+def test_quota_compares_what_is_decided_with_numbers_set_by_hand(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--models", str(tiny_model), "--hand", "1", "--turns", "1", "--seconds", "0.05", "--here"]
+    assert quota.main(argv) in (0, 1)  # whether the goal is met is nobody's business here
+    out = capsys.readouterr().out
+    rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| plain")]
+    assert [row[2].partition(":")[0] for row in rows] == ["decided", "1"]
+    assert all(float(row[3]) > 0 for row in rows)
+    assert "Decided against the best by hand: " in out
+
+
+def test_the_ratio_is_of_medians_and_against_the_best() -> None:
+    def decoded(*rates: float) -> list[quota.Decoded]:
+        return [quota.Decoded(1, 1.0, rate) for rate in rates]
+
+    found = {quota.DECIDED: decoded(9.0, 10.0, 99.0), 1: decoded(20.0, 19.0, 0.0), 2: decoded(5.0, 5.0, 50.0)}
+    assert quota.ratio(found) == pytest.approx(10 / 19)
+
+
+def test_a_group_gets_its_quota_and_goes_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "control_groups", lambda controller: ())
+    with pytest.raises(quota.QuotaError, match="no control groups"), quota.quota_group(1.0):
+        pass
+    unified, cpu = ControlGroup(2, tmp_path / "unified"), ControlGroup(1, tmp_path / "cpu")
+    cpu.folder.mkdir()
+    monkeypatch.setattr(quota, "control_groups", lambda controller: (cpu, unified))
+    with quota.quota_group(1.5) as folder:
+        assert folder.parent == cpu.folder
+        assert (folder / "cpu.cfs_quota_us").read_text() == "150000"
+        for file in folder.iterdir():  # the kernel's own files do not keep a group from going
+            file.unlink()
+    assert not folder.exists()
 
 
 # --- Plans and failures -----------------------------------------------------------------------------------------------

@@ -5,30 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmcore.cgroup import ControlGroup, control_groups
-
-V1_MOUNT = "35 31 0:32 {top} {point} rw,relatime shared:9 - cgroup cgroup rw,{controllers}\n"
-V2_MOUNT = "31 23 0:28 {top} {point} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
-OTHER_MOUNT = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
-
-
-def proc(root: Path, cgroup: str, mountinfo: str) -> None:
-    """Writes /proc/self of a synthetic machine."""
-    folder = root / "proc/self"
-    folder.mkdir(parents=True)
-    (folder / "cgroup").write_text(cgroup)
-    (folder / "mountinfo").write_text(OTHER_MOUNT + mountinfo)
+from tests.machines import proc, v1, v2
 
 
 def folders(root: Path, controller: str) -> list[str]:
     return ["/" + str(group.folder.relative_to(root)) for group in control_groups(controller, root)]
-
-
-def v1(point: str, controllers: str, top: str = "/") -> str:
-    return V1_MOUNT.format(point=point, controllers=controllers, top=top)
-
-
-def v2(point: str = "/sys/fs/cgroup", top: str = "/") -> str:
-    return V2_MOUNT.format(point=point, top=top)
 
 
 def test_v2_own_group_first_then_its_ancestors(tmp_path: Path) -> None:

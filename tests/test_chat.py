@@ -491,6 +491,23 @@ def test_a_call_cannot_continue_what_the_tokenizer_cannot_spell(chat_model: Mode
         sampler.hold(grammar)
 
 
+def test_a_message_that_has_ended_is_not_continued_by_a_call(chat_model: Model) -> None:
+    begun = ChatPrompt(
+        b'[{"role": "user", "content": "x"}, {"role": "assistant", "content": "<|im_end|>and on"}]',
+        tools=b'[{"type": "function", "function": {"name": "f"}}]',
+        tool_choice="required",
+        add_generation_prompt=False,
+        continue_final_message=True,
+    )
+    with ChatTemplate(chat_model) as template:
+        grammar = template.render(begun).grammar
+    with (
+        Sampler(chat_model, SamplingParams(), n_ctx=512) as sampler,
+        pytest.raises(InvalidRequestError, match="ends an answer"),
+    ):
+        sampler.hold(grammar)
+
+
 @pytest.mark.parametrize("name", ["Qwen-Qwen2.5-7B-Instruct", "meta-llama-Llama-3.1-8B-Instruct"])
 def test_a_required_call_may_follow_what_was_begun(
     name: str, templates: dict[str, ChatTemplate], default_vocabulary: Model

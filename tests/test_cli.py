@@ -26,7 +26,7 @@ def llmcore(*args: str, text: str = "", **environ: str) -> subprocess.CompletedP
 
 def test_help_lists_the_commands() -> None:
     shown = llmcore("--help").stdout
-    for name in ("chat", "pull", "serve"):
+    for name in ("chat", "pull", "serve", "tune"):
         assert name in shown
     assert llmcore().stdout == shown
 

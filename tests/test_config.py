@@ -24,7 +24,7 @@ def flags(*argv: str) -> dict[str, object]:
 def test_a_flag_wins_over_the_environment_and_that_over_the_default() -> None:
     environ = {"LLMCORE_N_CTX": "1024", "MODEL_PATH": "/env.gguf", "PORT": "9000"}
     loaded = config.load(EngineConfig, flags("--n-ctx", "2048"), environ)
-    assert (loaded.n_ctx, loaded.model_path, loaded.n_batch) == (2048, "/env.gguf", 512)
+    assert (loaded.n_ctx, loaded.model_path, loaded.n_slots) == (2048, "/env.gguf", 8)
     assert config.load(ServerConfig, flags(), environ).port == 9000
 
 
@@ -42,7 +42,8 @@ def test_an_empty_variable_counts_as_absent() -> None:
     [
         ({"LLMCORE_NCTX": "1"}, "LLMCORE_NCTX"),
         ({"LLMCORE_N_CTX": "many"}, "LLMCORE_N_CTX"),
-        ({"LLMCORE_BLAS": "maybe"}, "LLMCORE_BLAS"),
+        ({"LLMCORE_MMAP": "maybe"}, "LLMCORE_MMAP"),
+        ({"LLMCORE_BLAS": "maybe"}, "blas"),
         ({"LLMCORE_N_SLOTS": "0"}, "n_slots"),
         ({"LLMCORE_N_SLOTS": "257"}, "n_slots"),
         ({"LLMCORE_CACHE_TYPE_K": "q9"}, "cache_type_k"),
@@ -55,6 +56,23 @@ def test_a_bad_variable_is_refused_by_name(environ: dict[str, str], named: str) 
         config.load(EngineConfig, {}, environ)
     assert caught.value.param == named
     assert named in caught.value.message
+
+
+@pytest.mark.parametrize(("text", "threads"), [("3", 3), ("4,2", 4), (" 2 , 1 ", 2), ("0", 0), ("", 0)])
+def test_openmps_variable_may_be_a_list(text: str, threads: int) -> None:
+    assert config.load(EngineConfig, {}, {"OMP_NUM_THREADS": text}).threads == threads
+    assert config.load(EngineConfig, {}, {"OMP_NUM_THREADS": text, "LLMCORE_THREADS": "7"}).threads == 7
+    assert config.load(EngineConfig, flags("--threads", "9"), {"OMP_NUM_THREADS": text}).threads == 9
+
+
+@pytest.mark.parametrize("text", ["many", "4,", ",4", "4,many", "4,0", "0,4", "-1", "4;2", "²", "1.5", "9" * 20])
+def test_a_bad_list_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match="OMP_NUM_THREADS must be a whole number") as caught:
+        config.load(EngineConfig, {}, {"OMP_NUM_THREADS": text})
+    assert caught.value.param == "OMP_NUM_THREADS"
+    # Only OpenMP's own variable has lists.
+    with pytest.raises(ConfigError, match="LLMCORE_THREADS must be a whole number"):
+        config.load(EngineConfig, {}, {"LLMCORE_THREADS": "4,2"})
 
 
 def test_a_bad_flag_is_refused_by_name() -> None:
@@ -83,6 +101,14 @@ def test_help_names_every_option_with_its_variable_and_default() -> None:
     for name, _, option in config.options(EngineConfig):
         assert config.flag(name) in text
         assert config.env_names(name, option)[0] in text
+
+
+def test_flags_of_some_options_alone() -> None:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    config.add_flags(parser, EngineConfig, ("n_ctx", "blas"))
+    assert vars(parser.parse_args(["--n-ctx", "5", "--blas", "on"])) == {"n_ctx": "5", "blas": "on"}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--n-slots", "5"])
 
 
 def test_the_document_is_what_the_declarations_make() -> None:

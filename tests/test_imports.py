@@ -28,10 +28,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gguf_reader": {"errors"},
     "gguf": {"errors", "gguf_reader", "tensor_types"},
     "cgroup": set(),
-    "threads": {"cgroup"},
+    "cpufeatures": {"errors"},
+    "topology": set(),
+    "quota": {"cgroup"},
+    "threads": {"quota", "topology"},
     "memory": {"cgroup"},
+    "check": set(),
+    "machine_checks": {"check", "cpufeatures", "quota", "threads"},
     "registry": {"errors"},
-    "messages": {"config", "sampling"},
+    "messages": {"config", "sampling", "threads"},
+    "reference": {"errors"},
+    "provenance": set(),
+    "folderlock": set(),
+    "transfer": set(),
+    "hubchild": set(),
     "chatstream": {"errors", "log", "messages"},
     "toolschema": set(),
     "response_format": {"errors", "messages"},
@@ -40,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "limits": set(),
     "schema": {"errors"},
     "fingerprint": set(),
+    "trials": set(),
     # policy: no native code
     "hosttier": {"prefix"},
     "cells": set(),
@@ -48,14 +59,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scheduler": {"admission", "batch", "costmodel", "kvcache", "limits", "sequence"},
     "inspection": {"scheduler", "sequence"},
     "passes": set(),
+    "search": {"trials"},
     # what lies on disk
     "pins": {"errors", "log", "messages"},
     # native code and its handles
-    "ffi": {"errors", "threads"},
+    "ffi": {"cpufeatures", "errors", "threads"},
     "handle": {"errors"},
     "gguf_model": {"errors", "gguf"},
-    "model": {"handle", "errors", "ffi", "gguf", "gguf_model", "log", "memory", "messages", "rpc"},
-    "context": {"handle", "batch", "errors", "ffi", "log", "memory", "model"},
+    "model": {"handle", "errors", "ffi", "gguf", "gguf_model", "log", "memory", "messages", "rpc", "threads"},
+    "contextneed": {"ffi"},
+    "context": {"handle", "batch", "contextneed", "errors", "ffi", "log", "memory", "model"},
     "sampler": {"handle", "context", "errors", "ffi", "model", "sampling"},
     "chat": {"chatstream", "handle", "errors", "ffi", "log", "messages", "model", "toolschema"},
     "pairs": {"errors", "model"},
@@ -64,7 +77,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gate": {"chat", "errors", "ffi"},
     "constraint": {"errors", "ffi", "messages", "model", "schema"},
     "contextmemory": {"context", "errors", "log"},
-    "tune": {"batch", "config", "context", "costmodel", "errors", "ffi", "fingerprint", "log", "model"},
+    "stepbench": {"batch", "context", "model"},
+    "tune": {"config", "context", "costmodel", "errors", "ffi", "fingerprint", "log", "model", "stepbench"},
+    "tuned_profile": {"", "config", "ffi", "fingerprint", "log", "threads", "trials", "tune"},
     "decide": {"config", "context", "costmodel", "embed", "errors", "limits", "log", "memory", "model", "tune"},
     # requests to sequences, and back to answers
     "prompts": {"chat", "errors", "log", "messages", "model", "prefix"},
@@ -110,7 +125,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("prompts", "sampler", "scheduler", "sequence", "taking"),
     },
     # those who use an engine
-    "encoder": {"config", "decide", "embeddings", "engine", "errors", "messages", "model", "parts"},
+    "encoder": {
+        *("config", "decide", "embeddings", "engine", "errors", "log", "messages", "model", "parts", "tuned_profile"),
+    },
     "pulse": set(),
     "inbox": {"encoder", "messages"},
     "worker": {"config", "encoder", "errors", "inbox", "log", "messages", "pulse", "wire"},
@@ -135,19 +152,39 @@ MAY_IMPORT: dict[str, set[str]] = {
             "vectorcalls",
         ),
     },
-    "fetch": {"registry"},
-    "hub": {"errors", "fetch", "registry"},
+    "hubclient": {"reference", "registry", "transfer"},
+    "fetch": {"hubclient", "registry", "transfer"},
+    "hub": {"errors", "fetch", "folderlock", "hubclient", "provenance", "registry", "transfer"},
+    "repository": {"errors", "hub", "hubclient", "provenance", "reference", "registry", "transfer"},
     "chat_options": {"errors", "messages"},
     "completion": {"messages"},
     "llm": {
         *("chat_options", "completion", "config", "embeddings", "encoder", "errors", "hub", "messages", "model"),
         *("response_format", "sampling"),
     },
+    # tuning: what measures, in a process of its own, and what drives it
+    "trial_process": {"", "context", "errors", "log", "model", "stepbench", "trials", "wire"},
+    "trial_child": {"errors", "trials", "wire"},
+    "tuning": {
+        *("", "config", "decide", "errors", "ffi", "model", "search", "threads", "trial_child", "trials", "tune"),
+        "tuned_profile",
+    },
+    "tune_report": {"trials"},
+    "tune_plot": {"errors", "trials", "tune_report"},
     # the command line
     "cli": {"", "errors", "ffi"},
     "chat_command": {"config", "errors", "llm", "log"},
-    "pull_command": {"errors", "hub", "registry"},
+    "library_probe": {"config", "context", "contextneed", "decide", "errors", "ffi", "gguf", "gguf_model", "tune"},
+    "install_checks": {"check", "config", "errors", "gguf", "gguf_model", "library_probe", "memory"},
+    "doctor_command": {
+        *("check", "config", "errors", "ffi", "hub", "install_checks", "library_probe", "machine_checks", "threads"),
+    },
     "rpc_command": {"errors", "ffi", "threads"},
+    "pull_command": {"errors", "hub", "hubclient", "provenance", "reference", "registry", "repository"},
+    "tune_command": {
+        *("", "config", "errors", "fingerprint", "hub", "log", "model", "search", "trial_child", "trials"),
+        *("tune_plot", "tune_report", "tuned_profile", "tuning"),
+    },
     "": {
         "batch",
         "chat",
@@ -164,7 +201,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }
 
-APP_MAY_IMPORT = {"client", "config", "errors", "hub", "log", "messages", "sampling", ""}
+APP_MAY_IMPORT = {"client", "config", "errors", "hub", "log", "messages", "quota", "sampling", "threads", ""}
 
 
 def imported(path: Path, package: str) -> set[str]:
@@ -221,3 +258,9 @@ def test_the_http_process_loads_no_native_code(module: str) -> None:
     code = f"import {module}, sys; print([name for name in sys.modules if name in ('llmcore.ffi', 'ctypes')])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "llmcore.ffi" not in shown
+
+
+def test_only_the_child_that_downloads_knows_the_hubs_client() -> None:
+    paths = [*(ROOT / "llmcore").glob("*.py"), *(ROOT / "app").rglob("*.py")]
+    assert [path.stem for path in paths if "import huggingface_hub" in path.read_text("utf-8")] == []
+    assert [path.stem for path in paths if "from huggingface_hub" in path.read_text("utf-8")] == ["hubchild"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmcore.memory import UNKNOWN_BYTES, memory_available_bytes, memory_limit_bytes
-from tests.test_cgroup import proc, v1, v2
+from tests.machines import proc, v1, v2
 
 GIB = 2**30
 

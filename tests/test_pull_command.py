@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import signal
 import time
@@ -14,8 +15,9 @@ from rich.console import Console
 
 from llmcore import hub, pull_command
 from llmcore.errors import ConfigError
-from llmcore.fetch import Notify, Progress
 from llmcore.registry import KnownModel, load_registry
+from llmcore.transfer import Notify, Progress
+from tests.hub_stand_in import COMMIT, HubStandIn, connect, running
 
 
 def run(*argv: str) -> int:
@@ -55,12 +57,54 @@ def test_the_list(present: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--list") == 0
     line = capsys.readouterr().out
     assert line.startswith("smollm2-135m-instruct  ")
-    assert "(98 MB, context 8192, Apache-2.0, default, here)" in line
+    assert "(98 MB, needs 0.3 GB of memory, context 8192, Apache-2.0, default, here)" in line
 
 
 def test_an_unknown_name() -> None:
     with pytest.raises(ConfigError, match="known models: smollm2-135m-instruct"):
         run("gpt-5")
+
+
+def test_a_repository_and_what_is_listed_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(HubStandIn({"m-Q8_0.gguf": b"GGUF"})) as stand_in:
+        connect(stand_in, monkeypatch, tmp_path)
+        assert run("owner/name:Q8_0", "--revision", "main", "--model-dir", str(tmp_path)) == 0
+    out, err = capsys.readouterr()
+    path = tmp_path / "owner" / "name" / "m-Q8_0.gguf"
+    assert out == f"{path}\n"
+    assert "llmcore: verifying" in err
+    run("--list", "--model-dir", str(tmp_path))
+    assert capsys.readouterr().out.splitlines()[-1] == f"owner/name/m-Q8_0.gguf  {path} (0 MB, revision {COMMIT})"
+
+
+def test_a_known_model_has_its_own_revision(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--revision is for repositories"):
+        run("qwen3-0.6b", "--revision", "main", "--model-dir", str(tmp_path))
+
+
+def test_the_users_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "models.json"
+    hub_source = {"kind": "hub", "repo": "owner/name", "file": "m.gguf"}
+    file.write_text(
+        json.dumps({"default": "mine", "models": [{"name": "mine", "file": "m.gguf", "sources": [hub_source]}]})
+    )
+    with running(HubStandIn({"m.gguf": b"GGUF"})) as stand_in:
+        connect(stand_in, monkeypatch, tmp_path)
+        run("mine", "--model-config", str(file), "--model-dir", str(tmp_path))
+    monkeypatch.setenv("LLMCORE_MODEL_CONFIG", str(file))
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    assert run() == 0, "the default is the user's"
+    assert capsys.readouterr().out == f"{tmp_path / 'm.gguf'}\n" * 2
+    assert hub.default_model_path() == tmp_path / "m.gguf"
+    run("--list")
+    assert capsys.readouterr().out.splitlines()[-1] == "mine  (default, here)"
+    file.write_text("{}}")
+    with pytest.raises(ConfigError, match=r"models\.json"):
+        hub.default_model_path()
 
 
 def test_progress_in_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from llmcore.errors import ConfigError
 from llmcore.registry import HubSource, WheelSource, load_registry
 
+WHEEL = {"kind": "wheel", "requirement": "x==1", "wheel_bytes": 1, "wheel_sha256": "0" * 64, "member": "m"}
 
-def declaration(**changes: Any) -> dict[str, Any]:
-    """A registry of one model; `changes` replace the model's fields."""
+
+def extension(**changes: Any) -> dict[str, Any]:
+    """A file of one model; `changes` replace the model's fields."""
     model = {
         "name": "m",
         "description": "d",
@@ -54,6 +56,10 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ({"sources": []}, "sources must not be empty"),
         ({"sources": [{"kind": "torrent"}]}, "torrent"),
         ({"sources": [{"kind": "hub", "repo": "a/b", "revision": "main", "file": "m"}]}, "revision"),
+        ({"sources": [{"kind": "hub", "repo": "a", "file": "m"}]}, "repo"),
+        ({"name": "a/b"}, "without slashes"),
+        ({"n_ctx": -1}, "must not be negative"),
+        ({"sha256": "", "sources": [WHEEL]}, "a wheel as a source needs size_bytes and sha256"),
         (
             {
                 "sources": [
@@ -65,24 +71,65 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    path = write(tmp_path / "models.json", declaration(**changes))
+    path = write(tmp_path / "models.json", extension(**changes))
     with pytest.raises(ConfigError, match=said) as caught:
         load_registry(path)
     assert str(path) in caught.value.message
 
 
 def test_names_are_unique_and_the_default_is_one_of_them(tmp_path: Path) -> None:
-    good = declaration()
-    assert load_registry(write(tmp_path / "good.json", good)).find("m").file == "m.gguf"
-    with pytest.raises(ConfigError, match="same name"):
+    good = extension()
+    assert load_registry(write(tmp_path / "good.json", good)).find().file == "m.gguf"
+    with pytest.raises(ConfigError, match=r"twice\.json: .*same name, 'm'"):
         load_registry(write(tmp_path / "twice.json", {**good, "models": good["models"] * 2}))
-    with pytest.raises(ConfigError, match="no model 'x'"):
+    with pytest.raises(ConfigError, match=r"default\.json: default: there is no model 'x'"):
         load_registry(write(tmp_path / "default.json", {**good, "default": "x"}))
+
+
+def test_the_users_file_extends_ours(tmp_path: Path) -> None:
+    ours = load_registry()
+    mine = {"models": extension(name="mine")["models"] + extension(name="qwen3-0.6b")["models"]}
+    registry = load_registry(write(tmp_path / "models.json", mine))
+    assert registry.default == ours.default
+    assert [model.name for model in registry.models] == [*(model.name for model in ours.models), "mine"]
+    assert registry.find("qwen3-0.6b").file == "m.gguf", "the user's wins"
+    assert registry.find("llama-3.1-8b-instruct") == ours.find("llama-3.1-8b-instruct")
+
+
+def test_what_is_not_known_may_be_left_out(tmp_path: Path) -> None:
+    short = {
+        "models": [{"name": "m", "file": "m.gguf", "sources": [{"kind": "hub", "repo": "a/b", "file": "x/m.gguf"}]}]
+    }
+    model = load_registry(write(tmp_path / "models.json", short)).find("m")
+    assert (model.size_bytes, model.sha256, model.memory_bytes, model.sources) == (
+        0,
+        "",
+        0,
+        (HubSource("a/b", "x/m.gguf"),),
+    )
+
+
+def test_every_known_model_is_pinned() -> None:
+    for model in load_registry().models:
+        assert model.size_bytes
+        assert model.sha256
+        assert model.licence
+        assert all(source.revision for source in model.sources if isinstance(source, HubSource))
+        assert model.memory_bytes > model.size_bytes
+
+
+def test_the_model_that_deployments_are_written_for() -> None:
+    model = load_registry().find("llama-3.1-8b-instruct")
+    assert model.file == "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf"
+    assert model.kv_bytes_per_token == 2 * 32 * 8 * 128 * 2
+    # A GiB for 8,192 tokens.
+    assert model.memory_bytes == 4_920_739_232 + 2**30
 
 
 def test_a_file_that_is_missing_or_no_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.json"):
         load_registry(tmp_path / "absent.json")
-    (tmp_path / "no.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"no\.json"):
-        load_registry(tmp_path / "no.json")
+    for content in (b"{", b"\xff"):
+        (tmp_path / "no.json").write_bytes(content)
+        with pytest.raises(ConfigError, match=r"no\.json"):
+            load_registry(tmp_path / "no.json")

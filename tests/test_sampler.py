@@ -3,6 +3,7 @@ llama.cpp's chain."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -637,3 +638,27 @@ def test_a_mask_of_another_vocabulary_is_refused(computed: tuple[Context, list[i
         pytest.raises(InvalidRequestError, match="n_mask_words"),
     ):
         draw_rows(context, [Draw(sampler, rows[0], np.zeros(3, np.uint32))])
+
+
+@pytest.mark.parametrize("rule", ['"a caller\'s secret" (', '"x"{100,2}', '"{3,2}" [{3,2}] ("x"){ 3 , 2 }'])
+def test_a_grammar_that_is_none_is_refused_and_printed_nowhere(
+    rule: str, chat_model: Model, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        Sampler(chat_model, SamplingParams(), n_ctx=64) as sampler,
+        pytest.raises(InvalidRequestError, match="grammar"),
+    ):
+        sampler.hold(described(f"root ::= {rule}"))
+    out = capfd.readouterr()
+    assert out.err == out.out == "", "llama.cpp prints the whole grammar"
+
+
+def test_what_looks_like_a_repetition_in_a_text_is_none(chat_model: Model) -> None:
+    with Sampler(chat_model, SamplingParams(), n_ctx=64) as sampler:
+        sampler.hold(described(r'root ::= "\"{3,2}" [\]{3,2}] "x"{2,3}'))
+
+
+def described(grammar: str) -> str:
+    """As a rendered chat brings it."""
+    nothing: dict[str, Any] = {"triggers": [], "generation_prompt": "", "thinking_start": "", "thinking_ends": []}
+    return json.dumps({"grammar": grammar, "lazy": False, **nothing})

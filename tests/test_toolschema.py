@@ -60,6 +60,22 @@ def test_a_keyword_that_cannot_be_held_is_left_out_and_told(
     assert (held.schema, held.left_out) == (rest, [left_out])
 
 
+@pytest.mark.parametrize(
+    ("type", "low", "high"),
+    [
+        ("string", "minLength", "maxLength"),
+        ("array", "minItems", "maxItems"),
+        ("integer", "minimum", "maximum"),
+        ("integer", "exclusiveMinimum", "maximum"),
+    ],
+)
+def test_bounds_that_leave_nothing_are_left_out(type: str, low: str, high: str) -> None:
+    held = hold({"type": type, low: 100, high: 2})
+    assert held.schema == {"type": type}
+    assert held.left_out == [("$", low), ("$", high)]
+    assert hold({"type": type, low: 2, high: 2}).left_out == []
+
+
 def test_escapes_that_llama_cpp_does_not_know_are_written_out() -> None:
     held = hold({"type": "string", "pattern": r"^\d{3}-[\w-]+\.\/$"})
     assert held.schema["pattern"] == r"^[0-9]{3}-[A-Za-z0-9_-]+\./$"

@@ -4,6 +4,7 @@ set(LLMCORE_LIB_DIR "llmcore/lib")
 install(TARGETS llmcore ${LLMCORE_UPSTREAM}
         LIBRARY DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore
         RUNTIME DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore)
+install(FILES "${CMAKE_BINARY_DIR}/cpu.json" DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore)
 
 if(LLMCORE_RPC)
     # Beside the libraries that it needs; `llmcore rpc-server` runs it.

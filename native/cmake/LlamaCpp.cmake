@@ -85,10 +85,16 @@ foreach(target IN LISTS LLMCORE_UPSTREAM)
     set_property(TARGET ${target} PROPERTY PUBLIC_HEADER)
 endforeach()
 
-# The reason is told in the header. A property of this one file, in the directory that its targets belong to.
+# Each reason is told in its header. Properties of single files, in the directory that their targets belong to.
 set(amx_fix "${PROJECT_SOURCE_DIR}/native/fixes/amx_tile_loadconfig.h")
 set_source_files_properties("${LLAMA_CPP_DIR}/ggml/src/ggml-cpu/amx/mmq.cpp" DIRECTORY "${LLAMA_CPP_DIR}/ggml/src"
                             PROPERTIES COMPILE_OPTIONS "-include;${amx_fix}" OBJECT_DEPENDS "${amx_fix}")
+set(quiet_fix "${PROJECT_SOURCE_DIR}/native/fixes/quiet_errors.h")
+foreach(file src/llama-grammar.cpp common/json-schema-to-grammar.cpp)
+    get_filename_component(folder "${LLAMA_CPP_DIR}/${file}" DIRECTORY)
+    set_source_files_properties("${LLAMA_CPP_DIR}/${file}" DIRECTORY "${folder}"
+                                PROPERTIES COMPILE_OPTIONS "-include;${quiet_fix}" OBJECT_DEPENDS "${quiet_fix}")
+endforeach()
 
 if(GGML_BLAS)
     get_property(blas_prefix GLOBAL PROPERTY LLMCORE_BLAS_PREFIX)

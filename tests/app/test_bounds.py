@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -35,6 +36,8 @@ async def bounded(engine: FakeEngine, **options: Any) -> AsyncIterator[httpx.Asy
         ("max_prompt_chars", 100, URL, {"messages": [{"role": "user", "content": "x" * 101}]}, "messages"),
         ("max_prompt_chars", 100, RESPONSES, {"input": "x" * 101}, "input"),
         ("max_prompt_chars", 100, COMPLETIONS, {"prompt": ["x" * 60, "y" * 41]}, "prompt"),
+        ("max_prompt_chars", 100, "/v1/embeddings", {"input": ["x" * 60, "y" * 41]}, "input"),
+        ("max_prompt_chars", 100, "/v1/rerank", {"query": "x" * 60, "documents": ["y" * 41]}, "documents"),
         ("max_answer_tokens", 8, URL, {**HELLO, "max_tokens": 9}, "max_tokens"),
         ("max_answer_tokens", 8, URL, {**HELLO, "max_completion_tokens": 9}, "max_completion_tokens"),
         ("max_answer_tokens", 8, RESPONSES, {"input": "x", "max_output_tokens": 9}, "max_output_tokens"),
@@ -63,6 +66,18 @@ async def test_who_asks_for_nothing_gets_what_is_allowed(engine: FakeEngine) -> 
         for url, body in ((URL, HELLO), (RESPONSES, {"input": "x"}), (COMPLETIONS, {"prompt": "x"})):
             assert (await client.post(url, json=body)).status_code == 200
     assert [(each.max_tokens, each.timeout_s) for each in engine.requests] == [(8, 1.5)] * 3
+
+
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [("/v1/embeddings", {"input": "x"}), ("/v1/rerank", {"query": "x", "documents": ["y"]})],
+)
+async def test_vectors_have_no_longer_than_that(engine: FakeEngine, url: str, body: dict[str, Any]) -> None:
+    engine.admission = asyncio.Event()  # which nobody sets
+    async with bounded(engine, max_request_s=0.05) as client:
+        response = await client.post(url, json=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (408, "timeout")
+    assert engine.cancelled == ["vectors"]
 
 
 async def test_an_endpoint_s_own_default_stays(engine: FakeEngine) -> None:

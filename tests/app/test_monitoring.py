@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import httpx
+import msgspec
 import pytest
+from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmcore.messages import EngineStats
+from llmcore.threads import ThreadDecision, decide_threads
 from llmcore_app.service import Service
-from tests.app.fake_engine import WORDS, FakeEngine
+from tests.app.fake_engine import MODEL, WORDS, FakeEngine
 from tests.app.test_chat import HELLO, URL
 
 
@@ -34,6 +37,30 @@ async def test_healthz(client: httpx.AsyncClient) -> None:
     assert health["worker"] == {"state": "ready", "restarts": 0}
     assert (health["status"], health["model_loaded"]) == ("ok", True)
     assert isinstance(health["uptime"], float)
+
+
+@pytest.mark.parametrize("query", ["verbose", "verbose=1", "verbose=true", "x=1&verbose="])
+async def test_verbose_health_tells_the_threads(client: httpx.AsyncClient, engine: FakeEngine, query: str) -> None:
+    decision = decide_threads(3, 4)
+    engine.model = structs.replace(MODEL, threads=decision)
+    response = await client.get(f"/healthz?{query}")
+    assert response.status_code == 200
+    assert msgspec.convert(response.json()["threads"], ThreadDecision) == decision
+    engine.model = None
+    assert (await client.get(f"/healthz?{query}")).json()["threads"] is None
+
+
+@pytest.mark.parametrize("query", ["verbose=0", "verbose=false", "unknown=1"])
+async def test_health_without_verbose(client: httpx.AsyncClient, query: str) -> None:
+    response = await client.get(f"/healthz?{query}")
+    assert response.status_code == 200
+    assert "threads" not in response.json()
+
+
+async def test_verbose_with_another_value_is_refused_by_name(client: httpx.AsyncClient) -> None:
+    response = await client.get("/healthz?verbose=very")
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "verbose"
 
 
 @pytest.mark.parametrize("state", ["loading", "restarting", "failed"])

@@ -65,6 +65,13 @@ def test_health_says_what_the_issue_says(service: Service) -> None:
     assert health["uptime"] > 0
 
 
+def test_verbose_health_tells_what_the_threads_were_decided_from(service: Service) -> None:
+    threads = httpx.get(f"{service.base_url}/healthz?verbose").json()["threads"]
+    assert 1 <= threads["n_threads"] <= threads["n_cores_used"] <= threads["n_cores"] <= threads["n_cpus"]
+    assert threads["n_threads_batch"] == threads["n_threads"]
+    assert "in the affinity mask" in threads["reason"]
+
+
 def test_a_question_about_a_fact_in_the_system_prompt(sdk: openai.OpenAI) -> None:
     [model] = sdk.models.list().data
     answer = sdk.chat.completions.create(model=model.id, messages=FACT, temperature=0, max_tokens=200)

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""What the image runs: `llmcore` with the arguments of the container, `serve` by default.
+
+Serving never touches the network. Only where PULL_MODEL is set (to the name of a known model, or to `default`), `serve` is
+preceded by `llmcore pull`, and serves what that fetched unless MODEL_PATH names another file. In the end this process
+becomes `llmcore`, which so is process 1: it gets the signals, and reaps orphans.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import MutableMapping, Sequence
+
+from llmcore import cli, hub
+
+NO_MODEL = """\
+llmcore: there is no model in {folder}. Any of these helps:
+  fetch the default one into the volume, once:    run this image with the argument `pull` and the same volume
+  fetch it before serving:                        PULL_MODEL=default (or the name of another: `pull --list`)
+  serve a file of your own:                       mount it, and set MODEL_PATH to its path in the container"""
+
+
+def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
+    """Returns a status only for an error; else llmcore takes the place of this process."""
+    if argv[:1] == ["serve"] and not {"-h", "--help"} & set(argv):
+        if environ.get("PULL_MODEL"):
+            status = pull(environ)
+            if status:
+                return status
+        elif not names_a_model(argv, environ) and hub.default_model_path(environ) is None:
+            print(NO_MODEL.format(folder=hub.model_dir(environ)), file=sys.stderr)
+            return 1
+    os.execvpe("llmcore", ["llmcore", *argv], environ)
+
+
+def names_a_model(argv: Sequence[str], environ: MutableMapping[str, str]) -> bool:
+    is_flag = any(word.split("=")[0] == "--model-path" for word in argv)
+    return is_flag or bool(environ.get("LLMCORE_MODEL_PATH") or environ.get("MODEL_PATH"))
+
+
+def pull(environ: MutableMapping[str, str]) -> int:
+    """Fetches what PULL_MODEL names, and makes it the model to serve unless one is named. Returns the exit status."""
+    name = environ["PULL_MODEL"]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        status = cli.main(["pull", *([] if name == "default" else [name])])
+    if status == 0 and not names_a_model([], environ):
+        environ["MODEL_PATH"] = printed.getvalue().splitlines()[-1]
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

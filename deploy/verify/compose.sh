@@ -1,0 +1,106 @@
+# shellcheck shell=bash disable=SC2154 # sourced by deploy/verify.sh, whose variables these are
+# Step compose: the service and nginx by podman-compose, and load through TLS.
+
+# The nginx image of compose, where its registry cannot be reached: Debian's package, with the same configuration.
+nginx_image() {
+    timeout 60 podman pull docker.io/library/nginx:1.28-alpine && return 0
+    base_image || return 1
+    mkdir -p "$work/nginx"
+    printf 'FROM %s\nRUN apt-get update && apt-get install -y --no-install-recommends nginx-light\n' "$base" > "$work/nginx/Dockerfile"
+    buildah bud --layers --format docker --isolation chroot --network host --tag "localhost/$name-nginx" "$work/nginx" || return 1
+    export NGINX_IMAGE="localhost/$name-nginx"
+}
+
+certificate() {
+    mkdir -p "$work/tls"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+        -keyout "$work/tls/key.pem" -out "$work/tls/cert.pem"
+    chown -R 101:101 "$work/tls"
+}
+
+compose() { "$work/tools/bin/podman-compose" --project-name "$name" --profile tls "$@"; }
+
+# The model into compose's volume, by the script that is for that.
+model_volume() {
+    rm -f "$work/models.tar"
+    deploy/backup.sh "$work/models" "$work/models.tar" && ENGINE=podman deploy/restore.sh "$work/models.tar" "${name}_models" \
+        && chown -R 10001:10001 "$(podman volume inspect --format '{{.Mountpoint}}' "${name}_models")"
+    rm -f "$work/models.tar"
+}
+
+status_of() { curl -s -o "$work/body.txt" -w '%{http_code}' --cacert "$work/tls/cert.pem" "$@"; }
+refuses() { # STATUS URL...
+    local wanted="$1" got
+    shift
+    got="$(status_of "$@")"
+    echo "$got $(head -c 300 "$work/body.txt")"
+    [ "$got" = "$wanted" ]
+}
+
+too_large() {
+    head -c 5000000 /dev/zero > "$work/large"
+    refuses 413 --data-binary "@$work/large" "$url/v1/chat/completions" && grep -q request_too_large "$work/body.txt"
+}
+
+rate_headers() {
+    chat "$url" "${secure[@]}" -D "$work/headers.txt" && cat "$work/headers.txt" \
+        && grep -qi '^x-ratelimit-remaining-requests:' "$work/headers.txt" && grep -qi '^x-request-id:' "$work/headers.txt"
+}
+
+# Tokens pass when they come, not all in the end. (On a busy machine several come at once.)
+comes_in_pieces() {
+    curl -sS -N "${secure[@]}" -H 'Content-Type: application/json' -d "{$QUESTION,\"max_tokens\":24,\"stream\":true}" \
+        "$url/v1/chat/completions" | python3 -c '
+import os, sys, time
+times = []
+while os.read(0, 65536):
+    times.append(time.monotonic())
+print(len(times), "pieces over", round(times[-1] - times[0], 3), "s")
+sys.exit(len(times) < 4)'
+}
+
+load() {
+    local said
+    said="$(hey -n 32 -c 8 -t 120 -m POST -T application/json -H "Authorization: Bearer $key" \
+        -d "{$QUESTION,\"max_tokens\":8}" "$url/v1/chat/completions")"
+    echo "$said"
+    grep -Eq '\[200\][[:space:]]+32 responses' <<< "$said"
+}
+
+through_nginx() {
+    local -a secure=(--cacert "$work/tls/cert.pem" -H "Authorization: Bearer $key")
+    check "TLS: chat" chat "$url" "${secure[@]}"
+    check "TLS: stream" stream "$url" 16 "${secure[@]}"
+    check "TLS: a stream comes in pieces" comes_in_pieces
+    check "TLS: headers of limits pass" rate_headers
+    check "TLS: no key, 401" refuses 401 -d '{}' "$url/v1/chat/completions"
+    check "TLS: /metrics is not there" refuses 404 "$url/metrics"
+    check "TLS: a body that is too large, 413" too_large
+    if has hey; then
+        check "TLS: load, 32 requests by 8 callers" load
+        report pass "$(grep -E 'Requests/sec' "$log" | tr -s ' \t' ' ' | tail -1) (other work on the machine counted)"
+    else
+        report skip "TLS: no hey to make load"
+    fi
+}
+
+step_compose() {
+    has podman || { report skip "no podman"; return; }
+    podman image exists "$built" || { report skip "there is no image $built: step image makes it"; return; }
+    local url="https://127.0.0.1:$((port + 1))" key=verify-key
+    export LLM_IMAGE="$built" LLM_PORT="$port" TLS_BIND=127.0.0.1 TLS_PORT="$((port + 1))" TLS_DIR="$work/tls" LLM_MEMORY=4G
+    LLMCORE_API_KEYS="verify:$(printf %s "$key" | sha256sum | cut -c-64)" LLMCORE_KEY_REQUESTS_PER_MINUTE=1000
+    export LLMCORE_API_KEYS LLMCORE_KEY_REQUESTS_PER_MINUTE
+    check "tools of the package index" tools && check "model" models && check "certificate" certificate \
+        && check "nginx's image" nginx_image && check "the model's volume" model_volume || return 1
+    # Podman before 4.4 cannot wait for health: so the dependent one is started by hand.
+    if check "compose up: llm" compose up --detach --no-build llm \
+        && check "llm is healthy" wait_until 600 podman exec "${name}_llm_1" healthcheck.py \
+        && check "compose up: nginx" compose up --detach --no-build --no-deps nginx \
+        && check "nginx listens" wait_until 30 curl -sk "$url/livez"; then
+        echo "limits: $(podman inspect --format '{{.HostConfig.NanoCpus}} {{.HostConfig.CpuQuota}} {{.HostConfig.Memory}}' "${name}_llm_1")" >> "$log"
+        through_nginx
+    fi
+    compose logs >> "$log" 2>&1 || true
+    check "compose down" compose down --timeout 40
+}

@@ -1,0 +1,90 @@
+# shellcheck shell=bash disable=SC2154,SC2016 # sourced by deploy/verify.sh, whose variables these
+# are; what is in single quotes is for the container's shell
+# Steps image and run: built by buildah, run by podman.
+
+IMAGE_BYTES_MAX=350000000
+
+# What the Dockerfile's default names, or the same made from Debian's packages where no registry can be reached.
+base_image() {
+    [ -z "$base" ] || return 0
+    base=debian:bookworm-slim
+    podman image exists "$base" && return 0
+    timeout 60 podman pull "docker.io/library/$base" && return 0
+    has debootstrap || { echo "no registry, and no debootstrap"; return 1; }
+    local root="$work/root"
+    rm -rf "$root"
+    debootstrap --variant=minbase --include=ca-certificates bookworm "$root" http://deb.debian.org/debian || return 1
+    cp /etc/apt/sources.list.d/debian.sources "$root/etc/apt/sources.list.d/" 2> /dev/null || true
+    # As Debian's slim images are made.
+    rm -rf "$root"/usr/share/{doc,man,locale,info}/* "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*
+    tar -C "$root" -c . | podman import - "localhost/$base" && rm -rf "$root"
+    base="localhost/$base"
+}
+
+build() {
+    buildah bud --layers --format docker --isolation chroot --network host --build-arg "BASE=$base" \
+        ${certs:+--volume "$certs:/etc/ssl/certs:ro"} --tag "$built" .
+}
+
+inspect() { podman image inspect --format "$1" "$built"; }
+inside() { podman run --rm --no-healthcheck --network none --entrypoint sh "$built" -c "$1"; }
+
+step_image() {
+    if ! has buildah || ! has podman; then report skip "no podman and buildah"; return; fi
+    if [ -z "$image" ]; then
+        check "base image" base_image || return 1
+        check "buildah builds $built on $base" build || return 1
+    fi
+    local size_bytes
+    size_bytes="$(inspect '{{.Size}}')" || { report FAIL "there is no image $built"; return 1; }
+    check "$((size_bytes / 1000000)) MB with its base, at most $((IMAGE_BYTES_MAX / 1000000))" test "$size_bytes" -le "$IMAGE_BYTES_MAX"
+    check "it runs as $(inspect '{{.User}}'), in numbers" grep -Eq '^[1-9][0-9]*:[1-9][0-9]*$' <(inspect '{{.User}}')
+    check "port 8001, an exec-form entry, a health check, labels" grep -Eq '8001/tcp.*\[entry.py\].*healthcheck.py.*llmcore' \
+        <(inspect '{{.Config.ExposedPorts}} {{.Config.Entrypoint}} {{.HealthCheck}} {{.Labels}}')
+    check "no compiler, no pip, no cache of either" inside \
+        '! command -v cc gcc g++ c++ ld as pip pip3 && ! ls -d /root/.cache /var/lib/apt/lists/*_Packages 2> /dev/null'
+    check "$(inside 'ls /opt/llmcore/lib/python3*/site-packages/llmcore/lib/libggml-cpu-*.so | wc -l') variants for CPUs" inside \
+        '[ "$(ls /opt/llmcore/lib/python3*/site-packages/llmcore/lib/libggml-cpu-*.so | wc -l)" -ge 8 ]'
+    check "llmcore --version loads one of them" podman run --rm --no-healthcheck --network none --read-only "$built" --version
+    check "download_model.py is llmcore pull" podman run --rm --no-healthcheck --network none --entrypoint download_model.py "$built" --help
+}
+
+logged() { podman logs "$1" 2>&1 | grep -q "$2"; }
+
+no_model() {
+    local said
+    said="$(podman run --rm --no-healthcheck --network none --read-only --cap-drop all "$built" 2>&1)" && return 1
+    echo "$said"
+    grep -q 'there is no model in /models' <<< "$said" && grep -q 'PULL_MODEL' <<< "$said"
+}
+
+# Stops it while an answer is being streamed: the answer comes to its end, and the exit status is 0.
+drains() {
+    stream "http://127.0.0.1:$port" 64 > "$work/drain.txt" 2>&1 &
+    local streaming=$!
+    sleep 2
+    podman stop --time 40 "$name-run" || return 1
+    wait "$streaming" || { cat "$work/drain.txt"; return 1; }
+    cat "$work/drain.txt"
+    [ "$(podman inspect --format '{{.State.ExitCode}}' "$name-run")" = 0 ]
+}
+
+step_run() {
+    has podman || { report skip "no podman"; return; }
+    podman image exists "$built" || { report skip "there is no image $built: step image makes it"; return; }
+    check "model" models || return 1
+    check "without a model: an error that says what to do" no_model
+    check "podman runs it: 1 CPU, 2 GB, read-only, no capabilities" podman run --detach --name "$name-run" \
+        --cpus 1 --memory 2g --read-only --cap-drop all --security-opt no-new-privileges --pids-limit 200 \
+        --network host --env HOST=127.0.0.1 --env "PORT=$port" --volume "$work/models:/models:ro" "$built" || return 1
+    check "its health check passes" wait_until 600 podman healthcheck run "$name-run" || { podman logs "$name-run" >> "$log" 2>&1; return 1; }
+    check "one thread for one CPU: $(podman logs "$name-run" 2>&1 | grep -o 'threads n=.*')" logged "$name-run" 'threads n=1 .*CPU quota 1"'
+    check "process 1 is the service, of user 10001" podman exec "$name-run" \
+        sh -c '[ "$(id -u)" = 10001 ] && grep -aq llmcore /proc/1/cmdline && ! grep -aq entry.py /proc/1/cmdline'
+    check "no capabilities are left" podman exec "$name-run" grep -Eq '^CapEff:\s0+$' /proc/1/status
+    check "the root cannot be written to" podman exec "$name-run" sh -c '! touch /opt/llmcore/x /x'
+    check "chat" chat "http://127.0.0.1:$port"
+    check "stream" stream "http://127.0.0.1:$port" 16
+    check "SIGTERM: a running stream ends whole, exit status 0" drains
+    podman logs "$name-run" >> "$log" 2>&1
+}

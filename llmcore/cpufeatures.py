@@ -1,0 +1,117 @@
+"""Whether this CPU has the instructions that the native libraries were compiled for, found out before any of them is loaded:
+afterwards it would end the process with "illegal instruction", and say nothing of which one.
+
+Beside the libraries lies `cpu.json` (native/cmake/CpuNeeds.cmake): the macros that the compiler defined with the flags of
+ggml's CPU code, and for a native build the flags of the build machine in /proc/cpuinfo.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmcore.errors import CpuError
+
+NEEDS_FILE = "cpu.json"
+
+# A compiler's macro → the kernel's word in /proc/cpuinfo. Of what compilers make code of by themselves, or ggml by name.
+_X86 = {
+    "__SSE3__": "pni",
+    "__SSSE3__": "ssse3",
+    "__SSE4_1__": "sse4_1",
+    "__SSE4_2__": "sse4_2",
+    "__POPCNT__": "popcnt",
+    "__AVX__": "avx",
+    "__F16C__": "f16c",
+    "__FMA__": "fma",
+    "__AVX2__": "avx2",
+    "__BMI__": "bmi1",
+    "__BMI2__": "bmi2",
+    "__LZCNT__": "abm",
+    "__MOVBE__": "movbe",
+    "__GFNI__": "gfni",
+    "__AVXVNNI__": "avx_vnni",
+    "__AVX512F__": "avx512f",
+    "__AVX512BW__": "avx512bw",
+    "__AVX512CD__": "avx512cd",
+    "__AVX512DQ__": "avx512dq",
+    "__AVX512VL__": "avx512vl",
+    "__AVX512IFMA__": "avx512ifma",
+    "__AVX512VBMI__": "avx512vbmi",
+    "__AVX512VBMI2__": "avx512_vbmi2",
+    "__AVX512BITALG__": "avx512_bitalg",
+    "__AVX512VPOPCNTDQ__": "avx512_vpopcntdq",
+    "__AVX512VNNI__": "avx512_vnni",
+    "__AVX512BF16__": "avx512_bf16",
+    "__AVX512FP16__": "avx512_fp16",
+    "__AMX_TILE__": "amx_tile",
+    "__AMX_INT8__": "amx_int8",
+    "__AMX_BF16__": "amx_bf16",
+}
+_ARM = {
+    "__ARM_FEATURE_ATOMICS": "atomics",
+    "__ARM_FEATURE_CRC32": "crc32",
+    "__ARM_FEATURE_DOTPROD": "asimddp",
+    "__ARM_FEATURE_FP16_VECTOR_ARITHMETIC": "asimdhp",
+    "__ARM_FEATURE_BF16_VECTOR_ARITHMETIC": "bf16",
+    "__ARM_FEATURE_MATMUL_INT8": "i8mm",
+    "__ARM_FEATURE_SVE": "sve",
+    "__ARM_FEATURE_SVE2": "sve2",
+    "__ARM_FEATURE_SME": "sme",
+}
+_WORDS = {"x86_64": _X86, "aarch64": _ARM}
+
+
+@dataclass(frozen=True)
+class CpuNeeds:
+    """What the libraries were compiled for: `cpu_build` is "native" or "all" (variants, chosen at run time), `features` are the
+    kernel's words for instruction sets that every CPU must have."""
+
+    cpu_build: str
+    features: frozenset[str]
+
+
+def read_needs(folder: Path) -> CpuNeeds | None:
+    """What the libraries in a folder need, None where they do not say. Never raises."""
+    try:
+        told: Any = json.loads((folder / NEEDS_FILE).read_text("utf-8"))
+        words = _WORDS.get(told["architecture"], {})
+        features = {words[macro] for macro in told["macros"] if macro in words}
+        # A kernel may be older than an instruction set, and not list it on the very machine that has it.
+        if told["flags_at_build"]:
+            features &= set(told["flags_at_build"])
+        return CpuNeeds(str(told["cpu_build"]), frozenset(features))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def cpu_features(root: Path = Path("/")) -> frozenset[str] | None:
+    """The kernel's words for what all CPUs of this machine have; None where it does not tell.
+
+    Args:
+        root: where /proc is (for tests).
+    """
+    try:
+        lines = (root / "proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    told = [line.partition(":")[2].split() for line in lines if line.partition(":")[0].strip() in ("flags", "Features")]
+    return frozenset.intersection(*map(frozenset, told)) if told else None
+
+
+def missing_features(folder: Path, root: Path = Path("/")) -> tuple[str, ...]:
+    """Instruction sets that the libraries in a folder need and this machine lacks, sorted; none where that is unknown."""
+    needs, features = read_needs(folder), cpu_features(root)
+    return () if needs is None or features is None else tuple(sorted(needs.features - features))
+
+
+def check_cpu(folder: Path, root: Path = Path("/")) -> None:
+    """Raises CpuError, naming each missing instruction set."""
+    missing = missing_features(folder, root)
+    if missing:
+        raise CpuError(
+            f"this CPU lacks {', '.join(missing)}, which the native libraries in {folder} were compiled for: build on this "
+            "machine, or with LLMCORE_CPU=all, which chooses at run time"
+        )

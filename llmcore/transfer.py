@@ -1,0 +1,169 @@
+"""A transfer of bytes in a child process, watched: what its folder grows by is its progress. And digests of files.
+
+Transfers run in children because those can be ended at once, print nothing of their own on our terminal, and keep what
+they import out of our process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Notify = Callable[[str], None]
+
+_POLL_S = 0.1
+_CHUNK_BYTES = 2**20
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+# `-c` puts the present folder on the path, where anything may lie. The thread ends the child when the parent is gone,
+# also by SIGKILL: standard input is a pipe that nobody writes to.
+CHILD_PREAMBLE = """
+import sys
+if sys.path[:1] == [""]: del sys.path[0]
+import os, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+"""
+
+
+class SourceError(Exception):
+    """This source cannot deliver; another one may. hub.pull() makes one DownloadError of what all sources said."""
+
+
+class UnreachableError(SourceError):
+    """The source cannot be asked now: no connection, offline, too busy. What it would say is not known."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """A command to run. `listen` is the stream of it that is read: "stdout" or "stderr"; the other one is dropped."""
+
+    command: list[str]
+    environ: dict[str, str]
+    listen: str
+
+
+def run_child(
+    child: Child,
+    on_line: Callable[[str], None],
+    *,
+    grows: Path,
+    n_bytes: int,
+    progress: Progress,
+    silent_s: float = 0,
+) -> int:
+    """Runs a command until it ends or we are interrupted, and tells what the folder `grows` by. Returns its status.
+
+    Args:
+        on_line: called with each line of the stream that is listened to.
+        silent_s: raise UnreachableError if for so long no line came and the folder did not grow; 0: never.
+
+    Raises SourceError if the command cannot be started.
+    """
+    with _started(child) as (process, lines):
+        size, moved_s = -1, time.monotonic()
+        while True:
+            try:
+                line = lines.get(timeout=_POLL_S)
+            except queue.Empty:
+                grown = size_of(grows)
+                if grown != size:
+                    size, moved_s = grown, time.monotonic()
+                    progress(min(size, n_bytes), n_bytes)
+                if silent_s and time.monotonic() - moved_s > silent_s:
+                    raise UnreachableError(f"nothing came for {silent_s:.0f} s") from None
+                continue
+            if line is None:
+                return process.wait()
+            moved_s = time.monotonic()
+            on_line(line)
+
+
+@contextlib.contextmanager
+def _started(child: Child) -> Iterator[tuple[subprocess.Popen[bytes], queue.SimpleQueue[str | None]]]:
+    lifeline, ours = os.pipe()
+    try:
+        process = subprocess.Popen(
+            child.command,
+            env={**os.environ, **child.environ},
+            stdin=lifeline,
+            stdout=subprocess.PIPE if child.listen == "stdout" else subprocess.DEVNULL,
+            stderr=subprocess.PIPE if child.listen == "stderr" else subprocess.DEVNULL,
+        )
+    except OSError as error:
+        os.close(ours)
+        raise SourceError(f"cannot start {child.command[0] or 'Python'}: {error.strerror}") from None
+    finally:
+        os.close(lifeline)
+    stream = process.stdout or process.stderr
+    assert stream is not None
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read_lines, args=(stream, lines), daemon=True)
+    reader.start()
+    try:
+        yield process, lines
+    finally:
+        os.close(ours)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        reader.join()
+        stream.close()
+
+
+def _read_lines(stream: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None:
+    for line in stream:
+        lines.put(line.decode("utf-8", "replace").rstrip("\n"))
+    lines.put(None)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder, which may change meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size
+            except OSError:  # gone between the listing and now
+                continue
+    return total
+
+
+def sha256_of(path: Path, progress: Progress | None = None) -> str:
+    """Of a file, in hex. Raises OSError."""
+    with open(path, "rb") as file:
+        return copy(file, None, os.fstat(file.fileno()).st_size, progress)
+
+
+def copy(source: IO[bytes], target: IO[bytes] | None, n_bytes: int, progress: Progress | None) -> str:
+    """Copies a file, or only reads it; returns its sha256 in hex."""
+    digest = hashlib.sha256()
+    done = 0
+    while chunk := source.read(_CHUNK_BYTES):
+        digest.update(chunk)
+        if target is not None:
+            target.write(chunk)
+        done += len(chunk)
+        if progress is not None:
+            progress(min(done, n_bytes), n_bytes)
+    return digest.hexdigest()
+
+
+def is_disk_full(number: int | None) -> bool:
+    """Whether an errno says that a disk, or a share of it, is full."""
+    return number in _DISK_FULL
+
+
+def says_disk_full(said: str) -> bool:
+    """Whether another program's words say so."""
+    return any(f"[Errno {number}]" in said or os.strerror(number) in said for number in _DISK_FULL)

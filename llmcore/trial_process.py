@@ -1,0 +1,125 @@
+"""The process in which `llmcore tune` measures: one model, loaded once, and a context for each candidate.
+
+Started by trial_child.py as `python -m llmcore.trial_process FD`, FD being one end of a socket pair. The first frame is a Job,
+each further one a Try. Whether BLAS takes part is decided with the load, so another process measures the other choice. A
+crash, or the kernel's out-of-memory killer, ends this process and not the tuning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+
+from llmcore import log
+from llmcore.context import Context, ContextParams
+from llmcore.errors import LlmcoreError, UnsupportedError
+from llmcore.model import Model
+from llmcore.stepbench import FILL, Clock, StepBench, can_fill
+from llmcore.trials import COLD_PROMPT, TURN_PROMPT, Candidate, Figures, Job, Measured, NotMeasured, Opened, Try
+from llmcore.wire import Channel
+
+DEPTH = 2048
+N_ROWS = 8
+
+# Where the context is smaller than depth and prompt: the prompt's share of it, and what the single steps need.
+_PROMPT_SHARE = 4
+_SINGLE_STEPS = 16
+# A prompt that took less is computed once more: short times are the noisiest.
+_BRIEF_S = 0.5
+
+N_CTX_MIN = 128
+
+
+def measure(
+    model: Model, job: Job, candidate: Candidate, *, is_full: bool, clock: Clock = time.perf_counter
+) -> Figures:
+    """Figures of one candidate, in a context as large as serving would have it. Raises what Context raises, and
+    UnsupportedError for a context that is too small to measure anything in."""
+    if job.n_ctx < N_CTX_MIN:
+        raise UnsupportedError(f"a context of {job.n_ctx} tokens is too small to measure in", param="n_ctx")
+    params = ContextParams(
+        n_ctx=job.n_ctx,
+        n_slots=job.n_slots,
+        n_batch=candidate.n_batch,
+        n_ubatch=candidate.n_ubatch,
+        threads=candidate.threads,
+        threads_batch=candidate.threads_batch,
+        flash_attn=candidate.flash_attn,
+        cache_type_k=candidate.cache_type_k,
+        cache_type_v=candidate.cache_type_v,
+    )
+    with StepBench(Context(model, params), clock) as bench:
+        cold_token_s = _cold(bench, job.n_ctx) if is_full else None
+        n_prompt = min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
+        n_cells = _fill(bench, job.n_ctx - n_prompt - 2 * FILL - _SINGLE_STEPS) if can_fill(model) else 0
+        bench.step(1)  # touches what is touched for the first time
+        decode_s = min(bench.step(1) for _ in range(4))
+        prompt_s = bench.prompt(n_prompt)
+        if n_cells and prompt_s < _BRIEF_S:
+            bench.rewind(n_prompt)
+            prompt_s = min(prompt_s, bench.prompt(n_prompt))
+        n_rows = min(N_ROWS, job.n_slots, candidate.n_batch)
+        rows_s = min(bench.rows(n_rows) for _ in range(3))
+    return Figures(
+        n_cells=n_cells,
+        decode_s=decode_s,
+        n_rows=n_rows,
+        rows_s=rows_s,
+        prompt_token_s=prompt_s / n_prompt,
+        cold_token_s=cold_token_s,
+    )
+
+
+def _cold(bench: StepBench, n_ctx: int) -> float:
+    """Seconds for each token of a long prompt into an empty cache, the better of two if it is soon done."""
+    n = min(COLD_PROMPT, n_ctx)
+    seconds = bench.prompt(n)
+    bench.clear()
+    if seconds < _BRIEF_S:
+        seconds = min(seconds, bench.prompt(n))
+        bench.clear()
+    return seconds / n
+
+
+def _fill(bench: StepBench, n_most: int) -> int:
+    n_cells = min(DEPTH, n_most) // FILL * FILL
+    bench.fill(n_cells)
+    return n_cells
+
+
+def serve(channel: Channel[Try], job: Job) -> None:
+    """Until the other side is gone."""
+    try:
+        model = Model(job.model_path, mmap=job.mmap, repack=job.repack, blas=job.blas)
+    except LlmcoreError as error:
+        channel.send(NotMeasured(error.code, error.message))
+        return
+    with model:
+        channel.send(Opened())
+        for each in channel:
+            try:
+                channel.send(Measured(measure(model, job, each.candidate, is_full=each.is_full)))
+            except LlmcoreError as error:
+                channel.send(NotMeasured(error.code, error.message))
+
+
+def main() -> None:
+    # The terminal's Ctrl-C goes to the whole process group; when this process ends is its parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # if memory runs out all the same, this is the process to end
+    log.configure("error")
+    with socket.socket(fileno=int(sys.argv[1])) as sock, contextlib.suppress(OSError, EOFError):
+        job = Channel[Job](sock, Job).receive()
+        serve(Channel(sock, Try), job)
+    os._exit(0)  # threads of native code may still run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""What `llmcore tune` found for a model on a machine: how it is stored, and what serving takes of it.
+
+A profile is one JSON file in the profile folder, `tuned-MODEL-MACHINE-BUILD.json`, written by an atomic rename
+(docs/DEPLOYMENT.md describes its fields). It holds for that model file, kind of CPU and build alone. Of what it chose, an
+option that the user left open takes its value, in groups that were measured together; what the user set wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from llmcore import ffi
+from llmcore.config import EngineConfig
+from llmcore.fingerprint import machine_fingerprint, model_fingerprint
+from llmcore.log import event
+from llmcore.threads import ThreadDecision, decide_threads
+from llmcore.trials import Candidate, Trial
+from llmcore.tune import default_profile_dir
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+
+# Options that were measured together, and are taken together or not at all.
+_GROUPS = (
+    ("threads", "threads_batch"),
+    ("n_batch", "n_ubatch"),
+    ("blas",),
+    ("flash_attn", "cache_type_k", "cache_type_v"),
+)
+_OPEN = (0, "auto")
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a profile holds for: fingerprints of the model file and of the kind of CPU, llama.cpp's commit, and for which CPUs
+    it was built."""
+
+    model: str
+    machine: str
+    build: str
+
+    def difference(self, other: Identity) -> str:
+        """In which way `other` is another one; "" for none."""
+        different = [name for name in self.__struct_fields__ if getattr(self, name) != getattr(other, name)]
+        return "another " + " and ".join(different) if different else ""
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """Under which the trials were made: the threads that machine and limits allowed, the context in tokens and slots, and how
+    weights were loaded."""
+
+    n_threads_allowed: int
+    n_ctx: int
+    n_slots: int
+    mmap: bool
+    repack: bool
+
+
+class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """See docs/DEPLOYMENT.md. `gain` is the part of the default's time that the chosen settings save; `is_complete` is False
+    where the time limit left something out."""
+
+    version: int = VERSION
+    identity: Identity
+    measured_at: str
+    cpu: str
+    model_path: str
+    description: str
+    conditions: Conditions
+    default: Candidate
+    chosen: Candidate
+    gain: float
+    is_complete: bool
+    trials: tuple[Trial, ...]
+
+
+def identity_of(model_path: str | os.PathLike[str]) -> Identity:
+    """Raises OSError if the file cannot be read."""
+    info = ffi.library().build_info()
+    build = f"{info.get('llama_cpp_commit', '')}-{info.get('cpu_build', '')}"
+    return Identity(model=model_fingerprint(model_path), machine=machine_fingerprint(), build=build)
+
+
+def threads_allowed(decision: ThreadDecision) -> int:
+    """How many threads can run at the same time: CPUs of the affinity mask within the quota."""
+    n_cpus = len(os.sched_getaffinity(0))
+    return n_cpus if decision.quota_cpus is None else max(min(n_cpus, math.floor(decision.quota_cpus)), 1)
+
+
+def profile_folder(config: EngineConfig) -> Path:
+    return Path(config.profile_dir) if config.profile_dir else default_profile_dir()
+
+
+# --- On disk ----------------------------------------------------------------------------------------------------------
+
+
+def profile_path(folder: Path, identity: Identity) -> Path:
+    parts = (identity.model[:16], identity.machine[:16], "".join(c for c in identity.build if c.isalnum())[:16])
+    return folder / f"tuned-{'-'.join(parts)}.json"
+
+
+def store(profile: TunedProfile, folder: Path) -> Path:
+    """Writes it whole or not at all. Raises OSError."""
+    path = profile_path(folder, profile.identity)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _profiles(folder: Path) -> Iterator[tuple[Path, TunedProfile]]:
+    """Those that can be read; of the others a warning."""
+    for path in sorted(folder.glob("tuned-*.json")):
+        try:
+            profile = msgspec.json.decode(path.read_bytes(), type=TunedProfile)
+        except (OSError, msgspec.DecodeError) as error:
+            event(logger, logging.WARNING, "tuned_profile_unreadable", path=str(path), error=str(error))
+            continue
+        yield path, profile
+
+
+def _found(folder: Path, identity: Identity, config: EngineConfig) -> tuple[Path, TunedProfile] | None:
+    """The profile that holds here. Of those that nearly do, a line says what is in the way."""
+    found = None
+    for path, profile in _profiles(folder):
+        reason = identity.difference(profile.identity)
+        if profile.version != VERSION:
+            reason = f"version {profile.version}, and this is {VERSION}"
+        elif not reason and profile.conditions.repack != config.repack:
+            reason = f"measured with repack={'on' if profile.conditions.repack else 'off'}"
+        if not reason:
+            found = path, profile
+        elif profile.identity.model == identity.model or profile.model_path == os.path.abspath(config.model_path):
+            event(logger, logging.INFO, "tuned_profile_not_used", path=str(path), reason=reason)
+    return found
+
+
+# --- What is taken of it ----------------------------------------------------------------------------------------------
+
+
+def with_profile(config: EngineConfig) -> EngineConfig:
+    """The config in which what was left open is as the profile chose it, if there is one; one log line says what was taken,
+    what the user's own options overrode, and what does not hold today."""
+    folder = profile_folder(config)
+    if not any(getattr(config, name) in _OPEN for group in _GROUPS for name in group):
+        return config
+    if next(folder.glob("tuned-*.json"), None) is None:
+        return config
+    try:
+        found = _found(folder, identity_of(config.model_path), config)
+    except OSError:
+        return config  # whoever loads the model says what is wrong with its file
+    if found is None:
+        return config
+    path, profile = found
+    taken, overridden, unfit = decide(config, profile, threads_allowed(decide_threads()))
+    fields = {"taken": _words(taken), "overridden": _words(overridden), "unfit": unfit}
+    told = {name: text for name, text in fields.items() if text}
+    event(logger, logging.INFO, "tuned_profile_used", path=str(path), measured_at=profile.measured_at, **told)
+    return dataclasses.replace(config, **taken)
+
+
+class Taken(NamedTuple):
+    """Options to take from a profile that holds here, what it chose and the user overrode, and why its threads are not taken
+    ("" if they are)."""
+
+    taken: dict[str, Any]
+    overridden: dict[str, Any]
+    unfit: str
+
+
+def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> Taken:
+    """`n_allowed` are the threads that may run today."""
+    taken: dict[str, Any] = {}
+    overridden: dict[str, Any] = {}
+    unfit = ""
+    for group in _GROUPS:
+        values = {name: _option_value(profile.chosen, name) for name in group}
+        own = {name: getattr(config, name) for name in group if getattr(config, name) not in _OPEN}
+        others = {name: value for name, value in own.items() if value != values[name]}
+        if others:
+            overridden |= {name: values[name] for name in others}
+        elif len(own) == len(group):
+            continue  # the user asks for the very same
+        elif group[0] == "threads" and (problem := _threads_unfit(profile, n_allowed)):
+            unfit = problem
+        else:
+            taken |= {name: value for name, value in values.items() if name not in own}
+    return Taken(taken, overridden, unfit)
+
+
+def _threads_unfit(profile: TunedProfile, n_allowed: int) -> str:
+    """Counts hold for the allowance that they were measured with: with fewer CPUs they are too many, with more too few."""
+    before = profile.conditions.n_threads_allowed
+    if n_allowed == before:
+        return ""
+    return f"threads: {n_allowed} may run today, and {before} when it was measured"
+
+
+def _option_value(candidate: Candidate, name: str) -> Any:
+    value = getattr(candidate, name)
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
+def _words(options: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in options.items())

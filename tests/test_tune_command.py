@@ -1,0 +1,186 @@
+"""`llmcore tune`, for real on a tiny model, and what serving then makes of it."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from llmcore import tune_command
+from llmcore.config import EngineConfig
+from llmcore.encoder import open_engine
+from llmcore.engine import Engine
+from llmcore.errors import ConfigError, ModelMissingError
+from llmcore.search import Ask
+from llmcore.trials import Candidate, Trial
+from llmcore.tuned_profile import TunedProfile
+
+# What makes it short: all but flash attention and BLAS is given.
+GIVEN = ("--n-ctx", "256", "--n-slots", "2", "--n-batch", "128", "--n-ubatch", "128", "--threads", "1")
+SHORT = (*GIVEN, "--cache-type-k", "f16", "--cache-type-v", "f16")
+
+CANDIDATE = Candidate(
+    threads=1,
+    threads_batch=1,
+    n_batch=128,
+    n_ubatch=128,
+    blas=False,
+    flash_attn=True,
+    cache_type_k="f16",
+    cache_type_v="f16",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_level() -> object:
+    """The command sets up logging for its process."""
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    yield
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+
+
+def run(*argv: str) -> int:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    tune_command.add_arguments(parser)
+    return tune_command.run(parser.parse_args(argv))
+
+
+def test_a_profile_is_measured_stored_shown_and_taken_up(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plot, folder = tmp_path / "plot.svg", tmp_path / "profiles"
+    assert run(str(tiny_model), *SHORT, "--profile-dir", str(folder), "--plot", str(plot)) == 0
+    out, err = capsys.readouterr()
+    (path,) = folder.iterdir()
+    profile = msgspec.json.decode(path.read_bytes(), type=TunedProfile)
+    tried = {(trial.candidate.flash_attn, trial.candidate.blas) for trial in profile.trials}
+    assert tried >= {(False, False), (True, False)}
+    assert {True} < {blas for _, blas in tried}
+    assert all(trial.figures for trial in profile.trials)
+    assert profile.is_complete
+    assert profile.chosen.threads == 1
+    assert "chosen: threads=1 threads_batch=1 n_batch=128 n_ubatch=128 blas=" in out
+    assert "default" in out
+    assert f"llmcore: stored in {path}; " in err
+    assert len([line for line in err.splitlines() if " s a turn" in line]) == len(profile.trials)
+    assert plot.read_text().startswith("<svg ")
+    config = EngineConfig(model_path=str(tiny_model), profile_dir=str(folder), n_ctx=256, n_slots=2)
+    with open_engine(config) as engine:
+        assert isinstance(engine, Engine)
+        assert engine._context.params.flash_attn == profile.chosen.flash_attn
+        assert engine._context.params.n_batch == 128
+
+
+def test_too_little_time_stores_nothing(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "profiles"
+    assert run(str(tiny_model), *SHORT, "--profile-dir", str(folder), "--time-limit", "0.01", "--json") == 1
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["chosen"] is None
+    assert not found["is_complete"]
+    assert [trial["stage"] for trial in found["trials"]] == ["default"]
+    assert "nothing was stored" in err
+    assert not folder.exists()
+
+
+def test_an_interruption_shows_what_was_measured_and_stores_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    command = [
+        sys.executable,
+        "-m",
+        "llmcore.cli",
+        "tune",
+        str(tiny_model),
+        *GIVEN,
+        "--json",
+        "--profile-dir",
+        str(folder),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        found = json.loads(process.stdout.read())
+        said = process.stderr.read()
+    assert "default: threads 1/1, batch 128/128, f16/f16: " in first
+    assert process.returncode == 130
+    assert "interrupted: nothing was stored" in said
+    assert "Traceback" not in said
+    assert found["trials"][0]["figures"]["decode_s"] > 0
+    assert found["chosen"] is None
+    assert not folder.exists()
+
+
+def test_the_model_is_named_pulled_or_in_the_environment(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    with pytest.raises(ModelMissingError, match="llmcore pull smollm2-135m-instruct"):
+        run()
+    with pytest.raises(ConfigError, match="unknown model 'gpt-5'"):
+        run("gpt-5")
+    monkeypatch.setenv("MODEL_PATH", str(tmp_path / "missing.gguf"))
+    with pytest.raises(ModelMissingError, match=r"missing\.gguf"):
+        run()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(ConfigError, match="profile_dir: cannot write to"):
+        tune_command._store(
+            msgspec.convert(_PROFILE, TunedProfile),
+            blocked / "deeper",
+        )
+
+
+_PROFILE = {
+    "identity": {"model": "0", "machine": "0", "build": "0"},
+    "measured_at": "",
+    "cpu": "",
+    "model_path": "",
+    "description": "",
+    "conditions": {"n_threads_allowed": 1, "n_ctx": 1, "n_slots": 1, "mmap": True, "repack": True},
+    "default": msgspec.to_builtins(CANDIDATE),
+    "chosen": msgspec.to_builtins(CANDIDATE),
+    "gain": 0.0,
+    "is_complete": True,
+    "trials": [],
+}
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_limit_is_a_time(seconds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("x.gguf", "--time-limit", seconds)
+    assert "--time-limit" in capsys.readouterr().err
+
+
+def test_progress_on_a_terminal() -> None:
+    screen = io.StringIO()
+    with Progress(console=Console(file=screen, force_terminal=True, width=100)) as bars:
+        report = tune_command.BarReport(bars)
+        report.expect(10)
+        ask = Ask("attention", CANDIDATE, False)
+        report(ask, None)
+        time.sleep(0.3)  # it is drawn ten times a second
+        report(ask, Trial(stage="attention", candidate=CANDIDATE, problem="[too] large"))
+    shown = screen.getvalue()
+    assert "attention: threads 1/1, batch 128/128, flash f16/f16: not measured: [too] large" in shown
+    assert "10%" in shown
+    assert os.linesep in shown
