@@ -42,6 +42,8 @@ N_SLOTS, N_SLOT_CELLS = 8, 512
 N_PROMPT, N_ANSWER = 40, 32
 TTFT_MAX_S = 3.0
 N_ALONE = 12
+# Who is let in is decided between two steps, each of which may take 150 ms while somebody is being answered.
+REFUSED_MAX_S = 0.3
 PROBES = ("/livez", "/readyz", "/healthz")
 PROBE_EVERY_S = 0.25
 END_TIMEOUT_S = 300.0
@@ -186,8 +188,8 @@ def findings(
         row(
             "refusals, p95",
             f"{told * 1e3:.0f} ms (p50 {percentile(crowd.refused_s, 50) * 1e3:.0f})",
-            "at most 100 ms",
-            told <= 0.1,
+            f"at most {REFUSED_MAX_S * 1e3:.0f} ms",
+            told <= REFUSED_MAX_S,
         ),
         row("probes, slowest", f"{probe * 1e3:.0f} ms of {len(crowd.probes_s)}", "at most 100 ms", probe <= 0.1),
         row(

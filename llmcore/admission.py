@@ -21,6 +21,10 @@ _RATE = 0.1
 # By priority: how many seconds of waiting a prompt has to make up before it comes before one of priority high.
 HANDICAP_S = (0.0, 10.0, 60.0)
 
+# How far a reckoned time to first token is corrected by those that came; shorter ones than this tell nothing.
+_CORRECTION_LOW, _CORRECTION_HIGH = 0.5, 4.0
+_TELLING_S = 0.2
+
 # Before anything was seen to finish.
 _SERVICE_UNKNOWN_S = 1.0
 
@@ -50,6 +54,8 @@ class Admission:
         self._holders: dict[str, int] = {}
         self._numbers = itertools.count()
         self._service_s = 0.0  # mean time of a sequence in a slot; 0 while unknown
+        # Prompts are computed beside answers, and slots become free in bunches: what that adds is learned.
+        self._correction = 1.0
 
     def check(self, sequence: Sequence, now_s: float) -> None:
         """Estimates what a sequence will cost (Sequence.n_expected). Raises OverloadedError."""
@@ -64,7 +70,8 @@ class Admission:
             message = f"{n_waiting} tokens of prompts are waiting, and this one has {sequence.n_expected} more"
             raise OverloadedError(message, retry_after_s=self._prefill_s(excess))
         if limits.ttft_max_s and (self._running or self._waiting):
-            ttft_s = self.predicted_ttft_s(sequence, now_s)
+            sequence.expected_s = self._reckoned_ttft_s(sequence, now_s)
+            ttft_s = sequence.expected_s * self._correction
             if ttft_s > limits.ttft_max_s:
                 message = f"the first token would come after {ttft_s:.0f} s; {limits.ttft_max_s:g} s are allowed"
                 raise OverloadedError(message, retry_after_s=ttft_s - limits.ttft_max_s)
@@ -84,6 +91,13 @@ class Admission:
             took_s = max(now_s - sequence.started_s, 0.0)
             self._service_s += (took_s - self._service_s) * (_RATE if self._service_s else 1.0)
 
+    def answered(self, sequence: Sequence, now_s: float) -> None:
+        """A sequence has its first token."""
+        if sequence.expected_s >= _TELLING_S:
+            ratio = (now_s - sequence.arrived_s) / sequence.expected_s
+            ratio = min(max(ratio, _CORRECTION_LOW), _CORRECTION_HIGH)
+            self._correction += (ratio - self._correction) * _RATE
+
     @property
     def n_tokens_waiting(self) -> int:
         """Tokens of prompts that nobody has computed yet, shared ones counted once."""
@@ -91,7 +105,11 @@ class Admission:
         return running + sum(each.n_expected for each in self._waiting)
 
     def predicted_ttft_s(self, sequence: Sequence, now_s: float) -> float:
-        """When the first token of a sequence would come if it were queued now: what is more urgent is computed first."""
+        """When the first token of a sequence would come if it were queued now, by what is known of those before it."""
+        return self._reckoned_ttft_s(sequence, now_s) * self._correction
+
+    def _reckoned_ttft_s(self, sequence: Sequence, now_s: float) -> float:
+        """What is more urgent is computed first."""
         n_batch = self._limits.n_batch
         own_s = urgency_s(sequence, self._costs, n_batch, now_s)
         prompts = [*self._waiting, *(each for each in self._running if each.phase == "prefill")]
@@ -99,7 +117,7 @@ class Admission:
         n_tokens = sum(each.n_remaining if each.slot >= 0 else each.n_expected for each in ahead)
         n_slots_missing = sum(each.slot < 0 for each in ahead) + 1 - (self._limits.n_running - len(self._running))
         wait_s = self._slot_wait_s(n_slots_missing) if n_slots_missing > 0 else 0.0
-        return max(self._prefill_s(n_tokens + sequence.n_expected), wait_s)
+        return max(self._prefill_s(n_tokens + sequence.n_expected), wait_s + self._prefill_s(sequence.n_expected))
 
     @property
     def prefill_tokens_per_s(self) -> float:

@@ -344,6 +344,7 @@ class Engine:
         answer = self._answers[sequence.request_id]
         if answer.first_token_s is None:
             answer.first_token_s = self._clock()
+            self._scheduler.admission.answered(sequence, answer.first_token_s)
         n_before = sequence.n_generated - 1
         try:
             text, reason = self._taking.take(answer, drawn)

@@ -68,3 +68,22 @@ def test_the_wait_for_a_slot_is_learned_from_what_finishes() -> None:
     with pytest.raises(OverloadedError) as caught:
         machine.add(sequence("c", prompt(3, 5)))
     assert caught.value.retry_after_s == pytest.approx(took_s, rel=0.2)
+
+
+def test_the_time_to_first_token_is_corrected_by_those_that_came() -> None:
+    machine = make(n_running=1, ttft_max_s=1000.0)
+    admission = machine.scheduler.admission
+    machine.add(sequence("a", prompt(1, 500), n_answer=50))
+    machine.step()
+    other = sequence("b", prompt(2, 500))
+    before_s = admission.predicted_ttft_s(other, machine.now_s)
+    for i in range(60):
+        late = sequence(f"c{i}", prompt(3, 5))
+        late.expected_s, late.arrived_s = 1.0, machine.now_s
+        admission.answered(late, machine.now_s + 3.0)
+    assert admission.predicted_ttft_s(other, machine.now_s) == pytest.approx(3 * before_s, rel=0.01)
+    for i in range(60):
+        brief = sequence(f"d{i}", prompt(3, 5))
+        brief.expected_s, brief.arrived_s = 0.01, machine.now_s
+        admission.answered(brief, machine.now_s + 3.0)
+    assert admission.predicted_ttft_s(other, machine.now_s) == pytest.approx(3 * before_s, rel=0.01)
