@@ -111,6 +111,12 @@ class EngineConfig:
         "else off",
         choices=("auto", "on", "off"),
     )
+    kernels: str = _option(
+        "auto",
+        "our own kernels for weights, attention and what lies between them: auto takes the best that this CPU runs, off leaves "
+        "everything to ggml, a name (avx2, avxvnni, avx512, amx) is the level not to go beyond",
+        choices=("auto", "off", "avx2", "avxvnni", "avx512", "amx"),
+    )
     mmap: bool = _option(True, "map the model file instead of reading it")
     repack: bool = _option(True, "repack weights at load for faster kernels; costs memory for the copy")
     rpc_servers: str = _option(

@@ -347,6 +347,15 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_chat_parser_free", None, (P,)),
     ("lc_chat_parse", I32, (P, S, BOOL, PP)),
     ("lc_abort_if_set", BOOL, (P,)),
+    ("lc_kernels_best", I32, ()),
+    ("lc_kernels_level_name", S, (I32,)),
+    ("lc_kernels_runs", BOOL, (I32,)),
+    ("lc_kernels_use", I32, (I32, I32)),
+    ("lc_kernels_used", I32, ()),
+    ("lc_kernels_packed_bytes", C.c_uint64, ()),
+    ("lc_kernels_profile_start", None, ()),
+    ("lc_kernels_profile_stop", I32, (PP,)),
+    ("lc_mapping_release", I32, (S,)),
 )
 
 _LC_OK, _LC_ERR_INVALID, _LC_ERR_NATIVE, _LC_ERR_NO_MEMORY = range(4)

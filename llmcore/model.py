@@ -23,6 +23,7 @@ from llmcore.errors import (
 from llmcore.gguf import GgufHeader, check_model_file
 from llmcore.gguf_model import check_model_metadata
 from llmcore.handle import Owner
+from llmcore.kernels import log_kernels, use_kernels
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.messages import ModelInfo
@@ -67,6 +68,8 @@ class Model(Owner):
         mmap: map the file instead of reading it.
         repack: repack weights for faster kernels (a copy in memory).
         blas: let OpenBLAS take part in contexts from now on (process-wide).
+        kernels: "auto", "off" or a level of our own kernels (kernels.py), from now on (process-wide). They read packed weights:
+            a copy in memory, in whose place the file's pages are let go.
         rpc_servers: machines that take a part of the model, as "host:port,host:port".
         rpc_layers: how many of its last layers they take; -1 is all.
 
@@ -83,6 +86,7 @@ class Model(Owner):
         mmap: bool = True,
         repack: bool = True,
         blas: bool = False,
+        kernels: str = "auto",
         rpc_servers: str = "",
         rpc_layers: int = -1,
     ) -> None:
@@ -102,6 +106,7 @@ class Model(Owner):
             self._check_memory(remote_bytes)
         if blas != lib.lc_blas_enabled():
             lib.check(lib.lc_blas_enable(blas))
+        self.kernels = "none" if vocab_only else use_kernels(kernels)
         self.params = self._params(progress, vocab_only, mmap, repack)
         if self._devices is not None:
             self.params.devices, self.params.n_gpu_layers = ffi.address_of(self._devices), rpc_layers
@@ -175,6 +180,11 @@ class Model(Owner):
             )
         if not vocab_only:
             event(logger, logging.INFO, "model_loaded", path=self.path, load_s=time.monotonic() - started)
+            packed_bytes = self._lib.lc_kernels_packed_bytes()
+            if packed_bytes:
+                # What was packed is not read from the file again; what was not comes back from the page cache at its first use.
+                self._lib.check(self._lib.lc_mapping_release(os.fsencode(os.path.realpath(self.path))))
+            log_kernels(self.kernels, packed_bytes)
 
     def _free(self, handle: int) -> None:
         self._lib.llama_model_free(handle)

@@ -53,6 +53,7 @@ def open_model(config: EngineConfig, progress: Progress | None = None) -> Model:
         mmap=config.mmap,
         repack=config.repack,
         blas=config.blas == "on",
+        kernels=config.kernels,
         rpc_servers=config.rpc_servers,
         rpc_layers=config.rpc_layers,
     )

@@ -95,7 +95,7 @@ def _fill(bench: StepBench, n_most: int) -> int:
 def serve(channel: Channel[Try], job: Job) -> None:
     """Until the other side is gone."""
     try:
-        model = Model(job.model_path, mmap=job.mmap, repack=job.repack, blas=job.blas)
+        model = Model(job.model_path, mmap=job.mmap, repack=job.repack, blas=job.blas, kernels=job.kernels)
     except LlmcoreError as error:
         channel.send(NotMeasured(error.code, error.message))
         return

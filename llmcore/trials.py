@@ -79,6 +79,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     mmap: bool
     repack: bool
     blas: bool
+    kernels: str
     n_ctx: int
     n_slots: int
 

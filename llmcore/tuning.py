@@ -68,6 +68,7 @@ def plan(config: EngineConfig, model: Model) -> tuple[Space, Job]:
         mmap=config.mmap,
         repack=config.repack,
         blas=default.blas,
+        kernels=config.kernels,
         n_ctx=n_ctx,
         n_slots=n_slots_cached(decide_n_running(config)) + 1,
     )

@@ -72,6 +72,9 @@ LC_API lc_status lc_memory_required(const char * path, const struct llama_model_
 // The same of a live context.
 LC_API lc_status lc_memory_used(const struct llama_context * ctx, lc_memory_need * out);
 
+// Lets go of this process's pages of a mapped file (an absolute path): they come back from the page cache when they are read.
+LC_API lc_status lc_mapping_release(const char * path);
+
 // A ggml_abort_callback that returns *(const volatile bool *) flag: a step ends early when the flag is set, and polling it
 // needs no interpreter lock. (In backend.cpp.)
 LC_API bool lc_abort_if_set(void * flag);
@@ -185,6 +188,27 @@ LC_API void             lc_chat_parser_free(lc_chat_parser * parser);
 // text: all of the answer so far. Response: {"content", "reasoning", "calls": [{"id", "name", "arguments"}]}.
 // LC_ERR_NATIVE if the answer does not have the template's form.
 LC_API lc_status lc_chat_parse(lc_chat_parser * parser, const char * text, bool is_partial, char ** out);
+
+// --- kernels/: our own ggml backend ---------------------------------------------------------------------------------
+
+// Levels of instruction sets: 0 none, 1 avx2, 2 avxvnni, 3 avx512, 4 amx; each includes those before it. Builds for other
+// architectures than x86-64, or without OpenMP, have none.
+LC_API int32_t      lc_kernels_best(void);                     // the highest that runs on this machine
+LC_API const char * lc_kernels_level_name(int32_t level);      // "" for no level
+LC_API bool         lc_kernels_runs(int32_t level);
+
+// From now on models that are loaded have their weights packed by n_threads threads, and graphs use the kernels of that level;
+// 0: no longer. Models that were packed stay usable. LC_ERR_INVALID for a level that does not run here.
+LC_API lc_status lc_kernels_use(int32_t level, int32_t n_threads);
+LC_API int32_t   lc_kernels_used(void);
+
+// Bytes of packed weights of all models in this process.
+LC_API uint64_t  lc_kernels_packed_bytes(void);
+
+// Time by operation of all graphs of the backend between the two calls, waiting for other threads included:
+// {"MUL_MAT 8192x2048 q4_K": {"calls": n, "seconds": s}, "FLASH_ATTN_EXT": ...}.
+LC_API void      lc_kernels_profile_start(void);
+LC_API lc_status lc_kernels_profile_stop(char ** out);
 
 #ifdef __cplusplus
 }

@@ -29,7 +29,7 @@ CANDIDATE = Candidate(
 
 
 def job(path: Path, n_ctx: int = 512) -> Job:
-    return Job(model_path=str(path), mmap=True, repack=True, blas=False, n_ctx=n_ctx, n_slots=5)
+    return Job(model_path=str(path), mmap=True, repack=True, blas=False, kernels="auto", n_ctx=n_ctx, n_slots=5)
 
 
 @pytest.fixture(scope="module")

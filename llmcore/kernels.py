@@ -1,0 +1,52 @@
+"""Which of our own kernels (native/kernels) compute: the option, this CPU, and what is logged of it."""
+
+from __future__ import annotations
+
+import logging
+
+from llmcore import ffi
+from llmcore.errors import ConfigError
+from llmcore.log import event
+from llmcore.threads import decide_threads
+
+logger = logging.getLogger(__name__)
+
+# In the order of lc_kernels_* in native/llmcore.h; each includes those before it.
+LEVELS = ("none", "avx2", "avxvnni", "avx512", "amx")
+CHOICES = ("auto", "off", *LEVELS[1:])
+
+
+def decide_level(wanted: str) -> int:
+    """The level of instruction sets that a value of the option `kernels` stands for here. Raises ConfigError for one that this
+    CPU (or this build) does not have."""
+    lib = ffi.library()
+    if wanted == "auto":
+        return int(lib.lc_kernels_best())
+    if wanted == "off":
+        return 0
+    if wanted not in LEVELS:
+        raise ConfigError(f"kernels: {wanted!r} is none of {', '.join(CHOICES)}", param="kernels")
+    level = LEVELS.index(wanted)
+    if not lib.lc_kernels_runs(level):
+        best = LEVELS[lib.lc_kernels_best()]
+        raise ConfigError(f"kernels={wanted}: this machine or build has no more than {best}; use auto", param="kernels")
+    return level
+
+
+def use_kernels(wanted: str, n_threads: int = 0) -> str:
+    """Lets models that are loaded from now on, and the contexts of this process, use the kernels as the option says; packing
+    takes n_threads (0: as many as this machine suggests). Returns the level's name. Raises ConfigError."""
+    level = decide_level(wanted)
+    lib = ffi.library()
+    if level or lib.lc_kernels_used():
+        lib.check(lib.lc_kernels_use(level, n_threads or decide_threads(0).n_threads))
+    return LEVELS[level]
+
+
+def log_kernels(level: str, packed_bytes: int) -> None:
+    """One line that tells which operations run where."""
+    if level == "none":
+        event(logger, logging.INFO, "kernels", instructions="none", own="none", ggml="all")
+        return
+    own = "attention" if not packed_bytes else "products of packed weights, attention, what lies between them"
+    event(logger, logging.INFO, "kernels", instructions=level, own=own, ggml="the rest", packed_bytes=packed_bytes)

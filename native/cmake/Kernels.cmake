@@ -1,0 +1,29 @@
+# Our own ggml backend (native/kernels), as a part of the shim. Its files hold one level of instruction sets each; which one is
+# used is decided at run time, so they are built whatever the machine. Other architectures, and builds without OpenMP (whose
+# threads it shares with ggml), get none.
+
+set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/kernels")
+set(has_kernels OFF)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" AND GGML_OPENMP)
+    find_package(OpenMP COMPONENTS CXX)
+    set(has_kernels ${OpenMP_CXX_FOUND})
+endif()
+
+if(has_kernels)
+    set(flags_avx2 -mavx2 -mfma -mf16c -mbmi2)
+    set(flags_avxvnni ${flags_avx2} -mavxvnni)
+    set(flags_avx512 ${flags_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
+    set(flags_amx ${flags_avx512} -mavx512bf16 -mamx-tile -mamx-bf16)
+    file(GLOB kernel_sources CONFIGURE_DEPENDS "${kernels}/*.cpp")
+    list(REMOVE_ITEM kernel_sources "${kernels}/entry_none.cpp")
+    target_sources(llmcore PRIVATE ${kernel_sources})
+    target_link_libraries(llmcore PRIVATE OpenMP::OpenMP_CXX)
+    foreach(source IN LISTS kernel_sources)
+        # By name: <part>_<level>.cpp. -O3, since vectors of loops are what these files are for.
+        if(source MATCHES "_(avx2|avxvnni|avx512|amx)\\.cpp$")
+            set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_OPTIONS -O3 ${flags_${CMAKE_MATCH_1}})
+        endif()
+    endforeach()
+else()
+    target_sources(llmcore PRIVATE "${kernels}/entry_none.cpp")
+endif()
