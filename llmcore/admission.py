@@ -126,7 +126,7 @@ class Admission:
         return 512 / seconds if seconds else 0.0
 
     def _prefill_s(self, n_tokens: int) -> float:
-        n_cells = self._cache.n_cells_used
+        n_cells = self._cache.n_cells_attended(())
         return self._costs.prefill_seconds(n_cells, n_cells + n_tokens, self._limits.n_batch)
 
     def _slot_wait_s(self, n: int) -> float:

@@ -107,6 +107,8 @@ class Context(Owner):
         self.abort_flag = ffi.AbortFlag()
         self.abort_flag.attach(self._lib, self._handle)
         self.n_ctx = int(self._lib.llama_n_ctx(self._handle))
+        # Whether a row costs the attention of its own cells only: our kernels skip what the mask excludes, ggml's do not.
+        self.skips_masked_cells = params.flash_attn and model.attends_by_kernels(params.cache_type_k, params.cache_type_v)
 
     def _check_memory(self, native: ffi.ContextParams) -> None:
         need = memory_need(self.model.path, self.model.params, native)

@@ -24,6 +24,7 @@ class ContextMemory:
         self.is_cuttable = not (model.is_recurrent or model.is_hybrid)
         self._n_swa = model.n_swa
         self.is_sliceable = self.is_cuttable and not self._n_swa
+        self.skips_foreign = context.skips_masked_cells
 
     def can_cut(self, slot: int, n: int) -> bool:
         if not self._n_swa:

@@ -275,7 +275,7 @@ class Engine:
         self._context.abort_flag.set(False)
         self._serving = self._scheduler.served
         if self.on_step is not None:
-            seconds = self._scheduler.costs.predict(batch.n_tokens, len(in_step), self._cache.n_cells_used)
+            seconds = self._scheduler.costs.predict(batch.n_tokens, len(in_step), self._scheduler.n_cells_attended)
             self.on_step(tuple(each.request_id for each in in_step), seconds)
 
     def _commit(self, tokens: list[int]) -> list[tuple[Sequence, int]]:
@@ -292,7 +292,7 @@ class Engine:
         counters.n_tokens_generated += n_generated
         decoding = {each.slot for each in self._scheduler.in_step if each.phase == "decode"}
         counters.n_tokens_prefilled += sum(row.n_tokens for row in batch.rows if row.slot not in decoding)
-        n_cells = self._cache.n_cells_used + batch.n_tokens
+        n_cells = self._scheduler.n_cells_attended
         self._scheduler.costs.observe(batch.n_tokens, n_generated, n_cells, max(seconds, 1e-6))
 
     # --- Ends ---------------------------------------------------------------------------------------------------------

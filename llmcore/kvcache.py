@@ -10,7 +10,7 @@ that different tenants share pinned prefixes only.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,6 +36,10 @@ class Memory(Protocol):
     @property
     def is_sliceable(self) -> bool:
         """Whether a part of a sequence can be saved and loaded. With a sliding window or a recurrent state only the whole."""
+
+    @property
+    def skips_foreign(self) -> bool:
+        """Whether a row costs the attention of its own cells only, not of everybody's in the buffer."""
 
     def can_cut(self, slot: int, n: int) -> bool:
         """Whether the first n positions of a slot are whole, so that they can be kept or copied without the rest."""
@@ -108,6 +112,15 @@ class KVCache:
     @property
     def n_cells_used(self) -> int:
         return self.cells.n_used
+
+    def n_cells_attended(self, own: Iterable[tuple[int, int]]) -> int:
+        """Cells that a token of a step looks at, on average, for the cost model: `own` are (tokens, the cells that each of
+        them may see) of the step's rows."""
+        if not self._memory.skips_foreign:
+            return self.n_cells_used
+        rows = list(own)
+        n_tokens = sum(n for n, _ in rows)
+        return sum(n * n_cells for n, n_cells in rows) // n_tokens if n_tokens else 0
 
     @property
     def n_cells_held(self) -> int:
@@ -253,9 +266,9 @@ class KVCache:
             self._host.clear()
 
     def offload(self) -> bool:
-        """Moves one idle sequence to the host tier, if idle cells are many: they cost attention time in every step of
-        others. Whether it did."""
-        if self._host is None or not self._memory.is_sliceable:
+        """Moves one idle sequence to the host tier, if idle cells are many and cost attention time in every step of others.
+        Whether it did."""
+        if self._host is None or not self._memory.is_sliceable or self._memory.skips_foreign:
             return False
         idle = self.n_cells_used - self.n_cells_held
         victim = self._victim()

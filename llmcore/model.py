@@ -23,7 +23,7 @@ from llmcore.errors import (
 from llmcore.gguf import GgufHeader, check_model_file
 from llmcore.gguf_model import check_model_metadata
 from llmcore.handle import Owner
-from llmcore.kernels import log_kernels, use_kernels
+from llmcore.kernels import attends_by_kernels, log_kernels, use_kernels
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.messages import ModelInfo
@@ -190,6 +190,13 @@ class Model(Owner):
         self._lib.llama_model_free(handle)
 
     # --- Properties ---------------------------------------------------------------------------------------------------
+
+    def attends_by_kernels(self, type_k: str, type_v: str) -> bool:
+        """Whether flash attention over cells of these types is computed by our own kernels."""
+        heads = self.header.number(f"{self.architecture}.attention.head_count")
+        width = self.n_embd // heads if heads else 0
+        sizes = [self.header.number(f"{self.architecture}.attention.{each}_length") or width for each in ("key", "value")]
+        return attends_by_kernels(self.kernels, *sizes, type_k, type_v)
 
     @property
     def architecture(self) -> str:

@@ -100,6 +100,11 @@ class Scheduler:
         return self._batch if self._batch.n_tokens else None
 
     @property
+    def n_cells_attended(self) -> int:
+        """Of the batch that is out; see KVCache."""
+        return self.cache.n_cells_attended((row.n_tokens, row.start + row.n_tokens) for row in self._batch.rows)
+
+    @property
     def in_step(self) -> list[Sequence]:
         """The sequences of the step that is out."""
         return list(self._rows.values())
@@ -198,12 +203,16 @@ class Scheduler:
         """How many more tokens, at most n_free, this step has time for beside n_tokens of those who are being answered."""
         if not self.costs.is_known:
             return min(n_free, _CHUNK_UNKNOWN)
-        n_cells = self.cache.n_cells_used
+        decoding = list(decoding)
+        n_cells = self.cache.n_cells_attended((1, each.n_computed) for each in decoding)
         targets_s = [self.limits.inter_token_s[each.priority] for each in decoding]
         target_s, n_outputs = self.limits.step_max_s, len(targets_s)
         if targets_s:
             decode_s = self.costs.predict(n_tokens, n_outputs, n_cells)
             target_s = max(min(targets_s), decode_s + min(targets_s) * _SHARE_MIN)
+        # The tokens to come are those of prompts.
+        prompts = [each for each in self.running if each.phase == "prefill"] or decoding
+        n_cells = self.cache.n_cells_attended((1, each.n_computed) for each in prompts)
         n = self.costs.tokens_within(target_s, n_tokens, n_outputs, n_cells, n_free)
         for total in range(_TILE, n_tokens + n, -_TILE_SMALL):
             more = total - n_tokens
