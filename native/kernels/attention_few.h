@@ -22,33 +22,52 @@ struct CellList {
     float   bias[CELLS];    // minus infinity for what only fills up
 };
 
+// Keys or values of one head, and where those lie that are wanted next.
+struct Cells {
+    const uint8_t * data;   // the head in cell 0
+    int64_t step;
+    int64_t ahead;          // bytes from a cell to the one that is to be fetched meanwhile; 0: none
+};
+
+template <KvType T> static inline void fetch_ahead(const uint8_t * cell, int64_t ahead, int64_t n) {
+    const int64_t bytes = T == KvType::q8_0 ? n / 32 * 34 : 2 * n;
+    for (int64_t b = 0; ahead != 0 && b < bytes; b += 64) {
+        _mm_prefetch(reinterpret_cast<const char *>(cell + ahead + b), _MM_HINT_T1);
+    }
+}
+
 template <class I, KvType T, int NL>
-static void few_scores(const float * q, int64_t dk, const uint8_t * keys, int64_t step, const CellList & list, float * scores) {
+static void few_scores(const float * q, int64_t dk, const Cells & keys, const CellList & list, float * scores) {
     using V = typename I::V;
     constexpr int NC = cells_at_once<I>(NL);
+    constexpr int AT_ONCE = NC < 8 ? NC : 8;  // more would compete for one set of the first cache where a cell is 4 KB
     for (int c = 0; c < list.n; c += NC, scores += I::W) {
-        const uint8_t * key[NC];
         V sum[I::W];
-#pragma GCC unroll 16
-        for (int j = 0; j < NC; j++) {
-            key[j] = keys + list.cell[c + j] * step;
-        }
 #pragma GCC unroll 16
         for (int i = 0; i < I::W; i++) {
             sum[i] = I::zero();
         }
-        for (int64_t d = 0; d < dk; d += I::W) {
-            V k[NC];
-#pragma GCC unroll 16
-            for (int j = 0; j < NC; j++) {
-                k[j] = I::template numbers<T>(key[j], d);
+#pragma GCC unroll 2
+        for (int first = 0; first < NC; first += AT_ONCE) {
+            const uint8_t * key[AT_ONCE];
+#pragma GCC unroll 8
+            for (int j = 0; j < AT_ONCE; j++) {
+                key[j] = keys.data + list.cell[c + first + j] * keys.step;
+                fetch_ahead<T>(key[j], keys.ahead, dk);
             }
+            for (int64_t d = 0; d < dk; d += I::W) {
+                V k[AT_ONCE];
+#pragma GCC unroll 8
+                for (int j = 0; j < AT_ONCE; j++) {
+                    k[j] = I::template numbers<T>(key[j], d);
+                }
 #pragma GCC unroll 4
-            for (int i = 0; i < NL; i++) {
-                const V line = I::load(q + i * dk + d);
-#pragma GCC unroll 16
-                for (int j = 0; j < NC; j++) {
-                    sum[i * NC + j] = I::fma(line, k[j], sum[i * NC + j]);
+                for (int i = 0; i < NL; i++) {
+                    const V line = I::load(q + i * dk + d);
+#pragma GCC unroll 8
+                    for (int j = 0; j < AT_ONCE; j++) {
+                        sum[i * NC + first + j] = I::fma(line, k[j], sum[i * NC + first + j]);
+                    }
                 }
             }
         }
@@ -111,7 +130,7 @@ static void few_softmax(float * scores, const CellList & list, const float * slo
 }
 
 template <class I, KvType T, int NL, int NV>
-static inline void few_values_part(const float * weights, const CellList & list, const uint8_t * values, int64_t step, int64_t d,
+static inline void few_values_part(const float * weights, const CellList & list, const Cells & values, int64_t d,
                                    const float * factor, float * o, int64_t dv) {
     using V = typename I::V;
     constexpr int NC = cells_at_once<I>(NL);
@@ -126,7 +145,10 @@ static inline void few_values_part(const float * weights, const CellList & list,
     for (int c = 0; c < list.n; c += NC, weights += I::W) {
 #pragma GCC unroll 4
         for (int k = 0; k < NC; k++) {
-            const uint8_t * value = values + list.cell[c + k] * step;
+            const uint8_t * value = values.data + list.cell[c + k] * values.step;
+            if (d == 0) {
+                fetch_ahead<T>(value, values.ahead, dv);
+            }
             V v[NV];
 #pragma GCC unroll 4
             for (int j = 0; j < NV; j++) {
@@ -152,18 +174,18 @@ static inline void few_values_part(const float * weights, const CellList & list,
 }
 
 template <class I, KvType T, int NL>
-static void few_values(const float * weights, const CellList & list, const uint8_t * values, int64_t step, const float * factor,
-                       float * o, int64_t dv) {
+static void few_values(const float * weights, const CellList & list, const Cells & values, const float * factor, float * o,
+                       int64_t dv) {
     constexpr int NV = NL > 2 ? I::FEW_VECTORS : 4;
     int64_t d = 0;
     for (; d + NV * I::W <= dv; d += NV * I::W) {
-        few_values_part<I, T, NL, NV>(weights, list, values, step, d, factor, o, dv);
+        few_values_part<I, T, NL, NV>(weights, list, values, d, factor, o, dv);
     }
     for (; d + 2 * I::W <= dv; d += 2 * I::W) {
-        few_values_part<I, T, NL, 2>(weights, list, values, step, d, factor, o, dv);
+        few_values_part<I, T, NL, 2>(weights, list, values, d, factor, o, dv);
     }
     for (; d < dv; d += I::W) {
-        few_values_part<I, T, NL, 1>(weights, list, values, step, d, factor, o, dv);
+        few_values_part<I, T, NL, 1>(weights, list, values, d, factor, o, dv);
     }
 }
 
@@ -171,8 +193,7 @@ static void few_values(const float * weights, const CellList & list, const uint8
 struct FewLines {
     const float * q;         // n lines of dk
     const float * slopes;
-    const uint8_t * keys;    // the head in cell 0
-    const uint8_t * values;
+    Cells keys, values;
     State state;
     float * scores;          // of CELLS * n
 };
@@ -180,16 +201,16 @@ struct FewLines {
 template <class I, int NL> static void few_lines(const Attention & a, const CellList & list, const FewLines & f) {
     float factor[4];
     switch (a.k_type) {
-        case KvType::f16:  few_scores<I, KvType::f16, NL>(f.q, a.dk, f.keys, a.k.step, list, f.scores); break;
-        case KvType::bf16: few_scores<I, KvType::bf16, NL>(f.q, a.dk, f.keys, a.k.step, list, f.scores); break;
-        case KvType::q8_0: few_scores<I, KvType::q8_0, NL>(f.q, a.dk, f.keys, a.k.step, list, f.scores); break;
+        case KvType::f16:  few_scores<I, KvType::f16, NL>(f.q, a.dk, f.keys, list, f.scores); break;
+        case KvType::bf16: few_scores<I, KvType::bf16, NL>(f.q, a.dk, f.keys, list, f.scores); break;
+        case KvType::q8_0: few_scores<I, KvType::q8_0, NL>(f.q, a.dk, f.keys, list, f.scores); break;
     }
     few_softmax<I, NL>(f.scores, list, f.slopes, a.soft_cap, f.state, factor);
     float * o = f.state.o;
     switch (a.v_type) {
-        case KvType::f16:  few_values<I, KvType::f16, NL>(f.scores, list, f.values, a.v.step, factor, o, a.dv); break;
-        case KvType::bf16: few_values<I, KvType::bf16, NL>(f.scores, list, f.values, a.v.step, factor, o, a.dv); break;
-        case KvType::q8_0: few_values<I, KvType::q8_0, NL>(f.scores, list, f.values, a.v.step, factor, o, a.dv); break;
+        case KvType::f16:  few_values<I, KvType::f16, NL>(f.scores, list, f.values, factor, o, a.dv); break;
+        case KvType::bf16: few_values<I, KvType::bf16, NL>(f.scores, list, f.values, factor, o, a.dv); break;
+        case KvType::q8_0: few_values<I, KvType::q8_0, NL>(f.scores, list, f.values, factor, o, a.dv); break;
     }
 }
 
@@ -204,6 +225,7 @@ template <class I> static void few_group(const Attention & a, const CellList & l
             default: few_lines<I, 4>(a, list, f); break;
         }
         left -= n;
+        f.keys.ahead = f.values.ahead = 0;
         f.q += n * a.dk;
         f.slopes += n;
         f.state.m += n;

@@ -7,6 +7,12 @@
 namespace lc::kernels {
 namespace {
 
+// What comes next is the next head of the same cells; after the last head it is, mostly, the first one of the cells that follow.
+static inline Cells cells_of(const Vectors & v, const Item & item, int64_t head) {
+    const bool is_last = head + 1 == item.n_heads;
+    return {head_of(v, item.stream, 0, item.head + head), v.step, is_last ? CELLS * v.step - head * v.head : v.head};
+}
+
 // The listed cells by the row's lines of all heads of the item. Empties the list.
 template <class I> static void list_by_row(const Attention & a, const Item & item, int64_t row, CellList & list, const Local & local) {
     if (list.n == 0) {
@@ -18,9 +24,8 @@ template <class I> static void list_by_row(const Attention & a, const Item & ite
         list.masked = true;
     }
     for (int64_t h = 0; h < item.n_heads; h++) {
-        few_group<I>(a, list, {local.q + h * a.group * a.dk, local.slopes + h * a.group,
-                               head_of(a.k, item.stream, 0, item.head + h), head_of(a.v, item.stream, 0, item.head + h),
-                               state_of(a, item.state, h, row * a.group), local.scores});
+        few_group<I>(a, list, {local.q + h * a.group * a.dk, local.slopes + h * a.group, cells_of(a.k, item, h),
+                               cells_of(a.v, item, h), state_of(a, item.state, h, row * a.group), local.scores});
     }
     list.n = 0;
     list.masked = false;
