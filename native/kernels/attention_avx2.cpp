@@ -126,7 +126,7 @@ struct Avx2 {
     }
 
     // Lane i: the sum of x[i].
-    static inline V sums(const V (&x)[W]) {
+    __attribute__((always_inline)) static inline V sums(const V (&x)[W]) {
         V four[2];
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
@@ -137,7 +137,7 @@ struct Avx2 {
         return add(_mm256_permute2f128_ps(four[0], four[1], 0x20), _mm256_permute2f128_ps(four[0], four[1], 0x31));
     }
 
-    static inline void transpose(V (&x)[W]) {
+    __attribute__((always_inline)) static inline void transpose(V (&x)[W]) {
         V y[W];
 #pragma GCC unroll 2
         for (int i = 0; i < W; i += 4) {  // 4 x 4 within halves

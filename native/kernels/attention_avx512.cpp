@@ -115,7 +115,7 @@ struct Avx512 {
     }
 
     // Lane i: the sum of x[i].
-    static inline V sums(const V (&x)[W]) {
+    __attribute__((always_inline)) static inline V sums(const V (&x)[W]) {
         V four[4];
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
@@ -128,7 +128,7 @@ struct Avx512 {
         return add(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
     }
 
-    static inline void transpose(V (&x)[W]) {
+    __attribute__((always_inline)) static inline void transpose(V (&x)[W]) {
         V y[W];
 #pragma GCC unroll 4
         for (int i = 0; i < W; i += 4) {  // 4 x 4 within quarters

@@ -22,19 +22,32 @@ struct CellList {
     float   bias[CELLS];    // minus infinity for what only fills up
 };
 
-// Keys or values of one head, and where those lie that are wanted next.
+// Memory that is wanted soon: rows of n_lines cache lines, fetched one after the other. Memory is fastest when it is read in
+// order, and a head's vectors alone are not in order.
+struct Fetch {
+    const uint8_t * row;
+    int64_t step;       // from row to row
+    int64_t n_lines;    // of a row
+    int64_t line;       // the next one
+};
+
+static inline void fetch(Fetch & f, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        _mm_prefetch(reinterpret_cast<const char *>(f.row + 64 * f.line), _MM_HINT_T1);
+        f.line++;
+        const bool ends = f.line == f.n_lines;
+        f.row += ends ? f.step : 0;
+        f.line = ends ? 0 : f.line;
+    }
+}
+
+// Keys or values of one head.
 struct Cells {
     const uint8_t * data;   // the head in cell 0
     int64_t step;
-    int64_t ahead;          // bytes from a cell to the one that is to be fetched meanwhile; 0: none
+    Fetch * soon;
+    int64_t n_fetch;        // lines to fetch for each cell
 };
-
-template <KvType T> static inline void fetch_ahead(const uint8_t * cell, int64_t ahead, int64_t n) {
-    const int64_t bytes = T == KvType::q8_0 ? n / 32 * 34 : 2 * n;
-    for (int64_t b = 0; ahead != 0 && b < bytes; b += 64) {
-        _mm_prefetch(reinterpret_cast<const char *>(cell + ahead + b), _MM_HINT_T1);
-    }
-}
 
 template <class I, KvType T, int NL>
 static void few_scores(const float * q, int64_t dk, const Cells & keys, const CellList & list, float * scores) {
@@ -53,7 +66,7 @@ static void few_scores(const float * q, int64_t dk, const Cells & keys, const Ce
 #pragma GCC unroll 8
             for (int j = 0; j < AT_ONCE; j++) {
                 key[j] = keys.data + list.cell[c + first + j] * keys.step;
-                fetch_ahead<T>(key[j], keys.ahead, dk);
+                fetch(*keys.soon, keys.n_fetch);
             }
             for (int64_t d = 0; d < dk; d += I::W) {
                 V k[AT_ONCE];
@@ -147,7 +160,7 @@ static inline void few_values_part(const float * weights, const CellList & list,
         for (int k = 0; k < NC; k++) {
             const uint8_t * value = values.data + list.cell[c + k] * values.step;
             if (d == 0) {
-                fetch_ahead<T>(value, values.ahead, dv);
+                fetch(*values.soon, values.n_fetch);
             }
             V v[NV];
 #pragma GCC unroll 4
@@ -225,7 +238,7 @@ template <class I> static void few_group(const Attention & a, const CellList & l
             default: few_lines<I, 4>(a, list, f); break;
         }
         left -= n;
-        f.keys.ahead = f.values.ahead = 0;
+        f.keys.n_fetch = f.values.n_fetch = 0;
         f.q += n * a.dk;
         f.slopes += n;
         f.state.m += n;
