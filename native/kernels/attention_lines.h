@@ -1,0 +1,137 @@
+// Blocks that the lines of a tile take together. Included by each level's file; see attention_impl.h.
+#pragma once
+
+#include "attention_many.h"
+#include "attention_rows.h"
+
+namespace lc::kernels {
+namespace {
+
+// The lines that take a block together, by their numbers in the tile; filled up to a multiple of LINES with -1.
+struct Lines {
+    int64_t n, n_pad;
+    int32_t * line;
+};
+
+template <class I> static void pack_lines(const Attention & a, const Item & item, int64_t head, const Lines & lines, float * out) {
+    for (int64_t i = 0; i < lines.n_pad; i += LINES, out += LINES * a.dk) {
+        for (int64_t j = 0; j < LINES; j++) {
+            const float * q = lines.line[i + j] < 0 ? nullptr : line_of(a, item, head, lines.line[i + j]);
+            for (int64_t d = 0; d < a.dk; d++) {
+                out[d * LINES + j] = q == nullptr ? 0.0f : q[d] * a.scale;
+            }
+        }
+    }
+}
+
+// True if the lines are others than before.
+static bool find_lines(const Attention & a, const Item & item, const uint8_t * states, Lines & lines) {
+    bool changed = false;
+    int64_t n = 0;
+    for (int64_t line = 0; line < item.n_rows * a.group; line++) {
+        if (states[line / a.group * a.n_blocks] != 0) {
+            changed |= n >= lines.n || lines.line[n] != line;
+            lines.line[n++] = static_cast<int32_t>(line);
+        }
+    }
+    changed |= n != lines.n;
+    lines.n = n;
+    while (n % LINES != 0) {
+        lines.line[n++] = -1;
+    }
+    lines.n_pad = n;
+    return changed;
+}
+
+template <class I>
+static void soften_lines(const Attention & a, const Item & item, int64_t head, int64_t block, const uint8_t * states,
+                         const Lines & lines, const Local & local) {
+    float bias[CELLS];
+    int64_t bias_row = -1;
+    for (int64_t i = 0; i < lines.n; i++) {
+        const int64_t row = lines.line[i] / a.group;
+        const bool mixed = states[row * a.n_blocks] != CELLS;
+        if (mixed && row != bias_row) {
+            BlockMask m;
+            read_block_mask<I>(a, item.stream, item.row + row, block, m);
+            for (int64_t c = 0; c < CELLS; c += I::W) {
+                I::store(bias + c, m.values != nullptr ? I::halves(m.values + c) : I::open_bits(m.open >> c));
+            }
+            bias_row = row;
+        }
+        const float slope = local.slopes[(head - item.head) * a.group + lines.line[i] % a.group];
+        const State s = state_of(a, item.state, head - item.head, lines.line[i]);
+        local.factor[i] = many_softmax<I>(local.scores + i * CELLS, mixed ? bias : nullptr, slope, a.soft_cap, s.m, s.l);
+    }
+    for (int64_t i = lines.n; i < lines.n_pad; i++) {
+        local.factor[i] = 0.0f;
+    }
+}
+
+template <class I> static void convert_keys_of(const Attention & a, const uint8_t * keys, int64_t n, float * out) {
+    switch (a.k_type) {
+        case KvType::f16:  return convert_keys<I, KvType::f16>(keys, a.k.step, n, a.dk, out);
+        case KvType::bf16: return convert_keys<I, KvType::bf16>(keys, a.k.step, n, a.dk, out);
+        case KvType::q8_0: return convert_keys<I, KvType::q8_0>(keys, a.k.step, n, a.dk, out);
+    }
+}
+
+template <class I> static bool convert_values_of(const Attention & a, const uint8_t * values, int64_t n, float * out) {
+    switch (a.v_type) {
+        case KvType::f16:  return convert_values<I, KvType::f16>(values, a.v.step, n, a.dv, out);
+        case KvType::bf16: return convert_values<I, KvType::bf16>(values, a.v.step, n, a.dv, out);
+        default:           return convert_values<I, KvType::q8_0>(values, a.v.step, n, a.dv, out);
+    }
+}
+
+// One block by the tile's lines together. False, with nothing done, if closed cells' values must not be multiplied by 0.
+template <class I>
+static bool block_by_lines(const Attention & a, const Item & item, int64_t head, int64_t block, const uint8_t * states,
+                           const Lines & lines, const Local & local) {
+    const int64_t n = block_cells(a, block);
+    const uint8_t * values = head_of(a.v, item.stream, block * CELLS, head);
+    if (!convert_values_of<I>(a, values, n, local.values)) {
+        return false;
+    }
+    convert_keys_of<I>(a, head_of(a.k, item.stream, block * CELLS, head), n, local.keys);
+    many_scores<I>(local.q_packed, lines.n_pad, a.dk, local.keys, local.scores);
+    soften_lines<I>(a, item, head, block, states, lines, local);
+    for (int64_t i = 0; i < lines.n_pad; i += LINES) {
+        float * o[LINES];
+        for (int64_t j = 0; j < LINES; j++) {
+            const int32_t line = lines.line[i + j];
+            o[j] = line < 0 ? local.spare : state_of(a, item.state, head - item.head, line).o;
+        }
+        many_values<I>(local.scores + i * CELLS, local.values, a.dv, local.factor + i, o);
+    }
+    return true;
+}
+
+// What block_by_lines() refuses is done row by row.
+template <class I> static void entries_by_lines(const Attention & a, const Item & item, const Plan & p, const Local & local) {
+    const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
+    Lines lines{-1, 0, local.lines};
+    for (int64_t h = 0; h < item.n_heads; h++, lines.n = -1) {
+        for (int32_t e = item.entry; e < item.end; e++) {
+            if ((p.entries[e].block & BY_LINES) == 0) {
+                continue;
+            }
+            const int64_t block = p.entries[e].block & ~BY_LINES;
+            if (find_lines(a, item, tile_states + block, lines)) {
+                pack_lines<I>(a, item, item.head + h, lines, local.q_packed);
+            }
+            if (!block_by_lines<I>(a, item, item.head + h, block, tile_states + block, lines, local)) {
+                Item one = item;
+                one.head += h;
+                one.n_heads = 1;
+                one.state = state_of(a, item.state, h, 0).m;
+                Local of_head = local;
+                of_head.slopes += h * a.group;
+                entries_by_row<I>(a, one, p, &e, of_head);
+            }
+        }
+    }
+}
+
+} // namespace
+} // namespace lc::kernels
