@@ -213,6 +213,15 @@ LC_API uint64_t  lc_kernels_packed_bytes(void);
 LC_API void      lc_kernels_profile_start(void);
 LC_API lc_status lc_kernels_profile_stop(char ** out);
 
+// One GGML_OP_FLASH_ATTN_EXT on arrays, for tests and measurements. k_type and v_type: ggml's. Arrays are contiguous, the last
+// index the fastest: q [stream][row][head][dk], k and v [stream][cell][K/V head][dk or dv], mask (f16, or NULL)
+// [stream][row][cell], sinks (or NULL) [head], out [stream][row][head][dv]. LC_ERR_INVALID for a level that does not run here
+// and for what the kernels do not compute.
+LC_API lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t k_type, int32_t v_type, int64_t dk, int64_t dv,
+                                      int64_t n_rows, int64_t n_head, int64_t n_head_kv, int64_t n_cells, int64_t n_streams,
+                                      const float * q, const void * k, const void * v, const uint16_t * mask,
+                                      const float * sinks, float scale, float max_bias, float soft_cap, float * out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -7,13 +7,15 @@
 namespace lc::kernels {
 namespace {
 
-// The lines that take a block together, by their numbers in the tile; filled up to a multiple of LINES with -1.
+// The lines that take a block together, by their numbers and rows in the tile; filled up to a multiple of LINES with -1.
 struct Lines {
     int64_t n, n_pad;
     int32_t * line;
+    int32_t * row;
 };
 
-template <class I> static void pack_lines(const Attention & a, const Item & item, int64_t head, const Lines & lines, float * out) {
+template <class I>
+static void pack_lines(const Attention & a, const Item & item, int64_t head, const Lines & lines, float * out) {
     for (int64_t i = 0; i < lines.n_pad; i += LINES, out += LINES * a.dk) {
         for (int64_t j = 0; j < LINES; j++) {
             const float * q = lines.line[i + j] < 0 ? nullptr : line_of(a, item, head, lines.line[i + j]);
@@ -26,12 +28,17 @@ template <class I> static void pack_lines(const Attention & a, const Item & item
 
 // True if the lines are others than before.
 static bool find_lines(const Attention & a, const Item & item, const uint8_t * states, Lines & lines) {
+    const int32_t group = static_cast<int32_t>(a.group);
     bool changed = false;
     int64_t n = 0;
-    for (int64_t line = 0; line < item.n_rows * a.group; line++) {
-        if (states[line / a.group * a.n_blocks] != 0) {
-            changed |= n >= lines.n || lines.line[n] != line;
-            lines.line[n++] = static_cast<int32_t>(line);
+    for (int32_t row = 0; row < item.n_rows; row++) {
+        if (states[row * a.n_blocks] == 0) {
+            continue;
+        }
+        changed |= n >= lines.n || lines.row[n] != row;
+        for (int32_t i = 0; i < group; i++, n++) {
+            lines.line[n] = row * group + i;
+            lines.row[n] = row;
         }
     }
     changed |= n != lines.n;
@@ -48,8 +55,9 @@ static void soften_lines(const Attention & a, const Item & item, int64_t head, i
                          const Lines & lines, const Local & local) {
     float bias[CELLS];
     int64_t bias_row = -1;
+    const float * slopes = local.slopes + (head - item.head) * a.group;
     for (int64_t i = 0; i < lines.n; i++) {
-        const int64_t row = lines.line[i] / a.group;
+        const int64_t row = lines.row[i];
         const bool mixed = states[row * a.n_blocks] != CELLS;
         if (mixed && row != bias_row) {
             BlockMask m;
@@ -59,7 +67,7 @@ static void soften_lines(const Attention & a, const Item & item, int64_t head, i
             }
             bias_row = row;
         }
-        const float slope = local.slopes[(head - item.head) * a.group + lines.line[i] % a.group];
+        const float slope = slopes[lines.line[i] - row * a.group];
         const State s = state_of(a, item.state, head - item.head, lines.line[i]);
         local.factor[i] = many_softmax<I>(local.scores + i * CELLS, mixed ? bias : nullptr, slope, a.soft_cap, s.m, s.l);
     }
@@ -110,7 +118,7 @@ static bool block_by_lines(const Attention & a, const Item & item, int64_t head,
 // What block_by_lines() refuses is done row by row.
 template <class I> static void entries_by_lines(const Attention & a, const Item & item, const Plan & p, const Local & local) {
     const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
-    Lines lines{-1, 0, local.lines};
+    Lines lines{-1, 0, local.lines, local.rows};
     for (int64_t h = 0; h < item.n_heads; h++, lines.n = -1) {
         for (int32_t e = item.entry; e < item.end; e++) {
             if ((p.entries[e].block & BY_LINES) == 0) {

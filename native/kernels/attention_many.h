@@ -32,7 +32,8 @@ template <class I, KvType T> static void convert_keys(const uint8_t * keys, int6
 }
 
 // Values of n cells, the rest is zero. False if one of them is infinite or NaN.
-template <class I, KvType T> static bool convert_values(const uint8_t * values, int64_t step, int64_t n, int64_t dv, float * out) {
+template <class I, KvType T>
+static bool convert_values(const uint8_t * values, int64_t step, int64_t n, int64_t dv, float * out) {
     using V = typename I::V;
     V check = I::zero();
     for (int64_t c = 0; c < CELLS; c++, out += dv) {
@@ -99,7 +100,8 @@ template <class I> static void many_scores(const float * q, int64_t n_lines, int
 
 // One line's scores become weights. bias: NULL, or CELLS of them; at least one is above minus infinity. Returns the factor of
 // the output so far.
-template <class I> static inline float many_softmax(float * scores, const float * bias, float slope, float cap, float * m, float * l) {
+template <class I>
+static inline float many_softmax(float * scores, const float * bias, float slope, float cap, float * m, float * l) {
     using V = typename I::V;
     constexpr int N = CELLS / I::W;
     V x[N];
@@ -119,14 +121,16 @@ template <class I> static inline float many_softmax(float * scores, const float 
         I::store(scores + i * I::W, x[i]);
         sum = I::add(sum, x[i]);
     }
-    const float factor = exp_of_one<I>(*m - I::first(top));
+    const float old = *m;
     *m = I::first(top);
+    const float factor = old == *m ? 1.0f : exp_of_one<I>(old - *m);
     *l = *l * factor + I::first(I::template group_sum<I::W>(sum));
     return factor;
 }
 
 template <class I, int NV>
-static inline void many_values_part(const float * weights, const float * values, int64_t dv, const float * factor, float * const * o) {
+static inline void many_values_part(const float * weights, const float * values, int64_t dv, const float * factor,
+                                    float * const * o) {
     using V = typename I::V;
     V sum[LINES][NV];
 #pragma GCC unroll 4

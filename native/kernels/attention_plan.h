@@ -38,7 +38,8 @@ static inline int64_t block_cells(const Attention & a, int64_t block) {
     return least(CELLS, a.n_cells - block * CELLS);
 }
 
-template <class I> static inline void read_block_mask(const Attention & a, int64_t stream, int64_t row, int64_t block, BlockMask & out) {
+template <class I>
+static inline void read_block_mask(const Attention & a, int64_t stream, int64_t row, int64_t block, BlockMask & out) {
     const int64_t n = block_cells(a, block);
     if (a.mask == nullptr) {
         out.values = nullptr;

@@ -23,7 +23,8 @@ static inline Cells cells_of(const Vectors & v, const Item & item, int64_t head,
 }
 
 // The listed cells by the row's lines of all heads of the item. Empties the list.
-template <class I> static void list_by_row(const Attention & a, const Item & item, int64_t row, CellList & list, const Local & local) {
+template <class I>
+static void list_by_row(const Attention & a, const Item & item, int64_t row, CellList & list, const Local & local) {
     if (list.n == 0) {
         return;
     }

@@ -84,6 +84,7 @@ bool read_mask(const ggml_tensor * node, Attention & a) {
         mask->ne[1] >= a.n_rows && mask->ne[2] == 1 && (mask->ne[3] == 1 || mask->ne[3] == a.n_streams);
 }
 
+// Neither total_bytes nor any part of it shrinks with more threads: the team may turn out smaller than was planned for.
 void divide(int n_threads, Attention & a) {
     a.n_blocks = (a.n_cells + CELLS - 1) / CELLS;
     const int64_t rows = std::clamp<int64_t>(TILE_LINES / a.group, 1, a.n_rows);
@@ -93,14 +94,17 @@ void divide(int n_threads, Attention & a) {
     a.line_pad = round_up(a.tile_rows * a.group, 16);
     a.n_goal = n_threads > 1 ? ITEMS_OF_THREAD * n_threads : 1;
     // Several heads in an item walk through memory in order, as long as that leaves enough items.
-    const int64_t most = std::clamp<int64_t>(ITEM_LINES / (a.tile_rows * a.group), 1, a.n_head_kv);
-    const int64_t wanted = (a.n_goal + a.n_tiles * a.n_blocks - 1) / (a.n_tiles * a.n_blocks);
-    a.n_ranges = std::clamp<int64_t>(wanted, (a.n_head_kv + most - 1) / most, a.n_head_kv);
-    a.range_heads = (a.n_head_kv + a.n_ranges - 1) / a.n_ranges;
+    a.most_heads = std::clamp<int64_t>(ITEM_LINES / (a.tile_rows * a.group), 1, a.n_head_kv);
+    const int64_t fewest = (a.n_head_kv + a.most_heads - 1) / a.most_heads;
+    const int64_t units = a.n_tiles * a.n_blocks;
+    const int64_t ranges = std::clamp<int64_t>((a.n_goal + units - 1) / units, fewest, a.n_head_kv);
+    a.range_heads = (a.n_head_kv + ranges - 1) / ranges;
     a.n_ranges = (a.n_head_kv + a.range_heads - 1) / a.range_heads;
-    // Of the tiles with at least two spans; make_plan() rounds each tile's share of n_goal / n_ranges up.
-    a.max_slots = a.n_goal > a.n_ranges ? 2 * (a.n_goal / a.n_ranges + 1) : 0;
     a.scan_alone = a.n_streams * a.n_rows * a.n_cells <= ALONE_MASK || n_threads == 1;
+    // make_plan() gives tiles with several spans at most twice n_goal / n_ranges, rounded up, of them; n_ranges is at least
+    // half of `ranges`.
+    const int64_t share = std::min(a.n_goal / fewest, 2 * std::max(units, a.n_goal / a.n_head_kv));
+    a.max_slots = a.n_goal > 1 ? 2 * (share + 1) : 0;
 }
 
 void lay_out(int n_threads, Attention & a) {
@@ -141,16 +145,17 @@ int64_t attention_local(const Attention & a, uint8_t * base, Local * local) {
     Local l;
     l.entries  = reinterpret_cast<Entry *>(take(2 * a.n_tiles * a.n_blocks));
     l.tiles    = reinterpret_cast<int32_t *>(take(2 * (a.n_tiles + 1)));
-    l.slopes   = reinterpret_cast<float *>(take(a.range_heads * a.group));
+    l.slopes   = reinterpret_cast<float *>(take(a.most_heads * a.group));
     l.lines    = reinterpret_cast<int32_t *>(take(a.line_pad));
-    l.q        = reinterpret_cast<float *>(take(a.range_heads * a.group * a.dk));
+    l.rows     = reinterpret_cast<int32_t *>(take(a.line_pad));
+    l.q        = reinterpret_cast<float *>(take(a.most_heads * a.group * a.dk));
     l.q_packed = reinterpret_cast<float *>(take(a.line_pad * a.dk));
     l.keys     = reinterpret_cast<float *>(take(a.dk * CELLS));
     l.values   = reinterpret_cast<float *>(take(CELLS * a.dv));
     l.scores   = reinterpret_cast<float *>(take(a.line_pad * CELLS));
     l.factor   = reinterpret_cast<float *>(take(a.line_pad));
     l.spare    = reinterpret_cast<float *>(take(a.dv));
-    l.slot     = reinterpret_cast<float *>(take(a.range_heads * a.line_pad * (2 + a.dv)));
+    l.slot     = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * (2 + a.dv)));
     if (local != nullptr) {
         *local = l;
     }

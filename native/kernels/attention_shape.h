@@ -16,7 +16,7 @@
 namespace lc::kernels {
 
 static constexpr int64_t CELLS = 64;       // of a block
-static constexpr int64_t TILE_LINES = 64;  // of a tile and one head of K and V, unless one row alone has more
+static constexpr int64_t TILE_LINES = 128; // of a tile and one head of K and V, unless one row alone has more
 static constexpr int64_t ITEM_LINES = 256; // of a tile and a range of heads, likewise
 
 enum class KvType : int { f16, bf16, q8_0 };
@@ -45,6 +45,7 @@ struct Attention {
     int64_t n_blocks, tile_rows, stream_tiles, n_tiles;
     int64_t line_pad;         // lines of a tile and one head, rounded up to whole vectors
     int64_t range_heads, n_ranges;
+    int64_t most_heads;       // range_heads with any number of threads
     int64_t n_goal;           // about as many items are made
     int64_t max_slots;        // no mask leads to more
     bool    scan_alone;       // the mask is small: every thread looks at all of it, which spares a barrier
@@ -63,16 +64,17 @@ struct Entry {
 struct Local {
     Entry *   entries;   // n_tiles * n_blocks: plan
     int32_t * tiles;     // 2 * (n_tiles + 1): plan
-    float *   slopes;    // range_heads * group
+    float *   slopes;    // most_heads * group
     int32_t * lines;     // line_pad
-    float *   q;         // range_heads * group lines of dk, for rows taken alone
+    int32_t * rows;      // line_pad
+    float *   q;         // most_heads * group lines of dk, for rows taken alone
     float *   q_packed;  // line_pad lines of dk, for blocks taken by many lines
     float *   keys;      // dk * CELLS
     float *   values;    // CELLS * dv
     float *   scores;    // line_pad * CELLS
     float *   factor;    // line_pad
     float *   spare;     // dv: where lines that only fill up a group are added to
-    float *   slot;      // slot_floats: the state where a tile has one span
+    float *   slot;      // most_heads * line_pad * (2 + dv): the state where a tile has one span
 };
 
 // False if the node is not one that is computed here.
