@@ -354,6 +354,12 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_kernels_used", I32, ()),
     ("lc_kernels_attends", BOOL, (C.c_int64, C.c_int64, I32, I32)),
     ("lc_kernels_packed_bytes", C.c_uint64, ()),
+    ("lc_kernels_matmul", I32, (I32, I32, C.c_int64, C.c_int64, C.c_int64, P, P, P, I32)),
+    (
+        "lc_kernels_attention",
+        I32,
+        (*(I32,) * 4, *(C.c_int64,) * 7, P, P, P, P, P, C.c_float, C.c_float, C.c_float, P),
+    ),
     ("lc_kernels_profile_start", None, ()),
     ("lc_kernels_profile_stop", I32, (PP,)),
     ("lc_mapping_release", I32, (S,)),

@@ -222,6 +222,12 @@ LC_API lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t 
                                       const float * q, const void * k, const void * v, const uint16_t * mask,
                                       const float * sinks, float scale, float max_bias, float soft_cap, float * out);
 
+// y (n_rows rows of n_cols) = x (n_rows rows of k) times a weight matrix of n_cols rows of k values of the ggml type
+// `type`, packed first. level: 1 avx2, 2 avxvnni, 3 avx512, 4 amx. LC_ERR_INVALID for a level that does not run here and
+// for types that are not packed.
+LC_API lc_status lc_kernels_matmul(int level, int type, int64_t k, int64_t n_cols, int64_t n_rows, const void * rows,
+                                   const float * x, float * y, int n_threads);
+
 #ifdef __cplusplus
 }
 #endif

@@ -46,3 +46,7 @@ lc_status lc_kernels_attention(int32_t, int32_t, int32_t, int32_t, int64_t, int6
                                float *) {
     return lc::guard([] { lc::require(false, "level: this build has no kernels"); });
 }
+
+lc_status lc_kernels_matmul(int, int, int64_t, int64_t, int64_t, const void *, const float *, float *, int) {
+    return lc::guard([] { lc::require(false, "level: this build has no kernels"); });
+}
