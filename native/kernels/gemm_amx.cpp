@@ -400,9 +400,8 @@ void gemm_amx(const MatMul & m, const Team & team) {
     const GemmPlan p = plan_gemm(m, team.nth);
     pack_activations(m, p, team);
     team_barrier(team);
-    tile_configure(registers(p));
+    const TileSession session(registers(p));
     multiply(m, p, team);
-    tile_release();
 }
 
 } // namespace lc::kernels

@@ -26,20 +26,28 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64, "what ldtilecfg reads");
 
+// The tile registers, configured for one operation. ggml's own AMX kernels configure each of their threads once for good, and ours
+// run in the same threads: what was there before comes back. (Nothing configured is palette 0, and loading that releases them.)
 // Not _tile_loadconfig(): gcc takes 8 bytes for its operand and drops the stores to the others.
-static inline __attribute__((always_inline)) void tile_configure(const TileRows & tiles) {
-    TileConfig config = {};
-    config.palette    = 1;
-    for (int t = 0; t < 8; t++) {
-        config.row_bytes[t] = 64;
-        config.rows[t]      = tiles.rows[t];
+class TileSession {
+public:
+    explicit inline __attribute__((always_inline)) TileSession(const TileRows & tiles) {
+        __asm__ volatile("sttilecfg\t%0" : "=m"(before));
+        TileConfig config = {};
+        config.palette    = 1;
+        for (int t = 0; t < 8; t++) {
+            config.row_bytes[t] = 64;
+            config.rows[t]      = tiles.rows[t];
+        }
+        __asm__ volatile("ldtilecfg\t%0" : : "m"(config));
     }
-    __asm__ volatile("ldtilecfg\t%0" : : "m"(config));
-}
+    inline __attribute__((always_inline)) ~TileSession() { __asm__ volatile("ldtilecfg\t%0" : : "m"(before) : "memory"); }
+    TileSession(const TileSession &)             = delete;
+    TileSession & operator=(const TileSession &) = delete;
 
-static inline __attribute__((always_inline)) void tile_release() {
-    __asm__ volatile("tilerelease" : : : "memory");
-}
+private:
+    TileConfig before;
+};
 
 template <int T> static inline __attribute__((always_inline)) void tile_zero() {
     __asm__ volatile("tilezero\t%%tmm%c0" : : "i"(T));
