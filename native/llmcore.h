@@ -186,6 +186,14 @@ LC_API void             lc_chat_parser_free(lc_chat_parser * parser);
 // LC_ERR_NATIVE if the answer does not have the template's form.
 LC_API lc_status lc_chat_parse(lc_chat_parser * parser, const char * text, bool is_partial, char ** out);
 
+// --- kernels/: parts of the backend of our own, for tests -------------------------------------------------------------
+
+// y (n_rows rows of n_cols) = x (n_rows rows of k) times a weight matrix of n_cols rows of k values of the ggml type
+// `type`, packed first. level: 1 avx2, 2 avxvnni, 3 avx512, 4 amx. LC_ERR_INVALID for a level that does not run here and
+// for types that are not packed.
+LC_API lc_status lc_kernels_matmul(int level, int type, int64_t k, int64_t n_cols, int64_t n_rows, const void * rows,
+                                   const float * x, float * y, int n_threads);
+
 #ifdef __cplusplus
 }
 #endif
