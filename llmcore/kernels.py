@@ -11,7 +11,7 @@ from llmcore.threads import decide_threads
 
 logger = logging.getLogger(__name__)
 
-# In the order of lc_kernels_* in native/llmcore.h; each includes those before it.
+# In the order of lc_kernels_* in native/llmcore.h, the faster the later.
 LEVELS = ("none", "avx2", "avxvnni", "avx512", "amx")
 CHOICES = ("auto", "off", *LEVELS[1:])
 

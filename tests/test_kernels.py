@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore import ffi
@@ -42,7 +42,9 @@ def test_which_levels_this_machine_cannot_run(record_property: Callable[[str, ob
     missing = ", ".join(levels_missing()) or "none"
     record_property("levels_not_run", missing)
     print(f"kernels not tested on this machine: {missing}")
-    assert [LEVELS[level] for level in levels()] == list(LEVELS[1 : len(levels()) + 1]), "each includes those before it"
+    runs = {LEVELS[level] for level in levels()}
+    assert runs >= {"avx2"} or not runs
+    assert runs >= {"avx512"} or "amx" not in runs
 
 
 def test_an_option_stands_for_a_level() -> None:
@@ -181,7 +183,6 @@ def case(
 def check_attention(level: int, kind: str, attention: Attention, n_threads: int = 2) -> None:
     got, exact = attention.run(level, kind, n_threads), attention.reference(kind)
     seen = slice(None) if attention.mask is None else np.isfinite(attention.mask).any(axis=1)
-    note(f"{LEVELS[level]} {kind} {attention.q.shape} {attention.k.shape}")
     assert np.isfinite(got).all()
     np.testing.assert_allclose(got[seen], exact[seen], atol=ATTENTION_ERROR * np.abs(attention.v).max(), rtol=0.01)
 

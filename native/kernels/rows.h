@@ -15,7 +15,7 @@ struct Quants {
 };
 
 // Up to so many values of x every thread quantizes them all for itself, which is quicker than to wait for the others.
-inline constexpr int64_t PRIVATE_VALUES = 8192;
+inline constexpr int64_t PRIVATE_VALUES = 4096;
 
 static inline __attribute__((always_inline)) bool rows_private(const MatMul & m, int n_threads) {
     return n_threads == 1 || m.n_rows * m.k <= PRIVATE_VALUES;

@@ -7,9 +7,9 @@ namespace {
 // Products of bytes come as sums of pairs in 16 bits: as many of them are added there as cannot overflow
 // (weight * 127 * 2 * n <= 32767), then widened.
 struct Avx2 : Vectors256 {
-    static constexpr bool    SIGNED8  = true;
-    static constexpr int     ROWS     = 4;
-    static constexpr int64_t PREFETCH = 8;
+    static constexpr bool SIGNED8    = true;
+    static constexpr int  ROWS       = 4;
+    static constexpr int  ROWS_WHOLE = 2;
 
     struct Sum {
         I wide;

@@ -5,9 +5,9 @@ namespace lc::kernels {
 namespace {
 
 struct AvxVnni : Vectors256 {
-    static constexpr bool    SIGNED8  = false;
-    static constexpr int     ROWS     = 6;
-    static constexpr int64_t PREFETCH = 8;
+    static constexpr bool SIGNED8    = false;
+    static constexpr int  ROWS       = 6;
+    static constexpr int  ROWS_WHOLE = 2;
 
     using Sum = I;
 
