@@ -12,6 +12,10 @@ namespace {
 
 constexpr int LINES = 4;  // at once
 
+template <class I, KvType T> static inline typename I::V numbers_at(const uint8_t * vector, int64_t d) {
+    return I::template numbers<T>(vector, d, I::template scale<T>(vector, d));
+}
+
 // Keys of n cells, the rest is zero.
 template <class I, KvType T> static void convert_keys(const uint8_t * keys, int64_t step, int64_t n, int64_t dk, float * out) {
     using V = typename I::V;
@@ -20,7 +24,7 @@ template <class I, KvType T> static void convert_keys(const uint8_t * keys, int6
             V v[I::W];
 #pragma GCC unroll 16
             for (int j = 0; j < I::W; j++) {
-                v[j] = c + j < n ? I::template numbers<T>(keys + (c + j) * step, d) : I::zero();
+                v[j] = c + j < n ? numbers_at<I, T>(keys + (c + j) * step, d) : I::zero();
             }
             I::transpose(v);
 #pragma GCC unroll 16
@@ -38,7 +42,7 @@ static bool convert_values(const uint8_t * values, int64_t step, int64_t n, int6
     V check = I::zero();
     for (int64_t c = 0; c < CELLS; c++, out += dv) {
         for (int64_t d = 0; d < dv; d += I::W) {
-            const V v = c < n ? I::template numbers<T>(values + c * step, d) : I::zero();
+            const V v = c < n ? numbers_at<I, T>(values + c * step, d) : I::zero();
             check = I::fma(v, I::zero(), check);
             I::store(out + d, v);
         }

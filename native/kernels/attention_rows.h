@@ -15,11 +15,12 @@ static inline int64_t bytes_of(KvType type, int64_t n) {
 static inline Fetch fetch_after(const Vectors & v, const Item & item, const CellList & list, int64_t bytes) {
     const bool is_row = item.n_heads * v.head <= v.step;
     const int64_t n = is_row ? (item.n_heads - 1) * v.head + bytes : bytes;
-    return {head_of(v, item.stream, list.cell[list.n - 1] + 1, item.head), v.step, (n + 63) / 64, 0};
+    const int64_t n_lines = ((n + 63) / 64 + item.n_heads - 1) / item.n_heads;
+    return {head_of(v, item.stream, list.cell[list.n - 1] + 1, item.head), v.step, item.n_heads, n_lines, 0};
 }
 
 static inline Cells cells_of(const Vectors & v, const Item & item, int64_t head, Fetch * soon) {
-    return {head_of(v, item.stream, 0, item.head + head), v.step, soon, (soon->n_lines + item.n_heads - 1) / item.n_heads};
+    return {head_of(v, item.stream, 0, item.head + head), v.step, soon};
 }
 
 // The listed cells by the row's lines of all heads of the item. Empties the list.
