@@ -45,7 +45,7 @@ static inline __attribute__((always_inline)) void fetch(Fetch & f) {
 
 // Keys or values of one head.
 struct Cells {
-    const uint8_t * data;   // the head in cell 0
+    const uint8_t * data;   // the head in the first cell
     int64_t step;
     Fetch * soon;           // a part for each cell; or NULL
 };
