@@ -108,7 +108,9 @@ class Context(Owner):
         self.abort_flag.attach(self._lib, self._handle)
         self.n_ctx = int(self._lib.llama_n_ctx(self._handle))
         # Whether a row costs the attention of its own cells only: our kernels skip what the mask excludes, ggml's do not.
-        self.skips_masked_cells = params.flash_attn and model.attends_by_kernels(params.cache_type_k, params.cache_type_v)
+        self.skips_masked_cells = params.flash_attn and self._lib.lc_kernels_attends(
+            *model.key_value_lengths(), native.type_k, native.type_v
+        )
 
     def _check_memory(self, native: ffi.ContextParams) -> None:
         need = memory_need(self.model.path, self.model.params, native)

@@ -352,6 +352,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_kernels_runs", BOOL, (I32,)),
     ("lc_kernels_use", I32, (I32, I32)),
     ("lc_kernels_used", I32, ()),
+    ("lc_kernels_attends", BOOL, (C.c_int64, C.c_int64, I32, I32)),
     ("lc_kernels_packed_bytes", C.c_uint64, ()),
     ("lc_kernels_profile_start", None, ()),
     ("lc_kernels_profile_stop", I32, (PP,)),

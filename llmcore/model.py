@@ -23,7 +23,7 @@ from llmcore.errors import (
 from llmcore.gguf import GgufHeader, check_model_file
 from llmcore.gguf_model import check_model_metadata
 from llmcore.handle import Owner
-from llmcore.kernels import attends_by_kernels, log_kernels, use_kernels
+from llmcore.kernels import log_kernels, use_kernels
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.messages import ModelInfo
@@ -191,12 +191,12 @@ class Model(Owner):
 
     # --- Properties ---------------------------------------------------------------------------------------------------
 
-    def attends_by_kernels(self, type_k: str, type_v: str) -> bool:
-        """Whether flash attention over cells of these types is computed by our own kernels."""
+    def key_value_lengths(self) -> tuple[int, int]:
+        """Of one head's key and value, in numbers; (0, 0) where the file does not say."""
         heads = self.header.number(f"{self.architecture}.attention.head_count")
         width = self.n_embd // heads if heads else 0
-        sizes = [self.header.number(f"{self.architecture}.attention.{each}_length") or width for each in ("key", "value")]
-        return attends_by_kernels(self.kernels, *sizes, type_k, type_v)
+        key, value = (self.header.number(f"{self.architecture}.attention.{each}_length") for each in ("key", "value"))
+        return key or width, value or width
 
     @property
     def architecture(self) -> str:

@@ -202,6 +202,9 @@ LC_API bool         lc_kernels_runs(int32_t level);
 LC_API lc_status lc_kernels_use(int32_t level, int32_t n_threads);
 LC_API int32_t   lc_kernels_used(void);
 
+// Whether flash attention over cells of these lengths (of a head's key and value) and ggml_types is computed by the kernels.
+LC_API bool      lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t k_type, int32_t v_type);
+
 // Bytes of packed weights of all models in this process.
 LC_API uint64_t  lc_kernels_packed_bytes(void);
 
