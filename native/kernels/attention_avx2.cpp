@@ -45,19 +45,27 @@ struct Avx2 {
         return _mm256_blendv_ps(fma(slope, bias, x), bias, closed);
     }
 
+    // What the numbers from d on, up to a multiple of 32, are multiplied by: q8_0 is blocks of an f16 scale and 32 int8.
+    template <KvType T> static inline V scale(const uint8_t * p, int64_t d) {
+        if constexpr (T == KvType::q8_0) {
+            uint16_t half;
+            memcpy(&half, p + d / 32 * 34, sizeof(half));
+            return set1(_cvtsh_ss(half));
+        } else {
+            return zero();  // not used
+        }
+    }
+
     // W numbers of a vector in the cache, from number d on.
-    template <KvType T> static inline V numbers(const uint8_t * p, int64_t d) {
+    template <KvType T> static inline V numbers(const uint8_t * p, int64_t d, [[maybe_unused]] V scale) {
         if constexpr (T == KvType::f16) {
             return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p + 2 * d)));
         } else if constexpr (T == KvType::bf16) {
             const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i *>(p + 2 * d));
             return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
         } else {
-            const uint8_t * block = p + d / 32 * 34;  // an f16 scale, 32 int8
-            uint16_t scale;
-            memcpy(&scale, block, sizeof(scale));
-            const __m128i x = _mm_loadl_epi64(reinterpret_cast<const __m128i *>(block + 2 + d % 32));
-            return mul(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)), set1(_cvtsh_ss(scale)));
+            const __m128i x = _mm_loadl_epi64(reinterpret_cast<const __m128i *>(p + d / 32 * 34 + 2 + d % 32));
+            return mul(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(x)), scale);
         }
     }
 

@@ -22,37 +22,39 @@ struct CellList {
     float   bias[CELLS];    // minus infinity for what only fills up
 };
 
-// Memory that is wanted soon: rows of n_lines cache lines, fetched one after the other. Memory is fastest when it is read in
-// order, and a head's vectors alone are not in order.
+// Memory that is wanted soon: rows, each in n_parts parts of n_lines cache lines, fetched one after the other. Memory is
+// fastest when it is read in order, and a head's vectors alone are not in order.
 struct Fetch {
     const uint8_t * row;
     int64_t step;       // from row to row
-    int64_t n_lines;    // of a row
-    int64_t line;       // the next one
+    int64_t n_parts;
+    int64_t n_lines;
+    int64_t part;       // the next one
 };
 
-static inline void fetch(Fetch & f, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        _mm_prefetch(reinterpret_cast<const char *>(f.row + 64 * f.line), _MM_HINT_T1);
-        f.line++;
-        const bool ends = f.line == f.n_lines;
-        f.row += ends ? f.step : 0;
-        f.line = ends ? 0 : f.line;
+static inline __attribute__((always_inline)) void fetch(Fetch & f) {
+    const uint8_t * p = f.row + 64 * f.n_lines * f.part;
+    for (int64_t i = 0; i < f.n_lines; i++) {
+        _mm_prefetch(reinterpret_cast<const char *>(p + 64 * i), _MM_HINT_T1);
+    }
+    if (++f.part == f.n_parts) {
+        f.part = 0;
+        f.row += f.step;
     }
 }
 
 // Keys or values of one head.
 struct Cells {
-    const uint8_t * data;   // the head in cell 0
+    const uint8_t * data;   // the head in the first cell
     int64_t step;
-    Fetch * soon;
-    int64_t n_fetch;        // lines to fetch for each cell
+    Fetch * soon;           // a part for each cell; or NULL
 };
 
 template <class I, KvType T, int NL>
 static void few_scores(const float * q, int64_t dk, const Cells & keys, const CellList & list, float * scores) {
     using V = typename I::V;
     constexpr int NC = cells_at_once<I>(NL);
+    constexpr int STEP = T == KvType::q8_0 ? 32 : I::W;
     constexpr int AT_ONCE = NC < 8 ? NC : 8;  // more would compete for one set of the first cache where a cell is 4 KB
     for (int c = 0; c < list.n; c += NC, scores += I::W) {
         V sum[I::W];
@@ -66,20 +68,30 @@ static void few_scores(const float * q, int64_t dk, const Cells & keys, const Ce
 #pragma GCC unroll 8
             for (int j = 0; j < AT_ONCE; j++) {
                 key[j] = keys.data + list.cell[c + first + j] * keys.step;
-                fetch(*keys.soon, keys.n_fetch);
+                if (keys.soon != nullptr) {
+                    fetch(*keys.soon);
+                }
             }
-            for (int64_t d = 0; d < dk; d += I::W) {
-                V k[AT_ONCE];
+            for (int64_t d = 0; d < dk; d += STEP) {
+                V scale[AT_ONCE];
 #pragma GCC unroll 8
                 for (int j = 0; j < AT_ONCE; j++) {
-                    k[j] = I::template numbers<T>(key[j], d);
+                    scale[j] = I::template scale<T>(key[j], d);
                 }
 #pragma GCC unroll 4
-                for (int i = 0; i < NL; i++) {
-                    const V line = I::load(q + i * dk + d);
+                for (int64_t e = d; e < d + STEP; e += I::W) {
+                    V k[AT_ONCE];
 #pragma GCC unroll 8
                     for (int j = 0; j < AT_ONCE; j++) {
-                        sum[i * NC + first + j] = I::fma(line, k[j], sum[i * NC + first + j]);
+                        k[j] = I::template numbers<T>(key[j], e, scale[j]);
+                    }
+#pragma GCC unroll 4
+                    for (int i = 0; i < NL; i++) {
+                        const V line = I::load(q + i * dk + e);
+#pragma GCC unroll 8
+                        for (int j = 0; j < AT_ONCE; j++) {
+                            sum[i * NC + first + j] = I::fma(line, k[j], sum[i * NC + first + j]);
+                        }
                     }
                 }
             }
@@ -147,6 +159,7 @@ static inline void few_values_part(const float * weights, const CellList & list,
                                    const float * factor, float * o, int64_t dv) {
     using V = typename I::V;
     constexpr int NC = cells_at_once<I>(NL);
+    Fetch * const soon = d == 0 ? values.soon : nullptr;
     V sum[NL][NV];
 #pragma GCC unroll 4
     for (int i = 0; i < NL; i++) {
@@ -159,13 +172,15 @@ static inline void few_values_part(const float * weights, const CellList & list,
 #pragma GCC unroll 4
         for (int k = 0; k < NC; k++) {
             const uint8_t * value = values.data + list.cell[c + k] * values.step;
-            if (d == 0) {
-                fetch(*values.soon, values.n_fetch);
+            if (soon != nullptr) {
+                fetch(*soon);
             }
             V v[NV];
+            V scale = I::template scale<T>(value, d);
 #pragma GCC unroll 4
             for (int j = 0; j < NV; j++) {
-                v[j] = I::template numbers<T>(value, d + j * I::W);
+                scale = j > 0 && j * I::W % 32 == 0 ? I::template scale<T>(value, d + j * I::W) : scale;
+                v[j] = I::template numbers<T>(value, d + j * I::W, scale);
             }
 #pragma GCC unroll 4
             for (int i = 0; i < NL; i++) {
@@ -238,7 +253,7 @@ template <class I> static void few_group(const Attention & a, const CellList & l
             default: few_lines<I, 4>(a, list, f); break;
         }
         left -= n;
-        f.keys.n_fetch = f.values.n_fetch = 0;
+        f.keys.soon = f.values.soon = nullptr;
         f.q += n * a.dk;
         f.slopes += n;
         f.state.m += n;

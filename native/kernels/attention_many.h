@@ -12,15 +12,25 @@ namespace {
 
 constexpr int LINES = 4;  // at once
 
-// Keys of n cells, the rest is zero.
-template <class I, KvType T> static void convert_keys(const uint8_t * keys, int64_t step, int64_t n, int64_t dk, float * out) {
+template <class I, KvType T> static inline typename I::V numbers_at(const uint8_t * vector, int64_t d) {
+    return I::template numbers<T>(vector, d, I::template scale<T>(vector, d));
+}
+
+// Keys of the n cells from cells.data on; what is missing to CELLS is copies of the last one.
+template <class I, KvType T> static void convert_keys(const Cells & cells, int64_t n, int64_t dk, float * out) {
     using V = typename I::V;
     for (int64_t c = 0; c < CELLS; c += I::W) {
+        const uint8_t * key[I::W];
+#pragma GCC unroll 16
+        for (int j = 0; j < I::W; j++) {
+            key[j] = cells.data + least(c + j, n - 1) * cells.step;
+            fetch(*cells.soon);
+        }
         for (int64_t d = 0; d < dk; d += I::W) {
             V v[I::W];
 #pragma GCC unroll 16
             for (int j = 0; j < I::W; j++) {
-                v[j] = c + j < n ? I::template numbers<T>(keys + (c + j) * step, d) : I::zero();
+                v[j] = numbers_at<I, T>(key[j], d);
             }
             I::transpose(v);
 #pragma GCC unroll 16
@@ -31,14 +41,15 @@ template <class I, KvType T> static void convert_keys(const uint8_t * keys, int6
     }
 }
 
-// Values of n cells, the rest is zero. False if one of them is infinite or NaN.
-template <class I, KvType T>
-static bool convert_values(const uint8_t * values, int64_t step, int64_t n, int64_t dv, float * out) {
+// Likewise values. False if one of them is infinite or NaN.
+template <class I, KvType T> static bool convert_values(const Cells & cells, int64_t n, int64_t dv, float * out) {
     using V = typename I::V;
     V check = I::zero();
     for (int64_t c = 0; c < CELLS; c++, out += dv) {
+        const uint8_t * value = cells.data + least(c, n - 1) * cells.step;
+        fetch(*cells.soon);
         for (int64_t d = 0; d < dv; d += I::W) {
-            const V v = c < n ? I::template numbers<T>(values + c * step, d) : I::zero();
+            const V v = numbers_at<I, T>(value, d);
             check = I::fma(v, I::zero(), check);
             I::store(out + d, v);
         }

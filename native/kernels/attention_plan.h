@@ -81,7 +81,7 @@ template <class I> static const uint8_t * find_all_states(const Attention & a, c
 }
 
 // From how many lines on a block is taken by all of them together (its keys and values are then converted once).
-constexpr int64_t MANY_LINES = 8;
+constexpr int64_t MANY_LINES = 16;
 
 // One block of a tile, `n` rows: 0 if it is closed, else about what it costs. `by_lines` as in BY_LINES.
 static inline int32_t block_cost(const Attention & a, const uint8_t * states, int64_t n, bool * by_lines) {

@@ -11,15 +11,16 @@ static inline int64_t bytes_of(KvType type, int64_t n) {
     return type == KvType::q8_0 ? n / 32 * 34 : 2 * n;
 }
 
-// The cells after the list's last, which mostly are those that the next list names. Heads side by side are fetched together.
-static inline Fetch fetch_after(const Vectors & v, const Item & item, const CellList & list, int64_t bytes) {
+// From a cell on. Heads side by side are fetched together.
+static inline Fetch fetch_from(const Vectors & v, const Item & item, int64_t cell, int64_t bytes) {
     const bool is_row = item.n_heads * v.head <= v.step;
     const int64_t n = is_row ? (item.n_heads - 1) * v.head + bytes : bytes;
-    return {head_of(v, item.stream, list.cell[list.n - 1] + 1, item.head), v.step, (n + 63) / 64, 0};
+    const int64_t n_lines = ((n + 63) / 64 + item.n_heads - 1) / item.n_heads;
+    return {head_of(v, item.stream, cell, item.head), v.step, item.n_heads, n_lines, 0};
 }
 
-static inline Cells cells_of(const Vectors & v, const Item & item, int64_t head, Fetch * soon) {
-    return {head_of(v, item.stream, 0, item.head + head), v.step, soon, (soon->n_lines + item.n_heads - 1) / item.n_heads};
+static inline Cells cells_of(const Vectors & v, const Item & item, int64_t head, int64_t cell, Fetch * soon) {
+    return {head_of(v, item.stream, cell, item.head + head), v.step, soon};
 }
 
 // The listed cells by the row's lines of all heads of the item. Empties the list.
@@ -33,11 +34,13 @@ static void list_by_row(const Attention & a, const Item & item, int64_t row, Cel
         list.bias[i] = -__builtin_inff();
         list.masked = true;
     }
-    Fetch keys = fetch_after(a.k, item, list, bytes_of(a.k_type, a.dk));
-    Fetch values = fetch_after(a.v, item, list, bytes_of(a.v_type, a.dv));
+    // What the next list names is, mostly, the cells that follow this one's last.
+    const int64_t next = list.cell[list.n - 1] + 1;
+    Fetch keys = fetch_from(a.k, item, next, bytes_of(a.k_type, a.dk));
+    Fetch values = fetch_from(a.v, item, next, bytes_of(a.v_type, a.dv));
     for (int64_t h = 0; h < item.n_heads; h++) {
-        few_group<I>(a, list, {local.q + h * a.group * a.dk, local.slopes + h * a.group, cells_of(a.k, item, h, &keys),
-                               cells_of(a.v, item, h, &values), state_of(a, item.state, h, row * a.group), local.scores});
+        few_group<I>(a, list, {local.q + h * a.group * a.dk, local.slopes + h * a.group, cells_of(a.k, item, h, 0, &keys),
+                               cells_of(a.v, item, h, 0, &values), state_of(a, item.state, h, row * a.group), local.scores});
     }
     list.n = 0;
     list.masked = false;

@@ -149,7 +149,7 @@ int64_t attention_local(const Attention & a, uint8_t * base, Local * local) {
     l.lines    = reinterpret_cast<int32_t *>(take(a.line_pad));
     l.rows     = reinterpret_cast<int32_t *>(take(a.line_pad));
     l.q        = reinterpret_cast<float *>(take(a.most_heads * a.group * a.dk));
-    l.q_packed = reinterpret_cast<float *>(take(a.line_pad * a.dk));
+    l.q_packed = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * a.dk));
     l.keys     = reinterpret_cast<float *>(take(a.dk * CELLS));
     l.values   = reinterpret_cast<float *>(take(CELLS * a.dv));
     l.scores   = reinterpret_cast<float *>(take(a.line_pad * CELLS));

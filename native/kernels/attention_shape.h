@@ -68,7 +68,7 @@ struct Local {
     int32_t * lines;     // line_pad
     int32_t * rows;      // line_pad
     float *   q;         // most_heads * group lines of dk, for rows taken alone
-    float *   q_packed;  // line_pad lines of dk, for blocks taken by many lines
+    float *   q_packed;  // most_heads * line_pad lines of dk, for blocks taken by many lines
     float *   keys;      // dk * CELLS
     float *   values;    // CELLS * dv
     float *   scores;    // line_pad * CELLS
