@@ -487,9 +487,15 @@ def _utf8(text: str) -> bytes:
 
 
 def quantize(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], file_type: str, *, threads: int = 0
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    file_type: str,
+    *,
+    threads: int = 0,
+    requantize: bool = False,
 ) -> None:
-    """Writes `source` (GGUF, F32 or F16) to `target` in another type, one of FILE_TYPES. threads=0 takes all cores."""
+    """Writes `source` (GGUF, F32 or F16; with `requantize`, which loses some more, any) to `target` in another type, one of
+    FILE_TYPES. threads=0 takes all cores."""
     if file_type not in FILE_TYPES:
         raise InvalidRequestError(
             f"file_type must be one of {', '.join(FILE_TYPES)}, got {file_type!r}", param="file_type"
@@ -497,6 +503,6 @@ def quantize(
     check_model_file(os.fspath(source))
     lib = ffi.library()
     params = lib.llama_model_quantize_default_params()
-    params.ftype, params.nthread = FILE_TYPES[file_type], threads
+    params.ftype, params.nthread, params.allow_requantize = FILE_TYPES[file_type], threads, requantize
     if lib.llama_model_quantize(os.fsencode(source), os.fsencode(target), params) != 0:
         raise LlmcoreError(f"llama.cpp cannot quantize {os.fspath(source)}: logger llmcore.native says why")
