@@ -169,7 +169,12 @@ class Tuner:
         params = self._params
         build = ffi.library().build_info()
         parts = [machine_fingerprint(), model_fingerprint(self._model.path), str(build.get("llama_cpp_commit", ""))]
-        parts += [f"t{params.threads}-{params.threads_batch}", f"u{params.n_ubatch}", f"d{self._depth}", self._model.kernels]
+        parts += [
+            f"t{params.threads}-{params.threads_batch}",
+            f"u{params.n_ubatch}",
+            f"d{self._depth}",
+            self._model.kernels,
+        ]
         if self._model.rpc_servers:
             servers = ",".join([*self._model.rpc_servers, str(self._model.params.n_gpu_layers)])
             parts.append("rpc" + hashlib.blake2b(servers.encode(), digest_size=6).hexdigest())

@@ -73,7 +73,7 @@ def test_answers_a_question_on_a_fact_in_the_system_prompt(engine: Engine) -> No
     prompt = chat(
         ("system", "The library opens at 9 in the morning and closes at 6."), ("user", "When does the library open?")
     )
-    answer = run(engine, request("a", prompt, max_tokens=48))["a"]
+    answer = run(engine, request("a", prompt, max_tokens=128))["a"]
     assert "9" in answer.text
     assert answer.reason == "stop"
 

@@ -20,9 +20,7 @@ class CountingMemory:
     """Cells as llama.cpp's unified buffer has them: a cell is a position's token, with the set of its slots. A saved state is
     a tuple of them. `window`: a sliding one; going back further than that finds cells missing."""
 
-    def __init__(
-        self, *, is_cuttable: bool = True, window: int | None = None, skips_foreign: bool = False
-    ) -> None:
+    def __init__(self, *, is_cuttable: bool = True, window: int | None = None, skips_foreign: bool = False) -> None:
         self.is_cuttable = is_cuttable
         self.skips_foreign = skips_foreign
         self.is_sliceable = is_cuttable and window is None

@@ -1,0 +1,228 @@
+"""How near our kernels and llama.cpp's stay to fp32: perplexity, logits, and greedy answers.
+
+    python -m benchmarks.accuracy [--model default] [--chunks 8] [--prompts 50] [--write-docs]
+
+fp32 is the same weights, dequantized into a file of F32, with F32 cells and llama.cpp's plain kernels. Every other side computes
+the quantized file. Perplexity is of the second half of chunks of 512 tokens, each with the first half before it; the text is the
+documentation that llama.cpp's source carries. Logits are compared behind each prompt and after eight further tokens, one at a
+time (the same ones for all); greedy answers have 32 tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.machine import machine
+from benchmarks.named import named_model
+from benchmarks.report import write_section
+from benchmarks.source import llama_cpp_dir
+from llmcore import ffi
+from llmcore.batch import Batch
+from llmcore.context import Context, ContextParams
+from llmcore.errors import LlmcoreError
+from llmcore.kernels import LEVELS
+from llmcore.model import Model, quantize
+from llmcore.threads import decide_threads
+
+SECTION = "accuracy"
+CHUNK, N_FORCED, N_ANSWER = 512, 8, 32
+SUBJECTS = (
+    *("the sea", "a red fox", "winter", "bread", "the moon", "a lighthouse", "music", "chess", "rivers", "glass"),
+    *("a small village", "trains", "honey", "the desert", "paper", "clocks", "a garden", "thunder", "salt", "silk"),
+    *("bicycles", "the stars", "coffee", "maps", "whales"),
+)
+BEGINNINGS = ("Here is what I know about", "Once there was")
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A way of computing. `kernels` as the option of that name."""
+
+    name: str
+    kernels: str
+    flash_attn: bool
+    cells: str = "f16"
+
+
+@dataclass(frozen=True)
+class Found:
+    side: Side
+    perplexity: float
+    logits: Logits  # [places, vocabulary]
+    answers: list[list[int]]
+
+
+REFERENCE = Side("fp32", "off", flash_attn=False, cells="f32")
+
+
+def sides() -> list[Side]:
+    lib = ffi.library()
+    levels = [LEVELS[level] for level in range(1, len(LEVELS)) if lib.lc_kernels_runs(level)]
+    return [
+        Side("llama.cpp", "off", flash_attn=False),
+        Side("llama.cpp, flash attention", "off", flash_attn=True),
+        *(Side(f"ours, {level}", level, flash_attn=True) for level in levels),
+    ]
+
+
+class Computing:
+    """Steps of one sequence."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._batch = Batch(CHUNK)
+        self._at = 0
+
+    def begin(self) -> None:
+        self._context.clear()
+        self._at = 0
+
+    def step(self, tokens: list[int]) -> Logits:
+        """The logits behind the last token."""
+        self._batch.clear()
+        row = self._batch.add(0, self._at, tokens, wants_logits=True)
+        self._context.decode(self._batch)
+        self._at += len(tokens)
+        return self._context.logits(row.logits_at).copy()
+
+    def losses(self, tokens: list[int]) -> float:
+        """The sum of -log p of the second half of a chunk, each token given those before it."""
+        self.begin()
+        self._batch.clear()
+        half = len(tokens) // 2
+        self._batch.add(0, 0, tokens[: half - 1], wants_logits=False)
+        rows = [self._batch.add(0, i, tokens[i : i + 1], wants_logits=True) for i in range(half - 1, len(tokens) - 1)]
+        self._context.decode(self._batch)
+        total = 0.0
+        for row, wanted in zip(rows, tokens[half:], strict=True):
+            logits = self._context.logits(row.logits_at).astype(np.float64)
+            largest = logits.max()
+            total += largest + math.log(np.exp(logits - largest).sum()) - logits[wanted]
+        return total
+
+
+@contextmanager
+def opened(path: Path, side: Side, threads: int) -> Iterator[tuple[Model, Computing]]:
+    params = ContextParams(
+        n_ctx=CHUNK,
+        n_batch=CHUNK,
+        threads=threads,
+        threads_batch=threads,
+        flash_attn=side.flash_attn,
+        cache_type_k=side.cells,
+        cache_type_v=side.cells,
+    )
+    with Model(path, kernels=side.kernels) as model, Context(model, params) as context:
+        yield model, Computing(context)
+
+
+def measure(path: Path, side: Side, text: str, n_chunks: int, n_prompts: int, threads: int) -> Found:
+    with opened(path, side, threads) as (model, computing):
+        tokens = model.tokenize(text)
+        chunks = [tokens[i * CHUNK : (i + 1) * CHUNK] for i in range(n_chunks)]
+        chunks = [chunk for chunk in chunks if len(chunk) == CHUNK]
+        losses = sum(computing.losses(chunk) for chunk in chunks)
+        perplexity = math.exp(losses / (len(chunks) * CHUNK // 2)) if chunks else math.nan
+        forced = tokens[:N_FORCED]
+        logits, answers = [], []
+        for prompt in [f"{words} {subject}" for subject in SUBJECTS for words in BEGINNINGS][:n_prompts]:
+            prompt_tokens = model.tokenize(prompt)
+            computing.begin()
+            logits.append(computing.step(prompt_tokens))
+            for token in forced:
+                last = computing.step([token])
+            logits.append(last)
+            computing.begin()
+            answer = [int(computing.step(prompt_tokens).argmax())]
+            while len(answer) < N_ANSWER:
+                answer.append(int(computing.step(answer[-1:]).argmax()))
+            answers.append(answer)
+    return Found(side, perplexity, np.array(logits), answers)
+
+
+def describe(found: Found, exact: Found) -> dict[str, float]:
+    """Against fp32: perplexity (ratio), mean distance of logits relative to their norm, answers that are the same throughout, and
+    tokens until the first that differs."""
+    errors = np.linalg.norm(found.logits - exact.logits, axis=1) / np.linalg.norm(exact.logits, axis=1)
+    alike = [
+        next((i for i, (mine, theirs) in enumerate(zip(a, b, strict=True)) if mine != theirs), N_ANSWER)
+        for a, b in zip(found.answers, exact.answers, strict=True)
+    ]
+    return {
+        "perplexity": found.perplexity,
+        "perplexity_ratio": found.perplexity / exact.perplexity,
+        "logits_error": float(errors.mean()),
+        "answers_equal": sum(n == N_ANSWER for n in alike),
+        "tokens_alike": float(np.mean(alike)),
+    }
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    lines = [
+        "| side | perplexity | against fp32 | logits’ error | answers as fp32 | tokens alike, mean |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, each in results.items():
+        cells = f"{each['perplexity']:.3f} | {each['perplexity_ratio'] - 1:+.2%} | {each['logits_error']:.4f}"
+        lines.append(f"| {name} | {cells} | {each['answers_equal']:.0f} | {each['tokens_alike']:.1f} |")
+    return "\n".join(lines)
+
+
+def texts() -> str:
+    """English prose and some markup."""
+    folder = llama_cpp_dir()
+    return "\n".join(path.read_text("utf-8") for path in (folder / "README.md", *sorted(folder.glob("docs/*.md"))))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    add: Any = parser.add_argument
+    add("--model", default="default", help="1b, default, or the path of a GGUF file")
+    add("--chunks", type=int, default=8, help="of 512 tokens, for the perplexity")
+    add("--prompts", type=int, default=50)
+    add("--threads", type=int, default=0)
+    add("--json", type=Path, help="also write the figures to this file")
+    add("--write-docs", action="store_true", help="replace the table in docs/BENCHMARKS.md")
+    args = parser.parse_args(argv)
+    if not (args.chunks >= 1 and 1 <= args.prompts <= len(SUBJECTS) * len(BEGINNINGS)):
+        parser.error(f"chunks must be at least 1, prompts between 1 and {len(SUBJECTS) * len(BEGINNINGS)}")
+    threads = decide_threads(args.threads).n_threads
+    try:
+        path, text, results = named_model(args.model), texts(), dict[str, dict[str, float]]()
+        with tempfile.TemporaryDirectory() as folder:
+            exact_path = Path(folder) / "f32.gguf"
+            quantize(path, exact_path, "F32", requantize=True)
+            exact = measure(exact_path, REFERENCE, text, args.chunks, args.prompts, threads)
+        results[REFERENCE.name] = describe(exact, exact)
+        for side in sides():
+            print(side.name, file=sys.stderr, flush=True)
+            results[side.name] = describe(measure(path, side, text, args.chunks, args.prompts, threads), exact)
+    except (LlmcoreError, FileNotFoundError, ValueError) as error:
+        print(f"benchmarks.accuracy: {error}", file=sys.stderr)
+        return 1
+    head = f"{machine()}, {time.strftime('%Y-%m-%d')}. {path.stem}, {args.chunks} chunks, {args.prompts} prompts."
+    print(f"{head}\n\n{table(results)}")
+    if args.json:
+        args.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1))
+    if args.write_docs:
+        write_section(SECTION, f"{head}\n\n{table(results)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
