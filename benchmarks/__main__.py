@@ -15,6 +15,7 @@ MEASUREMENTS = (
     ("benchmarks.child", "--write-docs", "--json", "build/child.json"),
     ("benchmarks.overload", "--write-docs"),
     ("benchmarks.attention", "--write-docs"),
+    ("benchmarks.kernels", "--model", "all", "--write-docs", "--json", "build/kernels.json"),
     ("benchmarks.sampling", "--write-docs"),
     ("benchmarks.structured", "--write-docs"),
     ("benchmarks.contention", "--write-docs"),

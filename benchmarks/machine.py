@@ -6,18 +6,23 @@ import os
 import platform
 from pathlib import Path
 
+from llmcore.cpufeatures import cpu_features
+
 # What changes which kernels run.
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "asimddp", "i8mm", "sve")
 
 
 def machine() -> str:
     """One line: CPU model, cores in the affinity mask, and the instruction sets that matter."""
-    model, flags = platform.processor() or platform.machine(), set[str]()
+    model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             model = value.strip()
-        elif key.strip() in ("flags", "Features"):
-            flags = set(value.split())
-    found = [feature for feature in _FEATURES if feature in flags]
-    return f"{model}, {len(os.sched_getaffinity(0))} cores, {' '.join(found)}"
+    return f"{model}, {len(os.sched_getaffinity(0))} cores, {' '.join(features())}"
+
+
+def features() -> list[str]:
+    """The instruction sets that matter, by the kernel's words."""
+    found = cpu_features() or frozenset()
+    return [feature for feature in _FEATURES if feature in found]

@@ -1,0 +1,73 @@
+"""One run of OpenVINO GenAI, in the environment that benchmarks.openvino_side makes; it has neither llmcore nor this package.
+
+    build/openvino/bin/python -I benchmarks/openvino_child.py MODEL THREADS JSON
+
+JSON names figures, each with rows, tokens of a row's prompt, and tokens of its answer behind the first: {"x": [8, 32, 16]}.
+Prints seconds: until the first token where there is no answer, else of each step of the answers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from typing import Any
+
+CACHE_GB = 4
+
+
+class Pipeline:
+    """Continuous batching, prompts in chunks of 256 (its default), a prompt's cells kept for nobody."""
+
+    def __init__(self, path: str, threads: int) -> None:
+        self._genai: Any = importlib.import_module("openvino_genai")
+        self._openvino: Any = importlib.import_module("openvino")
+        self._numpy: Any = importlib.import_module("numpy")
+        scheduler = self._genai.SchedulerConfig()
+        scheduler.cache_size, scheduler.enable_prefix_caching = CACHE_GB, False
+        options = {"INFERENCE_NUM_THREADS": threads}
+        self._pipeline: Any = self._genai.ContinuousBatchingPipeline(path, scheduler, "CPU", options)
+        self._n_prompts = 0
+
+    def steps(self, n_rows: int, n_prompt: int, n_answer: int) -> tuple[float, list[float]]:
+        """Seconds until every row has its first token, and of each step after that."""
+        config = self._genai.GenerationConfig()
+        config.max_new_tokens, config.ignore_eos, config.do_sample = 1 + n_answer, True, False
+        began = time.perf_counter()
+        waiting = [self._pipeline.add_request(i, self._prompt(n_prompt), config) for i in range(n_rows)]
+        seconds = []
+        while self._pipeline.has_non_finished_requests():
+            step_began = time.perf_counter()
+            self._pipeline.step()
+            ended = time.perf_counter()
+            if waiting:
+                waiting = [each for each in waiting if not each.can_read()]
+                first_s = ended - began
+            else:
+                seconds.append(ended - step_began)
+        return first_s, seconds
+
+    def _prompt(self, n: int) -> Any:
+        self._n_prompts += 1
+        tokens = [100 + (self._n_prompts * 7919 + i * 104_729) % 20_000 for i in range(n)]
+        return self._openvino.Tensor(self._numpy.array([tokens], dtype=self._numpy.int64))
+
+    def seconds(self, n_rows: int, n_prompt: int, n_answer: int) -> list[float]:
+        prompt_s, steps_s = self.steps(n_rows, n_prompt, n_answer)
+        return steps_s if n_answer else [prompt_s]
+
+
+def main() -> int:
+    path, threads, figures = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+    began = time.perf_counter()
+    pipeline = Pipeline(path, threads)
+    load_s = time.perf_counter() - began
+    pipeline.steps(1, 64, 4)  # what is compiled at the first use
+    seconds = {name: pipeline.seconds(*sizes) for name, sizes in figures.items()}
+    print(json.dumps({"load_s": load_s, "seconds": seconds}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
