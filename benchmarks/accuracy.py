@@ -98,7 +98,8 @@ class Computing:
         row = self._batch.add(0, self._at, tokens, wants_logits=True)
         self._context.decode(self._batch)
         self._at += len(tokens)
-        return self._context.logits(row.logits_at).copy()
+        logits: Logits = self._context.logits(row.logits_at).copy()
+        return logits
 
     def losses(self, tokens: list[int]) -> float:
         """The sum of -log p of the second half of a chunk, each token given those before it."""
