@@ -5,6 +5,8 @@
 #include "gemm_amx.h"
 
 #include "dequant_amx.h"
+#include "gemm_activations.h"
+#include "gemm_panels.h"
 #include "gemm_plan.h"
 #include "tiles.h"
 
@@ -20,194 +22,8 @@ TileRows registers(const GemmPlan & p) {
     return {{rows, rows, rows, rows, rows, rows, 16, 16}};
 }
 
-// ---- activations ----
-
-// Where the tile (row tile, block) lies. A pair of row tiles holds, block by block, its two tiles side by side.
-uint8_t * activation_tile(const GemmPlan & p, uint8_t * base, int64_t row_block, int64_t tile, int64_t block) {
-    const int64_t width = tile / 2 * 2 + 1 < p.tiles_of(row_block) ? 2 : 1;
-    uint8_t *     rows  = base + (row_block * p.block_rows + tile / 2 * 2 * p.tile_rows) * p.n_blocks * 64;
-    return rows + (block * width + tile % 2) * p.row_tile_bytes();
-}
-
-void pack_row(const float * x, int64_t n_blocks, uint8_t * out, int64_t stride) {
-    const __m512i order = pack_order();
-    for (int64_t b = 0; b < n_blocks; b++) {
-        const __m512   low  = _mm512_loadu_ps(x + b * BLOCK);
-        const __m512   high = _mm512_loadu_ps(x + b * BLOCK + 16);
-        const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
-        _mm512_store_si512(out + b * stride, _mm512_permutexvar_epi16(order, reinterpret_cast<const __m512i &>(both)));
-    }
-}
-
-void zero_row(int64_t n_blocks, uint8_t * out, int64_t stride) {
-    for (int64_t b = 0; b < n_blocks; b++) {
-        _mm512_store_si512(out + b * stride, _mm512_setzero_si512());
-    }
-}
-
-void pack_tiles(const MatMul & m, const GemmPlan & p, uint8_t * base, int64_t row_block, int64_t tile, int64_t block_begin) {
-    constexpr int64_t SPAN     = 16;
-    const int64_t     left     = p.n_blocks - block_begin;
-    const int64_t     n_blocks = left < SPAN ? left : SPAN;
-    uint8_t *         out      = activation_tile(p, base, row_block, tile, block_begin);
-    const int64_t     stride   = activation_tile(p, base, row_block, tile, block_begin + 1) - out;
-    for (int64_t r = 0; r < p.tile_rows; r++) {
-        const int64_t row = tile * p.tile_rows + r;
-        if (row < p.rows_of(row_block)) {
-            pack_row(m.x + (row_block * p.block_rows + row) * m.x_stride + block_begin * BLOCK, n_blocks, out + 64 * r, stride);
-        } else {
-            zero_row(n_blocks, out + 64 * r, stride);
-        }
-    }
-}
-
-void pack_activations(const MatMul & m, const GemmPlan & p, const Team & team) {
-    constexpr int64_t SPAN    = 16;
-    const int64_t     n_spans = ceil_div(p.n_blocks, SPAN);
-    const int64_t     n_tiles = p.block_rows / p.tile_rows;
-    const int64_t     n_units = p.n_row_blocks * n_tiles * n_spans;
-    for (int64_t unit = team_take(team, COUNT_PACK, 1); unit < n_units; unit = team_take(team, COUNT_PACK, 1)) {
-        const int64_t row_block = unit / n_spans / n_tiles;
-        const int64_t tile      = unit / n_spans % n_tiles;
-        if (tile < p.tiles_of(row_block)) {
-            pack_tiles(m, p, team.scratch, row_block, tile, unit % n_spans * SPAN);
-        }
-    }
-}
-
-// ---- which panel comes next ----
-
-// A chunk of a panel for the rows of a row block.
-struct Panel {
-    int64_t row_block;
-    int64_t first_group;
-    int64_t n_groups;      // 1 or 2
-    int64_t block_begin;
-    int64_t n_blocks;
-    int64_t place;         // in the item: which partial sums
-    bool    first;         // chunk of k
-    bool    last;
-};
-
-class PanelStream {
-  public:
-    PanelStream(const GemmPlan & p, const Team & team) : p_(p), team_(team), chunk_(p.n_chunks) {}
-
-    bool next(Panel * out) {
-        if (place_ == n_places_) {
-            place_ = 0;
-            chunk_++;
-            if (chunk_ >= p_.n_chunks && !take_item()) {
-                return false;
-            }
-        }
-        const int64_t panel = first_panel_ + place_;
-        const int64_t begin = chunk_ * p_.chunk;
-        const int64_t left  = p_.n_blocks - begin;
-        *out = {row_block_,  2 * panel, p_.n_groups - 2 * panel < 2 ? 1 : 2,     begin, left < p_.chunk ? left : p_.chunk, place_,
-                chunk_ == 0, chunk_ + 1 == p_.n_chunks};
-        place_++;
-        return true;
-    }
-
-  private:
-    bool take_item() {
-        const int64_t item = team_take(team_, COUNT_ITEM, 1);
-        if (item >= p_.n_items) {
-            n_places_ = 0;
-            return false;
-        }
-        row_block_         = item / p_.items_per_row_block();
-        first_panel_       = item % p_.items_per_row_block() * p_.item_panels;
-        const int64_t left = p_.n_panels - first_panel_;
-        n_places_          = left < p_.item_panels ? left : p_.item_panels;
-        chunk_             = 0;
-        return true;
-    }
-
-    const GemmPlan & p_;
-    const Team &     team_;
-    int64_t          row_block_   = 0;
-    int64_t          first_panel_ = 0;
-    int64_t          n_places_    = 0;
-    int64_t          place_       = 0;
-    int64_t          chunk_;
-};
-
-// ---- weights ----
-
-// Dequantizes a panel bit by bit, in between the tile products of the panel before it: the tile unit and the vector units
-// then work side by side.
-class PanelFeed {
-  public:
-    using Record = void (*)(const uint8_t * record, uint8_t * tile);
-
-    PanelFeed(Record record, int64_t bytes, const void * weights, int64_t n_blocks)
-        : record_(record), bytes_(bytes), weights_(static_cast<const uint8_t *>(weights)), n_blocks_(n_blocks) {}
-
-    // To be done in `steps` calls of step().
-    void begin(const Panel & panel, uint8_t * buffer, int64_t steps) {
-        for (int64_t g = 0; g < 2; g++) {
-            from_[g] = weights_ + ((panel.first_group + g) * n_blocks_ + panel.block_begin) * bytes_;
-        }
-        to_     = buffer;
-        groups_ = panel.n_groups;
-        left_   = panel.n_blocks;
-        blocks_ = panel.n_blocks;
-        steps_  = steps;
-        due_    = steps - 1;
-    }
-
-    void step() {
-        due_ += blocks_;
-        while (due_ >= steps_ && left_ > 0) {
-            due_ -= steps_;
-            block();
-        }
-    }
-
-    void finish() {
-        while (left_ > 0) {
-            block();
-        }
-    }
-
-  private:
-    void block() {
-        for (int64_t g = 0; g < groups_; g++) {
-            record_(from_[g], to_);
-            for (int64_t line = 0; line < bytes_; line += 64) {
-                _mm_prefetch(reinterpret_cast<const char *>(from_[g] + AHEAD * bytes_ + line), _MM_HINT_T0);
-            }
-            from_[g] += bytes_;
-            to_ += TILE_BYTES;
-        }
-        left_--;
-    }
-
-    static constexpr int64_t AHEAD = 8;
-
-    Record          record_;
-    int64_t         bytes_;
-    const uint8_t * weights_;
-    int64_t         n_blocks_;
-    const uint8_t * from_[2] = {};
-    uint8_t *       to_      = nullptr;
-    int64_t         groups_  = 0;
-    int64_t         left_    = 0;
-    int64_t         blocks_  = 0;
-    int64_t         steps_   = 1;
-    int64_t         due_     = 0;
-};
-
-// ---- products ----
-
-struct TileSums {
-    uint8_t * at;
-    int64_t   stride;     // of a row
-    int64_t   next_group; // bytes from a tile to the one of the next group
-    int64_t   next_tile;  // ... of the next row tile
-};
+// The sums of a pair of row tiles lie in memory in the order of their registers.
+constexpr int64_t PAIR_BYTES = 4 * TILE_BYTES;
 
 template <int TILES, int GROUPS> static inline __attribute__((always_inline)) void zero_sums() {
     tile_zero<0>();
@@ -222,28 +38,28 @@ template <int TILES, int GROUPS> static inline __attribute__((always_inline)) vo
     }
 }
 
-template <int TILES, int GROUPS> static inline __attribute__((always_inline)) void load_sums(const TileSums & sums) {
-    tile_load<0>(sums.at, sums.stride);
+template <int TILES, int GROUPS> static inline __attribute__((always_inline)) void load_sums(uint8_t * sums) {
+    tile_load<0>(sums, 64);
     if constexpr (GROUPS > 1) {
-        tile_load<1>(sums.at + sums.next_group, sums.stride);
+        tile_load<1>(sums + TILE_BYTES, 64);
     }
     if constexpr (TILES > 1) {
-        tile_load<2>(sums.at + sums.next_tile, sums.stride);
+        tile_load<2>(sums + 2 * TILE_BYTES, 64);
         if constexpr (GROUPS > 1) {
-            tile_load<3>(sums.at + sums.next_tile + sums.next_group, sums.stride);
+            tile_load<3>(sums + 3 * TILE_BYTES, 64);
         }
     }
 }
 
-template <int TILES, int GROUPS> static inline __attribute__((always_inline)) void store_sums(const TileSums & sums) {
-    tile_store<0>(sums.at, sums.stride);
+template <int TILES, int GROUPS> static inline __attribute__((always_inline)) void store_sums(uint8_t * sums) {
+    tile_store<0>(sums, 64);
     if constexpr (GROUPS > 1) {
-        tile_store<1>(sums.at + sums.next_group, sums.stride);
+        tile_store<1>(sums + TILE_BYTES, 64);
     }
     if constexpr (TILES > 1) {
-        tile_store<2>(sums.at + sums.next_tile, sums.stride);
+        tile_store<2>(sums + 2 * TILE_BYTES, 64);
         if constexpr (GROUPS > 1) {
-            tile_store<3>(sums.at + sums.next_tile + sums.next_group, sums.stride);
+            tile_store<3>(sums + 3 * TILE_BYTES, 64);
         }
     }
 }
@@ -252,48 +68,38 @@ template <int TILES, int GROUPS> static inline __attribute__((always_inline)) vo
 template <int TILES, int GROUPS>
 static inline __attribute__((always_inline)) void multiply_block(const uint8_t * x, const uint8_t * w, int64_t x_tile) {
     tile_load<6>(w, 64);
-    tile_load<4>(x, 64);
+    tile_stream<4>(x, 64);
     tile_product<0, 4, 6>();
     if constexpr (GROUPS > 1) {
         tile_load<7>(w + TILE_BYTES, 64);
         tile_product<1, 4, 7>();
     }
     if constexpr (TILES > 1) {
-        tile_load<5>(x + x_tile, 64);
+        tile_stream<5>(x + x_tile, 64);
         tile_product<2, 5, 6>();
         if constexpr (GROUPS > 1) {
             tile_product<3, 5, 7>();
         }
     }
-    for (int64_t line = 0; line < TILES * x_tile; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char *>(x + 2 * TILES * x_tile + line), _MM_HINT_T0);
-    }
 }
 
+// The sums of the next pair are fetched meanwhile, a few lines a block.
 template <int TILES, int GROUPS>
-void multiply_pair(const uint8_t * x, const uint8_t * w, int64_t x_tile, int64_t n_blocks, PanelFeed * feed) {
+void multiply_pair(const uint8_t * x, const uint8_t * w, int64_t x_tile, int64_t n_blocks, const uint8_t * sums, PanelFeed * feed) {
+    const int64_t each = ceil_div(PAIR_BYTES, n_blocks * 64) * 64;
     for (int64_t b = 0; b < n_blocks; b++) {
+        for (int64_t line = 0; line < each; line += 64) {
+            __builtin_prefetch(sums + PAIR_BYTES + b * each + line, 1);
+        }
         multiply_block<TILES, GROUPS>(x + b * TILES * x_tile, w + b * GROUPS * TILE_BYTES, x_tile);
         feed->step();
     }
 }
 
-// Sums of tiles that reach beyond y's rows or columns: only what belongs to y.
-void copy_sums(const TileSums & sums, int64_t tile_rows, float * y, int64_t y_stride, int64_t rows, int64_t cols) {
-    for (int64_t r = 0; r < rows; r++) {
-        const uint8_t * row = sums.at + r / tile_rows * sums.next_tile + r % tile_rows * sums.stride;
-        for (int64_t c = 0; c < cols; c += GROUP) {
-            const __mmask16 mask   = static_cast<__mmask16>(cols - c < GROUP ? (1 << (cols - c)) - 1 : 0xFFFF);
-            const __m512    values = _mm512_loadu_ps(row + c / GROUP * sums.next_group);
-            _mm512_mask_storeu_ps(y + r * y_stride + c, mask, values);
-        }
-    }
-}
-
 class PanelProduct {
   public:
-    PanelProduct(const MatMul & m, const GemmPlan & p, uint8_t * activations, uint8_t * partials)
-        : m_(m), p_(p), activations_(activations), partials_(partials) {}
+    PanelProduct(const MatMul & m, const GemmPlan & p, uint8_t * activations, uint8_t * sums)
+        : m_(m), p_(p), activations_(activations), sums_(sums) {}
 
     void run(const Panel & panel, const uint8_t * w, PanelFeed * feed) {
         const int64_t n_tiles = p_.tiles_of(panel.row_block);
@@ -305,51 +111,53 @@ class PanelProduct {
                 two ? pair<2, 1>(panel, tile, w, feed) : pair<1, 1>(panel, tile, w, feed);
             }
         }
+        if (panel.last_chunk && panel.place + 1 == panel.n_places) {
+            put_item(panel);
+        }
     }
 
   private:
-    // Where sums stay between the chunks. With a single pair of row tiles and one panel an item they stay in the registers.
-    TileSums partials_of(const Panel & panel, int64_t tile) const {
-        return {partials_ + (panel.place * p_.pairs() + tile / 2) * 4 * TILE_BYTES, 64, TILE_BYTES, 2 * TILE_BYTES};
-    }
+    uint8_t * sums_of(int64_t place, int64_t tile) const { return sums_ + (place * p_.pairs() + tile / 2) * PAIR_BYTES; }
 
     template <int TILES, int GROUPS> void pair(const Panel & panel, int64_t tile, const uint8_t * w, PanelFeed * feed) {
-        const bool     kept = p_.pairs() == 1 && p_.item_panels == 1;
-        const TileSums sums = partials_of(panel, tile);
-        if (panel.first) {
+        uint8_t * sums = sums_of(panel.place, tile);
+        if (panel.first_chunk) {
             zero_sums<TILES, GROUPS>();
-        } else if (!kept) {
+        } else if (!p_.sums_stay()) {
             load_sums<TILES, GROUPS>(sums);
         }
         const uint8_t * x = activation_tile(p_, activations_, panel.row_block, tile, panel.block_begin);
-        multiply_pair<TILES, GROUPS>(x, w, p_.row_tile_bytes(), panel.n_blocks, feed);
-        if (panel.last) {
-            put<TILES, GROUPS>(panel, tile, sums);
-        } else if (!kept) {
+        multiply_pair<TILES, GROUPS>(x, w, p_.row_tile_bytes(), panel.n_blocks, sums, feed);
+        if (panel.last_chunk || !p_.sums_stay()) {
             store_sums<TILES, GROUPS>(sums);
         }
     }
 
-    template <int TILES, int GROUPS> void put(const Panel & panel, int64_t tile, const TileSums & sums) {
-        const int64_t row  = tile * p_.tile_rows;
-        const int64_t col  = panel.first_group * GROUP;
-        const int64_t rows = p_.rows_of(panel.row_block) - row;
-        const int64_t cols = m_.n_cols - col;
-        float *       y    = m_.y + (panel.row_block * p_.block_rows + row) * m_.y_stride + col;
-        if (rows >= TILES * p_.tile_rows && cols >= GROUPS * GROUP) {
-            const int64_t stride = m_.y_stride * 4;
-            store_sums<TILES, GROUPS>({reinterpret_cast<uint8_t *>(y), stride, 64, p_.tile_rows * stride});
-            return;
+    // From the sums to y, row by row through all panels of the item.
+    void put_item(const Panel & panel) {
+        const int64_t first = (panel.first_group / 2 - panel.place) * 2 * GROUP;
+        const int64_t rows  = p_.rows_of(panel.row_block);
+        const int64_t left  = m_.n_cols - first;
+        const int64_t cols  = left < panel.n_places * 2 * GROUP ? left : panel.n_places * 2 * GROUP;
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t   tile = r / p_.tile_rows;
+            const uint8_t * from = sums_of(0, tile) + tile % 2 * 2 * TILE_BYTES + r % p_.tile_rows * 64;
+            put_row(from, m_.y + (panel.row_block * p_.block_rows + r) * m_.y_stride + first, cols);
         }
-        store_sums<TILES, GROUPS>(sums);
-        copy_sums(sums, p_.tile_rows, y, m_.y_stride, rows < TILES * p_.tile_rows ? rows : TILES * p_.tile_rows,
-                  cols < GROUPS * GROUP ? cols : GROUPS * GROUP);
+    }
+
+    void put_row(const uint8_t * from, float * y, int64_t cols) const {
+        for (int64_t c = 0; c < cols; c += GROUP) {
+            const uint8_t * sums = from + c / (2 * GROUP) * p_.pairs() * PAIR_BYTES + c / GROUP % 2 * TILE_BYTES;
+            const __mmask16 mask = static_cast<__mmask16>(cols - c < GROUP ? (1 << (cols - c)) - 1 : 0xFFFF);
+            _mm512_mask_storeu_ps(y + c, mask, _mm512_load_ps(sums));
+        }
     }
 
     const MatMul &   m_;
     const GemmPlan & p_;
     uint8_t *        activations_;
-    uint8_t *        partials_;
+    uint8_t *        sums_;
 };
 
 template <Format F> __attribute__((noinline)) void record_to_tile(const uint8_t * record, uint8_t * tile) {
@@ -364,7 +172,7 @@ PanelFeed::Record record_function(Format format) {
 void multiply(const MatMul & m, const GemmPlan & p, const Team & team) {
     uint8_t *    mine       = team.scratch + p.activation_bytes() + team.ith * p.thread_bytes();
     uint8_t *    buffers[2] = {mine, mine + p.panel_bytes()};
-    PanelStream  stream(p, team);
+    PanelStream  stream(p, team, COUNT_ITEM);
     PanelFeed    feed(record_function(m.format), record_bytes(m.format), m.weights, p.n_blocks);
     PanelProduct product(m, p, team.scratch, mine + 2 * p.panel_bytes());
 
@@ -398,7 +206,7 @@ size_t gemm_amx_scratch(const MatMul & m, int n_threads) {
 
 void gemm_amx(const MatMul & m, const Team & team) {
     const GemmPlan p = plan_gemm(m, team.nth);
-    pack_activations(m, p, team);
+    pack_activations(m, p, team, COUNT_PACK);
     team_barrier(team);
     const TileSession session(registers(p));
     multiply(m, p, team);

@@ -2,8 +2,9 @@
 //
 // Rows are taken in row blocks, these in pairs of row tiles; columns in panels of two groups; k in chunks. A panel's chunk is
 // dequantized once into a buffer that stays in L1 or L2 and used for all rows of a row block. An item is what a thread takes
-// at a time: one row block times a few panels. Where the activations of a row block fit in L2 an item is one panel,
-// otherwise several, chunk by chunk, so that a chunk of the activations is read from L2 by all of them.
+// at a time: one row block times a few panels, chunk by chunk: the activations of a chunk are read from L2 by all panels,
+// partial sums lie in L2, and each row of the result is written in one piece (its rows often lie powers of two apart: one
+// panel at a time they would crowd a few sets of the caches).
 #pragma once
 
 #include "matmul.h"
@@ -31,6 +32,7 @@ struct GemmPlan {
         return left < block_rows ? left : block_rows;
     }
     int64_t tiles_of(int64_t row_block) const { return (rows_of(row_block) + tile_rows - 1) / tile_rows; }
+    bool    sums_stay() const { return item_panels == 1 && block_rows <= 32; }
     int64_t pairs() const { return (block_rows / tile_rows + 1) / 2; }
     int64_t row_tile_bytes() const { return tile_rows * 64; }
     int64_t items_per_row_block() const { return (n_panels + item_panels - 1) / item_panels; }
@@ -52,35 +54,36 @@ static inline void plan_rows(GemmPlan * p, int64_t max_rows) {
     p->n_row_blocks     = ceil_div(p->n_rows, p->block_rows);
 }
 
+// Fewer rows and panels an item, until there are enough items for the threads to share.
+static inline void plan_items(GemmPlan * p, int n_threads) {
+    constexpr int64_t MAX_ROWS   = 512;
+    constexpr int64_t MIN_ROWS   = 128;
+    constexpr int64_t MAX_PANELS = 8;
+    const int64_t     wanted     = 4 * static_cast<int64_t>(n_threads);
+    const auto        panels     = [&] { return ceil_div(p->n_panels, ceil_div(wanted, p->n_row_blocks)); };
+
+    plan_rows(p, MAX_ROWS);
+    for (int64_t rows = MAX_ROWS; rows > MIN_ROWS && panels() < MAX_PANELS / 2; rows /= 2) {
+        plan_rows(p, rows / 2);
+    }
+    p->item_panels = p->block_rows <= 32 ? 1 : panels() < MAX_PANELS ? panels() : MAX_PANELS;
+    p->item_panels = ceil_div(p->n_panels, ceil_div(p->n_panels, p->item_panels));
+    p->n_items     = p->n_row_blocks * p->items_per_row_block();
+}
+
 static inline GemmPlan plan_gemm(const MatMul & m, int n_threads) {
-    constexpr int64_t MAX_ROWS       = 256;
-    constexpr int64_t MIN_ROWS       = 64;
-    constexpr int64_t L2_ACTIVATIONS = 5 << 18;
-    constexpr int64_t MAX_PANELS     = 8;
-    constexpr int64_t ITEMS          = 4;  // for each thread, at least
+    constexpr int64_t MAX_CHUNK   = 16;
+    constexpr int64_t SMALL_CHUNK = 4;  // where sums stay in the registers from chunk to chunk
 
     GemmPlan p = {};
     p.n_rows   = m.n_rows;
     p.n_blocks = m.k / BLOCK;
     p.n_groups = ceil_div(m.n_cols, GROUP);
     p.n_panels = ceil_div(p.n_groups, 2);
-    for (int64_t rows = MAX_ROWS; rows >= MIN_ROWS; rows /= 2) {
-        plan_rows(&p, rows);
-        if (p.n_row_blocks * p.n_panels >= ITEMS * n_threads) {
-            break;
-        }
-    }
-    p.item_panels = 1;
-    if (p.block_rows * m.k * 2 > L2_ACTIVATIONS) {
-        while (p.item_panels < MAX_PANELS && p.n_row_blocks * p.n_panels >= 2 * p.item_panels * ITEMS * n_threads) {
-            p.item_panels *= 2;
-        }
-    }
-    const int64_t most = p.block_rows <= 32 ? 4 : 16;
-    p.n_chunks         = ceil_div(p.n_blocks, most);
-    p.chunk            = ceil_div(p.n_blocks, p.n_chunks);
+    plan_items(&p, n_threads);
+    const int64_t most = p.sums_stay() ? SMALL_CHUNK : MAX_CHUNK;
+    p.chunk            = ceil_div(p.n_blocks, ceil_div(p.n_blocks, most));
     p.n_chunks         = ceil_div(p.n_blocks, p.chunk);
-    p.n_items          = p.n_row_blocks * p.items_per_row_block();
     return p;
 }
 

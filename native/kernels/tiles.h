@@ -57,6 +57,11 @@ template <int T> static inline __attribute__((always_inline)) void tile_load(con
     __asm__ volatile("tileloadd\t(%1,%2,1), %%tmm%c0" : : "i"(T), "r"(from), "r"(stride) : "memory");
 }
 
+// Likewise, of what is not to stay in L1.
+template <int T> static inline __attribute__((always_inline)) void tile_stream(const void * from, int64_t stride) {
+    __asm__ volatile("tileloaddt1\t(%1,%2,1), %%tmm%c0" : : "i"(T), "r"(from), "r"(stride) : "memory");
+}
+
 template <int T> static inline __attribute__((always_inline)) void tile_store(void * to, int64_t stride) {
     __asm__ volatile("tilestored\t%%tmm%c0, (%1,%2,1)" : : "i"(T), "r"(to), "r"(stride) : "memory");
 }
