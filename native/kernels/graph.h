@@ -27,11 +27,15 @@ public:
 private:
     bool prepare();
     void run(int ith, int nth);
+    int64_t * counters_of(int group);
     void run_step(const Step & step, int64_t * counters, int ith, int nth);
     void fill_tables(int ith, int nth);
+    void fetch_weights(int i_step, bool is_idle, int ith, int nth) const;
 
     const Level level;
     Plan        plan;
+    uint64_t    planned_uid = 0;  // of the graph that `plan` is for; 0: of none
+    int         planned_threads = 0;
     uint8_t *   scratch = nullptr;
     size_t      scratch_size = 0;
     std::vector<int64_t> counters;

@@ -12,6 +12,9 @@ namespace {
 
 std::atomic<int64_t> amx_rows{16};
 
+// Rows that one pass over the weights serves at every level.
+constexpr int64_t MOST_BRIEF = 4;
+
 bool by_amx(Level level, const MatMul & m) {
     return level == Level::amx && m.n_rows >= matmul_amx_rows();
 }
@@ -32,6 +35,15 @@ size_t matmul_scratch(Level level, const MatMul & m, int n_threads) {
     return by_amx(level, m) ? gemm_amx_scratch(m, n_threads) : rows_scratch(m, n_threads);
 }
 
+const void * matmul_first(Level level, const MatMul & m, int ith, int n_threads) {
+    if (m.n_rows > MOST_BRIEF || by_amx(level, m)) {
+        return nullptr;
+    }
+    const int64_t n_groups = (m.n_cols + GROUP - 1) / GROUP;
+    const int64_t group    = rows_own_groups(n_groups, n_threads) * ith;
+    return static_cast<const uint8_t *>(m.weights) + group * (m.k / BLOCK) * record_bytes(m.format);
+}
+
 void matmul(Level level, const MatMul & m, const Team & team) {
     switch (level) {
         case Level::avx2:    return rows_avx2(m, team);
@@ -46,6 +58,10 @@ void matmul(Level level, const MatMul & m, const Team & team) {
 
 size_t matmul_scratch(Level, const MatMul &, int) {
     return 0;
+}
+
+const void * matmul_first(Level, const MatMul &, int, int) {
+    return nullptr;
 }
 
 void matmul(Level, const MatMul &, const Team &) {

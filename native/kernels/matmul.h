@@ -25,7 +25,11 @@ size_t matmul_scratch(Level level, const MatMul & m, int n_threads);
 // Called by every thread of the team. Begins with x complete; y is complete after the caller's next barrier.
 void matmul(Level level, const MatMul & m, const Team & team);
 
-// From how many rows on AMX is used instead of the integer kernels. Measured by lc_kernels_calibrate().
+// The weights that a thread begins with, for a product of few rows; NULL where that is not known before. Whoever has time asks the
+// memory for them.
+const void * matmul_first(Level level, const MatMul & m, int ith, int n_threads);
+
+// From how many rows on AMX is used instead of the integer kernels. Measured by calibrate().
 void matmul_set_amx_rows(int64_t n_rows);
 int64_t matmul_amx_rows();
 

@@ -129,7 +129,7 @@ int rope_table(const ggml_tensor * node, Plan & plan) {
 }
 
 Step step_of(const ggml_tensor * node, int n_threads, Plan & plan) {
-    Step step{StepKind::rows, node, 0, 0, -1, true};
+    Step step{StepKind::rows, node, 0, 0, 0, -1, true};
     switch (node->op) {
         case GGML_OP_MUL_MAT:
             step.kind = StepKind::matmul;
@@ -178,7 +178,9 @@ MatMul matmul_of(const ggml_tensor * node) {
 void make_plan(const ggml_cgraph * graph, Level level, int n_threads, Plan & plan) {
     plan.steps.clear();
     plan.tables.clear();
+    plan.group_counters = 0;
     size_t working = 0;
+    int i_in_group = 0;
     Group group;
     for (int i = 0; i < graph->n_nodes; i++) {
         const ggml_tensor * node = graph->nodes[i];
@@ -190,7 +192,11 @@ void make_plan(const ggml_cgraph * graph, Level level, int n_threads, Plan & pla
         step.barrier_before = !group.admits(step, needed);
         if (step.barrier_before) {
             group.clear();
+            i_in_group = 0;
         }
+        step.counters = i_in_group;
+        i_in_group += step.kind == StepKind::matmul || step.kind == StepKind::attention;
+        plan.group_counters = std::max(plan.group_counters, i_in_group);
         step.scratch = group.scratch_used();
         group.take(step, needed);
         working = std::max(working, group.scratch_used());

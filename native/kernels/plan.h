@@ -20,6 +20,7 @@ struct Step {
     const ggml_tensor * node;
     int64_t             items;            // rows, rope: shared among the threads in contiguous ranges; cut: elements
     size_t              scratch;          // offset of this step's scratch
+    int                 counters;         // which of the counters, see Plan
     int                 rope_table;       // rope: which table
     bool                barrier_before;
 };
@@ -34,6 +35,9 @@ struct Plan {
     std::vector<Step>      steps;
     std::vector<RopeTable> tables;
     size_t                 scratch_bytes = 0;
+    // Steps between two barriers have counters of their own, and three such groups follow one another in a ring: those of the group
+    // before last, which everybody has left, are made zero again for the next.
+    int                    group_counters = 0;  // sets of a group
 };
 
 MatMul matmul_of(const ggml_tensor * node);

@@ -26,6 +26,12 @@ static inline size_t rows_scratch(const MatMul & m, int n_threads) {
     return static_cast<size_t>(n_quants) * sizeof(Quants);
 }
 
+// Where few rows make a pass over the weights brief, each thread has a part of the groups for its own, in one piece, so that what it
+// asks the memory for ahead of time is what it will need. The rest is taken as it comes: a thread without a core takes less.
+static inline __attribute__((always_inline)) int64_t rows_own_groups(int64_t n_groups, int n_threads) {
+    return n_groups * 3 / (4 * n_threads);
+}
+
 void rows_avx2(const MatMul & m, const Team & team);
 void rows_avxvnni(const MatMul & m, const Team & team);
 void rows_avx512(const MatMul & m, const Team & team);

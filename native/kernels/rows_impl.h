@@ -222,10 +222,26 @@ LC_INLINE Shares shares_of(int64_t n_groups, int64_t group_bytes, int64_t n_tile
     return {chunk, chunks, slices < n_tiles ? slices : n_tiles};
 }
 
+// All rows in one pass over the weights.
+template <class S, Format F> LC_INLINE void run_brief(const MatMul & m, const Tiles & tiles, const Quants * x, const Team & team) {
+    const int64_t n_groups = (m.n_cols + GROUP - 1) / GROUP;
+    const int64_t own      = rows_own_groups(n_groups, team.nth);
+    run_chunk<S, F>(m, tiles, x, own * team.ith, own * (team.ith + 1), 0, 1);
+    const int64_t first = own * team.nth;
+    const int64_t share = (n_groups - first) / (4 * team.nth);
+    const int64_t chunk = share > 1 ? share : 1;
+    for (int64_t i = first + team_take(team, 1, chunk); i < n_groups; i = first + team_take(team, 1, chunk)) {
+        run_chunk<S, F>(m, tiles, x, i, i + chunk < n_groups ? i + chunk : n_groups, 0, 1);
+    }
+}
+
 template <class S, Format F> static void run(const MatMul & m, const Team & team) {
     const Tiles    tiles    = tiles_of(m.n_rows, S::ROWS);
     const Quants * x        = quantized<S, F>(m, tiles, team);
     const int64_t  n_groups = (m.n_cols + GROUP - 1) / GROUP;
+    if (tiles.n == 1) {
+        return run_brief<S, F>(m, tiles, x, team);
+    }
     const Shares   shares   = shares_of(n_groups, m.k / BLOCK * Record<F>::BYTES, tiles.n, 4 * team.nth);
     const int64_t  n        = shares.n_chunks * shares.n_slices;
     for (int64_t i = team_take(team, 1, 1); i < n; i = team_take(team, 1, 1)) {
