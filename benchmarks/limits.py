@@ -47,7 +47,7 @@ def limits(threads: int) -> Limits:
     """By the native library's own loops where it has them. Else memory is read by the C library's memchr, which looks for
     a byte that is not there, and fp32 is multiplied by NumPy."""
     lib = library()
-    if not hasattr(lib, "lc_kernels_bandwidth"):
+    if not lib.lc_kernels_best():
         return Limits({n: read_rate(n) for n in sorted({1, threads})}, {"fp32": product_rate()})
     bandwidth = {n: lib.lc_kernels_bandwidth(n) * 1e9 for n in sorted({1, threads})}
     flops = json.loads(lib.take_string(lib.lc_kernels_flops, threads))

@@ -360,6 +360,8 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
         I32,
         (*(I32,) * 4, *(C.c_int64,) * 7, P, P, P, P, P, C.c_float, C.c_float, C.c_float, P),
     ),
+    ("lc_kernels_bandwidth", C.c_double, (I32,)),
+    ("lc_kernels_flops", I32, (I32, PP)),
     ("lc_kernels_profile_start", None, ()),
     ("lc_kernels_profile_stop", I32, (PP,)),
     ("lc_mapping_release", I32, (S,)),

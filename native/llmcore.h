@@ -228,6 +228,11 @@ LC_API lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t 
 LC_API lc_status lc_kernels_matmul(int level, int type, int64_t k, int64_t n_cols, int64_t n_rows, const void * rows,
                                    const float * x, float * y, int n_threads);
 
+// What n_threads do at most, measured in about a second each: GB/s of reading memory (0 where there are no kernels), and
+// {"fp32": GFLOP/s, "int8": Gop/s, "bf16": GFLOP/s (with AMX only)}, a product and a sum counted as two.
+LC_API double    lc_kernels_bandwidth(int32_t n_threads);
+LC_API lc_status lc_kernels_flops(int32_t n_threads, char ** out);
+
 #ifdef __cplusplus
 }
 #endif

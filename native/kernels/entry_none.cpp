@@ -50,3 +50,11 @@ lc_status lc_kernels_attention(int32_t, int32_t, int32_t, int32_t, int64_t, int6
 lc_status lc_kernels_matmul(int, int, int64_t, int64_t, int64_t, const void *, const float *, float *, int) {
     return lc::guard([] { lc::require(false, "level: this build has no kernels"); });
 }
+
+double lc_kernels_bandwidth(int32_t) {
+    return 0.0;
+}
+
+lc_status lc_kernels_flops(int32_t, char **) {
+    return lc::guard([] { lc::require(false, "this build has no kernels"); });
+}
