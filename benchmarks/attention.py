@@ -1,4 +1,4 @@
-"""What steps cost at depth: flash attention on and off, two KV types, one buffer of cells for all sequences or one each.
+"""What steps cost at depth with llama.cpp's kernels: flash attention on and off, two KV types, one buffer of cells or one each.
 
     python -m benchmarks.attention [--model 1b] [--depth 2000] [--rows 8] [--turns 3] [--write-docs]
 
@@ -144,7 +144,7 @@ def measure(
 ) -> list[Found]:
     """All settings. Raises LlmcoreError where one does not fit into memory."""
     results = []
-    with Model(path) as model:
+    with Model(path, kernels="off") as model:
         for flash, cells in SETTINGS:
             for unified in (True, False):
                 setting = Setting(flash, cells, unified)

@@ -22,7 +22,7 @@ from llmcore.sequence import Sequence, shared
 # Waiting for, saving or loading fewer tokens than this costs more than computing them.
 N_WORTH_IT = 16
 
-# Idle cells are masked, and cost attention time all the same. llama.cpp attends to cells in steps of this many.
+# Idle cells are masked, and cost llama.cpp attention time all the same: it attends to cells in steps of this many.
 N_CELLS_STEP = 256
 
 

@@ -304,6 +304,26 @@ def test_idle_cells_are_moved_away_while_others_run() -> None:
     assert memory.tokens(talking.slot) == list(range(50))
 
 
+def test_idle_cells_stay_where_they_cost_nothing() -> None:
+    memory = CountingMemory(skips_foreign=True)
+    cache = with_host(memory, n_cells=2000)
+    run(cache, memory, list(range(50)))
+    cache.close(run(cache, memory, list(range(5000, 5400))))
+    assert not cache.offload()
+    assert memory.n_used == 450
+
+
+def test_cells_that_a_step_looks_at() -> None:
+    everybodys, own = CountingMemory(), CountingMemory(skips_foreign=True)
+    for memory in (everybodys, own):
+        cache = KVCache(memory, n_slots=4, n_cells=2000)
+        run(cache, memory, list(range(100)))
+        run(cache, memory, list(range(5000, 5300)))
+        rows = [(1, 100), (3, 300)]
+        assert cache.n_cells_attended(rows) == (400 if memory is everybodys else 250)
+        assert cache.n_cells_attended([]) == (400 if memory is everybodys else 0)
+
+
 def test_without_a_host_tier_idle_cells_stay() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=4, n_cells=2000)
