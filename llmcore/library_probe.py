@@ -22,6 +22,7 @@ from llmcore.decide import decide_batches, decide_n_ctx, decide_n_running, n_slo
 from llmcore.errors import LlmcoreError, NativeError
 from llmcore.gguf import check_model_file
 from llmcore.gguf_model import check_model_metadata
+from llmcore.kernels import use_kernels
 from llmcore.tune import Settings, candidates
 
 _TIMEOUT_S = 120.0
@@ -123,6 +124,7 @@ def _reckon(config: EngineConfig, n_ctx: int, settings: Settings) -> Need:
         cache_type_v=settings.cache_type_v,
         flash_attn=settings.flash_attn,
     )
+    use_kernels(config.kernels)
     model = ffi.library().llama_model_default_params()
     model.use_extra_bufts = config.repack
     found = memory_need(config.model_path, model, native_params(params))

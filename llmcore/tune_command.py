@@ -31,7 +31,7 @@ from llmcore.tuning import Tuning, plan
 # What is tuned unless it is given, and under which conditions.
 OPTIONS = (
     *("threads", "threads_batch", "n_batch", "n_ubatch", "blas", "flash_attn", "cache_type_k", "cache_type_v"),
-    *("n_ctx", "n_slots", "mmap", "repack", "profile_dir"),
+    *("n_ctx", "n_slots", "mmap", "repack", "kernels", "profile_dir"),
 )
 _TIME_LIMIT_S = 600.0
 
@@ -115,6 +115,7 @@ def _profile(
         n_slots=job.n_slots,
         mmap=job.mmap,
         repack=job.repack,
+        kernels=job.kernels,
     )
     return TunedProfile(
         version=VERSION,

@@ -27,7 +27,7 @@ from llmcore.tune import default_profile_dir
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 
 # Options that were measured together, and are taken together or not at all.
 _GROUPS = (
@@ -62,6 +62,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     n_slots: int
     mmap: bool
     repack: bool
+    kernels: str
 
 
 class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +141,8 @@ def _found(folder: Path, identity: Identity, config: EngineConfig) -> tuple[Path
             reason = f"version {profile.version}, and this is {VERSION}"
         elif not reason and profile.conditions.repack != config.repack:
             reason = f"measured with repack={'on' if profile.conditions.repack else 'off'}"
+        elif not reason and profile.conditions.kernels != config.kernels:
+            reason = f"measured with kernels={profile.conditions.kernels}"
         if not reason:
             found = path, profile
         elif profile.identity.model == identity.model or profile.model_path == os.path.abspath(config.model_path):

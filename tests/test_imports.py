@@ -185,9 +185,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tune_report": {"trials"},
     "tune_plot": {"errors", "trials", "tune_report"},
     # the command line
-    "cli": {"", "errors", "ffi"},
+    "cli": {"", "errors", "ffi", "kernels"},
     "chat_command": {"config", "errors", "llm", "log"},
-    "library_probe": {"config", "context", "contextneed", "decide", "errors", "ffi", "gguf", "gguf_model", "tune"},
+    "library_probe": {
+        "config",
+        "context",
+        "contextneed",
+        "decide",
+        "errors",
+        "ffi",
+        "gguf",
+        "gguf_model",
+        "kernels",
+        "tune",
+    },
     "install_checks": {"check", "config", "errors", "gguf", "gguf_model", "library_probe", "memory"},
     "doctor_command": {
         *("check", "config", "errors", "ffi", "hub", "install_checks", "library_probe", "machine_checks", "threads"),

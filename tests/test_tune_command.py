@@ -155,7 +155,7 @@ _PROFILE = {
     "cpu": "",
     "model_path": "",
     "description": "",
-    "conditions": {"n_threads_allowed": 1, "n_ctx": 1, "n_slots": 1, "mmap": True, "repack": True},
+    "conditions": {"n_threads_allowed": 1, "n_ctx": 1, "n_slots": 1, "mmap": True, "repack": True, "kernels": "auto"},
     "default": msgspec.to_builtins(CANDIDATE),
     "chosen": msgspec.to_builtins(CANDIDATE),
     "gain": 0.0,

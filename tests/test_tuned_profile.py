@@ -55,7 +55,12 @@ FIGURES = Figures(n_cells=64, decode_s=0.5, n_rows=8, rows_s=1.0, prompt_token_s
 @pytest.fixture
 def profile(tiny_model: Path) -> TunedProfile:
     conditions = Conditions(
-        n_threads_allowed=threads_allowed(decide_threads()), n_ctx=1024, n_slots=4, mmap=True, repack=True
+        n_threads_allowed=threads_allowed(decide_threads()),
+        n_ctx=1024,
+        n_slots=4,
+        mmap=True,
+        repack=True,
+        kernels="auto",
     )
     return TunedProfile(
         identity=identity_of(tiny_model),
@@ -191,9 +196,12 @@ def test_versions_and_ways_of_loading_must_be_the_same(
     store(profile, tmp_path)
     plain = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path), repack=False)
     assert with_profile(plain) == plain
+    without = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path), kernels="off")
+    assert with_profile(without) == without
     assert [line["reason"] for line in told("tuned_profile_not_used")] == [
-        "version 99, and this is 1",
+        "version 99, and this is 2",
         "measured with repack=on",
+        "measured with kernels=auto",
     ]
 
 
