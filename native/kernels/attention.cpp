@@ -19,7 +19,9 @@ void attention(Level level, const ggml_tensor * node, const Team & team) {
     if (!attention_read(node, team.nth, a)) {
         return;
     }
-    if (level >= Level::avx512) {
+    if (level == Level::amx) {
+        attention_amx(a, team);
+    } else if (level == Level::avx512) {
         attention_avx512(a, team);
     } else if (level != Level::none) {
         attention_avx2(a, team);

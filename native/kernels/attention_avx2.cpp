@@ -10,6 +10,7 @@ struct Avx2 {
     static constexpr int W = 8;
     static constexpr int FEW_VECTORS = 2;   // of an output, for up to four lines
     static constexpr int MANY_VECTORS = 3;
+    static constexpr bool TILES = false;
 
     static inline V zero() { return _mm256_setzero_ps(); }
     static inline V set1(float x) { return _mm256_set1_ps(x); }

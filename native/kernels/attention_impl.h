@@ -34,12 +34,24 @@ static Item item_at(const Attention & a, const Plan & p, const Team & team, int6
     return item;
 }
 
+// attention_tiles.h: entries_by_lines() with AMX. Only where I::TILES.
+template <class I> static void entries_by_tiles(const Attention & a, const Item & item, const Plan & p, const Local & local);
+
+// AMX takes 32 numbers of a key at once and 16 of a value.
+template <class I> static bool has_tiles(const Attention & a) {
+    return I::TILES && a.dk % 32 == 0 && a.dv % 16 == 0;
+}
+
 template <class I> static void run_item(const Attention & a, const Plan & p, const Item & item, const Local & local) {
     for (int64_t i = 0; i < item.n_heads * a.group; i++) {
         local.slopes[i] = attention_slope(a, item.head * a.group + i);
     }
     clear_state(a, item);
-    entries_by_lines<I>(a, item, p, local);
+    if constexpr (I::TILES) {
+        has_tiles<I>(a) ? entries_by_tiles<I>(a, item, p, local) : entries_by_lines<I>(a, item, p, local);
+    } else {
+        entries_by_lines<I>(a, item, p, local);
+    }
     entries_by_row<I>(a, item, p, nullptr, local);
     if (!item.is_whole) {
         return;

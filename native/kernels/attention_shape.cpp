@@ -155,6 +155,7 @@ int64_t attention_local(const Attention & a, uint8_t * base, Local * local) {
     l.scores   = reinterpret_cast<float *>(take(a.line_pad * CELLS));
     l.factor   = reinterpret_cast<float *>(take(a.line_pad));
     l.spare    = reinterpret_cast<float *>(take(a.dv));
+    l.sums     = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * (2 + a.dv)));
     l.slot     = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * (2 + a.dv)));
     if (local != nullptr) {
         *local = l;

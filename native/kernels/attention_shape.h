@@ -74,6 +74,7 @@ struct Local {
     float *   scores;    // line_pad * CELLS
     float *   factor;    // line_pad
     float *   spare;     // dv: where lines that only fill up a group are added to
+    float *   sums;      // most_heads * line_pad * (2 + dv): the state as attention_tiles.h keeps it
     float *   slot;      // most_heads * line_pad * (2 + dv): the state where a tile has one span
 };
 
@@ -89,5 +90,6 @@ float attention_slope(const Attention & a, int64_t head);
 // By level.
 void attention_avx2(const Attention & a, const Team & team);
 void attention_avx512(const Attention & a, const Team & team);
+void attention_amx(const Attention & a, const Team & team);
 
 } // namespace lc::kernels

@@ -1,0 +1,237 @@
+// The steps of attention_tiles.h over plain buffers. Included by attention_amx.cpp.
+//
+// Everything is transposed, so that 16 lines lie side by side in a vector and the softmax needs no sums across lanes: scores
+// = K Q^T, output^T += V^T weights. A tile is 16 rows of 64 bytes:
+//
+//   keys      [CELLS / 16][dk / 32] tiles   16 cells x 32 numbers, bf16
+//   q         [line / 16][dk / 32] tiles    16 pairs of numbers x 16 lines, bf16
+//   scores    [line / 16][CELLS / 16] tiles 16 cells x 16 lines, fp32
+//   weights   [line / 16][CELLS / 32] tiles 16 pairs of cells x 16 lines, bf16; where the scores were
+//   values    [dv / 16][CELLS / 32] tiles   16 numbers x 32 cells, bf16
+//   sums      [line / 16][dv / 16] tiles    16 numbers x 16 lines, fp32
+#pragma once
+
+#include "attention_many.h"
+#include "tiles.h"
+
+namespace lc::kernels {
+namespace {
+
+constexpr int64_t SCORE_BYTES  = CELLS / 16 * TILE_BYTES;  // of 16 lines
+constexpr float   LOG2_E       = 1.44269504f;
+
+// Interleaved: bf16 of low in the even places, of high in the odd ones.
+static inline __attribute__((always_inline)) __m512i pairs_of(__m512 low, __m512 high) {
+    alignas(64) static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                   8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+    return _mm512_permutexvar_epi16(_mm512_load_si512(order), reinterpret_cast<const __m512i &>(both));
+}
+
+static inline __attribute__((always_inline)) __m512i row_of(__m512 first, __m512 second) {
+    const __m512bh both = _mm512_cvtne2ps_pbh(second, first);
+    return reinterpret_cast<const __m512i &>(both);
+}
+
+// 2^x for x <= 0, relative error 8e-5; 0 for minus infinity, NaN stays NaN. A bf16 has no more than 4e-3.
+static inline __attribute__((always_inline)) __m512 exp2_of(__m512 x) {
+    const __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 p = _mm512_fmadd_ps(r, _mm512_set1_ps(0.0780243576f), _mm512_set1_ps(0.226067737f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.695833147f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.999925256f));
+    return _mm512_scalef_ps(p, x);
+}
+
+// Keys of the n cells from cells.data on; what is missing to CELLS is copies of the last one.
+template <class I, KvType T> static void keys_to_tiles(const Cells & cells, int64_t n, int64_t dk, uint8_t * out) {
+    for (int64_t c = 0; c < CELLS; c++) {
+        const uint8_t * key = cells.data + least(c, n - 1) * cells.step;
+        fetch(*cells.soon);
+        uint8_t * row = out + c / 16 * (dk / 32) * TILE_BYTES + c % 16 * 64;
+        for (int64_t d = 0; d < dk; d += 32, row += TILE_BYTES) {
+            _mm512_store_si512(row, row_of(numbers_at<I, T>(key, d), numbers_at<I, T>(key, d + 16)));
+        }
+    }
+}
+
+// Likewise values. False if one of them is infinite or NaN.
+template <class I, KvType T> static bool values_to_tiles(const Cells & cells, int64_t n, int64_t dv, uint8_t * out) {
+    __m512 check = _mm512_setzero_ps();
+    for (int64_t c = 0; c < CELLS; c += 32) {
+        const uint8_t * value[32];
+#pragma GCC unroll 1
+        for (int64_t j = 0; j < 32; j++) {
+            value[j] = cells.data + least(c + j, n - 1) * cells.step;
+            fetch(*cells.soon);
+        }
+        for (int64_t d = 0; d < dv; d += 16) {
+            __m512 pairs[16];
+#pragma GCC unroll 16
+            for (int64_t j = 0; j < 16; j++) {
+                const __m512 low  = numbers_at<I, T>(value[2 * j], d);
+                const __m512 high = numbers_at<I, T>(value[2 * j + 1], d);
+                check = _mm512_fmadd_ps(low, _mm512_setzero_ps(), check);
+                check = _mm512_fmadd_ps(high, _mm512_setzero_ps(), check);
+                pairs[j] = _mm512_castsi512_ps(pairs_of(low, high));
+            }
+            I::transpose(pairs);
+            float * tile = reinterpret_cast<float *>(out + (d / 16 * (CELLS / 32) + c / 32) * TILE_BYTES);
+#pragma GCC unroll 16
+            for (int64_t j = 0; j < 16; j++) {
+                _mm512_store_ps(tile + 16 * j, pairs[j]);
+            }
+        }
+    }
+    return !I::any_nan(check);
+}
+
+// 16 lines of dk numbers, times `scale`; NULL is zeros.
+template <class I> static void lines_to_tiles(const float * const * q, int64_t dk, float scale, uint8_t * out) {
+    const __m512 s = _mm512_set1_ps(scale);
+    for (int64_t d = 0; d < dk; d += 32, out += TILE_BYTES) {
+        __m512 words[16];
+#pragma GCC unroll 16
+        for (int64_t j = 0; j < 16; j++) {
+            const __m512 low  = q[j] == nullptr ? _mm512_setzero_ps() : _mm512_mul_ps(_mm512_loadu_ps(q[j] + d), s);
+            const __m512 high = q[j] == nullptr ? _mm512_setzero_ps() : _mm512_mul_ps(_mm512_loadu_ps(q[j] + d + 16), s);
+            words[j] = _mm512_castsi512_ps(row_of(low, high));
+        }
+        I::transpose(words);
+#pragma GCC unroll 16
+        for (int64_t j = 0; j < 16; j++) {
+            _mm512_store_ps(reinterpret_cast<float *>(out + 64 * j), words[j]);
+        }
+    }
+}
+
+// Tiles of C, A and B: steps from one to the next, in bytes. Along k tiles of A and B follow one another.
+struct TileProduct {
+    uint8_t *       c;
+    int64_t         c_rows, c_cols;
+    const uint8_t * a;
+    int64_t         a_rows;
+    const uint8_t * b;
+    int64_t         b_cols;
+    int64_t         n_k;
+};
+
+// ROWS x COLS tiles, each 1 or 2.
+template <int ROWS, int COLS, bool ADD> static inline __attribute__((always_inline)) void tile_multiply(const TileProduct & p) {
+    ADD ? tile_load<0>(p.c, 64) : tile_zero<0>();
+    if constexpr (COLS > 1) {
+        ADD ? tile_load<1>(p.c + p.c_cols, 64) : tile_zero<1>();
+    }
+    if constexpr (ROWS > 1) {
+        ADD ? tile_load<2>(p.c + p.c_rows, 64) : tile_zero<2>();
+        if constexpr (COLS > 1) {
+            ADD ? tile_load<3>(p.c + p.c_rows + p.c_cols, 64) : tile_zero<3>();
+        }
+    }
+    for (int64_t k = 0; k < p.n_k * TILE_BYTES; k += TILE_BYTES) {
+        tile_load<4>(p.a + k, 64);
+        tile_load<6>(p.b + k, 64);
+        tile_product<0, 4, 6>();
+        if constexpr (COLS > 1) {
+            tile_load<7>(p.b + p.b_cols + k, 64);
+            tile_product<1, 4, 7>();
+        }
+        if constexpr (ROWS > 1) {
+            tile_load<5>(p.a + p.a_rows + k, 64);
+            tile_product<2, 5, 6>();
+            if constexpr (COLS > 1) {
+                tile_product<3, 5, 7>();
+            }
+        }
+    }
+    tile_store<0>(p.c, 64);
+    if constexpr (COLS > 1) {
+        tile_store<1>(p.c + p.c_cols, 64);
+    }
+    if constexpr (ROWS > 1) {
+        tile_store<2>(p.c + p.c_rows, 64);
+        if constexpr (COLS > 1) {
+            tile_store<3>(p.c + p.c_rows + p.c_cols, 64);
+        }
+    }
+}
+
+// Any number of rows.
+template <int COLS, bool ADD> static void tile_multiply_rows(TileProduct p, int64_t n_rows) {
+    for (int64_t i = 0; i + 2 <= n_rows; i += 2) {
+        tile_multiply<2, COLS, ADD>(p);
+        p.c += 2 * p.c_rows;
+        p.a += 2 * p.a_rows;
+    }
+    if (n_rows % 2 != 0) {
+        tile_multiply<1, COLS, ADD>(p);
+    }
+}
+
+// The scores of 16 lines and their mask, [CELLS][16] each; `bias` may be NULL. In place; with a soft cap they come in plain
+// units, else times log2(e), and leave times log2(e). Returns each line's maximum, at least `top`.
+template <class I> static __m512 mask_and_top(float * scores, const float * bias, __m512 slope, float cap, __m512 top) {
+    if (cap == 0.0f && bias == nullptr) {
+        __m512 tops[4] = {top, top, top, top};
+        for (int64_t c = 0; c < CELLS; c += 4) {
+#pragma GCC unroll 4
+            for (int64_t j = 0; j < 4; j++) {
+                tops[j] = _mm512_max_ps(_mm512_load_ps(scores + 16 * (c + j)), tops[j]);
+            }
+        }
+        return _mm512_max_ps(_mm512_max_ps(tops[0], tops[1]), _mm512_max_ps(tops[2], tops[3]));
+    }
+    for (int64_t c = 0; c < CELLS; c++) {
+        __m512 x = _mm512_load_ps(scores + 16 * c);
+        x = cap != 0.0f ? _mm512_mul_ps(soft_capped<I>(x, cap), _mm512_set1_ps(LOG2_E)) : x;
+        x = bias != nullptr ? I::masked(x, _mm512_load_ps(bias + 16 * c), slope) : x;
+        _mm512_store_ps(scores + 16 * c, x);
+        top = _mm512_max_ps(x, top);
+    }
+    return top;
+}
+
+// Scores become weights, bf16, in the same place. Returns each line's sum.
+static inline __m512 scores_to_weights(float * scores, __m512 top) {
+    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    __m512i * out = reinterpret_cast<__m512i *>(scores);
+#pragma GCC unroll 4
+    for (int64_t c = 0; c < CELLS; c += 2) {
+        const __m512 low  = exp2_of(_mm512_sub_ps(_mm512_load_ps(scores + 16 * c), top));
+        const __m512 high = exp2_of(_mm512_sub_ps(_mm512_load_ps(scores + 16 * (c + 1)), top));
+        sums[0] = _mm512_add_ps(sums[0], low);
+        sums[1] = _mm512_add_ps(sums[1], high);
+        _mm512_store_si512(out + c / 2, pairs_of(low, high));
+    }
+    return _mm512_add_ps(sums[0], sums[1]);
+}
+
+// The state of 16 lines: their maxima (times log2(e)), sums, and tiles of output.
+struct TileState {
+    float * top;
+    float * sum;
+    float * tiles;
+};
+
+template <class I>
+static void soften_tile(float * scores, const float * bias, __m512 slope, float cap, int64_t dv, const TileState & s) {
+    const __m512 old  = _mm512_loadu_ps(s.top);
+    const __m512 top  = mask_and_top<I>(scores, bias, slope, cap, old);
+    const __m512 none = _mm512_set1_ps(-__builtin_inff());
+    // Where nothing is open yet, any finite number will do in place of the maximum.
+    const __m512 from = _mm512_mask_mov_ps(top, _mm512_cmp_ps_mask(top, none, _CMP_EQ_OQ), _mm512_setzero_ps());
+    __m512 sum = _mm512_loadu_ps(s.sum);
+    const __mmask16 grown = _mm512_cmp_ps_mask(old, top, _CMP_NEQ_UQ);
+    if (grown != 0) {
+        const __m512 factor = _mm512_mask_mov_ps(_mm512_set1_ps(1.0f), grown,
+                                                 exp_of<I>(_mm512_mul_ps(_mm512_sub_ps(old, from), _mm512_set1_ps(1 / LOG2_E))));
+        sum = _mm512_mul_ps(sum, factor);
+        for (int64_t d = 0; d < dv; d++) {
+            _mm512_store_ps(s.tiles + 16 * d, _mm512_mul_ps(_mm512_load_ps(s.tiles + 16 * d), factor));
+        }
+        _mm512_storeu_ps(s.top, top);
+    }
+    _mm512_storeu_ps(s.sum, _mm512_add_ps(sum, scores_to_weights(scores, from)));
+}
+
+} // namespace
+} // namespace lc::kernels
