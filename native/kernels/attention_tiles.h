@@ -194,7 +194,8 @@ static inline void value_tiles(const Attention & a, const TileHead & head, const
 // 32 lines at a time. Their scores are begun before, and their values added after, the softmax of the lines before and after
 // them: the tile unit has work meanwhile, and what it loads has left the store buffers (which it cannot read from).
 template <class I>
-static void block_by_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b, const Local & local) {
+static void block_by_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b,
+                           const Local & local) {
     const int64_t n = line_tiles(head);
     score_tiles(a, head, b, 0);
     for (int64_t t = 0; t < n; t += 2) {
@@ -212,8 +213,8 @@ static void block_by_tiles(const Attention & a, const Item & item, const TileHea
     value_tiles(a, head, b, (n - 1) / 2 * 2);
 }
 
-template <class I> static bool cells_to_tiles(const Attention & a, const Cells & keys, const Cells & values, int64_t n, uint8_t * k,
-                                              uint8_t * v) {
+template <class I>
+static bool cells_to_tiles(const Attention & a, const Cells & keys, const Cells & values, int64_t n, uint8_t * k, uint8_t * v) {
     switch (a.k_type) {
         case KvType::f16:  keys_to_tiles<I, KvType::f16>(keys, n, a.dk, k); break;
         case KvType::bf16: keys_to_tiles<I, KvType::bf16>(keys, n, a.dk, k); break;
@@ -228,7 +229,8 @@ template <class I> static bool cells_to_tiles(const Attention & a, const Cells &
 
 // A block whose values are not all finite, row by row.
 template <class I>
-static void head_by_row(const Attention & a, const Item & item, const Plan & p, int32_t e, const TileHead & head, const Local & local) {
+static void head_by_row(const Attention & a, const Item & item, const Plan & p, int32_t e, const TileHead & head,
+                        const Local & local) {
     Item one = item;
     one.head += head.h;
     one.n_heads = 1;
