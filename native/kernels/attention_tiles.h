@@ -140,8 +140,11 @@ static void read_bias(const Attention & a, const Item & item, const TileHead & h
 // In the units of the scores.
 static inline __m512 tile_slopes(const Attention & a, const TileHead & head, int64_t t, const Local & local) {
     alignas(64) float slopes[16];
+    const float * of_group = local.slopes + head.h * a.group;
+    int64_t i = 16 * t % a.group;
     for (int64_t j = 0; j < 16; j++) {
-        slopes[j] = local.slopes[head.h * a.group + (16 * t + j) % a.group] * LOG2_E;
+        slopes[j] = of_group[i] * LOG2_E;
+        i = i + 1 < a.group ? i + 1 : 0;
     }
     return _mm512_load_ps(slopes);
 }
@@ -171,12 +174,14 @@ static void soften_tiles(const Attention & a, const Item & item, const TileHead 
         memset(scores, 0, SCORE_BYTES / 2);
         return;
     }
-    alignas(64) float bias[CELLS * 16];
-    if (open == Open::mixed) {
-        read_bias<I>(a, item, head, b.block, t, bias);
+    const TileState state = tile_state(a, head, t);
+    if (open == Open::all) {
+        soften_tile<I>(scores, nullptr, _mm512_setzero_ps(), a.soft_cap, a.dv, state);
+        return;
     }
-    soften_tile<I>(scores, open == Open::mixed ? bias : nullptr, tile_slopes(a, head, t, local), a.soft_cap, a.dv,
-                   tile_state(a, head, t));
+    alignas(64) float bias[CELLS * 16];
+    read_bias<I>(a, item, head, b.block, t, bias);
+    soften_tile<I>(scores, bias, tile_slopes(a, head, t, local), a.soft_cap, a.dv, state);
 }
 
 static inline void value_tiles(const Attention & a, const TileHead & head, const TileBlock & b, int64_t t) {
@@ -186,9 +191,11 @@ static inline void value_tiles(const Attention & a, const TileHead & head, const
     t + 1 < line_tiles(head) ? tile_multiply_rows<2, true>(p, a.dv / 16) : tile_multiply_rows<1, true>(p, a.dv / 16);
 }
 
-// The scores of the next lines are begun before the softmax of these, so that the tile unit has work meanwhile.
+// 32 lines at a time. Their scores are begun before, and their values added after, the softmax of the lines before and after
+// them: the tile unit has work meanwhile, and what it loads has left the store buffers (which it cannot read from).
 template <class I>
-static void block_by_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b, const Local & local) {
+static void block_by_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b,
+                           const Local & local) {
     const int64_t n = line_tiles(head);
     score_tiles(a, head, b, 0);
     for (int64_t t = 0; t < n; t += 2) {
@@ -199,12 +206,15 @@ static void block_by_tiles(const Attention & a, const Item & item, const TileHea
         if (t + 1 < n) {
             soften_tiles<I>(a, item, head, b, t + 1, local);
         }
-        value_tiles(a, head, b, t);
+        if (t >= 2) {
+            value_tiles(a, head, b, t - 2);
+        }
     }
+    value_tiles(a, head, b, (n - 1) / 2 * 2);
 }
 
-template <class I> static bool cells_to_tiles(const Attention & a, const Cells & keys, const Cells & values, int64_t n, uint8_t * k,
-                                              uint8_t * v) {
+template <class I>
+static bool cells_to_tiles(const Attention & a, const Cells & keys, const Cells & values, int64_t n, uint8_t * k, uint8_t * v) {
     switch (a.k_type) {
         case KvType::f16:  keys_to_tiles<I, KvType::f16>(keys, n, a.dk, k); break;
         case KvType::bf16: keys_to_tiles<I, KvType::bf16>(keys, n, a.dk, k); break;
@@ -219,7 +229,8 @@ template <class I> static bool cells_to_tiles(const Attention & a, const Cells &
 
 // A block whose values are not all finite, row by row.
 template <class I>
-static void head_by_row(const Attention & a, const Item & item, const Plan & p, int32_t e, const TileHead & head, const Local & local) {
+static void head_by_row(const Attention & a, const Item & item, const Plan & p, int32_t e, const TileHead & head,
+                        const Local & local) {
     Item one = item;
     one.head += head.h;
     one.n_heads = 1;

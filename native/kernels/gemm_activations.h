@@ -30,7 +30,8 @@ static inline void zero_row(int64_t n_blocks, uint8_t * out, int64_t stride) {
     }
 }
 
-static inline void pack_tiles(const MatMul & m, const GemmPlan & p, uint8_t * base, int64_t row_block, int64_t tile, int64_t block_begin) {
+static inline void pack_tiles(const MatMul & m, const GemmPlan & p, uint8_t * base, int64_t row_block, int64_t tile,
+                              int64_t block_begin) {
     constexpr int64_t SPAN     = 16;
     const int64_t     left     = p.n_blocks - block_begin;
     const int64_t     n_blocks = left < SPAN ? left : SPAN;

@@ -85,7 +85,8 @@ static inline __attribute__((always_inline)) void multiply_block(const uint8_t *
 
 // The sums of the next pair are fetched meanwhile, a few lines a block.
 template <int TILES, int GROUPS>
-void multiply_pair(const uint8_t * x, const uint8_t * w, int64_t x_tile, int64_t n_blocks, const uint8_t * sums, PanelFeed * feed) {
+void multiply_pair(const uint8_t * x, const uint8_t * w, int64_t x_tile, int64_t n_blocks, const uint8_t * sums,
+                   PanelFeed * feed) {
     const int64_t each = ceil_div(PAIR_BYTES, n_blocks * 64) * 64;
     for (int64_t b = 0; b < n_blocks; b++) {
         for (int64_t line = 0; line < each; line += 64) {
