@@ -108,8 +108,10 @@ class Context(Owner):
         self.abort_flag.attach(self._lib, self._handle)
         self.n_ctx = int(self._lib.llama_n_ctx(self._handle))
         # Whether a row costs the attention of its own cells only: our kernels skip what the mask excludes, ggml's do not.
-        self.skips_masked_cells = params.flash_attn and self._lib.lc_kernels_attends(
-            *model.key_value_lengths(), native.type_k, native.type_v
+        self.skips_masked_cells = (
+            params.flash_attn
+            and not model.has_gpu
+            and self._lib.lc_kernels_attends(*model.key_value_lengths(), native.type_k, native.type_v)
         )
 
     def _check_memory(self, native: ffi.ContextParams) -> None:

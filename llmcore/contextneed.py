@@ -12,7 +12,7 @@ _N_CTX_MEASURED = 65536
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes that llama.cpp allocates, by its own reckoning."""
+    """Bytes that llama.cpp allocates of this machine's memory (not of GPUs), by its own reckoning."""
 
     model_bytes: int
     context_bytes: int

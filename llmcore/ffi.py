@@ -324,6 +324,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_build_info", S, ()),
     ("lc_backends_load", I32, (S,)),
     ("lc_backends_json", I32, (PP,)),
+    ("lc_gpu_free_bytes", C.c_uint64, ()),
     ("lc_blas_enable", I32, (BOOL,)),
     ("lc_blas_enabled", BOOL, ()),
     ("lc_architecture_known", BOOL, (S,)),

@@ -101,9 +101,14 @@ class Model(Owner):
             )
         check_model_metadata(self.header, vocab_only=vocab_only)
         self.rpc_servers = parse_servers(rpc_servers)
-        self._devices, remote_bytes = self._remote_devices()
+        self._devices, elsewhere_bytes = self._remote_devices()
+        self.has_gpu = False
         if not vocab_only:
-            self._check_memory(remote_bytes)
+            if self._devices is None:
+                # llama.cpp takes what GPUs there are, unless it is told devices.
+                elsewhere_bytes = lib.lc_gpu_free_bytes()
+                self.has_gpu = elsewhere_bytes > 0
+            self._check_memory(elsewhere_bytes)
         if blas != lib.lc_blas_enabled():
             lib.check(lib.lc_blas_enable(blas))
         self.kernels = "none" if vocab_only else use_kernels(kernels)
@@ -130,8 +135,8 @@ class Model(Owner):
         event(logger, logging.INFO, "rpc_servers", servers=",".join(self.rpc_servers), free_bytes=free_bytes)
         return devices, free_bytes
 
-    def _check_memory(self, remote_bytes: int) -> None:
-        available = memory_available_bytes() + remote_bytes
+    def _check_memory(self, elsewhere_bytes: int) -> None:
+        available = memory_available_bytes() + elsewhere_bytes
         need = self.header.tensor_bytes
         if need > available:
             raise InsufficientMemoryError(

@@ -122,6 +122,21 @@ lc_status lc_backends_json(char ** out) {
     });
 }
 
+uint64_t lc_gpu_free_bytes(void) {
+    uint64_t sum = 0;
+    lc::guard([&] {
+        for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+            ggml_backend_dev_t device = ggml_backend_dev_get(i);
+            if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_GPU) {
+                size_t free = 0, total = 0;
+                ggml_backend_dev_memory(device, &free, &total);
+                sum += free;
+            }
+        }
+    });
+    return sum;
+}
+
 bool lc_architecture_known(const char * name) {
     bool known = false;
     lc::guard([&] { known = name != nullptr && llm_arch_from_string(name) != LLM_ARCH_UNKNOWN; });

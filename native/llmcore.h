@@ -57,10 +57,14 @@ LC_API bool      lc_blas_enabled(void);
 // that take part.
 LC_API lc_status lc_backends_json(char ** out);
 
+// Free memory of the GPUs of this machine, which models use unless they are told other devices; 0 without any.
+LC_API uint64_t lc_gpu_free_bytes(void);
+
 // Whether libllama of this build knows the value of `general.architecture`.
 LC_API bool lc_architecture_known(const char * name);
 
-// What a model with these parameters would allocate, by loading it without allocating (llama.cpp's no_alloc).
+// What a model with these parameters would allocate of this machine's memory (not of GPUs and of other machines), by loading it
+// without allocating (llama.cpp's no_alloc).
 typedef struct lc_memory_need {
     uint64_t model_bytes;
     uint64_t context_bytes;   // KV cells and recurrent state

@@ -84,16 +84,20 @@ struct context_deleter {
     void operator()(llama_context * ctx) const { llama_free(ctx); }
 };
 
-// Another machine's memory (rpc.cpp).
-bool is_remote(ggml_backend_buffer_type_t type) {
+// Another machine's memory (rpc.cpp), or a GPU's own.
+bool is_elsewhere(ggml_backend_buffer_type_t type) {
     ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
-    return device != nullptr && std::strncmp(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)), "RPC", 3) == 0;
+    if (device == nullptr) {
+        return false;
+    }
+    const bool is_gpu = ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_GPU && !ggml_backend_buft_is_host(type);
+    return is_gpu || std::strncmp(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)), "RPC", 3) == 0;
 }
 
 lc_memory_need sum(const llama_context * ctx) {
     lc_memory_need need{};
     for (const auto & entry : llama_get_memory_breakdown(ctx)) {
-        if (is_remote(entry.first)) {
+        if (is_elsewhere(entry.first)) {
             continue;
         }
         need.model_bytes   += entry.second.model;

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.source import llama_cpp_dir
-from llmcore import errors, model
+from llmcore import errors, ffi, model
+from llmcore.context import Context, ContextParams
 from llmcore.model import Model, quantize
 
 VOCABULARIES = sorted(
@@ -171,6 +172,19 @@ def test_a_model_that_does_not_fit(tiny_model: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(errors.InsufficientMemoryError, match="smaller model") as caught:
         Model(tiny_model)
     assert caught.value.need_bytes > caught.value.available_bytes == 1000
+
+
+def test_memory_of_gpus_counts_for_weights(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a build with CUDA: docs/DEPLOYMENT.md.
+    with Model(tiny_model) as loaded:
+        assert loaded.has_gpu == (ffi.library().lc_gpu_free_bytes() > 0)
+    monkeypatch.setattr(model, "memory_available_bytes", lambda: 1000)
+    monkeypatch.setattr(ffi.library(), "lc_gpu_free_bytes", lambda: 2**40)
+    with Model(tiny_model) as loaded, Context(loaded, ContextParams(n_ctx=256, flash_attn=True)) as context:
+        assert loaded.has_gpu
+        assert not context.skips_masked_cells  # our kernels do not attend there
+    with Model(tiny_model, vocab_only=True) as loaded:
+        assert not loaded.has_gpu
 
 
 def test_quantize_writes_another_type_and_refuses_unknown_ones(tiny_model: Path, tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ set(GGML_RPC ${LLMCORE_RPC})
 # A library of the system's that upstream would link where it finds one.
 llmcore_default(GGML_RPC_RDMA OFF)
 
+# Likewise; it is for tensors split over several GPUs, which we never ask for.
+llmcore_default(GGML_CUDA_NCCL OFF)
+
 set(LLAMA_BUILD_COMMON ON)
 set(LLAMA_BUILD_TOOLS ${LLMCORE_BUILD_PEERS})
 set(LLAMA_BUILD_SERVER ${LLMCORE_BUILD_PEERS})
@@ -84,6 +87,19 @@ foreach(target IN LISTS LLMCORE_UPSTREAM)
     set_property(TARGET ${target} PROPERTY SOVERSION)
     set_property(TARGET ${target} PROPERTY PUBLIC_HEADER)
 endforeach()
+
+# CUDA's own libraries stay where its toolkit is, which the loader need not know.
+if(TARGET ggml-cuda)
+    set(cuda_folders "")
+    foreach(library "${CUDA_CUDART}" "${CUDA_cublas_LIBRARY}")
+        get_filename_component(folder "${library}" DIRECTORY)
+        if(IS_ABSOLUTE "${folder}")
+            list(APPEND cuda_folders "${folder}")
+        endif()
+    endforeach()
+    list(REMOVE_DUPLICATES cuda_folders)
+    set_property(TARGET ggml-cuda PROPERTY INSTALL_RPATH "$ORIGIN" ${cuda_folders})
+endif()
 
 # Each reason is told in its header. Properties of single files, in the directory that their targets belong to.
 set(amx_fix "${PROJECT_SOURCE_DIR}/native/fixes/amx_tile_loadconfig.h")
