@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore import ffi
+from llmcore import LLM, ffi
 from llmcore.batch import Batch
 from llmcore.context import Context, ContextParams
 from llmcore.errors import ConfigError, InvalidRequestError
@@ -20,6 +20,7 @@ from llmcore.kernels import CHOICES, LEVELS, decide_level, use_kernels
 from llmcore.model import Model, quantize
 from tests.native_kernels import CELL_TYPES, TYPES, Attention, Floats, dequantize, levels, levels_missing, matmul
 from tests.native_kernels import quantize as quantized
+from tests.tiny_models import write_tiny_bert, write_tiny_gemma3, write_tiny_llama, write_tiny_mamba
 
 needs_kernels = pytest.mark.skipif(not levels(), reason="this build or machine has no kernels")
 
@@ -311,6 +312,53 @@ def test_a_model_computes_what_it_computes_without(
         ours = logits_of(path, LEVELS[level], tokens, threads=threads)
         error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
         assert error.max() < 0.08, (threads, error)
+
+
+@needs_kernels
+@pytest.mark.parametrize("write", [write_tiny_llama, write_tiny_gemma3, write_tiny_mamba])
+@pytest.mark.parametrize("flash_attn", [True, False])
+def test_architectures_whose_operations_stay_with_ggml_in_part(
+    write: Callable[..., Path], flash_attn: bool, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "m.gguf", quant="Q8_0")
+    tokens = [int(token) for token in np.random.default_rng(1).integers(3, 900, 40)]
+    logits = {}
+    for kernels in ("off", "auto"):
+        params = ContextParams(n_ctx=256, threads=2, threads_batch=2, flash_attn=flash_attn)
+        with Model(path, kernels=kernels) as model, Context(model, params) as context:
+            batch, found = Batch(64), []
+            for start, n in ((0, 39), (39, 1)):
+                batch.clear()
+                row = batch.add(0, start, tokens[start : start + n], wants_logits=True)
+                context.decode(batch)
+                found.append(context.logits(row.logits_at).copy())
+            logits[kernels] = np.array(found)
+    error = np.linalg.norm(logits["auto"] - logits["off"]) / np.linalg.norm(logits["off"])
+    assert error < 0.08
+
+
+@needs_kernels
+def test_an_encoder_with_packed_weights(tmp_path: Path) -> None:
+    path, vectors = write_tiny_bert(tmp_path / "bert.gguf", quant="Q8_0"), {}
+    for kernels in ("off", "auto"):
+        with LLM(path, kernels=kernels) as llm:
+            vectors[kernels] = np.array(llm.embed(["a short text", "another one, which is a little longer"]))
+    cosines = (vectors["off"] * vectors["auto"]).sum(axis=1) / (
+        np.linalg.norm(vectors["off"], axis=1) * np.linalg.norm(vectors["auto"], axis=1)
+    )
+    assert cosines.min() > 0.995
+
+
+@needs_kernels
+def test_a_file_that_is_read_instead_of_mapped(default_model: Path) -> None:
+    found = []
+    for mmap in (True, False):
+        with Model(default_model, mmap=mmap) as model, Context(model, ContextParams(n_ctx=64)) as context:
+            batch = Batch(8)
+            row = batch.add(0, 0, [5, 6, 7], wants_logits=True)
+            context.decode(batch)
+            found.append(context.logits(row.logits_at).copy())
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 @needs_kernels
