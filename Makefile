@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench build clients sanitize clean
+.PHONY: help serve test lint bench build clients clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,15 +35,6 @@ bench: $(VENV)/.dev  ## reproducible measurements
 build: $(VENV)/.dev  ## compile, and set up .venv for development
 
 clients: build/clients/.ready  ## programs of others that tests run against the service
-
-# Our own native code with AddressSanitizer and UBSan, in a build and a package of its own; the rest comes from ccache, if there.
-sanitize: $(VENV)/.dev  ## kernels' tests with AddressSanitizer and UBSan
-	@$(PIP) install -qq --no-build-isolation --no-deps --upgrade --target build/sanitize/package \
-		-C build-dir=build/sanitize/build -C cmake.define.LLMCORE_SANITIZE=ON .
-	@$(BIN)/llmcore pull
-	@LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0:symbolize=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-		PYTHONPATH=build/sanitize/package $(BIN)/python -m pytest -p no:cacheprovider tests/test_kernels.py
 
 clean:  ## remove what was built and .venv (not llama.cpp's source, not models)
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
