@@ -349,7 +349,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_chat_parse", I32, (P, S, BOOL, PP)),
     ("lc_abort_if_set", BOOL, (P,)),
     ("lc_kernels_best", I32, ()),
-    ("lc_kernels_level_name", S, (I32,)),
     ("lc_kernels_runs", BOOL, (I32,)),
     ("lc_kernels_use", I32, (I32, I32)),
     ("lc_kernels_used", I32, ()),

@@ -33,13 +33,13 @@ def decide_level(wanted: str) -> int:
     return level
 
 
-def use_kernels(wanted: str, n_threads: int = 0) -> str:
+def use_kernels(wanted: str) -> str:
     """Lets models that are loaded from now on, and the contexts of this process, use the kernels as the option says; packing
-    takes n_threads (0: as many as this machine suggests). Returns the level's name. Raises ConfigError."""
+    takes as many threads as this machine suggests. Returns the level's name. Raises ConfigError."""
     level = decide_level(wanted)
     lib = ffi.library()
     if level or lib.lc_kernels_used():
-        lib.check(lib.lc_kernels_use(level, n_threads or decide_threads(0).n_threads))
+        lib.check(lib.lc_kernels_use(level, decide_threads(0).n_threads))
     return LEVELS[level]
 
 

@@ -24,10 +24,6 @@ int32_t lc_kernels_best(void) {
     return static_cast<int32_t>(lc::kernels::level_best());
 }
 
-const char * lc_kernels_level_name(int32_t level) {
-    return level < 0 || level >= lc::kernels::N_LEVELS ? "" : lc::kernels::level_name(static_cast<Level>(level));
-}
-
 bool lc_kernels_runs(int32_t level) {
     return level >= 0 && level < lc::kernels::N_LEVELS && lc::kernels::level_runs(static_cast<Level>(level));
 }

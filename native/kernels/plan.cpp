@@ -93,9 +93,8 @@ private:
         for (int i = 0; i < GGML_MAX_SRC; i++) {
             const ggml_tensor * source = step.node->src[i];
             // SET_ROWS names its destination among its sources.
-            if (source != nullptr && source != step.node->view_src && source->data != step.node->data) {
-                all.push_back(touched(source, step.items, false));
-            } else if (source != nullptr && step.node->op != GGML_OP_SET_ROWS) {
+            const bool is_target = step.node->op == GGML_OP_SET_ROWS && source != nullptr && source->data == step.node->data;
+            if (source != nullptr && !is_target) {
                 all.push_back(touched(source, step.items, false));
             }
         }
