@@ -52,6 +52,7 @@ from llmcore.pieces import Pieces
 from llmcore.pinning import Pinning
 from llmcore.pins import read_prefix_file
 from llmcore.prompts import Prompts
+from llmcore.refusals import Refusals
 from llmcore.sampler import Drawn, draw_rows
 from llmcore.scheduler import Scheduler
 from llmcore.sequence import Sequence
@@ -167,6 +168,10 @@ class Engine:
         self._answers[request.request_id] = answer
         self._deadline_s = min(self._deadline_s, answer.deadline_s or self._deadline_s)
         return Accepted(request.request_id, answer.sequence.n_prompt)
+
+    def refusals(self) -> Refusals:
+        """By priority (high, normal, low): what submit() would tell even the cheapest request; empty if that is nothing."""
+        return self._scheduler.admission.refusals(self._clock())
 
     def is_prepared(self, constraint: Constraint) -> bool:
         """Whether submit() need not compile it."""

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 
-from llmcore import log
+from llmcore import log, refusals
 from llmcore.config import EngineConfig
 from llmcore.encoder import AnyEngine, open_engine
 from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError, RequestCancelledError
@@ -90,6 +90,8 @@ class Worker:
         engine.embeddings.on_pass = self._on_pass
         self._inbox = Inbox()
         self._outputs: list[Output] = []
+        self._has_refused = False  # since the last word on who is refused
+        self._refusals: refusals.Refusals = ()  # reckoned only once somebody was refused
         self._preparing: dict[str, Submit] = {}  # requests whose constraints are being compiled
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="llmcore-compiler")
         self._pinning: dict[int, str] = {}  # calls that wait for a prefix: their ids, and its name
@@ -138,8 +140,11 @@ class Worker:
             self._inbox.put(Shutdown(), self._engine)
 
     def _flush(self) -> None:
-        if self._outputs:
-            self._send(StepDone(tuple(self._outputs)))
+        had_refused = bool(self._refusals)
+        self._refusals = self._engine.refusals() if self._has_refused or had_refused else ()
+        self._has_refused = False
+        if self._outputs or (had_refused and not self._refusals):
+            self._send(StepDone(tuple(self._outputs), self._refusals))
             self._outputs.clear()
 
     def _send(self, message: Event) -> None:
@@ -172,6 +177,8 @@ class Worker:
     def _submit(self, command: Submit) -> None:
         request_id, constraint = command.request.request_id, command.request.constraint
         try:
+            # Before its prompt is read, which costs those who are being answered.
+            refusals.check(self._refusals, command.request.priority)
             if constraint is None or self._engine.is_prepared(constraint):
                 self._admit(command)
             elif len(self._preparing) >= _N_PREPARING_MAX:
@@ -209,6 +216,7 @@ class Worker:
             self._fail(prepared.request_id, error)
 
     def _fail(self, request_id: str, error: Exception) -> None:
+        self._has_refused |= isinstance(error, OverloadedError)
         if isinstance(error, LlmcoreError):
             retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
             self._outputs.append(Failed(request_id, error.code, error.message, error.param, retry_after_s))
