@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -73,6 +74,8 @@ _N_PREPARING_MAX = 64
 # An idle engine's thread beats so often, or more where that would be too seldom for worker_silent_s.
 _BEAT_S = 1.0
 _BEATS = 4
+# Compiling a constraint is bounded (constraint.py); what takes so much longer than it may hangs, and all others wait for it.
+COMPILING_MAX_S = 60.0
 # A step may take so many times what it is predicted to take: a slow step is not a dead one.
 _PATIENCE = 30.0
 
@@ -80,8 +83,18 @@ _PATIENCE = 30.0
 class Worker:
     """Serves one engine over one channel."""
 
-    def __init__(self, engine: AnyEngine, channel: Channel[Command], pulse: Pulse, *, silent_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        engine: AnyEngine,
+        channel: Channel[Command],
+        pulse: Pulse,
+        *,
+        silent_s: float = 0.0,
+        compiling_max_s: float = COMPILING_MAX_S,
+    ) -> None:
         """`silent_s` is as EngineConfig.worker_silent_s."""
+        self._compiling_max_s = compiling_max_s
+        self._compiling_s: float | None = None  # since when, while a constraint is compiled
         self._engine = engine
         self._channel = channel
         self._pulse = pulse
@@ -98,13 +111,17 @@ class Worker:
         self._stopping = False
 
     def run(self) -> None:
-        """Until Shutdown, or the other side is gone."""
+        """Until Shutdown, or the other side is gone. Raises TimeoutError where compiling hangs: another process goes on without
+        the request that did it."""
         threading.Thread(target=self._read, name="commands", daemon=True).start()
         while not self._stopping:
             engine = self._engine
             for command in self._wait():
                 self._pulse.beat()
                 self._handle(command)
+            since_s = self._compiling_s
+            if since_s is not None and time.monotonic() - since_s > self._compiling_max_s:
+                raise TimeoutError(f"a constraint has been compiled for {self._compiling_max_s:g} s")
             if engine.has_work:
                 self._outputs += engine.step()
             self._flush()
@@ -197,10 +214,12 @@ class Worker:
         """In the thread that compiles."""
         failure: Exception | None = None
         self._pulse.compile((request_id,))
+        self._compiling_s = time.monotonic()
         try:
             self._engine.prepare(constraint)
         except Exception as error:
             failure = error
+        self._compiling_s = None
         self._pulse.compile(())
         self._inbox.tell(Prepared(request_id, failure))
 

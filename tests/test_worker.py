@@ -152,6 +152,19 @@ def test_a_refused_constraint_fails_its_request(stage: Stage) -> None:
     assert not stage.engine.submitted
 
 
+def test_compiling_that_hangs_ends_the_process_and_names_whose_it_is() -> None:
+    engine, channel, pulse = ScriptedEngine(), ScriptedChannel(), Pulse()
+    worker = Worker(cast(Engine, engine), cast(Channel[Any], channel), pulse, silent_s=0.1, compiling_max_s=0.2)
+    channel.commands.put(Submit(GenerateRequest(request_id="a", prompt=TextPrompt("a"), constraint=Regex("[a]"))))
+    with pytest.raises(TimeoutError, match="compiled"):
+        worker.run()
+    assert pulse.served() == {"a"}
+    engine.may_compile.set()
+    channel.commands.put(None)
+    wait_until(lambda: pulse.served() == set(), 30, "the compiler's end")
+    pulse.close()
+
+
 def test_a_cancel_finds_what_waits_for_its_constraint(stage: Stage) -> None:
     stage.submit("a", "[a]")
     assert stage.engine.is_compiling.wait(30)
