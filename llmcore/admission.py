@@ -26,9 +26,9 @@ HANDICAP_S = (0.0, 10.0, 60.0)
 # How far a reckoned time to first token is corrected by those that came; shorter ones than this tell nothing.
 _CORRECTION_LOW, _CORRECTION_HIGH = 0.5, 4.0
 _TELLING_S = 0.2
-# Whoever is let in should come in time, and not only every second one: so many mean deviations are added, as TCP does for its
-# timeouts (RFC 6298). The first one is a guess.
-_DEVIATIONS, _DEVIATION_UNKNOWN = 2.0, 0.15
+# Whoever is let in should come in time, and not only every second one: four mean deviations are added, as TCP does for its timeouts
+# (RFC 6298). The least of them allows for a crowd whose mere coming slows everybody down.
+_DEVIATIONS, _DEVIATION_MIN = 4.0, 0.1
 
 # Before anything was seen to finish.
 _SERVICE_UNKNOWN_S = 1.0
@@ -60,7 +60,7 @@ class Admission:
         self._numbers = itertools.count()
         self._service_s = 0.0  # mean time of a sequence in a slot; 0 while unknown
         # Prompts are computed beside answers, and slots become free in bunches: what that adds is learned.
-        self._correction, self._deviation = 1.0, _DEVIATION_UNKNOWN
+        self._correction, self._deviation = 1.0, _DEVIATION_MIN
 
     def check(self, sequence: Sequence, now_s: float) -> None:
         """Estimates what a sequence will cost (Sequence.n_expected). Raises OverloadedError."""
@@ -98,7 +98,7 @@ class Admission:
             if n_waiting and excess > 0:
                 message = f"{n_waiting} tokens of prompts are waiting, and this one has {n_tokens} more"
                 return Refusal(message, self._prefill_s(excess))
-        ttft_s = expected_s * (self._correction + _DEVIATIONS * self._deviation)
+        ttft_s = expected_s * (self._correction + _DEVIATIONS * max(self._deviation, _DEVIATION_MIN))
         if expected_s and ttft_s > limits.ttft_max_s:
             message = f"the first token might come only after {ttft_s:.1f} s; {limits.ttft_max_s:g} s are allowed"
             return Refusal(message, ttft_s - limits.ttft_max_s)

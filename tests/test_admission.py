@@ -37,7 +37,7 @@ def test_too_many_tokens_waiting_are_refused_but_shared_ones_count_once() -> Non
 
 
 def test_a_first_token_that_would_come_too_late_is_refused_with_the_time_to_come_back() -> None:
-    machine = make(ttft_max_s=6.5)
+    machine = make(ttft_max_s=7.0)
     machine.add(sequence("a", prompt(1, 800)))
     machine.add(sequence("b", prompt(2, 100)))
     with pytest.raises(OverloadedError, match="first token") as caught:
@@ -92,7 +92,7 @@ def test_the_time_to_first_token_is_corrected_by_those_that_came() -> None:
 
 
 def test_where_first_tokens_come_when_they_like_fewer_are_let_in() -> None:
-    machine = make(n_running=1, ttft_max_s=3.2)
+    machine = make(n_running=1, ttft_max_s=4.0)
     admission = machine.scheduler.admission
     machine.add(sequence("a", prompt(1, 5), n_answer=100))
     machine.step()
