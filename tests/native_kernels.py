@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore import ffi
-from llmcore.kernels import LEVELS
+from llmcore.config import KERNEL_LEVELS
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,11 +30,11 @@ CELL_TYPES = {"f16": 1, "bf16": 30, "q8_0": 8}
 def levels() -> list[int]:
     """Those that this machine runs."""
     lib = ffi.library()
-    return [level for level in range(1, len(LEVELS)) if lib.lc_kernels_runs(level)]
+    return [level for level in range(1, len(KERNEL_LEVELS)) if lib.lc_kernels_runs(level)]
 
 
 def levels_missing() -> list[str]:
-    return [LEVELS[level] for level in range(1, len(LEVELS)) if level not in levels()]
+    return [KERNEL_LEVELS[level] for level in range(1, len(KERNEL_LEVELS)) if level not in levels()]
 
 
 def _ggml() -> C.CDLL:

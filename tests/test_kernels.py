@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from llmcore import LLM, ffi
 from llmcore.batch import Batch
+from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.context import Context, ContextParams
 from llmcore.errors import ConfigError, InvalidRequestError
-from llmcore.kernels import CHOICES, LEVELS, decide_level, use_kernels
+from llmcore.kernels import decide_level, use_kernels
 from llmcore.model import Model, quantize
 from tests.native_kernels import CELL_TYPES, TYPES, Attention, Floats, dequantize, levels, levels_missing, matmul
 from tests.native_kernels import quantize as quantized
@@ -33,7 +34,7 @@ ATTENTION_ERROR = 0.004
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
     """Which kernels are in use belongs to the process."""
-    before = LEVELS[ffi.library().lc_kernels_used()]
+    before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
     yield
     use_kernels("off" if before == "none" else before)
 
@@ -43,7 +44,7 @@ def test_which_levels_this_machine_cannot_run(record_property: Callable[[str, ob
     missing = ", ".join(levels_missing()) or "none"
     record_property("levels_not_run", missing)
     print(f"kernels not tested on this machine: {missing}")
-    runs = {LEVELS[level] for level in levels()}
+    runs = {KERNEL_LEVELS[level] for level in levels()}
     assert runs >= {"avx2"} or not runs
     assert runs >= {"avx512"} or "amx" not in runs
 
@@ -52,10 +53,10 @@ def test_an_option_stands_for_a_level() -> None:
     assert decide_level("off") == 0
     assert decide_level("auto") == max(levels(), default=0)
     for level in levels():
-        assert decide_level(LEVELS[level]) == level
+        assert decide_level(KERNEL_LEVELS[level]) == level
     with pytest.raises(ConfigError, match="sse2"):
         decide_level("sse2")
-    assert CHOICES[:2] == ("auto", "off")
+    assert KERNEL_CHOICES[:2] == ("auto", "off")
 
 
 def test_a_level_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,10 +91,10 @@ def check_product(level: int, kind: str, n_rows: int, n_cols: int, k: int, n_thr
     assert np.isfinite(got).all()
     # A sum of few terms may be next to nothing: what it may err by is measured by its terms.
     lengths = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(weights, axis=1)[None, :]
-    assert (np.abs(got - exact) <= ELEMENT_ERROR * lengths).all(), (LEVELS[level], kind, n_rows, n_cols, k)
+    assert (np.abs(got - exact) <= ELEMENT_ERROR * lengths).all(), (KERNEL_LEVELS[level], kind, n_rows, n_cols, k)
     if exact.size * k >= 64 * 1024:
         assert np.linalg.norm(got - exact) <= MATMUL_ERROR * np.linalg.norm(exact), (
-            LEVELS[level],
+            KERNEL_LEVELS[level],
             kind,
             n_rows,
             n_cols,
@@ -309,7 +310,7 @@ def test_a_model_computes_what_it_computes_without(
     tokens = [int(token) for token in np.random.default_rng(0).integers(3, 1000, 300)]
     theirs = logits_of(path, "off", tokens, flash_attn=False)
     for threads in (1, 2, 3):
-        ours = logits_of(path, LEVELS[level], tokens, threads=threads)
+        ours = logits_of(path, KERNEL_LEVELS[level], tokens, threads=threads)
         error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
         assert error.max() < 0.08, (threads, error)
 
@@ -373,7 +374,7 @@ def test_the_default_model_is_as_near_to_fp32_as_with_ggml(default_model: Path, 
     for tokens in texts:
         exact = logits_of(exact_path, "off", tokens, flash_attn=False)
         norm = np.linalg.norm(exact)
-        ours.append(np.linalg.norm(logits_of(default_model, LEVELS[level], tokens) - exact) / norm)
+        ours.append(np.linalg.norm(logits_of(default_model, KERNEL_LEVELS[level], tokens) - exact) / norm)
         theirs.append(np.linalg.norm(logits_of(default_model, "off", tokens, flash_attn=False) - exact) / norm)
     # Six texts say no more than this; `benchmarks.accuracy` measures it over many.
     assert np.mean(ours) <= 1.4 * np.mean(theirs), (ours, theirs)
@@ -395,7 +396,7 @@ def test_the_log_says_which_operations_run_where(default_model: Path, caplog: py
         Model(default_model, kernels="auto").close()
         Model(default_model, kernels="off").close()
     lines = [record.__dict__["event_fields"] for record in caplog.records if record.message == "kernels"]
-    assert [line["instructions"] for line in lines] == [LEVELS[max(levels())], "none"]
+    assert [line["instructions"] for line in lines] == [KERNEL_LEVELS[max(levels())], "none"]
     assert "attention" in lines[0]["own"]
 
 
