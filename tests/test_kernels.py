@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -152,6 +153,28 @@ def test_rows_of_zeros_and_of_extremes(level: int, kind: str) -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize("level", levels())
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("what", [np.nan, -np.nan, np.inf, -np.inf])
+def test_what_is_no_number_shows_in_its_row_alone(level: int, kind: str, what: float) -> None:
+    """In every place of a block, alone or beside numbers as large as there are."""
+    rng = np.random.default_rng(7)
+    n_cols, k = 40, 512
+    quants = quantized(weights_of(rng, n_cols, k), kind)
+    for n_rows in (1, 5, 40):
+        x = rng.standard_normal((n_rows, k)).astype(np.float32)
+        clean = matmul(level, kind, quants, x, n_cols)
+        hurt = rng.choice(n_rows, (n_rows + 1) // 2, replace=False)
+        x[hurt, (7 * hurt) % k] = what
+        x[hurt[::2], (7 * hurt[::2] + 1) % k] = 3e38
+        got = matmul(level, kind, quants, x, n_cols)
+        others = np.setdiff1d(np.arange(n_rows), hurt)
+        assert not np.isfinite(got[hurt]).any(), (KERNEL_LEVELS[level], n_rows)
+        assert np.isnan(got[hurt]).all() or np.isinf(what)
+        np.testing.assert_array_equal(got[others], clean[others])
+
+
+@needs_kernels
 def test_a_product_refuses_what_it_cannot_do() -> None:
     x, quants = np.zeros((1, 512), np.float32), np.zeros(4096, np.uint8)
     with pytest.raises(InvalidRequestError):
@@ -254,6 +277,22 @@ def test_what_masked_cells_hold_does_not_matter(level: int, n_rows: int) -> None
     dirty = Attention(q=clean.q, k=np.where(np.isnan(dirty.k), np.nan, clean.k).astype(np.float32),
                       v=np.where(np.isnan(dirty.v), np.nan, clean.v).astype(np.float32), mask=mask, scale=clean.scale)  # fmt: skip
     np.testing.assert_allclose(dirty.run(level, "f16"), clean.run(level, "f16"), atol=0.02)
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", levels())
+@pytest.mark.parametrize("kind", CELL_TYPES)
+@pytest.mark.parametrize("n_rows", [1, 6, 70])
+def test_a_query_that_is_no_number_shows_in_its_row_alone(level: int, kind: str, n_rows: int) -> None:
+    rng = np.random.default_rng(8)
+    clean = case(rng, causal(n_rows, 512), n_rows, 512)
+    hurt = np.arange(0, n_rows, 3)
+    q = clean.q.copy()
+    q[hurt, :, 5] = np.nan
+    got = dataclasses.replace(clean, q=q).run(level, kind)
+    assert np.isnan(got[hurt]).all()
+    others = np.setdiff1d(np.arange(n_rows), hurt)
+    np.testing.assert_array_equal(got[others], clean.run(level, kind)[others])
 
 
 @needs_kernels
