@@ -8,9 +8,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
+TREE    = $(firstword $(wildcard build/py3-none-linux_*))
+
+# Those that call native code in their own process.
+SANITIZED_TESTS ?= tests/test_kernels.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench build clients clean
+.PHONY: help serve test lint bench build sanitize clients clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +37,16 @@ bench: $(VENV)/.dev  ## reproducible measurements
 	@$(BIN)/python -m benchmarks
 
 build: $(VENV)/.dev  ## compile, and set up .venv for development
+
+# A fault ends the run, with its report. Leaks are Python's. pytest must neither swallow the report nor handle the signals.
+sanitize: $(VENV)/.dev  ## tests of native code under AddressSanitizer and UBSan
+	@echo "Compiling llmcore with sanitizers (minutes; log: build/sanitize.log)"
+	@$(BIN)/cmake --build $(TREE) --target llmcore-sanitized >build/sanitize.log 2>&1 \
+		|| { tail -n 20 build/sanitize.log >&2; echo "llmcore: the build failed; see build/sanitize.log" >&2; exit 1; }
+	@$(BIN)/llmcore pull
+	@LD_PRELOAD="$$(cat $(TREE)/sanitize/preload)" ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 \
+		UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+		$(BIN)/python -m pytest --capture=no -p no:faulthandler --timeout=1200 --native $(TREE)/sanitize $(SANITIZED_TESTS)
 
 clients: build/clients/.ready  ## programs of others that tests run against the service
 

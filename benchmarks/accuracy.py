@@ -31,9 +31,9 @@ from benchmarks.report import write_section
 from benchmarks.source import llama_cpp_dir
 from llmcore import ffi
 from llmcore.batch import Batch
+from llmcore.config import KERNEL_LEVELS
 from llmcore.context import Context, ContextParams
 from llmcore.errors import LlmcoreError
-from llmcore.kernels import LEVELS
 from llmcore.model import Model, quantize
 from llmcore.threads import decide_threads
 
@@ -73,7 +73,7 @@ REFERENCE = Side("fp32", "off", flash_attn=False, cells="f32")
 
 def sides() -> list[Side]:
     lib = ffi.library()
-    levels = [LEVELS[level] for level in range(1, len(LEVELS)) if lib.lc_kernels_runs(level)]
+    levels = [KERNEL_LEVELS[level] for level in range(1, len(KERNEL_LEVELS)) if lib.lc_kernels_runs(level)]
     return [
         Side("llama.cpp", "off", flash_attn=False),
         Side("llama.cpp, flash attention", "off", flash_attn=True),

@@ -38,7 +38,7 @@ def commands(only: str | None = None) -> dict[str, ModuleType]:
 def version_text() -> str:
     """Our version, llama.cpp's, BLAS and the CPU features in use; loads the native library."""
     from llmcore import ffi  # only this needs native code
-    from llmcore.kernels import LEVELS
+    from llmcore.config import KERNEL_LEVELS
 
     lib = ffi.library()
     build = lib.build_info()
@@ -48,7 +48,7 @@ def version_text() -> str:
         f"llama.cpp {build['llama_cpp']} ({build['llama_cpp_commit']}), built with {build['compiler']}",
         f"BLAS: {blas['source'] + ' (off unless asked for)' if blas['built'] else 'not built'}",
     ]
-    level = LEVELS[lib.lc_kernels_best()]
+    level = KERNEL_LEVELS[lib.lc_kernels_best()]
     lines.append(f"kernels: {level if level != 'none' else 'none for this machine or build'}")
     for backend in lib.backends():
         features = " ".join(name for name, value in backend.get("features", {}).items() if value not in ("0", ""))

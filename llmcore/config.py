@@ -23,6 +23,9 @@ ENV_PREFIX = "LLMCORE_"
 # models (hub.py).
 _OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR", "LLMCORE_MODEL_CONFIG"})
 
+# Levels of our own kernels, in the order of lc_kernels_* in native/llmcore.h, the faster the later.
+KERNEL_LEVELS = ("none", "avx2", "avxvnni", "avx512", "amx")
+KERNEL_CHOICES = ("auto", "off", *KERNEL_LEVELS[1:])
 
 _LENGTHS = re.compile(r"|any|[1-9]\d{0,6}(,[1-9]\d{0,6})*")
 # What browsers send: never a path, nor a slash at the end.
@@ -114,8 +117,8 @@ class EngineConfig:
     kernels: str = _option(
         "auto",
         "our own kernels for weights, attention and what lies between them: auto takes the best that this CPU runs, off leaves "
-        "everything to ggml, a name (avx2, avxvnni, avx512, amx) is the level not to go beyond",
-        choices=("auto", "off", "avx2", "avxvnni", "avx512", "amx"),
+        f"everything to ggml, a name ({', '.join(KERNEL_LEVELS[1:])}) is the level not to go beyond",
+        choices=KERNEL_CHOICES,
     )
     mmap: bool = _option(True, "map the model file instead of reading it")
     repack: bool = _option(True, "repack weights at load for faster kernels; costs memory for the copy")

@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 
 from llmcore import ffi
+from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.errors import ConfigError
 from llmcore.log import event
 from llmcore.threads import decide_threads
 
 logger = logging.getLogger(__name__)
-
-# In the order of lc_kernels_* in native/llmcore.h, the faster the later.
-LEVELS = ("none", "avx2", "avxvnni", "avx512", "amx")
-CHOICES = ("auto", "off", *LEVELS[1:])
 
 
 def decide_level(wanted: str) -> int:
@@ -24,11 +21,11 @@ def decide_level(wanted: str) -> int:
         return int(lib.lc_kernels_best())
     if wanted == "off":
         return 0
-    if wanted not in LEVELS:
-        raise ConfigError(f"kernels: {wanted!r} is none of {', '.join(CHOICES)}", param="kernels")
-    level = LEVELS.index(wanted)
+    if wanted not in KERNEL_LEVELS:
+        raise ConfigError(f"kernels: {wanted!r} is none of {', '.join(KERNEL_CHOICES)}", param="kernels")
+    level = KERNEL_LEVELS.index(wanted)
     if not lib.lc_kernels_runs(level):
-        best = LEVELS[lib.lc_kernels_best()]
+        best = KERNEL_LEVELS[lib.lc_kernels_best()]
         raise ConfigError(f"kernels={wanted}: this machine or build has no more than {best}; use auto", param="kernels")
     return level
 
@@ -40,7 +37,7 @@ def use_kernels(wanted: str) -> str:
     lib = ffi.library()
     if level or lib.lc_kernels_used():
         lib.check(lib.lc_kernels_use(level, decide_threads(0).n_threads))
-    return LEVELS[level]
+    return KERNEL_LEVELS[level]
 
 
 def log_kernels(level: str, packed_bytes: int) -> None:

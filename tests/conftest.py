@@ -9,12 +9,24 @@ from typing import Any
 import pytest
 
 from benchmarks.source import llama_cpp_dir
+from llmcore import ffi
 from llmcore.config import EngineConfig
 from llmcore.engine import Engine
 from llmcore.hub import default_model_path
 from llmcore.model import Model
 from tests.minilm import PackageMissing, gguf_file
 from tests.tiny_models import write_tiny_bert, write_tiny_llama, write_tiny_mamba
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--native", type=Path, help="a folder of native libraries to test instead of the installed ones")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Child processes load the installed ones all the same."""
+    folder = config.getoption("--native")
+    if folder is not None:
+        pytest.MonkeyPatch().setattr(ffi, "library_dir", lambda: folder.absolute())
 
 
 @pytest.fixture(scope="session", autouse=True)

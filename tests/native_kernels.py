@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore import ffi
-from llmcore.kernels import LEVELS
+from llmcore.config import KERNEL_LEVELS
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,11 +30,11 @@ CELL_TYPES = {"f16": 1, "bf16": 30, "q8_0": 8}
 def levels() -> list[int]:
     """Those that this machine runs."""
     lib = ffi.library()
-    return [level for level in range(1, len(LEVELS)) if lib.lc_kernels_runs(level)]
+    return [level for level in range(1, len(KERNEL_LEVELS)) if lib.lc_kernels_runs(level)]
 
 
 def levels_missing() -> list[str]:
-    return [LEVELS[level] for level in range(1, len(LEVELS)) if level not in levels()]
+    return [KERNEL_LEVELS[level] for level in range(1, len(KERNEL_LEVELS)) if level not in levels()]
 
 
 def _ggml() -> C.CDLL:
@@ -43,6 +43,23 @@ def _ggml() -> C.CDLL:
 
 def _pointer(array: npt.NDArray[np.generic] | None) -> int | None:
     return None if array is None else array.ctypes.data
+
+
+GUARD, UNTOUCHED = 64, 12345.0
+
+
+def _guarded(shape: tuple[int, ...]) -> Floats:
+    """An array for results, before something that must stay: sanitizers do not see masked stores."""
+    size = int(np.prod(shape))
+    whole = np.full(size + GUARD, np.nan, np.float32)
+    whole[size:] = UNTOUCHED
+    return whole[:size].reshape(shape)
+
+
+def _check_guard(array: Floats) -> None:
+    whole = array.base
+    assert whole is not None
+    assert (whole[array.size :] == UNTOUCHED).all(), "written beyond the end"
 
 
 def quantize(weights: Floats, kind: str) -> npt.NDArray[np.uint8]:
@@ -69,10 +86,11 @@ def dequantize(quants: npt.NDArray[np.uint8], kind: str, n: int) -> Floats:
 def matmul(level: int, kind: str, quants: npt.NDArray[np.uint8], x: Floats, n_cols: int, n_threads: int = 2) -> Floats:
     """x [n_rows, k] times the weights: [n_rows, n_cols]."""
     lib, (n_rows, k) = ffi.library(), x.shape
-    y = np.full((n_rows, n_cols), np.nan, np.float32)
+    y = _guarded((n_rows, n_cols))
     number = TYPES[kind][0]
     arguments = (level, number, k, n_cols, n_rows, _pointer(quants), _pointer(x), _pointer(y), n_threads)
     lib.check(lib.lc_kernels_matmul(*arguments))
+    _check_guard(y)
     return y
 
 
@@ -92,13 +110,14 @@ class Attention:
     def run(self, level: int, kind: str, n_threads: int = 2) -> Floats:
         (n_rows, n_head, dk), (n_cells, n_head_kv, dv) = self.q.shape, self.v.shape
         lib, number = ffi.library(), CELL_TYPES[kind]
-        out = np.full((n_rows, n_head, dv), np.nan, np.float32)
+        out = _guarded((n_rows, n_head, dv))
         k, v = (_cells(each, kind) for each in (self.k, self.v))
         mask = None if self.mask is None else self.mask.astype(np.float16)
         sizes = (dk, dv, n_rows, n_head, n_head_kv, n_cells, 1)
         arrays = (_pointer(self.q), _pointer(k), _pointer(v), _pointer(mask), _pointer(self.sinks))
         numbers = (self.scale, self.max_bias, self.soft_cap)
         lib.check(lib.lc_kernels_attention(level, n_threads, number, number, *sizes, *arrays, *numbers, _pointer(out)))
+        _check_guard(out)
         return out
 
     def reference(self, kind: str) -> npt.NDArray[np.float64]:

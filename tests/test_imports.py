@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ffi": {"cpufeatures", "errors", "threads"},
     "handle": {"errors"},
     "gguf_model": {"errors", "gguf"},
-    "kernels": {"errors", "ffi", "log", "threads"},
+    "kernels": {"config", "errors", "ffi", "log", "threads"},
     "model": {
         "handle",
         "errors",
@@ -188,7 +188,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tune_report": {"trials"},
     "tune_plot": {"errors", "trials", "tune_report"},
     # the command line
-    "cli": {"", "errors", "ffi", "kernels"},
+    "cli": {"", "config", "errors", "ffi"},
     "chat_command": {"config", "errors", "llm", "log"},
     "library_probe": {
         "config",

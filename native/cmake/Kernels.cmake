@@ -1,6 +1,6 @@
 # Our own ggml backend (native/kernels), as a part of the shim. Its files hold one level of instruction sets each; which one is
 # used is decided at run time, so they are built whatever the machine. Other architectures, and builds without OpenMP (whose
-# threads it shares with ggml), get none.
+# threads it shares with ggml), get none. Sets LLMCORE_KERNELS (the sources) and LLMCORE_KERNELS_NEED (what they link).
 
 set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/kernels")
 set(has_kernels OFF)
@@ -29,8 +29,8 @@ if(has_kernels)
     set(flags_amx ${flags_avx512} -mavx512bf16 -mamx-tile -mamx-bf16)
     file(GLOB kernel_sources CONFIGURE_DEPENDS "${kernels}/*.cpp")
     list(REMOVE_ITEM kernel_sources "${kernels}/entry_none.cpp")
-    target_sources(llmcore PRIVATE ${kernel_sources})
-    target_link_libraries(llmcore PRIVATE OpenMP::OpenMP_CXX)
+    set(LLMCORE_KERNELS ${kernel_sources})
+    set(LLMCORE_KERNELS_NEED OpenMP::OpenMP_CXX)
     foreach(source IN LISTS kernel_sources)
         # By name: <part>_<level>.cpp. -O3, since vectors of loops are what these files are for.
         if(source MATCHES "_(avx2|avxvnni|avx512|amx)\\.cpp$")
@@ -38,5 +38,6 @@ if(has_kernels)
         endif()
     endforeach()
 else()
-    target_sources(llmcore PRIVATE "${kernels}/entry_none.cpp")
+    set(LLMCORE_KERNELS "${kernels}/entry_none.cpp")
+    set(LLMCORE_KERNELS_NEED "")
 endif()

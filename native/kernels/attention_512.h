@@ -4,7 +4,6 @@
 #include "attention_plan.h"
 
 #include <immintrin.h>
-#include <string.h>
 
 namespace lc::kernels {
 namespace {
@@ -45,17 +44,6 @@ struct Avx512 {
         return _mm512_mask_mov_ps(fma(slope, bias, x), closed, bias);
     }
 
-    // What the numbers from d on, up to a multiple of 32, are multiplied by: q8_0 is blocks of an f16 scale and 32 int8.
-    template <KvType T> static inline V scale(const uint8_t * p, int64_t d) {
-        if constexpr (T == KvType::q8_0) {
-            uint16_t half;
-            memcpy(&half, p + d / 32 * 34, sizeof(half));
-            return set1(_cvtsh_ss(half));
-        } else {
-            return zero();  // not used
-        }
-    }
-
     // W numbers of a vector in the cache, from number d on.
     template <KvType T> static inline V numbers(const uint8_t * p, int64_t d, [[maybe_unused]] V scale) {
         if constexpr (T == KvType::f16) {
@@ -87,29 +75,13 @@ struct Avx512 {
         return low | high << 32;
     }
 
-    // Over each N lanes, in all of them.
-    template <int N> static inline V group_max(V x) {
-        x = max(x, _mm512_permute_ps(x, 0xb1));
-        x = max(x, _mm512_permute_ps(x, 0x4e));
-        if constexpr (N >= 8) {
-            x = max(x, _mm512_shuffle_f32x4(x, x, 0xb1));
+    // Lane i: x's lane i ^ D.
+    template <int D> static inline V swapped(V x) {
+        if constexpr (D < 4) {
+            return _mm512_permute_ps(x, D == 1 ? 0xb1 : 0x4e);
+        } else {
+            return _mm512_shuffle_f32x4(x, x, D == 4 ? 0xb1 : 0x4e);
         }
-        if constexpr (N >= 16) {
-            x = max(x, _mm512_shuffle_f32x4(x, x, 0x4e));
-        }
-        return x;
-    }
-
-    template <int N> static inline V group_sum(V x) {
-        x = add(x, _mm512_permute_ps(x, 0xb1));
-        x = add(x, _mm512_permute_ps(x, 0x4e));
-        if constexpr (N >= 8) {
-            x = add(x, _mm512_shuffle_f32x4(x, x, 0xb1));
-        }
-        if constexpr (N >= 16) {
-            x = add(x, _mm512_shuffle_f32x4(x, x, 0x4e));
-        }
-        return x;
     }
 
     // N numbers, again and again.

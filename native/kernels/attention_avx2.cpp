@@ -46,17 +46,6 @@ struct Avx2 {
         return _mm256_blendv_ps(fma(slope, bias, x), bias, closed);
     }
 
-    // What the numbers from d on, up to a multiple of 32, are multiplied by: q8_0 is blocks of an f16 scale and 32 int8.
-    template <KvType T> static inline V scale(const uint8_t * p, int64_t d) {
-        if constexpr (T == KvType::q8_0) {
-            uint16_t half;
-            memcpy(&half, p + d / 32 * 34, sizeof(half));
-            return set1(_cvtsh_ss(half));
-        } else {
-            return zero();  // not used
-        }
-    }
-
     // W numbers of a vector in the cache, from number d on.
     template <KvType T> static inline V numbers(const uint8_t * p, int64_t d, [[maybe_unused]] V scale) {
         if constexpr (T == KvType::f16) {
@@ -98,27 +87,13 @@ struct Avx2 {
         return out;
     }
 
-    // Over each N lanes, in all of them.
-    template <int N> static inline V group_max(V x) {
-        x = max(x, _mm256_permute_ps(x, 0xb1));
-        if constexpr (N >= 4) {
-            x = max(x, _mm256_permute_ps(x, 0x4e));
+    // Lane i: x's lane i ^ D.
+    template <int D> static inline V swapped(V x) {
+        if constexpr (D < 4) {
+            return _mm256_permute_ps(x, D == 1 ? 0xb1 : 0x4e);
+        } else {
+            return _mm256_permute2f128_ps(x, x, 1);
         }
-        if constexpr (N >= 8) {
-            x = max(x, _mm256_permute2f128_ps(x, x, 1));
-        }
-        return x;
-    }
-
-    template <int N> static inline V group_sum(V x) {
-        x = add(x, _mm256_permute_ps(x, 0xb1));
-        if constexpr (N >= 4) {
-            x = add(x, _mm256_permute_ps(x, 0x4e));
-        }
-        if constexpr (N >= 8) {
-            x = add(x, _mm256_permute2f128_ps(x, x, 1));
-        }
-        return x;
     }
 
     // N numbers, again and again.

@@ -76,7 +76,7 @@ static void few_scores(const float * q, int64_t dk, const Cells & keys, const Ce
                 V scale[AT_ONCE];
 #pragma GCC unroll 8
                 for (int j = 0; j < AT_ONCE; j++) {
-                    scale[j] = I::template scale<T>(key[j], d);
+                    scale[j] = scale_at<I, T>(key[j], d);
                 }
 #pragma GCC unroll 4
                 for (int64_t e = d; e < d + STEP; e += I::W) {
@@ -140,7 +140,7 @@ static void few_softmax(float * scores, const CellList & list, const float * slo
         I::store(x, v);
         top = I::max(v, top);
     }
-    top = I::max(old, I::template group_max<NC>(top));
+    top = I::max(old, group_max<I, NC>(top));
     V sum = I::zero();
     x = scores;
     for (int c = 0; c < list.n; c += NC, x += I::W) {
@@ -151,7 +151,7 @@ static void few_softmax(float * scores, const CellList & list, const float * slo
     const V f = exp_of<I>(I::sub(old, top));
     gather<I, NL>(top, s.m);
     gather<I, NL>(f, factor);
-    gather<I, NL>(I::fma(spread<I, NL>(s.l), f, I::template group_sum<NC>(sum)), s.l);
+    gather<I, NL>(I::fma(spread<I, NL>(s.l), f, group_sum<I, NC>(sum)), s.l);
 }
 
 template <class I, KvType T, int NL, int NV>
@@ -160,14 +160,9 @@ static inline void few_values_part(const float * weights, const CellList & list,
     using V = typename I::V;
     constexpr int NC = cells_at_once<I>(NL);
     Fetch * const soon = d == 0 ? values.soon : nullptr;
+    const auto line = [=](int i) { return o + i * dv + d; };
     V sum[NL][NV];
-#pragma GCC unroll 4
-    for (int i = 0; i < NL; i++) {
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            sum[i][j] = I::mul(I::load(o + i * dv + d + j * I::W), I::set1(factor[i]));
-        }
-    }
+    load_scaled<I>(sum, factor, line);
     for (int c = 0; c < list.n; c += NC, weights += I::W) {
 #pragma GCC unroll 4
         for (int k = 0; k < NC; k++) {
@@ -176,10 +171,10 @@ static inline void few_values_part(const float * weights, const CellList & list,
                 fetch(*soon);
             }
             V v[NV];
-            V scale = I::template scale<T>(value, d);
+            V scale = scale_at<I, T>(value, d);
 #pragma GCC unroll 4
             for (int j = 0; j < NV; j++) {
-                scale = j > 0 && j * I::W % 32 == 0 ? I::template scale<T>(value, d + j * I::W) : scale;
+                scale = j > 0 && j * I::W % 32 == 0 ? scale_at<I, T>(value, d + j * I::W) : scale;
                 v[j] = I::template numbers<T>(value, d + j * I::W, scale);
             }
 #pragma GCC unroll 4
@@ -192,13 +187,7 @@ static inline void few_values_part(const float * weights, const CellList & list,
             }
         }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < NL; i++) {
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            I::store(o + i * dv + d + j * I::W, sum[i][j]);
-        }
-    }
+    store_lines<I>(sum, line);
 }
 
 template <class I, KvType T, int NL>

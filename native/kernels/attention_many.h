@@ -13,7 +13,7 @@ namespace {
 constexpr int LINES = 4;  // at once
 
 template <class I, KvType T> static inline typename I::V numbers_at(const uint8_t * vector, int64_t d) {
-    return I::template numbers<T>(vector, d, I::template scale<T>(vector, d));
+    return I::template numbers<T>(vector, d, scale_at<I, T>(vector, d));
 }
 
 // Keys of the n cells from cells.data on; what is missing to CELLS is copies of the last one.
@@ -83,13 +83,7 @@ static inline void many_scores_part(const float * q, int64_t dk, const float * k
             }
         }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < LINES; i++) {
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            I::store(scores + i * CELLS + j * I::W, sum[i][j]);
-        }
-    }
+    store_lines<I>(sum, [=](int i) { return scores + i * CELLS; });
 }
 
 // n_lines: a multiple of LINES.
@@ -124,7 +118,7 @@ static inline float many_softmax(float * scores, const float * bias, float slope
         x[i] = bias != nullptr ? I::masked(x[i], I::load(bias + i * I::W), I::set1(slope)) : x[i];
         top = I::max(x[i], top);
     }
-    top = I::template group_max<I::W>(top);
+    top = group_max<I, I::W>(top);
     V sum = I::zero();
 #pragma GCC unroll 8
     for (int i = 0; i < N; i++) {
@@ -135,7 +129,7 @@ static inline float many_softmax(float * scores, const float * bias, float slope
     const float old = *m;
     *m = I::first(top);
     const float factor = old == *m ? 1.0f : exp_of_one<I>(old - *m);
-    *l = *l * factor + I::first(I::template group_sum<I::W>(sum));
+    *l = *l * factor + I::first(group_sum<I, I::W>(sum));
     return factor;
 }
 
@@ -143,14 +137,9 @@ template <class I, int NV>
 static inline void many_values_part(const float * weights, const float * values, int64_t dv, const float * factor,
                                     float * const * o) {
     using V = typename I::V;
+    const auto line = [=](int i) { return o[i]; };
     V sum[LINES][NV];
-#pragma GCC unroll 4
-    for (int i = 0; i < LINES; i++) {
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            sum[i][j] = I::mul(I::load(o[i] + j * I::W), I::set1(factor[i]));
-        }
-    }
+    load_scaled<I>(sum, factor, line);
     for (int64_t c = 0; c < CELLS; c++, values += dv) {
         V v[NV];
 #pragma GCC unroll 4
@@ -166,13 +155,7 @@ static inline void many_values_part(const float * weights, const float * values,
             }
         }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < LINES; i++) {
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            I::store(o[i] + j * I::W, sum[i][j]);
-        }
-    }
+    store_lines<I>(sum, line);
 }
 
 // LINES lines: o = o * factor + weights * values.

@@ -1,15 +1,12 @@
 #include "calibrate.h"
 
 #include "matmul.h"
-
-#include <omp.h>
+#include "single.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
-#include <memory>
 #include <vector>
 
 namespace lc::kernels {
@@ -21,28 +18,11 @@ constexpr int64_t K = 1024, N_COLS = 2048;
 constexpr int64_t ROWS[] = {4, 8, 12, 16, 20, 24, 32, 48};
 constexpr int     REPEATS = 3;
 
-struct Free {
-    void operator()(void * memory) const { std::free(memory); }
-};
-using Memory = std::unique_ptr<uint8_t, Free>;
-
-Memory zeroed(size_t bytes) {
-    const size_t size = (bytes + 63) / 64 * 64 + 64;
-    Memory memory(static_cast<uint8_t *>(std::aligned_alloc(64, size)));
-    if (memory == nullptr) {
-        throw std::bad_alloc();
-    }
-    std::fill(memory.get(), memory.get() + size, uint8_t{0});
-    return memory;
-}
-
 double seconds(const MatMul & m, uint8_t * scratch, int n_threads) {
     double best = std::numeric_limits<double>::max();
     for (int i = 0; i <= REPEATS; i++) {
-        alignas(64) int64_t counters[8 * N_COUNTERS] = {};
         const auto begin = std::chrono::steady_clock::now();
-#pragma omp parallel num_threads(n_threads)
-        matmul(Level::amx, m, {omp_get_thread_num(), omp_get_num_threads(), counters, scratch});
+        run_team(n_threads, scratch, [&](const Team & team) { matmul(Level::amx, m, team); });
         const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
         best = std::min(best, took.count());
     }
@@ -59,7 +39,9 @@ void calibrate(Level level, int n_threads) {
     is_done = true;
     constexpr int64_t MANY = ROWS[sizeof(ROWS) / sizeof(*ROWS) - 1];
     constexpr int64_t NEVER = std::numeric_limits<int64_t>::max();
-    const Memory weights = zeroed(packed_bytes(Format::w4, K, N_COLS));
+    constexpr int64_t WEIGHT_BYTES = packed_bytes(Format::w4, K, N_COLS);
+    const AlignedBytes weights = aligned_bytes(WEIGHT_BYTES);
+    std::fill_n(weights.get(), WEIGHT_BYTES, uint8_t{0});
     const std::vector<float> x(K * MANY, 1.0f);
     std::vector<float> y(N_COLS * MANY);
     MatMul m{Format::w4, weights.get(), K, N_COLS, MANY, x.data(), K, y.data(), N_COLS};
@@ -67,7 +49,7 @@ void calibrate(Level level, int n_threads) {
     size_t bytes = matmul_scratch(level, m, n_threads);
     matmul_set_amx_rows(NEVER);
     bytes = std::max(bytes, matmul_scratch(level, m, n_threads));
-    const Memory scratch = zeroed(bytes);
+    const AlignedBytes scratch = aligned_bytes(bytes);
     int64_t from = NEVER;
     for (auto rows = std::rbegin(ROWS); rows != std::rend(ROWS); ++rows) {
         m.n_rows = *rows;

@@ -2,12 +2,9 @@
 #include "attention.h"
 
 #include "../error.h"
+#include "single.h"
 
-#include <omp.h>
-
-#include <cstring>
 #include <memory>
-#include <vector>
 
 namespace {
 
@@ -70,11 +67,8 @@ void run(Level level, const Arrays & a, int n_threads) {
     lc::require(ctx != nullptr, "ggml_init failed");
     const ggml_tensor * node = node_of(ctx.get(), a);
     lc::require(lc::kernels::attention_supported(level, node), "this attention is not computed by the kernels");
-    std::vector<uint8_t> memory(lc::kernels::attention_scratch(level, node, n_threads) + 64);
-    uint8_t * scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-    alignas(64) int64_t counters[8 * lc::kernels::N_COUNTERS] = {};
-#pragma omp parallel num_threads(n_threads)
-    lc::kernels::attention(level, node, Team{omp_get_thread_num(), omp_get_num_threads(), counters, scratch});
+    const lc::kernels::AlignedBytes scratch = lc::kernels::aligned_bytes(lc::kernels::attention_scratch(level, node, n_threads));
+    lc::kernels::run_team(n_threads, scratch.get(), [&](const Team & team) { lc::kernels::attention(level, node, team); });
 }
 
 } // namespace

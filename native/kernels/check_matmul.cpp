@@ -1,27 +1,11 @@
 // Matrix products by themselves, for tests.
 #include "../error.h"
 #include "matmul.h"
-
-#include <omp.h>
-
-#include <memory>
-#include <new>
+#include "single.h"
 
 namespace {
 
 using namespace lc::kernels;
-
-constexpr std::align_val_t LINE{64};
-
-struct Deleter {
-    void operator()(uint8_t * bytes) const { ::operator delete(bytes, LINE); }
-};
-
-using Bytes = std::unique_ptr<uint8_t, Deleter>;
-
-Bytes allocate(size_t n) {
-    return Bytes(static_cast<uint8_t *>(::operator new(n > 0 ? n : 1, LINE)));
-}
 
 void require_product(int level, int type, int64_t k, int64_t n_cols, int64_t n_rows, int n_threads) {
     lc::require(level > 0 && level_runs(static_cast<Level>(level)), "level: does not run on this machine");
@@ -34,10 +18,8 @@ void require_product(int level, int type, int64_t k, int64_t n_cols, int64_t n_r
 }
 
 void multiply(Level level, const MatMul & product, int n_threads) {
-    alignas(64) int64_t counters[8 * N_COUNTERS] = {};
-    const Bytes scratch = allocate(matmul_scratch(level, product, n_threads));
-#pragma omp parallel num_threads(n_threads)
-    matmul(level, product, Team{omp_get_thread_num(), omp_get_num_threads(), counters, scratch.get()});
+    const AlignedBytes scratch = aligned_bytes(matmul_scratch(level, product, n_threads));
+    run_team(n_threads, scratch.get(), [&](const Team & team) { matmul(level, product, team); });
 }
 
 } // namespace
@@ -49,8 +31,8 @@ lc_status lc_kernels_matmul(int level, int type, int64_t k, int64_t n_cols, int6
         lc::require(rows != nullptr && x != nullptr && y != nullptr, "rows, x, y: must not be NULL");
         const auto    ggml     = static_cast<ggml_type>(type);
         const Format  format   = format_of(ggml);
-        const Bytes   packed   = allocate(static_cast<size_t>(packed_bytes(format, k, n_cols)));
         const int64_t n_groups = (n_cols + GROUP - 1) / GROUP;
+        const AlignedBytes packed = aligned_bytes(static_cast<size_t>(packed_bytes(format, k, n_cols)));
 #pragma omp parallel for num_threads(n_threads)
         for (int64_t group = 0; group < n_groups; group++) {
             pack(ggml, rows, k, n_cols, group, group + 1, packed.get());

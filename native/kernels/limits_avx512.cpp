@@ -1,65 +1,26 @@
-#include "limits.h"
-
-#include <immintrin.h>
+#include "limits_impl.h"
 
 namespace lc::kernels {
 namespace {
 
-constexpr int CHAINS = 12;
+struct Avx512 {
+    using I = __m512i;
+    using V = __m512;
+    static constexpr int BYTES = 64;
 
-float first_word(__m512i v) {
-    alignas(64) int32_t words[16];
-    _mm512_store_si512(words, v);
-    return static_cast<float>(words[0]);
-}
-
-int64_t read_bytes(const uint8_t * bytes, size_t n, float * sink) {
-    __m512i sums[4] = {};
-    for (size_t i = 0; i + 256 <= n; i += 256) {
-        for (int j = 0; j < 4; j++) {
-            sums[j] = _mm512_xor_si512(sums[j], _mm512_load_si512(bytes + i + 64 * j));
-        }
-    }
-    const __m512i all = _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3]));
-    *sink += first_word(all);
-    return static_cast<int64_t>(n);
-}
-
-int64_t fp32(int64_t rounds, float * sink) {
-    __m512 sums[CHAINS];
-    for (__m512 & sum : sums) {
-        sum = _mm512_set1_ps(1.0f);
-    }
-    const __m512 factor = _mm512_set1_ps(0.999f);
-    for (int64_t i = 0; i < rounds * 100; i++) {
-#pragma GCC unroll 12
-        for (int j = 0; j < CHAINS; j++) {
-            sums[j] = _mm512_fmadd_ps(sums[j], factor, factor);
-        }
-    }
-    for (const __m512 & sum : sums) {
-        *sink += _mm512_cvtss_f32(sum);
-    }
-    return rounds * 100 * CHAINS * 32;
-}
-
-int64_t int8(int64_t rounds, float * sink) {
-    __m512i sums[CHAINS] = {};
-    const __m512i bytes = _mm512_set1_epi8(3);
-    for (int64_t i = 0; i < rounds * 100; i++) {
-#pragma GCC unroll 12
-        for (int j = 0; j < CHAINS; j++) {
-            sums[j] = _mm512_dpbusd_epi32(sums[j], bytes, bytes);
-        }
-    }
-    for (const __m512i & sum : sums) {
-        *sink += first_word(sum);
-    }
-    return rounds * 100 * CHAINS * 128;
-}
+    static inline I load(const uint8_t * p) { return _mm512_load_si512(p); }
+    static inline I either(I a, I b) { return _mm512_xor_si512(a, b); }
+    static inline I bytes(char x) { return _mm512_set1_epi8(x); }
+    // Masked by all: gcc 12 takes the unmasked form's undefined operand for a mistake.
+    static inline int word(I v) { return _mm_cvtsi128_si32(_mm512_maskz_extracti32x4_epi32(0xF, v, 0)); }
+    static inline V all(float x) { return _mm512_set1_ps(x); }
+    static inline V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+    static inline float first(V v) { return _mm512_cvtss_f32(v); }
+    static inline I dot(I sum, I x) { return _mm512_dpbusd_epi32(sum, x, x); }
+};
 
 } // namespace
 
-const Limit limit_avx512 = {read_bytes, fp32, int8, nullptr};
+const Limit limit_avx512 = LC_LIMIT(Avx512);
 
 } // namespace lc::kernels

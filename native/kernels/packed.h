@@ -48,7 +48,4 @@ static constexpr int64_t packed_bytes(Format format, int64_t k, int64_t n_cols) 
 // Several threads may pack different groups.
 void pack(ggml_type type, const void * rows, int64_t k, int64_t n_cols, int64_t group_begin, int64_t group_end, void * packed);
 
-// Back to floats, for tests and for whoever reads a packed tensor: column `col`, k values.
-void unpack(Format format, const void * packed, int64_t k, int64_t n_cols, int64_t col, float * out);
-
 } // namespace lc::kernels

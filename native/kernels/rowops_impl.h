@@ -19,7 +19,7 @@ inline __attribute__((always_inline)) float exp_row(float x) {
     const float n = __builtin_rintf(clamped * 1.44269504f);
     const float r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
     const float p = 1.0f + r * (1.0f + r * (0.5f + r * (0.16666667f + r * (0.041666668f + r * (0.0083333333f + r * 0.0013888889f)))));
-    const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+    const uint32_t bits = (static_cast<uint32_t>(static_cast<int32_t>(n)) + 127u) << 23;
     float power;
     memcpy(&power, &bits, sizeof(power));
     return x < -87.0f ? 0.0f : p * power;

@@ -32,15 +32,18 @@ LC_INLINE int64_t tile_with(const Tiles & tiles, int64_t row) {
     return row < in_larger ? row / (tiles.rows + 1) : tiles.n_larger + (row - in_larger) / tiles.rows;
 }
 
-LC_INLINE __m256 largest(__m256 a, __m256 b) {
-    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
-    return _mm256_max_ps(_mm256_and_ps(a, magnitude), _mm256_and_ps(b, magnitude));
+// Magnitudes are compared by their bits, as integers: infinity is above every number there, and NaN above that, so neither is lost.
+LC_INLINE __m256i magnitudes(__m256 v) {
+    return _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7FFFFFFF));
 }
 
-LC_INLINE float largest_of(__m256 v) {
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    four        = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+LC_INLINE float largest(__m256 a, __m256 b, __m256 c, __m256 d) {
+    const __m256i ab  = _mm256_max_epi32(magnitudes(a), magnitudes(b));
+    const __m256i cd  = _mm256_max_epi32(magnitudes(c), magnitudes(d));
+    const __m256i all = _mm256_max_epi32(ab, cd);
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    four         = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1))));
 }
 
 LC_INLINE int sum_of(__m128i v) {
@@ -57,8 +60,8 @@ template <Format F> LC_INLINE void quantize(const float * x, Quants * out) {
     const __m256 b     = _mm256_loadu_ps(x + 8);
     const __m256 c     = _mm256_loadu_ps(x + 16);
     const __m256 d     = _mm256_loadu_ps(x + 24);
-    const float  most  = largest_of(_mm256_max_ps(largest(a, b), largest(c, d)));
-    // Below that 127 / most is no number; it is nothing beside any weight.
+    const float  most  = largest(a, b, c, d);
+    // Below that 127 / most is no number; it is nothing beside any weight. NaN and infinity become the scale, and so the results.
     const bool   some  = !(most < 1e-36f);
     const __m256 times = _mm256_set1_ps(some ? 127.0f / most : 0.0f);
     const __m256i ab   = _mm256_packs_epi32(rounded(a, times), rounded(b, times));

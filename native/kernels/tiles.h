@@ -53,16 +53,35 @@ template <int T> static inline __attribute__((always_inline)) void tile_zero() {
     __asm__ volatile("tilezero\t%%tmm%c0" : : "i"(T));
 }
 
+// AddressSanitizer does not see what assembly reads and writes. Where it is there, both ends of the tile's rows are read for it.
+template <int T> static inline __attribute__((always_inline)) void tile_touch(const void * at, int64_t stride) {
+#ifdef __SANITIZE_ADDRESS__
+    TileConfig config;
+    __asm__ volatile("sttilecfg\t%0" : "=m"(config));
+    for (int row = 0; row < config.rows[T]; row++) {
+        const auto * bytes = static_cast<const volatile uint8_t *>(at) + row * stride;
+        (void) bytes[0];
+        (void) bytes[63];
+    }
+#else
+    (void) at;
+    (void) stride;
+#endif
+}
+
 template <int T> static inline __attribute__((always_inline)) void tile_load(const void * from, int64_t stride) {
+    tile_touch<T>(from, stride);
     __asm__ volatile("tileloadd\t(%1,%2,1), %%tmm%c0" : : "i"(T), "r"(from), "r"(stride) : "memory");
 }
 
 // Likewise, of what is not to stay in L1.
 template <int T> static inline __attribute__((always_inline)) void tile_stream(const void * from, int64_t stride) {
+    tile_touch<T>(from, stride);
     __asm__ volatile("tileloaddt1\t(%1,%2,1), %%tmm%c0" : : "i"(T), "r"(from), "r"(stride) : "memory");
 }
 
 template <int T> static inline __attribute__((always_inline)) void tile_store(void * to, int64_t stride) {
+    tile_touch<T>(to, stride);
     __asm__ volatile("tilestored\t%%tmm%c0, (%1,%2,1)" : : "i"(T), "r"(to), "r"(stride) : "memory");
 }
 
