@@ -4,7 +4,8 @@
 
 First one caller alone, and twice as many callers as there are slots, each asking again as soon as it is answered, so that a slot
 that becomes free is taken at once: that is the capacity. Then requests arrive at random at ten times its rate, whoever is still
-waiting, while the probes are asked; then one caller alone again. Admission is bounded by --ttft-max-s, so that is what somebody who is let in may count on.
+waiting, while the probes are asked; then one caller alone again. Admission is bounded by --ttft-max-s, so that is what somebody
+who is let in may count on.
 """
 
 from __future__ import annotations
