@@ -100,15 +100,22 @@ through_nginx() {
 
 scrapes() { curl -s "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/query?query=up%7Bjob=%22llm%22%7D==1" | grep -q '"instance":"llm:8001"'; }
 
+# A question of some hundred tokens that nobody has asked before.
+new_question() {
+    local first="$RANDOM"
+    printf '"messages":[{"role":"user","content":"Add up %s"}]' "$(seq -s ', ' "$first" "$((first + 80))")"
+}
+
 # A minute of more callers than the key may have, and some who hang up: what the dashboard is there for.
 busy() {
     local end=$((SECONDS + 60)) n_gone=0
-    hey -z 60s -c 16 -t 120 -m POST -T application/json -H "Authorization: Bearer $key" \
+    hey -z 60s -c 16 -q 2 -t 120 -m POST -T application/json -H "Authorization: Bearer $key" \
         -d "{$QUESTION,\"max_tokens\":32}" "$url/v1/chat/completions" &
     local load=$!
     while [ "$SECONDS" -lt "$end" ]; do
         curl -sS -N -o /dev/null --max-time 1.5 "${secure[@]}" -H 'Content-Type: application/json' \
-            -d "{$QUESTION,\"max_tokens\":256,\"stream\":true}" "$url/v1/chat/completions" || n_gone=$((n_gone + 1))
+            -d "{$(new_question),\"max_tokens\":256,\"ignore_eos\":true,\"stream\":true}" "$url/v1/chat/completions" \
+            || n_gone=$((n_gone + 1))
         sleep 2
     done
     wait "$load" && echo "$n_gone hung up"
@@ -124,6 +131,13 @@ monitored() {
     if has hey; then check "a busy minute" busy; fi
     check "Prometheus: every rule is well, every panel's query has data" python3 deploy/monitoring/query.py "$prometheus"
     check "the dashboard, drawn for a look: build/verify/dashboard.png" drawn
+    if ! timeout 60 podman pull docker.io/grafana/grafana:12.1.0 >> "$log" 2>&1; then
+        report skip "Grafana: its image cannot be pulled"
+        return
+    fi
+    check "compose up: grafana" compose up --detach --no-build --no-deps grafana \
+        && check "Grafana has the dashboard" wait_until 60 curl -sS --fail -u "admin:$GRAFANA_PASSWORD" \
+            "http://127.0.0.1:$GRAFANA_PORT/api/dashboards/uid/llmcore"
 }
 
 step_compose() {
@@ -133,6 +147,7 @@ step_compose() {
     export LLM_IMAGE="$built" LLM_PORT="$port" TLS_BIND=127.0.0.1 TLS_PORT="$((port + 1))" TLS_DIR="$work/tls" LLM_MEMORY=4G
     LLMCORE_API_KEYS="verify:$(printf %s "$key" | sha256sum | cut -c-64)"
     export LLMCORE_API_KEYS LLMCORE_KEY_REQUESTS_PER_MINUTE=6000 LLMCORE_KEY_CONCURRENT=12 PROMETHEUS_PORT="$((port + 2))"
+    export GRAFANA_PORT="$((port + 3))" GRAFANA_PASSWORD="$key"
     check "tools of the package index" tools && check "model" models && check "certificate" certificate \
         && check "nginx's image" nginx_image && check "Prometheus' image" prometheus_image && check "the model's volume" model_volume || return 1
     # Podman before 4.4 cannot wait for health: so the dependent one is started by hand.

@@ -58,7 +58,7 @@ def worded(value: float, unit: str) -> str:
         return f"{100 * value:.3g} %"
     if unit == "bytes":
         return f"{value / 2**20:.3g} MiB"
-    return f"{value:.3g}{' s' if unit == 's' else ' req/s' if unit == 'reqps' else ''}"
+    return f"{value:.4g}{' s' if unit == 's' else ' req/s' if unit == 'reqps' else ''}"
 
 
 def draw_heatmap(axes: Axes, series: Series) -> None:
@@ -92,9 +92,10 @@ def draw(axes: Axes, panel: dict[str, Any], series: Series) -> None:
         for legend, at, values in series:
             axes.plot(at, values, linewidth=1, label=legend or " ")
         axes.yaxis.set_major_formatter(lambda value, _: worded(value, unit))
-        axes.set_ylim(bottom=min(0.0, *(value for _, _, values in series for value in values)))
+        top = max(value for _, _, values in series for value in values) or 1.0
+        axes.set_ylim(-0.03 * top, 1.15 * top)  # what is 0 is seen as well
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=6, loc="upper left")
+        axes.legend(fontsize=6)
 
 
 def main(url: str, path: str) -> int:

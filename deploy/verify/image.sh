@@ -54,7 +54,7 @@ logged() { podman logs "$1" 2>&1 | grep -q "$2"; }
 # On x86-64 with AVX2 they have to be there, on another machine the line says that they are not.
 kernels_run() {
     if grep -qw avx2 /proc/cpuinfo; then
-        logged "$name-run" 'kernels instructions=a.* own=.*products of packed weights'
+        logged "$name-run" 'kernels instructions="a.* own=.*products of packed weights'
     else
         logged "$name-run" 'kernels instructions='
     fi
@@ -67,14 +67,21 @@ no_model() {
     grep -q 'there is no model in /models' <<< "$said" && grep -q 'PULL_MODEL' <<< "$said"
 }
 
-# Stops it while an answer is being streamed: the answer comes to its end, and the exit status is 0.
+# Stops it while an answer is being streamed: the answer comes to its end, and the exit status is 0. The answer has to be a long
+# one, or it is over before.
 drains() {
-    stream "http://127.0.0.1:$port" 64 > "$work/drain.txt" 2>&1 &
-    local streaming=$!
+    local n_before streaming
+    curl -sS -N --fail-with-body --max-time 300 -H 'Content-Type: application/json' \
+        -d "{$QUESTION,\"max_tokens\":1024,\"ignore_eos\":true,\"stream\":true}" "http://127.0.0.1:$port/v1/chat/completions" \
+        > "$work/drain.txt" 2>&1 &
+    streaming=$!
     sleep 2
+    n_before="$(grep -c '^data: {' "$work/drain.txt")"
+    grep -q '^data: \[DONE\]' "$work/drain.txt" && { echo "the answer was over before the signal"; return 1; }
     podman stop --time 40 "$name-run" || return 1
-    wait "$streaming" || { cat "$work/drain.txt"; return 1; }
-    cat "$work/drain.txt"
+    wait "$streaming" || { tail -4 "$work/drain.txt"; return 1; }
+    echo "$n_before events before the signal, $(grep -c '^data: {' "$work/drain.txt") in all"
+    grep -q '"finish_reason":"length"' "$work/drain.txt" && grep -q '^data: \[DONE\]' "$work/drain.txt" || return 1
     [ "$(podman inspect --format '{{.State.ExitCode}}' "$name-run")" = 0 ]
 }
 
