@@ -3,7 +3,8 @@
     python -m benchmarks.accuracy [--model default] [--chunks 8] [--prompts 50] [--write-docs]
 
 fp32 is the same weights, dequantized into a file of F32, with F32 cells and llama.cpp's plain kernels. Every other side computes
-the quantized file. Perplexity is of the second half of chunks of 512 tokens, each with the first half before it; the text is the
+the quantized file. Perplexity, and which token is the likeliest, are of the second half of chunks of 512 tokens, each with the first
+half before it; the text is the
 documentation that llama.cpp's source carries. Logits are compared behind each prompt and after eight further tokens, one at a
 time (the same ones for all); greedy answers have 32 tokens.
 """
@@ -63,6 +64,7 @@ class Side:
 class Found:
     side: Side
     perplexity: float
+    likeliest: list[int]  # tokens, at each place of which the perplexity is
     logits: Logits  # [places, vocabulary]
     answers: list[list[int]]
 
@@ -101,20 +103,21 @@ class Computing:
         logits: Logits = self._context.logits(row.logits_at).copy()
         return logits
 
-    def losses(self, tokens: list[int]) -> float:
-        """The sum of -log p of the second half of a chunk, each token given those before it."""
+    def losses(self, tokens: list[int]) -> tuple[float, list[int]]:
+        """The sum of -log p of the second half of a chunk, each token given those before it; and the likeliest tokens there."""
         self.begin()
         self._batch.clear()
         half = len(tokens) // 2
         self._batch.add(0, 0, tokens[: half - 1], wants_logits=False)
         rows = [self._batch.add(0, i, tokens[i : i + 1], wants_logits=True) for i in range(half - 1, len(tokens) - 1)]
         self._context.decode(self._batch)
-        total = 0.0
+        total, likeliest = 0.0, []
         for row, wanted in zip(rows, tokens[half:], strict=True):
             logits = self._context.logits(row.logits_at).astype(np.float64)
             largest = logits.max()
             total += largest + math.log(np.exp(logits - largest).sum()) - logits[wanted]
-        return total
+            likeliest.append(int(logits.argmax()))
+        return total, likeliest
 
 
 @contextmanager
@@ -137,8 +140,9 @@ def measure(path: Path, side: Side, text: str, n_chunks: int, n_prompts: int, th
         tokens = model.tokenize(text)
         chunks = [tokens[i * CHUNK : (i + 1) * CHUNK] for i in range(n_chunks)]
         chunks = [chunk for chunk in chunks if len(chunk) == CHUNK]
-        losses = sum(computing.losses(chunk) for chunk in chunks)
-        perplexity = math.exp(losses / (len(chunks) * CHUNK // 2)) if chunks else math.nan
+        told = [computing.losses(chunk) for chunk in chunks]
+        likeliest = [token for _, tokens_of_chunk in told for token in tokens_of_chunk]
+        perplexity = math.exp(sum(loss for loss, _ in told) / len(likeliest)) if likeliest else math.nan
         forced = tokens[:N_FORCED]
         logits, answers = [], []
         for prompt in [f"{words} {subject}" for subject in SUBJECTS for words in BEGINNINGS][:n_prompts]:
@@ -153,12 +157,12 @@ def measure(path: Path, side: Side, text: str, n_chunks: int, n_prompts: int, th
             while len(answer) < N_ANSWER:
                 answer.append(int(computing.step(answer[-1:]).argmax()))
             answers.append(answer)
-    return Found(side, perplexity, np.array(logits), answers)
+    return Found(side, perplexity, likeliest, np.array(logits), answers)
 
 
 def describe(found: Found, exact: Found) -> dict[str, float]:
-    """Against fp32: perplexity (ratio), mean distance of logits relative to their norm, answers that are the same throughout, and
-    tokens until the first that differs."""
+    """Against fp32: perplexity (ratio), share of places where the same token is the likeliest, mean distance of logits relative to
+    their norm, answers that are the same throughout, and tokens until the first that differs."""
     errors = np.linalg.norm(found.logits - exact.logits, axis=1) / np.linalg.norm(exact.logits, axis=1)
     alike = [
         next((i for i, (mine, theirs) in enumerate(zip(a, b, strict=True)) if mine != theirs), N_ANSWER)
@@ -167,6 +171,7 @@ def describe(found: Found, exact: Found) -> dict[str, float]:
     return {
         "perplexity": found.perplexity,
         "perplexity_ratio": found.perplexity / exact.perplexity,
+        "likeliest_equal": float(np.mean(np.array(found.likeliest) == np.array(exact.likeliest))),
         "logits_error": float(errors.mean()),
         "answers_equal": sum(n == N_ANSWER for n in alike),
         "tokens_alike": float(np.mean(alike)),
@@ -175,11 +180,12 @@ def describe(found: Found, exact: Found) -> dict[str, float]:
 
 def table(results: dict[str, dict[str, float]]) -> str:
     lines = [
-        "| side | perplexity | against fp32 | logits’ error | answers as fp32 | tokens alike, mean |",
-        "|---|---|---|---|---|---|",
+        "| side | perplexity | against fp32 | likeliest token as fp32 | logits’ error | answers as fp32 | tokens alike, mean |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, each in results.items():
-        cells = f"{each['perplexity']:.3f} | {each['perplexity_ratio'] - 1:+.2%} | {each['logits_error']:.4f}"
+        cells = f"{each['perplexity']:.3f} | {each['perplexity_ratio'] - 1:+.2%} | "
+        cells += f"{each['likeliest_equal']:.1%} | {each['logits_error']:.4f}"
         lines.append(f"| {name} | {cells} | {each['answers_equal']:.0f} | {each['tokens_alike']:.1f} |")
     return "\n".join(lines)
 

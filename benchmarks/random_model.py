@@ -65,6 +65,7 @@ class LlamaShape:
     rope_freq_base: float = 10_000.0
     std: float | None = None
     output_scale: float = 1.0
+    is_tied: bool = True  # the embeddings of input and output are the same
 
     @property
     def head_width(self) -> int:
@@ -88,9 +89,10 @@ class LlamaShape:
         return RandomTensor(name, (n_out, n_in), std=self.std or 1 / math.sqrt(n_in))
 
     def tensors(self) -> Iterator[RandomTensor]:
-        """Input and output embeddings are tied."""
         # Small, so that the layers and not the last token decide what comes next.
         yield RandomTensor("token_embd.weight", (self.n_vocab, self.n_embd), std=0.02)
+        if not self.is_tied:
+            yield RandomTensor("output.weight", (self.n_vocab, self.n_embd), std=0.02)
         yield RandomTensor("output_norm.weight", (self.n_embd,), mean=self.output_scale)
         kv = self.n_head_kv * self.head_width
         for i in range(self.n_layer):

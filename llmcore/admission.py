@@ -12,7 +12,9 @@ from llmcore.costmodel import CostModel
 from llmcore.errors import OverloadedError
 from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
+from llmcore.messages import Refusal
 from llmcore.prefix import PrefixTree
+from llmcore.refusals import Refusals
 from llmcore.sequence import Sequence
 
 # Weight of the newest observation in means of durations.
@@ -24,6 +26,9 @@ HANDICAP_S = (0.0, 10.0, 60.0)
 # How far a reckoned time to first token is corrected by those that came; shorter ones than this tell nothing.
 _CORRECTION_LOW, _CORRECTION_HIGH = 0.5, 4.0
 _TELLING_S = 0.2
+# Whoever is let in should come in time, and not only every second one: so many mean deviations are added, as TCP does for its
+# timeouts (RFC 6298). The first one is a guess.
+_DEVIATIONS, _DEVIATION_UNKNOWN = 2.0, 0.15
 
 # Before anything was seen to finish.
 _SERVICE_UNKNOWN_S = 1.0
@@ -55,26 +60,49 @@ class Admission:
         self._numbers = itertools.count()
         self._service_s = 0.0  # mean time of a sequence in a slot; 0 while unknown
         # Prompts are computed beside answers, and slots become free in bunches: what that adds is learned.
-        self._correction = 1.0
+        self._correction, self._deviation = 1.0, _DEVIATION_UNKNOWN
 
     def check(self, sequence: Sequence, now_s: float) -> None:
         """Estimates what a sequence will cost (Sequence.n_expected). Raises OverloadedError."""
-        limits = self._limits
         sequence.n_expected = self._expected(sequence)
+        prompts = self._prompts(now_s) if self._is_bounded else []
+        own_s = urgency_s(sequence, self._costs, self._limits.n_batch, now_s)
+        sequence.expected_s = self._reckoned_ttft_s(sequence.n_expected, own_s, prompts) if self._is_bounded else 0.0
+        refusal = self._refusal(sequence.n_expected, sequence.expected_s)
+        if refusal is not None:
+            raise OverloadedError(refusal.message, retry_after_s=refusal.retry_after_s)
+
+    def refusals(self, now_s: float) -> Refusals:
+        """By priority, what even a prompt of one token would be told; empty if that is nothing."""
+        prompts = self._prompts(now_s) if self._is_bounded else []
+        least_s = self._costs.prefill_seconds(0, 1, self._limits.n_batch)
+        found = []
+        for handicap_s in HANDICAP_S:
+            expected_s = self._reckoned_ttft_s(1, least_s + handicap_s, prompts) if self._is_bounded else 0.0
+            found.append(self._refusal(1, expected_s))
+        return tuple(found) if any(found) else ()
+
+    @property
+    def _is_bounded(self) -> bool:
+        """Whether somebody may have to wait for so long that it matters."""
+        return self._limits.ttft_max_s > 0 and bool(self._running or self._waiting)
+
+    def _refusal(self, n_tokens: int, expected_s: float) -> Refusal | None:
+        """Of a prompt that costs n_tokens, whose first token is reckoned to come after expected_s (0: not reckoned)."""
+        limits = self._limits
         if len(self._waiting) >= limits.n_waiting and len(self._running) >= limits.n_running:
-            message = f"{len(self._waiting)} requests are waiting already"
-            raise OverloadedError(message, retry_after_s=self._slot_wait_s(1))
-        n_waiting = self.n_tokens_waiting
-        excess = n_waiting + sequence.n_expected - limits.n_waiting_tokens
-        if limits.n_waiting_tokens and n_waiting and excess > 0:
-            message = f"{n_waiting} tokens of prompts are waiting, and this one has {sequence.n_expected} more"
-            raise OverloadedError(message, retry_after_s=self._prefill_s(excess))
-        if limits.ttft_max_s and (self._running or self._waiting):
-            sequence.expected_s = self._reckoned_ttft_s(sequence, now_s)
-            ttft_s = sequence.expected_s * self._correction
-            if ttft_s > limits.ttft_max_s:
-                message = f"the first token would come after {ttft_s:.0f} s; {limits.ttft_max_s:g} s are allowed"
-                raise OverloadedError(message, retry_after_s=ttft_s - limits.ttft_max_s)
+            return Refusal(f"{len(self._waiting)} requests are waiting already", self._slot_wait_s(1))
+        if limits.n_waiting_tokens:
+            n_waiting = self.n_tokens_waiting
+            excess = n_waiting + n_tokens - limits.n_waiting_tokens
+            if n_waiting and excess > 0:
+                message = f"{n_waiting} tokens of prompts are waiting, and this one has {n_tokens} more"
+                return Refusal(message, self._prefill_s(excess))
+        ttft_s = expected_s * (self._correction + _DEVIATIONS * self._deviation)
+        if expected_s and ttft_s > limits.ttft_max_s:
+            message = f"the first token might come only after {ttft_s:.1f} s; {limits.ttft_max_s:g} s are allowed"
+            return Refusal(message, ttft_s - limits.ttft_max_s)
+        return None
 
     def queued(self, sequence: Sequence) -> None:
         """A sequence waits now."""
@@ -96,6 +124,7 @@ class Admission:
         if sequence.expected_s >= _TELLING_S:
             ratio = (now_s - sequence.arrived_s) / sequence.expected_s
             ratio = min(max(ratio, _CORRECTION_LOW), _CORRECTION_HIGH)
+            self._deviation += (abs(ratio - self._correction) - self._deviation) * _RATE
             self._correction += (ratio - self._correction) * _RATE
 
     @property
@@ -106,18 +135,29 @@ class Admission:
 
     def predicted_ttft_s(self, sequence: Sequence, now_s: float) -> float:
         """When the first token of a sequence would come if it were queued now, by what is known of those before it."""
-        return self._reckoned_ttft_s(sequence, now_s) * self._correction
+        own_s = urgency_s(sequence, self._costs, self._limits.n_batch, now_s)
+        return self._reckoned_ttft_s(sequence.n_expected, own_s, self._prompts(now_s)) * self._correction
 
-    def _reckoned_ttft_s(self, sequence: Sequence, now_s: float) -> float:
-        """What is more urgent is computed first."""
+    def _prompts(self, now_s: float) -> list[tuple[float, int, bool]]:
+        """Of the prompts that are not computed yet: how urgent, how many tokens, whether they have no slot."""
         n_batch = self._limits.n_batch
-        own_s = urgency_s(sequence, self._costs, n_batch, now_s)
         prompts = [*self._waiting, *(each for each in self._running if each.phase == "prefill")]
-        ahead = [each for each in prompts if urgency_s(each, self._costs, n_batch, now_s) <= own_s]
-        n_tokens = sum(each.n_remaining if each.slot >= 0 else each.n_expected for each in ahead)
-        n_slots_missing = sum(each.slot < 0 for each in ahead) + 1 - (self._limits.n_running - len(self._running))
+        return [
+            (
+                urgency_s(each, self._costs, n_batch, now_s),
+                each.n_remaining if each.slot >= 0 else each.n_expected,
+                each.slot < 0,
+            )
+            for each in prompts
+        ]
+
+    def _reckoned_ttft_s(self, n_tokens: int, own_s: float, prompts: list[tuple[float, int, bool]]) -> float:
+        """Of n_tokens that are as urgent as own_s. What is more urgent is computed first."""
+        ahead = [each for each in prompts if each[0] <= own_s]
+        n_ahead = sum(each[1] for each in ahead)
+        n_slots_missing = sum(each[2] for each in ahead) + 1 - (self._limits.n_running - len(self._running))
         wait_s = self._slot_wait_s(n_slots_missing) if n_slots_missing > 0 else 0.0
-        return max(self._prefill_s(n_tokens + sequence.n_expected), wait_s + self._prefill_s(sequence.n_expected))
+        return max(self._prefill_s(n_ahead + n_tokens), wait_s + self._prefill_s(n_tokens))
 
     @property
     def prefill_tokens_per_s(self) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from typing import Any, Literal
 
+from llmcore import refusals
 from llmcore.calls import Calls
 from llmcore.config import EngineConfig
 from llmcore.errors import (
@@ -69,6 +70,7 @@ class AsyncEngine:
         self._calls = Calls(self._supervisor.send)
         self._vectors = VectorCalls(self._calls, self._ledger, self._back, self._supervisor.send)
         self._config = config
+        self._refusals: refusals.Refusals = ()  # what the engine said last
         self._n_waiting = 0  # calls that wait for the next process
         self._pins: dict[str, PrefixSpec] = {}  # what a new child has to pin again
         self._warming: set[asyncio.Future[Any]] = set()  # of these, those that it has not computed yet
@@ -116,6 +118,7 @@ class AsyncEngine:
     def _lost(self, served: set[str | int]) -> bool:
         """The process is gone, while it worked for those. What it had in hand ends, or is kept. False: there is to be no
         other."""
+        self._refusals = ()
         if self.state in ("loading", "ready"):
             self.state = "restarting"
             self._settled.clear()
@@ -139,6 +142,7 @@ class AsyncEngine:
         """
         if self.state != "restarting":
             self._check_available()
+        refusals.check(self._refusals, request.priority)
         generation = self._ledger.ask(request)
         try:
             await generation.accepted()
@@ -274,6 +278,7 @@ class AsyncEngine:
 
     def _dispatch(self, message: Event) -> None:
         if isinstance(message, StepDone):
+            self._refusals = message.refusals
             self._ledger.receive(message.outputs)
         elif isinstance(message, Loading):
             self.load_progress = message.progress

@@ -232,6 +232,12 @@ class Context(Owner):
         self._lib.llama_set_n_threads(self.handle, threads, threads_batch)
 
     @property
+    def isolates_cells(self) -> bool:
+        """Whether a cell of no number touches only those who attend to it. llama.cpp's attention other than flash multiplies
+        masked cells by zero, and zero times NaN is NaN."""
+        return self.params.flash_attn
+
+    @property
     def threads(self) -> tuple[int, int]:
         """Threads for steps of one token, and for larger ones."""
         return self._lib.llama_n_threads(self.handle), self._lib.llama_n_threads_batch(self.handle)

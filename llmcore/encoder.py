@@ -33,6 +33,7 @@ from llmcore.messages import (
 )
 from llmcore.model import Model, Progress, model_info
 from llmcore.parts import choose_threads, open_model
+from llmcore.refusals import Refusals
 from llmcore.tuned_profile import with_profile
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,9 @@ class EncoderEngine:
 
     def submit(self, request: GenerateRequest) -> Accepted:
         self._refuse()
+
+    def refusals(self) -> Refusals:
+        return ()
 
     def is_prepared(self, constraint: Constraint) -> bool:
         return True  # for the request is refused at once

@@ -21,10 +21,12 @@ from llmcore.costmodel import CostModel
 from llmcore.counters import Counters
 from llmcore.embeddings import Embeddings
 from llmcore.errors import (
+    CellsBrokenError,
     ConfigError,
     EngineError,
     InvalidRequestError,
     LlmcoreError,
+    NativeError,
     error_from_code,
 )
 from llmcore.inspection import inspect
@@ -52,7 +54,8 @@ from llmcore.pieces import Pieces
 from llmcore.pinning import Pinning
 from llmcore.pins import read_prefix_file
 from llmcore.prompts import Prompts
-from llmcore.sampler import Drawn, draw_rows
+from llmcore.refusals import Refusals
+from llmcore.sampler import BROKEN, NOT_FINITE, Drawn, draw_rows
 from llmcore.scheduler import Scheduler
 from llmcore.sequence import Sequence
 from llmcore.taking import Taking
@@ -168,6 +171,10 @@ class Engine:
         self._deadline_s = min(self._deadline_s, answer.deadline_s or self._deadline_s)
         return Accepted(request.request_id, answer.sequence.n_prompt)
 
+    def refusals(self) -> Refusals:
+        """By priority (high, normal, low): what submit() would tell even the cheapest request; empty if that is nothing."""
+        return self._scheduler.admission.refusals(self._clock())
+
     def is_prepared(self, constraint: Constraint) -> bool:
         """Whether submit() need not compile it."""
         return self._constraints.is_ready(constraint)
@@ -228,7 +235,10 @@ class Engine:
     # --- Steps --------------------------------------------------------------------------------------------------------
 
     def step(self) -> list[Output]:
-        """Computes one step. Returns what came of it; an empty list if there was nothing to do, or the step was aborted."""
+        """Computes one step. Returns what came of it; an empty list if there was nothing to do, or the step was aborted.
+
+        Raises CellsBrokenError where numbers ran over and that cannot be held to those whose they are: nothing more can be
+        computed with this engine."""
         started_s = self._clock()
         outputs = self._end_late(started_s)
         batch = self._scheduler.schedule(started_s)
@@ -246,6 +256,8 @@ class Engine:
             return outputs + self._fail_step(error)
         finally:
             self._serving = frozenset()
+        if not self._context.isolates_cells and any(each.token == BROKEN for each in drawn):
+            raise CellsBrokenError(NOT_FINITE)
         native_s = self._clock() - native_s
         self._learn(batch, len(drawn), native_s)
         grown = self._commit([each.token for each in drawn])
@@ -351,6 +363,9 @@ class Engine:
         try:
             text, reason = self._taking.take(answer, drawn)
         except InvalidRequestError as error:
+            return self._fail(answer, error)
+        except NativeError as error:
+            event(logger, logging.ERROR, "answer_failed", request_id=sequence.request_id, message=error.message)
             return self._fail(answer, error)
         n_tokens = sequence.n_generated - n_before
         self._counters.n_tokens_generated += n_tokens - 1  # the drawn one was counted with the step

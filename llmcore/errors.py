@@ -182,6 +182,12 @@ class EngineError(LlmcoreError):
     code = "engine_error"
 
 
+class CellsBrokenError(EngineError):
+    """The KV cells hold numbers that ran over, and what they hold spreads: the engine must be opened anew."""
+
+    code = "cells_broken"
+
+
 class EngineUnavailableError(EngineError):
     """The engine is starting, restarting or stopping: the same request may succeed later."""
 

@@ -655,7 +655,8 @@ class Extras:
 def sample(
     lib: Library, context: int, samplers: Sequence[int], rows: Sequence[int], extras: Extras | None = None
 ) -> list[int]:
-    """lc_sample: one token for each (sampler, batch index) of the last step, in one crossing; -1 where a mask leaves none."""
+    """lc_sample: one token for each (sampler, batch index) of the last step, in one crossing; -1 where a
+    mask leaves none, -2 where the logits are broken."""
     n = len(samplers)
     out = (C.c_int32 * n)()
     struct = None if extras is None else C.byref(extras.struct)

@@ -399,10 +399,22 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     param: str | None = None
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a request may not wait. See OverloadedError."""
+
+    message: str
+    retry_after_s: float
+
+
 class StepDone(msgspec.Struct, frozen=True, tag="step"):
-    """All outputs of one engine step (or of commands between two): one message and one wake-up, not one a token."""
+    """All outputs of one engine step (or of commands between two): one message and one wake-up, not one a token.
+
+    `refusals`, by priority (high, normal, low): what even the cheapest request would be told now, so that none needs to be
+    sent until the next StepDone. Empty where nobody is refused.
+    """
 
     outputs: tuple[Output, ...]
+    refusals: tuple[Refusal | None, ...] = ()
 
 
 class Tokens(msgspec.Struct, frozen=True, tag="tokens_reply"):

@@ -90,6 +90,8 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
     tokens = ffi.sample(ffi.library(), context.handle, [sampler.handle for sampler in samplers], rows)
     if NO_TOKEN in tokens:
         raise NativeError("no token can be chosen: the logits (with their bias) exclude every one")
+    if BROKEN in tokens:
+        raise NativeError(NOT_FINITE)
     return tokens
 
 
@@ -104,15 +106,16 @@ class Draw(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """`token` is NO_TOKEN where the mask, or odd parameters, left none. `logprobs`, if asked for, are (token, log-probability):
-    of the drawn one, then of the most probable ones. They are the model's own: before mask, biases, penalties and
-    temperature."""
+    """`token` is NO_TOKEN where the mask, or odd parameters, left none, and BROKEN where the logits are NaN or infinity.
+    `logprobs`, if asked for, are (token, log-probability): of the drawn one, then of the most probable ones. They are the
+    model's own: before mask, biases, penalties and temperature."""
 
     token: int
     logprobs: tuple[tuple[int, float], ...] = ()
 
 
-NO_TOKEN = -1
+NO_TOKEN, BROKEN = -1, -2
+NOT_FINITE = "the model's logits are not finite: its numbers ran over, or its file is broken"
 
 
 def draw_rows(context: Context, draws: Sequence[Draw]) -> list[Drawn]:
@@ -131,7 +134,7 @@ def draw_rows(context: Context, draws: Sequence[Draw]) -> list[Drawn]:
 
 
 def _logprobs(extras: ffi.Extras, row: int, n_top: int | None, token: int) -> tuple[tuple[int, float], ...]:
-    if n_top is None or token == NO_TOKEN:
+    if n_top is None or token < 0:
         return ()
     n = 1 + n_top
     pairs = zip(extras.tokens[row, :n].tolist(), extras.logprobs[row, :n].tolist(), strict=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmcore.answer import Answer
-from llmcore.errors import InvalidRequestError
+from llmcore.errors import InvalidRequestError, NativeError
 from llmcore.gate import Holder
 from llmcore.messages import FinishReason
 from llmcore.pieces import Pieces
-from llmcore.sampler import NO_TOKEN, Drawn
+from llmcore.sampler import BROKEN, NO_TOKEN, NOT_FINITE, Drawn
 from llmcore.sequence import Sequence
 
 
@@ -27,7 +27,8 @@ class Taking:
         self._force = force
 
     def take(self, answer: Answer, drawn: Drawn) -> tuple[str, FinishReason | None]:
-        """A token was drawn: text that is certain now, and whether the answer ends. Raises ConstraintError."""
+        """A token was drawn: text that is certain now, and whether the answer ends. Raises InvalidRequestError, or NativeError
+        where the model gave no numbers to draw by."""
         text, reason = self._take(answer, drawn)
         if reason is None and answer.holder is not None:
             more, reason = self._follow(answer, answer.holder)
@@ -35,8 +36,11 @@ class Taking:
         return text, reason
 
     def _take(self, answer: Answer, drawn: Drawn) -> tuple[str, FinishReason | None]:
-        """A token has become part of the answer. Its text, and whether that ends the answer. Raises ConstraintError."""
+        """A token has become part of the answer. Its text, and whether that ends the answer. Raises as take()."""
         token, holder = drawn.token, answer.holder
+        if token == BROKEN:
+            answer.sequence.is_kept = False  # what was computed for it is no better
+            raise NativeError(NOT_FINITE)
         if token == NO_TOKEN:
             raise _no_choice() if holder is None else holder.failure
         if self._pieces.is_end(token) and not answer.ignore_eos:

@@ -15,10 +15,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 
-from llmcore import log
+from llmcore import log, refusals
 from llmcore.config import EngineConfig
 from llmcore.encoder import AnyEngine, open_engine
 from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError, RequestCancelledError
@@ -73,6 +74,8 @@ _N_PREPARING_MAX = 64
 # An idle engine's thread beats so often, or more where that would be too seldom for worker_silent_s.
 _BEAT_S = 1.0
 _BEATS = 4
+# Compiling a constraint is bounded (constraint.py); what takes so much longer than it may hangs, and all others wait for it.
+COMPILING_MAX_S = 60.0
 # A step may take so many times what it is predicted to take: a slow step is not a dead one.
 _PATIENCE = 30.0
 
@@ -80,8 +83,18 @@ _PATIENCE = 30.0
 class Worker:
     """Serves one engine over one channel."""
 
-    def __init__(self, engine: AnyEngine, channel: Channel[Command], pulse: Pulse, *, silent_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        engine: AnyEngine,
+        channel: Channel[Command],
+        pulse: Pulse,
+        *,
+        silent_s: float = 0.0,
+        compiling_max_s: float = COMPILING_MAX_S,
+    ) -> None:
         """`silent_s` is as EngineConfig.worker_silent_s."""
+        self._compiling_max_s = compiling_max_s
+        self._compiling_s: float | None = None  # since when, while a constraint is compiled
         self._engine = engine
         self._channel = channel
         self._pulse = pulse
@@ -90,19 +103,25 @@ class Worker:
         engine.embeddings.on_pass = self._on_pass
         self._inbox = Inbox()
         self._outputs: list[Output] = []
+        self._has_refused = False  # since the last word on who is refused
+        self._refusals: refusals.Refusals = ()  # reckoned only once somebody was refused
         self._preparing: dict[str, Submit] = {}  # requests whose constraints are being compiled
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="llmcore-compiler")
         self._pinning: dict[int, str] = {}  # calls that wait for a prefix: their ids, and its name
         self._stopping = False
 
     def run(self) -> None:
-        """Until Shutdown, or the other side is gone."""
+        """Until Shutdown, or the other side is gone. Raises TimeoutError where compiling hangs: another process goes on without
+        the request that did it."""
         threading.Thread(target=self._read, name="commands", daemon=True).start()
         while not self._stopping:
             engine = self._engine
             for command in self._wait():
                 self._pulse.beat()
                 self._handle(command)
+            since_s = self._compiling_s
+            if since_s is not None and time.monotonic() - since_s > self._compiling_max_s:
+                raise TimeoutError(f"a constraint has been compiled for {self._compiling_max_s:g} s")
             if engine.has_work:
                 self._outputs += engine.step()
             self._flush()
@@ -138,8 +157,11 @@ class Worker:
             self._inbox.put(Shutdown(), self._engine)
 
     def _flush(self) -> None:
-        if self._outputs:
-            self._send(StepDone(tuple(self._outputs)))
+        had_refused = bool(self._refusals)
+        self._refusals = self._engine.refusals() if self._has_refused or had_refused else ()
+        self._has_refused = False
+        if self._outputs or (had_refused and not self._refusals):
+            self._send(StepDone(tuple(self._outputs), self._refusals))
             self._outputs.clear()
 
     def _send(self, message: Event) -> None:
@@ -172,6 +194,8 @@ class Worker:
     def _submit(self, command: Submit) -> None:
         request_id, constraint = command.request.request_id, command.request.constraint
         try:
+            # Before its prompt is read, which costs those who are being answered.
+            refusals.check(self._refusals, command.request.priority)
             if constraint is None or self._engine.is_prepared(constraint):
                 self._admit(command)
             elif len(self._preparing) >= _N_PREPARING_MAX:
@@ -190,10 +214,12 @@ class Worker:
         """In the thread that compiles."""
         failure: Exception | None = None
         self._pulse.compile((request_id,))
+        self._compiling_s = time.monotonic()
         try:
             self._engine.prepare(constraint)
         except Exception as error:
             failure = error
+        self._compiling_s = None
         self._pulse.compile(())
         self._inbox.tell(Prepared(request_id, failure))
 
@@ -209,6 +235,7 @@ class Worker:
             self._fail(prepared.request_id, error)
 
     def _fail(self, request_id: str, error: Exception) -> None:
+        self._has_refused |= isinstance(error, OverloadedError)
         if isinstance(error, LlmcoreError):
             retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
             self._outputs.append(Failed(request_id, error.code, error.message, error.param, retry_after_s))

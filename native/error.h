@@ -20,6 +20,11 @@ struct no_choice : std::runtime_error {
     no_choice() : std::runtime_error("no token can be chosen: the logits (with their bias) exclude every one") {}
 };
 
+// The model gave logits that are no numbers to draw by.
+struct bad_logits : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
 void set_error(const char * message) noexcept;
 
 // A copy that lc_string_free() frees.

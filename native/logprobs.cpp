@@ -1,11 +1,11 @@
 #include "logprobs.h"
 
+#include "error.h"
 #include "scan.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <stdexcept>
 #include <vector>
 
 namespace lc {
@@ -57,7 +57,7 @@ void logprobs(const float * logits, size_t n, llama_token token, size_t n_top, l
     const bool  is_sound = find_peaks(logits, n, peaks.data());
     const float top      = *std::max_element(peaks.begin(), peaks.end());
     if (!is_sound || std::isinf(top)) {
-        throw std::runtime_error("the model's logits are not finite: they have no probabilities");
+        throw bad_logits("the model's logits are not finite: they have no probabilities");
     }
     const double total = log_sum(logits, n, top, peaks);
     std::fill(tokens, tokens + 1 + n_top, LLAMA_TOKEN_NULL);

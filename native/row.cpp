@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
 namespace lc {
 
@@ -212,7 +211,7 @@ class row::search {
 row::row(const float * logits, size_t n, row_memory & memory) : logits(logits), n(n), memory(memory) {
     memory.peaks.resize((n + BLOCK - 1) / BLOCK);
     if (!find_peaks(logits, n, memory.peaks.data())) {
-        throw std::runtime_error("the model's logits contain NaN");
+        throw bad_logits("the model's logits contain NaN");
     }
     top = *std::max_element(memory.peaks.begin(), memory.peaks.end());
     if (top == -INFINITE) {
@@ -273,7 +272,7 @@ llama_token row::pick(float temperature, double chance) {
 
 void row::require_finite_top() const {
     if (top == INFINITE) {
-        throw std::runtime_error("the model's logits contain infinity");
+        throw bad_logits("the model's logits contain infinity");
     }
 }
 

@@ -44,7 +44,7 @@ llama_token_data_array fill_candidates(const float * logits, size_t n) {
         is_nan |= std::isnan(logits[i]);
     }
     if (is_nan) {
-        throw std::runtime_error("the model's logits contain NaN");
+        throw lc::bad_logits("the model's logits contain NaN");
     }
     if (size == 0) {
         throw lc::no_choice();
@@ -298,20 +298,23 @@ const float * masked(const float * logits, size_t n, const uint32_t * mask) {
 // Row i of a call of lc_sample().
 void sample_row(lc_sampler & sampler, const float * logits, const lc_sample_extras * extras, size_t i, llama_token * out) {
     const uint32_t * mask = extras != nullptr && extras->masks != nullptr ? extras->masks[i] : nullptr;
-    // That a constraint, or a request's odd parameters, leave nothing is its own failure: the other rows have their tokens all
-    // the same.
+    // That a constraint, or a request's odd parameters, leave nothing is its own failure, and so are numbers that ran over while
+    // its tokens were computed: the other rows have their tokens all the same.
     try {
         out[i] = sample_held(sampler, mask == nullptr ? logits : masked(logits, sampler.n_vocab, mask));
+        if (extras != nullptr && extras->n_top != nullptr && extras->n_top[i] >= 0) {
+            const auto at = i * static_cast<size_t>(extras->stride);
+            lc::logprobs(logits, sampler.n_vocab, out[i], static_cast<size_t>(extras->n_top[i]), extras->tokens + at,
+                         extras->logprobs + at);
+        }
     } catch (const lc::no_choice &) {
         out[i] = LLAMA_TOKEN_NULL;
         return;
+    } catch (const lc::bad_logits &) {
+        out[i] = LC_TOKEN_BROKEN;
+        return;
     }
     accept_held(sampler, out[i]);
-    if (extras != nullptr && extras->n_top != nullptr && extras->n_top[i] >= 0) {
-        const auto at = i * static_cast<size_t>(extras->stride);
-        lc::logprobs(logits, sampler.n_vocab, out[i], static_cast<size_t>(extras->n_top[i]), extras->tokens + at,
-                     extras->logprobs + at);
-    }
 }
 
 } // namespace

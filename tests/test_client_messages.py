@@ -39,6 +39,7 @@ from llmcore.messages import (
     PrefixInfo,
     PrefixSpec,
     Ready,
+    Refusal,
     StepDone,
     Submit,
     TextPrompt,
@@ -101,6 +102,46 @@ async def until_read(engine: AsyncEngine, worker: ScriptedWorker) -> None:
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
+
+
+async def test_who_would_be_refused_whatever_he_asks_is_refused_without_asking(
+    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker
+) -> None:
+    worker.send(StepDone((), (None, Refusal("full", 3.0), Refusal("full", 4.0))))
+    await engine_heard(engine, worker)
+    for priority, retry_after_s in (("normal", 3.0), ("low", 4.0)):
+        with pytest.raises(OverloadedError, match="full") as caught:
+            await engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("a"), priority=priority))  # type: ignore[arg-type]
+        assert caught.value.retry_after_s == retry_after_s
+    urgent = asyncio.ensure_future(
+        engine.generate(GenerateRequest(request_id="b", prompt=TextPrompt("b"), priority="high"))
+    )
+    assert await worker.admit() == "b", "nothing was sent for the others"
+    await urgent
+    worker.send(StepDone(()))
+    await engine_heard(engine, worker)
+    free = asyncio.ensure_future(engine.generate(GenerateRequest(request_id="c", prompt=TextPrompt("c"))))
+    assert await worker.admit() == "c"
+    await free
+
+
+async def test_what_a_dead_worker_refused_its_successor_may_take(
+    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker
+) -> None:
+    worker.send(StepDone((), (Refusal("full", 3.0),) * 3))
+    await engine_heard(engine, worker)
+    following = await restart(stage, engine, worker)
+    asked = asyncio.ensure_future(engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("a"))))
+    assert await following.admit() == "a"
+    await asked
+
+
+async def engine_heard(engine: AsyncEngine, worker: ScriptedWorker) -> None:
+    """Until what was sent before is known to the engine."""
+    asked = asyncio.ensure_future(engine.inspect())
+    call = await worker.next(Inspect)
+    worker.send(Inspection(call.call_id, b"{}"))
+    await asked
 
 
 async def test_outputs_of_one_message_reach_their_requests(engine: AsyncEngine, worker: ScriptedWorker) -> None:

@@ -14,6 +14,7 @@ from llmcore.config import EngineConfig
 from llmcore.decide import decide_limits
 from llmcore.engine import Engine
 from llmcore.errors import (
+    CellsBrokenError,
     ConfigError,
     ContextLengthError,
     InsufficientMemoryError,
@@ -35,7 +36,7 @@ from llmcore.messages import (
 )
 from llmcore.sampling import SamplingParams
 from tests.conftest import exact
-from tests.tiny_models import write_tiny_gemma3, write_tiny_mamba
+from tests.tiny_models import break_token, write_tiny_gemma3, write_tiny_mamba
 
 GREEDY = SamplingParams(temperature=0.0)
 STORY = "Once upon a time, in a small village by the sea, there lived"
@@ -105,6 +106,7 @@ def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(engine: E
 def test_stop_strings_end_an_answer_and_are_not_shown(engine: Engine) -> None:
     whole = run(engine, request("a", STORY))["a"].text
     stop = whole[10:16]
+    engine.drop_cached_prefixes()  # other numbers of tokens at once round otherwise, and two words may be all but equal
     answer = run(engine, request("b", STORY, stop=(stop,)))["b"]
     assert answer.text == whole[: whole.find(stop)]
     assert answer.reason == "stop"
@@ -670,3 +672,43 @@ def test_parameters_that_leave_no_token_end_their_own_request_alone(tiny_engine:
     assert isinstance(ends["plain"], Finished)
     assert isinstance(ends["odd"], Failed)
     assert ends["odd"].param == "temperature"
+
+
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_numbers_that_run_over_end_their_own_answer_and_no_other(tiny: Callable[..., Path], kernels: str) -> None:
+    path = break_token(tiny("untied", is_tied=False), 777)
+    config = exact(path, n_ctx=1024, n_slots=4, kernels=kernels, flash_attn="on")
+    plain = [request(f"plain{i}", TokensPrompt((5 + i, 6, 7)), max_tokens=20) for i in range(2)]
+    sound = [9, *range(100, 140)]
+    with Engine.open(config) as engine:
+        alone = {name: each.text for name, each in run(engine, *plain).items()}
+        engine.drop_cached_prefixes()
+        texts, failed = dict.fromkeys(alone, ""), []
+        for each in (*plain, request("broken", TokensPrompt((*sound, 777)), max_tokens=20)):
+            engine.submit(each)
+        while engine.has_work:
+            for output in engine.step():
+                if isinstance(output, Failed):
+                    failed.append((output.request_id, output.code))
+                elif isinstance(output, (Piece, Finished)):
+                    texts[output.request_id] += output.text
+        assert failed == [("broken", "native_error")]
+        assert texts == alone
+        # Nothing of it stays: neither as a prefix that others would go on from, nor in cells that others get.
+        after = run(engine, request("after", TokensPrompt((*sound, 5))), *plain)
+        assert after["after"].usage.n_cached == 0
+        assert {name: after[name].text for name in alone} == alone
+
+
+def test_where_masked_cells_are_multiplied_too_a_broken_one_ends_the_engine(tiny: Callable[..., Path]) -> None:
+    path = break_token(tiny("untied", is_tied=False), 777)
+    with Engine.open(exact(path, n_ctx=1024, n_slots=4, flash_attn="off")) as engine:
+        engine.submit(request("a", TokensPrompt((5, 6, 7)), max_tokens=20))
+        engine.submit(request("broken", TokensPrompt((9, 777)), max_tokens=20))
+        with pytest.raises(CellsBrokenError, match="not finite"):
+            finish(engine)
+
+
+def finish(engine: Engine) -> None:
+    while engine.has_work:
+        engine.step()

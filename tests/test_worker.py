@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.service import wait_until
 from llmcore.engine import Engine
-from llmcore.errors import InvalidRequestError
+from llmcore.errors import InvalidRequestError, OverloadedError
 from llmcore.messages import (
     Accepted,
     Cancel,
@@ -24,6 +24,8 @@ from llmcore.messages import (
     Failed,
     GenerateRequest,
     Output,
+    Priority,
+    Refusal,
     Regex,
     Shutdown,
     StepDone,
@@ -31,6 +33,7 @@ from llmcore.messages import (
     TextPrompt,
 )
 from llmcore.pulse import Pulse
+from llmcore.refusals import Refusals
 from llmcore.wire import Channel, frame
 from llmcore.worker import Worker
 
@@ -47,6 +50,7 @@ class ScriptedEngine:
         self.may_compile = threading.Event()
         self.is_compiling = threading.Event()
         self.submitted: list[str] = []
+        self.now_refused: Refusals = ()
         self._ready: set[Constraint] = set()
 
     def is_prepared(self, constraint: Constraint) -> bool:
@@ -61,10 +65,15 @@ class ScriptedEngine:
 
     def submit(self, request: GenerateRequest) -> Accepted:
         self.submitted.append(request.request_id)
+        if self.now_refused:
+            raise OverloadedError("full", retry_after_s=3.0)
         return Accepted(request.request_id, 1)
 
+    def refusals(self) -> Refusals:
+        return self.now_refused
+
     def cancel(self, request_id: str) -> None:
-        return None
+        self.now_refused = ()
 
     def interrupt(self, request_ids: frozenset[str]) -> None:
         pass
@@ -79,6 +88,7 @@ class ScriptedChannel:
     def __init__(self) -> None:
         self.commands: queue.Queue[Any] = queue.Queue()
         self.outputs: queue.Queue[Output] = queue.Queue()
+        self.refusals: queue.Queue[Refusals] = queue.Queue()
 
     def __iter__(self) -> Iterator[Any]:
         while (command := self.commands.get()) is not None:
@@ -86,6 +96,7 @@ class ScriptedChannel:
 
     def send(self, message: object) -> None:
         assert isinstance(message, StepDone)
+        self.refusals.put(message.refusals)
         for output in message.outputs:
             self.outputs.put(output)
 
@@ -98,9 +109,9 @@ class Stage:
         self.thread = threading.Thread(target=worker.run)
         self.thread.start()
 
-    def submit(self, name: str, pattern: str | None) -> None:
+    def submit(self, name: str, pattern: str | None, priority: Priority = "normal") -> None:
         constraint = None if pattern is None else Regex(pattern)
-        request = GenerateRequest(request_id=name, prompt=TextPrompt("a"), constraint=constraint)
+        request = GenerateRequest(request_id=name, prompt=TextPrompt("a"), constraint=constraint, priority=priority)
         self.channel.commands.put(Submit(request))
 
     def next(self) -> Output:
@@ -139,6 +150,19 @@ def test_a_refused_constraint_fails_its_request(stage: Stage) -> None:
     stage.submit("a", "(")
     assert stage.next() == Failed("a", "invalid_request", "no", "constraint")
     assert not stage.engine.submitted
+
+
+def test_compiling_that_hangs_ends_the_process_and_names_whose_it_is() -> None:
+    engine, channel, pulse = ScriptedEngine(), ScriptedChannel(), Pulse()
+    worker = Worker(cast(Engine, engine), cast(Channel[Any], channel), pulse, silent_s=0.1, compiling_max_s=0.2)
+    channel.commands.put(Submit(GenerateRequest(request_id="a", prompt=TextPrompt("a"), constraint=Regex("[a]"))))
+    with pytest.raises(TimeoutError, match="compiled"):
+        worker.run()
+    assert pulse.served() == {"a"}
+    engine.may_compile.set()
+    channel.commands.put(None)
+    wait_until(lambda: pulse.served() == set(), 30, "the compiler's end")
+    pulse.close()
 
 
 def test_a_cancel_finds_what_waits_for_its_constraint(stage: Stage) -> None:
@@ -195,6 +219,30 @@ def test_too_many_that_wait_are_refused(stage: Stage) -> None:
     assert isinstance(output, Failed)
     assert (output.request_id, output.code) == ("64", "overloaded")
     assert output.retry_after_s
+
+
+def test_once_somebody_was_refused_the_next_are_before_their_prompts_are_read(stage: Stage) -> None:
+    stage.engine.now_refused = (None, Refusal("full", 3.0), Refusal("full", 4.0))
+    stage.submit("first", None)
+    assert stage.next() == Failed("first", "overloaded", "full", None, 3.0)
+    assert stage.channel.refusals.get(timeout=30) == stage.engine.now_refused
+    stage.submit("second", None, "low")
+    assert stage.next() == Failed("second", "overloaded", "full", None, 4.0)
+    assert stage.channel.refusals.get(timeout=30) == stage.engine.now_refused
+    stage.submit("urgent", None, "high")
+    assert stage.next() == Failed("urgent", "overloaded", "full", None, 3.0)
+    assert stage.engine.submitted == ["first", "urgent"]
+
+
+def test_that_nobody_is_refused_any_more_is_told_even_if_nothing_else_is(stage: Stage) -> None:
+    stage.engine.now_refused = (Refusal("full", 3.0),) * 3
+    stage.submit("first", None)
+    assert stage.channel.refusals.get(timeout=30) == stage.engine.now_refused
+    stage.channel.commands.put(Cancel("another"))
+    assert stage.channel.refusals.get(timeout=30) == ()
+    stage.submit("second", None)
+    assert stage.channel.refusals.get(timeout=30) == ()
+    assert stage.engine.submitted == ["first", "second"]
 
 
 def test_a_process_that_fails_ends_at_once_and_says_why() -> None:

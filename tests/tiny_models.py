@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,16 +43,31 @@ def write_tiny_llama(
     seed: int = 0,
     chat_template: str | None = None,
     pooling_type: Literal["none", "mean", "cls", "last"] | None = None,
+    is_tied: bool = True,
 ) -> Path:
     """A llama model. `quant` as in random_model.write_model; for K-quants write F16, then use
     llmcore.model.quantize."""
     vocab = vocab or vocabulary(DEFAULT_VOCABULARY)
-    shape = _shape(vocab, n_embd, n_layer, n_head, n_head_kv, n_ff, n_ctx)
+    shape = replace(_shape(vocab, n_embd, n_layer, n_head, n_head_kv, n_ff, n_ctx), is_tied=is_tied)
     metadata = _common(shape.metadata(), chat_template)
     if pooling_type is not None:
         metadata["llama.pooling_type"] = _POOLING[pooling_type]
     write_model(path, "llama", metadata, shape.tensors(), vocab, quant=quant, seed=seed)
     return path
+
+
+def break_token(path: Path, token: int) -> Path:
+    """The same F32 model (not tied: else every answer would tell), but that one token's embedding is NaN."""
+    header = read_header(path)
+    info = next(each for each in header.tensors if each.name == "token_embd.weight")
+    assert info.type.name == "F32"
+    n = info.shape[0] * 4
+    data = bytearray(path.read_bytes())
+    start = header.data_start + info.offset + token * n
+    data[start : start + n] = np.full(info.shape[0], np.nan, np.float32).tobytes()
+    broken = path.with_name("broken-token.gguf")
+    broken.write_bytes(data)
+    return broken
 
 
 def write_tiny_gemma3(

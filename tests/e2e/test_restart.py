@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from benchmarks.service import Service, wait_until
+from tests.tiny_models import break_token
 
 pytestmark = pytest.mark.e2e
 
@@ -150,3 +151,20 @@ def test_no_process_and_no_file_is_left_behind(service: Service) -> None:
     assert len(process.children()) == 1
     pulses = [each for each in Path(f"/proc/{process.pid}/fd").iterdir() if "llmcore-pulse" in os.readlink(each)]
     assert len(pulses) == 2, "one, of which mmap keeps a duplicate"
+
+
+def test_numbers_that_run_over_cost_a_restart_at_most_and_their_own_request(tiny: Callable[..., Path]) -> None:
+    """Without flash attention they spread to whoever shares the cells, so the process is given up."""
+    path = break_token(tiny("untied", is_tied=False), 777)
+    flags = ["--n-ctx", "512", "--n-slots", "2", "--flash-attn", "off"]
+    with Service(*flags, environ={"MODEL_PATH": str(path)}) as service:
+        wait_until(lambda: status(service)[0] == 200, 60, "readiness")
+        ask = {"max_tokens": 4, "temperature": 0}
+        url = f"{service.base_url}/v1/completions"
+        sound = httpx.post(url, json={"prompt": [5, 6, 7], **ask}, timeout=60)
+        broken = httpx.post(url, json={"prompt": [5, 777, 7], **ask}, timeout=60)
+        assert broken.status_code == 400
+        assert broken.json()["error"]["code"] == "request_poisonous"
+        again = httpx.post(url, json={"prompt": [5, 6, 7], **ask}, timeout=60)
+        assert again.json()["choices"] == sound.json()["choices"]
+        assert gauge(service, "llm_service_engine_restarts_total") == 2

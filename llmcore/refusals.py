@@ -1,0 +1,20 @@
+"""What an engine refuses at this moment, told ahead: of many that come at once, most need not be asked about."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from llmcore.errors import OverloadedError
+from llmcore.messages import Priority, Refusal
+
+# By priority, in the order of messages.Priority: what even the cheapest request would be told. Empty: nobody is refused.
+Refusals = tuple[Refusal | None, ...]
+
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+
+
+def check(refusals: Refusals, priority: Priority) -> None:
+    """Raises OverloadedError for a request that would be refused whatever it asks."""
+    refusal = refusals[PRIORITIES.index(priority)] if refusals else None
+    if refusal is not None:
+        raise OverloadedError(refusal.message, retry_after_s=refusal.retry_after_s)
