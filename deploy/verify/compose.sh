@@ -106,17 +106,19 @@ new_question() {
     printf '"messages":[{"role":"user","content":"Add up %s"}]' "$(seq -s ', ' "$first" "$((first + 80))")"
 }
 
-# A minute of more callers than the key may have, and some who hang up: what the dashboard is there for.
+# More callers than the key may have; then a minute of some who ask the same and one who asks new things and hangs up: what the
+# dashboard is there for.
 busy() {
-    local end=$((SECONDS + 60)) n_gone=0
-    hey -z 60s -c 16 -q 2 -t 120 -m POST -T application/json -H "Authorization: Bearer $key" \
-        -d "{$QUESTION,\"max_tokens\":32}" "$url/v1/chat/completions" &
-    local load=$!
+    local end n_gone=0 load
+    local -a hey=(hey -t 120 -m POST -T application/json -H "Authorization: Bearer $key")
+    "${hey[@]}" -n 64 -c 16 -d "{$QUESTION,\"max_tokens\":32}" "$url/v1/chat/completions" || return 1
+    "${hey[@]}" -z 60s -c 8 -q 1 -d "{$QUESTION,\"max_tokens\":32}" "$url/v1/chat/completions" &
+    load=$!
+    end=$((SECONDS + 60))
     while [ "$SECONDS" -lt "$end" ]; do
         curl -sS -N -o /dev/null --max-time 1.5 "${secure[@]}" -H 'Content-Type: application/json' \
             -d "{$(new_question),\"max_tokens\":256,\"ignore_eos\":true,\"stream\":true}" "$url/v1/chat/completions" \
             || n_gone=$((n_gone + 1))
-        sleep 2
     done
     wait "$load" && echo "$n_gone hung up"
 }

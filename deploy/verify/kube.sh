@@ -26,7 +26,7 @@ step_kube() {
     [ -d deploy/k8s ] || { report skip "there is no deploy/k8s"; return; }
     { has kustomize || has kubectl; } || { report skip "neither kustomize nor kubectl: overlays cannot be rendered"; return; }
     podman image exists "$built" || { report skip "there is no image $built: step image makes it"; return; }
-    local key=verify-key pod address
+    local key=verify-key pod address volumes
     check "tools of the package index" tools && check "model" models || return 1
     pod="$(pod_name)"
     [ -z "$pod" ] || { report skip "there is a pod $pod already, perhaps somebody's"; return; }
@@ -41,5 +41,8 @@ step_kube() {
         check "stream" stream "http://$address:8001" 16 -H "Authorization: Bearer $key"
     fi
     podman logs "$pod-llm" >> "$log" 2>&1 || true
+    # Volumes of the image that nothing was mounted at have no name, and are left behind.
+    volumes="$(podman ps --all --quiet --filter "pod=$pod" | xargs -r podman inspect --format '{{range .Mounts}}{{println .Name}}{{end}}')"
     check "podman play kube --down" podman play kube --down "$work/pod.yaml" && rm "$work/pod.yaml"
+    grep -E '^[0-9a-f]{64}$' <<< "$volumes" | sort -u | xargs -r podman volume rm >> "$log" 2>&1 || true
 }
