@@ -3,10 +3,9 @@
     python -m benchmarks.accuracy [--model default] [--chunks 8] [--prompts 50] [--write-docs]
 
 fp32 is the same weights, dequantized into a file of F32, with F32 cells and llama.cpp's plain kernels. Every other side computes
-the quantized file. Perplexity, and which token is the likeliest, are of the second half of chunks of 512 tokens, each with the first
-half before it; the text is the
-documentation that llama.cpp's source carries. Logits are compared behind each prompt and after eight further tokens, one at a
-time (the same ones for all); greedy answers have 32 tokens.
+the quantized file. Perplexity, and which token is the likeliest, are of the second half of chunks of 512 tokens, each with the
+first half before it; the text is the documentation that llama.cpp's source carries. Logits are compared behind each prompt and
+after eight further tokens, one at a time (the same ones for all); greedy answers have 32 tokens.
 """
 
 from __future__ import annotations

@@ -130,6 +130,10 @@ class Endpoint:
         self._logit_bias = {str(token): bias for token, bias in (logit_bias or {}).items()}
         self._model: str | None = None
 
+    @property
+    def address(self) -> tuple[str, int]:
+        return self._host, self._port
+
     async def connect(self) -> None:
         """Asks for the model's name. Raises LoadError if nobody answers."""
         url = f"{'https' if self._is_tls else 'http'}://{self._netloc}{self._path}/models"
@@ -143,7 +147,7 @@ class Endpoint:
 
     async def start(self, prompt: str, n_answer: int) -> Call:
         """Sends a request; greedy, streamed, with usage."""
-        call = Call(self._request(prompt, n_answer))
+        call = Call(self.request(prompt, n_answer))
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: call, self._host, self._port, ssl=self._is_tls or None)
@@ -173,7 +177,8 @@ class Endpoint:
             raise LoadError(f"an answer has {answer.n_answer} tokens instead of {n_answer}")
         return answer
 
-    def _request(self, prompt: str, n_answer: int) -> bytes:
+    def request(self, prompt: str, n_answer: int) -> bytes:
+        """What start() sends: head and body."""
         body: dict[str, object] = {"prompt": prompt, "max_tokens": n_answer, "temperature": 0, "stream": True}
         body |= {"stream_options": {"include_usage": True}}
         if self._logit_bias:

@@ -20,20 +20,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.crowd import Crowd, Visit
 from benchmarks.figures import percentile
-from benchmarks.load import Answer, Call, Endpoint, LoadError, Prompt
+from benchmarks.load import Answer, Endpoint, Prompt
 from benchmarks.machine import machine
 from benchmarks.named import named_model
 from benchmarks.prompts import Prompts
 from benchmarks.report import PLAIN_WIDTH, write_section
 from benchmarks.servers import Ours, Setting
+from benchmarks.service import Service
 from llmcore.model import Model
 from llmcore.threads import decide_threads
 
@@ -46,18 +48,38 @@ N_ALONE = 12
 REFUSED_MAX_S = 0.3
 PROBES = ("/livez", "/readyz", "/healthz")
 PROBE_EVERY_S = 0.25
-END_TIMEOUT_S = 300.0
 
 
-@dataclass
-class Crowd:
+@dataclass(frozen=True)
+class Share:
+    """Of one core."""
+
+    http: float
+    worker: float
+    callers: float
+
+    def __str__(self) -> str:
+        return f"HTTP {self.http:.0%}, worker {self.worker:.0%}, callers {self.callers:.0%}"
+
+
+@dataclass(frozen=True)
+class Full:
+    """As many callers as there are slots."""
+
+    answers_per_s: float
+    answers: list[Answer]
+    share: Share
+
+
+@dataclass(frozen=True)
+class Crowded:
     """What those who came all at once have seen."""
 
-    answers: list[Answer] = field(default_factory=list)
-    refused_s: list[float] = field(default_factory=list)  # from the call to the end of the 429
-    retry_after_s: list[float] = field(default_factory=list)
-    others: Counter[str] = field(default_factory=Counter)
-    probes_s: list[float] = field(default_factory=list)
+    answers: list[Answer]
+    refused: list[Visit]
+    others: Counter[str]
+    probes_s: list[float]
+    share: Share
 
 
 @dataclass(frozen=True)
@@ -68,11 +90,29 @@ class Finding:
     met: str
 
 
+class Shares:
+    """What the processes had of the cores, between two looks."""
+
+    def __init__(self, service: Service) -> None:
+        self._processes = (psutil.Process(service.process.pid), service.worker, psutil.Process())
+        self._last_s = self._read()
+
+    def _read(self) -> list[float]:
+        times = [each.cpu_times() for each in self._processes]
+        return [time.perf_counter(), *(each.user + each.system for each in times)]
+
+    def since(self) -> Share:
+        """Since the last time this was called."""
+        before, self._last_s = self._last_s, self._read()
+        seconds, *spent = (now - then for now, then in zip(self._last_s, before, strict=True))
+        return Share(*(each / seconds for each in spent))
+
+
 class Overload:
-    def __init__(self, endpoint: Endpoint, base_url: str, prompts: Prompts) -> None:
+    def __init__(self, endpoint: Endpoint, service: Service, prompts: Prompts) -> None:
         self._endpoint = endpoint
-        self._base_url = base_url
         self._prompts = prompts
+        self._shares = Shares(service)
         self._n_asked = itertools.count()
 
     def _prompt(self) -> Prompt:
@@ -81,8 +121,7 @@ class Overload:
     async def alone(self) -> list[Answer]:
         return [await self._endpoint.ask(self._prompt(), N_ANSWER) for _ in range(N_ALONE)]
 
-    async def at_capacity(self, seconds: float) -> tuple[float, list[Answer]]:
-        """Answers a second, and the answers."""
+    async def full(self, seconds: float) -> Full:
         until_s = time.perf_counter() + seconds
         answers: list[Answer] = []
 
@@ -91,56 +130,37 @@ class Overload:
                 answers.append(await self._endpoint.ask(self._prompt(), N_ANSWER))
 
         began_s = time.perf_counter()
+        self._shares.since()
         await asyncio.gather(*(caller() for _ in range(N_SLOTS)))
-        return len(answers) / (time.perf_counter() - began_s), answers
+        return Full(len(answers) / (time.perf_counter() - began_s), answers, self._shares.since())
 
-    async def crowd(self, rate: float, seconds: float) -> Crowd:
+    def crowd(self, rate: float, seconds: float) -> Crowded:
         """Arrivals at that rate, at random, for so long; until the last one has its answer."""
-        # Made in advance: the callers share the cores with the service.
-        prompts = [self._prompt() for _ in range(round(rate * seconds))]
         chance = random.Random(0)
-        seen = Crowd()
-        probing = asyncio.create_task(self._probe(seen))
-        calls = []
-        next_s = time.perf_counter()
-        for prompt in prompts:
-            next_s += chance.expovariate(rate)
-            await asyncio.sleep(max(next_s - time.perf_counter(), 0))
-            calls.append(asyncio.create_task(self._come(prompt, seen)))
-        await asyncio.wait_for(asyncio.gather(*calls), END_TIMEOUT_S)
-        probing.cancel()
-        await asyncio.gather(probing, return_exceptions=True)
-        return seen
-
-    async def _come(self, prompt: Prompt, seen: Crowd) -> None:
-        try:
-            call = await self._endpoint.start(prompt.text, N_ANSWER)
-            await call.ended()
-            _note(call, seen)
-        except LoadError as error:
-            seen.others[str(error)] += 1
-
-    async def _probe(self, seen: Crowd) -> None:
-        async with httpx.AsyncClient(base_url=self._base_url, timeout=30) as client:
-            for path in itertools.cycle(PROBES):
-                asked_s = time.perf_counter()
-                (await client.get(path)).raise_for_status()
-                seen.probes_s.append(time.perf_counter() - asked_s)
-                await asyncio.sleep(PROBE_EVERY_S)
+        n = round(rate * seconds)
+        # Made in advance: the callers share the cores with the service.
+        visits = [Visit(self._endpoint.request(self._prompt().text, N_ANSWER)) for _ in range(n)]
+        gaps = [chance.expovariate(rate) for _ in range(n)]
+        paths = itertools.islice(itertools.cycle(PROBES), round(2 * seconds / PROBE_EVERY_S))
+        probes = [Visit(f"GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n".encode()) for path in paths]
+        self._shares.since()
+        crowd = Crowd(*self._endpoint.address)
+        crowd.run(visits, gaps, probes, PROBE_EVERY_S)
+        crowd.close()
+        return told(visits, [each for each in probes if each.asked_s], self._shares.since())
 
 
-def _note(call: Call, seen: Crowd) -> None:
-    raw = b"".join(data for _, data in call.arrivals)
-    status = raw[9:12].decode()
-    if status == "429":
-        seen.refused_s.append(call.arrivals[-1][0] - call.asked_s)
-        head = raw.split(b"\r\n\r\n")[0].decode().lower()
-        waits = [line.split(":")[1] for line in head.split("\r\n") if line.startswith("retry-after:")]
-        seen.retry_after_s.append(float(waits[0]) if waits else -1.0)
-    elif status == "200":
-        seen.answers.append(call.answer())
-    else:
-        seen.others[status or "no answer"] += 1
+def told(visits: Sequence[Visit], probes: Sequence[Visit], share: Share) -> Crowded:
+    answers, refused, others = [], [], Counter[str]()
+    for visit in visits:
+        if visit.status == "429" and float(visit.header("retry-after") or 0) >= 1:
+            refused.append(visit)
+        elif visit.status == "200":
+            answers.append(visit.answer())
+        else:
+            others[visit.error or visit.status or "no answer"] += 1
+    others.update(f"probe: {each.error or each.status}" for each in probes if each.status != "200")
+    return Crowded(answers, refused, others, [each.seconds for each in probes if each.arrivals], share)
 
 
 def gaps_s(answers: Sequence[Answer]) -> list[float]:
@@ -148,56 +168,47 @@ def gaps_s(answers: Sequence[Answer]) -> list[float]:
 
 
 def findings(
-    before: Sequence[Answer],
-    capacity: Sequence[Answer],
-    rate: float,
-    crowd: Crowd,
-    after: Sequence[Answer],
-    times: float,
+    before: Sequence[Answer], full: Full, crowd: Crowded, after: Sequence[Answer], times: float
 ) -> list[Finding]:
     def row(measured: str, value: str, goal: str = "–", is_met: bool | None = None) -> Finding:
         return Finding(measured, value, goal, {None: "–", True: "met", False: "**not met**"}[is_met])
 
-    ttft = [each.ttft_s for each in crowd.answers]
-    busy, full = percentile(gaps_s(crowd.answers), 95), percentile(gaps_s(capacity), 95)
-    once, again = (statistics.median(each.times_s[-1] - each.asked_s for each in part) for part in (before, after))
-    n_odd = sum(crowd.others.values()) + sum(each < 1 for each in crowd.retry_after_s)
-    n_all = len(ttft) + len(crowd.refused_s) + sum(crowd.others.values())
-    probe = max(crowd.probes_s)
-    told = percentile(crowd.refused_s, 95)
+    busy_s, full_s = percentile(gaps_s(crowd.answers), 95), percentile(gaps_s(full.answers), 95)
+    once_s, again_s = (statistics.median(each.times_s[-1] - each.asked_s for each in part) for part in (before, after))
+    n_odd, n_answers, n_refused = sum(crowd.others.values()), len(crowd.answers), len(crowd.refused)
+    probe_s, ttft_s = max(crowd.probes_s), _p95(crowd.answers)
+    refused_s = [each.seconds for each in crowd.refused]
+    told_s = percentile(refused_s, 95)
     return [
-        row(f"capacity, {N_SLOTS} callers", f"{rate:.2f} answers/s, TTFT p95 {_p95(capacity):.2f} s"),
+        row(f"capacity, {N_SLOTS} callers", f"{full.answers_per_s:.2f} answers/s, TTFT p95 {_p95(full.answers):.2f} s"),
         row(
             f"arrivals at {times:g} times that",
-            f"{n_all}: {len(ttft)} answered, {len(crowd.refused_s)} refused, {n_odd} else",
+            f"{n_answers + n_refused + n_odd}: {n_answers} answered, {n_refused} refused, {n_odd} else",
             "429 with Retry-After for all who are not let in",
             n_odd == 0,
         ),
-        row(
-            "TTFT p95 of those let in",
-            f"{percentile(ttft, 95):.2f} s",
-            f"at most {TTFT_MAX_S:g} s",
-            percentile(ttft, 95) <= TTFT_MAX_S,
-        ),
+        row("TTFT p95 of those let in", f"{ttft_s:.2f} s", f"at most {TTFT_MAX_S:g} s", ttft_s <= TTFT_MAX_S),
         row(
             "gap between tokens, p95",
-            f"{busy * 1e3:.0f} ms, at capacity {full * 1e3:.0f} ms",
+            f"{busy_s * 1e3:.0f} ms, at capacity {full_s * 1e3:.0f} ms",
             "at most 1.2 times",
-            busy <= 1.2 * full,
+            busy_s <= 1.2 * full_s,
         ),
         row(
             "refusals, p95",
-            f"{told * 1e3:.0f} ms (p50 {percentile(crowd.refused_s, 50) * 1e3:.0f})",
+            f"{told_s * 1e3:.0f} ms (p50 {percentile(refused_s, 50) * 1e3:.1f})",
             f"at most {REFUSED_MAX_S * 1e3:.0f} ms",
-            told <= REFUSED_MAX_S,
+            told_s <= REFUSED_MAX_S,
         ),
-        row("probes, slowest", f"{probe * 1e3:.0f} ms of {len(crowd.probes_s)}", "at most 100 ms", probe <= 0.1),
+        row("probes, slowest", f"{probe_s * 1e3:.0f} ms of {len(crowd.probes_s)}", "at most 100 ms", probe_s <= 0.1),
         row(
             "one caller alone, whole answer",
-            f"before {once:.2f} s, after {again:.2f} s",
+            f"before {once_s:.2f} s, after {again_s:.2f} s",
             "at most 1.1 times",
-            again <= 1.1 * once,
+            again_s <= 1.1 * once_s,
         ),
+        row("of a core, at capacity", str(full.share)),
+        row("of a core, in the crowd", str(crowd.share)),
     ]
 
 
@@ -205,18 +216,18 @@ def _p95(answers: Sequence[Answer]) -> float:
     return percentile((each.ttft_s for each in answers), 95)
 
 
-async def measure(base_url: str, prompts: Prompts, seconds: float, times: float) -> list[Finding]:
-    endpoint = Endpoint(base_url, prompts.logit_bias)
-    await endpoint.connect()
-    overload = Overload(endpoint, base_url, prompts)
-    await overload.alone()  # warm-up
-    before = await overload.alone()
-    rate, capacity = await overload.at_capacity(seconds)
-    crowd = await overload.crowd(times * rate, seconds)
-    after = await overload.alone()
+def measure(service: Service, prompts: Prompts, seconds: float, times: float) -> list[Finding]:
+    endpoint = Endpoint(service.base_url, prompts.logit_bias)
+    asyncio.run(endpoint.connect())
+    overload = Overload(endpoint, service, prompts)
+    asyncio.run(overload.alone())  # warm-up
+    before = asyncio.run(overload.alone())
+    full = asyncio.run(overload.full(seconds))
+    crowd = overload.crowd(times * full.answers_per_s, seconds)
+    after = asyncio.run(overload.alone())
     if crowd.others:
         print(f"benchmarks.overload: {dict(crowd.others)}", file=sys.stderr)
-    return findings(before, capacity, rate, crowd, after, times)
+    return findings(before, full, crowd, after, times)
 
 
 HEADS = ("measured", "value", "goal", "met")
@@ -240,8 +251,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     threads = decide_threads(args.threads).n_threads
     path = named_model(args.model)
     setting = Setting(path, threads, N_SLOTS, N_SLOT_CELLS)
-    with Model(path, vocab_only=True) as model, Ours(("--ttft-max-s", str(TTFT_MAX_S))).serve(setting) as base_url:
-        found = asyncio.run(measure(base_url, Prompts(model), args.seconds, args.times))
+    with Model(path, vocab_only=True) as model, Ours(("--ttft-max-s", str(TTFT_MAX_S))).start(setting) as service:
+        found = measure(service, Prompts(model), args.seconds, args.times)
     table = Table(*HEADS)
     for each in found:
         table.add_row(*dataclasses.astuple(each))

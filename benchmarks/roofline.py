@@ -137,7 +137,7 @@ def told(limits: Limits) -> str:
 
 # --- The plot ---------------------------------------------------------------------------------------------------------
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 860, 520, 70, 190, 44, 50
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 920, 520, 70, 250, 44, 50
 _COLOURS = {OURS: "#1f4e79", LLAMA_CPP: "#c55a11"}
 
 
