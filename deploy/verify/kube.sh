@@ -21,6 +21,8 @@ claim() {
 # Podman calls it llm-pod or llm-pod-0, as its version goes.
 pod_name() { podman pod ps --format '{{.Name}}' | grep -m 1 '^llm-pod' || true; }
 
+nameless_volumes() { podman volume ls --quiet | grep -E '^[0-9a-f]{64}$' | sort; }
+
 step_kube() {
     has podman || { report skip "no podman"; return; }
     [ -d deploy/k8s ] || { report skip "there is no deploy/k8s"; return; }
@@ -30,6 +32,7 @@ step_kube() {
     check "tools of the package index" tools && check "model" models || return 1
     pod="$(pod_name)"
     [ -z "$pod" ] || { report skip "there is a pod $pod already, perhaps somebody's"; return; }
+    volumes="$(nameless_volumes)"
     check "the Deployment of overlay small, for podman" pod_manifest || return 1
     check "its claim, with the model" claim
     if check "podman play kube: init-container, then the service" podman play kube "$work/pod.yaml" && pod="$(pod_name)" \
@@ -41,8 +44,7 @@ step_kube() {
         check "stream" stream "http://$address:8001" 16 -H "Authorization: Bearer $key"
     fi
     podman logs "$pod-llm" >> "$log" 2>&1 || true
-    # Volumes of the image that nothing was mounted at have no name, and are left behind.
-    volumes="$(podman ps --all --quiet --filter "pod=$pod" | xargs -r podman inspect --format '{{range .Mounts}}{{println .Name}}{{end}}')"
     check "podman play kube --down" podman play kube --down "$work/pod.yaml" && rm "$work/pod.yaml"
-    grep -E '^[0-9a-f]{64}$' <<< "$volumes" | sort -u | xargs -r podman volume rm >> "$log" 2>&1 || true
+    # The init-container's own, which podman leaves behind.
+    comm -13 <(echo "$volumes") <(nameless_volumes) | xargs -r podman volume rm >> "$log" 2>&1 || true
 }
