@@ -17,7 +17,7 @@ reason. The exit status is 0 where nothing failed. What was skipped has not been
   image      built by buildah; its size, user, entry, labels, and that it has no compiler
   run        podman with limits, read-only, without capabilities: health check, chat, stream, threads, SIGTERM
   scripts    deploy-llm.sh (and its way back), backup.sh, restore.sh
-  compose    podman-compose, nginx with TLS before the service, load through it
+  compose    podman-compose: nginx with TLS before the service, load through it, Prometheus and the dashboard's queries
   kube       the Deployment by `podman play kube`
 
   --base IMAGE   base image (default: debian:bookworm-slim where it can be pulled, else one made by debootstrap)
@@ -29,7 +29,7 @@ reason. The exit status is 0 where nothing failed. What was skipped has not been
   -h, --help     this text
 
 Needs root, podman and buildah; curl, openssl, hey, shellcheck, promtool, kubectl and terraform where they are there. What
-comes from the package index (hadolint, podman-compose, validators) goes into build/verify/tools. Everything that is made is
+comes from the package index (hadolint, podman-compose, validators, matplotlib) goes into build/verify/tools. Everything that is made is
 called llmcore-verify. Logs: build/verify/STEP.log.
 TEXT
 }

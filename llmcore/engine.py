@@ -282,8 +282,10 @@ class Engine:
             answer = self._answers.get(sequence.request_id)
             if answer is not None and answer.start():
                 counters.n_tokens_cached += sequence.n_cached
-                counters.n_prefix_hits += sequence.n_cached > 0
-                counters.n_prefix_misses += sequence.n_cached == 0
+                # Half of it, since chat templates begin all prompts alike: every sequence finds a few tokens.
+                is_hit = 2 * sequence.n_cached >= sequence.n_prompt
+                counters.n_prefix_hits += is_hit
+                counters.n_prefix_misses += not is_hit
         self._context.abort_flag.set(False)
         self._serving = self._scheduler.served
         if self.on_step is not None:

@@ -268,7 +268,7 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     n_tokens_prefilled: int
     n_tokens_cached: int
     n_tokens_generated: int
-    n_prefix_hits: int = 0  # sequences that found a part of their prompt in the cache
+    n_prefix_hits: int = 0  # sequences that found at least half of their prompt in the cache
     n_prefix_misses: int = 0
     n_preempted: int = 0
     n_saved: int = 0  # sequences that went to the host tier

@@ -196,23 +196,24 @@ def connect(hub: HubStandIn, monkeypatch: pytest.MonkeyPatch, home: Path) -> Non
 
 @contextlib.contextmanager
 def running(hub: HubStandIn) -> Iterator[HubStandIn]:
-    """Serves the hub, and its content from another port."""
+    """Serves the hub, and its content from another host, as the hub does: huggingface_hub before 2.2 takes another port of the
+    same host for the same."""
     with contextlib.ExitStack() as stack:
-        addresses = [stack.enter_context(_serving(hub, kind)) for kind in ("", CONTENT)]
+        addresses = [stack.enter_context(_serving(hub, *each)) for each in (("127.0.0.1", ""), ("127.0.0.2", CONTENT))]
         hub.address, hub.content_address = addresses
         yield hub
 
 
 @contextlib.contextmanager
-def _serving(hub: HubStandIn, kind: str) -> Iterator[str]:
+def _serving(hub: HubStandIn, host: str, kind: str) -> Iterator[str]:
     handler = type("Handler", (_Handler,), {"hub": hub, "kind": kind})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = http.server.ThreadingHTTPServer((host, 0), handler)
     server.daemon_threads = True
     server.block_on_close = False
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that are killed
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://{host}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -586,6 +586,16 @@ def test_statistics_count_time_inside_and_outside_of_native_code(tiny_engine: En
     assert stats.prefill_tokens_per_s > 0
 
 
+def test_a_prefix_hit_is_half_of_a_prompt(tiny_engine: Engine) -> None:
+    """What all prompts of a template have in common does not make one."""
+    template, first = tuple(range(300, 308)), tuple(range(310, 342))
+    for name, prompt in (("a", template + first), ("b", template + tuple(range(350, 382))), ("c", template + first)):
+        run(tiny_engine, request(name, TokensPrompt(prompt), ignore_eos=True))
+    stats = tiny_engine.stats()
+    assert (stats.n_prefix_hits, stats.n_prefix_misses) == (1, 2)
+    assert stats.n_tokens_cached > 39
+
+
 def test_opening_without_a_model_or_with_a_bad_template(tmp_path: Path, default_model: Path) -> None:
     with pytest.raises(ConfigError, match="MODEL_PATH"):
         Engine.open(EngineConfig())

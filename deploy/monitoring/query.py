@@ -26,14 +26,18 @@ TIMEOUT_S = 30
 VARIABLES = {"$__rate_interval": "1m", "$model": ".*", "$instance": ".*"}
 
 
+def filled_in(expression: str) -> str:
+    """A query of the dashboard, with values for its variables."""
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    return expression
+
+
 def queries(dashboard: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """(panel, reference, expression without variables) of each query."""
     for panel in dashboard["panels"]:
         for target in panel.get("targets", ()):
-            expression = target["expr"]
-            for name, value in VARIABLES.items():
-                expression = expression.replace(name, value)
-            yield panel["title"], target["refId"], expression
+            yield panel["title"], target["refId"], filled_in(target["expr"])
 
 
 def get(url: str, path: str, **arguments: str) -> Any:

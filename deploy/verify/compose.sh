@@ -1,14 +1,28 @@
 # shellcheck shell=bash disable=SC2154 # sourced by deploy/verify.sh, whose variables these are
-# Step compose: the service and nginx by podman-compose, and load through TLS.
+# Step compose: the service, nginx and Prometheus by podman-compose, load through TLS, and the dashboard's queries.
 
-# The nginx image of compose, where its registry cannot be reached: Debian's package, with the same configuration.
+# debian_image NAME PACKAGE [LINE...]: an image of compose, where its registry cannot be reached: Debian's package, with the
+# same configuration.
+debian_image() {
+    local tag="localhost/$name-$1" folder="$work/$1" package="$2"
+    shift 2
+    base_image || return 1
+    mkdir -p "$folder"
+    printf '%s\n' "FROM $base" "RUN apt-get update && apt-get install -y --no-install-recommends $package" "$@" > "$folder/Dockerfile"
+    buildah bud --layers --format docker --isolation chroot --network host --tag "$tag" "$folder"
+}
+
 nginx_image() {
     timeout 60 podman pull docker.io/library/nginx:1.28-alpine && return 0
-    base_image || return 1
-    mkdir -p "$work/nginx"
-    printf 'FROM %s\nRUN apt-get update && apt-get install -y --no-install-recommends nginx-light\n' "$base" > "$work/nginx/Dockerfile"
-    buildah bud --layers --format docker --isolation chroot --network host --tag "localhost/$name-nginx" "$work/nginx" || return 1
+    debian_image nginx nginx-light || return 1
     export NGINX_IMAGE="localhost/$name-nginx"
+}
+
+prometheus_image() {
+    timeout 60 podman pull docker.io/prom/prometheus:v3.5.0 && return 0
+    debian_image prometheus prometheus 'RUN install -d -o nobody -g nogroup /prometheus' 'USER nobody' \
+        'ENTRYPOINT ["/usr/bin/prometheus"]' || return 1
+    export PROMETHEUS_IMAGE="localhost/$name-prometheus"
 }
 
 certificate() {
@@ -18,7 +32,7 @@ certificate() {
     chown -R 101:101 "$work/tls"
 }
 
-compose() { "$work/tools/bin/podman-compose" --project-name "$name" --profile tls "$@"; }
+compose() { "$work/tools/bin/podman-compose" --project-name "$name" --profile tls --profile monitoring "$@"; }
 
 # The model into compose's volume, by the script that is for that.
 model_volume() {
@@ -84,22 +98,70 @@ through_nginx() {
     fi
 }
 
+scrapes() { curl -s "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/query?query=up%7Bjob=%22llm%22%7D==1" | grep -q '"instance":"llm:8001"'; }
+
+# A question of some hundred tokens that nobody has asked before.
+new_question() {
+    local first="$RANDOM"
+    printf '"messages":[{"role":"user","content":"Add up %s"}]' "$(seq -s ', ' "$first" "$((first + 80))")"
+}
+
+# More callers than the key may have; then a minute of some who ask the same and one who asks new things and hangs up: what the
+# dashboard is there for.
+busy() {
+    local end n_gone=0 load
+    local -a hey=(hey -t 120 -m POST -T application/json -H "Authorization: Bearer $key")
+    "${hey[@]}" -n 64 -c 16 -d "{$QUESTION,\"max_tokens\":32}" "$url/v1/chat/completions" || return 1
+    "${hey[@]}" -z 60s -c 8 -q 1 -d "{$QUESTION,\"max_tokens\":32}" "$url/v1/chat/completions" &
+    load=$!
+    end=$((SECONDS + 60))
+    while [ "$SECONDS" -lt "$end" ]; do
+        curl -sS -N -o /dev/null --max-time 1.5 "${secure[@]}" -H 'Content-Type: application/json' \
+            -d "{$(new_question),\"max_tokens\":256,\"ignore_eos\":true,\"stream\":true}" "$url/v1/chat/completions" \
+            || n_gone=$((n_gone + 1))
+    done
+    wait "$load" && echo "$n_gone hung up"
+}
+
+drawn() {
+    "$work/tools/bin/python" -m pip install -q matplotlib && "$work/tools/bin/python" deploy/verify/dashboard.py "$prometheus" "$work/dashboard.png"
+}
+
+monitored() {
+    local -a secure=(--cacert "$work/tls/cert.pem" -H "Authorization: Bearer $key")
+    local prometheus="http://127.0.0.1:$PROMETHEUS_PORT"
+    if has hey; then check "a busy minute" busy; fi
+    check "Prometheus: every rule is well, every panel's query has data" python3 deploy/monitoring/query.py "$prometheus"
+    check "the dashboard, drawn for a look: build/verify/dashboard.png" drawn
+    if ! timeout 60 podman pull docker.io/grafana/grafana:12.1.0 >> "$log" 2>&1; then
+        report skip "Grafana: its image cannot be pulled"
+        return
+    fi
+    check "compose up: grafana" compose up --detach --no-build --no-deps grafana \
+        && check "Grafana has the dashboard" wait_until 60 curl -sS --fail -u "admin:$GRAFANA_PASSWORD" \
+            "http://127.0.0.1:$GRAFANA_PORT/api/dashboards/uid/llmcore"
+}
+
 step_compose() {
     has podman || { report skip "no podman"; return; }
     podman image exists "$built" || { report skip "there is no image $built: step image makes it"; return; }
     local url="https://127.0.0.1:$((port + 1))" key=verify-key
     export LLM_IMAGE="$built" LLM_PORT="$port" TLS_BIND=127.0.0.1 TLS_PORT="$((port + 1))" TLS_DIR="$work/tls" LLM_MEMORY=4G
-    LLMCORE_API_KEYS="verify:$(printf %s "$key" | sha256sum | cut -c-64)" LLMCORE_KEY_REQUESTS_PER_MINUTE=1000
-    export LLMCORE_API_KEYS LLMCORE_KEY_REQUESTS_PER_MINUTE
+    LLMCORE_API_KEYS="verify:$(printf %s "$key" | sha256sum | cut -c-64)"
+    export LLMCORE_API_KEYS LLMCORE_KEY_REQUESTS_PER_MINUTE=6000 LLMCORE_KEY_CONCURRENT=12 PROMETHEUS_PORT="$((port + 2))"
+    export GRAFANA_PORT="$((port + 3))" GRAFANA_PASSWORD="$key"
     check "tools of the package index" tools && check "model" models && check "certificate" certificate \
-        && check "nginx's image" nginx_image && check "the model's volume" model_volume || return 1
+        && check "nginx's image" nginx_image && check "Prometheus' image" prometheus_image && check "the model's volume" model_volume || return 1
     # Podman before 4.4 cannot wait for health: so the dependent one is started by hand.
     if check "compose up: llm" compose up --detach --no-build llm \
         && check "llm is healthy" wait_until 600 podman exec "${name}_llm_1" healthcheck.py \
         && check "compose up: nginx" compose up --detach --no-build --no-deps nginx \
         && check "nginx listens" wait_until 30 curl -sk "$url/livez"; then
         echo "limits: $(podman inspect --format '{{.HostConfig.NanoCpus}} {{.HostConfig.CpuQuota}} {{.HostConfig.Memory}}' "${name}_llm_1")" >> "$log"
+        check "compose up: prometheus" compose up --detach --no-build --no-deps prometheus \
+            && check "it scrapes the service" wait_until 60 scrapes
         through_nginx
+        monitored
     fi
     compose logs >> "$log" 2>&1 || true
     check "compose down" compose down --timeout 40

@@ -21,15 +21,18 @@ claim() {
 # Podman calls it llm-pod or llm-pod-0, as its version goes.
 pod_name() { podman pod ps --format '{{.Name}}' | grep -m 1 '^llm-pod' || true; }
 
+nameless_volumes() { podman volume ls --quiet | grep -E '^[0-9a-f]{64}$' | sort; }
+
 step_kube() {
     has podman || { report skip "no podman"; return; }
     [ -d deploy/k8s ] || { report skip "there is no deploy/k8s"; return; }
     { has kustomize || has kubectl; } || { report skip "neither kustomize nor kubectl: overlays cannot be rendered"; return; }
     podman image exists "$built" || { report skip "there is no image $built: step image makes it"; return; }
-    local key=verify-key pod address
+    local key=verify-key pod address volumes
     check "tools of the package index" tools && check "model" models || return 1
     pod="$(pod_name)"
     [ -z "$pod" ] || { report skip "there is a pod $pod already, perhaps somebody's"; return; }
+    volumes="$(nameless_volumes)"
     check "the Deployment of overlay small, for podman" pod_manifest || return 1
     check "its claim, with the model" claim
     if check "podman play kube: init-container, then the service" podman play kube "$work/pod.yaml" && pod="$(pod_name)" \
@@ -42,4 +45,6 @@ step_kube() {
     fi
     podman logs "$pod-llm" >> "$log" 2>&1 || true
     check "podman play kube --down" podman play kube --down "$work/pod.yaml" && rm "$work/pod.yaml"
+    # The init-container's own, which podman leaves behind.
+    comm -13 <(echo "$volumes") <(nameless_volumes) | xargs -r podman volume rm >> "$log" 2>&1 || true
 }

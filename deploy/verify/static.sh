@@ -48,13 +48,22 @@ step_manifests() {
         report skip "there is no deploy/terraform"
     elif has terraform; then
         check "terraform fmt" terraform fmt -check -recursive deploy/terraform
+        check "terraform validate: the module's variables and their rules, which need no provider" terraform_variables
         terraform_validates
     else
         report skip "no terraform"
     fi
 }
 
-# Validation needs the provider's plugin, from terraform's registry.
+terraform_variables() {
+    local folder="$work/terraform" good=(-var model_name=m -var model_path=m.gguf -var model_volume_path=/srv)
+    rm -rf "$folder" && mkdir "$folder" && cp deploy/terraform/modules/llm-service/variables.tf "$folder" || return 1
+    terraform -chdir="$folder" init -backend=false -input=false && terraform -chdir="$folder" validate || return 1
+    terraform -chdir="$folder" plan -input=false "${good[@]}" || return 1
+    ! terraform -chdir="$folder" plan -input=false "${good[@]}" -var model_path=../m.gguf
+}
+
+# Validation of the whole needs the provider's plugin, from terraform's registry.
 terraform_validates() {
     local folder said
     for folder in deploy/terraform/modules/*/; do
