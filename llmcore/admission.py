@@ -27,7 +27,7 @@ HANDICAP_S = (0.0, 10.0, 60.0)
 _CORRECTION_LOW, _CORRECTION_HIGH = 0.5, 4.0
 _TELLING_S = 0.2
 # Whoever is let in should come in time, and not only every second one: four mean deviations are added, as TCP does for its timeouts
-# (RFC 6298). The least of them allows for a crowd whose mere coming slows everybody down.
+# (RFC 6298). The least of them, a part of the time itself, allows for a crowd whose mere coming slows everybody down.
 _DEVIATIONS, _DEVIATION_MIN = 4.0, 0.1
 
 # Before anything was seen to finish.
@@ -59,16 +59,18 @@ class Admission:
         self._holders: dict[str, int] = {}
         self._numbers = itertools.count()
         self._service_s = 0.0  # mean time of a sequence in a slot; 0 while unknown
-        # Prompts are computed beside answers, and slots become free in bunches: what that adds is learned.
-        self._correction, self._deviation = 1.0, _DEVIATION_MIN
+        # Prompts are computed beside answers, and slots become free in bunches: what that adds is learned, as the ratio of mean
+        # times, so that long waits tell more than short ones. Both begin with as much as a second.
+        self._took_s, self._reckoned_s, self._deviation_s = 1.0, 1.0, 0.0
 
     def check(self, sequence: Sequence, now_s: float) -> None:
         """Estimates what a sequence will cost (Sequence.n_expected). Raises OverloadedError."""
         sequence.n_expected = self._expected(sequence)
-        prompts = self._prompts(now_s) if self._is_bounded else []
-        own_s = urgency_s(sequence, self._costs, self._limits.n_batch, now_s)
-        sequence.expected_s = self._reckoned_ttft_s(sequence.n_expected, own_s, prompts) if self._is_bounded else 0.0
-        refusal = self._refusal(sequence.n_expected, sequence.expected_s)
+        sequence.ahead = None
+        if self._is_bounded:
+            own_s = urgency_s(sequence, self._costs, self._limits.n_batch, now_s)
+            sequence.ahead = self._ahead(own_s, self._prompts(now_s))
+        refusal = self._refusal(sequence.n_expected, sequence.ahead)
         if refusal is not None:
             raise OverloadedError(refusal.message, retry_after_s=refusal.retry_after_s)
 
@@ -78,8 +80,8 @@ class Admission:
         least_s = self._costs.prefill_seconds(0, 1, self._limits.n_batch)
         found = []
         for handicap_s in HANDICAP_S:
-            expected_s = self._reckoned_ttft_s(1, least_s + handicap_s, prompts) if self._is_bounded else 0.0
-            found.append(self._refusal(1, expected_s))
+            ahead = self._ahead(least_s + handicap_s, prompts) if self._is_bounded else None
+            found.append(self._refusal(1, ahead))
         return tuple(found) if any(found) else ()
 
     @property
@@ -87,8 +89,8 @@ class Admission:
         """Whether somebody may have to wait for so long that it matters."""
         return self._limits.ttft_max_s > 0 and bool(self._running or self._waiting)
 
-    def _refusal(self, n_tokens: int, expected_s: float) -> Refusal | None:
-        """Of a prompt that costs n_tokens, whose first token is reckoned to come after expected_s (0: not reckoned)."""
+    def _refusal(self, n_tokens: int, ahead: tuple[int, int] | None) -> Refusal | None:
+        """Of a prompt that costs n_tokens, behind others (None: nobody whom it matters to be behind)."""
         limits = self._limits
         if len(self._waiting) >= limits.n_waiting and len(self._running) >= limits.n_running:
             return Refusal(f"{len(self._waiting)} requests are waiting already", self._slot_wait_s(1))
@@ -98,10 +100,13 @@ class Admission:
             if n_waiting and excess > 0:
                 message = f"{n_waiting} tokens of prompts are waiting, and this one has {n_tokens} more"
                 return Refusal(message, self._prefill_s(excess))
-        ttft_s = expected_s * (self._correction + _DEVIATIONS * max(self._deviation, _DEVIATION_MIN))
-        if expected_s and ttft_s > limits.ttft_max_s:
-            message = f"the first token might come only after {ttft_s:.1f} s; {limits.ttft_max_s:g} s are allowed"
-            return Refusal(message, ttft_s - limits.ttft_max_s)
+        if ahead is not None:
+            reckoned_s = self._reckoned_ttft_s(n_tokens, ahead)
+            spread_s = max(self._deviation_s, _DEVIATION_MIN * reckoned_s)
+            ttft_s = reckoned_s * self._correction + _DEVIATIONS * spread_s
+            if ttft_s > limits.ttft_max_s:
+                message = f"the first token might come only after {ttft_s:.1f} s; {limits.ttft_max_s:g} s are allowed"
+                return Refusal(message, ttft_s - limits.ttft_max_s)
         return None
 
     def queued(self, sequence: Sequence) -> None:
@@ -121,11 +126,19 @@ class Admission:
 
     def answered(self, sequence: Sequence, now_s: float) -> None:
         """A sequence has its first token."""
-        if sequence.expected_s >= _TELLING_S:
-            ratio = (now_s - sequence.arrived_s) / sequence.expected_s
-            ratio = min(max(ratio, _CORRECTION_LOW), _CORRECTION_HIGH)
-            self._deviation += (abs(ratio - self._correction) - self._deviation) * _RATE
-            self._correction += (ratio - self._correction) * _RATE
+        if sequence.ahead is None:
+            return
+        # Reckoned anew: how long a slot is taken may have been learned meanwhile, and is not to be corrected twice.
+        reckoned_s = self._reckoned_ttft_s(sequence.n_expected, sequence.ahead)
+        took_s = now_s - sequence.arrived_s
+        if reckoned_s >= _TELLING_S:
+            self._deviation_s += (abs(took_s - reckoned_s * self._correction) - self._deviation_s) * _RATE
+            self._took_s += (took_s - self._took_s) * _RATE
+            self._reckoned_s += (reckoned_s - self._reckoned_s) * _RATE
+
+    @property
+    def _correction(self) -> float:
+        return min(max(self._took_s / self._reckoned_s, _CORRECTION_LOW), _CORRECTION_HIGH)
 
     @property
     def n_tokens_waiting(self) -> int:
@@ -136,7 +149,7 @@ class Admission:
     def predicted_ttft_s(self, sequence: Sequence, now_s: float) -> float:
         """When the first token of a sequence would come if it were queued now, by what is known of those before it."""
         own_s = urgency_s(sequence, self._costs, self._limits.n_batch, now_s)
-        return self._reckoned_ttft_s(sequence.n_expected, own_s, self._prompts(now_s)) * self._correction
+        return self._reckoned_ttft_s(sequence.n_expected, self._ahead(own_s, self._prompts(now_s))) * self._correction
 
     def _prompts(self, now_s: float) -> list[tuple[float, int, bool]]:
         """Of the prompts that are not computed yet: how urgent, how many tokens, whether they have no slot."""
@@ -151,13 +164,17 @@ class Admission:
             for each in prompts
         ]
 
-    def _reckoned_ttft_s(self, n_tokens: int, own_s: float, prompts: list[tuple[float, int, bool]]) -> float:
-        """Of n_tokens that are as urgent as own_s. What is more urgent is computed first."""
+    def _ahead(self, own_s: float, prompts: list[tuple[float, int, bool]]) -> tuple[int, int]:
+        """What comes before a prompt that is as urgent as own_s: tokens that are computed first, and slots that have to become
+        free."""
         ahead = [each for each in prompts if each[0] <= own_s]
-        n_ahead = sum(each[1] for each in ahead)
-        n_slots_missing = sum(each[2] for each in ahead) + 1 - (self._limits.n_running - len(self._running))
-        wait_s = self._slot_wait_s(n_slots_missing) if n_slots_missing > 0 else 0.0
-        return max(self._prefill_s(n_ahead + n_tokens), wait_s + self._prefill_s(n_tokens))
+        n_slots = sum(each[2] for each in ahead) + 1 - (self._limits.n_running - len(self._running))
+        return sum(each[1] for each in ahead), max(n_slots, 0)
+
+    def _reckoned_ttft_s(self, n_tokens: int, ahead: tuple[int, int]) -> float:
+        """Of n_tokens behind others."""
+        n_ahead, n_slots = ahead
+        return max(self._prefill_s(n_ahead + n_tokens), self._slot_wait_s(n_slots) + self._prefill_s(n_tokens))
 
     @property
     def prefill_tokens_per_s(self) -> float:

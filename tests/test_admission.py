@@ -10,6 +10,9 @@ from llmcore.errors import OverloadedError
 from llmcore.sequence import HIGH, LOW, NORMAL
 from tests.test_scheduler import make, prompt, sequence
 
+# What a sequence waited for. One slot of one takes a second, as long as nobody has finished.
+ONE_SLOT = (0, 1)
+
 
 def test_too_many_waiting_are_refused() -> None:
     machine = make(n_running=1, n_waiting=1)
@@ -81,12 +84,12 @@ def test_the_time_to_first_token_is_corrected_by_those_that_came() -> None:
     before_s = admission.predicted_ttft_s(other, machine.now_s)
     for i in range(60):
         late = sequence(f"c{i}", prompt(3, 5))
-        late.expected_s, late.arrived_s = 1.0, machine.now_s
+        late.ahead, late.arrived_s = ONE_SLOT, machine.now_s
         admission.answered(late, machine.now_s + 3.0)
     assert admission.predicted_ttft_s(other, machine.now_s) == pytest.approx(3 * before_s, rel=0.01)
     for i in range(60):
         brief = sequence(f"d{i}", prompt(3, 5))
-        brief.expected_s, brief.arrived_s = 0.01, machine.now_s
+        brief.ahead, brief.arrived_s = (0, 0), machine.now_s
         admission.answered(brief, machine.now_s + 3.0)
     assert admission.predicted_ttft_s(other, machine.now_s) == pytest.approx(3 * before_s, rel=0.01)
 
@@ -99,13 +102,13 @@ def test_where_first_tokens_come_when_they_like_fewer_are_let_in() -> None:
     machine.add(sequence("b", prompt(2, 5)))
     for i in range(30):
         odd = sequence(f"c{i}", prompt(3, 5))
-        odd.expected_s, odd.arrived_s = 1.0, machine.now_s
+        odd.ahead, odd.arrived_s = ONE_SLOT, machine.now_s
         admission.answered(odd, machine.now_s + (0.5 if i % 2 else 1.5))
     with pytest.raises(OverloadedError, match="first token"):
         machine.add(sequence("d", prompt(4, 5)))
     for i in range(60):
         exact = sequence(f"e{i}", prompt(3, 5))
-        exact.expected_s, exact.arrived_s = 1.0, machine.now_s
+        exact.ahead, exact.arrived_s = ONE_SLOT, machine.now_s
         admission.answered(exact, machine.now_s + 1.0)
     machine.add(sequence("d", prompt(4, 5)))
 
