@@ -13,13 +13,14 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.kernel_figures import FLASH, OURS, PLAIN, SPLIT, Sizes
 from benchmarks.step_profile import Profile, profiled
 from llmcore.batch import Batch
+from llmcore.config import KERNEL_CHOICES
 from llmcore.context import Context, ContextParams
 from llmcore.errors import LlmcoreError
 from llmcore.ffi import library
@@ -178,10 +179,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--side", choices=sorted(SIDES), required=True)
     add("--model", type=Path, required=True)
     add("--threads", type=int, required=True)
+    add("--kernels", choices=KERNEL_CHOICES, default="auto", help="of our side: as llmcore's option")
     add("--scale", type=float, default=1.0)
     add("--profile", action="store_true", help="print where the time of some steps goes instead")
     args = parser.parse_args(argv)
     side, sizes = SIDES[args.side], Sizes(args.scale)
+    if side.kernels == "auto":
+        side = replace(side, kernels=args.kernels)
     try:
         library()  # what is loaded once is not the model's
         before, began = _resident_bytes(), time.perf_counter()

@@ -3,6 +3,9 @@
     python -m benchmarks.kernels [--model default|1b|all|FILE] [--turns 3] [--openvino] [--no-profile] [--write-docs]
 
 In turns, each side in a process of its own. All of llama.cpp's sides use its repacked and AMX buffers and no BLAS.
+
+With `--kernels LEVEL` ours is what a machine of that level would run, and is judged by the goals for it. llama.cpp's side is
+always what the build has: for a comparison on equal terms, one for that level (docs/BENCHMARKS.md).
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from benchmarks.openvino_side import OpenVinoError
 from benchmarks.openvino_side import turn as openvino_turn
 from benchmarks.report import DOCS, write_section
 from benchmarks.step_profile import Profile
+from llmcore import ffi
+from llmcore.config import KERNEL_CHOICES
 from llmcore.errors import LlmcoreError
 from llmcore.gguf import GgufHeader, read_header
 from llmcore.threads import decide_threads
@@ -60,6 +65,7 @@ class Plan:
     threads: int
     sizes: Sizes
     with_profile: bool
+    kernels: str = "auto"
 
 
 def child(side: str, path: Path, plan: Plan, *flags: str) -> Any:
@@ -68,7 +74,7 @@ def child(side: str, path: Path, plan: Plan, *flags: str) -> Any:
     if side != OURS:
         environ["GOMP_SPINCOUNT"] = UNSET_SPINS
     command = [sys.executable, "-m", "benchmarks.kernel_steps", "--side", side, "--model", str(path)]
-    command += ["--threads", str(plan.threads), "--scale", str(plan.sizes.scale), *flags]
+    command += ["--threads", str(plan.threads), "--scale", str(plan.sizes.scale), "--kernels", plan.kernels, *flags]
     done = subprocess.run(command, env=environ, check=False, stdout=subprocess.PIPE)
     if done.returncode:
         raise SideError(f"{side} ended with status {done.returncode}")
@@ -100,7 +106,8 @@ def measure(name: str, path: Path, plan: Plan) -> Found:
 def report(found: Found, plan: Plan, limit: Limits, plot: str) -> str:
     """Markdown about one model; `plot` is the name of the plot's file, or empty."""
     header = read_header(found.path)
-    judged = kernel_figures.lines(found.turns, found.name, "amx_tile" in features(), plan.sizes)
+    has_amx = "amx_tile" in features() and plan.kernels in ("auto", "amx")
+    judged = kernel_figures.lines(found.turns, found.name, has_amx, plan.sizes)
     parts = [f"{found.path.stem}, median of {plan.n_turns}.", kernel_figures.table(judged)]
     if plan.sizes.scale != 1:
         parts[0] += f" **Sizes times {plan.sizes.scale:g}: a smoke test, no measurement.**"
@@ -142,7 +149,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--sides takes {', '.join(SIDES)}, and --turns at least 1")
     names = ["default", "1b"] if args.model == "all" else [args.model]
     sides = tuple(args.sides.split(",")) + ((OPENVINO,) if args.openvino else ())
-    plan = Plan(sides, args.turns, decide_threads(args.threads).n_threads, Sizes(args.scale), not args.no_profile)
+    plan = Plan(
+        sides, args.turns, decide_threads(args.threads).n_threads, Sizes(args.scale), not args.no_profile, args.kernels
+    )
     try:
         before = limits(plan.threads)
         all_found = [measure(name, named_model(name), plan) for name in names]
@@ -150,17 +159,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"benchmarks.kernels: {error}", file=sys.stderr)
         return 1
     limit = before.or_better(limits(plan.threads))
-    folder = args.plots or (DOCS.parent if args.write_docs else None)
+    folder = args.plots or (DOCS.parent if args.write_docs and plan.kernels == "auto" else None)
     plots = write_plots(all_found, plan, limit, folder) if folder else [""] * len(all_found)
     head = f"{machine()}, {plan.threads} threads, {time.strftime('%Y-%m-%d')}. {roofline.told(limit)}"
+    if plan.kernels != "auto":
+        head = f"Ours at level {plan.kernels}; llama.cpp's libraries built for {', '.join(built_for())}. {head}"
     text = "\n\n".join([head, *(report(each, plan, limit, plot) for each, plot in zip(all_found, plots, strict=True))])
     print(text)
     if args.json:
         values = [{**asdict(each), "path": str(each.path)} for each in all_found]
         args.json.write_text(json.dumps({"machine": machine(), "threads": plan.threads, "models": values}, indent=1))
     if args.write_docs:
-        write_section(SECTION, text)
+        write_section(SECTION if plan.kernels == "auto" else f"{SECTION}-{plan.kernels}", text)
     return 0
+
+
+def built_for() -> list[str]:
+    """The instruction sets of llama.cpp's CPU backend that matter here, as it names them itself."""
+    names = ("AVX2", "FMA", "F16C", "AVX_VNNI", "AVX512", "AVX512_VNNI", "AVX512_BF16", "AMX_INT8")
+    told = ffi.library().llama_print_system_info().decode()
+    return [name for name in names if f"{name} = 1" in told]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,6 +188,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--turns", type=int, default=3)
     add("--threads", type=int, default=0)
     add("--sides", default=f"{OURS},{FLASH},{PLAIN}", help="with commas between")
+    add(
+        "--kernels",
+        choices=[each for each in KERNEL_CHOICES if each != "off"],
+        default="auto",
+        help="ours: which level",
+    )
     add("--openvino", action="store_true", help="OpenVINO GenAI too; installs it under build/ where it is missing")
     add("--no-profile", action="store_true", help="without the profile of our steps")
     add("--scale", type=float, default=1.0, help="sizes times this, for a smoke test")
