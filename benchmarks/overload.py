@@ -179,7 +179,7 @@ def findings(
     once_s, again_s = (statistics.median(each.times_s[-1] - each.asked_s for each in part) for part in (before, after))
     n_odd, n_answers, n_refused = sum(crowd.others.values()), len(crowd.answers), len(crowd.refused)
     probe_s, ttft_s = max(crowd.probes_s), _p95(crowd.answers)
-    refused_s = [each.seconds for each in crowd.refused]
+    refused_s = [each.seconds for each in crowd.refused] or [0.0]
     told_s = percentile(refused_s, 95)
     return [
         row(

@@ -102,7 +102,10 @@ def test_nobody_is_there() -> None:
 
 def test_the_whole_benchmark_on_our_service(tiny_model: Path) -> None:
     setting = Setting(tiny_model, 1, overload.N_SLOTS, overload.N_SLOT_CELLS)
-    with Model(tiny_model, vocab_only=True) as model, Ours(("--n-waiting-max", str(overload.N_CALLERS))).start(setting) as service:
+    with (
+        Model(tiny_model, vocab_only=True) as model,
+        Ours(("--n-waiting-max", str(overload.N_CALLERS))).start(setting) as service,
+    ):
         found = overload.measure(service, Prompts(model), 0.5, 3.0)
     assert len(found) == 9
     assert found[1].met == "met", "every arrival is answered, or refused with a word on when to come back"
