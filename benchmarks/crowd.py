@@ -13,8 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.load import Answer, LoadError
-from benchmarks.sse import StreamError, read_completion
+from benchmarks.load import Answer, answer_of
 
 _CHUNK_BYTES = 65536
 _END = b"0\r\n\r\n"
@@ -46,11 +45,7 @@ class Visit:
 
     def answer(self) -> Answer:
         """A streamed completion. Raises LoadError if it is not whole."""
-        try:
-            read = read_completion(self.arrivals)
-        except StreamError as error:
-            raise LoadError(str(error)) from None
-        return Answer(self.asked_s, tuple(read.times_s), read.text, read.n_prompt, read.n_cached, read.n_answer)
+        return answer_of(self.asked_s, self.arrivals, self.error)
 
 
 class Crowd:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -46,6 +46,20 @@ class Answer:
     def decode_tps(self) -> float:
         """Tokens a second after the first."""
         return (self.n_answer - 1) / (self.times_s[-1] - self.times_s[0])
+
+
+def answer_of(
+    asked_s: float, arrivals: Iterable[tuple[float, bytes]], cause: str = "", *, is_whole: bool = True
+) -> Answer:
+    """What came on a connection, which `cause` ended, if anything did. Raises LoadError for a failure; with is_whole, also for an
+    answer that is not complete."""
+    try:
+        read = read_completion(arrivals, is_whole=is_whole)
+    except StreamError as error:
+        raise LoadError(f"{error} ({cause})" if cause else str(error)) from None
+    if is_whole and not read.times_s:
+        raise LoadError(f"an answer of {read.n_answer} tokens has no text")
+    return Answer(asked_s, tuple(read.times_s), read.text, read.n_prompt, read.n_cached, read.n_answer)
 
 
 class Call(asyncio.Protocol):
@@ -95,15 +109,10 @@ class Call(asyncio.Protocol):
         return self._ended.is_set()
 
     def answer(self, *, is_whole: bool = True) -> Answer:
-        """What came. Raises LoadError for a failure; with is_whole, also for an answer that is not complete."""
-        try:
-            read = read_completion(self.arrivals, is_whole=is_whole)
-        except StreamError as error:
-            cause = f" ({self._error})" if self._error is not None else ""
-            raise LoadError(f"{error}{cause}") from None
-        if is_whole and not read.times_s:
-            raise LoadError(f"an answer of {read.n_answer} tokens has no text")
-        return Answer(self.asked_s, tuple(read.times_s), read.text, read.n_prompt, read.n_cached, read.n_answer)
+        """As answer_of()."""
+        return answer_of(
+            self.asked_s, self.arrivals, "" if self._error is None else str(self._error), is_whole=is_whole
+        )
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,11 @@ class Admission:
 
     def refusals(self, now_s: float) -> Refusals:
         """By priority, what even a prompt of one token would be told; empty if that is nothing."""
-        prompts = self._prompts(now_s) if self._is_bounded else []
+        prompts = self._prompts(now_s) if self._is_bounded else None
         least_s = self._costs.prefill_seconds(0, 1, self._limits.n_batch)
         found = []
         for handicap_s in HANDICAP_S:
-            ahead = self._ahead(least_s + handicap_s, prompts) if self._is_bounded else None
+            ahead = None if prompts is None else self._ahead(least_s + handicap_s, prompts)
             found.append(self._refusal(1, ahead))
         return tuple(found) if any(found) else ()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from llmcore.messages import PRIORITIES
 from llmcore.scheduler import Scheduler
 from llmcore.sequence import Sequence
 
@@ -53,7 +54,7 @@ def _sequence(sequence: Sequence, now_s: float) -> dict[str, Any]:
     return {
         "request_id": sequence.request_id,
         "phase": sequence.phase,
-        "priority": ("high", "normal", "low")[sequence.priority],
+        "priority": PRIORITIES[sequence.priority],
         "slot": sequence.slot,
         "age_s": now_s - sequence.arrived_s,
         "n_prompt": sequence.n_prompt,

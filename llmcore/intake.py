@@ -7,13 +7,11 @@ from llmcore.constraint import Constraints
 from llmcore.errors import ContextLengthError, InvalidRequestError
 from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
-from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, GenerateRequest
+from llmcore.messages import N_LOGPROBS_MAX, PRIORITIES, ChatPrompt, GenerateRequest
 from llmcore.model import Model
 from llmcore.pieces import Pieces
 from llmcore.prompts import Prompts
-from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
-
-_PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
+from llmcore.sequence import Sequence
 
 
 class Intake:
@@ -48,7 +46,7 @@ class Intake:
             n_prompt=len(tokens),
             n_tokens_max=len(tokens) + min(room, request.max_tokens or room),
             arrived_s=now_s,
-            priority=_PRIORITIES[request.priority],
+            priority=PRIORITIES.index(request.priority),
             checkpoints=prompt.checkpoints,
             is_kept=request.keeps_prefix,
             tenant=self._tenants.setdefault(request.tenant, len(self._tenants)),

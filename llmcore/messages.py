@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -22,6 +22,8 @@ ToolChoice = Literal["auto", "none", "required"]
 
 # In the order in which they are served: somebody who listens, the ordinary caller, work that can wait.
 Priority = Literal["high", "normal", "low"]
+# A priority's place is its number in the engine (sequence.py).
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 
 # --- Requests ---------------------------------------------------------------------------------------------------------

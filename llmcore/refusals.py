@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from llmcore.errors import OverloadedError
-from llmcore.messages import Priority, Refusal
+from llmcore.messages import PRIORITIES, Priority, Refusal
 
-# By priority, in the order of messages.Priority: what even the cheapest request would be told. Empty: nobody is refused.
+# By priority, in the order of PRIORITIES: what even the cheapest request would be told. Empty: nobody is refused.
 Refusals = tuple[Refusal | None, ...]
-
-PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 
 def check(refusals: Refusals, priority: Priority) -> None:

@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "refusals": {"errors", "messages"},
     "admission": {"costmodel", "errors", "kvcache", "limits", "messages", "prefix", "refusals", "sequence"},
     "scheduler": {"admission", "batch", "costmodel", "kvcache", "limits", "sequence"},
-    "inspection": {"scheduler", "sequence"},
+    "inspection": {"messages", "scheduler", "sequence"},
     "passes": set(),
     "search": {"trials"},
     # what lies on disk
