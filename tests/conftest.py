@@ -14,12 +14,14 @@ from llmcore.config import EngineConfig
 from llmcore.engine import Engine
 from llmcore.hub import default_model_path
 from llmcore.model import Model
+from tests.disturbed_model import write_disturbed
 from tests.minilm import PackageMissing, gguf_file
 from tests.tiny_models import write_tiny_bert, write_tiny_llama, write_tiny_mamba
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--native", type=Path, help="a folder of native libraries to test instead of the installed ones")
+    parser.addoption("--disturb", type=int, help="test with a default model that is a little off, by this seed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,11 +40,12 @@ def profiles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def default_model() -> Path:
+def default_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2-135M-Instruct, which set-up has fetched."""
     path = default_model_path()
     assert path is not None, "the default model is not here: run `llmcore pull` (make test does)"
-    return path
+    seed = request.config.getoption("--disturb")
+    return path if seed is None else write_disturbed(path, tmp_path_factory.mktemp("disturbed") / path.name, seed)
 
 
 @pytest.fixture(scope="session")

@@ -148,7 +148,8 @@ def test_a_stop_string_ends_among_forced_tokens(engine: Engine) -> None:
 
 def test_forced_tokens_count_for_penalties(engine: Engine) -> None:
     constraint = Regex("(yes yes yes yes yes ){3}(yes|no)")
-    plain = SamplingParams(temperature=0, logit_bias={})
+    parts = {engine.model.tokenize(text, add_special=False)[0]: -100.0 for text in ("y", " y", "ye", " ye", "yes")}
+    plain = SamplingParams(temperature=0, logit_bias=parts)  # so that the word is one token, the one that was forced
     biased = msgspec.structs.replace(plain, presence_penalty=2.0, frequency_penalty=2.0)
     assert run(engine, request("a", STORY, constraint=constraint, sampling=biased, max_tokens=60))["a"].text.endswith(
         "no"
@@ -166,7 +167,8 @@ def test_what_follows_forced_tokens_is_what_follows_that_text(tiny_engine: Engin
     assert said(forced) == said(one_by_one)
 
 
-def test_a_request_goes_on_behind_a_constrained_answer(engine: Engine) -> None:
+def test_a_request_goes_on_behind_a_constrained_answer(tiny_engine: Engine) -> None:
+    engine = tiny_engine
     first = run(engine, request("a", STORY, constraint=Regex(LITERAL + "[0-9]{2}")))["a"]
     again = run(engine, request("b", STORY + first.text + " and then", max_tokens=8))["b"]
     assert again.usage.n_cached > again.usage.n_prompt // 2
