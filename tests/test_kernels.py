@@ -264,6 +264,22 @@ def test_sequences_in_one_buffer(level: int) -> None:
 
 @needs_kernels
 @pytest.mark.parametrize("level", levels())
+@pytest.mark.parametrize("kind", ["f16", "q8_0"])
+@pytest.mark.parametrize("step", [-6.0, -0.8, 0.8, 3.0, 6.0, 40.0])
+@pytest.mark.parametrize("n_rows", [1, 6, 70])
+def test_scores_that_rise_and_fall_with_the_cells(level: int, kind: str, step: float, n_rows: int) -> None:
+    """By about `step` from each 64 cells to the next: what was summed up before is worth less and less, or nothing at once."""
+    rng = np.random.default_rng(9)
+    some = case(rng, causal(n_rows, 512), n_rows, 512)
+    q, k = some.q / np.float32(4), some.k / np.float32(4)
+    q[:, :, 0] = 8.0
+    k[:, :, 0] = step * (np.arange(512) // 64)[:, None]
+    for n_threads in (1, 3):  # one item of work, and several whose results are merged
+        check_attention(level, kind, dataclasses.replace(some, q=q, k=k), n_threads)
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", levels())
 @pytest.mark.parametrize("n_rows", [1, 6, 70])
 def test_what_masked_cells_hold_does_not_matter(level: int, n_rows: int) -> None:
     """Not even NaN: cells that nobody owns may hold anything."""

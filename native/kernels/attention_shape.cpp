@@ -85,9 +85,9 @@ bool read_mask(const ggml_tensor * node, Attention & a) {
 }
 
 // Neither total_bytes nor any part of it shrinks with more threads: the team may turn out smaller than was planned for.
-void divide(int n_threads, Attention & a) {
+void divide(int n_threads, int64_t tile_lines, Attention & a) {
     a.n_blocks = (a.n_cells + CELLS - 1) / CELLS;
-    const int64_t rows = std::clamp<int64_t>(TILE_LINES / a.group, 1, a.n_rows);
+    const int64_t rows = std::clamp<int64_t>(tile_lines / a.group, 1, a.n_rows);
     a.stream_tiles = (a.n_rows + rows - 1) / rows;
     a.tile_rows = (a.n_rows + a.stream_tiles - 1) / a.stream_tiles;
     a.n_tiles = a.stream_tiles * a.n_streams;
@@ -118,7 +118,7 @@ void lay_out(int n_threads, Attention & a) {
 
 } // namespace
 
-bool attention_read(const ggml_tensor * node, int n_threads, Attention & a) {
+bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines, Attention & a) {
     if (node->op != GGML_OP_FLASH_ATTN_EXT || !read_sources(node, a)) {
         return false;
     }
@@ -130,7 +130,7 @@ bool attention_read(const ggml_tensor * node, int n_threads, Attention & a) {
     if (!read_mask(node, a)) {
         return false;
     }
-    divide(n_threads, a);
+    divide(n_threads, tile_lines, a);
     lay_out(n_threads, a);
     return true;
 }
@@ -152,7 +152,7 @@ int64_t attention_local(const Attention & a, uint8_t * base, Local * local) {
     l.q_packed = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * a.dk));
     l.keys     = reinterpret_cast<float *>(take(a.dk * CELLS));
     l.values   = reinterpret_cast<float *>(take(CELLS * a.dv));
-    l.scores   = reinterpret_cast<float *>(take(a.line_pad * CELLS));
+    l.scores   = reinterpret_cast<float *>(take(std::max(a.line_pad, SCORE_LINES) * CELLS));
     l.factor   = reinterpret_cast<float *>(take(a.line_pad));
     l.spare    = reinterpret_cast<float *>(take(a.dv));
     l.sums     = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * (2 + a.dv)));

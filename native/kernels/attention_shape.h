@@ -16,8 +16,9 @@
 namespace lc::kernels {
 
 static constexpr int64_t CELLS = 64;       // of a block
-static constexpr int64_t TILE_LINES = 128; // of a tile and one head of K and V, unless one row alone has more
 static constexpr int64_t ITEM_LINES = 256; // of a tile and a range of heads, likewise
+static constexpr int64_t PAIRS_UNDER_WAY = 3;                 // of 16 lines each, in attention_tiles.h
+static constexpr int64_t SCORE_LINES = PAIRS_UNDER_WAY * 32;
 
 enum class KvType : int { f16, bf16, q8_0 };
 
@@ -71,15 +72,16 @@ struct Local {
     float *   q_packed;  // most_heads * line_pad lines of dk, for blocks taken by many lines
     float *   keys;      // dk * CELLS
     float *   values;    // CELLS * dv
-    float *   scores;    // line_pad * CELLS
+    float *   scores;    // SCORE_LINES or line_pad, whichever is more, * CELLS
     float *   factor;    // line_pad
     float *   spare;     // dv: where lines that only fill up a group are added to
     float *   sums;      // most_heads * line_pad * (2 + dv): the state as attention_tiles.h keeps it
     float *   slot;      // most_heads * line_pad * (2 + dv): the state where a tile has one span
 };
 
-// False if the node is not one that is computed here.
-bool attention_read(const ggml_tensor * node, int n_threads, Attention & a);
+// False if the node is not one that is computed here. tile_lines: of a tile and one head of K and V, unless one row alone has
+// more.
+bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines, Attention & a);
 
 // The bytes that a Local takes; with a base, `local` is set too.
 int64_t attention_local(const Attention & a, uint8_t * base, Local * local);

@@ -104,7 +104,7 @@ template <class I> static void lines_to_tiles(const float * const * q, int64_t d
     }
 }
 
-// Tiles of C, A and B: steps from one to the next, in bytes. Along k tiles of A and B follow one another.
+// C = A B, or C += A B: steps from one tile to the next, in bytes. Along k tiles of A and B follow one another.
 struct TileProduct {
     uint8_t *       c;
     int64_t         c_rows, c_cols;
@@ -113,65 +113,124 @@ struct TileProduct {
     const uint8_t * b;
     int64_t         b_cols;
     int64_t         n_k;
+    int64_t         n_rows;  // tiles of A
+    int64_t         n_cols;  // of B: 1 or 2
+    bool            adds;
 };
 
-// ROWS x COLS tiles, each 1 or 2.
-template <int ROWS, int COLS, bool ADD> static inline __attribute__((always_inline)) void tile_multiply(const TileProduct & p) {
-    ADD ? tile_load<0>(p.c, 64) : tile_zero<0>();
-    if constexpr (COLS > 1) {
-        ADD ? tile_load<1>(p.c + p.c_cols, 64) : tile_zero<1>();
-    }
-    if constexpr (ROWS > 1) {
-        ADD ? tile_load<2>(p.c + p.c_rows, 64) : tile_zero<2>();
-        if constexpr (COLS > 1) {
-            ADD ? tile_load<3>(p.c + p.c_rows + p.c_cols, 64) : tile_zero<3>();
+// Products in small steps, to be done between those of the softmax of other lines: tile and vector units then work at the same
+// time, and what tiles are loaded from has left the store buffers (from which they cannot be loaded).
+class TileWork {
+public:
+    void add(const TileProduct & p) { todo[n++] = p; }
+
+    // Up to four products of tiles, if any are left.
+    inline __attribute__((always_inline)) void step() {
+        if (at == n) {
+            return;
+        }
+        TileProduct & p = todo[at];
+        const bool two_rows = row + 2 <= p.n_rows;
+        if (p.n_cols > 1) {
+            two_rows ? multiply<2, 2>(p, k) : multiply<1, 2>(p, k);
+        } else {
+            two_rows ? multiply<2, 1>(p, k) : multiply<1, 1>(p, k);
+        }
+        if (++k < p.n_k) {
+            return;
+        }
+        k = 0;
+        row += 2;
+        p.c += 2 * p.c_rows;
+        p.a += 2 * p.a_rows;
+        if (row >= p.n_rows) {
+            row = 0;
+            at++;
         }
     }
-    for (int64_t k = 0; k < p.n_k * TILE_BYTES; k += TILE_BYTES) {
-        tile_load<4>(p.a + k, 64);
-        tile_load<6>(p.b + k, 64);
+
+    void finish() {
+        while (at < n) {
+            step();
+        }
+        at = n = 0;
+    }
+
+private:
+    template <int ROWS, int COLS> static inline __attribute__((always_inline)) void multiply(const TileProduct & p, int64_t k) {
+        if (k == 0) {
+            p.adds ? load_sums<ROWS, COLS>(p) : zero_sums<ROWS, COLS>();
+        }
+        const int64_t at_k = k * TILE_BYTES;
+        tile_load<4>(p.a + at_k, 64);
+        tile_load<6>(p.b + at_k, 64);
         tile_product<0, 4, 6>();
         if constexpr (COLS > 1) {
-            tile_load<7>(p.b + p.b_cols + k, 64);
+            tile_load<7>(p.b + p.b_cols + at_k, 64);
             tile_product<1, 4, 7>();
         }
         if constexpr (ROWS > 1) {
-            tile_load<5>(p.a + p.a_rows + k, 64);
+            tile_load<5>(p.a + p.a_rows + at_k, 64);
             tile_product<2, 5, 6>();
             if constexpr (COLS > 1) {
                 tile_product<3, 5, 7>();
             }
         }
-    }
-    tile_store<0>(p.c, 64);
-    if constexpr (COLS > 1) {
-        tile_store<1>(p.c + p.c_cols, 64);
-    }
-    if constexpr (ROWS > 1) {
-        tile_store<2>(p.c + p.c_rows, 64);
-        if constexpr (COLS > 1) {
-            tile_store<3>(p.c + p.c_rows + p.c_cols, 64);
+        if (k + 1 == p.n_k) {
+            store_sums<ROWS, COLS>(p);
         }
     }
-}
 
-// Any number of rows.
-template <int COLS, bool ADD> static void tile_multiply_rows(TileProduct p, int64_t n_rows) {
-    for (int64_t i = 0; i + 2 <= n_rows; i += 2) {
-        tile_multiply<2, COLS, ADD>(p);
-        p.c += 2 * p.c_rows;
-        p.a += 2 * p.a_rows;
+    template <int ROWS, int COLS> static inline __attribute__((always_inline)) void zero_sums() {
+        tile_zero<0>();
+        if constexpr (COLS > 1) {
+            tile_zero<1>();
+        }
+        if constexpr (ROWS > 1) {
+            tile_zero<2>();
+            if constexpr (COLS > 1) {
+                tile_zero<3>();
+            }
+        }
     }
-    if (n_rows % 2 != 0) {
-        tile_multiply<1, COLS, ADD>(p);
+
+    template <int ROWS, int COLS> static inline __attribute__((always_inline)) void load_sums(const TileProduct & p) {
+        tile_load<0>(p.c, 64);
+        if constexpr (COLS > 1) {
+            tile_load<1>(p.c + p.c_cols, 64);
+        }
+        if constexpr (ROWS > 1) {
+            tile_load<2>(p.c + p.c_rows, 64);
+            if constexpr (COLS > 1) {
+                tile_load<3>(p.c + p.c_rows + p.c_cols, 64);
+            }
+        }
     }
-}
+
+    template <int ROWS, int COLS> static inline __attribute__((always_inline)) void store_sums(const TileProduct & p) {
+        tile_store<0>(p.c, 64);
+        if constexpr (COLS > 1) {
+            tile_store<1>(p.c + p.c_cols, 64);
+        }
+        if constexpr (ROWS > 1) {
+            tile_store<2>(p.c + p.c_rows, 64);
+            if constexpr (COLS > 1) {
+                tile_store<3>(p.c + p.c_rows + p.c_cols, 64);
+            }
+        }
+    }
+
+    TileProduct todo[2];
+    int64_t     n = 0, at = 0;
+    int64_t     row = 0, k = 0;
+};
 
 // The scores of 16 lines and their mask, [CELLS][16] each; `bias` may be NULL. In place; with a soft cap they come in plain
-// units, else times log2(e), and leave times log2(e). Returns each line's maximum, at least `top`.
-template <class I> static __m512 mask_and_top(float * scores, const float * bias, __m512 slope, float cap, __m512 top) {
+// units, else times log2(e), and leave times log2(e). Returns each line's maximum.
+template <class I> static __m512 mask_and_top(float * scores, const float * bias, __m512 slope, float cap) {
+    const __m512 none = _mm512_set1_ps(-__builtin_inff());
+    __m512 tops[4] = {none, none, none, none};
     if (cap == 0.0f && bias == nullptr) {
-        __m512 tops[4] = {top, top, top, top};
         for (int64_t c = 0; c < CELLS; c += 4) {
 #pragma GCC unroll 4
             for (int64_t j = 0; j < 4; j++) {
@@ -185,27 +244,38 @@ template <class I> static __m512 mask_and_top(float * scores, const float * bias
         x = cap != 0.0f ? _mm512_mul_ps(soft_capped<I>(x, cap), _mm512_set1_ps(LOG2_E)) : x;
         x = bias != nullptr ? I::masked(x, _mm512_load_ps(bias + 16 * c), slope) : x;
         _mm512_store_ps(scores + 16 * c, x);
-        top = _mm512_max_ps(x, top);
+        tops[0] = _mm512_max_ps(x, tops[0]);
     }
-    return top;
+    return tops[0];
+}
+
+// bf16 of low in the even places, of high in the odd ones, cut off. All weights become smaller by that, and so does their sum,
+// which is taken of what is left of them: the outputs are as exact as if the weights had been rounded, which takes longer.
+static inline __attribute__((always_inline)) __m512i weights_of(__m512 low, __m512 high) {
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(_mm512_castps_si512(low), 16), _mm512_castps_si512(high));
 }
 
 // Scores become weights, bf16, in the same place. Returns each line's sum.
-static inline __m512 scores_to_weights(float * scores, __m512 top) {
-    __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+static inline __attribute__((always_inline)) __m512 scores_to_weights(float * scores, __m512 top, TileWork & work) {
+    constexpr int64_t AT_ONCE = 8;
+    const __m512i ones = _mm512_set1_epi16(0x3f80);
+    __m512 sum = _mm512_setzero_ps();
     __m512i * out = reinterpret_cast<__m512i *>(scores);
+    for (int64_t i = 0; i < CELLS; i += AT_ONCE) {
+        work.step();
 #pragma GCC unroll 4
-    for (int64_t c = 0; c < CELLS; c += 2) {
-        const __m512 low  = exp2_of(_mm512_sub_ps(_mm512_load_ps(scores + 16 * c), top));
-        const __m512 high = exp2_of(_mm512_sub_ps(_mm512_load_ps(scores + 16 * (c + 1)), top));
-        sums[0] = _mm512_add_ps(sums[0], low);
-        sums[1] = _mm512_add_ps(sums[1], high);
-        _mm512_store_si512(out + c / 2, pairs_of(low, high));
+        for (int64_t c = i; c < i + AT_ONCE; c += 2) {
+            const __m512 low  = exp2_of(_mm512_sub_ps(_mm512_load_ps(scores + 16 * c), top));
+            const __m512 high = exp2_of(_mm512_sub_ps(_mm512_load_ps(scores + 16 * (c + 1)), top));
+            const __m512i pairs = weights_of(low, high);
+            sum = _mm512_dpbf16_ps(sum, reinterpret_cast<const __m512bh &>(pairs), reinterpret_cast<const __m512bh &>(ones));
+            _mm512_store_si512(out + c / 2, pairs);
+        }
     }
-    return _mm512_add_ps(sums[0], sums[1]);
+    return sum;
 }
 
-// The state of 16 lines: their maxima (times log2(e)), sums, and tiles of output.
+// The state of 16 lines: a score that none is far above (times log2(e)), sums, and tiles of output; both in units of 2^top.
 struct TileState {
     float * top;
     float * sum;
@@ -213,24 +283,29 @@ struct TileState {
 };
 
 template <class I>
-static void soften_tile(float * scores, const float * bias, __m512 slope, float cap, int64_t dv, const TileState & s) {
-    const __m512 old  = _mm512_loadu_ps(s.top);
-    const __m512 top  = mask_and_top<I>(scores, bias, slope, cap, old);
+static void soften_tile(float * scores, const float * bias, __m512 slope, float cap, int64_t dv, const TileState & s,
+                        TileWork & work) {
+    // Weights up to 2^8 are as exact as others, and the outputs so far need not be multiplied whenever a score is a bit higher.
+    const __m512 room = _mm512_set1_ps(8.0f);
     const __m512 none = _mm512_set1_ps(-__builtin_inff());
-    // Where nothing is open yet, any finite number will do in place of the maximum.
-    const __m512 from = _mm512_mask_mov_ps(top, _mm512_cmp_ps_mask(top, none, _CMP_EQ_OQ), _mm512_setzero_ps());
+    const __m512 old  = _mm512_loadu_ps(s.top);
+    const __m512 top  = mask_and_top<I>(scores, bias, slope, cap);
+    __m512 from = old;
     __m512 sum = _mm512_loadu_ps(s.sum);
-    const __mmask16 grown = _mm512_cmp_ps_mask(old, top, _CMP_NEQ_UQ);
+    const __mmask16 grown = _mm512_cmp_ps_mask(top, _mm512_add_ps(old, room), _CMP_NLE_UQ);
     if (grown != 0) {
+        from = _mm512_mask_mov_ps(old, grown, top);
         const __m512 factor = _mm512_mask_mov_ps(_mm512_set1_ps(1.0f), grown,
                                                  exp_of<I>(_mm512_mul_ps(_mm512_sub_ps(old, from), _mm512_set1_ps(1 / LOG2_E))));
         sum = _mm512_mul_ps(sum, factor);
         for (int64_t d = 0; d < dv; d++) {
             _mm512_store_ps(s.tiles + 16 * d, _mm512_mul_ps(_mm512_load_ps(s.tiles + 16 * d), factor));
         }
-        _mm512_storeu_ps(s.top, top);
+        _mm512_storeu_ps(s.top, from);
     }
-    _mm512_storeu_ps(s.sum, _mm512_add_ps(sum, scores_to_weights(scores, from)));
+    // Where nothing is open yet, any finite number will do.
+    from = _mm512_mask_mov_ps(from, _mm512_cmp_ps_mask(from, none, _CMP_EQ_OQ), _mm512_setzero_ps());
+    _mm512_storeu_ps(s.sum, _mm512_add_ps(sum, scores_to_weights(scores, from, work)));
 }
 
 } // namespace

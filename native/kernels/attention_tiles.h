@@ -158,59 +158,89 @@ struct TileBlock {
     uint8_t *       scores;
 };
 
-static inline void score_tiles(const Attention & a, const TileHead & head, const TileBlock & b, int64_t t) {
+// 32 lines, or the last 16, as they go through the block: their scores, which become weights, lie in a place that the lines
+// after next use again, so that they stay in the cache.
+struct TilePair {
+    int64_t   t, n;
+    uint8_t * scores;
+    Open      open[2];
+};
+
+static inline TileProduct score_product(const Attention & a, const TileHead & head, const TileBlock & b, const TilePair & pair) {
     const int64_t n_k = a.dk / 32;
-    const TileProduct p{b.scores + t * SCORE_BYTES, TILE_BYTES, SCORE_BYTES, b.keys, n_k * TILE_BYTES,
-                        head.q + t * n_k * TILE_BYTES, n_k * TILE_BYTES, n_k};
-    t + 1 < line_tiles(head) ? tile_multiply_rows<2, false>(p, CELLS / 16) : tile_multiply_rows<1, false>(p, CELLS / 16);
+    return {pair.scores, TILE_BYTES, SCORE_BYTES, b.keys, n_k * TILE_BYTES, head.q + pair.t * n_k * TILE_BYTES, n_k * TILE_BYTES,
+            n_k, CELLS / 16, pair.n, false};
+}
+
+static inline TileProduct value_product(const Attention & a, const TileHead & head, const TileBlock & b, const TilePair & pair) {
+    constexpr int64_t N_K = CELLS / 32;
+    return {reinterpret_cast<uint8_t *>(tile_state(a, head, pair.t).tiles), TILE_BYTES, 16 * a.dv * 4, b.values, N_K * TILE_BYTES,
+            pair.scores, SCORE_BYTES, N_K, a.dv / 16, pair.n, true};
 }
 
 template <class I>
-static void soften_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b, int64_t t,
-                         const Local & local) {
-    float * scores = reinterpret_cast<float *>(b.scores + t * SCORE_BYTES);
-    const Open open = open_for(a, b.states, head, t);
-    if (open == Open::none) {
-        memset(scores, 0, SCORE_BYTES / 2);
-        return;
+static void soften_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b, const TilePair & pair,
+                         const Local & local, TileWork & work) {
+    for (int64_t i = 0; i < pair.n; i++) {
+        const int64_t t = pair.t + i;
+        float * scores = reinterpret_cast<float *>(pair.scores + i * SCORE_BYTES);
+        const TileState state = tile_state(a, head, t);
+        if (pair.open[i] == Open::none) {
+            memset(scores, 0, SCORE_BYTES / 2);
+        } else if (pair.open[i] == Open::all) {
+            soften_tile<I>(scores, nullptr, _mm512_setzero_ps(), a.soft_cap, a.dv, state, work);
+        } else {
+            alignas(64) float bias[CELLS * 16];
+            read_bias<I>(a, item, head, b.block, t, bias);
+            soften_tile<I>(scores, bias, tile_slopes(a, head, t, local), a.soft_cap, a.dv, state, work);
+        }
     }
-    const TileState state = tile_state(a, head, t);
-    if (open == Open::all) {
-        soften_tile<I>(scores, nullptr, _mm512_setzero_ps(), a.soft_cap, a.dv, state);
-        return;
-    }
-    alignas(64) float bias[CELLS * 16];
-    read_bias<I>(a, item, head, b.block, t, bias);
-    soften_tile<I>(scores, bias, tile_slopes(a, head, t, local), a.soft_cap, a.dv, state);
 }
 
-static inline void value_tiles(const Attention & a, const TileHead & head, const TileBlock & b, int64_t t) {
-    constexpr int64_t N_K = CELLS / 32;
-    const TileProduct p{reinterpret_cast<uint8_t *>(tile_state(a, head, t).tiles), TILE_BYTES, 16 * a.dv * 4,
-                        b.values, N_K * TILE_BYTES, b.scores + t * SCORE_BYTES, SCORE_BYTES, N_K};
-    t + 1 < line_tiles(head) ? tile_multiply_rows<2, true>(p, a.dv / 16) : tile_multiply_rows<1, true>(p, a.dv / 16);
+// The next lines from `t` on that the block is open for; their number is 0 where there are none.
+static inline TilePair next_pair(const Attention & a, const TileHead & head, const TileBlock & b, int64_t t, int64_t number) {
+    TilePair pair{t, 0, b.scores + number % PAIRS_UNDER_WAY * 2 * SCORE_BYTES, {}};
+    const int64_t n = line_tiles(head);
+    for (; pair.t < n; pair.t += 2) {
+        pair.n = least(2, n - pair.t);
+        for (int64_t i = 0; i < pair.n; i++) {
+            pair.open[i] = open_for(a, b.states, head, pair.t + i);
+        }
+        if (pair.open[0] != Open::none || (pair.n > 1 && pair.open[1] != Open::none)) {
+            return pair;
+        }
+    }
+    pair.n = 0;
+    return pair;
 }
 
-// 32 lines at a time. Their scores are begun before, and their values added after, the softmax of the lines before and after
-// them: the tile unit has work meanwhile, and what it loads has left the store buffers (which it cannot read from).
+// While the scores of some lines become weights, those of the next are computed and the values of the ones before are added.
 template <class I>
 static void block_by_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b,
                            const Local & local) {
-    const int64_t n = line_tiles(head);
-    score_tiles(a, head, b, 0);
-    for (int64_t t = 0; t < n; t += 2) {
-        if (t + 2 < n) {
-            score_tiles(a, head, b, t + 2);
-        }
-        soften_tiles<I>(a, item, head, b, t, local);
-        if (t + 1 < n) {
-            soften_tiles<I>(a, item, head, b, t + 1, local);
-        }
-        if (t >= 2) {
-            value_tiles(a, head, b, t - 2);
-        }
+    TileWork work;
+    TilePair before{};
+    TilePair now = next_pair(a, head, b, 0, 0);
+    if (now.n == 0) {
+        return;
     }
-    value_tiles(a, head, b, (n - 1) / 2 * 2);
+    work.add(score_product(a, head, b, now));
+    work.finish();
+    for (int64_t number = 1; now.n > 0; number++) {
+        const TilePair next = next_pair(a, head, b, now.t + 2, number);
+        if (next.n > 0) {
+            work.add(score_product(a, head, b, next));
+        }
+        if (before.n > 0) {
+            work.add(value_product(a, head, b, before));
+        }
+        soften_tiles<I>(a, item, head, b, now, local, work);
+        work.finish();
+        before = now;
+        now = next;
+    }
+    work.add(value_product(a, head, b, before));
+    work.finish();
 }
 
 template <class I>

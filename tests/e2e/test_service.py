@@ -121,7 +121,9 @@ def test_text_completions(sdk: openai.OpenAI) -> None:
         model=model, prompt="The capital of France is", max_tokens=8, temperature=0, stream=True
     )
     text = "".join(chunk.choices[0].text for chunk in pieces if chunk.choices)
-    assert text.split()[0] == answer.choices[0].text.split()[0]  # what follows may round otherwise: the prompt is cached
+    assert (
+        text.split()[0] == answer.choices[0].text.split()[0]
+    )  # what follows may round otherwise: the prompt is cached
 
 
 def test_a_seed_repeats_an_answer(sdk: openai.OpenAI) -> None:
