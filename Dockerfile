@@ -23,7 +23,8 @@ RUN apt-get update \
 # The cache keeps llama.cpp's source, compiled objects and packages from one build to the next, and is part of no layer.
 WORKDIR /source
 COPY . .
-RUN --mount=type=cache,target=/root/.cache \
+ENV XDG_CACHE_HOME=/cache
+RUN --mount=type=cache,target=/cache \
     CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)" /build/bin/pip wheel --no-deps --wheel-dir /wheels \
         --config-settings=cmake.define.LLMCORE_CPU=all . \
     && /build/bin/pip --python /opt/llmcore/bin/python install /wheels/*.whl

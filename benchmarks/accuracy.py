@@ -1,6 +1,6 @@
 """How near our kernels and llama.cpp's stay to fp32: perplexity, logits, and greedy answers.
 
-    python -m benchmarks.accuracy [--model default] [--chunks 8] [--prompts 50] [--write-docs]
+    python -m benchmarks.accuracy [--model default] [--chunks 8] [--prompts 200] [--write-docs]
 
 fp32 is the same weights, dequantized into a file of F32, with F32 cells and llama.cpp's plain kernels. Every other side computes
 the quantized file. Perplexity, and which token is the likeliest, are of the second half of chunks of 512 tokens, each with the
@@ -44,7 +44,10 @@ SUBJECTS = (
     *("a small village", "trains", "honey", "the desert", "paper", "clocks", "a garden", "thunder", "salt", "silk"),
     *("bicycles", "the stars", "coffee", "maps", "whales"),
 )
-BEGINNINGS = ("Here is what I know about", "Once there was")
+BEGINNINGS = (
+    *("Here is what I know about", "Once there was", "The best thing about", "My grandmother told me about"),
+    *("A short history of", "Yesterday I read about", "Three facts about", "Dear friend, let me tell you about"),
+)
 
 Logits = npt.NDArray[np.float32]
 
@@ -144,7 +147,7 @@ def measure(path: Path, side: Side, text: str, n_chunks: int, n_prompts: int, th
         perplexity = math.exp(sum(loss for loss, _ in told) / len(likeliest)) if likeliest else math.nan
         forced = tokens[:N_FORCED]
         logits, answers = [], []
-        for prompt in [f"{words} {subject}" for subject in SUBJECTS for words in BEGINNINGS][:n_prompts]:
+        for prompt in [f"{words} {subject}" for words in BEGINNINGS for subject in SUBJECTS][:n_prompts]:
             prompt_tokens = model.tokenize(prompt)
             computing.begin()
             logits.append(computing.step(prompt_tokens))
@@ -200,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add: Any = parser.add_argument
     add("--model", default="default", help="1b, default, or the path of a GGUF file")
     add("--chunks", type=int, default=8, help="of 512 tokens, for the perplexity")
-    add("--prompts", type=int, default=50)
+    add("--prompts", type=int, default=200)
     add("--threads", type=int, default=0)
     add("--json", type=Path, help="also write the figures to this file")
     add("--write-docs", action="store_true", help="replace the table in docs/BENCHMARKS.md")
