@@ -1,8 +1,8 @@
 """The process in which `llmcore tune` measures: one model, loaded once, and a context for each candidate.
 
 Started by trial_child.py as `python -m llmcore.trial_process FD`, FD being one end of a socket pair. The first frame is a Job,
-each further one a Try. Whether BLAS takes part is decided with the load, so another process measures the other choice. A
-crash, or the kernel's out-of-memory killer, ends this process and not the tuning.
+each further one a Decide or a Try. Whether BLAS takes part is decided with the load, so another process measures the other
+choice. A crash, or the kernel's out-of-memory killer, ends this process and not the tuning.
 """
 
 from __future__ import annotations
@@ -16,11 +16,26 @@ import sys
 import time
 
 from llmcore import log
+from llmcore.config import EngineConfig
 from llmcore.context import Context, ContextParams
+from llmcore.decide import decide_limits, open_context
 from llmcore.errors import LlmcoreError, UnsupportedError
 from llmcore.model import Model
 from llmcore.stepbench import FILL, Clock, StepBench, can_fill
-from llmcore.trials import COLD_PROMPT, TURN_PROMPT, Candidate, Figures, Job, Measured, NotMeasured, Opened, Try
+from llmcore.threads import decide_threads
+from llmcore.trials import (
+    COLD_PROMPT,
+    TURN_PROMPT,
+    Asked,
+    Candidate,
+    Decide,
+    Decided,
+    Figures,
+    Job,
+    Measured,
+    NotMeasured,
+    Opened,
+)
 from llmcore.wire import Channel
 
 DEPTH = 2048
@@ -33,6 +48,25 @@ _SINGLE_STEPS = 16
 _BRIEF_S = 0.5
 
 N_CTX_MIN = 128
+
+
+def default(model: Model, config: EngineConfig) -> Candidate:
+    """What an engine for `model` would compute with where there is no profile: that of the very context which it would open,
+    and what that measures first is remembered as at a start. Raises what open_context raises."""
+    threads = decide_threads(config.threads, config.threads_batch).counts
+    context, _ = open_context(config, model, decide_limits(config, model), threads)
+    with contextlib.closing(context):
+        params = context.params
+    return Candidate(
+        threads=params.threads,
+        threads_batch=params.threads_batch,
+        n_batch=params.n_batch,
+        n_ubatch=params.n_ubatch,
+        blas=config.blas == "on",
+        flash_attn=params.flash_attn,
+        cache_type_k=params.cache_type_k,
+        cache_type_v=params.cache_type_v,
+    )
 
 
 def measure(
@@ -92,10 +126,11 @@ def _fill(bench: StepBench, n_most: int) -> int:
     return n_cells
 
 
-def serve(channel: Channel[Try], job: Job) -> None:
+def serve(channel: Channel[Asked], job: Job) -> None:
     """Until the other side is gone."""
+    config = job.config
     try:
-        model = Model(job.model_path, mmap=job.mmap, repack=job.repack, blas=job.blas, kernels=job.kernels)
+        model = Model(config.model_path, mmap=config.mmap, repack=config.repack, blas=job.blas, kernels=config.kernels)
     except LlmcoreError as error:
         channel.send(NotMeasured(error.code, error.message))
         return
@@ -103,7 +138,10 @@ def serve(channel: Channel[Try], job: Job) -> None:
         channel.send(Opened())
         for each in channel:
             try:
-                channel.send(Measured(measure(model, job, each.candidate, is_full=each.is_full)))
+                if isinstance(each, Decide):
+                    channel.send(Decided(default(model, config)))
+                else:
+                    channel.send(Measured(measure(model, job, each.candidate, is_full=each.is_full)))
             except LlmcoreError as error:
                 channel.send(NotMeasured(error.code, error.message))
 
@@ -117,7 +155,7 @@ def main() -> None:
     log.configure("error")
     with socket.socket(fileno=int(sys.argv[1])) as sock, contextlib.suppress(OSError, EOFError):
         job = Channel[Job](sock, Job).receive()
-        serve(Channel(sock, Try), job)
+        serve(Channel[Asked](sock, Asked), job)
     os._exit(0)  # threads of native code may still run
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from llmcore.config import EngineConfig
+
 # Of a turn, in tokens; and of the prompt that a call begins with, which its turns share.
 TURN_PROMPT, TURN_ANSWER = 256, 64
 COLD_PROMPT, CALL_TURNS = 1024, 8
@@ -73,18 +75,20 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process that measures begins with: the model as it is to be loaded, and the context that serving would have."""
+    """What a process that measures begins with: the model as it is to be loaded (with or without BLAS, which wins over what the
+    config says), and the context that serving would have."""
 
-    model_path: str
-    mmap: bool
-    repack: bool
+    config: EngineConfig
     blas: bool
-    kernels: str
     n_ctx: int
     n_slots: int
 
 
-class Try(msgspec.Struct, frozen=True):
+class Decide(msgspec.Struct, frozen=True, tag=True):
+    """Decide as serving does where there is no profile."""
+
+
+class Try(msgspec.Struct, frozen=True, tag=True):
     """Measure this. `is_full`: also a long prompt into an empty cache."""
 
     candidate: Candidate
@@ -93,6 +97,10 @@ class Try(msgspec.Struct, frozen=True):
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
     """The model is loaded."""
+
+
+class Decided(msgspec.Struct, frozen=True, tag=True):
+    candidate: Candidate
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
@@ -106,4 +114,5 @@ class NotMeasured(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-Told = Opened | Measured | NotMeasured
+Asked = Decide | Try
+Told = Opened | Decided | Measured | NotMeasured

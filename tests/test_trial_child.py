@@ -6,10 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from llmcore.config import EngineConfig
+from llmcore.encoder import open_engine
+from llmcore.engine import Engine
 from llmcore.errors import ModelMissingError, UnsupportedError
 from llmcore.model import Model
 from llmcore.trial_child import TrialChild, TrialFailed
@@ -28,8 +32,9 @@ CANDIDATE = Candidate(
 )
 
 
-def job(path: Path, n_ctx: int = 512) -> Job:
-    return Job(model_path=str(path), mmap=True, repack=True, blas=False, kernels="auto", n_ctx=n_ctx, n_slots=5)
+def job(path: Path, n_ctx: int = 512, **options: Any) -> Job:
+    config = EngineConfig(model_path=str(path), n_ctx=n_ctx, **options)
+    return Job(config=config, blas=False, n_ctx=n_ctx, n_slots=5)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,22 @@ def test_figures_come_from_the_process(child: TrialChild) -> None:
     assert full.cold_token_s is not None
     assert min(full.decode_s, full.rows_s, full.prompt_token_s, full.cold_token_s) > 0
     assert brief.cold_token_s is None
+
+
+def test_the_default_is_what_an_engine_takes(tiny_model: Path, tmp_path: Path) -> None:
+    """Decided in another process, and remembered as at a start: the engine that is opened later has nothing to measure."""
+    options: dict[str, Any] = {"profile_dir": str(tmp_path), "n_batch": 128, "threads_batch": 1}
+    with TrialChild(job(tiny_model, **options)) as child:
+        default = child.default(load_s=100, timeout_s=100)
+    (remembered,) = tmp_path.iterdir()
+    before = remembered.read_bytes()
+    with open_engine(EngineConfig(model_path=str(tiny_model), n_ctx=512, **options)) as engine:
+        assert isinstance(engine, Engine)
+        params = engine._context.params
+    names = ("threads", "threads_batch", "n_batch", "n_ubatch", "flash_attn", "cache_type_k", "cache_type_v")
+    assert {name: getattr(default, name) for name in names} == {name: getattr(params, name) for name in names}
+    assert not default.blas
+    assert remembered.read_bytes() == before
 
 
 def test_a_candidate_that_cannot_be_is_refused_and_the_process_stays(child: TrialChild) -> None:
