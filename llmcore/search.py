@@ -3,8 +3,8 @@
 Coarse to fine, one dimension after the other, each with the best of those before: threads, attention and KV types, BLAS,
 batch and micro-batch, then the neighbourhood of the best. A stage measures its incumbent again, so that a machine that grows
 slower in the meantime favours nobody. What looks best goes into the finals with the default: measured in turns, forth and
-back, and compared by medians. What disturbs a machine only slows it down: so whoever is to replace the default must take less
-in the median than the default at its best.
+back, and compared by medians. What disturbs a machine only slows it down, and those with many threads the most: so whoever
+is to replace the default must take less in the median than the default at its best, had it never waited for a CPU.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Told(NamedTuple):
 
 class Choice(NamedTuple):
     """`gain` is the part of the default's time that is saved; 0 if the default stays, 1 if it could not be measured. Where it
-    stays although another one saved `gain_missed` of it, the default's own rounds differed by as much: its best took `noise`
-    less than its median."""
+    stays although another one saved `gain_missed` of it, noise may hide as much: undisturbed, the default's best round might
+    have taken `noise` less than its median."""
 
     candidate: Candidate
     gain: float
@@ -261,19 +261,21 @@ class Search:
             self.is_complete = False
             return
         scores: dict[Candidate, list[float]] = {each: [] for each in finalists}
-        n_rounds = 0
+        n_rounds, undisturbed_s = 0, math.inf
         while n_rounds < _ROUNDS and self._has_time(len(finalists)):
             found: dict[Candidate, float] = {}
             for candidate in finalists if n_rounds % 2 == 0 else reversed(finalists):
                 figures = yield from self._measure(Ask("finals", candidate, True))
                 found[candidate] = _score(figures)
+                if candidate == default and figures is not None:
+                    undisturbed_s = min(undisturbed_s, figures.undisturbed_s)
             if self._left_s <= 0 and math.inf in found.values():
                 break  # the end came within the round, and says nothing of whom it met
             for candidate, score_s in found.items():
                 scores[candidate].append(score_s)
             n_rounds += 1
         if n_rounds >= ROUNDS_MIN:
-            self.choice = choose(default, scores)
+            self.choice = choose(default, scores, undisturbed_s)
 
     def _rivals(self) -> list[Candidate]:
         """Those that look better than the default, the best first. The second is the best with the default's threads: threads
@@ -285,17 +287,17 @@ class Search:
         return _distinct([*better[:1], *(each for each in again if each != default), *better[1:]])
 
 
-def choose(default: Candidate, scores: dict[Candidate, list[float]]) -> Choice | None:
-    """The candidate of the least median, or the default unless that gains GAIN_MIN, and more than the default's own rounds
-    differ. Of those that are about as good, the one that changes least. `scores` are seconds of each round, inf where it could
-    not be measured; None if nobody could."""
+def choose(default: Candidate, scores: dict[Candidate, list[float]], undisturbed_s: float = math.inf) -> Choice | None:
+    """The candidate of the least median, or the default unless that gains GAIN_MIN, and is less than the default's best round,
+    and than what that might have taken undisturbed. Of those that are about as good, the one that changes least. `scores` are
+    seconds of each round, inf where it could not be measured; None if nobody could."""
     medians = {each: median(seconds) for each, seconds in scores.items()}
     least, n_rounds = min(medians.values()), len(scores[default])
     if not math.isfinite(least):
         return None
     if least > medians[default] * (1 - GAIN_MIN):
         return Choice(default, 0.0, n_rounds)
-    best_s = min(scores[default]) if math.isfinite(medians[default]) else math.inf
+    best_s = min(*scores[default], undisturbed_s) if math.isfinite(medians[default]) else math.inf
     if least > best_s:
         return Choice(default, 0.0, n_rounds, 1 - least / medians[default], 1 - best_s / medians[default])
     enough = min(least * (1 + _ALIKE), medians[default] * (1 - GAIN_MIN), best_s)

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 from llmcore import log
 from llmcore.config import EngineConfig
@@ -87,6 +88,7 @@ def measure(
         cache_type_k=candidate.cache_type_k,
         cache_type_v=candidate.cache_type_v,
     )
+    begun, waited = clock(), waited_s()
     with StepBench(Context(model, params), clock) as bench:
         cold_token_s = _cold(bench, job.n_ctx) if is_full else None
         n_prompt = min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
@@ -99,6 +101,7 @@ def measure(
             prompt_s = min(prompt_s, bench.prompt(n_prompt))
         n_rows = min(N_ROWS, job.n_slots, candidate.n_batch)
         rows_s = min(bench.rows(n_rows) for _ in range(3))
+        waited = max(waited_s() - waited, 0.0) / (clock() - begun)
     return Figures(
         n_cells=n_cells,
         decode_s=decode_s,
@@ -106,7 +109,17 @@ def measure(
         rows_s=rows_s,
         prompt_token_s=prompt_s / n_prompt,
         cold_token_s=cold_token_s,
+        waited=waited,
     )
+
+
+def waited_s(tasks: Path = Path("/proc/self/task")) -> float:
+    """Seconds for which threads of this process were ready and had no CPU, summed over them; 0 where the kernel does not tell."""
+    waited_ns = 0
+    for each in tasks.glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            waited_ns += int(each.read_text().split()[1])
+    return waited_ns / 1e9
 
 
 def _cold(bench: StepBench, n_ctx: int) -> float:

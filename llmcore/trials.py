@@ -46,7 +46,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What one trial measured: seconds of a step of one token over n_cells cells, of one with a token for each of n_rows
     sequences that share those cells, of each token of a prompt behind them, and of a long prompt into an empty cache (None:
-    not measured)."""
+    not measured). `waited` is the part of the trial in which threads were ready and had no CPU, summed over them: at most so
+    much of these seconds is other work's."""
 
     n_cells: int
     decode_s: float
@@ -54,6 +55,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     rows_s: float
     prompt_token_s: float
     cold_token_s: float | None = None
+    waited: float = 0.0
 
     @property
     def turn_s(self) -> float:
@@ -63,6 +65,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     def score_s(self) -> float:
         """What is compared; only with others that measured the same."""
         return self.turn_s + (self.cold_token_s or 0.0) * COLD_PROMPT / CALL_TURNS
+
+    @property
+    def undisturbed_s(self) -> float:
+        """What the score might be at the least where nothing else computes."""
+        return self.score_s * max(1 - self.waited, 0.0)
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     _show(args, profile, choice, description)
     if choice is not None and choice.gain_missed:
         _say(
-            f"the default stays: another one took {choice.gain_missed:.0%} less, but the default at its best took "
-            f"{choice.noise:.0%} less than in its median"
+            f"the default stays: another one took {choice.gain_missed:.0%} less, but the default, undisturbed, might take up to "
+            f"{choice.noise:.0%} less than it did"
         )
     unsteady = unsteadiness(profile.trials, profile.default)
     if unsteady > _UNSTEADY:

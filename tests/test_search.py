@@ -250,6 +250,24 @@ def test_a_disturbance_that_hits_one_candidate_more_chooses_nothing() -> None:
     assert choice.candidate == one, "what hits all hides nothing"
 
 
+def test_a_disturbance_that_lasts_chooses_nothing() -> None:
+    """All rounds are alike, and yet the default waited for a CPU: it might be as fast."""
+
+    def machine(candidate: Candidate) -> Figures:
+        if candidate.threads == 2:
+            return figures(1.0)
+        return msgspec.structs.replace(figures(1.6), waited=waited)
+
+    space = Space(default=DEFAULT, n_threads_max=8)
+    waited = 0.5
+    found, _ = search(space, machine)
+    assert found.choice is not None
+    assert found.choice.candidate == DEFAULT
+    assert found.choice.noise == pytest.approx(0.5)
+    waited = 0.1
+    assert chosen(space, machine).threads == 2
+
+
 def test_threads_that_were_chosen_in_a_disturbance_are_looked_at_again() -> None:
     """While threads were tried, half as many seemed faster; what was tried later, was with these."""
     n = 0

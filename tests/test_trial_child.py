@@ -17,7 +17,7 @@ from llmcore.engine import Engine
 from llmcore.errors import ModelMissingError, UnsupportedError
 from llmcore.model import Model
 from llmcore.trial_child import TrialChild, TrialFailed
-from llmcore.trial_process import measure
+from llmcore.trial_process import measure, waited_s
 from llmcore.trials import Candidate, Figures, Job
 
 CANDIDATE = Candidate(
@@ -123,6 +123,16 @@ def test_a_state_that_cannot_be_copied_in_parts_is_measured_empty(tiny_recurrent
         found = measure(model, job(tiny_recurrent), CANDIDATE, is_full=True)
         assert found.n_cells == 0
         assert found.prompt_token_s > 0
+
+
+def test_how_long_threads_waited_for_a_cpu(tmp_path: Path) -> None:
+    for thread, words in (("7", "12 500000000 3"), ("8", "9 1000000000 1")):
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text(words)
+    (tmp_path / "9").mkdir()
+    assert waited_s(tmp_path) == 1.5
+    assert waited_s(tmp_path / "none") == 0.0, "not every kernel tells"
+    assert waited_s() >= 0.0
 
 
 def test_a_context_that_is_too_small_is_refused(tiny_model: Path) -> None:
