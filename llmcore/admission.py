@@ -146,11 +146,6 @@ class Admission:
         running = sum(each.n_remaining for each in self._running if each.phase == "prefill")
         return running + sum(each.n_expected for each in self._waiting)
 
-    def predicted_ttft_s(self, sequence: Sequence, now_s: float) -> float:
-        """When the first token of a sequence would come if it were queued now, by what is known of those before it."""
-        own_s = urgency_s(sequence, self._costs, self._limits.n_batch, now_s)
-        return self._reckoned_ttft_s(sequence.n_expected, self._ahead(own_s, self._prompts(now_s))) * self._correction
-
     def _prompts(self, now_s: float) -> list[tuple[float, int, bool]]:
         """Of the prompts that are not computed yet: how urgent, how many tokens, whether they have no slot."""
         n_batch = self._limits.n_batch

@@ -3,7 +3,8 @@
 Coarse to fine, one dimension after the other, each with the best of those before: threads, attention and KV types, BLAS,
 batch and micro-batch, then the neighbourhood of the best. A stage measures its incumbent again, so that a machine that grows
 slower in the meantime favours nobody. What looks best goes into the finals with the default: measured in turns, forth and
-back, and compared by medians.
+back, and compared by medians. What disturbs a machine only slows it down, and those with many threads the most: so whoever
+is to replace the default must take less in the median than the default at its best, had it never waited for a CPU.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ GAIN_MIN = 0.05
 _STAGE_GAIN = 0.03
 _ALIKE = 0.02
 
-_N_FINALISTS = 2  # besides the default
+_N_FINALISTS = 3  # besides the default
 _ROUNDS = 4  # even: in rounds forth and back, a steady drift then adds the same to all
-ROUNDS_MIN = 2  # fewer decide nothing
+ROUNDS_MIN = 3  # fewer decide nothing: the median of two is moved by each of them
+_FINALS_SHARE = 1 / 3  # of the time, for finals, should they need so much
 
 # What is tried as (batch, micro-batch) where both are open.
 _BATCHES = ((512, 128), (512, 256), (1024, 512), (1024, 1024))
@@ -68,11 +70,15 @@ class Told(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """`gain` is the part of the default's time that is saved; 0 if the default stays, 1 if it could not be measured."""
+    """`gain` is the part of the default's time that is saved; 0 if the default stays, 1 if it could not be measured. Where it
+    stays although another one saved `gain_missed` of it, noise may hide as much: undisturbed, the default's best round might
+    have taken `noise` less than its median."""
 
     candidate: Candidate
     gain: float
     n_rounds: int
+    gain_missed: float = 0.0
+    noise: float = 0.0
 
 
 Asking = Generator[Ask, Told, None]
@@ -87,8 +93,9 @@ class Search:
         self._best = space.default
         # Seconds of score, comparable between stages: a stage's incumbent keeps its own, the others are set in proportion.
         self._estimates: dict[Candidate, float] = {}
-        self._longest_s = 0.0
+        self._spent_s: list[float] = []  # by those with a long prompt, as in the finals
         self._left_s = math.inf
+        self._limit_s = 0.0  # all the time that there was
         self.is_complete = True  # False once something was left out for want of time
         self.choice: Choice | None = None
 
@@ -115,18 +122,33 @@ class Search:
 
     def _measure(self, ask: Ask) -> Generator[Ask, Told, Figures | None]:
         told = yield ask
-        self._longest_s = max(self._longest_s, told.spent_s)
+        if (
+            ask.is_full and told.figures is not None
+        ):  # what failed may have taken its patience, and comes into no finals
+            self._spent_s.append(told.spent_s)
         self._left_s = told.left_s
+        self._limit_s = max(self._limit_s, told.spent_s + told.left_s)
         return told.figures
 
-    def _has_time(self, n: int) -> bool:
-        return self._left_s >= n * self._longest_s and self._left_s > 0
+    @property
+    def _trial_s(self) -> float:
+        """What a trial of the finals takes. A disturbance that one of them met with does not count as the next one's."""
+        return median(self._spent_s) if self._spent_s else 0.0
+
+    def _has_time(self, n: int, besides_s: float = 0.0) -> bool:
+        return self._left_s >= n * self._trial_s + besides_s and self._left_s > 0
+
+    @property
+    def _finals_s(self) -> float:
+        """What is kept for the finals: whole ones if a share of the time is enough for that, and at least the shortest."""
+        whole_s, least_s = _ROUNDS * (1 + _N_FINALISTS) * self._trial_s, ROUNDS_MIN * 2 * self._trial_s
+        return max(min(whole_s, _FINALS_SHARE * self._limit_s), least_s)
 
     def _results(self, stage: str, candidates: Iterable[Candidate], is_full: bool) -> Generator[Ask, Told, Results]:
         """Measures as many as there is time for besides the finals, which are worth more than another idea."""
         found: Results = {}
         for candidate in candidates:
-            if not self._has_time(1 + ROUNDS_MIN * 2):
+            if not self._has_time(1, besides_s=self._finals_s):
                 self.is_complete = False
                 break
             figures = yield from self._measure(Ask(stage, candidate, is_full))
@@ -228,38 +250,57 @@ class Search:
     # --- The end ------------------------------------------------------------------------------------------------------
 
     def _finals(self) -> Asking:
-        default, estimates = self._space.default, self._estimates
-        better = [each for each in estimates if each != default and estimates[each] < estimates[default]]
+        default, rivals = self._space.default, self._rivals()
         n = max((n for n in range(1, _N_FINALISTS + 1) if self._has_time(ROUNDS_MIN * (n + 1))), default=0)
-        finalists = [default, *sorted(better, key=lambda each: estimates[each])[:n]]
-        if not better:
-            if math.isfinite(estimates[default]) and self.is_complete:
+        finalists = [default, *rivals[:n]]
+        if not rivals:
+            if math.isfinite(self._estimates[default]) and (self.is_complete or len(self._estimates) > 1):
                 self.choice = Choice(default, 0.0, 0)
             return
         if n == 0:
             self.is_complete = False
             return
         scores: dict[Candidate, list[float]] = {each: [] for each in finalists}
-        n_rounds = 0
+        n_rounds, undisturbed_s = 0, math.inf
         while n_rounds < _ROUNDS and self._has_time(len(finalists)):
+            found: dict[Candidate, float] = {}
             for candidate in finalists if n_rounds % 2 == 0 else reversed(finalists):
                 figures = yield from self._measure(Ask("finals", candidate, True))
-                scores[candidate].append(_score(figures))
+                found[candidate] = _score(figures)
+                if candidate == default and figures is not None:
+                    undisturbed_s = min(undisturbed_s, figures.undisturbed_s)
+            if self._left_s <= 0 and math.inf in found.values():
+                break  # the end came within the round, and says nothing of whom it met
+            for candidate, score_s in found.items():
+                scores[candidate].append(score_s)
             n_rounds += 1
         if n_rounds >= ROUNDS_MIN:
-            self.choice = choose(default, scores)
+            self.choice = choose(default, scores, undisturbed_s)
+
+    def _rivals(self) -> list[Candidate]:
+        """Those that look better than the default, the best first. The second is the best with the default's threads: threads
+        were chosen first, by a trial each, and a disturbance there would go through all that was tried with them."""
+        default, estimates = self._space.default, self._estimates
+        better = [each for each in estimates if each != default and estimates[each] < estimates[default]]
+        better.sort(key=lambda each: estimates[each])
+        again = [_with(each, threads=default.threads, threads_batch=default.threads_batch) for each in better[:1]]
+        return _distinct([*better[:1], *(each for each in again if each != default), *better[1:]])
 
 
-def choose(default: Candidate, scores: dict[Candidate, list[float]]) -> Choice | None:
-    """The candidate of the least median, or the default unless that gains GAIN_MIN. Of those that are about as good, the one
-    that changes least. `scores` are seconds of each round, inf where it could not be measured; None if nobody could."""
+def choose(default: Candidate, scores: dict[Candidate, list[float]], undisturbed_s: float = math.inf) -> Choice | None:
+    """The candidate of the least median, or the default unless that gains GAIN_MIN, and is less than the default's best round,
+    and than what that might have taken undisturbed. Of those that are about as good, the one that changes least. `scores` are
+    seconds of each round, inf where it could not be measured; None if nobody could."""
     medians = {each: median(seconds) for each, seconds in scores.items()}
     least, n_rounds = min(medians.values()), len(scores[default])
     if not math.isfinite(least):
         return None
     if least > medians[default] * (1 - GAIN_MIN):
         return Choice(default, 0.0, n_rounds)
-    enough = min(least * (1 + _ALIKE), medians[default] * (1 - GAIN_MIN))
+    best_s = min(*scores[default], undisturbed_s) if math.isfinite(medians[default]) else math.inf
+    if least > best_s:
+        return Choice(default, 0.0, n_rounds, 1 - least / medians[default], 1 - best_s / medians[default])
+    enough = min(least * (1 + _ALIKE), medians[default] * (1 - GAIN_MIN), best_s)
     alike = [each for each in medians if medians[each] <= enough]
     best = min(alike, key=lambda each: (_n_changes(each, default), medians[each]))
     return Choice(best, 1 - medians[best] / medians[default], n_rounds)

@@ -14,7 +14,7 @@ from types import TracebackType
 import msgspec
 
 from llmcore.errors import LlmcoreError, error_from_code
-from llmcore.trials import Candidate, Figures, Job, Measured, NotMeasured, Told, Try
+from llmcore.trials import Asked, Candidate, Decide, Decided, Figures, Job, Measured, NotMeasured, Told, Try
 from llmcore.wire import HEADER_BYTES, frame, frame_length
 
 _PROCESS = "llmcore.trial_process"
@@ -47,19 +47,29 @@ class TrialChild:
     ) -> None:
         self.kill()
 
+    def default(self, *, load_s: float, timeout_s: float) -> Candidate:
+        """What serving takes where there is no profile. Raises and is bounded as measure()."""
+        told = self._ask("deciding what is the default", Decide(), self._job.blas, load_s, timeout_s)
+        assert isinstance(told, Decided)
+        return told.candidate
+
     def measure(self, candidate: Candidate, *, is_full: bool, load_s: float, timeout_s: float) -> Figures:
         """Figures of one candidate. Raises TrialFailed, saying why, and what Model raises if the model cannot be loaded: then
         no other candidate can be measured either. `load_s` bounds loading, where that is needed, and timeout_s what follows."""
-        if self._process is None or self._blas != candidate.blas:
+        told = self._ask("measuring", Try(candidate, is_full), candidate.blas, load_s, timeout_s)
+        assert isinstance(told, Measured)
+        return told.figures
+
+    def _ask(self, what: str, asked: Asked, blas: bool, load_s: float, timeout_s: float) -> Told:
+        if self._process is None or self._blas != blas:
             with self._bounded("loading the model", load_s):
-                self._start(candidate.blas, load_s)
-        with self._bounded("measuring", timeout_s):
-            self._send(Try(candidate, is_full), timeout_s)
+                self._start(blas, load_s)
+        with self._bounded(what, timeout_s):
+            self._send(asked, timeout_s)
             told = self._receive()
         if isinstance(told, NotMeasured):
             raise TrialFailed(told.message)
-        assert isinstance(told, Measured), "Opened comes once"
-        return told.figures
+        return told
 
     @contextlib.contextmanager
     def _bounded(self, what: str, seconds: float) -> Iterator[None]:
@@ -108,7 +118,7 @@ class TrialChild:
             process.kill()
             return process.wait()
 
-    def _send(self, message: Job | Try, timeout_s: float) -> None:
+    def _send(self, message: Job | Asked, timeout_s: float) -> None:
         assert self._sock is not None
         self._sock.settimeout(max(timeout_s, 0.001))
         self._sock.sendall(frame(message, msgspec.msgpack.Encoder()))

@@ -1,8 +1,8 @@
 """The process in which `llmcore tune` measures: one model, loaded once, and a context for each candidate.
 
 Started by trial_child.py as `python -m llmcore.trial_process FD`, FD being one end of a socket pair. The first frame is a Job,
-each further one a Try. Whether BLAS takes part is decided with the load, so another process measures the other choice. A
-crash, or the kernel's out-of-memory killer, ends this process and not the tuning.
+each further one a Decide or a Try. Whether BLAS takes part is decided with the load, so another process measures the other
+choice. A crash, or the kernel's out-of-memory killer, ends this process and not the tuning.
 """
 
 from __future__ import annotations
@@ -14,13 +14,29 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 from llmcore import log
+from llmcore.config import EngineConfig
 from llmcore.context import Context, ContextParams
+from llmcore.decide import decide_limits, open_context
 from llmcore.errors import LlmcoreError, UnsupportedError
 from llmcore.model import Model
 from llmcore.stepbench import FILL, Clock, StepBench, can_fill
-from llmcore.trials import COLD_PROMPT, TURN_PROMPT, Candidate, Figures, Job, Measured, NotMeasured, Opened, Try
+from llmcore.threads import decide_threads
+from llmcore.trials import (
+    COLD_PROMPT,
+    TURN_PROMPT,
+    Asked,
+    Candidate,
+    Decide,
+    Decided,
+    Figures,
+    Job,
+    Measured,
+    NotMeasured,
+    Opened,
+)
 from llmcore.wire import Channel
 
 DEPTH = 2048
@@ -33,6 +49,25 @@ _SINGLE_STEPS = 16
 _BRIEF_S = 0.5
 
 N_CTX_MIN = 128
+
+
+def default(model: Model, config: EngineConfig) -> Candidate:
+    """What an engine for `model` would compute with where there is no profile: that of the very context which it would open,
+    and what that measures first is remembered as at a start. Raises what open_context raises."""
+    threads = decide_threads(config.threads, config.threads_batch).counts
+    context, _ = open_context(config, model, decide_limits(config, model), threads)
+    with contextlib.closing(context):
+        params = context.params
+    return Candidate(
+        threads=params.threads,
+        threads_batch=params.threads_batch,
+        n_batch=params.n_batch,
+        n_ubatch=params.n_ubatch,
+        blas=config.blas == "on",
+        flash_attn=params.flash_attn,
+        cache_type_k=params.cache_type_k,
+        cache_type_v=params.cache_type_v,
+    )
 
 
 def measure(
@@ -53,6 +88,7 @@ def measure(
         cache_type_k=candidate.cache_type_k,
         cache_type_v=candidate.cache_type_v,
     )
+    begun, waited = clock(), waited_s()
     with StepBench(Context(model, params), clock) as bench:
         cold_token_s = _cold(bench, job.n_ctx) if is_full else None
         n_prompt = min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
@@ -65,6 +101,7 @@ def measure(
             prompt_s = min(prompt_s, bench.prompt(n_prompt))
         n_rows = min(N_ROWS, job.n_slots, candidate.n_batch)
         rows_s = min(bench.rows(n_rows) for _ in range(3))
+        waited = max(waited_s() - waited, 0.0) / (clock() - begun)
     return Figures(
         n_cells=n_cells,
         decode_s=decode_s,
@@ -72,7 +109,17 @@ def measure(
         rows_s=rows_s,
         prompt_token_s=prompt_s / n_prompt,
         cold_token_s=cold_token_s,
+        waited=waited,
     )
+
+
+def waited_s(tasks: Path = Path("/proc/self/task")) -> float:
+    """Seconds for which threads of this process were ready and had no CPU, summed over them; 0 where the kernel does not tell."""
+    waited_ns = 0
+    for each in tasks.glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            waited_ns += int(each.read_text().split()[1])
+    return waited_ns / 1e9
 
 
 def _cold(bench: StepBench, n_ctx: int) -> float:
@@ -92,10 +139,11 @@ def _fill(bench: StepBench, n_most: int) -> int:
     return n_cells
 
 
-def serve(channel: Channel[Try], job: Job) -> None:
+def serve(channel: Channel[Asked], job: Job) -> None:
     """Until the other side is gone."""
+    config = job.config
     try:
-        model = Model(job.model_path, mmap=job.mmap, repack=job.repack, blas=job.blas, kernels=job.kernels)
+        model = Model(config.model_path, mmap=config.mmap, repack=config.repack, blas=job.blas, kernels=config.kernels)
     except LlmcoreError as error:
         channel.send(NotMeasured(error.code, error.message))
         return
@@ -103,7 +151,10 @@ def serve(channel: Channel[Try], job: Job) -> None:
         channel.send(Opened())
         for each in channel:
             try:
-                channel.send(Measured(measure(model, job, each.candidate, is_full=each.is_full)))
+                if isinstance(each, Decide):
+                    channel.send(Decided(default(model, config)))
+                else:
+                    channel.send(Measured(measure(model, job, each.candidate, is_full=each.is_full)))
             except LlmcoreError as error:
                 channel.send(NotMeasured(error.code, error.message))
 
@@ -117,7 +168,7 @@ def main() -> None:
     log.configure("error")
     with socket.socket(fileno=int(sys.argv[1])) as sock, contextlib.suppress(OSError, EOFError):
         job = Channel[Job](sock, Job).receive()
-        serve(Channel(sock, Try), job)
+        serve(Channel[Asked](sock, Asked), job)
     os._exit(0)  # threads of native code may still run
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from llmcore.config import EngineConfig
+
 # Of a turn, in tokens; and of the prompt that a call begins with, which its turns share.
 TURN_PROMPT, TURN_ANSWER = 256, 64
 COLD_PROMPT, CALL_TURNS = 1024, 8
@@ -44,7 +46,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What one trial measured: seconds of a step of one token over n_cells cells, of one with a token for each of n_rows
     sequences that share those cells, of each token of a prompt behind them, and of a long prompt into an empty cache (None:
-    not measured)."""
+    not measured). `waited` is the part of the trial in which threads were ready and had no CPU, summed over them: at most so
+    much of these seconds is other work's."""
 
     n_cells: int
     decode_s: float
@@ -52,6 +55,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     rows_s: float
     prompt_token_s: float
     cold_token_s: float | None = None
+    waited: float = 0.0
 
     @property
     def turn_s(self) -> float:
@@ -61,6 +65,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     def score_s(self) -> float:
         """What is compared; only with others that measured the same."""
         return self.turn_s + (self.cold_token_s or 0.0) * COLD_PROMPT / CALL_TURNS
+
+    @property
+    def undisturbed_s(self) -> float:
+        """What the score might be at the least where nothing else computes."""
+        return self.score_s * max(1 - self.waited, 0.0)
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,18 +82,20 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process that measures begins with: the model as it is to be loaded, and the context that serving would have."""
+    """What a process that measures begins with: the model as it is to be loaded (with or without BLAS, which wins over what the
+    config says), and the context that serving would have."""
 
-    model_path: str
-    mmap: bool
-    repack: bool
+    config: EngineConfig
     blas: bool
-    kernels: str
     n_ctx: int
     n_slots: int
 
 
-class Try(msgspec.Struct, frozen=True):
+class Decide(msgspec.Struct, frozen=True, tag=True):
+    """Decide as serving does where there is no profile."""
+
+
+class Try(msgspec.Struct, frozen=True, tag=True):
     """Measure this. `is_full`: also a long prompt into an empty cache."""
 
     candidate: Candidate
@@ -93,6 +104,10 @@ class Try(msgspec.Struct, frozen=True):
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
     """The model is loaded."""
+
+
+class Decided(msgspec.Struct, frozen=True, tag=True):
+    candidate: Candidate
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
@@ -106,4 +121,5 @@ class NotMeasured(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-Told = Opened | Measured | NotMeasured
+Asked = Decide | Try
+Told = Opened | Decided | Measured | NotMeasured

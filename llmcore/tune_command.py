@@ -80,6 +80,11 @@ def run(args: argparse.Namespace) -> int:
     choice = None if is_interrupted else tuning.choice
     profile = _profile(engine, space, job, tuning, choice, description)
     _show(args, profile, choice, description)
+    if choice is not None and choice.gain_missed:
+        _say(
+            f"the default stays: another one took {choice.gain_missed:.0%} less, but the default, undisturbed, might take up to "
+            f"{choice.noise:.0%} less than it did"
+        )
     unsteady = unsteadiness(profile.trials, profile.default)
     if unsteady > _UNSTEADY:
         _say(
@@ -113,9 +118,9 @@ def _profile(
         n_threads_allowed=space.n_threads_max,
         n_ctx=job.n_ctx,
         n_slots=job.n_slots,
-        mmap=job.mmap,
-        repack=job.repack,
-        kernels=job.kernels,
+        mmap=engine.mmap,
+        repack=engine.repack,
+        kernels=engine.kernels,
     )
     return TunedProfile(
         version=VERSION,
@@ -125,8 +130,8 @@ def _profile(
         model_path=os.path.abspath(engine.model_path),
         description=description,
         conditions=conditions,
-        default=space.default,
-        chosen=choice.candidate if choice else space.default,
+        default=tuning.default,
+        chosen=choice.candidate if choice else tuning.default,
         gain=choice.gain if choice else 0.0,
         is_complete=tuning.is_complete and choice is not None,
         trials=tuple(tuning.trials),
@@ -163,9 +168,11 @@ def _show(args: argparse.Namespace, profile: TunedProfile, choice: Choice | None
         return
     console = Console(width=None if sys.stdout.isatty() else 132)
     console.print(_table(title, rows))
-    console.print(f"default: {_options(profile.default)}", markup=False, highlight=False, soft_wrap=True)
+    line = f"default, as serving decides without a profile: {_options(profile.default)}"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
     if choice is not None:
-        line = f"chosen: {_options(choice.candidate)} ({choice.gain:.0%} less time than the default)"
+        gain = f"{choice.gain:.0%} less time than the default" if choice.candidate != profile.default else "the default"
+        line = f"chosen: {_options(choice.candidate)} ({gain})"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

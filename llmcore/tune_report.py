@@ -71,6 +71,7 @@ def _medians(measured: Sequence[Figures]) -> Figures:
         rows_s=median(each.rows_s for each in measured),
         prompt_token_s=median(each.prompt_token_s for each in measured),
         cold_token_s=median(cold) if cold else None,
+        waited=median(each.waited for each in measured),
     )
 
 

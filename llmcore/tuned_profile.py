@@ -66,8 +66,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """See docs/DEPLOYMENT.md. `gain` is the part of the default's time that the chosen settings save; `is_complete` is False
-    where the time limit left something out."""
+    """See docs/DEPLOYMENT.md. `default` is what serving takes without a profile, `gain` the part of its time that the chosen
+    settings save; `is_complete` is False where the time limit left something out."""
 
     version: int = VERSION
     identity: Identity

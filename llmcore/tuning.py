@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -25,6 +26,8 @@ _PATIENCE, _PATIENCE_MIN_S = 6.0, 15.0
 class Measuring(Protocol):
     """See TrialChild."""
 
+    def default(self, *, load_s: float, timeout_s: float) -> Candidate: ...
+
     def measure(self, candidate: Candidate, *, is_full: bool, load_s: float, timeout_s: float) -> Figures: ...
 
 
@@ -34,8 +37,9 @@ Progress = Callable[[Ask, Trial | None], None]
 
 
 def plan(config: EngineConfig, model: Model) -> tuple[Space, Job]:
-    """What is open in a configuration, and the context that serving would have. `model` may be the vocabulary alone. Raises
-    UnsupportedError for a model that cannot generate."""
+    """What is open in a configuration, and the context that serving would have. `model` may be the vocabulary alone, so of the
+    default, what serving measures is yet to be decided (Tuning does). Raises UnsupportedError for a model that cannot
+    generate."""
     if not model.can_generate:
         raise UnsupportedError(f"{model.path} cannot generate text: there is nothing to tune", param="model")
     decision = decide_threads(config.threads)
@@ -64,11 +68,8 @@ def plan(config: EngineConfig, model: Model) -> tuple[Space, Job]:
         is_ubatch_open=config.n_ubatch == 0,
     )
     job = Job(
-        model_path=model.path,
-        mmap=config.mmap,
-        repack=config.repack,
+        config=config,
         blas=default.blas,
-        kernels=config.kernels,
         n_ctx=n_ctx,
         n_slots=n_slots_cached(decide_n_running(config)) + 1,
     )
@@ -81,6 +82,7 @@ class Tuning:
     def __init__(
         self, space: Space, measuring: Measuring, time_limit_s: float, progress: Progress, clock: Clock = time.monotonic
     ) -> None:
+        self._space = space
         self._search = Search(space)
         self._measuring = measuring
         self._limit_s = time_limit_s
@@ -89,6 +91,11 @@ class Tuning:
         self._longest_s = 0.0
         self.trials: list[Trial] = []
         self.n_expected = self._search.n_asks_max()
+
+    @property
+    def default(self) -> Candidate:
+        """What serving takes without a profile; until that is decided, as it was planned."""
+        return self._space.default
 
     @property
     def choice(self) -> Choice | None:
@@ -101,8 +108,9 @@ class Tuning:
 
     def run(self) -> None:
         """Until something is chosen, or the time is up. Raises what loading the model raises."""
-        asking = self._search.run()
         started = self._clock()
+        self._decide_default()
+        asking = self._search.run()
         try:
             ask = next(asking)
             while True:
@@ -113,6 +121,17 @@ class Tuning:
                 ask = asking.send(Told(figures, now - begun, self._limit_s - (now - started)))
         except StopIteration:
             pass
+
+    def _decide_default(self) -> None:
+        """Where serving could not decide, the default stays as it was planned: others may be measured all the same."""
+        planned = self.default
+        try:
+            default = self._measuring.default(load_s=self._limit_s, timeout_s=self._limit_s)
+        except TrialFailed as error:
+            self.trials.append(Trial(stage="default", candidate=planned, problem=error.message))
+            return
+        self._space = dataclasses.replace(self._space, default=default)
+        self._search = Search(self._space)
 
     def _measure(self, ask: Ask, left_s: float) -> Figures | None:
         self._progress(ask, None)

@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "limits": set(),
     "schema": {"errors"},
     "fingerprint": set(),
-    "trials": set(),
+    "trials": {"config"},
     # policy: no native code
     "hosttier": {"prefix"},
     "cells": set(),
@@ -179,7 +179,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("response_format", "sampling"),
     },
     # tuning: what measures, in a process of its own, and what drives it
-    "trial_process": {"", "context", "errors", "log", "model", "stepbench", "trials", "wire"},
+    "trial_process": {
+        *("", "config", "context", "decide", "errors", "log", "model", "stepbench", "threads", "trials", "wire"),
+    },
     "trial_child": {"errors", "trials", "wire"},
     "tuning": {
         *("", "config", "decide", "errors", "ffi", "model", "search", "threads", "trial_child", "trials", "tune"),

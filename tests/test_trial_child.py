@@ -6,14 +6,18 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from llmcore.config import EngineConfig
+from llmcore.encoder import open_engine
+from llmcore.engine import Engine
 from llmcore.errors import ModelMissingError, UnsupportedError
 from llmcore.model import Model
 from llmcore.trial_child import TrialChild, TrialFailed
-from llmcore.trial_process import measure
+from llmcore.trial_process import measure, waited_s
 from llmcore.trials import Candidate, Figures, Job
 
 CANDIDATE = Candidate(
@@ -28,8 +32,9 @@ CANDIDATE = Candidate(
 )
 
 
-def job(path: Path, n_ctx: int = 512) -> Job:
-    return Job(model_path=str(path), mmap=True, repack=True, blas=False, kernels="auto", n_ctx=n_ctx, n_slots=5)
+def job(path: Path, n_ctx: int = 512, **options: Any) -> Job:
+    config = EngineConfig(model_path=str(path), n_ctx=n_ctx, **options)
+    return Job(config=config, blas=False, n_ctx=n_ctx, n_slots=5)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,22 @@ def test_figures_come_from_the_process(child: TrialChild) -> None:
     assert full.cold_token_s is not None
     assert min(full.decode_s, full.rows_s, full.prompt_token_s, full.cold_token_s) > 0
     assert brief.cold_token_s is None
+
+
+def test_the_default_is_what_an_engine_takes(tiny_model: Path, tmp_path: Path) -> None:
+    """Decided in another process, and remembered as at a start: the engine that is opened later has nothing to measure."""
+    options: dict[str, Any] = {"profile_dir": str(tmp_path), "n_batch": 128, "threads_batch": 1}
+    with TrialChild(job(tiny_model, **options)) as child:
+        default = child.default(load_s=100, timeout_s=100)
+    (remembered,) = tmp_path.iterdir()
+    before = remembered.read_bytes()
+    with open_engine(EngineConfig(model_path=str(tiny_model), n_ctx=512, **options)) as engine:
+        assert isinstance(engine, Engine)
+        params = engine._context.params
+    names = ("threads", "threads_batch", "n_batch", "n_ubatch", "flash_attn", "cache_type_k", "cache_type_v")
+    assert {name: getattr(default, name) for name in names} == {name: getattr(params, name) for name in names}
+    assert not default.blas
+    assert remembered.read_bytes() == before
 
 
 def test_a_candidate_that_cannot_be_is_refused_and_the_process_stays(child: TrialChild) -> None:
@@ -102,6 +123,16 @@ def test_a_state_that_cannot_be_copied_in_parts_is_measured_empty(tiny_recurrent
         found = measure(model, job(tiny_recurrent), CANDIDATE, is_full=True)
         assert found.n_cells == 0
         assert found.prompt_token_s > 0
+
+
+def test_how_long_threads_waited_for_a_cpu(tmp_path: Path) -> None:
+    for thread, words in (("7", "12 500000000 3"), ("8", "9 1000000000 1")):
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text(words)
+    (tmp_path / "9").mkdir()
+    assert waited_s(tmp_path) == 1.5
+    assert waited_s(tmp_path / "none") == 0.0, "not every kernel tells"
+    assert waited_s() >= 0.0
 
 
 def test_a_context_that_is_too_small_is_refused(tiny_model: Path) -> None:

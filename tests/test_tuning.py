@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmcore.config import EngineConfig
 from llmcore.errors import ModelError, UnsupportedError
 from llmcore.model import Model
-from llmcore.search import Ask, Space
+from llmcore.search import Ask, Choice, Space
 from llmcore.threads import decide_threads
 from llmcore.trial_child import TrialFailed
 from llmcore.trials import Candidate, Figures, Job, Trial
@@ -32,13 +33,20 @@ def planned(model: Model, **options: Any) -> tuple[Space, Job]:
 class Bench:
     """Takes seconds of an invented clock for each trial, and notes what it was asked."""
 
-    def __init__(self, seconds: Callable[[Candidate], float]) -> None:
+    def __init__(self, seconds: Callable[[Candidate], float], default: Candidate | None = None) -> None:
+        """`default`: as serving decides; None where it cannot."""
         self.now_s = 0.0
+        self._default = default
         self.bounds: list[tuple[float, float]] = []
         self._seconds = seconds
 
     def clock(self) -> float:
         return self.now_s
+
+    def default(self, *, load_s: float, timeout_s: float) -> Candidate:
+        if self._default is None:
+            raise TrialFailed("cannot be decided")
+        return self._default
 
     def measure(self, candidate: Candidate, *, is_full: bool, load_s: float, timeout_s: float) -> Figures:
         self.bounds.append((load_s, timeout_s))
@@ -88,7 +96,7 @@ def test_what_was_given_is_not_open(vocabulary: Model) -> None:
     assert space.blas == ()
     assert space.attention == ((True, "f16", "f16"),)
     assert (space.default.n_batch, space.default.n_ubatch, space.default.blas) == (64, 32, True)
-    assert (job.n_ctx, job.repack, job.blas) == (512, False, True)
+    assert (job.n_ctx, job.config.repack, job.blas) == (512, False, True)
     space, _ = planned(vocabulary, threads_batch=2)
     assert space.is_threads_open
     assert not space.is_threads_batch_open
@@ -100,9 +108,10 @@ def test_a_model_that_generates_nothing_is_refused(tiny_bert: Path) -> None:
 
 
 def test_a_tuning_ends_with_a_choice(vocabulary: Model) -> None:
-    bench = Bench(lambda each: 0.5 if each.flash_attn else 1.0)
+    space, _ = planned(vocabulary)
+    bench = Bench(lambda each: 0.5 if each.flash_attn else 1.0, space.default)
     told: list[Trial | None] = []
-    run = tuning(planned(vocabulary)[0], bench, 1000.0, told)
+    run = tuning(space, bench, 1000.0, told)
     run.run()
     assert run.choice is not None
     assert run.choice.candidate.flash_attn
@@ -111,6 +120,27 @@ def test_a_tuning_ends_with_a_choice(vocabulary: Model) -> None:
     assert [each for each in told if each is not None] == run.trials
     assert len(told) == 2 * len(run.trials), "told when each begins, and when it has ended"
     assert len(run.trials) <= run.n_expected
+
+
+def test_gains_are_over_what_serving_decides(vocabulary: Model) -> None:
+    """Flash attention is faster, and serving knows that: then it is no gain of the tuning."""
+    space, _ = planned(vocabulary)
+    decided = msgspec.structs.replace(space.default, flash_attn=True)
+    run = tuning(space, Bench(lambda each: 0.5 if each.flash_attn else 1.0, decided), 1000.0)
+    run.run()
+    assert run.default == decided
+    assert run.trials[0].candidate == decided
+    assert run.choice == Choice(decided, 0.0, 0)
+
+
+def test_where_serving_cannot_decide_others_are_measured_all_the_same(vocabulary: Model) -> None:
+    space, _ = planned(vocabulary)
+    run = tuning(space, Bench(lambda each: 0.5 if each.n_ubatch < 512 else 1.0), 1000.0)
+    run.run()
+    assert run.default == space.default
+    assert run.trials[0] == Trial(stage="default", candidate=space.default, problem="cannot be decided")
+    assert run.choice is not None
+    assert run.choice.candidate.n_ubatch < 512
 
 
 def test_the_time_limit_bounds_every_trial(vocabulary: Model) -> None:
@@ -124,8 +154,9 @@ def test_the_time_limit_bounds_every_trial(vocabulary: Model) -> None:
 
 
 def test_a_candidate_that_takes_for_ever_costs_a_bounded_time(vocabulary: Model) -> None:
-    bench = Bench(lambda each: 1e9 if each.flash_attn else 1.0)
-    run = tuning(planned(vocabulary)[0], bench, 10_000.0)
+    space, _ = planned(vocabulary)
+    bench = Bench(lambda each: 1e9 if each.flash_attn else 1.0, space.default)
+    run = tuning(space, bench, 10_000.0)
     run.run()
     assert run.choice is not None
     assert not run.choice.candidate.flash_attn
@@ -155,7 +186,8 @@ def test_what_was_measured_stays_after_an_interruption(vocabulary: Model) -> Non
             raise KeyboardInterrupt
         return 1.0
 
-    run = tuning(planned(vocabulary)[0], Bench(interrupt), 100.0)
+    space, _ = planned(vocabulary)
+    run = tuning(space, Bench(interrupt, space.default), 100.0)
     with pytest.raises(KeyboardInterrupt):
         run.run()
     assert len(run.trials) == 3
