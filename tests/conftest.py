@@ -40,12 +40,20 @@ def profiles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def default_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pulled_model() -> Path:
     """SmolLM2-135M-Instruct, which set-up has fetched."""
     path = default_model_path()
     assert path is not None, "the default model is not here: run `llmcore pull` (make test does)"
+    return path
+
+
+@pytest.fixture(scope="session")
+def default_model(pulled_model: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That, or a copy which --disturb has changed."""
     seed = request.config.getoption("--disturb")
-    return path if seed is None else write_disturbed(path, tmp_path_factory.mktemp("disturbed") / path.name, seed)
+    if seed is None:
+        return pulled_model
+    return write_disturbed(pulled_model, tmp_path_factory.mktemp("disturbed") / pulled_model.name, seed)
 
 
 @pytest.fixture(scope="session")

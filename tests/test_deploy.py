@@ -264,9 +264,9 @@ def test_a_model_that_is_named_is_served(entry: Any) -> None:
     assert out.strip() == f"pid={process.pid} model=/models/x.gguf serve"
 
 
-def test_what_was_pulled_is_served(entry: Any, default_model: Path) -> None:
-    _, out, _ = entry("serve", PULL_MODEL="default", MODEL_DIR=str(default_model.parent))
-    assert f"model={default_model} serve" in out
+def test_what_was_pulled_is_served(entry: Any, pulled_model: Path) -> None:
+    _, out, _ = entry("serve", PULL_MODEL="default", MODEL_DIR=str(pulled_model.parent))
+    assert f"model={pulled_model} serve" in out
 
 
 def test_a_pull_that_fails_serves_nothing(entry: Any) -> None:
