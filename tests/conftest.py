@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Child processes load the installed ones all the same."""
+    """Child processes load the installed libraries all the same. And they can be interrupted, also where a shell started the
+    tests in the background, which ignores that signal for all that follows."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = config.getoption("--native")
     if folder is not None:
         pytest.MonkeyPatch().setattr(ffi, "library_dir", lambda: folder.absolute())
