@@ -158,8 +158,10 @@ public:
 
 private:
     template <int ROWS, int COLS> static inline __attribute__((always_inline)) void multiply(const TileProduct & p, int64_t k) {
-        if (k == 0) {
-            p.adds ? load_sums<ROWS, COLS>(p) : zero_sums<ROWS, COLS>();
+        if (k == 0 && p.adds) {
+            for_sums<ROWS, COLS>(p, [](auto sum, const uint8_t * c) { tile_load<decltype(sum)::TILE>(c, 64); });
+        } else if (k == 0) {
+            for_sums<ROWS, COLS>(p, [](auto sum, const uint8_t *) { tile_zero<decltype(sum)::TILE>(); });
         }
         const int64_t at_k = k * TILE_BYTES;
         tile_load<4>(p.a + at_k, 64);
@@ -177,45 +179,25 @@ private:
             }
         }
         if (k + 1 == p.n_k) {
-            store_sums<ROWS, COLS>(p);
+            for_sums<ROWS, COLS>(p, [](auto sum, uint8_t * c) { tile_store<decltype(sum)::TILE>(c, 64); });
         }
     }
 
-    template <int ROWS, int COLS> static inline __attribute__((always_inline)) void zero_sums() {
-        tile_zero<0>();
-        if constexpr (COLS > 1) {
-            tile_zero<1>();
-        }
-        if constexpr (ROWS > 1) {
-            tile_zero<2>();
-            if constexpr (COLS > 1) {
-                tile_zero<3>();
-            }
-        }
-    }
+    template <int T> struct Sum {
+        static constexpr int TILE = T;
+    };
 
-    template <int ROWS, int COLS> static inline __attribute__((always_inline)) void load_sums(const TileProduct & p) {
-        tile_load<0>(p.c, 64);
+    // of(tile, where its sums lie) for each tile of C.
+    template <int ROWS, int COLS, class Of>
+    static inline __attribute__((always_inline)) void for_sums(const TileProduct & p, Of of) {
+        of(Sum<0>(), p.c);
         if constexpr (COLS > 1) {
-            tile_load<1>(p.c + p.c_cols, 64);
+            of(Sum<1>(), p.c + p.c_cols);
         }
         if constexpr (ROWS > 1) {
-            tile_load<2>(p.c + p.c_rows, 64);
+            of(Sum<2>(), p.c + p.c_rows);
             if constexpr (COLS > 1) {
-                tile_load<3>(p.c + p.c_rows + p.c_cols, 64);
-            }
-        }
-    }
-
-    template <int ROWS, int COLS> static inline __attribute__((always_inline)) void store_sums(const TileProduct & p) {
-        tile_store<0>(p.c, 64);
-        if constexpr (COLS > 1) {
-            tile_store<1>(p.c + p.c_cols, 64);
-        }
-        if constexpr (ROWS > 1) {
-            tile_store<2>(p.c + p.c_rows, 64);
-            if constexpr (COLS > 1) {
-                tile_store<3>(p.c + p.c_rows + p.c_cols, 64);
+                of(Sum<3>(), p.c + p.c_rows + p.c_cols);
             }
         }
     }
