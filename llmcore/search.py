@@ -122,9 +122,8 @@ class Search:
 
     def _measure(self, ask: Ask) -> Generator[Ask, Told, Figures | None]:
         told = yield ask
-        if (
-            ask.is_full and told.figures is not None
-        ):  # what failed may have taken its patience, and comes into no finals
+        # What failed may have taken its patience, and comes into no finals.
+        if ask.is_full and told.figures is not None:
             self._spent_s.append(told.spent_s)
         self._left_s = told.left_s
         self._limit_s = max(self._limit_s, told.spent_s + told.left_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable
 
@@ -42,23 +43,33 @@ def figures(decode_s: float, prompt_token_s: float | None = None, cold_token_s: 
     )
 
 
+def drive(found: Search, limit_s: float, tell: Callable[[Ask, float], tuple[Figures | None, float]]) -> list[Ask]:
+    """To its end, by figures and the seconds that they took, which may depend on the seconds left. What it asked for."""
+    asked, left_s = [], limit_s
+    asking = found.run()
+    with contextlib.suppress(StopIteration):
+        ask = next(asking)
+        while True:
+            asked.append(ask)
+            told, spent_s = tell(ask, left_s)
+            left_s -= spent_s
+            ask = asking.send(Told(told, spent_s, left_s))
+    return asked
+
+
 def search(
     space: Space, machine: Machine, *, limit_s: float = math.inf, trial_s: float = 1.0
 ) -> tuple[Search, list[Ask]]:
     """The search after its end, and what it asked for."""
-    found, asked, spent = Search(space), [], 0.0
-    asking = found.run()
-    try:
-        ask = next(asking)
-        while True:
-            asked.append(ask)
-            spent += trial_s
-            told = machine(ask.candidate)
-            if told is not None and not ask.is_full:
-                told = msgspec.structs.replace(told, cold_token_s=None)
-            ask = asking.send(Told(told, trial_s, limit_s - spent))
-    except StopIteration:
-        return found, asked
+
+    def tell(ask: Ask, left_s: float) -> tuple[Figures | None, float]:
+        told = machine(ask.candidate)
+        if told is not None and not ask.is_full:
+            told = msgspec.structs.replace(told, cold_token_s=None)
+        return told, trial_s
+
+    found = Search(space)
+    return found, drive(found, limit_s, tell)
 
 
 def chosen(space: Space, machine: Machine) -> Candidate:
@@ -297,15 +308,12 @@ def test_finals_have_their_share_of_the_time(limit_s: float, trial_s: float) -> 
 
 def test_a_trial_that_was_disturbed_leaves_time_for_others() -> None:
     """One trial takes half of the time, by no fault of its own: the others are still tried, and the finals held."""
-    search_, n = Search(SPACE), 0
-    asking = search_.run()
-    ask, left_s = next(asking), 90.0
-    with contextlib.suppress(StopIteration):
-        while True:
-            n += 1
-            spent_s = 45.0 if n == 8 else 1.0
-            left_s -= spent_s
-            ask = asking.send(Told(figures(0.5 if ask.candidate.n_ubatch == 256 else 1.0), spent_s, left_s))
+    search_, n = Search(SPACE), itertools.count(1)
+
+    def tell(ask: Ask, left_s: float) -> tuple[Figures, float]:
+        return figures(0.5 if ask.candidate.n_ubatch == 256 else 1.0), 45.0 if next(n) == 8 else 1.0
+
+    drive(search_, 90.0, tell)
     assert search_.choice is not None
     assert search_.choice.candidate == changed(n_ubatch=256)
 
@@ -314,33 +322,29 @@ def test_a_trial_that_was_disturbed_leaves_time_for_others() -> None:
 @given(st.floats(20, 80))
 def test_a_round_that_the_end_of_time_cut_does_not_count(limit_s: float) -> None:
     """In the finals trials take twice as long as before: what was not measured for that is nobody's failure."""
-    search_ = Search(SPACE)
-    asking = search_.run()
-    ask, left_s, measured = next(asking), limit_s, dict.fromkeys([DEFAULT], 0)
-    with contextlib.suppress(StopIteration):
-        while True:
-            spent_s = 2.0 if ask.stage == "finals" else 1.0
-            is_cut = left_s < spent_s
-            if ask.stage == "finals":
-                measured[ask.candidate] = measured.get(ask.candidate, 0) + (not is_cut)
-            left_s -= spent_s
-            told = figures(0.5 if ask.candidate.threads == 4 else 1.0)
-            ask = asking.send(Told(None if is_cut else told, spent_s, left_s))
+    search_, measured = Search(SPACE), dict.fromkeys([DEFAULT], 0)
+
+    def tell(ask: Ask, left_s: float) -> tuple[Figures | None, float]:
+        spent_s = 2.0 if ask.stage == "finals" else 1.0
+        is_cut = left_s < spent_s
+        if ask.stage == "finals":
+            measured[ask.candidate] = measured.get(ask.candidate, 0) + (not is_cut)
+        return None if is_cut else figures(0.5 if ask.candidate.threads == 4 else 1.0), spent_s
+
+    drive(search_, limit_s, tell)
     if search_.choice is not None and search_.choice.candidate != DEFAULT:
         assert ROUNDS_MIN <= search_.choice.n_rounds <= min(measured.values())
 
 
 def test_a_failure_that_took_long_leaves_time_for_others() -> None:
     """A candidate that took its patience is in no final: what is kept for those is not reckoned by it."""
-    search_, n = Search(SPACE), 0
-    asking = search_.run()
-    ask, left_s = next(asking), 90.0
-    with contextlib.suppress(StopIteration):
-        while True:
-            n += 1
-            is_slow = ask.candidate.flash_attn
-            spent_s = 15.0 if is_slow else 1.0
-            left_s -= spent_s
-            ask = asking.send(Told(None if is_slow else figures(0.5 if ask.candidate.blas else 1.0), spent_s, left_s))
+    search_ = Search(SPACE)
+
+    def tell(ask: Ask, left_s: float) -> tuple[Figures | None, float]:
+        if ask.candidate.flash_attn:
+            return None, 15.0
+        return figures(0.5 if ask.candidate.blas else 1.0), 1.0
+
+    drive(search_, 90.0, tell)
     assert search_.choice is not None
     assert search_.choice.candidate == changed(blas=True)
