@@ -19,6 +19,10 @@ from tests.disturbed_model import write_disturbed
 from tests.minilm import PackageMissing, gguf_file
 from tests.tiny_models import write_tiny_bert, write_tiny_llama, write_tiny_mamba
 
+# One of few questions that the default model answers in one short sentence whatever its kernels round.
+SURE_SYSTEM = "The dog's name is Bruno. Answer in one sentence."
+SURE_QUESTION = "What is the dog's name?"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--native", type=Path, help="a folder of native libraries to test instead of the installed ones")

@@ -35,13 +35,12 @@ from llmcore.messages import (
     TokensPrompt,
 )
 from llmcore.sampling import SamplingParams
-from tests.conftest import exact
+from tests.conftest import SURE_QUESTION, SURE_SYSTEM, exact
 from tests.tiny_models import break_token, write_tiny_gemma3, write_tiny_mamba
 
 GREEDY = SamplingParams(temperature=0.0)
 STORY = "Once upon a time, in a small village by the sea, there lived"
-# One of few questions that the default model answers in one short sentence whatever its kernels round.
-BRUNO = (("system", "The dog's name is Bruno. Answer in one sentence."), ("user", "What is the dog's name?"))
+SURE = (("system", SURE_SYSTEM), ("user", SURE_QUESTION))
 
 
 def chat(*messages: tuple[str, str]) -> ChatPrompt:
@@ -73,7 +72,7 @@ def run(engine: Engine, *requests: GenerateRequest) -> dict[str, Finished]:
 
 
 def test_answers_a_question_on_a_fact_in_the_system_prompt(engine: Engine) -> None:
-    answer = run(engine, request("a", chat(*BRUNO), max_tokens=40))["a"]
+    answer = run(engine, request("a", chat(*SURE), max_tokens=40))["a"]
     assert "Bruno" in answer.text
     assert answer.reason == "stop"
 
@@ -112,7 +111,7 @@ def test_stop_strings_end_an_answer_and_are_not_shown(engine: Engine) -> None:
 
 
 def test_ignore_eos_goes_on(engine: Engine) -> None:
-    prompt = chat(*BRUNO)
+    prompt = chat(*SURE)
     short = run(engine, request("a", prompt, max_tokens=200))["a"]
     assert short.reason == "stop"
     long = run(engine, request("b", prompt, max_tokens=short.usage.n_generated + 5, ignore_eos=True))["b"]

@@ -21,6 +21,7 @@ from llmcore.errors import (
     ModelMissingError,
     UnsupportedError,
 )
+from tests.conftest import SURE_QUESTION, SURE_SYSTEM
 
 STORY = "Once upon a time"
 
@@ -57,8 +58,8 @@ def test_token_ids_are_a_prompt_too(chatty: LLM, precise: LLM) -> None:
 
 def test_chat(chatty: LLM) -> None:
     messages = [
-        {"role": "system", "content": "The dog's name is Bruno. Answer in one sentence."},
-        {"role": "user", "content": "What is the dog's name?"},
+        {"role": "system", "content": SURE_SYSTEM},
+        {"role": "user", "content": SURE_QUESTION},
     ]
     answer = chatty.chat(messages, temperature=0, max_tokens=40)
     assert "Bruno" in answer.text

@@ -15,6 +15,7 @@ from openai.types.responses import FunctionToolParam, ResponseFunctionToolCall, 
 from pydantic import BaseModel, Field
 
 from benchmarks.service import Service, wait_until
+from tests.conftest import SURE_QUESTION, SURE_SYSTEM
 
 pytestmark = pytest.mark.e2e
 
@@ -199,9 +200,9 @@ def test_the_first_log_probability_is_that_of_chat(sdk: openai.OpenAI, model: st
 
 
 def test_an_answer_that_is_cut_is_incomplete(sdk: openai.OpenAI, model: str) -> None:
-    told = "The dog's name is Bruno. Answer in one sentence."
-    question = "What is the dog's name?"
-    answer = sdk.responses.create(model=model, instructions=told, input=question, max_output_tokens=4, temperature=0)
+    answer = sdk.responses.create(
+        model=model, instructions=SURE_SYSTEM, input=SURE_QUESTION, max_output_tokens=4, temperature=0
+    )
     assert answer.status == "incomplete"
     assert answer.incomplete_details is not None
     assert answer.incomplete_details.reason == "max_output_tokens"

@@ -18,12 +18,13 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from benchmarks.service import Service, wait_until
+from tests.conftest import SURE_QUESTION, SURE_SYSTEM
 
 pytestmark = pytest.mark.e2e
 
 FACT: list[ChatCompletionMessageParam] = [
-    {"role": "system", "content": "The dog's name is Bruno. Answer in one sentence."},
-    {"role": "user", "content": "What is the dog's name?"},
+    {"role": "system", "content": SURE_SYSTEM},
+    {"role": "user", "content": SURE_QUESTION},
 ]
 
 
