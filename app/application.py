@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 import llmcore
 from llmcore.config import ServerConfig
+from llmcore.machine.os_text import printable, system_name
 
 from .chat import ChatCompletions
 from .completions import Completions
@@ -44,7 +45,7 @@ _EXPOSED = ("x-request-id", "retry-after", *_RATES)
 
 def model_id(config: ServerConfig, model_path: str) -> str:
     """The id under which a model is served: the configured name, or its file's."""
-    return config.model_name or Path(model_path).name.removesuffix(".gguf")
+    return printable(config.model_name) or system_name(Path(model_path).name).removesuffix(".gguf")
 
 
 def create_service(engine: EngineLike, config: ServerConfig, model: str, keys: Keys | None = None) -> Service:

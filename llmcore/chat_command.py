@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from llmcore import config, log
 from llmcore.errors import ContextLengthError
 from llmcore.llm import LLM
+from llmcore.machine.os_text import printable
 
 HELP = "Type a message. /reset forgets the conversation, /exit (or Ctrl-D) ends; Ctrl-C interrupts an answer."
 
@@ -25,12 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     log.configure("warning")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     engine = config.load(config.EngineConfig, vars(args), os.environ)
     options = {name: value for name, value in vars(engine).items() if name != "model_path"}
     with LLM(engine.model_path or None, **options) as llm:
         if sys.stdin.isatty():
             print(f"{llm.model.description}. {HELP}")
-        Conversation(llm, args.system, args.temperature, args.max_tokens).run(input)
+        Conversation(llm, printable(args.system), args.temperature, args.max_tokens).run(input)
     return 0
 
 
@@ -48,7 +52,7 @@ class Conversation:
         """Until /exit or the end of input."""
         while True:
             try:
-                text = read("> " if sys.stdin.isatty() else "").strip()
+                text = printable(read("> " if sys.stdin.isatty() else "")).strip()
             except (EOFError, KeyboardInterrupt):
                 return
             if text == "/exit":

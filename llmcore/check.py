@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from llmcore.machine.os_text import printable
+
 Status = Literal["ok", "warn", "fail"]
 
 
@@ -17,6 +19,9 @@ class Check:
     status: Status
     found: str
     advice: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "found", printable(self.found))
 
 
 def has_failed(checks: Iterable[Check]) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -77,6 +78,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Errors that we know are one line on standard error and exit status 1; bad usage is status 2."""
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name that is not UTF-8, or a character that the locale lacks, must not end a command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = _parser(argv)
     try:
         args = parser.parse_args(argv)

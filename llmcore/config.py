@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from llmcore.errors import ConfigError
+from llmcore.machine.os_text import system_name
 
 ENV_PREFIX = "LLMCORE_"
 
@@ -34,7 +36,10 @@ _ORIGIN = re.compile(r"https?://[^/\s,*]+")
 
 @dataclass(frozen=True)
 class Option:
-    """What a field's metadata says about it. `unit` and `low`/`high` (inclusive) are for numbers, `choices` for strings."""
+    """What a field's metadata says about it. `unit` and `low`/`high` (inclusive) are for numbers, `choices` for strings.
+
+    A string that `is_path` is kept as the system gave it (os.fsencode() makes its bytes again); any other is text.
+    """
 
     help: str
     env: str = ""  # a short name besides LLMCORE_<NAME>
@@ -43,6 +48,7 @@ class Option:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    is_path: bool = False
 
 
 def _option(default: Any, help: str, **details: Any) -> Any:
@@ -53,8 +59,10 @@ def _option(default: Any, help: str, **details: Any) -> Any:
 class EngineConfig:
     """What to load and how to run it. Raises ConfigError, naming the option, for a value it cannot take."""
 
-    model_path: str = _option("", "GGUF file to load (of a split model: its first part)", env="MODEL_PATH")
-    chat_template: str = _option("", "file with a Jinja chat template to use instead of the model's own")
+    model_path: str = _option(
+        "", "GGUF file to load (of a split model: its first part)", env="MODEL_PATH", is_path=True
+    )
+    chat_template: str = _option("", "file with a Jinja chat template to use instead of the model's own", is_path=True)
     n_ctx: int = _option(
         0,
         "size of the KV cache, shared by all sequences; 0 takes the model's own, at most 8192",
@@ -106,7 +114,9 @@ class EngineConfig:
         choices=("auto", "f32", "f16", "bf16", "q8_0"),
     )
     profile_dir: str = _option(
-        "", "folder of what was measured, at the start and by `llmcore tune`; by default one in the user's cache"
+        "",
+        "folder of what was measured, at the start and by `llmcore tune`; by default one in the user's cache",
+        is_path=True,
     )
     blas: str = _option(
         "auto",
@@ -176,8 +186,12 @@ class EngineConfig:
         low=-1,
         high=2**62,
     )
-    prefix_file: str = _option("", "JSON file of prefixes to pin at start, see docs/API.md; computed before readiness")
-    prefix_dir: str = _option("", "folder that keeps computed pinned prefixes, so that a restart finds them warm")
+    prefix_file: str = _option(
+        "", "JSON file of prefixes to pin at start, see docs/API.md; computed before readiness", is_path=True
+    )
+    prefix_dir: str = _option(
+        "", "folder that keeps computed pinned prefixes, so that a restart finds them warm", is_path=True
+    )
     pooling: str = _option(
         "auto",
         "how the vectors of a text's tokens become its embedding; auto takes what the model's file names; rank is for "
@@ -262,7 +276,9 @@ class ServerConfig:
     )
     debug: bool = _option(False, "serve GET /debug/engine: slots, cache and queue, without any text")
     api_keys_file: str = _option(
-        "", "file of API keys, a line for each as `llmcore key NAME` prints it; where there are keys, requests need one"
+        "",
+        "file of API keys, a line for each as `llmcore key NAME` prints it; where there are keys, requests need one",
+        is_path=True,
     )
     api_keys: str = _option("", "API keys as NAME:SHA256, separated by commas; those of the file are added")
     keys_everywhere: bool = _option(
@@ -286,8 +302,10 @@ class ServerConfig:
     cors_origins: str = _option(
         "", "origins whose pages may call from a browser, as https://a.example,https://b.example; * is all of them"
     )
-    tls_cert: str = _option("", "PEM file of the certificate (and its chain): serve HTTPS")
-    tls_key: str = _option("", "PEM file of its private key, not encrypted; by default in the certificate's file")
+    tls_cert: str = _option("", "PEM file of the certificate (and its chain): serve HTTPS", is_path=True)
+    tls_key: str = _option(
+        "", "PEM file of its private key, not encrypted; by default in the certificate's file", is_path=True
+    )
     admin_port: int = _option(
         -1,
         "port of a second listener, which alone has /metrics and /debug then; 0 takes a free one, -1 is none",
@@ -420,7 +438,23 @@ def load(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, s
                 text = _first_of_list(variable, environ[variable]) if is_list else environ[variable]
                 values[name] = _parse(variable, text, default)
                 break
+        if isinstance(values.get(name), str) and not option.is_path:
+            values[name] = system_name(values[name])
     return config(**values)
+
+
+def detach_paths(config: EngineConfig) -> tuple[EngineConfig, dict[str, bytes]]:
+    """The config without its paths, and those by option as bytes: a path that is not UTF-8 cannot be sent as text."""
+    values = {name: getattr(config, name) for name, _, option in options(type(config)) if option.is_path}
+    return (
+        dataclasses.replace(config, **{name: "" for name in values}),
+        {name: os.fsencode(path) for name, path in values.items() if path},
+    )
+
+
+def attach_paths(config: EngineConfig, paths: Mapping[str, bytes]) -> EngineConfig:
+    """Reverses detach_paths(), possibly in a process of another locale."""
+    return dataclasses.replace(config, **{name: os.fsdecode(path) for name, path in paths.items()})
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
@@ -465,11 +499,20 @@ def _check(config: EngineConfig | ServerConfig | ClusterConfig) -> None:
         numeric = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
         if type(value) is not type(default) and not numeric:
             raise ConfigError(f"{name} must be {type(default).__name__}, got {value!r}", param=name)
+        if option.is_path and not _can_be_path(value):
+            raise ConfigError(f"{name} is no path that this system can have: {value!r}", param=name)
         if option.choices and value not in option.choices:
             raise ConfigError(f"{name} must be one of {', '.join(option.choices)}, got {value!r}", param=name)
         # Written so that NaN fails.
         if option.low is not None and option.high is not None and not option.low <= value <= option.high:
             raise ConfigError(f"{name} must be between {option.low:g} and {option.high:g}, got {value!r}", param=name)
+
+
+def _can_be_path(value: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
 
 
 def document() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import astuple, dataclass
 
 from llmcore import ffi
@@ -40,5 +41,5 @@ def memory_need(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -
 
 def _reckon(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryNeed:
     lib, out = ffi.library(), ffi.MemoryNeed()
-    lib.check(lib.lc_memory_required(path.encode(), model, context, out))
+    lib.check(lib.lc_memory_required(os.fsencode(path), model, context, out))
     return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)

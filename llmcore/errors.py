@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from llmcore.machine.os_text import printable
+
 
 class LlmcoreError(Exception):
     """Base of all errors that llmcore raises on purpose."""
@@ -15,9 +17,10 @@ class LlmcoreError(Exception):
     code: ClassVar[str] = "internal_error"
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
+        # It goes into JSON and to other processes, and may name a file that is not UTF-8.
+        self.message = printable(message)
+        self.param = None if param is None else printable(param)
+        super().__init__(self.message)
 
 
 class ConfigError(LlmcoreError, ValueError):
@@ -33,6 +36,12 @@ class LibraryError(LlmcoreError):
     """The native libraries are missing, or lack a function of the pinned llama.cpp."""
 
     code = "native_library"
+
+
+class ForeignLibraryError(LibraryError):
+    """Another copy of llama.cpp in the process would be used in place of ours. The message names its file."""
+
+    code = "native_library_foreign"
 
 
 class AbiError(LibraryError):

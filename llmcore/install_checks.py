@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmcore.check import Check
 from llmcore.config import EngineConfig
-from llmcore.errors import AbiError, CpuError, LlmcoreError
+from llmcore.errors import AbiError, CpuError, ForeignLibraryError, LlmcoreError
 from llmcore.gguf import check_model_file
 from llmcore.gguf_model import check_model_metadata
 from llmcore.library_probe import Finding
@@ -21,17 +21,22 @@ def check_library(finding: Finding) -> Check:
     """Whether the native libraries load, and are the ones that the Python files belong to."""
     if finding.error_code == CpuError.code:
         return Check("library", "fail", finding.error, "see cpu")
+    if finding.error_code == ForeignLibraryError.code:
+        return Check("library", "fail", finding.error, "one llama.cpp for each process")
     if finding.error_code:
         advice = "Python files and library are of different versions: " if finding.error_code == AbiError.code else ""
         return Check("library", "fail", finding.error, advice + _REBUILD)
     build = finding.build
     backends = ", ".join(str(each.get("name")) for each in finding.backends)
-    return Check(
-        "library",
-        "ok",
+    found = (
         f"llama.cpp {build.get('llama_cpp')} ({build.get('llama_cpp_commit')}), backends {backends}; {finding.n_abi} sizes and "
-        "offsets agree",
+        "offsets agree"
     )
+    if finding.files:
+        found += f"; loaded from {finding.folder}: {', '.join(finding.files)}"
+    if finding.other_files:
+        found += f"; also loaded, and not used: {', '.join(finding.other_files)}"
+    return Check("library", "ok", found)
 
 
 def check_blas(finding: Finding, *, wanted: bool) -> Check:

@@ -1,13 +1,14 @@
 """Looks at the native libraries in a process of its own, which may die of them without harm: `llmcore doctor` asks it.
 
-    python -m llmcore.library_probe < config.json
+    python -m llmcore.library_probe < question.json
 
-The configuration (EngineConfig as JSON) comes in on standard input, a Finding goes out on standard output.
+A Question comes in on standard input, a Finding goes out on standard output, both as JSON.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 
 from llmcore import ffi
-from llmcore.config import EngineConfig
+from llmcore.config import EngineConfig, attach_paths, detach_paths
 from llmcore.context import ContextParams, native_params
 from llmcore.contextneed import memory_need
 from llmcore.decide import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
@@ -23,6 +24,8 @@ from llmcore.errors import LlmcoreError, NativeError
 from llmcore.gguf import check_model_file
 from llmcore.gguf_model import check_model_metadata
 from llmcore.kernels import use_kernels
+from llmcore.llama.origin import mapped
+from llmcore.machine.os_text import printable
 from llmcore.tune import Settings, candidates
 
 _TIMEOUT_S = 120.0
@@ -43,6 +46,13 @@ class Need(msgspec.Struct, frozen=True):
         return self.model_bytes + self.context_bytes + self.compute_bytes
 
 
+class Question(msgspec.Struct, frozen=True):
+    """The configuration to look at; `paths` are its paths (config.detach_paths)."""
+
+    config: EngineConfig
+    paths: dict[str, bytes] = {}
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """`error_code` and `error` say why the libraries cannot be used, `need_error` why nothing could be reckoned."""
 
@@ -51,6 +61,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     n_abi: int = 0  # sizes and offsets that were compared
     build: dict[str, Any] = {}
     backends: list[dict[str, Any]] = []
+    folder: str = ""  # of the libraries
+    files: list[str] = []  # in it, that are loaded
+    other_files: list[str] = []  # of another llama.cpp, loaded and not used
     need: Need | None = None
     need_error: str = ""
 
@@ -64,7 +77,8 @@ def probe(config: EngineConfig, *, python: str = sys.executable) -> Finding:
     """
     command = [python, "-m", "llmcore.library_probe"]
     try:
-        done = subprocess.run(command, input=msgspec.json.encode(config), capture_output=True, timeout=_TIMEOUT_S)
+        question = msgspec.json.encode(Question(*detach_paths(config)))
+        done = subprocess.run(command, input=question, capture_output=True, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return Finding(error_code="native_library", error=f"loading them takes longer than {_TIMEOUT_S:.0f} s")
     try:
@@ -84,6 +98,7 @@ def look(config: EngineConfig) -> Finding:
     try:
         lib = ffi.library()
         build, backends, n_abi = lib.build_info(), lib.backends(), len(lib.abi())
+        folder = ffi.library_dir()
     except LlmcoreError as error:
         return Finding(error_code=error.code, error=error.message)
     need, need_error = None, ""
@@ -92,7 +107,17 @@ def look(config: EngineConfig) -> Finding:
             need = _need(config)
         except (LlmcoreError, MemoryError) as error:
             need_error = str(error)
-    return Finding(n_abi=n_abi, build=build, backends=backends, need=need, need_error=need_error)
+    files = mapped(folder)
+    return Finding(
+        n_abi=n_abi,
+        build=build,
+        backends=backends,
+        folder=printable(str(folder)),
+        files=[os.path.basename(each) for each in files.ours],
+        other_files=[printable(each) for each in files.others],
+        need=need,
+        need_error=need_error,
+    )
 
 
 def _need(config: EngineConfig) -> Need:
@@ -134,8 +159,8 @@ def _reckon(config: EngineConfig, n_ctx: int, settings: Settings) -> Need:
 def main() -> int:
     # Native log lines, even critical ones, belong on standard error.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
-    config = msgspec.json.decode(sys.stdin.buffer.read(), type=EngineConfig)
-    sys.stdout.buffer.write(msgspec.json.encode(look(config)))
+    question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
+    sys.stdout.buffer.write(msgspec.json.encode(look(attach_paths(question.config, question.paths))))
     return 0
 
 

@@ -331,7 +331,7 @@ class LLM:
 
 def _model_path(model: str | os.PathLike[str] | None) -> str:
     if model is not None:
-        return os.fspath(model)
+        return os.fsdecode(model)
     found = default_model_path()
     if found is None:
         raise ModelMissingError("no model was named and the default one is not here: run `llmcore pull`", param="model")

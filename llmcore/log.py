@@ -7,6 +7,8 @@ import logging
 import sys
 import time
 
+from llmcore.machine.os_text import printable
+
 
 def event(logger: logging.Logger, level: int, name: str, **fields: object) -> None:
     """Logs event `name` (snake_case) with its fields. Units belong into the fields' names (`load_s`, `size_bytes`)."""
@@ -24,7 +26,7 @@ class LineFormatter(logging.Formatter):
         line += "".join(f" {name}={_value(value)}" for name, value in fields.items())
         if record.exc_info:
             line += " exception=" + json.dumps(self.formatException(record.exc_info))
-        return line.replace("\n", "\\n")
+        return printable(line).replace("\n", "\\n")
 
 
 def _value(value: object) -> str:

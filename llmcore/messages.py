@@ -289,10 +289,11 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Configure(msgspec.Struct, frozen=True, tag="configure"):
-    """The first message: what to load."""
+    """The first message: what to load. `paths` are those of the config (config.detach_paths)."""
 
     engine: EngineConfig
     log_level: str = "info"
+    paths: dict[str, bytes] = {}
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

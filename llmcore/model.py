@@ -25,6 +25,7 @@ from llmcore.gguf_model import check_model_metadata
 from llmcore.handle import Owner
 from llmcore.kernels import log_kernels, use_kernels
 from llmcore.log import event
+from llmcore.machine.os_text import system_name
 from llmcore.memory import memory_available_bytes
 from llmcore.messages import ModelInfo
 from llmcore.rpc import check_server, parse_servers
@@ -90,7 +91,7 @@ class Model(Owner):
         rpc_servers: str = "",
         rpc_layers: int = -1,
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         self._what = f"the model {self.path}"
         self.header: GgufHeader = check_model_file(self.path)
         self._lib = lib = ffi.library()
@@ -467,7 +468,7 @@ class Model(Owner):
 def model_info(model: Model, n_ctx: int, pooling: str = "none", threads: ThreadDecision | None = None) -> ModelInfo:
     """What is told of a model; `n_ctx` is that of the running context, 0 without one; `pooling` that of its embeddings."""
     return ModelInfo(
-        path=model.path,
+        path=system_name(model.path),
         description=model.description,
         architecture=model.architecture,
         n_params=model.n_params,

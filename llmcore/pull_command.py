@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -62,8 +63,18 @@ def run(args: argparse.Namespace) -> int:
         else:
             reference = at_revision(reference, args.revision) if args.revision else reference
             path = repository.pull_reference(reference, folder, progress=report.progress, notify=report.notify)
-    print(path)
+    _print_path(path)
     return 0
+
+
+def _print_path(path: Path) -> None:
+    """A line with the path's own bytes, for scripts."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        print(path)
 
 
 def _known(registry: Registry, folder: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from llmcore.errors import ConfigError
+from llmcore.machine.user_folders import expanded
 
 # What the service makes room for unless --n-ctx says otherwise (config.py).
 N_CTX_SERVED = 8192
@@ -85,6 +87,11 @@ class KnownModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("a wheel as a source needs size_bytes and sha256")
 
     @property
+    def file_name(self) -> str:
+        """`file` as a path: its bytes on the disk are UTF-8 under every locale."""
+        return os.fsdecode(self.file.encode("utf-8"))
+
+    @property
     def memory_bytes(self) -> int:
         """Weights, and a KV cache of 16 bits for n_ctx tokens, at most 8192 (what the service takes by itself). Compute
         buffers come on top. 0 where a figure is missing."""
@@ -133,7 +140,7 @@ def load_registry(extension: Path | None = None) -> Registry:
     if extension is None:
         return registry
     try:
-        data = extension.expanduser().read_bytes()
+        data = expanded(extension, "LLMCORE_MODEL_CONFIG").read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {extension}: {error.strerror}", param="model_config") from None
     added = _decode(data, Extension, str(extension))

@@ -8,6 +8,7 @@ import sys
 
 from llmcore import ffi
 from llmcore.errors import LibraryError
+from llmcore.llama.origin import check_global_scope
 from llmcore.threads import decide_threads
 
 PROGRAM = "ggml-rpc-server"
@@ -30,10 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Becomes the server. Raises LibraryError where this build has none."""
+    """Becomes the server. Raises LibraryError where this build has none, or another llama.cpp would take its libraries' place."""
     program = ffi.library_dir() / PROGRAM
     if not program.exists():
         raise LibraryError("this build has no RPC server: build with CMAKE_ARGS=-DLLMCORE_RPC=ON")
+    check_global_scope(program.parent)
     threads = decide_threads(args.threads).n_threads
     command = [str(program), "-H", args.host, "-p", str(args.port), "-t", str(threads)]
     sys.stdout.flush()

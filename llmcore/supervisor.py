@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from llmcore.child import Child
-from llmcore.config import EngineConfig
+from llmcore.config import EngineConfig, detach_paths
 from llmcore.log import event
 from llmcore.messages import Command, Configure, Event, Shutdown
 
@@ -92,7 +92,8 @@ class Supervisor:
         try:
             await _start(child)
             self._child = child
-            self.send(Configure(self._config, self._log_level))
+            config, paths = detach_paths(self._config)
+            self.send(Configure(config, self._log_level, paths))
             await _gone(child, self._config.worker_silent_s)
         finally:
             self._child = None

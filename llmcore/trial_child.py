@@ -13,6 +13,7 @@ from types import TracebackType
 
 import msgspec
 
+from llmcore.config import detach_paths
 from llmcore.errors import LlmcoreError, error_from_code
 from llmcore.trials import Asked, Candidate, Decide, Decided, Figures, Job, Measured, NotMeasured, Told, Try
 from llmcore.wire import HEADER_BYTES, frame, frame_length
@@ -98,7 +99,8 @@ class TrialChild:
                 # The folder that the command is started in must not shadow anybody's modules (since Python 3.11).
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
             )
-        self._send(msgspec.structs.replace(self._job, blas=blas), load_s)
+        config, paths = detach_paths(self._job.config)
+        self._send(msgspec.structs.replace(self._job, config=config, paths=paths, blas=blas), load_s)
         told = self._receive()
         if isinstance(told, NotMeasured):
             raise error_from_code(told.code, told.message, "model_path")

@@ -16,8 +16,10 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from llmcore import log
-from llmcore.config import EngineConfig
+from llmcore.config import EngineConfig, attach_paths
 from llmcore.context import Context, ContextParams
 from llmcore.decide import decide_limits, open_context
 from llmcore.errors import LlmcoreError, UnsupportedError
@@ -168,6 +170,7 @@ def main() -> None:
     log.configure("error")
     with socket.socket(fileno=int(sys.argv[1])) as sock, contextlib.suppress(OSError, EOFError):
         job = Channel[Job](sock, Job).receive()
+        job = msgspec.structs.replace(job, config=attach_paths(job.config, job.paths))
         serve(Channel[Asked](sock, Asked), job)
     os._exit(0)  # threads of native code may still run
 

@@ -89,6 +89,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     blas: bool
     n_ctx: int
     n_slots: int
+    paths: dict[str, bytes] = {}  # of the config, while the job is being sent
 
 
 class Decide(msgspec.Struct, frozen=True, tag=True):

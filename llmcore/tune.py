@@ -24,6 +24,7 @@ from llmcore.costmodel import Measurement
 from llmcore.errors import LlmcoreError
 from llmcore.fingerprint import machine_fingerprint, model_fingerprint
 from llmcore.log import event
+from llmcore.machine.user_folders import can_have, named_cache_folder, temporary_folder
 from llmcore.model import Model
 from llmcore.stepbench import FILL, Clock, StepBench, can_fill
 
@@ -88,14 +89,16 @@ def candidates(config: EngineConfig) -> list[Settings]:
 
 
 class Tuner:
-    """Chooses settings and measures steps for a loaded model, with the profile in `folder` as memory."""
+    """Chooses settings and measures steps for a loaded model, with the profile in `folder` as memory (None: it forgets)."""
 
-    def __init__(self, model: Model, params: ContextParams, folder: Path, clock: Clock = time.perf_counter) -> None:
+    def __init__(
+        self, model: Model, params: ContextParams, folder: Path | None, clock: Clock = time.perf_counter
+    ) -> None:
         self._model = model
         self._params = params
-        self._folder = folder
         self._clock = clock
-        self.path = folder / f"{self._key()}.json"
+        self._is_kept = folder is not None
+        self.path = (folder or Path(os.devnull).parent) / f"{self._key()}.json"
         self.profile = self._load()
 
     @property
@@ -181,6 +184,8 @@ class Tuner:
         return "-".join([*(part[:16] for part in parts[:3]), *parts[3:]])
 
     def _load(self) -> Profile:
+        if not self._is_kept:
+            return Profile()
         try:
             profile = msgspec.json.decode(self.path.read_bytes(), type=Profile)
         except FileNotFoundError:
@@ -191,13 +196,16 @@ class Tuner:
         return profile if profile.version == _VERSION else Profile()
 
     def _save(self) -> None:
-        """A folder that cannot be written to means measuring again at the next start, not a failure."""
+        """A folder that cannot be written to means measuring again at the next start, not a failure; said once."""
+        if not self._is_kept:
+            return
         partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(self.profile)))
             partial.replace(self.path)
         except OSError as error:
+            self._is_kept = False
             event(logger, logging.WARNING, "profile_not_kept", path=str(self.path), error=str(error))
 
 
@@ -238,9 +246,19 @@ def _words(trial: Trial) -> dict[str, object]:
     return _words_of(trial.settings)
 
 
-def default_profile_dir() -> Path:
-    """LLMCORE_PROFILE_DIR, or a folder in the user's cache."""
+def default_profile_dir() -> Path | None:
+    """LLMCORE_PROFILE_DIR, or a folder in the user's cache. Where that can neither be nor be made, a temporary one; None where
+    there is none of that either."""
     named = os.environ.get("LLMCORE_PROFILE_DIR")
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmcore" / "profiles"
+    cache = named_cache_folder()
+    if cache is None or not can_have(cache / "profiles"):
+        cache = temporary_folder()
+    return None if cache is None else cache / "profiles"
+
+
+def lasts(folder: Path | None) -> bool:
+    """Whether a profile folder is of the kind that outlives a container or a reboot."""
+    temporary = temporary_folder()
+    return folder is not None and (temporary is None or temporary not in folder.parents)

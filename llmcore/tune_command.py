@@ -19,6 +19,7 @@ from llmcore import config, hub, log
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, ModelMissingError
 from llmcore.fingerprint import cpu_name
+from llmcore.machine.os_text import system_name
 from llmcore.model import Model
 from llmcore.search import Ask, Choice, Space
 from llmcore.trial_child import TrialChild
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         check_plot_path(args.plot)
     with Model(engine.model_path, vocab_only=True) as model:
         space, job = plan(engine, model)
-        description = str(model.header.metadata.get("general.name") or Path(model.path).name)
+        description = str(model.header.metadata.get("general.name") or system_name(Path(model.path).name))
     console = Console(stderr=True)
     is_interrupted = False
     with TrialChild(job) as child, _told(console) as told:
@@ -127,7 +128,7 @@ def _profile(
         identity=identity_of(engine.model_path),
         measured_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         cpu=cpu_name(),
-        model_path=os.path.abspath(engine.model_path),
+        model_path=system_name(os.path.abspath(engine.model_path)),
         description=description,
         conditions=conditions,
         default=tuning.default,
@@ -138,7 +139,9 @@ def _profile(
     )
 
 
-def _store(profile: TunedProfile, folder: Path) -> Path:
+def _store(profile: TunedProfile, folder: Path | None) -> Path:
+    if folder is None:
+        raise ConfigError("profile_dir: there is no folder to keep a profile in: name one", param="profile_dir")
     try:
         return store(profile, folder)
     except OSError as error:

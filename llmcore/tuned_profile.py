@@ -21,6 +21,7 @@ from llmcore import ffi
 from llmcore.config import EngineConfig
 from llmcore.fingerprint import machine_fingerprint, model_fingerprint
 from llmcore.log import event
+from llmcore.machine.os_text import system_name
 from llmcore.threads import ThreadDecision, decide_threads
 from llmcore.trials import Candidate, Trial
 from llmcore.tune import default_profile_dir
@@ -96,7 +97,8 @@ def threads_allowed(decision: ThreadDecision) -> int:
     return n_cpus if decision.quota_cpus is None else max(min(n_cpus, math.floor(decision.quota_cpus)), 1)
 
 
-def profile_folder(config: EngineConfig) -> Path:
+def profile_folder(config: EngineConfig) -> Path | None:
+    """None where there is none to write to."""
     return Path(config.profile_dir) if config.profile_dir else default_profile_dir()
 
 
@@ -119,6 +121,13 @@ def store(profile: TunedProfile, folder: Path) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def _has_profiles(folder: Path) -> bool:
+    try:
+        return next(folder.glob("tuned-*.json"), None) is not None
+    except OSError:  # a folder that cannot be read
+        return False
 
 
 def _profiles(folder: Path) -> Iterator[tuple[Path, TunedProfile]]:
@@ -145,7 +154,9 @@ def _found(folder: Path, identity: Identity, config: EngineConfig) -> tuple[Path
             reason = f"measured with kernels={profile.conditions.kernels}"
         if not reason:
             found = path, profile
-        elif profile.identity.model == identity.model or profile.model_path == os.path.abspath(config.model_path):
+        elif profile.identity.model == identity.model or profile.model_path == system_name(
+            os.path.abspath(config.model_path)
+        ):
             event(logger, logging.INFO, "tuned_profile_not_used", path=str(path), reason=reason)
     return found
 
@@ -159,7 +170,7 @@ def with_profile(config: EngineConfig) -> EngineConfig:
     folder = profile_folder(config)
     if not any(getattr(config, name) in _OPEN for group in _GROUPS for name in group):
         return config
-    if next(folder.glob("tuned-*.json"), None) is None:
+    if folder is None or not _has_profiles(folder):
         return config
     try:
         found = _found(folder, identity_of(config.model_path), config)

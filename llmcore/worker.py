@@ -20,7 +20,7 @@ from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 
 from llmcore import log, refusals
-from llmcore.config import EngineConfig
+from llmcore.config import EngineConfig, attach_paths
 from llmcore.encoder import AnyEngine, open_engine
 from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError, RequestCancelledError
 from llmcore.inbox import Inbox, Prepared
@@ -346,7 +346,8 @@ def serve(sock: socket.socket, pulse: Pulse) -> int:
         raise TypeError(f"expected Configure, got {type(first).__name__}")
     log.configure(first.log_level)
     try:
-        engine = open_and_warm(first.engine, channel, pulse)
+        config = attach_paths(first.engine, first.paths)
+        engine = open_and_warm(config, channel, pulse)
     except LlmcoreError as error:
         with contextlib.suppress(OSError):
             channel.send(LoadFailed(error.code, error.message, error.param))

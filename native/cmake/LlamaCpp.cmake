@@ -88,6 +88,19 @@ foreach(target IN LISTS LLMCORE_UPSTREAM)
     set_property(TARGET ${target} PROPERTY PUBLIC_HEADER)
 endforeach()
 
+# Another llama.cpp may be in the process already, or on LD_LIBRARY_PATH, and the loader takes a library of the same soname for
+# the same library. A soname with the folder in it makes dependents ask for that very file. Local: the variables of inline
+# functions, which GCC makes unique in the whole process, so that two versions of llama.cpp would share them.
+set(upstream_map "${PROJECT_SOURCE_DIR}/native/upstream.map")
+foreach(target IN LISTS LLMCORE_UPSTREAM)
+    get_target_property(kind ${target} TYPE)
+    if(kind STREQUAL "SHARED_LIBRARY")
+        set_property(TARGET ${target} PROPERTY NO_SONAME ON)
+        target_link_options(${target} PRIVATE "LINKER:-soname,$ORIGIN/lib${target}.so" "LINKER:--version-script=${upstream_map}")
+        set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${upstream_map}")
+    endif()
+endforeach()
+
 # CUDA's own libraries stay where its toolkit is, which the loader need not know.
 if(TARGET ggml-cuda)
     set(cuda_folders "")

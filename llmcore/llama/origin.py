@@ -1,0 +1,120 @@
+"""Checks that the native code in use is our own: another copy of llama.cpp in the process may take its place silently.
+
+Our libraries name each other by path ($ORIGIN in their sonames, see native/cmake/LlamaCpp.cmake), so neither LD_LIBRARY_PATH nor
+a library that was loaded before changes which files are loaded. Symbols are another matter: what LD_PRELOAD or RTLD_GLOBAL has
+put into the process's global scope comes first for everybody.
+"""
+
+from __future__ import annotations
+
+import ctypes as C
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from llmcore.errors import ForeignLibraryError
+
+# The libraries whose functions others call by name.
+_SHARED = ("libggml-base.so", "libggml.so", "libllama.so")
+_NAMES = re.compile(rb"(?<=\0)(?:ggml|gguf|llama)_[A-Za-z0-9_]+(?=\0)")
+_FILES = re.compile(rb"lib(?:llmcore|llama|ggml)[^/]*\.so[.\d]*")
+
+
+class _DlInfo(C.Structure):
+    """Dl_info of dlfcn.h."""
+
+    _fields_ = [
+        ("dli_fname", C.c_char_p),
+        ("dli_fbase", C.c_void_p),
+        ("dli_sname", C.c_char_p),
+        ("dli_saddr", C.c_void_p),
+    ]
+
+
+class Mapped(NamedTuple):
+    """Files that the process has mapped and that are called like libraries of llama.cpp or llmcore: those of our folder, and
+    others."""
+
+    ours: list[str]
+    others: list[str]
+
+
+def check_global_scope(folder: Path) -> None:
+    """Raises ForeignLibraryError if the process's global scope has functions of llama.cpp that are not of `folder`. To be called
+    before our libraries are loaded: none of their code runs with functions of another copy."""
+    process = C.CDLL(None)
+    for name in _function_names(folder):
+        try:
+            function = process[name]
+        except AttributeError:
+            continue
+        file = _file_of(C.cast(function, C.c_void_p).value or 0)
+        if not _is_in(file, folder):
+            raise ForeignLibraryError(
+                f"another copy of llama.cpp would be used in place of llmcore's: {_shown(file)} defines {name} for the whole "
+                f"process. {_remedy(file)}"
+            )
+
+
+def check_functions(functions: Iterable[tuple[str, int]], folder: Path) -> None:
+    """Raises ForeignLibraryError if one of the functions, given by name and address, is not of a file in `folder`."""
+    for name, address in functions:
+        file = _file_of(address)
+        if not _is_in(file, folder):
+            raise ForeignLibraryError(
+                f"another copy of llama.cpp is used in place of llmcore's: {name} is of {_shown(file)}, not of {folder}. "
+                f"{_remedy(file)}"
+            )
+
+
+def mapped(folder: Path, maps: Path = Path("/proc/self/maps")) -> Mapped:
+    """Both lists are sorted; empty where the kernel does not tell."""
+    try:
+        lines = maps.read_bytes().splitlines()
+    except OSError:
+        return Mapped([], [])
+    paths = {parts[5] for line in lines if len(parts := line.split(maxsplit=5)) == 6}
+    found = sorted(path for path in paths if _FILES.fullmatch(os.path.basename(path)))
+    ours = [os.fsdecode(path) for path in found if _is_in(path, folder)]
+    return Mapped(ours, [os.fsdecode(path) for path in found if not _is_in(path, folder)])
+
+
+def _function_names(folder: Path) -> list[str]:
+    """Names in our libraries that may be functions of llama.cpp's C API; more than there are does no harm."""
+    found: set[bytes] = set()
+    for each in _SHARED:
+        try:
+            found.update(_NAMES.findall((folder / each).read_bytes()))
+        except OSError:  # whoever loads it says so
+            continue
+    return sorted(name.decode("ascii") for name in found)
+
+
+def _file_of(address: int) -> bytes:
+    """The file that an address belongs to, b"" if none."""
+    dladdr = C.CDLL(None).dladdr
+    dladdr.restype, dladdr.argtypes = C.c_int, (C.c_void_p, C.POINTER(_DlInfo))
+    info = _DlInfo()
+    return bytes(info.dli_fname or b"") if dladdr(address, C.byref(info)) else b""
+
+
+def _is_in(file: bytes, folder: Path) -> bool:
+    # The file itself may be a link to elsewhere (native/cmake/Sanitized.cmake).
+    return os.path.realpath(os.path.dirname(file)) == os.fsencode(os.path.realpath(folder))
+
+
+def _shown(file: bytes) -> str:
+    return os.fsdecode(file) or "no file"
+
+
+def _remedy(file: bytes) -> str:
+    for variable in ("LD_PRELOAD", "LD_LIBRARY_PATH"):
+        words = re.split("[: ]", os.environ.get(variable, ""))
+        folders = {
+            os.path.realpath(word if variable == "LD_LIBRARY_PATH" else os.path.dirname(word)) for word in words if word
+        }
+        if os.path.realpath(os.path.dirname(os.fsdecode(file))) in folders:
+            return f"Take it out of {variable}"
+    return "It was loaded before, for everybody (RTLD_GLOBAL): load llmcore first, or in a process of its own"

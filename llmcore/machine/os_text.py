@@ -1,0 +1,33 @@
+"""Text of what the system gave as bytes: arguments, environment variables, file names.
+
+Python gives such bytes as `str` in which what it cannot decode stands as lone surrogates. As a *path* that is right, since
+os.fsencode() makes the very bytes of it again. It is no text: JSON, MessagePack and UTF-8 refuse it. So a path travels as bytes,
+and what is shown (a name, a message, a label) goes through here. U+FFFD stands for what is not UTF-8.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+_REPLACEMENT = "\ufffd"
+# Those that stand for no byte (surrogateescape's are U+DC80 to U+DCFF).
+_OTHER_SURROGATES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` without lone surrogates: those that stand for bytes of UTF-8 become its characters, others U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        escaped = _OTHER_SURROGATES.sub(_REPLACEMENT, text)
+        return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text
+
+
+def system_name(value: str | bytes | os.PathLike[str]) -> str:
+    """Name of what the system gave, the same under every locale: its bytes as UTF-8, U+FFFD for those that are not."""
+    try:
+        return os.fsencode(value).decode("utf-8", "replace")
+    except UnicodeEncodeError:  # not of the system: this locale has no bytes for it
+        return printable(os.fsdecode(value))
