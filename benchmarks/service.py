@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -25,18 +25,26 @@ class Service:
     `log` holds all lines that it printed so far.
     """
 
-    def __init__(self, *flags: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        *flags: str,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        through: Sequence[str] = (),
+    ) -> None:
+        """`through` is a command that runs the service as its last arguments say, in its own process (as `env` does)."""
         self.log: list[str] = []
         self._listening = threading.Event()
         self.base_url = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "llmcore.cli", "serve", "--port", "0", *flags],
+            [*through, sys.executable, "-m", "llmcore.cli", "serve", "--port", "0", *flags],
             env={**os.environ, "PYTHONSAFEPATH": "1", **(environ or {})},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # it may run under another locale
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

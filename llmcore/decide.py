@@ -14,7 +14,7 @@ from llmcore.limits import Limits
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.model import Model
-from llmcore.tune import Settings, Tuner, candidates, default_profile_dir, lasts
+from llmcore.tune import Settings, Tuner, candidates, default_profile_dir, is_temporary
 
 logger = logging.getLogger(__name__)
 
@@ -124,10 +124,10 @@ def open_context(
     if not choices:
         raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
     folder = Path(config.profile_dir) if config.profile_dir else default_profile_dir()
-    if not config.profile_dir and not lasts(folder):
-        # The user has no home, or one that cannot be written to.
+    if not config.profile_dir and is_temporary(folder):
         where = "nowhere" if folder is None else str(folder)
-        event(logger, logging.WARNING, "nothing_remembered", reason="no cache folder that lasts", kept_in=where)
+        reason = "there is no home folder that can be written to: name a profile_dir that lasts"
+        event(logger, logging.WARNING, "nothing_remembered", reason=reason, kept_in=where)
     tuner = Tuner(model, params(choices[0]), folder)
     ranked = tuner.rank(choices)
     for settings in ranked:

@@ -31,7 +31,17 @@ def _constraint(name: str, value: Any) -> Constraint | None:
         return JsonSchema(_schema(value, name))
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} must be a string", param=name)
-    return Regex(value) if name == "regex" else Grammar(value)
+    return Regex(_text(value, name)) if name == "regex" else Grammar(_text(value, name))
+
+
+def _text(value: str, name: str) -> str:
+    """Raises InvalidRequestError for what is no text."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        problem = f"{name} is not valid Unicode: {error.reason} at character {error.start}"
+        raise InvalidRequestError(problem, param=name) from None
+    return value
 
 
 def _response_format(value: Any) -> Constraint | None:
@@ -51,7 +61,7 @@ def _schema(value: Any, name: str) -> bytes:
     if hasattr(value, "model_json_schema"):  # a pydantic model
         value = value.model_json_schema()
     if isinstance(value, str):
-        return value.encode()
+        return _text(value, name).encode()
     if not isinstance(value, (Mapping, bool)):
         raise InvalidRequestError(f"{name}: a schema is a mapping or JSON text", param=name)
     try:

@@ -98,7 +98,7 @@ class Tuner:
         self._params = params
         self._clock = clock
         self._is_kept = folder is not None
-        self.path = (folder or Path(os.devnull).parent) / f"{self._key()}.json"
+        self.path = (folder or Path("nowhere")) / f"{self._key()}.json"
         self.profile = self._load()
 
     @property
@@ -258,7 +258,7 @@ def default_profile_dir() -> Path | None:
     return None if cache is None else cache / "profiles"
 
 
-def lasts(folder: Path | None) -> bool:
-    """Whether a profile folder is of the kind that outlives a container or a reboot."""
-    temporary = temporary_folder()
-    return folder is not None and (temporary is None or temporary not in folder.parents)
+def is_temporary(folder: Path | None) -> bool:
+    """Whether what default_profile_dir() gave is forgotten with the container, or at the next restart of the machine."""
+    named = named_cache_folder()
+    return not os.environ.get("LLMCORE_PROFILE_DIR") and (named is None or folder != named / "profiles")
