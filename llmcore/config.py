@@ -429,18 +429,24 @@ def load(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, s
     _refuse_unknown(environ)
     values: dict[str, Any] = {}
     for name, default, option in options(config):
-        if name in flags:
-            values[name] = _parse(flag(name), flags[name], default)
-            continue
-        for variable in env_names(name, option):
-            if environ.get(variable, "") != "":
-                is_list = option.env_is_list and variable == option.env
-                text = _first_of_list(variable, environ[variable]) if is_list else environ[variable]
-                values[name] = _parse(variable, text, default)
-                break
-        if isinstance(values.get(name), str) and not option.is_path:
-            values[name] = system_name(values[name])
+        source, given = _given(name, option, flags, environ)
+        if source:
+            value = _parse(source, given, default)
+            is_name = isinstance(value, str) and not option.is_path
+            values[name] = system_name(value) if is_name else value
     return config(**values)
+
+
+def _given(name: str, option: Option, flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, Any]:
+    """The flag or variable that counts, and its value; ("", None) if there is none."""
+    if name in flags:
+        return flag(name), flags[name]
+    for variable in env_names(name, option):
+        text = environ.get(variable, "")
+        if text:
+            is_list = option.env_is_list and variable == option.env
+            return variable, _first_of_list(variable, text) if is_list else text
+    return "", None
 
 
 def detach_paths(config: EngineConfig) -> tuple[EngineConfig, dict[str, bytes]]:

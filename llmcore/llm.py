@@ -102,7 +102,7 @@ class LLM:
     """
 
     def __init__(
-        self, model: str | os.PathLike[str] | None = None, *, progress: Progress | None = None, **options: Any
+        self, model: str | bytes | os.PathLike[str] | None = None, *, progress: Progress | None = None, **options: Any
     ) -> None:
         self._lock = threading.RLock()
         self._inboxes: dict[str, deque[Output]] = {}
@@ -329,7 +329,7 @@ class LLM:
         return done.vectors
 
 
-def _model_path(model: str | os.PathLike[str] | None) -> str:
+def _model_path(model: str | bytes | os.PathLike[str] | None) -> str:
     if model is not None:
         return os.fsdecode(model)
     found = default_model_path()

@@ -80,7 +80,7 @@ class Model(Owner):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | bytes | os.PathLike[str],
         *,
         progress: Progress | None = None,
         vocab_only: bool = False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from importlib import resources
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from llmcore.errors import ConfigError
+from llmcore.machine.os_text import name_as_path
 from llmcore.machine.user_folders import expanded
 
 # What the service makes room for unless --n-ctx says otherwise (config.py).
@@ -88,8 +88,8 @@ class KnownModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def file_name(self) -> str:
-        """`file` as a path: its bytes on the disk are UTF-8 under every locale."""
-        return os.fsdecode(self.file.encode("utf-8"))
+        """`file` as a path."""
+        return name_as_path(self.file)
 
     @property
     def memory_bytes(self) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llmcore import hub, hubclient, provenance
 from llmcore.errors import ConfigError, DownloadError
+from llmcore.machine.os_text import name_as_path
 from llmcore.provenance import Provenance
 from llmcore.reference import HubFile, Reference, choose
 from llmcore.registry import HubSource, KnownModel
@@ -29,7 +30,7 @@ def pull_reference(
     home = folder.joinpath(*reference.repo.split("/"))
     here = _here(reference, home)
     files = _plan(reference, here, notify, python)
-    models = {home / each.file: _model(each) for each in files}
+    models = {home / name_as_path(each.file): _model(each) for each in files}
     if len(models) > 1:
         _require_space(models, folder, str(reference))
     for each, (path, model) in zip(files, models.items(), strict=True):
@@ -45,7 +46,7 @@ def _here(reference: Reference, home: Path) -> dict[str, Provenance]:
     return {
         each.file: each
         for path, each in provenance.below(home)
-        if path == home / each.file
+        if path == home / name_as_path(each.file)
         and each.repo == reference.repo
         and reference.revision in ("", each.revision, each.asked)
     }

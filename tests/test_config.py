@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmcore import config
 from llmcore.config import EngineConfig, ServerConfig
@@ -114,3 +118,46 @@ def test_flags_of_some_options_alone() -> None:
 def test_the_document_is_what_the_declarations_make() -> None:
     written = (ROOT / "docs" / "CONFIGURATION.md").read_text("utf-8")
     assert written == config.document(), "run: python -m llmcore.config > docs/CONFIGURATION.md"
+
+
+PATHS = ("model_path", "chat_template", "profile_dir", "prefix_file", "prefix_dir")
+
+
+@given(st.binary().map(lambda data: data.replace(b"\0", b"")))
+def test_paths_of_any_bytes_can_be_sent(data: bytes) -> None:
+    whole = EngineConfig(**dict.fromkeys(PATHS, os.fsdecode(data)), n_ctx=512)
+    without, paths = config.detach_paths(whole)
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode((without, paths)), type=tuple[EngineConfig, dict[str, bytes]])
+    assert sent[1] == (dict.fromkeys(PATHS, data) if data else {})
+    assert config.attach_paths(*sent) == whole
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\ud800"])
+def test_what_no_path_can_be_is_refused_by_name(path: str) -> None:
+    for name in PATHS:
+        with pytest.raises(ConfigError, match=name) as caught:
+            EngineConfig(**{name: path})
+        assert caught.value.param == name
+        caught.value.message.encode("utf-8")
+    with pytest.raises(ConfigError, match="tls_cert"):
+        ServerConfig(tls_cert=path)
+
+
+def test_paths_keep_their_bytes_and_all_other_options_are_text() -> None:
+    raw = os.fsdecode(b"x\xff\xc3\xa8")
+    for kind in (EngineConfig, ServerConfig):
+        for name, default, option in config.options(kind):
+            if (
+                isinstance(default, str)
+                and not option.choices
+                and name not in ("embed_dimensions", "cors_origins", "tls_key")
+            ):
+                (variable, *_) = config.env_names(name, option)
+                expected = raw if option.is_path else "x\ufffdè"
+                assert getattr(config.load(kind, {}, {variable: raw}), name) == expected, name
+                assert getattr(config.load(kind, {name: raw}, {}), name) == expected, name
+
+
+def test_an_unknown_variable_that_is_not_utf_8() -> None:
+    with pytest.raises(ConfigError, match="unknown option LLMCORE_X\ufffd"):
+        config.load(EngineConfig, {}, {os.fsdecode(b"LLMCORE_X\xff"): "1"})

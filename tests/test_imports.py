@@ -174,7 +174,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hubclient": {"machine", "reference", "registry", "transfer"},
     "fetch": {"hubclient", "registry", "transfer"},
     "hub": {"machine", "errors", "fetch", "folderlock", "hubclient", "provenance", "registry", "transfer"},
-    "repository": {"errors", "hub", "hubclient", "provenance", "reference", "registry", "transfer"},
+    "repository": {"errors", "machine", "hub", "hubclient", "provenance", "reference", "registry", "transfer"},
     "chat_options": {"errors", "messages"},
     "completion": {"messages"},
     "llm": {

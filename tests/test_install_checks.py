@@ -106,3 +106,16 @@ def test_a_port() -> None:
         assert "Address already in use" in check.found
     assert check_port("127.0.0.1", port).status == "ok"
     assert check_port("no such host.invalid", 80).status == "fail"
+
+
+def test_files_that_are_loaded_are_told() -> None:
+    finding = Finding(build=BUILD, folder="/lib", files=["libllama.so"], other_files=["/other/libllama.so"])
+    check = check_library(finding)
+    assert check.status == "ok"
+    assert check.found.endswith("; loaded from /lib: libllama.so; also loaded, and not used: /other/libllama.so")
+
+
+def test_another_llama_cpp_is_no_reason_to_build_again() -> None:
+    check = check_library(Finding(error_code="native_library_foreign", error="/other/libllama.so"))
+    assert (check.status, check.found) == ("fail", "/other/libllama.so")
+    assert "build" not in check.advice

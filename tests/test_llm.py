@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -331,3 +332,29 @@ def test_chat_arguments_are_refused_by_name(chatty: LLM, options: dict[str, Any]
     with pytest.raises(InvalidRequestError) as refused:
         chatty.chat(ASKED, max_tokens=1, **options)
     assert refused.value.param == param
+
+
+def test_a_file_whose_name_and_metadata_are_not_utf_8(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    data = tiny("marked", chat_template="{{ messages[0]['content'] }} MARK").read_bytes()
+    for text, same_length in (
+        (b"MARK", b"\xff\xfeK\xe9"),
+        (b"tiny, random weights", b"\xc3iny, random weights"),
+        (b"</s>", b"<\xff\xfe>"),
+    ):
+        assert text in data
+        data = data.replace(text, same_length, 1)
+    path = tmp_path / os.fsdecode(b"m\xff.gguf")
+    path.write_bytes(data)
+    for given in (path, os.fsencode(path), str(path)):
+        with LLM(given, n_ctx=256, flash_attn="off", cache_type_k="f16", cache_type_v="f16") as opened:
+            assert opened.model.metadata["general.name"] == "\ufffdiny, random weights"
+            assert opened.model.chat_template == "{{ messages[0]['content'] }} \ufffd\ufffdK\ufffd"
+            assert "<\ufffd\ufffd>" in opened.model.detokenize(range(10), unparse_special=True)
+            assert opened.chat([{"role": "user", "content": "a"}], max_tokens=2).text.encode()
+
+
+@pytest.mark.parametrize("name", ["regex", "grammar", "json_schema"])
+def test_a_constraint_that_is_no_text_is_named(chatty: LLM, name: str) -> None:
+    with pytest.raises(InvalidRequestError, match="not valid Unicode") as caught:
+        chatty.generate("a", max_tokens=1, **{name: "a\ud800"})
+    assert caught.value.param == name

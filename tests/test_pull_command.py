@@ -7,6 +7,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -154,3 +156,15 @@ def test_sigterm_unwinds_and_the_old_handler_comes_back() -> None:
         interrupted()
     assert caught.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_path_is_printed_as_its_bytes(tmp_path: Path, pulled_model: Path) -> None:
+    """For scripts: MODEL_PATH=$(llmcore pull)."""
+    folder = tmp_path / os.fsdecode(b"m\xff\xe9")
+    folder.mkdir()
+    path = folder / pulled_model.name
+    path.symlink_to(pulled_model)
+    command = [sys.executable, "-m", "llmcore.cli", "pull"]
+    done = subprocess.run(command, env={**os.environ, "MODEL_DIR": str(folder)}, capture_output=True, check=True)
+    assert done.stdout == os.fsencode(path) + b"\n"
+    assert b"already there" in done.stderr

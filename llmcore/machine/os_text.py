@@ -31,3 +31,8 @@ def system_name(value: str | bytes | os.PathLike[str]) -> str:
         return os.fsencode(value).decode("utf-8", "replace")
     except UnicodeEncodeError:  # not of the system: this locale has no bytes for it
         return printable(os.fsdecode(value))
+
+
+def name_as_path(name: str) -> str:
+    """A name from elsewhere (the hub, a JSON file) as a path: its bytes on the disk are UTF-8 under every locale."""
+    return os.fsdecode(name.encode("utf-8"))

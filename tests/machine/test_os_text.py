@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.machine.os_text import printable, system_name
+from llmcore.machine.os_text import name_as_path, printable, system_name
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,9 @@ def test_any_text_can_be_sent(text: str) -> None:
     assert sent == printable(sent)
     if not any(0xD800 <= ord(each) <= 0xDFFF for each in text):
         assert sent == text
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_a_name_from_elsewhere_is_utf_8_on_the_disk(name: str) -> None:
+    assert os.fsencode(name_as_path(name)) == name.encode("utf-8")
+    assert system_name(name_as_path(name)) == name
