@@ -452,15 +452,14 @@ def _given(name: str, option: Option, flags: Mapping[str, Any], environ: Mapping
 def detach_paths(config: EngineConfig) -> tuple[EngineConfig, dict[str, bytes]]:
     """The config without its paths, and those by option as bytes: a path that is not UTF-8 cannot be sent as text."""
     values = {name: getattr(config, name) for name, _, option in options(type(config)) if option.is_path}
-    return (
-        dataclasses.replace(config, **{name: "" for name in values}),
-        {name: os.fsencode(path) for name, path in values.items() if path},
-    )
+    without: dict[str, Any] = dict.fromkeys(values, "")
+    return dataclasses.replace(config, **without), {name: os.fsencode(path) for name, path in values.items() if path}
 
 
 def attach_paths(config: EngineConfig, paths: Mapping[str, bytes]) -> EngineConfig:
     """Reverses detach_paths(), possibly in a process of another locale."""
-    return dataclasses.replace(config, **{name: os.fsdecode(path) for name, path in paths.items()})
+    decoded: dict[str, Any] = {name: os.fsdecode(path) for name, path in paths.items()}
+    return dataclasses.replace(config, **decoded)
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
@@ -552,7 +551,8 @@ Written by `python -m llmcore.config` from the declarations in `llmcore/config.p
 
 A flag wins over the environment, that over the default. Library users pass the engine's options as keyword arguments of
 `LLM(...)`, with underscores. An unknown flag, an unknown `LLMCORE_*` variable and a value out of range are errors that name
-it; an empty variable counts as absent. `llmcore pull` and the default model look into `MODEL_DIR` (by default a folder in the
+it; an empty variable counts as absent. Paths may have any bytes; every other value is text, in which U+FFFD stands for bytes that
+are not UTF-8. `llmcore pull` and the default model look into `MODEL_DIR` (by default a folder in the
 user's cache); `LLMCORE_MODEL_CONFIG` names a file of models that extends the known ones (docs/DEPLOYMENT.md).
 """
 
@@ -564,7 +564,7 @@ def _values(default: Any, option: Option) -> str:
         return ", ".join(option.choices)
     if option.low is not None and option.high is not None:
         return f"{option.low:.10g} to {option.high:.10g}" + (f" {option.unit}" if option.unit else "")
-    return "text"
+    return "path" if option.is_path else "text"
 
 
 def _show(default: Any) -> str:

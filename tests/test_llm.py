@@ -355,6 +355,7 @@ def test_a_file_whose_name_and_metadata_are_not_utf_8(tiny: Callable[..., Path],
 
 @pytest.mark.parametrize("name", ["regex", "grammar", "json_schema"])
 def test_a_constraint_that_is_no_text_is_named(chatty: LLM, name: str) -> None:
+    options: dict[str, Any] = {name: "a\ud800"}
     with pytest.raises(InvalidRequestError, match="not valid Unicode") as caught:
-        chatty.generate("a", max_tokens=1, **{name: "a\ud800"})
+        chatty.generate("a", max_tokens=1, **options)
     assert caught.value.param == name

@@ -37,7 +37,7 @@ def latin_1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     localedef = shutil.which("localedef")
     if localedef is None:
         pytest.skip("no localedef")
-    command = [localedef, "-i", "de_DE", "-f", "ISO-8859-1", folder / "de_DE.ISO-8859-1"]
+    command: list[str | Path] = [localedef, "-i", "de_DE", "-f", "ISO-8859-1", folder / "de_DE.ISO-8859-1"]
     subprocess.run(command, capture_output=True, check=False)
     environ = {"LOCPATH": str(folder), "LC_ALL": "de_DE.ISO-8859-1"}
     code = "import sys; print(sys.getfilesystemencoding())"

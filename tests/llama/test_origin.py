@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from llmcore import ffi
+from llmcore.errors import ForeignLibraryError
 from llmcore.llama.origin import check_functions, check_global_scope, mapped
 from tests.test_cli import llmcore
 
@@ -48,15 +49,8 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty" / "other.c").write_text("int nothing_of_llama;")
     for name in ("libggml-base.so", "libggml.so", "libllama.so", "empty/libggml.so"):
         library = folder / name
-        command = [
-            compiler,
-            "-shared",
-            "-fPIC",
-            "-o",
-            library,
-            f"-Wl,-soname,{library.name}",
-            library.with_name("other.c"),
-        ]
+        flags = ("-shared", "-fPIC", f"-Wl,-soname,{library.name}")
+        command: list[str | Path] = [compiler, *flags, "-o", library, library.with_name("other.c")]
         subprocess.run(command, check=True)
     return folder
 
@@ -131,7 +125,7 @@ def test_ours_are_ours() -> None:
 def test_a_function_of_another_folder_is_refused(tmp_path: Path) -> None:
     lib = ffi.library()
     with pytest.raises(
-        ffi.LibraryError, match=f"llama_decode is of {ffi.library_dir()}/libllama.so, not of {tmp_path}"
+        ForeignLibraryError, match=f"llama_decode is of {ffi.library_dir()}/libllama.so, not of {tmp_path}"
     ):
         check_functions([("llama_decode", ffi.function_address(lib.llama_decode))], tmp_path)
 
