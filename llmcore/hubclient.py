@@ -95,7 +95,7 @@ def download(
     raise SourceError(f"{source.file} has the wrong sha256, {digest}: it is not the file we know")
 
 
-def _home(environ: Mapping[str, str]) -> dict[str, str]:
+def home_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Without a home the hub's client would look for a token in `~` below the present folder, where anybody may lay one."""
     if "HF_HOME" in environ or named_cache_folder(environ) is not None:
         return {}
@@ -123,7 +123,7 @@ def _ask(
                 answers.append(event)
 
     command = [python, "-c", _CHILD, json.dumps({**request, "wait_s": WAIT_S})]
-    child = Child(command, _ENVIRON | _home(os.environ), "stdout")
+    child = Child(command, _ENVIRON | home_environ(os.environ), "stdout")
     status = transfer.run_child(child, on_line, grows=folder, n_bytes=n_bytes, progress=progress, silent_s=SILENT_S)
     if not answers:
         raise SourceError(f"the process that asks the hub ended with status {status} and without an answer")

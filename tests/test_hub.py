@@ -20,7 +20,8 @@ import msgspec
 import pytest
 
 from llmcore import hub, transfer
-from llmcore.errors import DownloadError
+from llmcore.errors import ConfigError, DownloadError
+from llmcore.machine import user_folders
 from llmcore.provenance import Provenance
 from llmcore.registry import HubSource, KnownModel, WheelSource, load_registry
 from tests.hub_stand_in import COMMIT, CONTENT, Fault, HubStandIn, connect, running, sha256
@@ -89,6 +90,21 @@ def test_where_models_are() -> None:
     assert hub.model_dir({"MODEL_DIR": "/m", "XDG_CACHE_HOME": "/c"}) == Path("/m")
     assert hub.model_dir({"XDG_CACHE_HOME": "/c", "HOME": "/h"}) == Path("/c/llmcore/models")
     assert hub.model_dir({"HOME": "/h", "MODEL_DIR": ""}) == Path("/h/.cache/llmcore/models")
+
+
+def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert hub.model_dir({"TMPDIR": str(tmp_path)}) == tmp_path / f"llmcore-{os.geteuid()}" / "models"
+    assert hub.default_model_path({"TMPDIR": str(tmp_path)}) is None
+    monkeypatch.setattr(user_folders, "_TEMPORARY", ())
+    with pytest.raises(ConfigError, match="set MODEL_DIR"):
+        hub.model_dir({})
+    monkeypatch.delenv("HOME", raising=False)
+    with pytest.raises(ConfigError, match="MODEL_DIR: ~/models"):
+        hub.model_dir({"MODEL_DIR": "~/models"})
 
 
 def test_the_default_model_is_found_by_name_and_size(tmp_path: Path) -> None:

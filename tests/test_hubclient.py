@@ -174,3 +174,16 @@ def test_a_python_that_lacks_the_client(
 )
 def test_who_forbids_the_network(environ: dict[str, str], variable: str) -> None:
     assert hubclient.offline_variable(environ) == variable
+
+
+def test_without_a_home_the_hubs_client_gets_a_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take `~` for a folder below the present one, and a token that lies there."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    told = {"TMPDIR": str(tmp_path)}
+    assert hubclient.home_environ(told) == {"HF_HOME": str(tmp_path / f"llmcore-{os.geteuid()}")}
+    assert hubclient.home_environ({**told, "HOME": "/h"}) == {}
+    assert hubclient.home_environ({**told, "HF_HOME": "/hf"}) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from llmcore.decide import open_context
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
 from llmcore.model import Model
-from llmcore.tune import Profile, Settings, Trial, Tuner, candidates, default_profile_dir
+from llmcore.tune import Profile, Settings, Trial, Tuner, candidates, default_profile_dir, is_temporary
 
 PARAMS = ContextParams(n_ctx=1024, n_slots=4, n_batch=128, n_ubatch=128, threads=1, threads_batch=1)
 PLAIN, FLASH, BF16 = Settings(), Settings(True), Settings(False, "bf16", "bf16")
@@ -96,10 +97,44 @@ def test_a_profile_that_cannot_be_read_is_made_anew(model: Model, tmp_path: Path
     assert len(Tuner(model, PARAMS, tmp_path).profile.trials) == 2
 
 
-def test_a_folder_that_cannot_be_written_to_is_no_failure(model: Model, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_no_failure(
+    model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert Tuner(model, PARAMS, blocked / "deeper", ticking()).rank([PLAIN, FLASH])[0] == PLAIN
+    with caplog.at_level("WARNING"):
+        assert Tuner(model, PARAMS, blocked / "deeper", ticking()).rank([PLAIN, FLASH, BF16])[0] == PLAIN
+    assert caplog.messages.count("profile_not_kept") == 1
+
+
+def test_without_a_folder_nothing_is_kept(model: Model, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        assert Tuner(model, PARAMS, None, ticking()).rank([PLAIN, FLASH])[0] == PLAIN
+    assert Tuner(model, PARAMS, None).profile.trials == []
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("home", ["named", "absent", "unwritable"])
+def test_a_user_without_a_home_keeps_profiles_for_a_while(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("LLMCORE_PROFILE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "file").write_bytes(b"")
+    if home != "absent":
+        monkeypatch.setenv("HOME", str(tmp_path if home == "named" else tmp_path / "file"))
+    folder = default_profile_dir()
+    assert is_temporary(folder) == (home != "named")
+    if home == "named":
+        assert folder == tmp_path / ".cache" / "llmcore" / "profiles"
+        assert not (tmp_path / f"llmcore-{os.geteuid()}").exists(), "no other folder is made"
+    else:
+        assert folder == tmp_path / f"llmcore-{os.geteuid()}" / "profiles"
 
 
 def test_states_that_cannot_be_copied_in_parts_are_not_measured(tiny_recurrent: Path, tmp_path: Path) -> None:

@@ -118,8 +118,9 @@ def test_ours_are_ours() -> None:
     lib, folder = ffi.library(), ffi.library_dir()
     check_global_scope(folder)
     check_functions([("llama_decode", ffi.function_address(lib.llama_decode))], folder)
-    found = mapped(folder)
-    assert {"libllmcore.so", "libllama.so", "libggml-base.so"} <= {os.path.basename(each) for each in found.ours}
+    # Of a folder with links (make sanitize), the kernel tells where they lead.
+    wanted = {each.name for each in folder.glob("lib*.so") if not each.is_symlink() and "openblas" not in each.name}
+    assert wanted <= {os.path.basename(each) for each in mapped(folder).ours}
 
 
 def test_a_function_of_another_folder_is_refused(tmp_path: Path) -> None:
