@@ -18,7 +18,8 @@ from llmcore.errors import ForeignLibraryError
 
 # The libraries whose functions others call by name.
 _SHARED = ("libggml-base.so", "libggml.so", "libllama.so")
-_NAMES = re.compile(rb"(?<=\0)(?:ggml|gguf|llama)_[A-Za-z0-9_]+(?=\0)")
+# One for each prefix: a pattern that begins with fixed bytes is searched for much faster.
+_NAMES = tuple(re.compile(rb"\0" + prefix + rb"[A-Za-z0-9_]+(?=\0)") for prefix in (b"ggml_", b"gguf_", b"llama_"))
 _FILES = re.compile(rb"lib(?:llmcore|llama|ggml)[^/]*\.so[.\d]*")
 
 
@@ -86,9 +87,11 @@ def _function_names(folder: Path) -> list[str]:
     found: set[bytes] = set()
     for each in _SHARED:
         try:
-            found.update(_NAMES.findall((folder / each).read_bytes()))
+            data = (folder / each).read_bytes()
         except OSError:  # whoever loads it says so
             continue
+        for pattern in _NAMES:
+            found.update(match[0][1:] for match in pattern.finditer(data))
     return sorted(name.decode("ascii") for name in found)
 
 
