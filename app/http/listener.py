@@ -1,0 +1,203 @@
+"""Accepting connections: each is counted from accept to close, its TLS handshake included, and there is always room for one more.
+
+asyncio's own loop accepts whatever comes, knows of a connection only after its handshake, and reports each failed accept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from llmcore.log import event
+
+logger = logging.getLogger(__name__)
+
+# Connections that wait in the kernel to be accepted, and the most that are accepted in one turn of the event loop.
+BACKLOG = 100
+# Where the process or the machine has no files left, for so long nothing is accepted.
+PAUSE_S = 1.0
+# Connections that were ended to make room, and are not closed yet.
+N_CUT_MAX = 16
+# For the peer's part of the end of TLS.
+TLS_END_S = 2.0
+
+
+class Occupant(Protocol):
+    """The protocol of an established connection."""
+
+    @property
+    def is_idle(self) -> bool:
+        """No request is being answered."""
+
+    def cut(self) -> None:
+        """Ends the connection at once."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Connections of one listener: `n_max` are served, `n_spare` more are told that there are too many."""
+
+    n_max: int
+    n_spare: int
+
+
+class Place:
+    """One accepted connection. `leave` is called when it is closed."""
+
+    def __init__(self, sock: socket.socket, leave: Callable[[Place], None], *, is_spare: bool) -> None:
+        self.is_spare = is_spare
+        self.is_cut = False
+        self.occupant: Occupant | None = None  # None until the TLS handshake is over
+        self._sock = sock
+        self._leave = leave
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is being answered on it, and nothing has come that is to be read yet."""
+        if self.is_cut or not (self.occupant is None or self.occupant.is_idle):
+            return False
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # it is closed, or on the way there
+
+    def cut(self) -> None:
+        self.is_cut = True
+        if self.occupant is not None:
+            self.occupant.cut()
+            return
+        with contextlib.suppress(OSError):  # not connected any more: the handshake fails anyway
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def leave(self) -> None:
+        self._leave(self)
+
+
+class Listener:
+    """Listens on a bound socket. `connected` makes the protocol of a connection, which occupies the place it is given.
+
+    Beyond the room and its spare, each connection ends the oldest spare one that is idle: probes are answered however many
+    connections do nothing.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        room: Room,
+        connected: Callable[[Place], asyncio.Protocol],
+        *,
+        tls: ssl.SSLContext | None,
+        handshake_s: float,
+    ) -> None:
+        self._sock = sock
+        self._room = room
+        self._connected = connected
+        self._tls: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": handshake_s} if tls is not None else {}
+        if tls is not None and sys.version_info >= (3, 11):
+            self._tls["ssl_shutdown_timeout"] = TLS_END_S
+        self._loop = asyncio.get_running_loop()
+        self._regular: set[Place] = set()
+        self._spare: dict[Place, None] = {}  # the oldest first
+        self._n_cut = 0
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    def start(self) -> None:
+        self._sock.setblocking(False)
+        self._sock.listen(BACKLOG)
+        self._loop.add_reader(self._sock, self._accept)
+
+    def close(self) -> None:
+        """Accepts no more, and ends what is in its handshake. Established connections stay."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._sock)
+        for place in (*self._regular, *self._spare):
+            if place.occupant is None:
+                place.cut()
+
+    async def wait_closed(self) -> None:
+        if self._connecting:
+            await asyncio.wait(self._connecting)
+
+    # --- accept -------------------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        for _ in range(BACKLOG):
+            if self._n_cut >= N_CUT_MAX:
+                return  # their files are still open, for this turn of the loop or the next
+            try:
+                sock, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                self._pause_accepting(error)
+                return
+            self._take(sock)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        event(logger, logging.WARNING, "accept_paused", pause_s=PAUSE_S, error=error.strerror)
+        self._loop.remove_reader(self._sock)
+        self._pause = self._loop.call_later(PAUSE_S, self._resume_accepting)
+
+    def _resume_accepting(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._sock, self._accept)
+
+    def _take(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        is_spare = len(self._regular) >= self._room.n_max
+        if is_spare and len(self._spare) - self._n_cut >= self._room.n_spare and not self._make_room():
+            sock.close()
+            return
+        place = Place(sock, self._leave, is_spare=is_spare)
+        if is_spare:
+            self._spare[place] = None
+        else:
+            self._regular.add(place)
+        task = self._loop.create_task(self._connect(place, sock))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    def _make_room(self) -> bool:
+        """Ends the oldest spare connection on which nothing is being answered. False if there is none."""
+        for place in self._spare:
+            if place.is_idle:
+                place.cut()
+                self._n_cut += 1
+                return True
+        return False
+
+    def _leave(self, place: Place) -> None:
+        if place in self._spare:
+            del self._spare[place]
+            self._n_cut -= place.is_cut
+        self._regular.discard(place)
+
+    async def _connect(self, place: Place, sock: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: self._connected(place), sock, **self._tls)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # A peer that only knocks (a balancer's check) is nothing to tell of.
+            level = logging.WARNING if isinstance(error, (ssl.SSLError, ConnectionAbortedError)) else logging.DEBUG
+            event(logger, level, "handshake_failed", error=getattr(error, "reason", None) or str(error))
+        finally:
+            if place.occupant is None:  # it was closed before it could say anything
+                place.leave()
