@@ -23,15 +23,13 @@ from llmcore.log import event
 
 from .errors import ApiError, invalid, unavailable
 from .http.framing import StrictConnection
-from .http.listener import Place
+from .http.listener import SPARE_HEAD_S, Place
 
 logger = logging.getLogger(__name__)
 
 # Beyond the most connections there may be, so many more are answered: probes, and a refusal for all others.
 N_SPARE = 128
-# A probe comes at once: a spare connection has this long for its one request.
-SPARE_HEAD_S = 2.0
-# For the peer's part of the end of an idle connection.
+# For the peer's part of the end of a connection.
 END_S = 2.0
 # A crowded service is not dead: an orchestrator that took it for that would make things worse.
 PROBES = frozenset({"/livez", "/readyz", "/healthz"})
@@ -65,6 +63,7 @@ class Connection(H11Protocol):
         if place.is_spare:
             self.app = Crowded(self.app)
             self._patience = dataclasses.replace(patience, head_s=min(patience.head_s, SPARE_HEAD_S))
+        self._is_refused = False
         self._awaited: object | None = None  # h11's state that the receiving timer is for
         self._receiving: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None
@@ -80,6 +79,8 @@ class Connection(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         super().data_received(data)
         self._watch()
 
@@ -104,8 +105,12 @@ class Connection(H11Protocol):
     # --- listener.Occupant --------------------------------------------------------------------------------------------
 
     @property
-    def is_idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+    def is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def has_answered(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete
 
     def cut(self) -> None:
         self.transport.abort()
@@ -140,7 +145,7 @@ class Connection(H11Protocol):
             self._receiving = self.loop.call_later(patience_s, self._late)
 
     def _now_awaited(self) -> object | None:
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return None
         state = self.conn.their_state
         # Between two requests uvicorn's own timer runs, until the first byte of the next one.
@@ -175,9 +180,17 @@ class Connection(H11Protocol):
                 self.transport.write(self.conn.send(part) or b"")
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
+            self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()
-        self.transport.close()
-        self.loop.call_later(self._patience.send_s, self.transport.abort)
+        self._is_refused = True
+        self._unset_keepalive_if_required()
+        if not self.transport.can_write_eof():  # TLS
+            self.transport.close()
+            self.loop.call_later(self._patience.send_s, self.transport.abort)
+            return
+        # What still comes is passed over for a moment: closing with something unread is a reset, and the answer is lost.
+        self.transport.write_eof()
+        self.loop.call_later(END_S, self.transport.abort)
 
     # --- Sending ------------------------------------------------------------------------------------------------------
 

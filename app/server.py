@@ -60,9 +60,7 @@ class _Listening(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=[])  # the lifespan; nothing to listen on
         for sock in sockets or ():
-            listener = Listener(
-                sock, self._room, self._connected, tls=self.config.ssl, handshake_s=self._patience.head_s
-            )
+            listener = Listener(sock, self._room, self._connected, tls=self.config.ssl, head_s=self._patience.head_s)
             listener.start()
             self.servers.append(listener)  # type: ignore[arg-type]  # all that is asked of it is to close
 

@@ -1,6 +1,7 @@
 """Accepting connections: each is counted from accept to close, its TLS handshake included, and there is always room for one more.
 
-asyncio's own loop accepts whatever comes, knows of a connection only after its handshake, and reports each failed accept.
+A connection costs a file and a timer until its first byte comes; only then its protocol is made and TLS begins. (asyncio's
+own loop accepts whatever comes, knows of a connection only after its handshake, and reports each failed accept.)
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ logger = logging.getLogger(__name__)
 BACKLOG = 100
 # Where the process or the machine has no files left, for so long nothing is accepted.
 PAUSE_S = 1.0
+# The same where all spare connections are being answered, which takes no time.
+FULL_S = 0.02
 # Connections that were ended to make room, and are not closed yet.
 N_CUT_MAX = 16
+# A probe comes at once: a spare connection has this long to say something, and for its one request.
+SPARE_HEAD_S = 2.0
 # For the peer's part of the end of TLS.
 TLS_END_S = 2.0
 
@@ -33,8 +38,12 @@ class Occupant(Protocol):
     """The protocol of an established connection."""
 
     @property
-    def is_idle(self) -> bool:
-        """No request is being answered."""
+    def is_answering(self) -> bool:
+        """A request has come, and its answer is not complete."""
+
+    @property
+    def has_answered(self) -> bool:
+        """No request is being answered, and one was."""
 
     def cut(self) -> None:
         """Ends the connection at once."""
@@ -52,19 +61,21 @@ class Place:
     """One accepted connection. `leave` is called when it is closed."""
 
     def __init__(self, sock: socket.socket, leave: Callable[[Place], None], *, is_spare: bool) -> None:
+        self.sock = sock
         self.is_spare = is_spare
         self.is_cut = False
         self.occupant: Occupant | None = None  # None until the TLS handshake is over
-        self._sock = sock
         self._leave = leave
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is being answered on it, and nothing has come that is to be read yet."""
-        if self.is_cut or not (self.occupant is None or self.occupant.is_idle):
+        """Nothing is being answered on it, and nothing has come that is still to be."""
+        if self.is_cut or (self.occupant is not None and self.occupant.is_answering):
             return False
+        if self.occupant is not None and self.occupant.has_answered:
+            return True  # a spare connection answers one request only
         try:
-            return not self._sock.recv(1, socket.MSG_PEEK)
+            return not self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return True
         except OSError:
@@ -76,7 +87,7 @@ class Place:
             self.occupant.cut()
             return
         with contextlib.suppress(OSError):  # not connected any more: the handshake fails anyway
-            self._sock.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def leave(self) -> None:
         self._leave(self)
@@ -85,8 +96,8 @@ class Place:
 class Listener:
     """Listens on a bound socket. `connected` makes the protocol of a connection, which occupies the place it is given.
 
-    Beyond the room and its spare, each connection ends the oldest spare one that is idle: probes are answered however many
-    connections do nothing.
+    Beyond the room and its spare, each connection ends the oldest spare one that says nothing, or else that is idle: probes
+    are answered however many connections do nothing.
     """
 
     def __init__(
@@ -96,17 +107,19 @@ class Listener:
         connected: Callable[[Place], asyncio.Protocol],
         *,
         tls: ssl.SSLContext | None,
-        handshake_s: float,
+        head_s: float,
     ) -> None:
         self._sock = sock
         self._room = room
         self._connected = connected
-        self._tls: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": handshake_s} if tls is not None else {}
+        self._tls: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": head_s} if tls is not None else {}
         if tls is not None and sys.version_info >= (3, 11):
             self._tls["ssl_shutdown_timeout"] = TLS_END_S
+        self._head_s = head_s
         self._loop = asyncio.get_running_loop()
         self._regular: set[Place] = set()
         self._spare: dict[Place, None] = {}  # the oldest first
+        self._silent: dict[Place, asyncio.TimerHandle] = {}  # those of both on which nothing has come
         self._n_cut = 0
         self._connecting: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -118,7 +131,7 @@ class Listener:
         self._loop.add_reader(self._sock, self._accept)
 
     def close(self) -> None:
-        """Accepts no more, and ends what is in its handshake. Established connections stay."""
+        """Accepts no more, and ends what says nothing or is in its handshake. Established connections stay."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -126,7 +139,9 @@ class Listener:
             self._pause.cancel()
         self._loop.remove_reader(self._sock)
         for place in (*self._regular, *self._spare):
-            if place.occupant is None:
+            if place in self._silent:
+                self._drop(place)
+            elif place.occupant is None:
                 place.cut()
 
     async def wait_closed(self) -> None:
@@ -139,6 +154,10 @@ class Listener:
         for _ in range(BACKLOG):
             if self._n_cut >= N_CUT_MAX:
                 return  # their files are still open, for this turn of the loop or the next
+            oldest = self._oldest_idle() if self._is_full else None
+            if self._is_full and oldest is None:
+                self._pause_accepting(FULL_S)
+                return
             try:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, InterruptedError):
@@ -146,14 +165,42 @@ class Listener:
             except ConnectionAbortedError:
                 continue
             except OSError as error:
-                self._pause_accepting(error)
-                return
+                if self._out_of_files(error):
+                    return
+                continue
+            if oldest is not None:
+                self._end(oldest)
             self._take(sock)
 
-    def _pause_accepting(self, error: OSError) -> None:
-        event(logger, logging.WARNING, "accept_paused", pause_s=PAUSE_S, error=error.strerror)
+    @property
+    def _is_full(self) -> bool:
+        return len(self._regular) >= self._room.n_max and len(self._spare) - self._n_cut >= self._room.n_spare
+
+    def _oldest_idle(self) -> Place | None:
+        """The oldest spare connection on which nothing has come; else, the oldest on which nothing is being answered."""
+        idle = [place for place in self._spare if place.is_idle]
+        return next((place for place in idle if place in self._silent), idle[0] if idle else None)
+
+    def _end(self, place: Place) -> None:
+        if place in self._silent:
+            self._drop(place)
+        else:
+            place.cut()
+            self._n_cut += 1
+
+    def _out_of_files(self, error: OSError) -> bool:
+        """Ends a connection on which nothing has come, or else pauses. True if it pauses."""
+        event(logger, logging.WARNING, "accept_failed", error=error.strerror)
+        silent = next((place for place in self._silent if place.is_idle), None)
+        if silent is not None:
+            self._drop(silent)
+            return False
+        self._pause_accepting(PAUSE_S)
+        return True
+
+    def _pause_accepting(self, pause_s: float) -> None:
         self._loop.remove_reader(self._sock)
-        self._pause = self._loop.call_later(PAUSE_S, self._resume_accepting)
+        self._pause = self._loop.call_later(pause_s, self._resume_accepting)
 
     def _resume_accepting(self) -> None:
         self._pause = None
@@ -162,26 +209,14 @@ class Listener:
     def _take(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         is_spare = len(self._regular) >= self._room.n_max
-        if is_spare and len(self._spare) - self._n_cut >= self._room.n_spare and not self._make_room():
-            sock.close()
-            return
         place = Place(sock, self._leave, is_spare=is_spare)
         if is_spare:
             self._spare[place] = None
         else:
             self._regular.add(place)
-        task = self._loop.create_task(self._connect(place, sock))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    def _make_room(self) -> bool:
-        """Ends the oldest spare connection on which nothing is being answered. False if there is none."""
-        for place in self._spare:
-            if place.is_idle:
-                place.cut()
-                self._n_cut += 1
-                return True
-        return False
+        patience_s = min(self._head_s, SPARE_HEAD_S) if is_spare else self._head_s
+        self._silent[place] = self._loop.call_later(patience_s, self._late, place)
+        self._loop.add_reader(sock, self._speaks, place)
 
     def _leave(self, place: Place) -> None:
         if place in self._spare:
@@ -189,9 +224,39 @@ class Listener:
             self._n_cut -= place.is_cut
         self._regular.discard(place)
 
-    async def _connect(self, place: Place, sock: socket.socket) -> None:
+    # --- until a connection is established ----------------------------------------------------------------------------
+
+    def _listen_no_more(self, place: Place) -> None:
+        self._silent.pop(place).cancel()
+        self._loop.remove_reader(place.sock)
+
+    def _drop(self, place: Place) -> None:
+        self._listen_no_more(place)
+        place.sock.close()
+        place.leave()
+
+    def _late(self, place: Place) -> None:
+        event(logger, logging.WARNING, "connection_silent")
+        self._drop(place)
+
+    def _speaks(self, place: Place) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: self._connected(place), sock, **self._tls)
+            has_ended = not place.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            has_ended = True
+        if has_ended:
+            self._drop(place)
+            return
+        self._listen_no_more(place)
+        task = self._loop.create_task(self._connect(place))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, place: Place) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: self._connected(place), place.sock, **self._tls)
         except asyncio.CancelledError:
             raise
         except Exception as error:
