@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from llmcore.log import cut
 from llmcore.messages import ToolChoice
 
 from .errors import invalid
@@ -77,11 +76,11 @@ def check_functions(
     for index, function in enumerate(functions):
         where = path.format(index)
         if function.name in names:
-            raise invalid("invalid_value", f"{where}.name: {cut(function.name)!r} is defined twice", f"{where}.name")
+            raise invalid("invalid_value", f"{where}.name: {function.name!r} is defined twice", f"{where}.name")
         names.add(function.name)
         check_size(function.parameters, f"{where}.parameters")
     if isinstance(choice, NamedToolChoice) and choice.function.name not in names:
-        problem = f"tool_choice names {cut(choice.function.name)!r}, which is not among the tools"
+        problem = f"tool_choice names {choice.function.name!r}, which is not among the tools"
         raise invalid("invalid_value", problem, choice_path)
     if choice == "required" and not names:
         raise invalid("invalid_value", "tool_choice is 'required', but there are no tools", "tool_choice")
