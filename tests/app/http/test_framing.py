@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from random import Random
 
 import h11
 import pytest
@@ -262,3 +263,47 @@ def test_what_is_accepted_is_read_as_h11_reads_it_and_in_any_pieces(
     if ("refused", b"") not in strict:
         assert strict == events(h11.Connection(h11.SERVER), [changed])
         assert strict == events(StrictConnection(), [changed])
+
+
+# --- odd bytes on a real port -----------------------------------------------------------------------------------------
+
+SEEDS = [
+    *PASSING.values(),
+    *(each for each in REFUSED.values() if len(each) < 1000),
+    b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    b"POST /tokenize HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 17\r\n\r\n" + BODY,
+    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET http://x/livez HTTP/1.1\r\nHost: x\r\n\r\n",
+]
+
+
+def mutated(random: Random) -> bytes:
+    raw = bytearray(b"".join(random.sample(SEEDS, random.randint(1, 3))))
+    for _ in range(random.randint(0, 3)):
+        at = random.randrange(len(raw) + 1)
+        raw[at : at + random.randint(0, 4)] = random.choice(
+            [b"", b"\r\n", b"\n", b"\0", b" ", b":", random.randbytes(3)]
+        )
+    return bytes(raw)
+
+
+async def test_odd_bytes_are_answered_or_refused_and_nothing_crashes(
+    url: str, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    random = Random(18)
+    statuses: set[bytes] = set()
+    for _ in range(200):
+        raw = mutated(random)
+        reader, writer = await connect(url)
+        with contextlib.suppress(ConnectionError):
+            writer.write(raw)
+            await asyncio.sleep(0.005)  # for an answer; a client who has left gets none
+            writer.write_eof()
+        answer = await rest(reader)
+        statuses.add(answer[9:12])
+        assert not answer or answer.startswith(b"HTTP/1.1 "), raw
+        assert b" 500 " not in answer, raw
+        writer.close()
+    assert {b"200", b"400"} <= statuses
+    assert not [record for record in caplog.records if record.levelname == "ERROR" or record.exc_info]
