@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -28,6 +29,7 @@ PAUSE_S = 1.0
 FULL_S = 0.02
 # Connections that were ended to make room, and are not closed yet.
 N_CUT_MAX = 16
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # A probe comes at once: a spare connection has this long to say something, and for its one request.
 SPARE_HEAD_S = 2.0
 # For the peer's part of the end of TLS.
@@ -60,8 +62,11 @@ class Room:
 class Place:
     """One accepted connection. `leave` is called when it is closed."""
 
-    def __init__(self, sock: socket.socket, leave: Callable[[Place], None], *, is_spare: bool) -> None:
+    def __init__(
+        self, sock: socket.socket, client: tuple[str, int], leave: Callable[[Place], None], *, is_spare: bool
+    ) -> None:
         self.sock = sock
+        self.client = client
         self.is_spare = is_spare
         self.is_cut = False
         self.occupant: Occupant | None = None  # None until the TLS handshake is over
@@ -159,7 +164,7 @@ class Listener:
                 self._pause_accepting(FULL_S)
                 return
             try:
-                sock, _ = self._sock.accept()
+                sock, address = self._sock.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionAbortedError:
@@ -170,7 +175,7 @@ class Listener:
                 continue
             if oldest is not None:
                 self._end(oldest)
-            self._take(sock)
+            self._take(sock, address[:2])
 
     @property
     def _is_full(self) -> bool:
@@ -178,8 +183,10 @@ class Listener:
 
     def _oldest_idle(self) -> Place | None:
         """The oldest spare connection on which nothing has come; else, the oldest on which nothing is being answered."""
-        idle = [place for place in self._spare if place.is_idle]
-        return next((place for place in idle if place in self._silent), idle[0] if idle else None)
+        for place in self._spare:
+            if place in self._silent and place.is_idle:
+                return place
+        return next((place for place in self._spare if place.is_idle), None)
 
     def _end(self, place: Place) -> None:
         if place in self._silent:
@@ -192,7 +199,7 @@ class Listener:
         """Ends a connection on which nothing has come, or else pauses. True if it pauses."""
         event(logger, logging.WARNING, "accept_failed", error=error.strerror)
         silent = next((place for place in self._silent if place.is_idle), None)
-        if silent is not None:
+        if silent is not None and error.errno in _EXHAUSTED:
             self._drop(silent)
             return False
         self._pause_accepting(PAUSE_S)
@@ -206,10 +213,10 @@ class Listener:
         self._pause = None
         self._loop.add_reader(self._sock, self._accept)
 
-    def _take(self, sock: socket.socket) -> None:
+    def _take(self, sock: socket.socket, client: tuple[str, int]) -> None:
         sock.setblocking(False)
         is_spare = len(self._regular) >= self._room.n_max
-        place = Place(sock, self._leave, is_spare=is_spare)
+        place = Place(sock, client, self._leave, is_spare=is_spare)
         if is_spare:
             self._spare[place] = None
         else:
@@ -236,7 +243,7 @@ class Listener:
         place.leave()
 
     def _late(self, place: Place) -> None:
-        event(logger, logging.WARNING, "connection_silent")
+        event(logger, logging.WARNING, "connection_silent", client=place.client)
         self._drop(place)
 
     def _speaks(self, place: Place) -> None:
@@ -262,7 +269,8 @@ class Listener:
         except Exception as error:
             # A peer that only knocks (a balancer's check) is nothing to tell of.
             level = logging.WARNING if isinstance(error, (ssl.SSLError, ConnectionAbortedError)) else logging.DEBUG
-            event(logger, level, "handshake_failed", error=getattr(error, "reason", None) or str(error))
+            reason = getattr(error, "reason", None) or str(error)
+            event(logger, level, "handshake_failed", error=reason, client=place.client)
         finally:
             if place.occupant is None:  # it was closed before it could say anything
                 place.leave()
