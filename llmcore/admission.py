@@ -92,7 +92,7 @@ class Admission:
                 message = f"{n_waiting} tokens of prompts are waiting, and this one has {n_tokens} more"
                 return Refusal(message, self._prefill_s(excess))
         if ahead is not None:
-            reckoned_s = self._reckoned_ttft_s(n_tokens, ahead)
+            reckoned_s = self.reckoned_ttft_s(n_tokens, ahead)
             spread_s = max(self._deviation_s, _DEVIATION_MIN * reckoned_s)
             ttft_s = reckoned_s * self._correction + _DEVIATIONS * spread_s
             if ttft_s > limits.ttft_max_s:
@@ -120,7 +120,7 @@ class Admission:
         if sequence.ahead is None:
             return
         # Reckoned anew: how long a slot is taken may have been learned meanwhile, and is not to be corrected twice.
-        reckoned_s = self._reckoned_ttft_s(sequence.n_expected, sequence.ahead)
+        reckoned_s = self.reckoned_ttft_s(sequence.n_expected, sequence.ahead)
         took_s = now_s - sequence.arrived_s
         if reckoned_s >= _TELLING_S:
             self._deviation_s += (abs(took_s - reckoned_s * self._correction) - self._deviation_s) * _RATE
@@ -158,7 +158,7 @@ class Admission:
             n_tokens += round(share * sum(each.n_tokens for each in overtaken))
         return n_tokens, max(n_slots, 0)
 
-    def _reckoned_ttft_s(self, n_tokens: int, ahead: tuple[int, int]) -> float:
+    def reckoned_ttft_s(self, n_tokens: int, ahead: tuple[int, int]) -> float:
         """Of n_tokens behind others."""
         n_ahead, n_slots = ahead
         return max(self._prefill_s(n_ahead + n_tokens), self.slot_wait_s(n_slots) + self._prefill_s(n_tokens))

@@ -94,7 +94,11 @@ class Simulator:
     scheduler: Scheduler
     now_s: float = 0.0
     steps: list[float] = field(default_factory=list)
+    coming: list[tuple[int, Caller]] = field(default_factory=list)
     _by_id: dict[str, Caller] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.coming = list(enumerate(self.callers))
 
     @classmethod
     def of(cls, callers: Iterable[Caller], limits: Limits = LIMITS) -> Simulator:
@@ -102,18 +106,30 @@ class Simulator:
         return cls(sorted(callers, key=lambda each: each.at_s), Scheduler(cache, limits, costs()))
 
     def run(self, n_steps: int = 100_000) -> Simulator:
-        """Until everybody is answered. AssertionError if that takes too many steps."""
-        coming = list(enumerate(self.callers))
+        """Until all are answered. AssertionError if that takes too many steps."""
         for _ in range(n_steps):
-            while coming and coming[0][1].at_s <= self.now_s:
-                self._arrive(*coming.pop(0))
-            if self.scheduler.has_work:
-                self.step()
-            elif coming:
-                self.now_s = coming[0][1].at_s
-            else:
+            if not self.advance():
                 return self
         raise AssertionError("it does not end")
+
+    def advance(self) -> bool:
+        """One step, or the time until somebody comes. False if there is nothing left to do."""
+        while self.coming and self.coming[0][1].at_s <= self.now_s:
+            self._arrive(*self.coming.pop(0))
+        if self.scheduler.has_work:
+            self.step()
+        elif self.coming:
+            self.now_s = self.coming[0][1].at_s
+        else:
+            return False
+        return True
+
+    def predicted_s(self, caller: Caller) -> float:
+        """Seconds to a caller's first token if it came now, as admission reckons them before it corrects them."""
+        sequence, admission = caller.sequence(-2), self.scheduler.admission
+        admission.check(sequence, self.now_s)
+        assert sequence.ahead is not None
+        return admission.reckoned_ttft_s(sequence.n_expected, sequence.ahead)
 
     def _arrive(self, number: int, caller: Caller) -> None:
         sequence = caller.sequence(number)
