@@ -38,8 +38,9 @@ _SLACK = 1.9
 # As long as nothing was measured.
 _CHUNK_UNKNOWN = 64
 
-# For so long a prompt that does not fit beside what is running lets others pass that do. Then it gets the next cells.
-_PATIENCE_S = 30.0
+# From when it is due (turns.py), a prompt that does not fit beside what is running lets others pass for so long that do. Then it
+# gets the next cells.
+_PATIENCE_S = 20.0
 
 
 class Scheduler:
@@ -275,10 +276,14 @@ class Scheduler:
         """Turns of prompts that can be computed in this step, and the one that no other may enter before."""
         turns = self._merged(prompts)
         first = min(turns, key=lambda each: each.due_s, default=None)
-        if first is None or first.sequence.slot >= 0 or self._fits(first.sequence):
+        if first is None or first.sequence.slot >= 0:
             return Turns(turns, step_s), None
-        turns.remove(first)
-        return Turns(turns, step_s), first if now_s - first.due_s > _PATIENCE_S else None
+        fits, is_patient = self._fits(first.sequence), now_s - first.due_s <= _PATIENCE_S
+        if not fits:
+            turns.remove(first)
+        elif not is_patient:
+            self._admit(first.sequence)  # before others take these cells again
+        return Turns(turns, step_s), None if fits or is_patient else first
 
     def _merged(self, prompts: list[Sequence]) -> list[Turn]:
         """Turns of those that wait for nobody; others lend theirs to the sequence that they wait for."""
