@@ -38,6 +38,9 @@ _SLACK = 1.9
 # As long as nothing was measured.
 _CHUNK_UNKNOWN = 64
 
+# A prompt is short that takes at most this part of the longest step.
+_SHORT = 1 / 4
+
 # From when it is due (turns.py), a prompt that does not fit beside what is running lets others pass for so long that do. Then it
 # gets the next cells.
 _PATIENCE_S = 20.0
@@ -275,15 +278,15 @@ class Scheduler:
     def _make_turns(self, prompts: list[Sequence], step_s: float, now_s: float) -> tuple[Turns, Turn | None]:
         """Turns of prompts that can be computed in this step, and the one that no other may enter before."""
         turns = self._merged(prompts)
-        first = min(turns, key=lambda each: each.due_s, default=None)
+        first, short_s = min(turns, key=lambda each: each.due_s, default=None), self.limits.step_max_s * _SHORT
         if first is None or first.sequence.slot >= 0:
-            return Turns(turns, step_s), None
+            return Turns(turns, step_s, short_s), None
         fits, is_patient = self._fits(first.sequence), now_s - first.due_s <= _PATIENCE_S
         if not fits:
             turns.remove(first)
         elif not is_patient:
             self._admit(first.sequence)  # before others take these cells again
-        return Turns(turns, step_s), None if fits or is_patient else first
+        return Turns(turns, step_s, short_s), None if fits or is_patient else first
 
     def _merged(self, prompts: list[Sequence]) -> list[Turn]:
         """Turns of those that wait for nobody; others lend theirs to the sequence that they wait for."""

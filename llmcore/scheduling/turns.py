@@ -4,7 +4,8 @@ The prompt that is done soonest goes first; a lower priority counts as so many s
 short prompts hold up a long one without end. So a prompt may lose only so much time to those that are due later (arrival plus
 handicap): _RATE of the time that its computed part took, and _HEAD_START of its whole time in advance. A prompt that has lost
 as much gets five sixths of every step, and those that are due later get one. So a prompt that has been due for longest loses
-at most 0.3 times its own time, and a short newcomer always finds time in the next step.
+at most 0.3 times its own time, and a short newcomer always finds time in the next step: half of what may be lost in advance is
+kept for those that take a quarter of a step or less.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from llmcore.sequence import Sequence
 HANDICAP_S = (0.0, 10.0, 60.0)
 
 _RATE = 1 / 6
+_RATE_INNER = 1.0  # of a prompt that itself only gets what another one may lose
 _HEAD_START = 0.1
 
 
@@ -36,7 +38,10 @@ class Turn:
     handicap_s: float
     due_s: float
     bound_s: float
+    reserve_s: float  # what of it is only for short ones
+    rate: float = _RATE
     limit_s: float = float("inf")  # what those that are due later may take of this step
+    limit_short_s: float = float("inf")  # the same of short ones
     lost_s: float = 0.0
     got_s: float = 0.0
     is_served: bool = False
@@ -49,8 +54,9 @@ class Turn:
         done_s = costs.prefill_seconds(sequence.n_cached, n_known, n_batch) if is_open else 0.0
         remaining_s = costs.prefill_seconds(n_known, n, n_batch)
         handicap_s = HANDICAP_S[sequence.priority]
-        bound_s = _RATE * done_s + _HEAD_START * (done_s + remaining_s)
-        return cls(sequence, n - n_known, remaining_s, handicap_s, sequence.arrived_s + handicap_s, bound_s)
+        head_s = _HEAD_START * (done_s + remaining_s)
+        due_s, bound_s = sequence.arrived_s + handicap_s, _RATE * done_s + head_s
+        return cls(sequence, n - n_known, remaining_s, handicap_s, due_s, bound_s, head_s / 2)
 
     @property
     def key(self) -> tuple[float, float]:
@@ -69,7 +75,7 @@ class Turn:
     @property
     def owed_s(self) -> float:
         """What it must get in this step, since it was overtaken, for its bound to hold."""
-        return max(self.lost_s - self.allowance_s, 0.0) / _RATE
+        return max(self.lost_s - self.allowance_s, 0.0) / self.rate
 
     def lend(self, follower: Turn) -> None:
         """Takes over the urgency of a sequence that waits for what this one computes."""
@@ -79,24 +85,30 @@ class Turn:
     def charge(self) -> None:
         """Books what it lost in this step. What it lost beyond its bound (there was no room for it) is not made up for: those
         that come later would get nothing until it was."""
-        self.sequence.overtaken_s = min(self.sequence.overtaken_s + self.lost_s, self.bound_s + _RATE * self.got_s)
+        self.sequence.overtaken_s = min(self.sequence.overtaken_s + self.lost_s, self.bound_s + self.rate * self.got_s)
 
 
 class Turns:
-    """Turns of one step, `order`ed; `step_s` is the step's time for prompts.
+    """Turns of one step, `order`ed; `step_s` is the step's time for prompts, `short_s` the time of a prompt that is short.
 
     A prompt guards its own time against those that are due later. Those that are due later and take longer lose nothing to
     newcomers that the guard before them does not lose.
     """
 
-    def __init__(self, turns: Iterable[Turn], step_s: float = 0.0) -> None:
+    def __init__(self, turns: Iterable[Turn], step_s: float = 0.0, short_s: float = 0.0) -> None:
         self.order = sorted(turns, key=lambda each: each.key)
+        self._short_s = short_s
         self._guards: list[Turn] = []
+        left_s = left_short_s = step_s
         for turn in sorted(self.order, key=lambda each: each.due_s):
-            if not self._guards or turn.key < self._guards[-1].key:
-                turn.limit_s = min((_RATE * step_s + turn.allowance_s) / (1 + _RATE), step_s)
-                step_s = turn.limit_s
-                self._guards.append(turn)
+            if self._guards and turn.key >= self._guards[-1].key:
+                continue
+            turn.rate = _RATE_INNER if self._guards else _RATE
+            allowance_s = max(turn.allowance_s - min(turn.reserve_s, short_s), 0.0)
+            turn.limit_s = left_s = min((turn.rate * left_s + allowance_s) / (1 + turn.rate), left_s)
+            left_short_s = min((turn.rate * left_short_s + turn.allowance_s) / (1 + turn.rate), left_short_s)
+            turn.limit_short_s = left_short_s
+            self._guards.append(turn)
 
     @property
     def first(self) -> Turn | None:
@@ -105,7 +117,9 @@ class Turns:
 
     def limit_s(self, turn: Turn) -> float:
         """Seconds of this step that a turn may still take at the cost of those that are due before it."""
-        return min((each.limit_s - each.lost_s for each in self._overtaken(turn)), default=float("inf"))
+        is_short = turn.remaining_s <= self._short_s
+        limits_s = ((each.limit_short_s if is_short else each.limit_s) - each.lost_s for each in self._overtaken(turn))
+        return min(limits_s, default=float("inf"))
 
     def take(self, turn: Turn, seconds: float) -> None:
         """A turn gets seconds of this step."""

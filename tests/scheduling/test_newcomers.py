@@ -46,7 +46,7 @@ def test_a_short_prompt_starts_at_once_whenever_it_comes_during_a_long_one(at_s:
     st.lists(st.tuples(st.floats(0.0, 5.0), st.integers(600, 9000)), min_size=1, max_size=3),
     st.booleans(),
 )
-def test_a_newcomer_starts_within_two_steps_beside_any_long_ones(
+def test_a_newcomer_starts_within_two_steps_beside_a_long_one_and_soon_beside_several(
     at_s: float, n_tokens: int, longs: list[tuple[float, int]], is_answering: bool
 ) -> None:
     callers = [Caller(each_s, n) for each_s, n in longs if n > 4 * n_tokens]
@@ -56,7 +56,8 @@ def test_a_newcomer_starts_within_two_steps_beside_any_long_ones(
     Simulator.of([*callers, newcomer]).run()
     # While somebody is answered, a step has 150 ms, of which streams and the weights take a part.
     own_s = 2 * alone_s(n_tokens) if is_answering else 0.0
-    assert waited_s(newcomer) <= 2 * STEP_MAX_S + own_s
+    # Of several, each may be owed time by the next.
+    assert waited_s(newcomer) <= (2 if len(longs) == 1 else 5) * STEP_MAX_S + own_s
 
 
 def test_a_newcomer_that_comes_while_a_long_one_is_owed_time_gets_its_share() -> None:
