@@ -26,7 +26,7 @@ Value = Scalar | Typed | list[int] | list[float] | list[bool] | list[str]
 
 # Those that have no other form than a mixture of experts.
 EXPERTS_ONLY = frozenset(
-    "afmoe arctic bailingmoe bailingmoe2 bailingmoe3 cohere2moe dbrx deepseek deepseek2 deepseek32 deepseek4 dots1 dots3note "
+    "afmoe arctic bailingmoe bailingmoe2 bailingmoe3 cohere2moe dbrx deepseek deepseek2 deepseek2-ocr deepseek32 deepseek4 dots1 dots3note "
     "ernie4_5 ernie4_5-moe exaone-moe glm-dsa glm4moe glm5-next gpt-oss grok grovemoe hunyuan-moe hy_v3 hy_v4 kimi-k3 kimi-linear "
     "laguna lfm2moe llada-moe llama4 maple mellum mimo2 minimax-01 minimax-m2 minimax-m3 mistral4 nemotron_h_moe olmoe paddleocr "
     "phimoe qwen2moe qwen35moe qwen3moe qwen3next qwen3vlmoe qwen4exp rnd1 smallthinker step35".split()
@@ -68,6 +68,7 @@ _SIZES: dict[str, Sizes] = {
     "llama4": Sizes(n_layer=4),
     "gemma3n": Sizes(n_head=1, n_head_kv=1, n_layer=22),
     "gemma4": Sizes(n_layer=5),
+    "gemma4-assistant": Sizes(n_layer=5),
     "deepseek4": Sizes(n_embd=512, n_head=8, n_head_kv=1, n_ff=1024, n_layer=4),
     "qwen3": Sizes(n_head=4, n_head_kv=1),
     "muse-glimmer": Sizes(n_head=4, n_head_kv=2),
@@ -249,14 +250,15 @@ def _one_architecture(architecture: str, sizes: Sizes, every_second: list[int]) 
             }
         case "minimax-m3":
             return {"rope.dimension_count": 64, "attention.indexer.head_count": sizes.n_head}
-        case "gemma4":
+        case "gemma4" | "gemma4-assistant":
             return {
+                "embedding_length_out": sizes.n_embd,
                 "embedding_length_per_layer_input": sizes.n_embd // 2,
                 "attention.shared_kv_layers": 0,
                 "attention.key_length_swa": sizes.head_width,
                 "attention.value_length_swa": sizes.head_width,
                 "rope.freq_base_swa": 10000.0,
-                "attention.sliding_window_pattern": 5,
+                "attention.sliding_window_pattern": [i % 5 != 4 for i in range(sizes.n_layer)],
             }
         case "bailingmoe3":
             return {
@@ -266,6 +268,8 @@ def _one_architecture(architecture: str, sizes: Sizes, every_second: list[int]) 
             }
         case "hrm_text":
             return {"hrm.layers_per_stack": 1, "hrm.h_cycles": 2, "hrm.l_cycles": 2}
+        case "rwkv6qwen2" | "arwkv7":
+            return {"token_shift_count": 1}
         case "maple":
             return {"swiglu_clamp_exp": 7.0}
         case _:

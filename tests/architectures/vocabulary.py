@@ -32,4 +32,7 @@ def vocabulary_metadata() -> dict[str, Value]:
         "tokenizer.ggml.eos_token_id": 2,
         "tokenizer.ggml.unknown_token_id": 0,
         "tokenizer.ggml.add_bos_token": True,
+        # For encoders.
+        "tokenizer.ggml.token_type_count": 2,
+        "tokenizer.ggml.mask_token_id": 0,
     }
