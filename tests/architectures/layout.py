@@ -1,7 +1,7 @@
 """Names and shapes of a model's tensors, as llama.cpp's own loader asks for them: metadata is enough for it.
 
-`python -m tests.architectures.layout FILE` prints them as JSON. It is a process of its own, because the loader aborts where metadata
-make no sense to it.
+`python -m tests.architectures.layout FILE` prints them as JSON. It is a process of its own, because the loader aborts where
+metadata make no sense to it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class _GgufParams(C.Structure):
 
 
 def _ask_loader(path: str) -> list[TensorLayout]:
-    lib, base, llama = ffi.library(), *(C.CDLL(str(ffi.library_dir() / f"lib{name}.so")) for name in ("ggml-base", "llama"))
+    lib, base, llama = (
+        ffi.library(),
+        *(C.CDLL(str(ffi.library_dir() / f"lib{name}.so")) for name in ("ggml-base", "llama")),
+    )
     base.gguf_init_from_file.restype, base.gguf_init_from_file.argtypes = C.c_void_p, (C.c_char_p, _GgufParams)
     base.ggml_get_name.restype, base.ggml_get_name.argtypes = C.c_char_p, (C.c_void_p,)
     init = llama.llama_model_init_from_user

@@ -1,7 +1,7 @@
 """Metadata of tiny models, one set of sizes for every architecture that llama.cpp knows.
 
-A loader reads the keys that it knows and passes over the rest, so that all architectures share one set, and the tables below hold what
-some of them need otherwise. Which ones that is follows llama.cpp's own fixtures (tests/test-llama-archs.cpp).
+A loader reads the keys that it knows and passes over the rest, so that all architectures share one set, and the tables below hold
+what some of them need otherwise. Which ones that is follows llama.cpp's own fixtures (tests/test-llama-archs.cpp).
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ class Typed:
 
 Value = Scalar | Typed | list[int] | list[float] | list[bool] | list[str]
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Those that have no other form than a mixture of experts.
-EXPERTS_ONLY = frozenset(
-    "afmoe arctic bailingmoe bailingmoe2 bailingmoe3 cohere2moe dbrx deepseek deepseek2 deepseek2-ocr deepseek32 deepseek4 dots1 dots3note "
-    "ernie4_5 ernie4_5-moe exaone-moe glm-dsa glm4moe glm5-next gpt-oss grok grovemoe hunyuan-moe hy_v3 hy_v4 kimi-k3 kimi-linear "
-    "laguna lfm2moe llada-moe llama4 maple mellum mimo2 minimax-01 minimax-m2 minimax-m3 mistral4 nemotron_h_moe olmoe paddleocr "
-    "phimoe qwen2moe qwen35moe qwen3moe qwen3next qwen3vlmoe qwen4exp rnd1 smallthinker step35".split()
+EXPERTS_ONLY = _names(
+    "afmoe arctic bailingmoe bailingmoe2 bailingmoe3 cohere2moe dbrx deepseek deepseek2 deepseek2-ocr deepseek32 deepseek4 dots1 "
+    "dots3note ernie4_5 ernie4_5-moe exaone-moe glm-dsa glm4moe glm5-next gpt-oss grok grovemoe hunyuan-moe hy_v3 hy_v4 kimi-k3 "
+    "kimi-linear laguna lfm2moe llada-moe llama4 maple mellum mimo2 minimax-01 minimax-m2 minimax-m3 mistral4 nemotron_h_moe "
+    "olmoe paddleocr phimoe qwen2moe qwen35moe qwen3moe qwen3next qwen3vlmoe qwen4exp rnd1 smallthinker step35"
 )
 # Those that have both.
-EXPERTS_TOO = frozenset(("llama", "refact", "minicpm", "granite", "granitemoe", "mistral3", "llama-embed"))
+EXPERTS_TOO = _names("llama refact minicpm granite granitemoe mistral3 llama-embed")
 
 # Every second layer is not attention: the number of heads is an array.
-_NO_HEADS_IN_LAYER_1 = frozenset(
-    "plamo2 jamba nemotron_h nemotron_h_moe granitehybrid lfm2 lfm2moe kimi-linear bailingmoe3 kimi-k3 glm5-next".split()
+_NO_HEADS_IN_LAYER_1 = _names(
+    "plamo2 jamba nemotron_h nemotron_h_moe granitehybrid lfm2 lfm2moe kimi-linear bailingmoe3 kimi-k3 glm5-next"
 )
 # Latent attention: one head of 192 and 128, which share 512 + 64.
-_LATENT = frozenset(
-    "deepseek2 deepseek32 glm-dsa dots3note kimi-linear bailingmoe3 kimi-k3 glm5-next hy_v4 mistral4".split()
-)
-_WINDOW_BY_LAYER = frozenset(
-    "cohere2moe mimo2 step35 spark2_5 muse-glimmer granite_swa dots3note maple".split()
-)
-_GATED_DELTA = frozenset(("qwen3next", "qwen35", "qwen35moe", "qwen4exp"))
+_LATENT = _names("deepseek2 deepseek32 glm-dsa dots3note kimi-linear bailingmoe3 kimi-k3 glm5-next hy_v4 mistral4")
+_WINDOW_BY_LAYER = _names("cohere2moe mimo2 step35 spark2_5 muse-glimmer granite_swa dots3note maple")
+_GATED_DELTA = _names("qwen3next qwen35 qwen35moe qwen4exp")
 
 
 @dataclass(frozen=True)

@@ -49,19 +49,27 @@ def values_of(tensor: TensorLayout, seed: int) -> Floats:
     """Random values of a kind that lets a model compute: nothing grows from layer to layer, states fade."""
     generator = np.random.default_rng([seed, zlib.crc32(tensor.name.encode())])
     data = generator.standard_normal(tensor.shape, dtype=np.float32)
-    name = tensor.name
-    if "ssm_a" in name:
-        return -np.abs(data) - np.float32(0.1)
-    if "norm" in name and name.endswith(".weight"):
-        return 1 + data * np.float32(0.1)
-    if name.endswith(".bias") or len(tensor.shape) == 1:
-        return data * np.float32(0.1)
-    if name == "token_embd.weight":
-        return data
-    return data / np.float32(math.sqrt(tensor.shape[-1]))
+    if "ssm_a" in tensor.name:
+        np.subtract(-0.1, np.abs(data), out=data)
+    else:
+        mean, deviation = _distribution(tensor)
+        data *= deviation
+        data += mean
+    return data
 
 
-def _write(path: Path, architecture: str, metadata: Mapping[str, Value], tensors: list[TensorLayout], seed: int) -> None:
+def _distribution(tensor: TensorLayout) -> tuple[float, float]:
+    """Mean and standard deviation."""
+    if "norm" in tensor.name and tensor.name.endswith(".weight"):
+        return 1.0, 0.1
+    if tensor.name.endswith(".bias") or len(tensor.shape) == 1:
+        return 0.0, 0.1
+    return 0.0, 1.0 if tensor.name == "token_embd.weight" else 1 / math.sqrt(tensor.shape[-1])
+
+
+def _write(
+    path: Path, architecture: str, metadata: Mapping[str, Value], tensors: list[TensorLayout], seed: int
+) -> None:
     writer = GGUFWriter(path, architecture)
     # Without the architecture: the loader looks for some names.
     writer.add_string("general.name", "tiny, random weights")

@@ -1,10 +1,9 @@
-"""Graphs of ggml, computed through its scheduler as llama.cpp does it: our backend, the one of packed weights, and ggml's own CPU."""
+"""Graphs of ggml, computed through its scheduler as in llama.cpp: our backend, the one of packed weights, and ggml's CPU."""
 
 from __future__ import annotations
 
 import ctypes as C
 import functools
-import itertools
 from typing import Any
 
 import numpy as np
@@ -91,7 +90,7 @@ class Graph:
         handles = (_P * len(devices))(*self._backends)
         self._sched = g.backend_sched_new(handles, None, len(devices), _GRAPH_SIZE, False, True)
         self._contexts = [g.init(_InitParams(1 << 20, None, True)) for _ in range(2)]
-        self._buffer = None
+        self._buffer: int | None = None
         self._inputs: list[tuple[int, npt.NDArray[np.generic]]] = []
         self._weights: list[tuple[int, npt.NDArray[np.generic]]] = []
 
@@ -163,8 +162,3 @@ class Graph:
     def backend_of(self, tensor: int) -> str:
         """Which backend computed it."""
         return str(ggml().backend_name(ggml().backend_sched_get_tensor_backend(self._sched, tensor)).decode())
-
-
-def strides(*shape: int) -> list[int]:
-    """Bytes between neighbours of each dimension but the first, for f32."""
-    return [4 * size for size in itertools.accumulate(shape[:-1], lambda a, b: a * b)]

@@ -1,7 +1,8 @@
-"""Packed weights in operations that the kernels do not compute, and read and written in parts: never an abort, never other values."""
+"""Packed weights in operations that the kernels do not compute, and read and written in parts."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -181,9 +182,9 @@ def largest_products(quants: Bytes, kind: str) -> npt.NDArray[np.float64]:
     """Of each block, what its weights cannot exceed."""
     if kind == "q6_K":
         halves = quants.reshape(-1, 210)[:, 208:].copy().view(np.float16).astype(np.float64)
-        return np.abs(halves[:, 0]) * 128 * 32
+        return np.asarray(np.abs(halves[:, 0]) * 128 * 32)
     halves = quants.reshape(-1, 144 if kind == "q4_K" else 176)[:, :4].copy().view(np.float16).astype(np.float64)
-    return np.abs(halves[:, 0]) * 63 * 31 + np.abs(halves[:, 1]) * 63
+    return np.asarray(np.abs(halves[:, 0]) * 63 * 31 + np.abs(halves[:, 1]) * 63)
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -193,8 +194,10 @@ def test_parts(kind: str, data: st.DataObject) -> None:
     """Read as a cut of the whole; set in any order, they make the whole. Half a block of a K-quant has no scales to keep."""
     quants, _ = weights(kind)
     unit = len(quants) * 256 // (N * K) if kind in PRODUCTS else 1
-    cuts = sorted({0, len(quants), *(unit * cut for cut in data.draw(st.lists(st.integers(0, len(quants) // unit), max_size=6)))})
-    parts = data.draw(st.permutations(list(zip(cuts, cuts[1:], strict=False))))
+    cuts = sorted(
+        {0, len(quants), *(unit * cut for cut in data.draw(st.lists(st.integers(0, len(quants) // unit), max_size=6)))}
+    )
+    parts = data.draw(st.permutations(list(itertools.pairwise(cuts))))
     with Graph() as graph:
         first, second = (graph.weight(kind, (K, N)) for _ in range(2))
         graph.place()
@@ -205,7 +208,8 @@ def test_parts(kind: str, data: st.DataObject) -> None:
         for begin, end in parts:
             np.testing.assert_array_equal(graph.get(first, begin, end - begin), whole[begin:end])
         if kind in PRODUCTS:
-            assert_same(*(dequantize(each, kind, N * K).reshape(N, K) for each in (graph.get(second), quants)), kind)
+            found, right = (dequantize(each, kind, N * K).reshape(N, K) for each in (graph.get(second), quants))
+            assert_same(found, right, kind)
         else:
             np.testing.assert_array_equal(graph.get(second), quants)
 
