@@ -106,6 +106,13 @@ def test_every_type(models: MakePair, architecture: str, quant: str) -> None:
     assert error(logits_of(path, "auto", 2), logits_of(exact, "off", 2)) < ERROR
 
 
+@pytest.mark.parametrize("architecture", ["mamba", "minimax-01"])
+def test_without_kernels(models: MakePair, architecture: str) -> None:
+    """llama.cpp repacks weights of this type in a way of its own."""
+    path, exact = models(architecture, "Q4_0")
+    assert error(logits_of(path, "off", 2), logits_of(exact, "off", 2)) < ERROR
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_forks_and_saved_states_go_on_alike(models: MakePair, architecture: str) -> None:
     path, _ = models(architecture, "Q8_0")
