@@ -69,7 +69,6 @@ _SIZES: dict[str, Sizes] = {
     "llama4": Sizes(n_layer=4),
     "gemma3n": Sizes(n_head=1, n_head_kv=1, n_layer=22),
     "gemma4": Sizes(n_layer=5),
-    "gemma4-assistant": Sizes(n_layer=5),
     "deepseek4": Sizes(n_embd=512, n_head=8, n_head_kv=1, n_ff=1024, n_layer=4),
     "qwen3": Sizes(n_head=4, n_head_kv=1),
     "muse-glimmer": Sizes(n_head=4, n_head_kv=2),
@@ -251,9 +250,8 @@ def _one_architecture(architecture: str, sizes: Sizes, every_second: list[int]) 
             }
         case "minimax-m3":
             return {"rope.dimension_count": 64, "attention.indexer.head_count": sizes.n_head}
-        case "gemma4" | "gemma4-assistant":
+        case "gemma4":
             return {
-                "embedding_length_out": sizes.n_embd,
                 "embedding_length_per_layer_input": sizes.n_embd // 2,
                 "attention.shared_kv_layers": 0,
                 "attention.key_length_swa": sizes.head_width,
