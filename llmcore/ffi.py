@@ -356,6 +356,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_kernels_used", I32, ()),
     ("lc_kernels_attends", BOOL, (C.c_int64, C.c_int64, I32, I32)),
     ("lc_kernels_packed_bytes", C.c_uint64, ()),
+    ("lc_kernels_unpacked_bytes", C.c_uint64, ()),
     ("lc_kernels_matmul", I32, (I32, I32, C.c_int64, C.c_int64, C.c_int64, P, P, P, I32)),
     (
         "lc_kernels_attention",

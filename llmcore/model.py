@@ -37,6 +37,8 @@ Progress = Callable[[float], bool]
 
 # llama_load_mode and llama_ftype, by llama.h of the pinned source.
 _LOAD_MODES = {"none": 0, "mmap": 1}
+# These make activations of four dimensions of several sequences, at which llama.cpp's repacked weights abort (repack.cpp).
+_NOT_REPACKED = frozenset({"minimax-01"})
 FILE_TYPES = {
     "F32": 0,
     "F16": 1,
@@ -67,7 +69,7 @@ class Model(Owner):
         progress: called with 0..1 while loading; returning False stops (ModelLoadAborted).
         vocab_only: load the vocabulary and no weights.
         mmap: map the file instead of reading it.
-        repack: repack weights for faster kernels (a copy in memory).
+        repack: repack weights for faster kernels (a copy in memory), where the architecture allows it.
         blas: let OpenBLAS take part in contexts from now on (process-wide).
         kernels: "auto", "off" or a level of our own kernels (kernels.py), from now on (process-wide). They read packed weights:
             a copy in memory, in whose place the file's pages are let go.
@@ -151,7 +153,7 @@ class Model(Owner):
     def _params(self, progress: Progress | None, vocab_only: bool, mmap: bool, repack: bool) -> ffi.ModelParams:
         params: ffi.ModelParams = self._lib.llama_model_default_params()
         params.vocab_only = vocab_only
-        params.use_extra_bufts = repack
+        params.use_extra_bufts = repack and self.architecture not in _NOT_REPACKED
         params.load_mode = _LOAD_MODES["mmap" if mmap else "none"]
         self._aborted = False
         self._progress_error: BaseException | None = None

@@ -215,6 +215,10 @@ LC_API bool      lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t 
 // Bytes of packed weights of all models in this process.
 LC_API uint64_t  lc_kernels_packed_bytes(void);
 
+// Bytes of packed weights that were read back in the file's layout since the process began: for operations that the kernels do not
+// compute, in every step, and for models that are saved.
+LC_API uint64_t  lc_kernels_unpacked_bytes(void);
+
 // Time by operation of all graphs of the backend between the two calls, waiting for other threads included:
 // {"MUL_MAT 8192x2048 q4_K": {"calls": n, "seconds": s}, "FLASH_ATTN_EXT": ...}.
 LC_API void      lc_kernels_profile_start(void);

@@ -4,10 +4,10 @@
 #include "device.h"
 
 #include "attention.h"
+#include "backend/product.h"
 #include "buffer.h"
 #include "calibrate.h"
 #include "graph.h"
-#include "packed.h"
 #include "rope.h"
 #include "rowwise.h"
 
@@ -26,17 +26,14 @@ std::atomic<Level> level_in_use{Level::none};
 ggml_backend_dev_t device_of(bool is_weights);
 ggml_backend_reg_t registration();
 
-bool is_packed(const ggml_tensor * t) {
-    return t->buffer != nullptr && ggml_backend_buffer_get_type(t->buffer) == packed_buffer_type();
-}
-
-// Weights that can be packed, in a buffer of the packed type.
-bool supports_product(const ggml_tensor * op) {
-    const ggml_tensor * weights = op->src[0];
-    const ggml_tensor * x = op->src[1];
-    return op->op == GGML_OP_MUL_MAT && is_packed(weights) && format_of(weights->type) != Format::none &&
-        weights->ne[0] % BLOCK == 0 && weights->ne[2] == 1 && weights->ne[3] == 1 && x->type == GGML_TYPE_F32 &&
-        x->ne[2] == 1 && x->ne[3] == 1 && x->nb[0] == sizeof(float) && op->type == GGML_TYPE_F32;
+// Whether `op` reads memory of packed weights, which no operation but a product understands.
+bool reads_packed(const ggml_tensor * op) {
+    for (const ggml_tensor * source : op->src) {
+        if (source != nullptr && in_packed_buffer(source)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // --- backends --------------------------------------------------------------------------------------------------------
@@ -121,16 +118,16 @@ ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t device) {
 
 bool device_supports_op(ggml_backend_dev_t device, const ggml_tensor * op) {
     if (is_weights_device(device)) {
-        return level_in_use != Level::none && supports_product(op);
+        return level_in_use != Level::none && product_supported(op);
     }
     if (ggml_op_is_empty(op->op)) {
         return true;
     }
     if (op->op == GGML_OP_MUL_MAT) {
-        return supports_product(op);
+        return product_supported(op);
     }
     const Level level = level_in_use;
-    if (level == Level::none) {
+    if (level == Level::none || reads_packed(op)) {
         return false;
     }
     if (op->op == GGML_OP_FLASH_ATTN_EXT) {

@@ -65,6 +65,10 @@ uint64_t lc_kernels_packed_bytes(void) {
     return lc::kernels::packed_buffers_bytes();
 }
 
+uint64_t lc_kernels_unpacked_bytes(void) {
+    return lc::kernels::packed_buffers_unpacked_bytes();
+}
+
 void lc_kernels_profile_start(void) {
     lc::kernels::profile_start();
 }

@@ -28,6 +28,10 @@ uint64_t lc_kernels_packed_bytes(void) {
     return 0;
 }
 
+uint64_t lc_kernels_unpacked_bytes(void) {
+    return 0;
+}
+
 void lc_kernels_profile_start(void) {}
 
 lc_status lc_kernels_profile_stop(char ** out) {

@@ -40,7 +40,8 @@ static inline void pack_tiles(const MatMul & m, const GemmPlan & p, uint8_t * ba
     for (int64_t r = 0; r < p.tile_rows; r++) {
         const int64_t row = tile * p.tile_rows + r;
         if (row < p.rows_of(row_block)) {
-            pack_row(m.x + (row_block * p.block_rows + row) * m.x_stride + block_begin * BLOCK, n_blocks, out + 64 * r, stride);
+            const float * x = row_of_x(m, row_block * p.block_rows + row);
+            pack_row(x + block_begin * BLOCK, n_blocks, out + 64 * r, stride);
         } else {
             zero_row(n_blocks, out + 64 * r, stride);
         }

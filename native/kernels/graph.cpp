@@ -1,6 +1,7 @@
 #include "graph.h"
 
 #include "attention.h"
+#include "backend/product.h"
 #include "profile.h"
 #include "rowwise.h"
 

@@ -5,7 +5,11 @@
 #include "packed.h"
 #include "team.h"
 
+#include <limits>
+
 namespace lc::kernels {
+
+inline constexpr int64_t ALL_ROWS = std::numeric_limits<int64_t>::max();
 
 struct MatMul {
     Format       format;
@@ -17,7 +21,20 @@ struct MatMul {
     int64_t      x_stride;  // in floats
     float *      y;         // n_rows rows of n_cols
     int64_t      y_stride;  // in floats
+    // Where rows of x are not evenly spaced: every x_rows rows a slice begins, every x_slices slices a part. Strides in floats.
+    int64_t      x_rows = ALL_ROWS;
+    int64_t      x_slice_stride = 0;
+    int64_t      x_slices = ALL_ROWS;
+    int64_t      x_part_stride = 0;
 };
+
+static inline __attribute__((always_inline)) const float * row_of_x(const MatMul & m, int64_t row) {
+    if (row < m.x_rows) {
+        return m.x + row * m.x_stride;
+    }
+    const int64_t slice = row / m.x_rows;
+    return m.x + row % m.x_rows * m.x_stride + slice % m.x_slices * m.x_slice_stride + slice / m.x_slices * m.x_part_stride;
+}
 
 // Bytes of shared scratch that matmul() needs.
 size_t matmul_scratch(Level level, const MatMul & m, int n_threads);

@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include "attention.h"
+#include "backend/product.h"
 #include "rowwise.h"
 
 #include "ggml-impl.h"
@@ -163,16 +164,6 @@ size_t scratch_of(const Step & step, Level level, int n_threads) {
 }
 
 } // namespace
-
-MatMul matmul_of(const ggml_tensor * node) {
-    const ggml_tensor * weights = node->src[0];
-    const ggml_tensor * x = node->src[1];
-    return {
-        format_of(weights->type), weights->data, weights->ne[0], weights->ne[1], x->ne[1] * x->ne[2] * x->ne[3],
-        static_cast<const float *>(x->data), static_cast<int64_t>(x->nb[1] / sizeof(float)),
-        static_cast<float *>(node->data), static_cast<int64_t>(node->nb[1] / sizeof(float)),
-    };
-}
 
 void make_plan(const ggml_cgraph * graph, Level level, int n_threads, Plan & plan) {
     plan.steps.clear();

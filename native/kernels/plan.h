@@ -2,7 +2,6 @@
 #pragma once
 
 #include "level.h"
-#include "matmul.h"
 #include "rope.h"
 
 #include "ggml.h"
@@ -39,8 +38,6 @@ struct Plan {
     // before last, which everybody has left, are made zero again for the next.
     int                    group_counters = 0;  // sets of a group
 };
-
-MatMul matmul_of(const ggml_tensor * node);
 
 // Every node must be one that the device supports, or empty. `plan` is filled anew (its memory is used again).
 void make_plan(const ggml_cgraph * graph, Level level, int n_threads, Plan & plan);

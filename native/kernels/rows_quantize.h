@@ -89,9 +89,10 @@ static void quantize_range(const MatMul & m, const Tiles & tiles, int64_t begin,
         const int64_t stride = tile_begin(tiles, tile + 1) - first;
         const int64_t until  = (row + 1) * n_blocks < end ? (row + 1) * n_blocks : end;
         Quants *      to     = out + first * n_blocks + (row - first);
+        const float * x      = row_of_x(m, row);
         for (; i < until; i++) {
             const int64_t block = i - row * n_blocks;
-            quantize<F>(m.x + row * m.x_stride + block * BLOCK, to + block * stride);
+            quantize<F>(x + block * BLOCK, to + block * stride);
         }
     }
 }

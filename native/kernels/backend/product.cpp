@@ -1,0 +1,97 @@
+#include "product.h"
+
+#include "../buffer.h"
+
+namespace lc::kernels {
+
+namespace {
+
+// The tensor in whose memory `t` lies, and where: ggml names the first one even for a view of a view.
+const ggml_tensor * root_of(const ggml_tensor * t) {
+    return t->view_src != nullptr ? t->view_src : t;
+}
+
+// Columns of the root before those of the view; -1 for a view that is not a range of whole groups of them.
+int64_t first_column(const ggml_tensor * weights) {
+    const ggml_tensor * root = root_of(weights);
+    if (weights == root) {
+        return 0;
+    }
+    const auto offset = static_cast<int64_t>(weights->view_offs), row = static_cast<int64_t>(root->nb[1]);
+    const bool is_range = weights->type == root->type && weights->ne[0] == root->ne[0] && weights->nb[0] == root->nb[0] &&
+        (weights->nb[1] == root->nb[1] || weights->ne[1] == 1) && offset % (row * GROUP) == 0;
+    return is_range ? offset / row : -1;
+}
+
+bool weights_supported(const ggml_tensor * weights) {
+    const ggml_tensor * root = root_of(weights);
+    return in_packed_buffer(weights) && lies_packed(root) && weights->ne[2] == 1 && weights->ne[3] == 1 &&
+        first_column(weights) >= 0;
+}
+
+bool is_floats(const ggml_tensor * t) {
+    bool aligned = t->type == GGML_TYPE_F32 && t->nb[0] == sizeof(float);
+    for (const size_t stride : t->nb) {
+        aligned = aligned && stride % sizeof(float) == 0;
+    }
+    return aligned;
+}
+
+int64_t floats(size_t bytes) {
+    return static_cast<int64_t>(bytes / sizeof(float));
+}
+
+// The rows of x, with as few levels of strides as they need: mostly one.
+void take_rows(const ggml_tensor * x, MatMul * m) {
+    int64_t counts[3] = {1, ALL_ROWS, ALL_ROWS}, strides[3] = {0, 0, 0};
+    int     level = 0;
+    for (int i = 1; i < 4; i++) {
+        const int64_t stride = floats(x->nb[i]);
+        if (x->ne[i] == 1) {
+            continue;
+        }
+        if (counts[level] == 1) {
+            counts[level]  = x->ne[i];
+            strides[level] = stride;
+        } else if (stride == counts[level] * strides[level]) {
+            counts[level] *= x->ne[i];
+        } else {
+            level++;
+            counts[level]  = x->ne[i];
+            strides[level] = stride;
+        }
+    }
+    m->x_stride = strides[0];
+    if (level > 0) {
+        m->x_rows         = counts[0];
+        m->x_slice_stride = strides[1];
+    }
+    if (level > 1) {
+        m->x_slices      = counts[1];
+        m->x_part_stride = strides[2];
+    }
+}
+
+} // namespace
+
+bool product_supported(const ggml_tensor * op) {
+    return op->op == GGML_OP_MUL_MAT && weights_supported(op->src[0]) && is_floats(op->src[1]) &&
+        !in_packed_buffer(op->src[1]) && op->type == GGML_TYPE_F32 && ggml_is_contiguous(op);
+}
+
+MatMul matmul_of(const ggml_tensor * node) {
+    const ggml_tensor * weights = node->src[0];
+    const ggml_tensor * x = node->src[1];
+    const ggml_tensor * root = root_of(weights);
+    const Format  format = format_of(weights->type);
+    const int64_t group  = first_column(weights) / GROUP;
+    MatMul m{
+        format, static_cast<const uint8_t *>(root->data) + packed_bytes(format, weights->ne[0], group * GROUP), weights->ne[0],
+        weights->ne[1], x->ne[1] * x->ne[2] * x->ne[3], static_cast<const float *>(x->data), 0, static_cast<float *>(node->data),
+        node->ne[0],
+    };
+    take_rows(x, &m);
+    return m;
+}
+
+} // namespace lc::kernels

@@ -1,0 +1,16 @@
+// Which of ggml's products the kernels compute, and how one is told to them.
+#pragma once
+
+#include "../matmul.h"
+
+#include "ggml.h"
+
+namespace lc::kernels {
+
+// A product of packed weights (whole, or whole groups of their columns), with rows of f32 that may lie anyhow.
+bool product_supported(const ggml_tensor * op);
+
+// Of a product that is supported.
+MatMul matmul_of(const ggml_tensor * node);
+
+} // namespace lc::kernels
