@@ -13,10 +13,12 @@ from llmcore.context import ContextParams
 from llmcore.decide import open_context
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
+from llmcore.llama.attention_shape import AttentionShape
 from llmcore.model import Model
 from llmcore.tune import Profile, Settings, Trial, Tuner, candidates, default_profile_dir
 
 PARAMS = ContextParams(n_ctx=1024, n_slots=4, n_batch=128, n_ubatch=128, threads=1, threads_batch=1)
+SHAPE = AttentionShape(architecture="llama", pairs=((64, 64),), keys=(64,), values=(64,))
 PLAIN, FLASH, BF16 = Settings(), Settings(True), Settings(False, "bf16", "bf16")
 
 
@@ -33,7 +35,7 @@ def model(tiny_model: Path) -> Iterator[Model]:
 
 
 def test_everything_is_open_by_default_and_the_plain_one_comes_first() -> None:
-    found = candidates(EngineConfig(model_path="x"))
+    found = candidates(EngineConfig(model_path="x"), SHAPE)
     assert found[0] == PLAIN
     assert {FLASH, BF16, Settings(True, "q8_0", "q8_0")} < set(found)
     assert Settings(False, "q8_0", "q8_0") not in found, "llama.cpp cannot"
@@ -48,7 +50,7 @@ def test_everything_is_open_by_default_and_the_plain_one_comes_first() -> None:
     ],
 )
 def test_what_was_asked_for_is_not_open(options: dict[str, str], expected: list[Settings]) -> None:
-    assert candidates(EngineConfig(model_path="x", **options)) == expected  # type: ignore[arg-type]
+    assert candidates(EngineConfig(model_path="x", **options), SHAPE) == expected  # type: ignore[arg-type]
 
 
 def test_equal_times_leave_the_plain_settings(model: Model, tmp_path: Path) -> None:
