@@ -88,6 +88,35 @@ def test_what_was_measured_is_remembered(model: Model, tmp_path: Path) -> None:
     assert other.path != first.path, "another number of threads is another machine"
 
 
+def test_what_is_measured_is_marked_meanwhile(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the next start knows what ended the process."""
+    tuner = Tuner(model, PARAMS, tmp_path, ticking())
+    marked: list[list[tuple[str, str]]] = []
+
+    def look() -> float:
+        saved = Tuner(model, PARAMS, tmp_path).profile
+        marked.append([(each.subject, each.outcome) for each in saved.checks])
+        return float(len(marked))
+
+    monkeypatch.setattr(tuner, "_clock", look)
+    with tuner.kept():
+        tuner.rank([PLAIN, FLASH])
+        tuner.steps(FLASH)
+    names = [name for [(name, outcome)] in marked if outcome == "begun"]
+    assert len(names) == len(marked)
+    assert list(dict.fromkeys(names)) == [PLAIN.name, FLASH.name]
+    assert Tuner(model, PARAMS, tmp_path).profile.checks == []
+
+
+def test_two_processes_at_one_profile_leave_no_marks(model: Model, tmp_path: Path) -> None:
+    first, second = (Tuner(model, PARAMS, tmp_path, ticking()) for _ in range(2))
+    with first.kept(), first.checks.begun("x"), second.kept():
+        assert second.checks.find("x") is None
+        with second.checks.begun("y"):
+            assert [each.subject for each in Tuner(model, PARAMS, tmp_path).profile.checks] == ["x"]
+    assert list(tmp_path.glob("*.lock")) == []
+
+
 @pytest.mark.parametrize("content", ["{", '{"version": 0}', '{"trials": [{"settings": 5}]}'])
 def test_a_profile_that_cannot_be_read_is_made_anew(model: Model, tmp_path: Path, content: str) -> None:
     path = Tuner(model, PARAMS, tmp_path).path
