@@ -11,6 +11,7 @@ from gguf import GGUFWriter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmcore import LLM
 from llmcore.config import EngineConfig
 from llmcore.context import Context, ContextParams
 from llmcore.encoder import open_engine
@@ -163,6 +164,19 @@ def test_all_that_auto_may_choose_computes_what_plain_settings_do(
                 flash_attn=each.flash_attn, cache_type_k=each.cache_type_k, cache_type_v=each.cache_type_v
             )
             assert difference(compute_logits(model, params), plain) < TOLERANCE / 10, each
+
+
+@pytest.mark.parametrize(("length", "n_head_kv"), [(16, 2), (80, 1)])
+def test_such_models_answer_with_default_settings(
+    tiny: Callable[..., Path], tmp_path: Path, length: int, n_head_kv: int
+) -> None:
+    path = tiny(f"heads-{length}-{n_head_kv}", n_embd=2 * length, n_head=2, n_head_kv=n_head_kv, n_ctx=512)
+    plain = {"flash_attn": "off", "cache_type_k": "f32", "cache_type_v": "f32", "kernels": "off"}
+    texts = []
+    for options in (plain, {}):
+        with LLM(path, n_ctx=256, profile_dir=str(tmp_path), **options) as llm:
+            texts.append(llm.generate("Once upon a time", max_tokens=4, temperature=0).text)
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize("length", [32, 64, 96, 160])
