@@ -28,7 +28,7 @@ KINDS = st.sampled_from(sorted(BLOCK_SIZES))
 LENGTHS = st.integers(0, 600)
 
 
-def header_of(architecture: str = "llama", **keys: int) -> GgufHeader:
+def header_of(architecture: str = "llama", /, **keys: int) -> GgufHeader:
     metadata: dict[str, Any] = {f"{architecture}.attention.{name}": value for name, value in keys.items()}
     metadata[f"{architecture}.embedding_length"] = keys.get("embedding_length", 0)
     metadata["general.architecture"] = architecture
@@ -171,7 +171,7 @@ def test_such_models_answer_with_default_settings(
     tiny: Callable[..., Path], tmp_path: Path, length: int, n_head_kv: int
 ) -> None:
     path = tiny(f"heads-{length}-{n_head_kv}", n_embd=2 * length, n_head=2, n_head_kv=n_head_kv, n_ctx=512)
-    plain = {"flash_attn": "off", "cache_type_k": "f32", "cache_type_v": "f32", "kernels": "off"}
+    plain: dict[str, Any] = {"flash_attn": "off", "cache_type_k": "f32", "cache_type_v": "f32", "kernels": "off"}
     texts = []
     for options in (plain, {}):
         with LLM(path, n_ctx=256, profile_dir=str(tmp_path), **options) as llm:

@@ -50,7 +50,12 @@ def packed(tiny: Callable[..., Path]) -> Path:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the self-check computes, in words, in its order."""
     seen: list[str] = []
-    replace_compute(monkeypatch, lambda model, params, logits: seen.append(words(model, params)) or logits)
+
+    def look(model: Model, params: ContextParams, logits: Floats) -> Floats:
+        seen.append(words(model, params))
+        return logits
+
+    replace_compute(monkeypatch, look)
     return seen
 
 
@@ -60,22 +65,19 @@ def words(model: Model, params: ContextParams) -> str:
     return f"{flash} {params.cache_type_k}/{params.cache_type_v}, {packed}"
 
 
-def replace_compute(
-    monkeypatch: pytest.MonkeyPatch, change: Callable[[Model, ContextParams, Floats], Floats | None]
-) -> None:
+def replace_compute(monkeypatch: pytest.MonkeyPatch, change: Callable[[Model, ContextParams, Floats], Floats]) -> None:
     """Lets logits be changed on their way to the comparison."""
 
     def compute(model: Model, params: ContextParams) -> Floats:
-        changed = change(model, params, compute_logits(model, params))
-        assert changed is not None
-        return changed
+        return change(model, params, compute_logits(model, params))
 
     monkeypatch.setattr(self_check, "compute_logits", compute)
 
 
 def disturbed(logits: Floats, share: float = 0.5) -> Floats:
-    noise = np.random.default_rng(1).standard_normal(logits.shape).astype(np.float32)
-    return logits + share * logits.std() * noise
+    noise = np.random.default_rng(1).standard_normal(logits.shape)
+    noisy: Floats = (logits + share * logits.std() * noise).astype(np.float32)
+    return noisy
 
 
 def config_of(path: Path, folder: Path, **options: Any) -> EngineConfig:
