@@ -14,6 +14,7 @@ from benchmarks.kernel_figures import FLASH, OURS, PLAIN, SPLIT, Sizes, Turn
 from benchmarks.limits import Limits
 from benchmarks.markdown import markdown_table
 from llmcore.gguf import GgufHeader
+from llmcore.llama.attention_shape import attention_shape
 
 LLAMA_CPP = "llama.cpp"
 NOISE = 0.02  # of a step
@@ -38,18 +39,23 @@ class Operation:
         return "memory" if by_memory else "arithmetic"
 
 
+def _per_layer(numbers: tuple[int, ...], n_layer: int) -> tuple[int, ...]:
+    return numbers * n_layer if len(numbers) == 1 else numbers
+
+
 def operations(header: GgufHeader, sizes: Sizes) -> tuple[Operation, ...]:
-    """Of a model whose layers are all alike (the Llama architecture and its kin)."""
+    """Of a model whose layers all attend alike (the Llama architecture and its kin); how many heads may differ."""
     arch = header.architecture
-    n_layer, n_head = header.number(f"{arch}.block_count"), header.number(f"{arch}.attention.head_count")
-    n_kv_head = header.number(f"{arch}.attention.head_count_kv") or n_head
-    width = header.number(f"{arch}.embedding_length")
+    n_layer = header.number(f"{arch}.block_count")
+    heads = _per_layer(header.numbers(f"{arch}.attention.head_count"), n_layer)
+    kv_heads = _per_layer(header.numbers(f"{arch}.attention.head_count_kv"), n_layer) or heads
+    length = sum(attention_shape(header).pairs[0])  # of a key and a value
     matrices = [tensor for tensor in header.tensors if len(tensor.shape) == 2]
     if any(tensor.name == "output.weight" for tensor in matrices):  # else the embeddings are multiplied as well
         matrices = [tensor for tensor in matrices if tensor.name != "token_embd.weight"]
     n_weights, n_bytes = (sum(map(math.prod, (t.shape for t in matrices))), sum(t.size_bytes for t in matrices))
-    cell_bytes = 2 * n_layer * width // n_head * n_kv_head * _CELL_BYTES
-    cell_flops = 4 * n_layer * width
+    cell_bytes = sum(kv_heads) * length * _CELL_BYTES
+    cell_flops = 2 * sum(heads) * length
     n, short, deep, prefix, chunk = sizes.n_rows, sizes.short, sizes.deep, sizes.prefix, sizes.chunk
     more = prefix - short
     return (

@@ -105,18 +105,25 @@ class EngineConfig:
     )
     cache_type_k: str = _option(
         "auto",
-        "type of the cached keys; auto is measured like flash-attn",
+        "type of the cached keys; auto is measured like flash-attn; q8_0 needs heads whose length is a multiple of 32",
         choices=("auto", "f32", "f16", "bf16", "q8_0"),
     )
     cache_type_v: str = _option(
         "auto",
-        "type of the cached values; a quantized one needs flash attention; auto is measured like flash-attn",
+        "type of the cached values; auto is measured like flash-attn; q8_0 needs flash attention, and heads whose length is a "
+        "multiple of 32",
         choices=("auto", "f32", "f16", "bf16", "q8_0"),
     )
     profile_dir: str = _option(
         "",
         "folder of what was measured, at the start and by `llmcore tune`; by default one in the user's cache",
         is_path=True,
+    )
+    self_check: str = _option(
+        "auto",
+        "auto compares a few tokens, as attention settings and kernels compute them, with plain llama.cpp, once for each machine, "
+        "model and build, and falls back from what computes wrongly; off trusts them",
+        choices=("auto", "off"),
     )
     blas: str = _option(
         "auto",

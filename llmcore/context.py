@@ -18,6 +18,7 @@ from llmcore.errors import (
     UnsupportedError,
 )
 from llmcore.handle import Owner
+from llmcore.llama.attention_shape import BLOCK_SIZES
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.model import Model
@@ -86,7 +87,8 @@ def native_params(params: ContextParams) -> ffi.ContextParams:
 class Context(Owner):
     """Owns a llama_context. One thread at a time; the model must outlive it.
 
-    Raises InsufficientMemoryError, with both numbers, if the cells and compute buffers would not fit into the available
+    Raises ConfigError, naming the option, for a cache type or flash attention that this model's heads do not allow, and
+    InsufficientMemoryError, with both numbers, if the cells and compute buffers would not fit into the available
     memory (cgroup limits counted), before anything is allocated.
     """
 
@@ -95,6 +97,7 @@ class Context(Owner):
         self._what = "the context"
         self.model = model
         self.params = params
+        self._check_attention()
         native = native_params(params)
         self._check_memory(native)
         self._handle = self._lib.llama_init_from_model(model.handle, native) or 0
@@ -111,8 +114,17 @@ class Context(Owner):
         self.skips_masked_cells = (
             params.flash_attn
             and not model.has_gpu
-            and self._lib.lc_kernels_attends(*model.key_value_lengths(), native.type_k, native.type_v)
+            and all(
+                self._lib.lc_kernels_attends(key, value, native.type_k, native.type_v)
+                for key, value in model.attention_shape.pairs
+            )
         )
+
+    def _check_attention(self) -> None:
+        params = self.params
+        problem = self.model.attention_shape.problem(params.flash_attn, params.cache_type_k, params.cache_type_v)
+        if problem is not None:
+            raise problem
 
     def _check_memory(self, native: ffi.ContextParams) -> None:
         need = memory_need(self.model.path, self.model.params, native)
@@ -275,6 +287,10 @@ class Context(Owner):
         memory = self._slot(slot)
         if not self._lib.llama_memory_can_shift(memory):
             raise UnsupportedError(f"the memory of {self.model.path} cannot be shifted")
+        kind = self.params.cache_type_k
+        if BLOCK_SIZES[kind] > 1 and not self.model.attention_shape.rotates_whole_keys:
+            # llama.cpp would cut such a part out of rows of blocks.
+            raise UnsupportedError(f"keys of type {kind} cannot be shifted where positions rotate only a part of them")
         self._lib.llama_memory_seq_add(memory, slot, start, end, delta)
 
     def span(self, slot: int) -> tuple[int, int]:

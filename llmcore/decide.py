@@ -14,6 +14,7 @@ from llmcore.limits import Limits
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.model import Model
+from llmcore.startup.attention_choice import AttentionChoice
 from llmcore.tune import Settings, Tuner, candidates, default_profile_dir, is_temporary
 
 logger = logging.getLogger(__name__)
@@ -103,8 +104,9 @@ def n_slots_cached(n_running: int) -> int:
 def open_context(
     config: EngineConfig, model: Model, limits: Limits, threads: tuple[int, int]
 ) -> tuple[Context, list[Measurement]]:
-    """A context with the attention settings that are fastest here, of those that fit into memory, and how long steps take in
-    it. Raises InsufficientMemoryError if none fits."""
+    """A context with the attention settings that are fastest here, of those that compute rightly and fit into memory, and how
+    long steps take in it. Raises ConfigError for settings that the model's heads do not allow, InsufficientMemoryError if none
+    fits, and KernelsUnfitError."""
     n_batch, n_ubatch = decide_batches(config)
 
     def params(settings: Settings) -> ContextParams:
@@ -120,24 +122,23 @@ def open_context(
             cache_type_v=settings.cache_type_v,
         )
 
-    choices = candidates(config)
-    if not choices:
-        raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
+    choices = candidates(config, model.attention_shape)
     folder = Path(config.profile_dir) if config.profile_dir else default_profile_dir()
     if not config.profile_dir and is_temporary(folder):
         where = "nowhere" if folder is None else str(folder)
         reason = "there is no home folder that can be written to: name a profile_dir that lasts"
         event(logger, logging.WARNING, "nothing_remembered", reason=reason, kept_in=where)
     tuner = Tuner(model, params(choices[0]), folder)
-    ranked = tuner.rank(choices)
-    for settings in ranked:
-        try:
-            return Context(model, params(settings)), tuner.steps(settings)
-        except InsufficientMemoryError as error:
-            if settings is ranked[-1]:
-                raise
-            event(logger, logging.WARNING, "attention_does_not_fit", settings=str(settings), message=error.message)
-    raise AssertionError("there is at least one choice")
+    unfit: InsufficientMemoryError | None = None
+    with tuner.kept():
+        for settings in AttentionChoice(config, model, tuner, params).ranked(choices):
+            try:
+                return Context(model, params(settings)), tuner.steps(settings)
+            except InsufficientMemoryError as error:
+                unfit = error
+                event(logger, logging.WARNING, "attention_does_not_fit", **settings.words, message=error.message)
+    assert unfit is not None, "there is at least one choice"
+    raise unfit
 
 
 def host_bytes(config: EngineConfig) -> int:

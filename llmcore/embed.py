@@ -58,7 +58,8 @@ class Embedder:
         # llama.cpp reserves a graph of as many tokens as are a multiple of its sequences, and aborts if a batch holds fewer.
         window = -(-window // PASS_TEXTS) * PASS_TEXTS
         n_batch = min(window, PASS_TOKENS) if self.can_split else window
-        flash_attn = window > _FLASH_FROM if self._flash_attn == "auto" else self._flash_attn == "on"
+        is_long = window > _FLASH_FROM and self._model.attention_shape.has_flash
+        flash_attn = is_long if self._flash_attn == "auto" else self._flash_attn == "on"
         params = ContextParams(
             n_ctx=window,
             n_slots=PASS_TEXTS,

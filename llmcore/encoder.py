@@ -151,7 +151,7 @@ def open_engine(config: EngineConfig, *, progress: Progress | None = None) -> An
     tuned = with_profile(config)
     try:
         return _open(tuned, progress)
-    except InsufficientMemoryError as error:
+    except (InsufficientMemoryError, ConfigError) as error:  # of an older version, it may hold what is refused today
         if tuned == config:
             raise
         event(logger, logging.WARNING, "tuned_profile_does_not_fit", message=error.message)

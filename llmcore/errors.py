@@ -62,6 +62,12 @@ class NativeError(LlmcoreError):
     code = "native_error"
 
 
+class KernelsUnfitError(NativeError):
+    """Our own kernels compute this model wrongly on this machine, or end the process: load it with kernels=off."""
+
+    code = "kernels_unfit"
+
+
 class ClosedError(LlmcoreError):
     """A handle was used after close()."""
 

@@ -32,6 +32,23 @@ def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def lock_if_free(path: Path) -> Iterator[bool]:
+    """Holds the lock file and gives True; False, without waiting, if someone else holds it or it cannot be written."""
+    with contextlib.ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(path, _refuse))
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def _refuse() -> None:
+    raise BlockingIOError
+
+
 def _is_same_file(descriptor: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))

@@ -124,6 +124,20 @@ class GgufHeader:
             raise ModelFormatError(f"{self.path} is damaged: {key} is not a whole number", param="model_path")
         return value
 
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """Whole numbers of a key that has one value for all layers (a single number is returned), or one for each; () without
+        the key. ModelFormatError if it is something else."""
+        value = self.metadata.get(key)
+        if value is None:
+            return ()
+        found = value.values() if isinstance(value, GgufArray) else [value]
+        numbers = tuple(each for each in found if isinstance(each, int))
+        if len(numbers) != len(found):
+            raise ModelFormatError(
+                f"{self.path} is damaged: {key} is not a whole number, nor an array of such", param="model_path"
+            )
+        return numbers
+
 
 def read_header(path: str | os.PathLike[str]) -> GgufHeader:
     """Reads and checks the header of one file, and that the file is as large as the header says.

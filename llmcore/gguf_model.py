@@ -63,7 +63,7 @@ def _check_experts(header: GgufHeader) -> None:
     n_experts, n_groups = header.number(f"{name}.expert_count"), header.number(f"{name}.expert_group_count")
     if n_experts <= 1 and name in _ONE_EXPERT_IS_NONE:
         return
-    n_used = max(_numbers(header, f"{name}.expert_used_count"), default=0)
+    n_used = max(header.numbers(f"{name}.expert_used_count"), default=0)
     if not 0 <= n_experts <= _EXPERTS_MAX or not (0 < n_used <= n_experts if n_experts else n_used == 0):
         raise _damaged(header, f"{name}.expert_count is {n_experts} and {name}.expert_used_count {n_used}")
     if not (0 <= n_groups < n_experts if n_experts else n_groups == 0):
@@ -79,11 +79,3 @@ def _check_rope(header: GgufHeader) -> None:
     kind = header.metadata.get(key, "linear")
     if kind not in _ROPE_SCALINGS:
         raise _damaged(header, f"{key} is {kind!r}")
-
-
-def _numbers(header: GgufHeader, key: str) -> list[int]:
-    """A value for all layers, or one for each."""
-    value = header.metadata.get(key)
-    if isinstance(value, GgufArray):
-        return [each for each in value.values() if isinstance(each, int)]
-    return [header.number(key)]

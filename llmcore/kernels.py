@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 from llmcore import ffi
 from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
@@ -40,10 +42,27 @@ def use_kernels(wanted: str) -> str:
     return KERNEL_LEVELS[level]
 
 
-def log_kernels(level: str, packed_bytes: int) -> None:
+@contextlib.contextmanager
+def without_kernels() -> Iterator[None]:
+    """Leaves everything to ggml in models and contexts that are made meanwhile; products of weights that are packed already stay
+    with the kernels."""
+    lib = ffi.library()
+    level = lib.lc_kernels_used()
+    if not level:
+        yield
+        return
+    n_threads = decide_threads(0).n_threads
+    lib.check(lib.lc_kernels_use(0, n_threads))
+    try:
+        yield
+    finally:
+        lib.check(lib.lc_kernels_use(level, n_threads))
+
+
+def log_kernels(level: str, packed_bytes: int, log_level: int = logging.INFO) -> None:
     """One line that tells which operations run where."""
     if level == "none":
-        event(logger, logging.INFO, "kernels", instructions="none", own="none", ggml="all")
+        event(logger, log_level, "kernels", instructions="none", own="none", ggml="all")
         return
     own = "attention" if not packed_bytes else "products of packed weights, attention, what lies between them"
-    event(logger, logging.INFO, "kernels", instructions=level, own=own, ggml="the rest", packed_bytes=packed_bytes)
+    event(logger, log_level, "kernels", instructions=level, own=own, ggml="the rest", packed_bytes=packed_bytes)

@@ -24,6 +24,7 @@ from llmcore.errors import LlmcoreError, NativeError
 from llmcore.gguf import check_model_file
 from llmcore.gguf_model import check_model_metadata
 from llmcore.kernels import use_kernels
+from llmcore.llama.attention_shape import attention_shape
 from llmcore.llama.origin import mapped
 from llmcore.machine.os_text import printable
 from llmcore.tune import Settings, candidates
@@ -128,7 +129,7 @@ def _need(config: EngineConfig) -> Need:
     n_ctx_train = header.metadata.get(f"{header.metadata.get('general.architecture')}.context_length", 0)
     n_ctx = decide_n_ctx(config, n_ctx_train if isinstance(n_ctx_train, int) else 0)
     needs, problem = [], NativeError("no attention settings are left open")
-    for settings in candidates(config):
+    for settings in candidates(config, attention_shape(header)):
         try:
             needs.append(_reckon(config, n_ctx, settings))
         except NativeError as error:  # not every model can have every one of them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -24,6 +25,7 @@ from llmcore.gguf import GgufHeader, check_model_file
 from llmcore.gguf_model import check_model_metadata
 from llmcore.handle import Owner
 from llmcore.kernels import log_kernels, use_kernels
+from llmcore.llama.attention_shape import AttentionShape, attention_shape
 from llmcore.log import event
 from llmcore.machine.os_text import system_name
 from llmcore.memory import memory_available_bytes
@@ -75,6 +77,7 @@ class Model(Owner):
             a copy in memory, in whose place the file's pages are let go.
         rpc_servers: machines that take a part of the model, as "host:port,host:port".
         rpc_layers: how many of its last layers they take; -1 is all.
+        log_level: of the lines that tell how it was loaded.
 
     Raises ModelMissingError, ModelFormatError, ModelTruncatedError, ModelSplitError, ModelArchitectureError,
     InsufficientMemoryError, ModelLoadAborted, RpcError, ConfigError (rpc_servers), or ModelError with llama.cpp's own words.
@@ -92,6 +95,7 @@ class Model(Owner):
         kernels: str = "auto",
         rpc_servers: str = "",
         rpc_layers: int = -1,
+        log_level: int = logging.INFO,
     ) -> None:
         self.path = os.fsdecode(path)
         self._what = f"the model {self.path}"
@@ -114,11 +118,13 @@ class Model(Owner):
             self._check_memory(elsewhere_bytes)
         if blas != lib.lc_blas_enabled():
             lib.check(lib.lc_blas_enable(blas))
+        self.uses_blas = blas
         self.kernels = "none" if vocab_only else use_kernels(kernels)
         self.params = self._params(progress, vocab_only, mmap, repack)
         if self._devices is not None:
             self.params.devices, self.params.n_gpu_layers = ffi.address_of(self._devices), rpc_layers
-        self._load(vocab_only)
+        self.packed_bytes = 0  # of its weights, in the kernels' own layout
+        self._load(vocab_only, log_level)
         self._vocab: int = lib.llama_model_get_vocab(self._handle)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
 
@@ -172,8 +178,8 @@ class Model(Owner):
         params.progress_callback = self._report
         return params
 
-    def _load(self, vocab_only: bool) -> None:
-        started = time.monotonic()
+    def _load(self, vocab_only: bool, log_level: int) -> None:
+        started, packed_before = time.monotonic(), self._lib.lc_kernels_packed_bytes()
         self._handle = self._lib.llama_model_load_from_file(os.fsencode(self.path), self.params) or 0
         if self._progress_error is not None:
             self.close()
@@ -187,24 +193,22 @@ class Model(Owner):
                 param="model_path",
             )
         if not vocab_only:
-            event(logger, logging.INFO, "model_loaded", path=self.path, load_s=time.monotonic() - started)
-            packed_bytes = self._lib.lc_kernels_packed_bytes()
-            if packed_bytes:
+            event(logger, log_level, "model_loaded", path=self.path, load_s=time.monotonic() - started)
+            self.packed_bytes = max(self._lib.lc_kernels_packed_bytes() - packed_before, 0)
+            if self.packed_bytes:
                 # What was packed is not read from the file again; what was not comes back from the page cache at its first use.
                 self._lib.check(self._lib.lc_mapping_release(os.fsencode(os.path.realpath(self.path))))
-            log_kernels(self.kernels, packed_bytes)
+            log_kernels(self.kernels, self.packed_bytes, log_level)
 
     def _free(self, handle: int) -> None:
         self._lib.llama_model_free(handle)
 
     # --- Properties ---------------------------------------------------------------------------------------------------
 
-    def key_value_lengths(self) -> tuple[int, int]:
-        """Of one head's key and value, in numbers; (0, 0) where the file does not say."""
-        heads = self.header.number(f"{self.architecture}.attention.head_count")
-        width = self.n_embd // heads if heads else 0
-        key, value = (self.header.number(f"{self.architecture}.attention.{each}_length") for each in ("key", "value"))
-        return key or width, value or width
+    @functools.cached_property
+    def attention_shape(self) -> AttentionShape:
+        """Lengths of its heads, by the file."""
+        return attention_shape(self.header)
 
     @property
     def architecture(self) -> str:

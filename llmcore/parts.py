@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmcore.chat import ChatTemplate
@@ -14,7 +14,7 @@ from llmcore.context import Context
 from llmcore.costmodel import Measurement
 from llmcore.decide import decide_limits, host_bytes, open_context, open_embedder
 from llmcore.embed import Embedder
-from llmcore.errors import ConfigError
+from llmcore.errors import ConfigError, KernelsUnfitError
 from llmcore.fingerprint import model_fingerprint
 from llmcore.hosttier import HostTier
 from llmcore.limits import Limits
@@ -75,8 +75,17 @@ def choose_threads(config: EngineConfig) -> ThreadDecision:
 
 
 def open_parts(config: EngineConfig, model: Model) -> Parts:
-    """What an engine for `model` is made of. Raises what Context, Embedder and ChatTemplate raise; the model is closed then, and
-    nothing else stays open."""
+    """What an engine for `model` is made of; where our kernels compute it wrongly, the model is loaded again without them. Raises
+    what Model, Context, Embedder and ChatTemplate raise; the model is closed then, and nothing else stays open."""
+    try:
+        return _open_parts(config, model)
+    except KernelsUnfitError as error:
+        event(logger, logging.WARNING, "kernels_off", reason=error.message)
+    without = replace(config, kernels="off")
+    return _open_parts(without, open_model(without))
+
+
+def _open_parts(config: EngineConfig, model: Model) -> Parts:
     with contextlib.ExitStack() as opened:
         opened.callback(model.close)
         template_source = _read_template(config.chat_template) if config.chat_template else None

@@ -7,10 +7,12 @@ it costs no computing: the state of a few tokens is loaded again and again, and 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -23,9 +25,12 @@ from llmcore.context import Context, ContextParams
 from llmcore.costmodel import Measurement
 from llmcore.errors import LlmcoreError
 from llmcore.fingerprint import machine_fingerprint, model_fingerprint
+from llmcore.folderlock import lock_if_free
+from llmcore.llama.attention_shape import AttentionShape
 from llmcore.log import event
 from llmcore.machine.user_folders import can_have, named_cache_folder, temporary_folder
 from llmcore.model import Model
+from llmcore.startup.check_record import Check, CheckRecord
 from llmcore.stepbench import FILL, Clock, StepBench, can_fill
 
 logger = logging.getLogger(__name__)
@@ -47,6 +52,16 @@ class Settings(msgspec.Struct, frozen=True):
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
 
+    @property
+    def name(self) -> str:
+        """The key in a profile."""
+        return "-".join(map(str, msgspec.structs.astuple(self)))
+
+    @property
+    def words(self) -> dict[str, object]:
+        """Fields of a log line."""
+        return msgspec.structs.asdict(self)
+
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """What one choice took, over _DEPTH cells (or as many as fit): seconds of a step of one token and of one of _CHUNK."""
@@ -67,24 +82,30 @@ class Profile(msgspec.Struct, kw_only=True):
     version: int = _VERSION
     trials: list[Trial] = []
     steps: dict[str, list[Measurement]] = {}  # by settings
+    checks: list[Check] = []
 
     def trial(self, settings: Settings) -> Trial | None:
         return next((each for each in self.trials if each.settings == settings), None)
 
 
-def candidates(config: EngineConfig) -> list[Settings]:
-    """The settings that a configuration leaves open, the preferred one first."""
+def candidates(config: EngineConfig, shape: AttentionShape) -> list[Settings]:
+    """The settings that a configuration leaves open and the model's heads allow, the preferred one first. Raises ConfigError,
+    which names the option at fault, if there are none."""
     flash = {"auto": [False, True], "on": [True], "off": [False]}[config.flash_attn]
     keys = ["f16", "bf16", "q8_0"] if config.cache_type_k == "auto" else [config.cache_type_k]
     values = ["f16", "bf16", "q8_0"] if config.cache_type_v == "auto" else [config.cache_type_v]
     both = config.cache_type_k == config.cache_type_v == "auto"
-    found = []
+    found, problems = [], []
     for on, key, value in product(flash, keys, values):
-        if value == "q8_0" and not on:  # llama.cpp cannot
-            continue
         if both and key != value and (on, key, value) != (False, "q8_0", "f16"):
             continue  # mixed types are for those who ask for them
-        found.append(Settings(on, key, value))
+        problem = shape.problem(on, key, value)
+        if problem is None:
+            found.append(Settings(on, key, value))
+        else:
+            problems.append(problem)
+    if not found:
+        raise problems[0]
     return found
 
 
@@ -100,6 +121,21 @@ class Tuner:
         self._is_kept = folder is not None
         self.path = (folder or Path("nowhere")) / f"{self._key()}.json"
         self.profile = self._load()
+        self.checks = self._check_record()
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Reads the profile anew, and marks in it what is measured or checked in this block, unless another process does so."""
+        if not self._is_kept:
+            with self.checks.kept(is_alone=False):
+                yield
+            return
+        with contextlib.ExitStack() as held:
+            is_alone = held.enter_context(lock_if_free(self.path.with_suffix(".lock")))
+            self.profile = self._load()
+            self.checks = self._check_record()
+            held.enter_context(self.checks.kept(is_alone))
+            yield
 
     @property
     def can_measure(self) -> bool:
@@ -112,7 +148,7 @@ class Tuner:
 
     def rank(self, choices: list[Settings]) -> list[Settings]:
         """The choices, the fastest in a turn at depth first. Measures what is not known yet."""
-        if len(choices) == 1 or not self.can_measure:
+        if len(choices) <= 1 or not self.can_measure:
             return choices
         trials = [trial for each in choices if (trial := self.profile.trial(each) or self._try(each)) is not None]
         trials.sort(key=lambda each: each.turn_s)
@@ -123,17 +159,17 @@ class Tuner:
         if not trials:
             return choices
         chosen = trials[0]
-        event(logger, logging.INFO, "attention_chosen", **_words(chosen), turn_s=chosen.turn_s, of=len(trials))
+        event(logger, logging.INFO, "attention_chosen", **chosen.settings.words, turn_s=chosen.turn_s, of=len(trials))
         return [each.settings for each in trials]
 
     def steps(self, settings: Settings) -> list[Measurement]:
         """How long steps of several sizes take, empty and at depth: what a cost model starts from."""
         if not self.can_measure:
             return []
-        key = "-".join(map(str, msgspec.structs.astuple(settings)))
+        key = settings.name
         if key not in self.profile.steps:
             try:
-                with self._open(settings) as bench:
+                with self.checks.begun(settings.name), self._open(settings) as bench:
                     self.profile.steps[key] = _steps(bench, self._depth)
             except LlmcoreError as error:
                 event(logger, logging.WARNING, "steps_not_measured", message=error.message)
@@ -143,13 +179,18 @@ class Tuner:
 
     def _try(self, settings: Settings) -> Trial | None:
         try:
-            with self._open(settings) as bench:
+            with self.checks.begun(settings.name), self._open(settings) as bench:
                 trial = _trial(bench, settings, self._depth)
         except LlmcoreError as error:  # this model, or this memory limit, does not allow it: then it is not the choice
-            event(logger, logging.INFO, "attention_unavailable", **_words_of(settings), message=error.message)
+            event(logger, logging.INFO, "attention_unavailable", **settings.words, message=error.message)
             return None
         event(
-            logger, logging.INFO, "attention_measured", **_words(trial), decode_s=trial.decode_s, chunk_s=trial.chunk_s
+            logger,
+            logging.INFO,
+            "attention_measured",
+            **trial.settings.words,
+            decode_s=trial.decode_s,
+            chunk_s=trial.chunk_s,
         )
         self.profile.trials.append(trial)
         self._save()
@@ -182,6 +223,10 @@ class Tuner:
             servers = ",".join([*self._model.rpc_servers, str(self._model.params.n_gpu_layers)])
             parts.append("rpc" + hashlib.blake2b(servers.encode(), digest_size=6).hexdigest())
         return "-".join([*(part[:16] for part in parts[:3]), *parts[3:]])
+
+    def _check_record(self) -> CheckRecord:
+        build = model_fingerprint(ffi.library_dir() / ffi.LIBRARY_NAME)
+        return CheckRecord(self.profile.checks, build, self._save)
 
     def _load(self) -> Profile:
         if not self._is_kept:
@@ -235,15 +280,6 @@ def _steps(bench: StepBench, depth: int) -> list[Measurement]:
                 seconds.append(bench.step(n_tokens))
             found.append(Measurement(n_tokens, 1 if n_tokens == 1 else 0, n_cells, min(seconds)))
     return found
-
-
-def _words_of(settings: Settings) -> dict[str, object]:
-    words = {"flash_attn": settings.flash_attn}
-    return {**words, "cache_type_k": settings.cache_type_k, "cache_type_v": settings.cache_type_v}
-
-
-def _words(trial: Trial) -> dict[str, object]:
-    return _words_of(trial.settings)
 
 
 def default_profile_dir() -> Path | None:

@@ -45,7 +45,8 @@ def plan(config: EngineConfig, model: Model) -> tuple[Space, Job]:
     decision = decide_threads(config.threads)
     n_ctx = decide_n_ctx(config, model.header.number(f"{model.architecture}.context_length"))
     n_batch, n_ubatch = decide_batches(config)
-    attention = tuple((each.flash_attn, each.cache_type_k, each.cache_type_v) for each in candidates(config))
+    choices = candidates(config, model.attention_shape)
+    attention = tuple((each.flash_attn, each.cache_type_k, each.cache_type_v) for each in choices)
     default = Candidate(
         threads=decision.n_threads,
         threads_batch=config.threads_batch or decision.n_threads,

@@ -14,6 +14,7 @@ from benchmarks.limits import Limits, product_rate, read_rate
 from benchmarks.roofline import Operation
 from benchmarks.step_profile import Profile
 from llmcore.gguf import read_header
+from tests.tiny_models import write_tiny_deci
 
 SIZES = Sizes()
 LIMITS = Limits({1: 10e9, 2: 20e9}, {"fp32": 300e9, "bf16": 2000e9})
@@ -90,6 +91,14 @@ def test_roofline_of_a_model(tiny_model: Path) -> None:
     # Two layers of width 64: of every cell keys and values are read, in f16.
     n_kv_head, n_head = (header.number(f"llama.attention.head_count{suffix}") for suffix in ("_kv", ""))
     assert what["decode deep"].n_bytes == 2048 * 2 * 2 * 2 * 64 * n_kv_head // n_head
+
+
+def test_roofline_of_layers_with_heads_of_their_own(tmp_path: Path) -> None:
+    """Two layers of width 64 with half as many heads of keys and values, and one without attention."""
+    header = read_header(write_tiny_deci(tmp_path / "x.gguf"))
+    what = {each.figure: each for each in roofline.operations(header, SIZES)}
+    assert what["decode deep"].n_bytes == 2048 * 2 * 2 * 32 * 2
+    assert what["decode deep"].flops == 2048 * 4 * 2 * 64
 
 
 def test_attentionis_what_a_step_at_depth_takes_more() -> None:

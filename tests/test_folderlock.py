@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.folderlock import locked
+from llmcore.folderlock import lock_if_free, locked
 
 
 def test_it_is_there_only_while_it_is_held(tmp_path: Path) -> None:
@@ -42,3 +42,21 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), locked(tmp_path / "nowhere" / ".lock", lambda: None):
         pass
+
+
+def test_without_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "made" / ".lock"
+    with lock_if_free(path) as first, lock_if_free(path) as second:
+        assert (first, second) == (True, False)
+    with lock_if_free(path) as again:
+        assert again
+    assert not path.exists()
+    with pytest.raises(BlockingIOError, match="mine"), lock_if_free(path):
+        raise BlockingIOError("mine")
+    assert not path.exists()
+
+
+def test_a_lock_that_cannot_be_written_is_not_held(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with lock_if_free(tmp_path / "file" / ".lock") as held:
+        assert not held

@@ -14,10 +14,12 @@ from llmcore.context import ContextParams
 from llmcore.decide import open_context
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
+from llmcore.llama.attention_shape import AttentionShape
 from llmcore.model import Model
 from llmcore.tune import Profile, Settings, Trial, Tuner, candidates, default_profile_dir, is_temporary
 
 PARAMS = ContextParams(n_ctx=1024, n_slots=4, n_batch=128, n_ubatch=128, threads=1, threads_batch=1)
+SHAPE = AttentionShape(architecture="llama", pairs=((64, 64),), keys=(64,), values=(64,))
 PLAIN, FLASH, BF16 = Settings(), Settings(True), Settings(False, "bf16", "bf16")
 
 
@@ -34,7 +36,7 @@ def model(tiny_model: Path) -> Iterator[Model]:
 
 
 def test_everything_is_open_by_default_and_the_plain_one_comes_first() -> None:
-    found = candidates(EngineConfig(model_path="x"))
+    found = candidates(EngineConfig(model_path="x"), SHAPE)
     assert found[0] == PLAIN
     assert {FLASH, BF16, Settings(True, "q8_0", "q8_0")} < set(found)
     assert Settings(False, "q8_0", "q8_0") not in found, "llama.cpp cannot"
@@ -49,7 +51,7 @@ def test_everything_is_open_by_default_and_the_plain_one_comes_first() -> None:
     ],
 )
 def test_what_was_asked_for_is_not_open(options: dict[str, str], expected: list[Settings]) -> None:
-    assert candidates(EngineConfig(model_path="x", **options)) == expected  # type: ignore[arg-type]
+    assert candidates(EngineConfig(model_path="x", **options), SHAPE) == expected  # type: ignore[arg-type]
 
 
 def test_equal_times_leave_the_plain_settings(model: Model, tmp_path: Path) -> None:
@@ -85,6 +87,35 @@ def test_what_was_measured_is_remembered(model: Model, tmp_path: Path) -> None:
     assert again.steps(PLAIN) == steps
     other = Tuner(model, ContextParams(n_ctx=1024, n_batch=128, n_ubatch=128, threads=2), tmp_path)
     assert other.path != first.path, "another number of threads is another machine"
+
+
+def test_what_is_measured_is_marked_meanwhile(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the next start knows what ended the process."""
+    tuner = Tuner(model, PARAMS, tmp_path, ticking())
+    marked: list[list[tuple[str, str]]] = []
+
+    def look() -> float:
+        saved = Tuner(model, PARAMS, tmp_path).profile
+        marked.append([(each.subject, each.outcome) for each in saved.checks])
+        return float(len(marked))
+
+    monkeypatch.setattr(tuner, "_clock", look)
+    with tuner.kept():
+        tuner.rank([PLAIN, FLASH])
+        tuner.steps(FLASH)
+    names = [name for [(name, outcome)] in marked if outcome == "begun"]
+    assert len(names) == len(marked)
+    assert list(dict.fromkeys(names)) == [PLAIN.name, FLASH.name]
+    assert Tuner(model, PARAMS, tmp_path).profile.checks == []
+
+
+def test_two_processes_at_one_profile_leave_no_marks(model: Model, tmp_path: Path) -> None:
+    first, second = (Tuner(model, PARAMS, tmp_path, ticking()) for _ in range(2))
+    with first.kept(), first.checks.begun("x"), second.kept():
+        assert second.checks.find("x") is None
+        with second.checks.begun("y"):
+            assert [each.subject for each in Tuner(model, PARAMS, tmp_path).profile.checks] == ["x"]
+    assert list(tmp_path.glob("*.lock")) == []
 
 
 @pytest.mark.parametrize("content", ["{", '{"version": 0}', '{"trials": [{"settings": 5}]}'])

@@ -70,6 +70,19 @@ def break_token(path: Path, token: int) -> Path:
     return broken
 
 
+def write_tiny_deci(path: Path, *, n_head: int = 4, n_head_kv: int = 2, n_embd: int = 64, quant: str = "F32") -> Path:
+    """Three layers, each with head counts and a width of its own in the metadata; the last has no attention."""
+    vocab = vocabulary(DEFAULT_VOCABULARY)
+    shape = _shape(vocab, n_embd, 3, n_head, n_head_kv, 128, 2048)
+    metadata = _common(shape.metadata("deci"), None)
+    metadata["deci.attention.head_count"] = [n_head, n_head, 0]
+    metadata["deci.attention.head_count_kv"] = [n_head_kv, n_head_kv, 0]
+    metadata["deci.feed_forward_length"] = [128, 128, 128]
+    tensors = (tensor for tensor in shape.tensors() if not tensor.name.startswith("blk.2.attn"))
+    write_model(path, "deci", metadata, tensors, vocab, quant=quant)
+    return path
+
+
 def write_tiny_gemma3(
     path: Path,
     *,
@@ -83,15 +96,19 @@ def write_tiny_gemma3(
     n_ctx: int = 2048,
     quant: str = "F32",
     seed: int = 0,
+    rotated: int = 0,
     chat_template: str | None = None,
 ) -> Path:
-    """Layers that see a window of `sliding_window` tokens; the last of every two sees everything."""
+    """Layers that see a window of `sliding_window` tokens; the last of every two sees everything. `rotated` numbers of a key are
+    turned by its position; 0: all."""
     vocab = vocab or vocabulary(DEFAULT_VOCABULARY)
     shape = _shape(vocab, n_embd, n_layer, n_head, n_head_kv, n_ff, n_ctx)
     metadata = _common(shape.metadata("gemma3"), chat_template)
     metadata["gemma3.attention.key_length"] = metadata["gemma3.attention.value_length"] = shape.head_width
     metadata["gemma3.attention.sliding_window"] = sliding_window
     metadata["gemma3.attention.sliding_window_pattern"] = [i % 2 == 0 for i in range(n_layer)]
+    if rotated:
+        metadata["gemma3.rope.dimension_count"] = rotated
     write_model(path, "gemma3", metadata, _gemma3_tensors(shape), vocab, quant=quant, seed=seed)
     return path
 

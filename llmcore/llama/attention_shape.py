@@ -1,0 +1,91 @@
+"""Lengths of a model's heads, and which attention settings llama.cpp computes rightly with them.
+
+llama.cpp checks block sizes only where flash attention is on. Without it, the view of one head in a row of quantized keys is cut
+at a rounded offset: it begins in the middle of a block, and the numbers are wrong without an error. So all is checked here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmcore.errors import ConfigError
+from llmcore.gguf import GgufHeader
+from llmcore.tensor_types import TENSOR_TYPES
+
+# Numbers of a block, of each type that a cache can have.
+BLOCK_SIZES = {
+    kind.name.lower(): kind.block_size for kind in TENSOR_TYPES.values() if kind.name in ("F32", "F16", "BF16", "Q8_0")
+}
+
+# llama.cpp turns flash attention off for Grok, and computes attention with a bias (T5) without it.
+_WITHOUT_FLASH = ("grok", "t5")
+# Keys and values share a cache, or llama.cpp asks for equal types as if they did.
+_EQUAL_TYPES = ("deepseek4",)
+
+
+@dataclass(frozen=True)
+class AttentionShape:
+    """Different lengths (in numbers) of one head's keys and values over all layers; of a layer's key and value the pairs.
+    `rotates_whole_keys` is False where positions rotate only a part of a key."""
+
+    architecture: str
+    pairs: tuple[tuple[int, int], ...]
+    keys: tuple[int, ...]
+    values: tuple[int, ...]
+    has_flash: bool = True
+    rotates_whole_keys: bool = True
+    needs_equal_types: bool = False
+
+    def problem(self, flash_attn: bool, cache_type_k: str, cache_type_v: str) -> ConfigError | None:
+        """Why settings cannot be: an error that names the option, the length and the block; None for settings that can."""
+        if flash_attn and not self.has_flash:
+            message = f"flash_attn=on: llama.cpp has no flash attention for architecture {self.architecture}: take auto or off"
+            return ConfigError(message, param="flash_attn")
+        sides = (
+            ("cache_type_k", cache_type_k, "keys", self.keys),
+            ("cache_type_v", cache_type_v, "values", self.values),
+        )
+        for option, kind, what, lengths in sides:
+            block = BLOCK_SIZES[kind]
+            for length in lengths:
+                if length % block:
+                    message = (
+                        f"{option}={kind} stores blocks of {block} numbers, and one head of this model has {what} of {length}, "
+                        "which is no multiple: take auto, f16 or bf16"
+                    )
+                    return ConfigError(message, param=option)
+        if BLOCK_SIZES[cache_type_v] > 1 and not flash_attn:
+            return ConfigError(f"cache_type_v={cache_type_v} needs flash_attn=on", param="cache_type_v")
+        if self.needs_equal_types and cache_type_k != cache_type_v:
+            message = (
+                f"cache_type_k={cache_type_k} and cache_type_v={cache_type_v}: architecture {self.architecture} keeps keys and "
+                "values together, in one type"
+            )
+            return ConfigError(message, param="cache_type_v")
+        return None
+
+
+def attention_shape(header: GgufHeader) -> AttentionShape:
+    """Shape as llama.cpp reads it (llama_model_base::load_hparams). Raises ModelFormatError for keys that are not numbers."""
+    name = f"{header.architecture}.attention"
+    heads = header.numbers(f"{name}.head_count")
+    # Layers may differ in the number of their heads; the length follows from the first layer's.
+    width = header.number(f"{header.architecture}.embedding_length") // heads[0] if heads and heads[0] else 0
+    key, value = header.number(f"{name}.key_length", width), header.number(f"{name}.value_length", width)
+    swa = header.number(f"{name}.key_length_swa", key), header.number(f"{name}.value_length_swa", value)
+    pairs = tuple(dict.fromkeys(((key, value), swa)))
+    rope = f"{header.architecture}.rope.dimension_count"
+    n_rotated = header.number(rope, key)
+    is_whole = (n_rotated, header.number(f"{rope}_swa", n_rotated)) == (key, swa[0])
+    indexer = header.number(f"{name}.indexer.key_length")
+    is_mla = all(header.number(f"{name}.{each}_length_mla") for each in ("key", "value"))
+    keys = [*(k for k, _ in pairs), *([indexer] if indexer else [])]
+    return AttentionShape(
+        architecture=header.architecture,
+        pairs=pairs,
+        keys=tuple(dict.fromkeys(keys)),
+        values=tuple(dict.fromkeys(v for _, v in pairs)),
+        has_flash=header.architecture not in _WITHOUT_FLASH,
+        rotates_whole_keys=is_whole,
+        needs_equal_types=is_mla or header.architecture in _EQUAL_TYPES,
+    )

@@ -1,0 +1,100 @@
+"""Results of the self-check, kept in the profile of a model on a machine.
+
+A check is written down as begun before native code runs. If it is found begun at the next start, while no other process is at
+the profile, it has ended its process. That may have been a fault, or someone who stopped the service: so it counts for some minutes
+(in which a supervisor starts the next process), and for good when it happens again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+BEGUN, PASSED, FAILED, ENDED = "begun", "passed", "failed", "ended"
+
+# Seconds for which one end counts, and how many count for good.
+_ENDED_S, _ENDS_MAX = 600.0, 2
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """`subject` is what was checked, `build` a digest of the native library that computed; `difference` from the plain results
+    is None where there is none, since logits were not finite. `begun_at` is in seconds since the epoch; `n_ended` counts the
+    processes that ended in it."""
+
+    subject: str
+    build: str
+    outcome: str
+    difference: float | None = None
+    begun_at: float = 0.0
+    n_ended: int = 0
+
+
+class CheckRecord:
+    """Checks of one build. `save` stores the list, whose items this object replaces."""
+
+    def __init__(
+        self, checks: list[Check], build: str, save: Callable[[], None], now: Callable[[], float] = time.time
+    ) -> None:
+        self._checks = checks
+        self._build = build
+        self._save = save
+        self._now = now
+        self._is_kept = False
+
+    @contextmanager
+    def kept(self, is_alone: bool) -> Iterator[None]:
+        """In this block, checks that begin are written down, if no other process is at the same profile (`is_alone`)."""
+        self._is_kept = is_alone
+        for check in [each for each in self._checks if each.outcome == BEGUN]:
+            if is_alone:
+                self._replace(msgspec.structs.replace(check, outcome=ENDED, n_ended=check.n_ended + 1))
+            else:  # under way elsewhere
+                self._checks.remove(check)
+        try:
+            yield
+        finally:
+            self._is_kept = False
+
+    def find(self, subject: str) -> Check | None:
+        """What counts of a subject today."""
+        check = self._of(subject)
+        if check is None or check.outcome == BEGUN:
+            return None
+        is_over = check.outcome == ENDED and check.n_ended < _ENDS_MAX and self._now() - check.begun_at > _ENDED_S
+        return None if is_over else check
+
+    @contextmanager
+    def begun(self, subject: str) -> Iterator[None]:
+        """Marks a subject while native code computes with it. An exception takes the mark away, the end of the process does not."""
+        if not self._is_kept:
+            yield
+            return
+        before = self._of(subject)
+        n_ended = before.n_ended if before is not None else 0
+        self._replace(Check(subject=subject, build=self._build, outcome=BEGUN, begun_at=self._now(), n_ended=n_ended))
+        self._save()
+        try:
+            yield
+        finally:
+            self._checks[:] = [each for each in self._checks if each.subject != subject]
+            if before is not None and before.outcome != ENDED:
+                self._checks.append(before)
+            self._save()
+
+    def conclude(self, subject: str, outcome: str, difference: float | None = None) -> Check:
+        """Replaces what is known of a subject."""
+        check = Check(subject=subject, build=self._build, outcome=outcome, difference=difference)
+        self._replace(check)
+        self._save()
+        return check
+
+    def _of(self, subject: str) -> Check | None:
+        found = (each for each in self._checks if each.subject == subject and each.build == self._build)
+        return next(found, None)
+
+    def _replace(self, check: Check) -> None:
+        self._checks[:] = [each for each in self._checks if each.subject != check.subject]
+        self._checks.append(check)
