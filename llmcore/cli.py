@@ -77,8 +77,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Errors that we know are one line on standard error and exit status 1; bad usage is status 2."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = _parser(argv)
     try:
+        parser = _parser(argv)
         args = parser.parse_args(argv)
         if args.command is None:
             parser.print_help()

@@ -19,7 +19,7 @@ from llmcore.errors import (
     UnsupportedError,
 )
 from llmcore.handle import Handle, Owner, Part
-from llmcore.llama.aside import interruptible
+from llmcore.llama.aside import interruptible, nothing
 from llmcore.log import event
 from llmcore.machine.process import Process
 from llmcore.memory import memory_available_bytes
@@ -106,7 +106,7 @@ class Context(Owner):
         self._check_memory(native)
         self.abort_flag = ffi.AbortFlag()
         self._parent = model
-        whole = self._take(interruptible(lambda: self._make(native), None))
+        whole = self._take(interruptible(lambda: self._make(native), nothing))
         self._memory: Part | None = Part.of(whole, self._lib.llama_get_memory(whole) or 0)
         # Whether steps leave anything behind. Encoders (BERT and its kin) compute a text in one step and forget it.
         self.has_memory = bool(self._memory)
@@ -183,10 +183,8 @@ class Context(Owner):
         struct = self._view[1].struct
         struct.n_tokens = batch.n_tokens
         Process.current.has_computed = True
-        if batch.n_tokens < _LONG_TOKENS:
-            result = function(handle, struct)
-        else:
-            result = self._run_long(lambda: function(handle, struct))
+        is_long = batch.n_tokens >= _LONG_TOKENS
+        result = self._run_long(lambda: function(handle, struct)) if is_long else function(handle, struct)
         if result == _DECODED:
             return
         if result == _NO_CELLS:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from llmcore.cpufeatures import check_cpu
 from llmcore.errors import AbiError, InvalidRequestError, LibraryError, NativeError
-from llmcore.llama.aside import interruptible
+from llmcore.llama.aside import interruptible, nothing
 from llmcore.threads import brief_spinning
 
 logger = logging.getLogger("llmcore.native")
@@ -499,7 +499,7 @@ def library() -> Library:
     folder = library_dir()
     check_cpu(folder)
     with brief_spinning():
-        return interruptible(lambda: Library(folder), lambda: None)
+        return interruptible(lambda: Library(folder), nothing)
 
 
 # --- Logs -----------------------------------------------------------------------------------------------------------------

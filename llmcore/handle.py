@@ -6,11 +6,14 @@ once, also in a callback or while other threads are in calls; the memory goes wi
 
 from __future__ import annotations
 
+import atexit
+import functools
+import os
 import weakref
 from abc import ABC
 from collections.abc import Callable
 from types import TracebackType
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,27 +24,54 @@ from llmcore.machine.process import Process
 T = TypeVar("T", bound="Owner")
 H = TypeVar("H", bound="Handle | Part")
 
+# Dead references are looked for once there are so many, or twice as many as were alive the last time.
+_N_RELEASES = 64
+
+
+class _Release(weakref.ref["npt.NDArray[np.int8]"]):
+    """A weak reference whose callback frees a native object. The callback is native code all through, so that Ctrl-C is not raised
+    in it, where Python would drop it; it gets this reference as one argument more, which ctypes takes for this number."""
+
+    _as_parameter_ = 0
+
 
 class Handle(int):
     """The address of a native object, which is freed with the last reference to this."""
+
+    _releases: ClassVar[dict[int, _Release]] = {}  # by id; a dead one does nothing any more
+    _n_swept: ClassVar[int] = 0
 
     # The garbage collector finalizes the objects of a cycle in any order, but does not track arrays: this one goes once all
     # finalizers of the cycle, which may still use the native object, have run.
     _lifeline: npt.NDArray[np.int8]
 
     @classmethod
-    def own(cls, address: int, free: Callable[[int], object], *needs: object) -> Handle:
-        """`free` gets the address; `needs` are kept until then. At the end of the process nothing is freed, nor in a forked
-        child, where the threads are missing that freeing may wait for."""
+    def own(cls, address: int, free: Callable[..., object], *needs: object) -> Handle:
+        """`free` gets the address first; `needs` are kept until then. See forget() for when nothing is freed."""
         handle = cls(address)
         handle._lifeline = np.empty(0, np.int8)
-        weakref.finalize(handle._lifeline, _free, Process.current, free, address, needs).atexit = False
+        freeing = functools.partial(free, address)
+        freeing.__dict__["needs"] = needs
+        release = _Release(handle._lifeline, freeing)
+        cls._releases[id(release)] = release
+        if len(cls._releases) > 2 * cls._n_swept + _N_RELEASES:
+            for each in list(cls._releases.values()):
+                if each() is None:
+                    cls._releases.pop(id(each), None)
+            cls._n_swept = len(cls._releases)
         return handle
 
+    @classmethod
+    def forget(cls) -> None:
+        """Nothing that there is now will be freed. For the end of the process, where threads may still be in calls, and for a
+        forked child, which lacks threads that freeing may wait for."""
+        alive = [release() for release in cls._releases.values()]
+        cls._releases.clear()
+        del alive  # only now: while they were there, none of the references could do its work
 
-def _free(process: Process, free: Callable[[int], object], address: int, _needs: object) -> None:
-    if process.is_current:
-        free(address)
+
+atexit.register(Handle.forget)
+os.register_at_fork(after_in_child=Handle.forget)
 
 
 class Part(int):
@@ -63,9 +93,7 @@ class Owner(ABC):
     _parent: Owner | None = None
     _what: str  # for messages: "the context"
 
-    def _own(
-        self, address: int, free: Callable[[int], object], *needs: object, parent: Owner | None = None
-    ) -> Handle:
+    def _own(self, address: int, free: Callable[[int], object], *needs: object, parent: Owner | None = None) -> Handle:
         """`parent` owns what the object was made from: its memory outlives the object, and after its close() the object
         cannot be used."""
         self._parent = parent

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 R = TypeVar("R")
 
-# How often a question looks whether anybody is left to answer it.
+# How often a waiting thread looks about. A signal that another thread has received does not wake the main thread.
 _LOOK_S = 0.1
 
 
@@ -38,13 +38,17 @@ class Aside(Generic[R]):
         self._result: list[R] = []
         self._error: BaseException | None = None
         self._is_left = False
+        self._has_ended = False
 
     def run(self) -> R:
         """The call's result. Raises what the call raises, or what interrupts the caller."""
         try:
             threading.Thread(target=self._run, name="llmcore-native", daemon=True).start()
-            while (question := self._said.get()) is not None:
-                self._answers.put(question())
+            while not self._has_ended:
+                with contextlib.suppress(queue.Empty):
+                    question = self._said.get(timeout=_LOOK_S)
+                    if question is not None:
+                        self._answers.put(question())
         except BaseException:
             self._leave()
             raise
@@ -58,9 +62,11 @@ class Aside(Generic[R]):
         if self._stop is None or self._is_taken():
             return
         self._stop()
-        # A second Ctrl-C ends this: the call is left to its thread then.
-        while self._said.get() is not None:
-            pass
+        # A second Ctrl-C ends this: the call is left to its thread then. (The word of its end may have been taken already, by the
+        # very get() behind which the interrupt came.)
+        while not self._has_ended:
+            with contextlib.suppress(queue.Empty):
+                self._said.get(timeout=_LOOK_S)
 
     def ask(self, question: Callable[[], object]) -> object:
         """For the call: has its caller's thread answer a question. None where the caller has left."""
@@ -86,7 +92,12 @@ class Aside(Generic[R]):
         except BaseException as error:
             self._error = error
         finally:
+            self._has_ended = True
             self._said.put(None)
+
+
+def nothing() -> None:
+    """For calls that cannot be stopped and are soon over: waited for."""
 
 
 def interruptible(call: Callable[[], R], stop: Callable[[], None] | None) -> R:

@@ -51,7 +51,9 @@ def computed(model):
     return context, batch
 """
 
-HANDLES = COMMON + """
+HANDLES = (
+    COMMON
+    + """
 model = Model(path)
 context, batch = computed(model)
 sampler = Sampler(model, SamplingParams(), n_ctx=64)
@@ -69,7 +71,8 @@ def use():
         lambda: model.piece(3), lambda: model.chat_template, lambda: context.decode(batch), lambda: context.clear(),
         lambda: context.logits(47), lambda: context.save_state(0), lambda: sampler.sample(context, 47),
         lambda: sampler.accept([1]), lambda: template.render(HELLO), lambda: engine.step(),
-        lambda: engine.submit(request), lambda: llm.generate([1], max_tokens=1), lambda: llm.chat([{"role": "user", "content": "a"}]),
+        lambda: engine.submit(request), lambda: llm.generate([1], max_tokens=1),
+        lambda: llm.chat([{"role": "user", "content": "a"}]),
         lambda: next(stream), lambda: llm.embed("a"), lambda: llm.tokenize("a"),
         lambda: Sampler(model, SamplingParams(), n_ctx=64), lambda: Context(model, ContextParams(n_ctx=64)),
         lambda: Model(path), lambda: LLM(path),
@@ -86,9 +89,12 @@ context.clear()
 context.decode(batch)
 print("parent well")
 """
+)
 
 # What the parent did before the fork, and whether the child can load.
-LOADS = COMMON + """
+LOADS = (
+    COMMON
+    + """
 from llmcore.model import quantize
 before = sys.argv[2]
 if before == "vocabulary":
@@ -113,8 +119,11 @@ def load():
 
 child(load)
 """
+)
 
-MULTIPROCESSING = COMMON + """
+MULTIPROCESSING = (
+    COMMON
+    + """
 import multiprocessing
 llm = LLM(path, n_ctx=256, threads=2)
 llm.generate([1, 2], max_tokens=3)
@@ -135,8 +144,11 @@ for is_fresh in (False, True):
     assert process.exitcode == 0
 llm.generate([1, 2], max_tokens=3)
 """
+)
 
-ENGINE = COMMON + """
+ENGINE = (
+    COMMON
+    + """
 async def main():
     async with AsyncEngine(EngineConfig(model_path=path, n_ctx=512, n_slots=2, threads=2), log_level="error") as engine:
         await engine.wait_ready()
@@ -183,6 +195,7 @@ async def main():
 
 asyncio.run(main())
 """
+)
 
 
 def test_whatever_was_loaded_before_a_fork_raises_forked_error_in_the_child(tiny_model: Path) -> None:

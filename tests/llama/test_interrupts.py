@@ -3,73 +3,86 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llmcore.llama.aside import Aside, interruptible
-from llmcore.model import quantize
-from tests.llama.programs import ROOT, TIMEOUT_S
+from tests.llama.programs import run_program
 from tests.tiny_models import write_tiny_llama
 
-N_SIGNALS = 8
-
-# Each program prints "ready", then does one thing over and over until it is interrupted.
+# Each program does one thing over and over, and is interrupted at random.
 BEGIN = """
-import logging, os, signal, sys
+import logging, os, random, signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 logging.basicConfig(level=logging.DEBUG, filename=os.devnull)  # all lines of native code come to Python
 import numpy, llguidance
 from llmcore import *
 from llmcore import chat, llm, model
 from llmcore.model import quantize
-path = sys.argv[1]
+path, n_signals, within_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+again = lambda: None
 """
 LOOP = """
-print("ready", flush=True)
-n = 0
-try:
-    while True:
-        n += 1
-        work()
-except KeyboardInterrupt:
-    print("interrupted", flush=True)
+for i in range(n_signals):
+    timer = threading.Timer(within_s * (i + 0.5) / n_signals, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        while True:
+            work()
+    except KeyboardInterrupt:
+        pass
+    timer.join()
     again()
-    print("well", flush=True)
+print("well")
 """
+# How often, within how many seconds, and what.
 PROGRAMS = {
-    "load": """
+    "load": (
+        24,
+        0.5,
+        """
 def work():
     Model(path).close()
-again = work
 """,
-    "load with progress": """
+    ),
+    "load with progress": (
+        24,
+        0.5,
+        """
 def work():
     Model(path, progress=lambda fraction: [None] * 1000 != []).close()
-again = work
 """,
-    "vocabulary": """
+    ),
+    "vocabulary": (
+        24,
+        0.1,
+        """
 def work():
     Model(path, vocab_only=True).close()
-again = work
 """,
-    "context": """
+    ),
+    "context": (
+        12,
+        0.2,
+        """
 m = Model(path)
 def work():
     Context(m, ContextParams(n_ctx=4096, n_slots=8)).close()
-again = work
 """,
-    "prompt": """
+    ),
+    "prompt": (
+        8,
+        0.4,
+        """
 m = Model(path)
 c = Context(m, ContextParams(n_ctx=4096, n_batch=2048, n_ubatch=2048))
 b = Batch(2048)
-b.add(0, 0, range(2048), wants_logits=True)
 def work():
+    b.clear()
+    b.add(0, 0, range(2048), wants_logits=True)
     c.clear()
     c.decode(b)
 def again():
@@ -79,65 +92,54 @@ def again():
     c.decode(b)
     c.logits(4)
 """,
-    "generate": """
+    ),
+    "generate": (
+        8,
+        0.6,
+        """
 llm = LLM(path, n_ctx=4096, n_batch=2048, n_ubatch=2048, flash_attn="off", cache_type_k="f16", cache_type_v="f16")
 llm.generate([1, 2], max_tokens=1)
 def work():
-    llm.generate([(n + i) % 250 + 3 for i in range(3000)], max_tokens=8)
+    llm.generate([(i * 7 + time.monotonic_ns()) % 250 + 3 for i in range(3000)], max_tokens=8)
 def again():
     assert llm.generate([1, 2, 3], max_tokens=4).usage.n_generated > 0
     assert llm.generate([(7 * i) % 250 + 3 for i in range(100)], max_tokens=4).usage.n_generated > 0
 """,
-    "open": """
+    ),
+    "open": (
+        6,
+        1.0,
+        """
 def work():
     with LLM(path, n_ctx=4096) as llm:
         llm.tokenize("a")
-again = work
 """,
-    "quantize": """
+    ),
+    "quantize": (
+        4,
+        0.3,
+        """
 def work():
-    quantize(path, sys.argv[2], "Q4_K_M")
-again = lambda: None
+    quantize(path, sys.argv[4], "Q4_0", requantize=True)
 """,
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def larger_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Quantized, so that loading packs weights, and large enough that a load and a prompt take tenths of a second."""
-    folder = tmp_path_factory.mktemp("interrupts")
-    write_tiny_llama(folder / "plain.gguf", n_embd=512, n_layer=12, n_ff=2048, n_head=8, n_head_kv=8, n_ctx=4096)
-    quantize(folder / "plain.gguf", folder / "packed.gguf", "Q8_0")
-    return folder / "packed.gguf"
-
-
-def interrupt(program: str, model: Path, after_s: float, *arguments: object) -> tuple[str, str, float]:
-    """What the program prints and complains of, and how long it took from the signal to its word of that."""
-    command = [sys.executable, "-X", "faulthandler", "-c", BEGIN + program + LOOP, str(model), *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    killer = threading.Timer(TIMEOUT_S, process.kill)
-    killer.start()
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(after_s)
-        process.send_signal(signal.SIGINT)
-        sent_s = time.monotonic()
-        said = process.stdout.readline()
-        took_s = time.monotonic() - sent_s
-        rest, errors = process.communicate()
-    finally:
-        killer.cancel()
-    assert process.returncode == 0, errors
-    return said + rest, errors, took_s
+    path = tmp_path_factory.mktemp("interrupts") / "larger.gguf"
+    return write_tiny_llama(path, n_embd=512, n_layer=12, n_ff=2048, n_head=8, n_head_kv=8, n_ctx=4096, quant="Q8_0")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_ctrl_c_ends_it_and_reaches_the_program(name: str, larger_model: Path, tmp_path: Path) -> None:
-    for i in range(N_SIGNALS if name.startswith("load") else 3):
-        said, errors, _ = interrupt(PROGRAMS[name], larger_model, 0.05 + 0.037 * i, tmp_path / "quantized.gguf")
-        assert said == "interrupted\nwell\n"
-        assert "ignored" not in errors
+    n_signals, within_s, program = PROGRAMS[name]
+    whole = BEGIN + program + LOOP
+    done = run_program(whole, larger_model, n_signals, within_s, tmp_path / "quantized.gguf")
+    assert (done.returncode, done.stdout) == (0, "well\n"), done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
 
 
 # --- Aside ------------------------------------------------------------------------------------------------------------------

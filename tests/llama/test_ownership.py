@@ -142,7 +142,15 @@ for _ in range(int(sys.argv[3])):
 print("well")
 """
 CASES = [
-    *("model", "context", "context, by its model", "reads", "sampler", "sampler, by its model", "sampler, by its context"),
+    *(
+        "model",
+        "context",
+        "context, by its model",
+        "reads",
+        "sampler",
+        "sampler, by its model",
+        "sampler, by its context",
+    ),
     *("template", "template, by its model", "engine", "llm"),
 ]
 
@@ -217,7 +225,7 @@ class Noted(Owner):
 
     def __init__(self, name: str, ends: list[str], parent: Noted | None = None) -> None:
         self._what = name
-        self._own(id(self), lambda _: ends.append(name), parent=parent)
+        self._own(id(self), lambda *_: ends.append(name), parent=parent)
 
 
 def test_memory_goes_with_the_last_call_and_the_last_child() -> None:
@@ -277,7 +285,7 @@ def test_a_model_that_nobody_holds_goes_at_once(tiny_model: Path) -> None:
 
 def test_an_address_is_freed_once() -> None:
     freed: list[int] = []
-    handle = Handle.own(42, freed.append)
+    handle = Handle.own(42, lambda address, _: freed.append(address))
     same = handle
     del handle
     assert freed == []
@@ -314,3 +322,21 @@ print("well")
 def test_a_program_ends_well_with_everything_open(tiny_model: Path, case: str) -> None:
     for _ in range(3):
         assert output_of(EXIT, tiny_model, case) == "well\n"
+
+
+def test_what_is_forgotten_is_not_freed_and_the_dead_are_swept() -> None:
+    freed: list[int] = []
+    before = dict(Handle._releases)
+    try:
+        for i in range(500):
+            Handle.own(i + 1, lambda address, _: freed.append(address))
+        assert freed == list(range(1, 501))
+        assert len(Handle._releases) < 2 * len(before) + 200
+        parent = Handle.own(1001, lambda address, _: freed.append(address))
+        child = Handle.own(1002, lambda address, _: freed.append(address), parent)
+        Handle._releases = {key: each for key, each in Handle._releases.items() if key not in before}
+        Handle.forget()
+        del parent, child
+        assert len(freed) == 500
+    finally:
+        Handle._releases = before
