@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,25 @@ def test_version_names_all_parts() -> None:
     assert shown.startswith("llmcore 0.")
     for word in ("llama.cpp", "BLAS: ", "backend CPU: "):
         assert word in shown
+
+
+def test_ctrl_c_ends_an_answer_and_then_the_chat(default_model: Path) -> None:
+    command = [sys.executable, "-m", "llmcore.cli", "chat", "--model-path", str(default_model), "--n-ctx", "2048"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, bufsize=1, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write("Count from one to a thousand, in words, each number on a line.\n")
+        process.stdin.flush()
+        assert process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        said = ""
+        while "[interrupted]\n" not in said:
+            said += process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
 
 
 def test_chat_answers_line_by_line(default_model: Path) -> None:
