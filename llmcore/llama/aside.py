@@ -92,6 +92,7 @@ class Aside(Generic[R]):
         except BaseException as error:
             self._error = error
         finally:
+            del self._call  # what it refers to is the caller's again, not this thread's until that is gone
             self._has_ended = True
             self._said.put(None)
 
