@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -71,8 +73,9 @@ class _Listening(uvicorn.Server):
 class Server(_Listening):
     """Reads top-down: startup, main loop, shutdown (uvicorn's), with a drain before the last.
 
-    The first SIGTERM or SIGINT begins the drain, during which the port stays open, so that new requests are told to go
-    elsewhere. The second ends the process at once; the engine's process ends with it, since its socket does.
+    The first SIGTERM, SIGINT or SIGHUP (a terminal was closed) begins the drain, during which the port stays open, so that new
+    requests are told to go elsewhere. A second SIGTERM or SIGINT ends the process at once; the engine's process ends with it,
+    since its socket does. SIGHUP does not count for that: shells and service managers send it beside another signal.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -84,11 +87,29 @@ class Server(_Listening):
         self._service = service
         self._is_told_to_end = False
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = signal.getsignal(signal.SIGHUP)
+        # Under nohup it is ignored, and stays so. Python has no handlers in other threads than the main one.
+        is_ours = before == signal.SIG_DFL and threading.current_thread() is threading.main_thread()
+        if is_ours:
+            signal.signal(signal.SIGHUP, self.handle_exit)
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            if is_ours:
+                # What comes while the process ends must not change its status.
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Not uvicorn's: it would raise the signal again at the end, and the exit status would tell of a failure.
+        self.should_exit = True
+        if sig == signal.SIGHUP:
+            return
         if self._is_told_to_end:
             os._exit(128 + sig)
-        self._is_told_to_end = self.should_exit = True
+        self._is_told_to_end = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._service.drain(self._service.config.drain_s)

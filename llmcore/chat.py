@@ -53,7 +53,7 @@ class RenderedChat(msgspec.Struct, frozen=True):
 
 
 class ChatTemplate(Owner):
-    """Owns the chat template of a model, or a Jinja source given instead. The model must outlive it.
+    """Owns the chat template of a model, or a Jinja source given instead.
 
     Raises InvalidRequestError if the source is not a template that llama.cpp can compile.
     """
@@ -63,12 +63,10 @@ class ChatTemplate(Owner):
         self._what = "the chat template"
         handle = self._lib.lc_chat_new(model.handle, None if source is None else source.encode())
         try:
-            self._handle = self._lib.check_pointer(handle, "compiling the chat template")
+            self._lib.check_pointer(handle, "compiling the chat template")
         except NativeError as error:
             raise InvalidRequestError(_one_line(error.message), param="chat_template") from None
-
-    def _free(self, handle: int) -> None:
-        self._lib.lc_chat_free(handle)
+        self._own(handle, self._lib.lc_chat_free, self._lib, parent=model)
 
     def render(self, prompt: ChatPrompt) -> RenderedChat:
         """Raises InvalidRequestError, naming the field, if the template refuses the messages or a tool cannot be honoured."""
@@ -139,10 +137,7 @@ class ChatParser(Owner):
         self._lib = ffi.library()
         self._what = "the chat parser"
         handle = self._lib.lc_chat_parser_new(syntax.encode())
-        self._handle = self._lib.check_pointer(handle, "making a chat parser")
-
-    def _free(self, handle: int) -> None:
-        self._lib.lc_chat_parser_free(handle)
+        self._own(self._lib.check_pointer(handle, "making a chat parser"), self._lib.lc_chat_parser_free, self._lib)
 
     def parse(self, text: str, *, is_partial: bool) -> ParsedChat:
         """What all of the answer's text says so far. Raises NativeError if it does not have the template's form."""

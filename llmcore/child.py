@@ -15,6 +15,7 @@ from typing import cast
 import msgspec
 
 from llmcore.log import event
+from llmcore.machine.process import Process
 from llmcore.messages import Command, Event
 from llmcore.pulse import Pulse
 from llmcore.wire import HEADER_BYTES, FrameError, frame, frame_length
@@ -42,12 +43,14 @@ class Child(asyncio.Protocol):
         self._gone = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._home = Process.current
         self.pulse = Pulse()
         self.started_s = time.monotonic()
 
     async def start(self) -> None:
         """Starts the process. Raises OSError; end() is to be called then too."""
         ours, theirs = socket.socketpair()
+        Process.keep(ours)
         with theirs:
             await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
             assert self._transport is not None, "connection_made() was called"
@@ -93,7 +96,7 @@ class Child(asyncio.Protocol):
 
     def kill(self) -> None:
         """At once. Whoever waits for gone() need not wait for the machine to take the process down."""
-        if self._process is not None:
+        if self._process is not None and self._home.is_current:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
         if self._transport is not None:
@@ -111,6 +114,8 @@ class Child(asyncio.Protocol):
         if self._transport is None or self._process is None:
             return None
         self._transport.close()
+        if not self._home.is_current:  # a forked child: the worker is its parent's
+            return None
         try:
             return await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
         except asyncio.TimeoutError:

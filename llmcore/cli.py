@@ -81,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that is not UTF-8, or a character that the locale lacks, must not end a command.
         sys.stdout.reconfigure(errors="backslashreplace")
-    parser = _parser(argv)
     try:
+        parser = _parser(argv)
         args = parser.parse_args(argv)
         if args.command is None:
             parser.print_help()

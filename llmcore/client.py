@@ -27,6 +27,7 @@ from llmcore.errors import (
 from llmcore.generation import Generation
 from llmcore.ledger import Ledger
 from llmcore.log import event
+from llmcore.machine.process import Process
 from llmcore.messages import (
     Call,
     ChatPrompt,
@@ -62,7 +63,8 @@ EngineState = Literal["loading", "ready", "restarting", "failed", "stopped"]
 
 
 class AsyncEngine:
-    """An engine in a child process. All methods belong to one event loop."""
+    """An engine in a child process. All methods belong to one event loop, and to the process that made it: in a process that is
+    forked from that one they raise ForkedError."""
 
     def __init__(self, config: EngineConfig, *, log_level: str = "info") -> None:
         self._supervisor = Supervisor(config, log_level, self._dispatch, self._lost)
@@ -70,6 +72,7 @@ class AsyncEngine:
         self._calls = Calls(self._supervisor.send)
         self._vectors = VectorCalls(self._calls, self._ledger, self._back, self._supervisor.send)
         self._config = config
+        self._process = Process.current
         self._refusals: refusals.Refusals = ()  # what the engine said last
         self._n_waiting = 0  # calls that wait for the next process
         self._pins: dict[str, PrefixSpec] = {}  # what a new child has to pin again
@@ -90,10 +93,12 @@ class AsyncEngine:
 
     async def start(self) -> None:
         """Starts the child and returns; loading goes on in the background."""
+        self._check_process()
         self._supervisor.start()
 
     async def wait_ready(self) -> ModelInfo:
         """Waits until a model is loaded and warm. Raises the load error, or EngineUnavailableError after stop()."""
+        self._check_process()
         await self._settled.wait()
         if self._load_error is not None:
             raise self._load_error
@@ -102,7 +107,10 @@ class AsyncEngine:
         return self.model
 
     async def stop(self) -> None:
-        """Ends the child; what is running ends with EngineUnavailableError. Idempotent."""
+        """Ends the child; what is running ends with EngineUnavailableError. Idempotent. In a process that was forked from the
+        engine's, does nothing."""
+        if not self._process.is_current:
+            return
         self.state = "stopped"
         self._settled.set()
         self._end_all(EngineUnavailableError("the engine is stopping"))
@@ -119,6 +127,9 @@ class AsyncEngine:
         """The process is gone, while it worked for those. What it had in hand ends, or is kept. False: there is to be no
         other."""
         self._refusals = ()
+        if not self._process.is_current:
+            self.state = "stopped"
+            self._settled.set()
         if self.state in ("loading", "ready"):
             self.state = "restarting"
             self._settled.clear()
@@ -140,6 +151,7 @@ class AsyncEngine:
         Raises InvalidRequestError, ContextLengthError, PoisonousError, OverloadedError, EngineUnavailableError,
         RequestTimeoutError or EngineDiedError.
         """
+        self._check_process()
         if self.state != "restarting":
             self._check_available()
         refusals.check(self._refusals, request.priority)
@@ -157,6 +169,7 @@ class AsyncEngine:
 
         Returns False if there is no request of that id, or nobody reads it any more.
         """
+        self._check_process()
         return self._ledger.cancel(request_id)
 
     def _tell_cancelled(self, seconds: float) -> None:
@@ -257,6 +270,7 @@ class AsyncEngine:
     async def _back(self) -> None:
         """Waits for the next process, if there is none. Raises EngineUnavailableError where there is none to come, or not
         soon enough, or too many wait for it already."""
+        self._check_process()
         wait_s = self._config.restart_wait_s
         if self.state == "restarting" and wait_s and self._n_waiting < self._config.n_waiting_max:
             self._n_waiting += 1
@@ -268,7 +282,12 @@ class AsyncEngine:
                 self._n_waiting -= 1
         self._check_available()
 
+    def _check_process(self) -> None:
+        """Raises ForkedError."""
+        self._process.check("the engine")
+
     def _check_available(self) -> None:
+        self._check_process()
         if self._load_error is not None:
             raise EngineUnavailableError(f"the model could not be loaded: {self._load_error.message}")
         if self.state != "ready":

@@ -20,6 +20,7 @@ from llguidance.gbnf_to_lark import gbnf_to_lark, is_lark_syntax
 
 from llmcore import ffi
 from llmcore.errors import ConstraintError, InvalidRequestError
+from llmcore.handle import Part
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
 from llmcore.model import Model
 from llmcore.schema import locate, read_schema
@@ -59,8 +60,10 @@ class Matcher:
     it begins anew with a lexer of its own (`renew`), so that it fails for what it does itself, or not at all.
     """
 
-    def __init__(self, native: LLMatcher, n_vocab: int, renew: Callable[[], LLMatcher]) -> None:
+    def __init__(self, native: LLMatcher, n_vocab: int, renew: Callable[[], LLMatcher], needs: object = None) -> None:
+        """`needs` is kept: the vocabulary that the native matcher tokenizes with."""
         self._native = native
+        self._needs = needs
         self._renew: Callable[[], LLMatcher] | None = renew
         self._accepted: list[int] = []
         self.mask: ffi.UInt32Array = np.zeros((n_vocab + 31) // 32, np.uint32)
@@ -111,11 +114,12 @@ class Matcher:
 
 
 class Constraints:
-    """Compiles for one model, which must outlive it. Any thread may compile; matchers are made from what is kept."""
+    """Compiles for one model. Any thread may compile; matchers are made from what is kept."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._tokenizer: LLTokenizer | None = None
+        self._vocabulary: Part | None = None  # that the tokenizer points to
         self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()  # of what is kept
         self._compiling = threading.Lock()
@@ -145,7 +149,7 @@ class Constraints:
                 if native is not None:
                     self._compiled.move_to_end(constraint)
                     renew = functools.partial(self._renew, constraint, native)
-                    return Matcher(native.deep_copy(), self._model.n_vocab, renew)
+                    return Matcher(native.deep_copy(), self._model.n_vocab, renew, self._vocabulary)
             self.prepare(constraint)
 
     def _renew(self, constraint: Constraint, worn: LLMatcher) -> LLMatcher:
@@ -170,7 +174,7 @@ class Constraints:
         """Lets go of everything that refers to the model's vocabulary."""
         with self._compiling, self._lock:
             self._compiled.clear()
-            self._tokenizer = None
+            self._tokenizer = self._vocabulary = None
 
     # --- Compiling ----------------------------------------------------------------------------------------------------
 
@@ -204,6 +208,7 @@ class Constraints:
 
     def _build(self, grammar: str) -> LLMatcher:
         if self._tokenizer is None:
+            self._vocabulary = self._model.vocab
             self._tokenizer = _tokenizer(self._model)
         return LLMatcher(self._tokenizer, grammar, log_level=0, limits=_limits())
 

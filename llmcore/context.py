@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,11 @@ from llmcore.errors import (
     NativeError,
     UnsupportedError,
 )
-from llmcore.handle import Owner
+from llmcore.handle import Handle, Owner, Part
+from llmcore.llama.aside import interruptible, nothing
 from llmcore.llama.attention_shape import BLOCK_SIZES
 from llmcore.log import event
+from llmcore.machine.process import Process
 from llmcore.memory import memory_available_bytes
 from llmcore.model import Model
 
@@ -31,6 +34,9 @@ _POOLING_TYPES = {"auto": -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank":
 
 # Results of llama_decode, by llama.h.
 _DECODED, _NO_CELLS, _ABORTED, _INVALID_BATCH = 0, 1, 2, -1
+
+# Steps of so many tokens may take seconds, and handing one to another thread costs little beside it: Ctrl-C ends it.
+_LONG_TOKENS = 32
 
 
 class StepAborted(Exception):
@@ -85,7 +91,7 @@ def native_params(params: ContextParams) -> ffi.ContextParams:
 
 
 class Context(Owner):
-    """Owns a llama_context. One thread at a time; the model must outlive it.
+    """Owns a llama_context of a model. One thread at a time, but for close() and the abort flag.
 
     Raises ConfigError, naming the option, for a cache type or flash attention that this model's heads do not allow, and
     InsufficientMemoryError, with both numbers, if the cells and compute buffers would not fit into the available
@@ -97,19 +103,18 @@ class Context(Owner):
         self._what = "the context"
         self.model = model
         self.params = params
+        Process.current.check_computes()
         self._check_attention()
         native = native_params(params)
         self._check_memory(native)
-        self._handle = self._lib.llama_init_from_model(model.handle, native) or 0
-        if not self._handle:
-            raise NativeError(
-                "llama.cpp cannot create a context: the lines of logger llmcore.native before this say why"
-            )
-        self._memory: int = self._lib.llama_get_memory(self._handle) or 0
-        self._view: tuple[Batch, ffi.BatchView] | None = None  # of the batch that was last computed
         self.abort_flag = ffi.AbortFlag()
-        self.abort_flag.attach(self._lib, self._handle)
-        self.n_ctx = int(self._lib.llama_n_ctx(self._handle))
+        self._parent = model
+        whole = self._take(interruptible(lambda: self._make(native), nothing))
+        self._memory: Part | None = Part.of(whole, self._lib.llama_get_memory(whole) or 0)
+        # Whether steps leave anything behind. Encoders (BERT and its kin) compute a text in one step and forget it.
+        self.has_memory = bool(self._memory)
+        self._view: tuple[Batch, ffi.BatchView] | None = None  # of the batch that was last computed
+        self.n_ctx = int(self._lib.llama_n_ctx(whole))
         # Whether a row costs the attention of its own cells only: our kernels skip what the mask excludes, ggml's do not.
         self.skips_masked_cells = (
             params.flash_attn
@@ -125,6 +130,16 @@ class Context(Owner):
         problem = self.model.attention_shape.problem(params.flash_attn, params.cache_type_k, params.cache_type_v)
         if problem is not None:
             raise problem
+
+    def _make(self, native: ffi.ContextParams) -> Handle:
+        lib, model = self._lib, self.model.handle
+        address = lib.llama_init_from_model(model, native)
+        if not address:
+            raise NativeError(
+                "llama.cpp cannot create a context: the lines of logger llmcore.native before this say why"
+            )
+        self.abort_flag.attach(lib, address)
+        return Handle.own(address, lib.llama_free, lib, model, self.abort_flag)
 
     def _check_memory(self, native: ffi.ContextParams) -> None:
         need = memory_need(self.model.path, self.model.params, native)
@@ -155,8 +170,11 @@ class Context(Owner):
         self._lib.check(self._lib.lc_memory_used(self.handle, out))
         return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)
 
-    def _free(self, handle: int) -> None:
-        self._lib.llama_free(handle)
+    def close(self) -> None:
+        """As for all handles; a step in progress ends soon, with ClosedError."""
+        super().close()
+        self._memory = None
+        self.abort_flag.set(True)
 
     # --- Steps --------------------------------------------------------------------------------------------------------
 
@@ -176,14 +194,24 @@ class Context(Owner):
             self._view = (batch, ffi.BatchView(batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits))
         struct = self._view[1].struct
         struct.n_tokens = batch.n_tokens
-        result = function(handle, struct)
+        Process.current.has_computed = True
+        is_long = batch.n_tokens >= _LONG_TOKENS
+        result = self._run_long(lambda: function(handle, struct)) if is_long else function(handle, struct)
         if result == _DECODED:
             return
         if result == _NO_CELLS:
             raise NoCellsError(f"no free KV cells for {batch.n_tokens} more tokens in a context of {self.n_ctx}")
         if result == _ABORTED:
+            self.handle  # noqa: B018  raises ClosedError
             raise StepAborted
         raise NativeError(f"llama.cpp failed on a batch of {batch.n_tokens} tokens (status {result})")
+
+    def _run_long(self, call: Callable[[], int]) -> int:
+        try:
+            return interruptible(call, lambda: self.abort_flag.set(True))
+        except BaseException:
+            self.abort_flag.set(False)
+            raise
 
     def _check_batch(self, batch: Batch) -> None:
         # llama.cpp reads past its tables for some of these and aborts for others.
@@ -200,15 +228,11 @@ class Context(Owner):
 
     def logits(self, row: int) -> ffi.Float32Array:
         """A copy of the logits (float32[n_vocab]) of batch index `row`, which must have asked for them."""
-        pointer = self._lib.llama_get_logits_ith(self.handle, row)
+        handle = self.handle  # until what it points to is copied
+        pointer = self._lib.llama_get_logits_ith(handle, row)
         if not pointer:
             raise InvalidRequestError(f"batch index {row} asked for no logits", param="row")
         return ffi.read_floats(pointer, self.model.n_vocab)
-
-    @property
-    def has_memory(self) -> bool:
-        """Whether steps leave anything behind. Encoders (BERT and its kin) compute a text in one step and forget it."""
-        return bool(self._memory)
 
     @property
     def is_causal(self) -> bool:
@@ -218,10 +242,11 @@ class Context(Owner):
     def embedding(self, slot: int) -> ffi.Float32Array:
         """What pooling made of the sequence in `slot` in the last step: float32[n_embd_out], not normalized; of a reranker
         its scores, float32[n_scores]."""
-        pooling = self._lib.llama_pooling_type(self.handle)
+        handle = self.handle  # until what it points to is copied
+        pooling = self._lib.llama_pooling_type(handle)
         if pooling == _POOLING_TYPES["none"]:
             raise UnsupportedError(f"{self.model.path} gives no pooled embeddings (pooling type {pooling})")
-        pointer = self._lib.llama_get_embeddings_seq(self.handle, slot)
+        pointer = self._lib.llama_get_embeddings_seq(handle, slot)
         if not pointer:
             raise InvalidRequestError(f"slot {slot} was not in the last step", param="slot")
         is_rank = pooling == _POOLING_TYPES["rank"]
@@ -229,9 +254,10 @@ class Context(Owner):
 
     def token_embeddings(self, n_tokens: int) -> ffi.Float32Array:
         """What the last step made of each of its tokens, where nothing is pooled: float32[n_tokens, n_embd_out], a copy."""
+        handle = self.handle  # until what it points to is copied
         vectors = np.empty((n_tokens, self.model.n_embd_out), np.float32)
         for row in range(n_tokens):
-            pointer = self._lib.llama_get_embeddings_ith(self.handle, row)
+            pointer = self._lib.llama_get_embeddings_ith(handle, row)
             if not pointer:
                 raise InvalidRequestError(f"batch index {row} was not in the last step", param="row")
             vectors[row] = ffi.read_floats(pointer, vectors.shape[1])
@@ -256,14 +282,14 @@ class Context(Owner):
 
     # --- Memory: positions are [start, end), end=-1 is the sequence's end --------------------------------------------------
 
-    def _slot(self, *slots: int) -> int:
-        self.handle  # noqa: B018  raises ClosedError
+    def _slot(self, *slots: int) -> Part:
+        memory = self._usable(self._memory)
         for slot in slots:
             if not 0 <= slot < self.params.n_slots:
                 raise InvalidRequestError(f"slot {slot} is not in 0 to {self.params.n_slots - 1}", param="slot")
-        if not self._memory:
+        if not memory:
             raise UnsupportedError(f"{self.model.path} keeps no memory between steps")
-        return self._memory
+        return memory
 
     def clear(self) -> None:
         """Forgets all sequences."""

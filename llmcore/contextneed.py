@@ -6,6 +6,7 @@ import os
 from dataclasses import astuple, dataclass
 
 from llmcore import ffi
+from llmcore.llama.aside import interruptible, nothing
 
 # Up to this many cells the need is asked for as it is.
 _N_CTX_MEASURED = 65536
@@ -41,5 +42,5 @@ def memory_need(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -
 
 def _reckon(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryNeed:
     lib, out = ffi.library(), ffi.MemoryNeed()
-    lib.check(lib.lc_memory_required(os.fsencode(path), model, context, out))
+    interruptible(lambda: lib.check(lib.lc_memory_required(os.fsencode(path), model, context, out)), nothing)
     return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)

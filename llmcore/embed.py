@@ -29,7 +29,7 @@ _N_MAX_UNKNOWN = 512
 
 
 class Embedder:
-    """Owns a context for embeddings. The model must outlive it.
+    """Owns a context for embeddings of a model.
 
     Its memory grows, checked before it is taken, with the longest text that has come. A causal model computes a text in parts
     (`can_split`); without a causal mask a text has to be computed in one pass.

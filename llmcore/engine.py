@@ -22,6 +22,7 @@ from llmcore.counters import Counters
 from llmcore.embeddings import Embeddings
 from llmcore.errors import (
     CellsBrokenError,
+    ClosedError,
     ConfigError,
     EngineError,
     InvalidRequestError,
@@ -33,6 +34,7 @@ from llmcore.inspection import inspect
 from llmcore.intake import Intake
 from llmcore.kvcache import KVCache
 from llmcore.log import event
+from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,
     ChatPrompt,
@@ -102,6 +104,8 @@ class Engine:
         self._taking = Taking(pieces, self._scheduler.force)
         self._masks = MaskThread()
         self._counters = Counters()
+        self._process = Process.current
+        self._is_closed = False
         self._serving: frozenset[str] = frozenset()
         self._deadline_s = float("inf")  # the earliest of all answers
         # Told before a step is computed: the request ids in it, and the seconds that it should take.
@@ -126,8 +130,12 @@ class Engine:
         return engine
 
     def close(self) -> None:
-        """Frees everything. Requests that are alive end without a word. Safe to call twice."""
-        for answer in self._answers.values():
+        """Frees everything. Requests that are alive end without a word. Safe to call twice, and from any thread: a step in progress
+        ends soon, with ClosedError. In a process that was forked from this one, does nothing."""
+        if not self._process.is_current:
+            return
+        self._is_closed = True
+        for answer in list(self._answers.values()):
             answer.close()
         self._answers.clear()
         self.embeddings.close()
@@ -145,6 +153,11 @@ class Engine:
     ) -> None:
         self.close()
 
+    def _check_open(self) -> None:
+        self._process.check("the engine")
+        if self._is_closed:
+            raise ClosedError("the engine is closed")
+
     # --- Requests -----------------------------------------------------------------------------------------------------
 
     @property
@@ -158,6 +171,7 @@ class Engine:
 
     def submit(self, request: GenerateRequest) -> Accepted:
         """Queues a request. Raises InvalidRequestError, ContextLengthError or OverloadedError; nothing changes then."""
+        self._check_open()
         if request.request_id in self._answers:
             raise InvalidRequestError(f"request id {request.request_id!r} is in use", param="request_id")
         now_s = self._clock()
@@ -181,6 +195,7 @@ class Engine:
 
     def prepare(self, constraint: Constraint) -> None:
         """Compiles a constraint for submit(), without which that does it. For any thread. Raises InvalidRequestError."""
+        self._check_open()
         self._constraints.prepare(constraint)
 
     def cancel(self, request_id: str) -> Finished | None:
@@ -206,6 +221,7 @@ class Engine:
 
     def pin(self, spec: PrefixSpec) -> PrefixInfo:
         """Queues a prefix to be computed and never evicted. Raises InvalidRequestError or OverloadedError."""
+        self._check_open()
         return self._pinning.pin(spec)
 
     def unpin(self, name: str) -> None:
@@ -239,6 +255,14 @@ class Engine:
 
         Raises CellsBrokenError where numbers ran over and that cannot be held to those whose they are: nothing more can be
         computed with this engine."""
+        self._check_open()
+        try:
+            return self._step()
+        except Exception:
+            self._check_open()  # it was closed meanwhile: what failed for that is no failure
+            raise
+
+    def _step(self) -> list[Output]:
         started_s = self._clock()
         outputs = self._end_late(started_s)
         batch = self._scheduler.schedule(started_s)
@@ -253,7 +277,11 @@ class Engine:
             self._scheduler.rollback()
             return outputs
         except LlmcoreError as error:
+            self._check_open()
             return outputs + self._fail_step(error)
+        except BaseException:  # Ctrl-C: whoever catches it can go on
+            self._scheduler.rollback()
+            raise
         finally:
             self._serving = frozenset()
         if not self._context.isolates_cells and any(each.token == BROKEN for each in drawn):

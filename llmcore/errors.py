@@ -74,6 +74,12 @@ class ClosedError(LlmcoreError):
     code = "closed"
 
 
+class ForkedError(LlmcoreError):
+    """Something that was loaded before a fork was used in the child: it has none of the threads that native code relies on."""
+
+    code = "forked"
+
+
 # --- Model files and memory -------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from llmcore.cpufeatures import check_cpu
 from llmcore.errors import AbiError, InvalidRequestError, LibraryError, NativeError
+from llmcore.llama.aside import interruptible, nothing
 from llmcore.llama.origin import check_functions, check_global_scope
 from llmcore.threads import brief_spinning
 
@@ -503,7 +504,7 @@ def library() -> Library:
     folder = library_dir()
     check_cpu(folder)
     with brief_spinning():
-        return Library(folder)
+        return interruptible(lambda: Library(folder), nothing)
 
 
 # --- Logs -----------------------------------------------------------------------------------------------------------------

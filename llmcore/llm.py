@@ -20,6 +20,7 @@ from llmcore.embeddings import Done, Embeddings
 from llmcore.encoder import open_engine
 from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, error_from_code
 from llmcore.hub import default_model_path
+from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,
     Failed,
@@ -86,7 +87,8 @@ class LLM:
     """A model in this process.
 
     Several threads may use it, and several streams may be open at once: they share each step. For a service that survives
-    native crashes, use `llmcore.client.AsyncEngine` or the HTTP service.
+    native crashes, use `llmcore.client.AsyncEngine` or the HTTP service. A forked child cannot use what was loaded before the
+    fork: load in each process.
 
     Args:
         model: a GGUF file; without one, the default model that `llmcore pull` fetched.
@@ -109,6 +111,7 @@ class LLM:
         self._ids = itertools.count()
         self._done: dict[str, Done] = {}
         self._closed = False
+        self._process = Process.current
         path = _model_path(model)
         unknown = sorted(set(options) - set(EngineConfig.__dataclass_fields__))
         if unknown:
@@ -117,7 +120,10 @@ class LLM:
         self.model = self.engine.model
 
     def close(self) -> None:
-        """Frees the model. Open streams end with ClosedError. Safe to call twice."""
+        """Frees the model, once a step that another thread computes has ended. Open streams end with ClosedError. Safe to call
+        twice; in a process that was forked from this one, does nothing."""
+        if not self._process.is_current:
+            return
         with self._lock:
             if self._closed:
                 return
@@ -231,6 +237,7 @@ class LLM:
             constraint=constraint,
             n_logprobs=n_logprobs,
         )
+        self._check_process()
         with self._lock:
             self._check_open()
             try:
@@ -251,6 +258,7 @@ class LLM:
 
     def _next_output(self, request_id: str) -> Output:
         """The next output of a request; steps the engine, for all open requests, until there is one."""
+        self._check_process()
         while True:
             with self._lock:
                 self._check_open()
@@ -260,6 +268,8 @@ class LLM:
                 self._deliver(self.engine.step())
 
     def _forget(self, request_id: str) -> None:
+        if not self._process.is_current:
+            return
         with self._lock:
             self._inboxes.pop(request_id, None)
             if not self._closed:
@@ -270,6 +280,10 @@ class LLM:
             inbox = self._inboxes.get(output.request_id)
             if inbox is not None and not isinstance(output, Accepted):
                 inbox.append(output)
+
+    def _check_process(self) -> None:
+        """Raises ForkedError. To be called before the lock is taken, which a thread may have held that a forked child lacks."""
+        self._process.check("this LLM")
 
     def _check_open(self) -> None:
         if self._closed:
@@ -309,6 +323,7 @@ class LLM:
 
     def _compute(self, id: str, submit: Callable[[Embeddings], None]) -> npt.NDArray[np.float32]:
         """Steps the embeddings of all threads until those of `id` are there."""
+        self._check_process()
         jobs = self.engine.embeddings
         with self._lock:
             self._check_open()

@@ -23,11 +23,13 @@ from llmcore.errors import (
 )
 from llmcore.gguf import GgufHeader, check_model_file
 from llmcore.gguf_model import check_model_metadata
-from llmcore.handle import Owner
+from llmcore.handle import Handle, Owner, Part
 from llmcore.kernels import log_kernels, use_kernels
+from llmcore.llama.aside import Aside, interruptible
 from llmcore.llama.attention_shape import AttentionShape, attention_shape
 from llmcore.log import event
 from llmcore.machine.os_text import system_name
+from llmcore.machine.process import Process
 from llmcore.memory import memory_available_bytes
 from llmcore.messages import ModelInfo
 from llmcore.rpc import check_server, parse_servers
@@ -99,6 +101,8 @@ class Model(Owner):
     ) -> None:
         self.path = os.fsdecode(path)
         self._what = f"the model {self.path}"
+        if not vocab_only:
+            Process.current.check_computes()
         self.header: GgufHeader = check_model_file(self.path)
         self._lib = lib = ffi.library()
         if not lib.lc_architecture_known(self.architecture.encode()):
@@ -120,12 +124,12 @@ class Model(Owner):
             lib.check(lib.lc_blas_enable(blas))
         self.uses_blas = blas
         self.kernels = "none" if vocab_only else use_kernels(kernels)
-        self.params = self._params(progress, vocab_only, mmap, repack)
+        self.params = self._params(vocab_only, mmap, repack)
         if self._devices is not None:
             self.params.devices, self.params.n_gpu_layers = ffi.address_of(self._devices), rpc_layers
         self.packed_bytes = 0  # of its weights, in the kernels' own layout
-        self._load(vocab_only, log_level)
-        self._vocab: int = lib.llama_model_get_vocab(self._handle)
+        whole = self._load(progress, vocab_only, log_level)
+        self._vocab: Part | None = Part.of(whole, lib.llama_model_get_vocab(whole))
         self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
 
     # --- Loading and closing ------------------------------------------------------------------------------------------
@@ -156,42 +160,25 @@ class Model(Owner):
                 param="model_path",
             )
 
-    def _params(self, progress: Progress | None, vocab_only: bool, mmap: bool, repack: bool) -> ffi.ModelParams:
+    def _params(self, vocab_only: bool, mmap: bool, repack: bool) -> ffi.ModelParams:
         params: ffi.ModelParams = self._lib.llama_model_default_params()
         params.vocab_only = vocab_only
         params.use_extra_bufts = repack and self.architecture not in _NOT_REPACKED
         params.load_mode = _LOAD_MODES["mmap" if mmap else "none"]
-        self._aborted = False
-        self._progress_error: BaseException | None = None
-
-        def report(fraction: float, _user_data: object) -> bool:
-            if progress is None:
-                return True
-            try:
-                self._aborted = not progress(fraction)
-            except BaseException as error:  # it must not end in ctypes: it is raised again after the load
-                self._progress_error, self._aborted = error, True
-            return not self._aborted
-
-        # ctypes keeps no reference for a callback in a structure; `params` lives as long as the model and does.
-        self._report = ffi.ProgressCallback(report)
-        params.progress_callback = self._report
         return params
 
-    def _load(self, vocab_only: bool, log_level: int) -> None:
+    def _load(self, progress: Progress | None, vocab_only: bool, log_level: int) -> Handle:
         started, packed_before = time.monotonic(), self._lib.lc_kernels_packed_bytes()
-        self._handle = self._lib.llama_model_load_from_file(os.fsencode(self.path), self.params) or 0
-        if self._progress_error is not None:
-            self.close()
-            raise self._progress_error
-        if self._aborted:
-            self.close()
+        loading = _Loading(self._lib, self.path, self.params, progress)
+        whole = loading.run()
+        if loading.is_stopped:
             raise ModelLoadAborted(f"loading {self.path} was stopped by its progress callback", param="model_path")
-        if not self._handle:
+        if whole is None:
             raise ModelError(
                 f"llama.cpp cannot load {self.path}: the lines of logger llmcore.native before this say why",
                 param="model_path",
             )
+        self._take(whole)
         if not vocab_only:
             event(logger, log_level, "model_loaded", path=self.path, load_s=time.monotonic() - started)
             self.packed_bytes = max(self._lib.lc_kernels_packed_bytes() - packed_before, 0)
@@ -199,9 +186,11 @@ class Model(Owner):
                 # What was packed is not read from the file again; what was not comes back from the page cache at its first use.
                 self._lib.check(self._lib.lc_mapping_release(os.fsencode(os.path.realpath(self.path))))
             log_kernels(self.kernels, self.packed_bytes, log_level)
+        return whole
 
-    def _free(self, handle: int) -> None:
-        self._lib.llama_model_free(handle)
+    def close(self) -> None:
+        super().close()
+        self._vocab = None
 
     # --- Properties ---------------------------------------------------------------------------------------------------
 
@@ -277,11 +266,16 @@ class Model(Owner):
 
     @property
     def n_head(self) -> int:
-        return int(self._lib.llama_model_n_head(self.handle))
+        return self._of_layers(self._lib.llama_model_n_head)
 
     @property
     def n_head_kv(self) -> int:
-        return int(self._lib.llama_model_n_head_kv(self.handle))
+        return self._of_layers(self._lib.llama_model_n_head_kv)
+
+    def _of_layers(self, function: Callable[[Handle], int]) -> int:
+        """A number of the first layer; 0 where only the vocabulary is loaded: llama.cpp aborts there."""
+        handle = self.handle
+        return int(function(handle)) if self._lib.llama_model_n_layer(handle) else 0
 
     @property
     def n_swa(self) -> int:
@@ -329,9 +323,13 @@ class Model(Owner):
         source = self._lib.llama_model_chat_template(self.handle, name)
         return None if source is None else source.decode("utf-8", "replace")
 
-    def _special(self, function: Callable[[int], int]) -> int | None:
-        self.handle  # noqa: B018  raises ClosedError
-        token = function(self._vocab)
+    @property
+    def vocab(self) -> Part:
+        """The native vocabulary. Raises as `handle`."""
+        return self._usable(self._vocab)
+
+    def _special(self, function: Callable[[Part], int]) -> int | None:
+        token = function(self.vocab)
         return None if token == _NO_TOKEN else int(token)
 
     @property
@@ -357,14 +355,12 @@ class Model(Owner):
     @property
     def adds_sep(self) -> bool:
         """Whether a separator stands between two texts, besides EOS."""
-        self.handle  # noqa: B018
-        return bool(self._lib.llama_vocab_get_add_sep(self._vocab))
+        return bool(self._lib.llama_vocab_get_add_sep(self.vocab))
 
     @property
     def adds_eos(self) -> bool:
         """Whether tokenize(add_special=True) puts EOS last."""
-        self.handle  # noqa: B018
-        return bool(self._lib.llama_vocab_get_add_eos(self._vocab))
+        return bool(self._lib.llama_vocab_get_add_eos(self.vocab))
 
     @property
     def infill(self) -> tuple[int, int, int] | None:
@@ -380,17 +376,16 @@ class Model(Owner):
     @property
     def adds_bos(self) -> bool:
         """Whether tokenize(add_special=True) puts BOS first."""
-        self.handle  # noqa: B018
-        return bool(self._lib.llama_vocab_get_add_bos(self._vocab))
+        return bool(self._lib.llama_vocab_get_add_bos(self.vocab))
 
     def is_end(self, token: int) -> bool:
         """Whether a token ends the answer (EOS, EOT and their like)."""
         self.check_tokens((token,))
-        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+        return bool(self._lib.llama_vocab_is_eog(self.vocab, token))
 
     def is_control(self, token: int) -> bool:
         self.check_tokens((token,))
-        return bool(self._lib.llama_vocab_is_control(self._vocab, token))
+        return bool(self._lib.llama_vocab_is_control(self.vocab, token))
 
     # --- Text ---------------------------------------------------------------------------------------------------------
 
@@ -402,8 +397,7 @@ class Model(Owner):
             parse_special: take `<|im_start|>` and its like in the text as the special tokens that they name. Off, they are
                 plain text, which is what text of strangers must be.
         """
-        lib, vocab = self._lib, self._vocab
-        self.handle  # noqa: B018
+        lib, vocab = self._lib, self.vocab
         data = _utf8(text)
         tokens = np.empty(len(data) + 4, np.int32)
         n = lib.llama_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
@@ -437,7 +431,7 @@ class Model(Owner):
         while True:
             buffer = np.empty(size, np.uint8)
             n = self._lib.llama_detokenize(
-                self._vocab, ffi.address(ids), len(ids), ffi.address(buffer), size, remove_special, unparse_special
+                self.vocab, ffi.address(ids), len(ids), ffi.address(buffer), size, remove_special, unparse_special
             )
             if n >= 0:
                 return buffer[:n].tobytes()
@@ -449,26 +443,61 @@ class Model(Owner):
         size = 64
         while True:
             buffer = np.empty(size, np.uint8)
-            n = self._lib.llama_token_to_piece(self._vocab, token, ffi.address(buffer), size, 0, special)
+            n = self._lib.llama_token_to_piece(self.vocab, token, ffi.address(buffer), size, 0, special)
             if n >= 0:
                 return buffer[:n].tobytes()
             size = -n
 
     @property
-    def tokenizer_addresses(self) -> tuple[int, int]:
-        """Of the native vocabulary, and of llama_tokenize: for other native code, while this model lives."""
-        self.handle  # noqa: B018
-        return self._vocab, ffi.function_address(self._lib.llama_tokenize)
+    def tokenizer_addresses(self) -> tuple[Part, int]:
+        """Of the native vocabulary, and of llama_tokenize: for other native code, which must keep the former."""
+        return self.vocab, ffi.function_address(self._lib.llama_tokenize)
 
     def check_tokens(self, tokens: Iterable[int]) -> None:
         """Raises InvalidRequestError for a token id that is not in the vocabulary."""
         # llama.cpp asserts (aborts the process) on a token id outside the vocabulary.
-        self.handle  # noqa: B018
+        self.handle  # noqa: B018  raises ClosedError
         for token in tokens:
             if not 0 <= token < self.n_vocab:
                 raise InvalidRequestError(
                     f"token {token} is not in the vocabulary (0 to {self.n_vocab - 1})", param="tokens"
                 )
+
+
+class _Loading:
+    """One load, aside from its caller, who is asked for the progress."""
+
+    def __init__(self, lib: ffi.Library, path: str, params: ffi.ModelParams, progress: Progress | None) -> None:
+        self._lib = lib
+        self._path = os.fsencode(path)
+        self._params = params
+        self._progress = progress
+        self._aside = Aside(self._call, self._stop)
+        self.is_stopped = False
+
+    def run(self) -> Handle | None:
+        """None where the model cannot be loaded, or the load was stopped. Raises what `progress` raises."""
+        return self._aside.run()
+
+    def _stop(self) -> None:
+        self.is_stopped = True
+
+    def _call(self) -> Handle | None:
+        # Used by reference as long as native code reads the structure, and not kept in it: the model outlives the load.
+        report = ffi.ProgressCallback(self._report)
+        self._params.progress_callback = report
+        try:
+            address = self._lib.llama_model_load_from_file(self._path, self._params)
+        finally:
+            self._params.progress_callback = ffi.ProgressCallback()
+        return Handle.own(address, self._lib.llama_model_free, self._lib) if address else None
+
+    def _report(self, fraction: float, _user_data: object) -> bool:
+        # In the native thread, where no signal is delivered: nothing here raises.
+        progress = self._progress
+        if progress is not None and not self.is_stopped:
+            self.is_stopped = not self._aside.ask(lambda: progress(fraction))
+        return not self.is_stopped
 
 
 def model_info(model: Model, n_ctx: int, pooling: str = "none", threads: ThreadDecision | None = None) -> ModelInfo:
@@ -513,8 +542,9 @@ def quantize(
             f"file_type must be one of {', '.join(FILE_TYPES)}, got {file_type!r}", param="file_type"
         )
     check_model_file(os.fspath(source))
+    Process.current.check_computes()
     lib = ffi.library()
     params = lib.llama_model_quantize_default_params()
     params.ftype, params.nthread, params.allow_requantize = FILE_TYPES[file_type], threads, requantize
-    if lib.llama_model_quantize(os.fsencode(source), os.fsencode(target), params) != 0:
+    if interruptible(lambda: lib.llama_model_quantize(os.fsencode(source), os.fsencode(target), params), None) != 0:
         raise LlmcoreError(f"llama.cpp cannot quantize {os.fspath(source)}: logger llmcore.native says why")

@@ -141,13 +141,16 @@ def terminal(console: Console) -> Iterator[BarReport]:
 
 @contextlib.contextmanager
 def sigterm_unwinds() -> Iterator[None]:
-    """SIGTERM ends the command as an exception does, so that what is half-written goes."""
+    """SIGTERM, and SIGHUP unless it is ignored (nohup), end the command as an exception does, so that what is half-written
+    goes."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    handled = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN]
+    before = [(each, signal.signal(each, end)) for each in handled]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before:
+            signal.signal(number, handler)

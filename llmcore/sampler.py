@@ -22,7 +22,7 @@ _PLAIN_FIELDS = tuple(
 
 
 class Sampler(Owner):
-    """Owns a native sampler. The model must outlive it.
+    """Owns a native sampler of a model.
 
     Args:
         n_ctx: what "the whole context" means for repeat_last_n and dry_penalty_last_n.
@@ -45,11 +45,9 @@ class Sampler(Owner):
         native, alive = ffi.sampling_struct(
             {**values, "seed": self.seed, "n_ctx": n_ctx}, params.dry_sequence_breakers, params.logit_bias
         )
-        self._handle = self._lib.check_pointer(self._lib.lc_sampler_new(model.handle, native), "creating a sampler")
+        sampler = self._lib.check_pointer(self._lib.lc_sampler_new(model.handle, native), "creating a sampler")
+        self._own(sampler, self._lib.lc_sampler_free, self._lib, parent=model)
         del alive  # native code has copied it
-
-    def _free(self, handle: int) -> None:
-        self._lib.lc_sampler_free(handle)
 
     def reset(self) -> None:
         """Back to the state of a new sampler with the same seed."""

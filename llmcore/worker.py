@@ -361,8 +361,10 @@ def serve(sock: socket.socket, pulse: Pulse) -> int:
 
 
 def main() -> None:
-    # The terminal's Ctrl-C goes to the whole process group; when this process ends is its parent's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends these to the whole process group, a service manager to all processes of a service: when this process ends
+    # is its parent's decision, which may have answers to finish. It ends when its socket does.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
     # A core file would hold everybody's prompts, and keep whoever waits for this process waiting while it is written.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     status = 1

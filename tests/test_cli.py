@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,27 @@ def test_version_names_all_parts() -> None:
     assert shown.startswith("llmcore 0.")
     for word in ("llama.cpp", "BLAS: ", "backend CPU: "):
         assert word in shown
+
+
+def test_ctrl_c_ends_an_answer_and_then_the_chat(default_model: Path) -> None:
+    given = ["--model-path", str(default_model), "--n-ctx", "1024", "--flash-attn", "off"]
+    given += ["--cache-type-k", "f16", "--cache-type-v", "f16"]  # so that nothing is measured before it begins
+    command = [sys.executable, "-m", "llmcore.cli", "chat", *given]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write("Count from one to a thousand, in words, each number on a line.\n")
+        process.stdin.flush()
+        assert process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        said = ""
+        while "[interrupted]\n" not in said:
+            said += process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) in (0, 130)  # at its prompt, or on the way to it
+        assert process.stderr.read() == ""
 
 
 def test_chat_answers_line_by_line(default_model: Path) -> None:

@@ -201,3 +201,8 @@ def test_a_path_with_odd_letters(tiny_model: Path, tmp_path: Path) -> None:
     shutil.copy(tiny_model, path)
     with Model(path) as loaded:
         assert loaded.tokenize("a")
+
+
+def test_sizes_of_a_vocabulary_alone_are_zero(tiny_model: Path) -> None:
+    with Model(tiny_model, vocab_only=True) as vocabulary:
+        assert (vocabulary.n_head, vocabulary.n_head_kv, vocabulary.n_layer, vocabulary.n_swa) == (0, 0, 0, 0)

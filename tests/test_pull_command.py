@@ -144,18 +144,25 @@ def test_progress_on_a_terminal() -> None:
     assert "verifying" in shown
 
 
-def test_sigterm_unwinds_and_the_old_handler_comes_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_unwinds_and_the_old_handler_comes_back(number: signal.Signals) -> None:
+    found = signal.signal(number, signal.SIG_DFL)
 
     def interrupted() -> None:
         with pull_command.sigterm_unwinds():
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             time.sleep(10)
 
-    with pytest.raises(SystemExit) as caught:
-        interrupted()
-    assert caught.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is before
+    try:
+        with pytest.raises(SystemExit) as caught:
+            interrupted()
+        assert caught.value.code == 128 + number
+        assert signal.getsignal(number) is signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN)
+        with pull_command.sigterm_unwinds():
+            assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, found)
 
 
 def test_the_path_is_printed_as_its_bytes(tmp_path: Path, pulled_model: Path) -> None:

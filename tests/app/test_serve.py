@@ -71,7 +71,7 @@ def chat(text: str, *, stream: bool) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": text}], "stream": stream}
 
 
-@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_well(sig: signal.Signals) -> None:
     with service() as process:
         assert process.model == "fake"
@@ -99,6 +99,31 @@ def test_a_running_answer_is_finished_and_new_ones_are_refused() -> None:
         assert rest[-1] == "data: [DONE]"
         assert any('"99 "' in line for line in rest)
         assert process.popen.wait(30) == 0
+
+
+@pytest.mark.parametrize("beside", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_drains_whatever_else_comes_with_it(beside: signal.Signals) -> None:
+    with service("--drain-s", "30") as process, httpx.Client() as http:
+        with http.stream("POST", process.url + URL, json=chat("count 100", stream=True)) as response:
+            lines = response.iter_lines()
+            assert '"0 "' in next(line for line in lines if '"0 "' in line)
+            for each in (signal.SIGHUP, beside, signal.SIGHUP):
+                process.popen.send_signal(each)
+            rest = [line for line in lines if line]
+        assert rest[-1] == "data: [DONE]"
+        assert process.popen.wait(30) == 0
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # its children inherit that
+    try:
+        with service() as process:
+            process.popen.send_signal(signal.SIGHUP)
+            assert httpx.get(process.url + "/healthz").json()["status"] == "ok"
+            process.popen.send_signal(signal.SIGTERM)
+            assert process.popen.wait(30) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_an_answer_that_does_not_end_is_ended_with_an_error() -> None:

@@ -289,7 +289,8 @@ def test_the_documents_are_served(service: Service) -> None:
     assert "/v1/chat/completions" in page.text
 
 
-def test_sigterm_lets_a_running_answer_finish_and_refuses_new_ones(default_model: Path) -> None:
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_group_lets_a_running_answer_finish(default_model: Path, sig: signal.Signals) -> None:
     service = Service("--n-ctx", "2048", environ={"MODEL_PATH": str(default_model)}).wait()
     httpx_wait_ready(service)
     worker = service.worker
@@ -305,9 +306,13 @@ def test_sigterm_lets_a_running_answer_finish_and_refuses_new_ones(default_model
     listener = threading.Thread(target=listen)
     listener.start()
     wait_until(lambda: len(lines) > 2, 30, "the answer to begin")
-    service.process.send_signal(signal.SIGTERM)
+    # A terminal and a service manager tell the worker too.
+    for each in (sig, signal.SIGINT, signal.SIGQUIT):
+        worker.send_signal(each)
+    service.process.send_signal(sig)
     listener.join(60)
     assert lines[-1] == "data: [DONE]"
+    assert '"finish_reason":"length"' in "".join(lines)
     assert service.stop(signal.SIGCONT) == 0  # a second SIGTERM would end it at once
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
     assert not any("Traceback" in line for line in service.log)
