@@ -97,11 +97,9 @@ class Context(Owner):
         self.params = params
         native = native_params(params)
         self._check_memory(native)
-        self._handle = self._lib.llama_init_from_model(model.handle, native) or 0
+        self._handle = self._lib.lc_context_new(model.handle, native) or 0
         if not self._handle:
-            raise NativeError(
-                "llama.cpp cannot create a context: the lines of logger llmcore.native before this say why"
-            )
+            raise NativeError(f"llama.cpp cannot create a context for {model.path}: {ffi.reason(self._lib)}")
         self._memory: int = self._lib.llama_get_memory(self._handle) or 0
         self._view: tuple[Batch, ffi.BatchView] | None = None  # of the batch that was last computed
         self.abort_flag = ffi.AbortFlag()

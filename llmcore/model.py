@@ -56,6 +56,8 @@ POOLINGS = ("none", "mean", "cls", "last", "rank")
 _NOT_CAUSAL = frozenset({"dream", "gemma-embedding", "llada", "llada-moe", "rnd1"})
 
 _NO_TOKEN = -1
+# A count that llama.cpp, or the shim in its place, gives where there is none.
+_FAILED = -(2**31)
 
 
 class Model(Owner):
@@ -171,7 +173,7 @@ class Model(Owner):
 
     def _load(self, vocab_only: bool) -> None:
         started = time.monotonic()
-        self._handle = self._lib.llama_model_load_from_file(os.fsencode(self.path), self.params) or 0
+        self._handle = self._lib.lc_model_load(os.fsencode(self.path), self.params) or 0
         if self._progress_error is not None:
             self.close()
             raise self._progress_error
@@ -179,10 +181,7 @@ class Model(Owner):
             self.close()
             raise ModelLoadAborted(f"loading {self.path} was stopped by its progress callback", param="model_path")
         if not self._handle:
-            raise ModelError(
-                f"llama.cpp cannot load {self.path}: the lines of logger llmcore.native before this say why",
-                param="model_path",
-            )
+            raise ModelError(f"llama.cpp cannot load {self.path}: {ffi.reason(self._lib)}", param="model_path")
         if not vocab_only:
             event(logger, logging.INFO, "model_loaded", path=self.path, load_s=time.monotonic() - started)
             packed_bytes = self._lib.lc_kernels_packed_bytes()
@@ -399,14 +398,14 @@ class Model(Owner):
         self.handle  # noqa: B018
         data = _utf8(text)
         tokens = np.empty(len(data) + 4, np.int32)
-        n = lib.llama_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
+        n = lib.lc_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
         if n < 0:
-            if n == -(2**31):
-                raise InvalidRequestError("the text has more than 2**31 tokens")
+            if n == _FAILED:
+                raise self._vocabulary_error() or InvalidRequestError("the text has more than 2**31 tokens")
             tokens = np.empty(-n, np.int32)
-            n = lib.llama_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
+            n = lib.lc_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
         if n < 0:
-            raise NativeError("llama_tokenize asked for a larger buffer twice")
+            raise self._vocabulary_error() or NativeError("llama_tokenize asked for a larger buffer twice")
         return [int(token) for token in tokens[:n]]
 
     def detokenize(self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False) -> str:
@@ -429,11 +428,13 @@ class Model(Owner):
         size = 8 * len(ids) + 16
         while True:
             buffer = np.empty(size, np.uint8)
-            n = self._lib.llama_detokenize(
+            n = self._lib.lc_detokenize(
                 self._vocab, ffi.address(ids), len(ids), ffi.address(buffer), size, remove_special, unparse_special
             )
             if n >= 0:
                 return buffer[:n].tobytes()
+            if n == _FAILED:
+                raise self._vocabulary_error() or InvalidRequestError("the text has more than 2**31 bytes")
             size = -n
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
@@ -442,16 +443,24 @@ class Model(Owner):
         size = 64
         while True:
             buffer = np.empty(size, np.uint8)
-            n = self._lib.llama_token_to_piece(self._vocab, token, ffi.address(buffer), size, 0, special)
+            n = self._lib.lc_token_to_piece(self._vocab, token, ffi.address(buffer), size, special)
             if n >= 0:
                 return buffer[:n].tobytes()
+            if n == _FAILED:
+                raise self._vocabulary_error() or NativeError(f"llama.cpp has no text for token {token}")
             size = -n
+
+    def _vocabulary_error(self) -> ModelError | None:
+        """The reason that the last call of this thread failed for; None if it has none."""
+        reason = self._lib.last_error()
+        return ModelError(f"the vocabulary of {self.path} is faulty: {reason}", param="model_path") if reason else None
 
     @property
     def tokenizer_addresses(self) -> tuple[int, int]:
-        """Of the native vocabulary, and of llama_tokenize: for other native code, while this model lives."""
+        """Addresses of the native vocabulary, and of a function like llama_tokenize: for other native code, while this model
+        lives."""
         self.handle  # noqa: B018
-        return self._vocab, ffi.function_address(self._lib.llama_tokenize)
+        return self._vocab, ffi.function_address(self._lib.lc_tokenize_or_none)
 
     def check_tokens(self, tokens: Iterable[int]) -> None:
         """Raises InvalidRequestError for a token id that is not in the vocabulary."""
