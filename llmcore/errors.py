@@ -104,6 +104,12 @@ class ModelLoadAborted(ModelError):
     code = "model_load_aborted"
 
 
+class ModelLoadDiedError(ModelError):
+    """Loading ended the engine's process, again and again: by an abort of native code, a signal, or for want of memory."""
+
+    code = "model_load_died"
+
+
 class InsufficientMemoryError(ModelError):
     """Model, KV cells and compute buffers need more memory than there is. `need_bytes` and `available_bytes` say how much."""
 
