@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 
 from llmcore import ffi
+from llmcore.errors import NativeError
 
 # Up to this many cells the need is asked for as it is.
 _N_CTX_MEASURED = 65536
@@ -40,5 +41,8 @@ def memory_need(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -
 
 def _reckon(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryNeed:
     lib, out = ffi.library(), ffi.MemoryNeed()
-    lib.check(lib.lc_memory_required(path.encode(), model, context, out))
+    try:
+        lib.check(lib.lc_memory_required(path.encode(), model, context, out))
+    except NativeError:
+        raise NativeError(f"llama.cpp cannot create a context for {path}: {ffi.reason(lib)}") from None
     return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)

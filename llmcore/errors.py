@@ -80,6 +80,12 @@ class ModelFormatError(ModelError):
     code = "model_format"
 
 
+class ModelKindError(ModelError):
+    """The file is as it should be, and no model that can be served: an adapter, a projector, a vocabulary alone and such."""
+
+    code = "model_kind"
+
+
 class ModelTruncatedError(ModelFormatError):
     """The file ends before the tensors that it announces."""
 

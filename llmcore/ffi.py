@@ -129,6 +129,21 @@ class LogitBias(_Struct):
     _fields_ = [("token", C.c_int32), ("bias", C.c_float)]
 
 
+class _OverrideValue(C.Union):
+    _fields_ = [
+        ("val_i64", C.c_int64),
+        ("val_f64", C.c_double),
+        ("val_bool", C.c_bool),
+        ("val_str", C.c_char * 128),
+    ]
+
+
+class KvOverride(_Struct):
+    c_name = "llama_model_kv_override"
+    _anonymous_ = ("value",)
+    _fields_ = [("tag", C.c_int), ("key", C.c_char * 128), ("value", _OverrideValue)]
+
+
 class QuantizeParams(_Struct):
     c_name = "llama_model_quantize_params"
     _fields_ = [
@@ -210,6 +225,7 @@ STRUCTS: tuple[type[_Struct], ...] = (
     ContextParams,
     BatchStruct,
     LogitBias,
+    KvOverride,
     QuantizeParams,
     SamplingStruct,
     SampleExtras,
@@ -395,10 +411,16 @@ def library_dir() -> Path:
     return installed
 
 
+def _field_names(struct: Any) -> list[str]:
+    """Names of a structure's fields, with those of an anonymous union in the union's place."""
+    unions = getattr(struct, "_anonymous_", ())
+    return [found for name, kind, *_ in struct._fields_ for found in (_field_names(kind) if name in unions else [name])]
+
+
 def abi_of(struct: type[_Struct]) -> dict[str, AbiRow]:
     """What ctypes makes of a structure, in the form of the shim's table."""
     rows = {struct.c_name: AbiRow(C.sizeof(struct), C.sizeof(struct))}
-    for name, *_ in struct._fields_:
+    for name in _field_names(struct):
         descriptor = getattr(struct, name)
         rows[f"{struct.c_name}.{name}"] = AbiRow(descriptor.offset, descriptor.size)
     return rows
@@ -697,5 +719,23 @@ def rpc_devices(lib: Library, servers: Sequence[str]) -> tuple[Pointers, int]:
     return devices, free_bytes.value
 
 
-def address_of(array: Pointers) -> int:
+# llama_model_kv_override_type
+_OVERRIDE_INT, _OVERRIDE_BOOL = 0, 2
+
+Overrides = C.Array[KvOverride]
+
+
+def kv_overrides(values: Mapping[str, bool | int]) -> Overrides:
+    """An array for ModelParams.kv_overrides, which must outlive the model's loading."""
+    array = (KvOverride * (len(values) + 1))()  # the last one has no key
+    for each, (key, value) in zip(array, values.items(), strict=False):
+        each.key = key.encode()
+        if isinstance(value, bool):
+            each.tag, each.val_bool = _OVERRIDE_BOOL, value
+        else:
+            each.tag, each.val_i64 = _OVERRIDE_INT, value
+    return array
+
+
+def address_of(array: Pointers | Overrides) -> int:
     return C.addressof(array)

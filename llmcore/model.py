@@ -27,6 +27,8 @@ from llmcore.kernels import log_kernels, use_kernels
 from llmcore.log import event
 from llmcore.memory import memory_available_bytes
 from llmcore.messages import ModelInfo
+from llmcore.model_files.kinds import check_kind
+from llmcore.model_files.vocabulary import Override, vocabulary_overrides
 from llmcore.rpc import check_server, parse_servers
 from llmcore.threads import ThreadDecision
 
@@ -75,7 +77,7 @@ class Model(Owner):
         rpc_servers: machines that take a part of the model, as "host:port,host:port".
         rpc_layers: how many of its last layers they take; -1 is all.
 
-    Raises ModelMissingError, ModelFormatError, ModelTruncatedError, ModelSplitError, ModelArchitectureError,
+    Raises ModelMissingError, ModelFormatError, ModelKindError, ModelTruncatedError, ModelSplitError, ModelArchitectureError,
     InsufficientMemoryError, ModelLoadAborted, RpcError, ConfigError (rpc_servers), or ModelError with llama.cpp's own words.
     """
 
@@ -95,10 +97,12 @@ class Model(Owner):
         self.path = os.fspath(path)
         self._what = f"the model {self.path}"
         self.header: GgufHeader = check_model_file(self.path)
+        check_kind(self.header, vocab_only=vocab_only)
         self._lib = lib = ffi.library()
         if not lib.lc_architecture_known(self.architecture.encode()):
             raise ModelArchitectureError(
-                f"{self.path}: this build ({ffi.PINNED}) does not know architecture {self.architecture!r}",
+                f"{self.path}: this build ({ffi.PINNED}) does not know architecture {self.architecture!r}: a later version "
+                "may, if it is a language model",
                 param="model_path",
             )
         check_model_metadata(self.header, vocab_only=vocab_only)
@@ -117,6 +121,8 @@ class Model(Owner):
         self.params = self._params(progress, vocab_only, mmap, repack)
         if self._devices is not None:
             self.params.devices, self.params.n_gpu_layers = ffi.address_of(self._devices), rpc_layers
+        self._kv_overrides = ffi.kv_overrides(self._overrides())
+        self.params.kv_overrides = ffi.address_of(self._kv_overrides)
         self._load(vocab_only)
         self._vocab: int = lib.llama_model_get_vocab(self._handle)
         self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
@@ -170,6 +176,15 @@ class Model(Owner):
         self._report = ffi.ProgressCallback(report)
         params.progress_callback = self._report
         return params
+
+    def _overrides(self) -> dict[str, Override]:
+        """What is taken in place of the file's own metadata, each told."""
+        found = vocabulary_overrides(self.header)
+        for key, value in found.items():
+            theirs = self.header.metadata.get(key)
+            if value is not False or theirs is True:
+                event(logger, logging.WARNING, "vocabulary_mended", path=self.path, key=key, theirs=theirs, ours=value)
+        return found
 
     def _load(self, vocab_only: bool) -> None:
         started = time.monotonic()
