@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import msgspec
@@ -31,6 +33,33 @@ _LOOKS = 4
 STOP_TIMEOUT_S = 5.0
 
 
+@dataclass(frozen=True)
+class Death:
+    """How a process ended. `status` is its exit status: negative, the signal that ended it; None, it was never started. `cause` is
+    for people."""
+
+    status: int | None
+    cause: str
+
+
+def cause_of_death(status: int | None, told: str, *, was_silent: bool = False) -> str:
+    """Why a process ended: what it told itself (an abort's message, an exception), or what its status says."""
+    if was_silent:
+        return "it stood still for longer than worker_silent_s and was killed"
+    if told:
+        return told
+    if status is None:
+        return "it was never started"
+    if status >= 0:
+        return f"it ended with status {status}"
+    if status == -signal.SIGKILL:
+        return "killed (SIGKILL), probably out of memory"
+    try:
+        return f"ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"ended by signal {-status}"
+
+
 class Child(asyncio.Protocol):
     """One life of the worker process. Each event that it sends goes to `receive`, in the loop's callback that read it: a
     task of its own for reading would cost every step a second wake-up."""
@@ -44,6 +73,7 @@ class Child(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._home = Process.current
+        self._was_silent = False
         self.pulse = Pulse()
         self.started_s = time.monotonic()
 
@@ -92,6 +122,7 @@ class Child(asyncio.Protocol):
             still_s = still_s + pause_s if heartbeat == last else 0.0
             last = heartbeat
         event(logger, logging.ERROR, "worker_silent", silent_s=still_s)
+        self._was_silent = True
         self.kill()
 
     def kill(self) -> None:
@@ -102,11 +133,11 @@ class Child(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def end(self) -> int | None:
-        """Ends the process if it has not ended, and reaps it; returns its status (negative: the signal that ended it), None
-        if it was never started."""
+    async def end(self) -> Death:
+        """Ends the process if it has not ended, and reaps it."""
         try:
-            return await self._end()
+            status = await self._end()
+            return Death(status, cause_of_death(status, self.pulse.cause(), was_silent=self._was_silent))
         finally:
             self.pulse.close()
 

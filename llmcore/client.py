@@ -2,7 +2,8 @@
 
 If the child dies, or its heart stands still, what was being answered ends with EngineDiedError, everything else is kept
 (ledger.py), and the child is started again with a growing pause between attempts. A failure to load at the start is different:
-it would come again, so the engine stays `failed`. This module loads no native code.
+it would come again, so the engine stays `failed`; so does a child that dies twice before it was ever ready. This module loads no
+native code.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from llmcore.errors import (
     EngineDiedError,
     EngineUnavailableError,
     LlmcoreError,
+    ModelLoadDiedError,
     PrefixMissingError,
     error_from_code,
 )
@@ -59,6 +61,9 @@ from llmcore.vectorcalls import VectorCalls
 
 logger = logging.getLogger(__name__)
 
+# A process that dies so often before it was ever ready will not be: no other one is started.
+LOADS_DIED_MAX = 2
+
 EngineState = Literal["loading", "ready", "restarting", "failed", "stopped"]
 
 
@@ -67,7 +72,7 @@ class AsyncEngine:
     forked from that one they raise ForkedError."""
 
     def __init__(self, config: EngineConfig, *, log_level: str = "info") -> None:
-        self._supervisor = Supervisor(config, log_level, self._dispatch, self._lost)
+        self._supervisor = Supervisor(config, log_level, self._dispatch, self._lost, self._died)
         self._ledger = Ledger(config, self._supervisor.send, self._tell_cancelled)
         self._calls = Calls(self._supervisor.send)
         self._vectors = VectorCalls(self._calls, self._ledger, self._back, self._supervisor.send)
@@ -78,6 +83,7 @@ class AsyncEngine:
         self._pins: dict[str, PrefixSpec] = {}  # what a new child has to pin again
         self._warming: set[asyncio.Future[Any]] = set()  # of these, those that it has not computed yet
         self._load_error: LlmcoreError | None = None
+        self._n_loads_died = 0  # before the first one that was ready
         self._settled = asyncio.Event()  # ready, failed or stopped
         self.state: EngineState = "loading"
         self.model: ModelInfo | None = None
@@ -141,6 +147,22 @@ class AsyncEngine:
         self._calls.end_all(EngineDiedError("the engine's process ended while this request was running"))
         if n_ended or n_kept:
             event(logger, logging.ERROR, "requests_lost", n_ended=n_ended, n_kept=n_kept)
+        return True
+
+    def _died(self, cause: str) -> bool:
+        """The process was lost for this reason. False: there is to be no other, since it has died so often before it was ever
+        ready. Once it was ready, what is wrong may pass."""
+        if self.state in ("failed", "stopped"):
+            return False
+        if self.model is None:
+            self._n_loads_died += 1
+            if self._n_loads_died >= LOADS_DIED_MAX:
+                message = (
+                    f"loading {self._config.model_path} ended the engine's process {self._n_loads_died} times: {cause}"
+                )
+                self._fail(ModelLoadDiedError(message, param="model_path"))
+                self._end_all(EngineUnavailableError(message))
+                return False
         return True
 
     # --- Requests -----------------------------------------------------------------------------------------------------
@@ -313,13 +335,16 @@ class AsyncEngine:
             if self.model is not None:  # it could be loaded before: what is wrong (memory, most likely) may pass
                 event(logger, logging.ERROR, "reload_failed", code=message.code, message=message.message)
                 return
-            self._load_error = error_from_code(message.code, message.message, message.param)
-            self.state = "failed"
+            self._fail(error_from_code(message.code, message.message, message.param))
         else:
             self.model, self.state = message.model, "ready"
             self._pin_again()  # now: before any request can come
             self._ledger.open()
             event(logger, logging.INFO, "engine_ready", model=self.model.path, description=self.model.description)
+            self._settled.set()
+
+    def _fail(self, error: LlmcoreError) -> None:
+        self._load_error, self.state = error, "failed"
         self._settled.set()
 
     def _end_all(self, error: LlmcoreError) -> None:

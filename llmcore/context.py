@@ -133,11 +133,9 @@ class Context(Owner):
 
     def _make(self, native: ffi.ContextParams) -> Handle:
         lib, model = self._lib, self.model.handle
-        address = lib.llama_init_from_model(model, native)
+        address = lib.lc_context_new(model, native)
         if not address:
-            raise NativeError(
-                "llama.cpp cannot create a context: the lines of logger llmcore.native before this say why"
-            )
+            raise NativeError(f"llama.cpp cannot create a context for {self.model.path}: {ffi.reason(lib)}")
         self.abort_flag.attach(lib, address)
         return Handle.own(address, lib.llama_free, lib, model, self.abort_flag)
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import astuple, dataclass
 
 from llmcore import ffi
+from llmcore.errors import NativeError
 from llmcore.llama.aside import interruptible, nothing
 
 # Up to this many cells the need is asked for as it is.
@@ -42,5 +43,12 @@ def memory_need(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -
 
 def _reckon(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryNeed:
     lib, out = ffi.library(), ffi.MemoryNeed()
-    interruptible(lambda: lib.check(lib.lc_memory_required(os.fsencode(path), model, context, out)), nothing)
+
+    def reckon() -> None:
+        try:
+            lib.check(lib.lc_memory_required(os.fsencode(path), model, context, out))
+        except NativeError:
+            raise NativeError(f"llama.cpp cannot create a context for {path}: {ffi.reason(lib)}") from None
+
+    interruptible(reckon, nothing)
     return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)

@@ -101,6 +101,12 @@ class ModelFormatError(ModelError):
     code = "model_format"
 
 
+class ModelKindError(ModelError):
+    """The file is as it should be, and no model that can be served: an adapter, a projector, a vocabulary alone and such."""
+
+    code = "model_kind"
+
+
 class ModelTruncatedError(ModelFormatError):
     """The file ends before the tensors that it announces."""
 
@@ -123,6 +129,12 @@ class ModelLoadAborted(ModelError):
     """The progress callback asked to stop loading."""
 
     code = "model_load_aborted"
+
+
+class ModelLoadDiedError(ModelError):
+    """Loading ended the engine's process, again and again: by an abort of native code, a signal, or for want of memory."""
+
+    code = "model_load_died"
 
 
 class InsufficientMemoryError(ModelError):

@@ -15,6 +15,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -131,6 +132,21 @@ class LogitBias(_Struct):
     _fields_ = [("token", C.c_int32), ("bias", C.c_float)]
 
 
+class _OverrideValue(C.Union):
+    _fields_ = [
+        ("val_i64", C.c_int64),
+        ("val_f64", C.c_double),
+        ("val_bool", C.c_bool),
+        ("val_str", C.c_char * 128),
+    ]
+
+
+class KvOverride(_Struct):
+    c_name = "llama_model_kv_override"
+    _anonymous_ = ("value",)
+    _fields_ = [("tag", C.c_int), ("key", C.c_char * 128), ("value", _OverrideValue)]
+
+
 class QuantizeParams(_Struct):
     c_name = "llama_model_quantize_params"
     _fields_ = [
@@ -212,6 +228,7 @@ STRUCTS: tuple[type[_Struct], ...] = (
     ContextParams,
     BatchStruct,
     LogitBias,
+    KvOverride,
     QuantizeParams,
     SamplingStruct,
     SampleExtras,
@@ -238,15 +255,11 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_version", S, ()),
     ("llama_print_system_info", S, ()),
     ("llama_backend_init", None, ()),
-    ("llama_log_set", None, (LogCallback, P)),
-    ("ggml_set_abort_callback", P, (AbortMessageCallback,)),
     ("llama_model_default_params", ModelParams, ()),
     ("llama_context_default_params", ContextParams, ()),
     ("llama_model_quantize_default_params", QuantizeParams, ()),
     ("llama_model_quantize", U32, (S, S, C.POINTER(QuantizeParams))),
-    ("llama_model_load_from_file", P, (S, ModelParams)),
     ("llama_model_free", None, (P,)),
-    ("llama_init_from_model", P, (P, ContextParams)),
     ("llama_free", None, (P,)),
     ("llama_max_parallel_sequences", SIZE, ()),
     # model
@@ -287,9 +300,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_vocab_get_add_bos", BOOL, (P,)),
     ("llama_vocab_get_add_eos", BOOL, (P,)),
     ("llama_vocab_get_add_sep", BOOL, (P,)),
-    ("llama_tokenize", I32, (P, S, I32, P, I32, BOOL, BOOL)),
-    ("llama_token_to_piece", I32, (P, I32, P, I32, I32, BOOL)),
-    ("llama_detokenize", I32, (P, P, I32, P, I32, BOOL, BOOL)),
     # context
     ("llama_n_ctx", U32, (P,)),
     ("llama_n_batch", U32, (P,)),
@@ -323,6 +333,13 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     # the shim
     ("lc_last_error", S, ()),
     ("lc_string_free", None, (P,)),
+    ("lc_watch", None, (LogCallback, AbortMessageCallback)),
+    ("lc_model_load", P, (S, C.POINTER(ModelParams))),
+    ("lc_context_new", P, (P, C.POINTER(ContextParams))),
+    ("lc_tokenize", I32, (P, S, I32, P, I32, BOOL, BOOL)),
+    ("lc_tokenize_or_none", I32, (P, S, I32, P, I32, BOOL, BOOL)),
+    ("lc_detokenize", I32, (P, P, I32, P, I32, BOOL, BOOL)),
+    ("lc_token_to_piece", I32, (P, I32, P, I32, BOOL)),
     ("lc_abi", C.POINTER(AbiEntry), (C.POINTER(SIZE),)),
     ("lc_build_info", S, ()),
     ("lc_backends_load", I32, (S,)),
@@ -398,10 +415,16 @@ def library_dir() -> Path:
     return installed
 
 
+def _field_names(struct: Any) -> list[str]:
+    """Names of a structure's fields, with those of an anonymous union in the union's place."""
+    unions = getattr(struct, "_anonymous_", ())
+    return [found for name, kind, *_ in struct._fields_ for found in (_field_names(kind) if name in unions else [name])]
+
+
 def abi_of(struct: type[_Struct]) -> dict[str, AbiRow]:
     """What ctypes makes of a structure, in the form of the shim's table."""
     rows = {struct.c_name: AbiRow(C.sizeof(struct), C.sizeof(struct))}
-    for name, *_ in struct._fields_:
+    for name in _field_names(struct):
         descriptor = getattr(struct, name)
         rows[f"{struct.c_name}.{name}"] = AbiRow(descriptor.offset, descriptor.size)
     return rows
@@ -445,8 +468,7 @@ class Library:
         self._abort_flags: weakref.WeakSet[AbortFlag] = weakref.WeakSet()
         self._log = LogCallback(NativeLog(lambda: any(flag.is_set for flag in self._abort_flags)))
         self._abort = AbortMessageCallback(_log_abort)
-        self.llama_log_set(self._log, None)
-        self.ggml_set_abort_callback(self._abort)
+        self.lc_watch(self._log, self._abort)
         self.check(self.lc_backends_load(os.fsencode(folder)))
         self.llama_backend_init()
 
@@ -458,11 +480,15 @@ class Library:
         table = self.lc_abi(C.byref(n))
         return {table[i].name.decode(): AbiRow(table[i].value, table[i].size) for i in range(n.value)}
 
+    def last_error(self) -> str:
+        """Why the last call of the shim failed on this thread; "" if it did not."""
+        return str(self.lc_last_error().decode("utf-8", "replace"))
+
     def check(self, status: int) -> None:
         """Turns a status of the shim into an exception."""
         if status == _LC_OK:
             return
-        message = self.lc_last_error().decode("utf-8", "replace")
+        message = self.last_error()
         if status == _LC_ERR_INVALID:
             raise InvalidRequestError(message)
         if status == _LC_ERR_NO_MEMORY:
@@ -472,7 +498,7 @@ class Library:
     def check_pointer(self, pointer: int | None, what: str) -> int:
         """A handle that native code made, or NativeError."""
         if not pointer:
-            raise NativeError(f"{what} failed: {self.lc_last_error().decode('utf-8', 'replace') or 'see the log'}")
+            raise NativeError(f"{what} failed: {self.last_error() or 'see the log'}")
         return pointer
 
     def take_string(self, call: Callable[..., int], *arguments: object) -> str:
@@ -535,6 +561,16 @@ class NativeLog:
 
 def _log_abort(message: bytes | None) -> None:
     logger.critical("native code aborts: %s", (message or b"").decode("utf-8", "replace").strip())
+
+
+_FUNCTION = re.compile(r"^\w+: ")
+
+
+def reason(lib: Library) -> str:
+    """Why llama.cpp could not load a model or create a context, in one line: what it logged, without its functions' names."""
+    lines = [_FUNCTION.sub("", line).strip() for line in lib.last_error().splitlines()]
+    told = [line for line in lines if line and line != "failed to load model"]
+    return "; ".join(dict.fromkeys(told or lines))
 
 
 # --- Small conversions, so that no other module needs ctypes --------------------------------------------------------------
@@ -689,5 +725,23 @@ def rpc_devices(lib: Library, servers: Sequence[str]) -> tuple[Pointers, int]:
     return devices, free_bytes.value
 
 
-def address_of(array: Pointers) -> int:
+# llama_model_kv_override_type
+_OVERRIDE_INT, _OVERRIDE_BOOL = 0, 2
+
+Overrides = C.Array[KvOverride]
+
+
+def kv_overrides(values: Mapping[str, bool | int]) -> Overrides:
+    """An array for ModelParams.kv_overrides, which must outlive the model's loading."""
+    array = (KvOverride * (len(values) + 1))()  # the last one has no key
+    for each, (key, value) in zip(array, values.items(), strict=False):
+        each.key = key.encode()
+        if isinstance(value, bool):
+            each.tag, each.val_bool = _OVERRIDE_BOOL, value
+        else:
+            each.tag, each.val_i64 = _OVERRIDE_INT, value
+    return array
+
+
+def address_of(array: Pointers | Overrides) -> int:
     return C.addressof(array)

@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 from llmcore.errors import ModelError, ModelFormatError, ModelMissingError, ModelSplitError
 from llmcore.gguf_reader import ARRAY, BOOL, MAX_KEY_BYTES, MAX_STRING_BYTES, SCALARS, STRING, Reader, Scalar
-from llmcore.tensor_types import TENSOR_TYPES, TensorType
+from llmcore.model_files.signatures import N_BYTES, describe, describe_folder
+from llmcore.tensor_types import TENSOR_TYPES, TensorType, describe_unknown_type
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -28,14 +29,6 @@ _MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 _MAX_NAME_BYTES = 63  # GGML_MAX_NAME, less its final zero
 _MAX_ALIGNMENT = 2**20
 
-# What people hand over instead, by its first bytes.
-_LOOKS_LIKE = (
-    (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself (`git lfs pull`)"),
-    (b"<", "a web page: the download went wrong"),
-    (b"PK", "a zip archive or a PyTorch file: convert the model to GGUF"),
-    (b"ggjt", "a model in a format from before GGUF: get a newer conversion"),
-    (b"tjgg", "a model in a format from before GGUF: get a newer conversion"),
-)
 _SPLIT_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 
 
@@ -220,7 +213,7 @@ def _open(path: str) -> Iterator[BinaryIO]:
             raise FileNotFoundError
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            raise ModelMissingError(f"{path} is a folder: name the GGUF file in it", param="model_path")
+            raise ModelMissingError(f"{path} is a folder: {describe_folder(path)}", param="model_path")
         if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end
             raise ModelFormatError(f"{path} is not a regular file", param="model_path")
         with open(path, "rb") as file:
@@ -242,10 +235,9 @@ def _can_exist(path: str) -> bool:
 
 def _check_start(reader: Reader, file: BinaryIO) -> int:
     """Checks the magic number; returns the version."""
-    start = file.read(32)
+    start = file.read(N_BYTES)
     if start[:4] != _MAGIC:
-        known = next((what for bytes_, what in _LOOKS_LIKE if start.startswith(bytes_)), None)
-        looks = f"it looks like {known}" if known else "it is empty" if not start else f"it starts with {start[:4]!r}"
+        looks = describe(start, reader.file_bytes)
         raise ModelFormatError(f"{reader.path} is not a GGUF file: {looks}", param="model_path")
     reader.count("<I")
     version = reader.count("<I")
@@ -321,8 +313,7 @@ def _read_tensor(reader: Reader) -> TensorInfo:
     kind = TENSOR_TYPES.get(type_number)
     if kind is None:
         raise ModelFormatError(
-            f"{reader.path}: tensor {name!r} has type {type_number}, which this version does not know: "
-            "get another quantization of the model",
+            f"{reader.path}: tensor {name!r} has type {type_number}, {describe_unknown_type(type_number)}",
             param="model_path",
         )
     if n_elements >= 2**60 or (shape[0] if shape else 1) % kind.block_size:

@@ -1,51 +1,94 @@
 """What llama.cpp takes for granted in a model's metadata, and would end the process over: checked here before.
 
-The form of the file is gguf.py's concern. The rules are the assertions of llama.cpp's llama-model.cpp and llama-vocab.cpp
-that a file can reach; found by loading damaged files (tests/test_gguf_fuzz.py).
+The form of the file is gguf.py's concern, its vocabulary's that of model_files/vocabulary.py. Found by reading llama.cpp's
+assertions that depend on metadata, and by loading changed files (tests/test_gguf_fuzz.py).
+
+| where in llama.cpp | asserted | here |
+|---|---|---|
+| llama-model.cpp, load_hparams | numbers of layers, experts and groups; the kind of RoPE scaling | refused by key |
+| llama-model.cpp, llama-hparams.cpp | layers beyond the arrays; posnet, convnext | native: an error |
+| models/*.cpp, load_arch_* | experts, MLA, hyper-connections, per-layer arrays, shapes of tensors | native: an error |
+| models/*.cpp, graphs; llama-graph.cpp | head sizes, NextN blocks, poolings, another model's tensors | native: an error |
+| models/*.cpp | no division by zero: heads, groups, states, intervals | refused by key |
+| llama-kv-cache*.cpp, llama-memory*.cpp | sizes of cells and states, kinds of sliding windows | native: an error |
+| llama-context.cpp | outputs as wide as the file says | refused by key |
+| ops.cpp, rope | rotated dimensions even, and no more than a head has; none at all never ends | refused by key |
+| ops.cpp, norms | epsilon not negative | refused by key |
+| llama-model-loader.cpp, gguf.cpp | types of keys, lengths of arrays, shapes and names of tensors | gguf.py, or native: an error |
+| common/chat.cpp, templates | what it throws is caught (native/chat.cpp) | an error |
+
+"Native" is native/loading.cpp: what is asserted or thrown while a model is loaded, or a context created (which builds all
+graphs), is an error with llama.cpp's words. Only what is asserted later, while a step is computed, must be refused before, and so
+must divisions by zero.
 """
 
 from __future__ import annotations
 
+import math
+
 from llmcore.errors import ModelFormatError
-from llmcore.gguf import GgufArray, GgufHeader
+from llmcore.gguf import GgufHeader
+from llmcore.model_files.kinds import check_contents, check_kind
+from llmcore.model_files.vocabulary import check_vocabulary
 
 _LAYERS_MAX = 512  # LLAMA_MAX_LAYERS
 _EXPERTS_MAX = 1024  # LLAMA_MAX_EXPERTS
 _ONE_EXPERT_IS_NONE = ("hunyuan-dense", "hunyuan_vl")
+_WITHOUT_HEADS = ("mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7", "wavtokenizer-dec")
+_DIVIDE_BY_HEADS = ("deepseek2", "deepseek2-ocr", "olmo2", "phimoe")
+_STATES_WITHOUT_GROUPS = ("mamba", "jamba", "plamo2")
+_STATE_DIVISORS = ("ssm.group_count", "ssm.time_step_rank", "ssm.state_size")
+_DIVISORS = {
+    **dict.fromkeys(("minimax-01", "qwen3next", "qwen35", "qwen35moe", "qwen4exp"), ("full_attention_interval",)),
+    **dict.fromkeys(("rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"), ("wkv.head_size",)),
+    "deepseek4": ("attention.output_group_count",),
+    "plamo2": ("ssm.time_step_rank",),
+}
+# llama_model_rope_type says that they use none, whatever their files say.
+_WITHOUT_ROPE = frozenset(
+    {
+        *(
+            "gpt2",
+            "gptj",
+            "mpt",
+            "refact",
+            "bloom",
+            "mamba",
+            "mamba2",
+            "jamba",
+            "jina-bert-v2",
+            "t5",
+            "t5encoder",
+            "jais",
+        ),
+        *("rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7", "wavtokenizer-dec", "nemotron_h", "nemotron_h_moe", "kimi-linear"),
+        *("kimi-k3", "glm5-next", "clip"),
+    }
+)
+_ROPE_OPTIONAL = ("granitehybrid",)
+_EPSILONS = ("layer_norm_epsilon", "layer_norm_rms_epsilon", "group_norm_epsilon")
 _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
-_BYTE_TOKEN = 6  # LLAMA_TOKEN_TYPE_BYTE
-_TOKENS = "tokenizer.ggml.tokens"
 
 
 def check_model_metadata(header: GgufHeader, *, vocab_only: bool = False) -> None:
-    """Raises ModelFormatError, naming the key, for metadata that no model has."""
-    _check_tokens(header)
+    """Raises ModelKindError for a file that is no model, and ModelFormatError, naming the key, for metadata that no model has."""
+    check_kind(header, vocab_only=vocab_only)
+    check_contents(header, vocab_only=vocab_only)
+    check_vocabulary(header)
     if not vocab_only:
         _check_layers(header)
         _check_experts(header)
         _check_rope(header)
+        _check_epsilons(header)
+        _check_width(header)
+        _check_divisors(header)
 
 
 def _damaged(header: GgufHeader, what: str) -> ModelFormatError:
-    return ModelFormatError(f"{header.path} is damaged: {what}. Fetch the file again", param="model_path")
-
-
-def _check_tokens(header: GgufHeader) -> None:
-    """No text stands for two tokens; where words are the only tokens, none stands for a byte."""
-    tokens = header.metadata.get(_TOKENS)
-    if not isinstance(tokens, GgufArray) or tokens.item_type != "str":
-        return  # llama.cpp says so itself
-    seen: dict[bytes, int] = {}
-    for index, text in enumerate(tokens.strings()):
-        # As llama.cpp sees them: up to a zero, and with a name of its own for one without a text.
-        first = seen.setdefault(text.partition(b"\0")[0] or b"[EMPTY_%d]" % index, index)
-        if first != index:
-            raise _damaged(header, f"tokens {first} and {index} have the same text")
-
-    types = header.metadata.get("tokenizer.ggml.token_type")
-    is_wordpiece = header.metadata.get("tokenizer.ggml.model") == "bert"
-    if is_wordpiece and isinstance(types, GgufArray) and _BYTE_TOKEN in types.values():
-        raise _damaged(header, "its vocabulary of words has tokens for bytes")
+    return ModelFormatError(
+        f"{header.path} is damaged, or was converted wrongly: {what}. Fetch the file again, or get another conversion of the model",
+        param="model_path",
+    )
 
 
 def _check_layers(header: GgufHeader) -> None:
@@ -79,3 +122,68 @@ def _check_rope(header: GgufHeader) -> None:
     kind = header.metadata.get(key, "linear")
     if kind not in _ROPE_SCALINGS:
         raise _damaged(header, f"{key} is {kind!r}")
+    for suffix in ("", "_swa"):
+        _check_rotated(header, suffix)
+
+
+def _check_rotated(header: GgufHeader, suffix: str) -> None:
+    """Dimensions of a head that RoPE turns come in pairs, and a head must have them."""
+    name = header.architecture
+    key = f"{name}.rope.dimension_count{suffix}"
+    n_rotated = header.metadata.get(key)
+    if name in _WITHOUT_ROPE or not isinstance(n_rotated, int):
+        return
+    if n_rotated % 2 or (n_rotated == 0 and name not in _ROPE_OPTIONAL):
+        raise _damaged(header, f"{key} is {n_rotated}")
+    n_embd, n_heads = (header.metadata.get(f"{name}.{each}") for each in ("embedding_length", "attention.head_count"))
+    widths = [value for value in map(header.metadata.get, _head_keys(name)) if isinstance(value, int)]
+    if isinstance(n_embd, int) and isinstance(n_heads, int) and n_heads > 0:
+        widths.append(n_embd // n_heads)
+    if widths and n_rotated > max(widths):
+        raise _damaged(header, f"{key} is {n_rotated}, and heads are {max(widths)} wide")
+
+
+def _head_keys(architecture: str) -> list[str]:
+    places = (
+        "attention.key_length",
+        "attention.key_length_swa",
+        "attention.key_length_mla",
+        "attention.indexer.key_length",
+    )
+    return [f"{architecture}.{place}" for place in places]
+
+
+def _check_epsilons(header: GgufHeader) -> None:
+    for place in _EPSILONS:
+        key = f"{header.architecture}.attention.{place}"
+        value = header.metadata.get(key, 0.0)
+        if isinstance(value, float) and not 0.0 <= value < math.inf:
+            raise _damaged(header, f"{key} is {value}")
+
+
+def _check_divisors(header: GgufHeader) -> None:
+    """Numbers by which llama.cpp divides (no signal tells which) are not zero."""
+    name = header.architecture
+    places = list(_DIVISORS.get(name, ()))
+    tensors = [*header.tensors, *(tensor for part in header.parts for tensor in part.tensors)]
+    if name not in _STATES_WITHOUT_GROUPS and any(".ssm_" in tensor.name for tensor in tensors):
+        places += _STATE_DIVISORS
+    if name not in _WITHOUT_HEADS:
+        places.append("attention.head_count")
+    for place in places:
+        key = f"{name}.{place}"
+        # What is missing is asked for by llama.cpp itself, where it divides by it; but not the heads.
+        missing = 0 if name in _DIVIDE_BY_HEADS and place == "attention.head_count" else 1
+        if header.metadata.get(key, missing) == 0:
+            raise _damaged(header, f"{key} is 0")
+
+
+def _check_width(header: GgufHeader) -> None:
+    """An embedding is as wide as the model, or as some matrix that makes it."""
+    key = f"{header.architecture}.embedding_length_out"
+    width = header.metadata.get(key, 0)
+    if not isinstance(width, int) or width in (0, header.metadata.get(f"{header.architecture}.embedding_length")):
+        return
+    tensors = [*header.tensors, *(tensor for part in header.parts for tensor in part.tensors)]
+    if not any(width in tensor.shape for tensor in tensors):
+        raise _damaged(header, f"{key} is {width}, and no tensor is as wide")

@@ -32,6 +32,8 @@ from llmcore.machine.os_text import system_name
 from llmcore.machine.process import Process
 from llmcore.memory import memory_available_bytes
 from llmcore.messages import ModelInfo
+from llmcore.model_files.kinds import check_kind
+from llmcore.model_files.vocabulary import Override, vocabulary_overrides
 from llmcore.rpc import check_server, parse_servers
 from llmcore.threads import ThreadDecision
 
@@ -63,6 +65,8 @@ POOLINGS = ("none", "mean", "cls", "last", "rank")
 _NOT_CAUSAL = frozenset({"dream", "gemma-embedding", "llada", "llada-moe", "rnd1"})
 
 _NO_TOKEN = -1
+# A count that llama.cpp, or the shim in its place, gives where there is none.
+_FAILED = -(2**31)
 
 
 class Model(Owner):
@@ -81,7 +85,7 @@ class Model(Owner):
         rpc_layers: how many of its last layers they take; -1 is all.
         log_level: of the lines that tell how it was loaded.
 
-    Raises ModelMissingError, ModelFormatError, ModelTruncatedError, ModelSplitError, ModelArchitectureError,
+    Raises ModelMissingError, ModelFormatError, ModelKindError, ModelTruncatedError, ModelSplitError, ModelArchitectureError,
     InsufficientMemoryError, ModelLoadAborted, RpcError, ConfigError (rpc_servers), or ModelError with llama.cpp's own words.
     """
 
@@ -104,10 +108,12 @@ class Model(Owner):
         if not vocab_only:
             Process.current.check_computes()
         self.header: GgufHeader = check_model_file(self.path)
+        check_kind(self.header, vocab_only=vocab_only)
         self._lib = lib = ffi.library()
         if not lib.lc_architecture_known(self.architecture.encode()):
             raise ModelArchitectureError(
-                f"{self.path}: this build ({ffi.PINNED}) does not know architecture {self.architecture!r}",
+                f"{self.path}: this build ({ffi.PINNED}) does not know architecture {self.architecture!r}: a later version "
+                "may, if it is a language model",
                 param="model_path",
             )
         check_model_metadata(self.header, vocab_only=vocab_only)
@@ -127,6 +133,8 @@ class Model(Owner):
         self.params = self._params(vocab_only, mmap, repack)
         if self._devices is not None:
             self.params.devices, self.params.n_gpu_layers = ffi.address_of(self._devices), rpc_layers
+        self._kv_overrides = ffi.kv_overrides(self._overrides())
+        self.params.kv_overrides = ffi.address_of(self._kv_overrides)
         self.packed_bytes = 0  # of its weights, in the kernels' own layout
         whole = self._load(progress, vocab_only, log_level)
         self._vocab: Part | None = Part.of(whole, lib.llama_model_get_vocab(whole))
@@ -167,6 +175,15 @@ class Model(Owner):
         params.load_mode = _LOAD_MODES["mmap" if mmap else "none"]
         return params
 
+    def _overrides(self) -> dict[str, Override]:
+        """What is taken in place of the file's own metadata, each told."""
+        found = vocabulary_overrides(self.header)
+        for key, value in found.items():
+            theirs = self.header.metadata.get(key)
+            if value is not False or theirs is True:
+                event(logger, logging.WARNING, "vocabulary_mended", path=self.path, key=key, theirs=theirs, ours=value)
+        return found
+
     def _load(self, progress: Progress | None, vocab_only: bool, log_level: int) -> Handle:
         started, packed_before = time.monotonic(), self._lib.lc_kernels_packed_bytes()
         loading = _Loading(self._lib, self.path, self.params, progress)
@@ -174,10 +191,7 @@ class Model(Owner):
         if loading.is_stopped:
             raise ModelLoadAborted(f"loading {self.path} was stopped by its progress callback", param="model_path")
         if whole is None:
-            raise ModelError(
-                f"llama.cpp cannot load {self.path}: the lines of logger llmcore.native before this say why",
-                param="model_path",
-            )
+            raise ModelError(f"llama.cpp cannot load {self.path}: {loading.reason}", param="model_path")
         self._take(whole)
         if not vocab_only:
             event(logger, log_level, "model_loaded", path=self.path, load_s=time.monotonic() - started)
@@ -400,14 +414,14 @@ class Model(Owner):
         lib, vocab = self._lib, self.vocab
         data = _utf8(text)
         tokens = np.empty(len(data) + 4, np.int32)
-        n = lib.llama_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
+        n = lib.lc_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
         if n < 0:
-            if n == -(2**31):
-                raise InvalidRequestError("the text has more than 2**31 tokens")
+            if n == _FAILED:
+                raise self._vocabulary_error() or InvalidRequestError("the text has more than 2**31 tokens")
             tokens = np.empty(-n, np.int32)
-            n = lib.llama_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
+            n = lib.lc_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
         if n < 0:
-            raise NativeError("llama_tokenize asked for a larger buffer twice")
+            raise self._vocabulary_error() or NativeError("llama_tokenize asked for a larger buffer twice")
         return [int(token) for token in tokens[:n]]
 
     def detokenize(self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False) -> str:
@@ -430,11 +444,13 @@ class Model(Owner):
         size = 8 * len(ids) + 16
         while True:
             buffer = np.empty(size, np.uint8)
-            n = self._lib.llama_detokenize(
+            n = self._lib.lc_detokenize(
                 self.vocab, ffi.address(ids), len(ids), ffi.address(buffer), size, remove_special, unparse_special
             )
             if n >= 0:
                 return buffer[:n].tobytes()
+            if n == _FAILED:
+                raise self._vocabulary_error() or InvalidRequestError("the text has more than 2**31 bytes")
             size = -n
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
@@ -443,15 +459,23 @@ class Model(Owner):
         size = 64
         while True:
             buffer = np.empty(size, np.uint8)
-            n = self._lib.llama_token_to_piece(self.vocab, token, ffi.address(buffer), size, 0, special)
+            n = self._lib.lc_token_to_piece(self.vocab, token, ffi.address(buffer), size, special)
             if n >= 0:
                 return buffer[:n].tobytes()
+            if n == _FAILED:
+                raise self._vocabulary_error() or NativeError(f"llama.cpp has no text for token {token}")
             size = -n
+
+    def _vocabulary_error(self) -> ModelError | None:
+        """The reason that the last call of this thread failed for; None if it has none."""
+        reason = self._lib.last_error()
+        return ModelError(f"the vocabulary of {self.path} is faulty: {reason}", param="model_path") if reason else None
 
     @property
     def tokenizer_addresses(self) -> tuple[Part, int]:
-        """Of the native vocabulary, and of llama_tokenize: for other native code, which must keep the former."""
-        return self.vocab, ffi.function_address(self._lib.llama_tokenize)
+        """Addresses of the native vocabulary and of a function like llama_tokenize, for other native code, which must keep the
+        former."""
+        return self.vocab, ffi.function_address(self._lib.lc_tokenize_or_none)
 
     def check_tokens(self, tokens: Iterable[int]) -> None:
         """Raises InvalidRequestError for a token id that is not in the vocabulary."""
@@ -474,6 +498,7 @@ class _Loading:
         self._progress = progress
         self._aside = Aside(self._call, self._stop)
         self.is_stopped = False
+        self.reason = ""  # why llama.cpp cannot load it: the error of the thread that called
 
     def run(self) -> Handle | None:
         """None where the model cannot be loaded, or the load was stopped. Raises what `progress` raises."""
@@ -487,7 +512,8 @@ class _Loading:
         report = ffi.ProgressCallback(self._report)
         self._params.progress_callback = report
         try:
-            address = self._lib.llama_model_load_from_file(self._path, self._params)
+            address = self._lib.lc_model_load(self._path, self._params)
+            self.reason = "" if address else ffi.reason(self._lib)
         finally:
             self._params.progress_callback = ffi.ProgressCallback()
         return Handle.own(address, self._lib.llama_model_free, self._lib) if address else None

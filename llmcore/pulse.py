@@ -2,7 +2,8 @@
 
 Memory, and not messages, for two reasons: writing it wakes nobody up, so it may be written in every step; and it can still be
 read when the worker is gone, however it went. It holds a heartbeat, how long the worker may be silent from there on, and whom
-it was working for (request ids, or ids of calls): by its engine's thread, and by the one that compiles constraints.
+it was working for (request ids, or ids of calls): by its engine's thread, and by the one that compiles constraints. Last, why
+it is about to end, where it knows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _HEARTBEAT = struct.Struct("<Qd")
 _LENGTH = struct.Struct("<I")
 _REGION_BYTES = 64 * 1024
 _STEP, _COMPILING = 64, 64 + _REGION_BYTES  # where each region begins
-_SIZE = _COMPILING + _REGION_BYTES
+_CAUSE, _CAUSE_BYTES = _COMPILING + _REGION_BYTES, 4096
+_SIZE = _CAUSE + _CAUSE_BYTES
 
 Ids = Collection[str | int]
 
@@ -69,6 +71,13 @@ class Pulse:
         """The same of the thread that compiles constraints."""
         self._tell(_COMPILING, ids)
 
+    def set_cause(self, text: str) -> None:
+        """Why this process is about to end: an abort's message, or an exception. What is too long is cut."""
+        data = text.encode("utf-8", "backslashreplace")[: _CAUSE_BYTES - _LENGTH.size]
+        start = _CAUSE + _LENGTH.size
+        self._memory[start : start + len(data)] = data
+        _LENGTH.pack_into(self._memory, _CAUSE, len(data))
+
     def _tell(self, region: int, ids: Ids) -> None:
         if ids == self._told[region]:
             return
@@ -91,10 +100,17 @@ class Pulse:
         """Whom the worker was working for. Of one that is alive, what is read may be half written: then nobody."""
         return self._read(_STEP) | self._read(_COMPILING)
 
-    def _read(self, region: int) -> set[str | int]:
+    def cause(self) -> str:
+        """What set_cause() left; "" where the process knew none."""
+        return self._data(_CAUSE, _CAUSE_BYTES).decode("utf-8", "replace")
+
+    def _data(self, region: int, size: int) -> bytes:
         (length,) = _LENGTH.unpack_from(self._memory, region)
         start = region + _LENGTH.size
-        data = self._memory[start : start + min(length, _REGION_BYTES - _LENGTH.size)]
+        return self._memory[start : start + min(length, size - _LENGTH.size)]
+
+    def _read(self, region: int) -> set[str | int]:
+        data = self._data(region, _REGION_BYTES)
         try:
             return set(msgspec.msgpack.decode(data, type=list[str | int])) if data else set()
         except msgspec.DecodeError:

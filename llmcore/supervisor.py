@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from llmcore.child import Child
+from llmcore.child import Child, Death
 from llmcore.config import EngineConfig, detach_paths
 from llmcore.log import event
 from llmcore.messages import Command, Configure, Event, Shutdown
@@ -34,13 +34,15 @@ class Supervisor:
         log_level: str,
         receive: Callable[[Event], None],
         lost: Callable[[set[str | int]], bool],
+        died: Callable[[str], bool],
     ) -> None:
-        """`receive` gets what the process sends. `lost` is told when it is gone, with whom it was working for (see pulse.py);
-        False means that there is to be no other."""
+        """`receive` gets what the process sends. `lost` is told when it is gone, with whom it was working for (see pulse.py), and
+        `died` why, once that is known; False of either means that there is to be no other."""
         self._config = config
         self._log_level = log_level
         self._receive = receive
         self._lost = lost
+        self._died = died
         self._child: Child | None = None
         self._is_over = False
         self._running: asyncio.Task[None] | None = None
@@ -70,24 +72,28 @@ class Supervisor:
     async def _run(self) -> None:
         pause_s = RESTART_PAUSE_FIRST_S
         while True:
-            started_s, status = time.monotonic(), None
+            started_s = time.monotonic()
             try:
-                status = await self._live()
-            except (
-                Exception
-            ):  # no process, memory or files left: there may be some later. A bug of ours must not end this
+                death = await self._live()
+            except Exception as error:
+                # No process, memory or files left: there may be some later. A bug of ours must not end this.
                 logger.exception("supervision_failed")
+                death = Death(None, f"{type(error).__name__}: {error}")
             if self._is_over:
                 return
             lived_s = time.monotonic() - started_s
             pause_s = RESTART_PAUSE_FIRST_S if lived_s > WELL_AFTER_S else pause_s
-            event(logger, logging.ERROR, "worker_died", status=status, lived_s=lived_s, restart_in_s=pause_s)
+            is_over = not self._died(death.cause)
+            told = {} if is_over else {"restart_in_s": pause_s}
+            event(logger, logging.ERROR, "worker_died", status=death.status, cause=death.cause, lived_s=lived_s, **told)
+            if is_over:
+                return
             self.n_restarts += 1
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESTART_PAUSE_MAX_S)
 
-    async def _live(self) -> int | None:
-        """One life of the process. Returns its exit status. Raises OSError if it cannot be started."""
+    async def _live(self) -> Death:
+        """One life of the process. Raises OSError if it cannot be started."""
         child = Child(self._receive)
         try:
             await _start(child)
@@ -98,8 +104,8 @@ class Supervisor:
         finally:
             self._child = None
             self._is_over |= not self._lost(child.pulse.served())
-            status = await child.end()
-        return status
+            death = await child.end()
+        return death
 
 
 async def _start(child: Child) -> None:

@@ -54,3 +54,28 @@ TENSOR_TYPES: dict[int, TensorType] = {
     41: TensorType("Q1_0", 128, 18),
     42: TensorType("Q2_0", 64, 18),
 }
+
+# Numbers of ggml_type that are no longer in use.
+_REMOVED_TYPES = {
+    4: "Q4_2",
+    5: "Q4_3",
+    31: "Q4_0_4_4",
+    32: "Q4_0_4_8",
+    33: "Q4_0_8_8",
+    36: "IQ4_NL_4_4",
+    37: "IQ4_NL_4_8",
+    38: "IQ4_NL_8_8",
+}
+
+
+def describe_unknown_type(number: int) -> str:
+    """What to do about a tensor of a type that is not in TENSOR_TYPES."""
+    if number in _REMOVED_TYPES:
+        return (
+            f"{_REMOVED_TYPES[number]}, which llama.cpp has dropped: get the same model as Q4_0 (or IQ4_NL), which is packed "
+            "for the CPU when it is loaded"
+        )
+    return (
+        "which this version does not know: get another quantization of the model, such as Q4_K_M. (A later llama.cpp, or "
+        "a fork, wrote it.)"
+    )

@@ -22,8 +22,16 @@ from concurrent.futures import ThreadPoolExecutor
 from llmcore import log, refusals
 from llmcore.config import EngineConfig, attach_paths
 from llmcore.encoder import AnyEngine, open_engine
-from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError, RequestCancelledError
+from llmcore.errors import (
+    InsufficientMemoryError,
+    LlmcoreError,
+    ModelError,
+    OverloadedError,
+    PrefixMissingError,
+    RequestCancelledError,
+)
 from llmcore.inbox import Inbox, Prepared
+from llmcore.machine.os_text import printable
 from llmcore.messages import (
     Abandon,
     Call,
@@ -78,6 +86,10 @@ _BEATS = 4
 COMPILING_MAX_S = 60.0
 # A step may take so many times what it is predicted to take: a slow step is not a dead one.
 _PATIENCE = 30.0
+
+
+class ClientGone(Exception):
+    """The other side went while a model was loaded for it."""
 
 
 class Worker:
@@ -315,7 +327,7 @@ def _failed(call_id: int, error: LlmcoreError) -> CallFailed:
 
 
 def open_and_warm(config: EngineConfig, channel: Channel[Command], pulse: Pulse) -> AnyEngine:
-    """Loads and warms an engine, telling the progress."""
+    """Loads and warms an engine, telling the progress, and that it is ready. Raises ClientGone, and what open_engine() raises."""
     told = -1.0
 
     def progress(fraction: float) -> bool:
@@ -323,16 +335,24 @@ def open_and_warm(config: EngineConfig, channel: Channel[Command], pulse: Pulse)
         pulse.beat(LOADING_S)
         if fraction - told >= _PROGRESS_STEP or fraction >= 1.0:
             told = fraction
-            channel.send(Loading(fraction))
+            _tell(channel, Loading(fraction))
         return True
 
     engine = open_engine(config, progress=progress)
     try:
         engine.warm_up()
+        _tell(channel, Ready(engine.info()))
     except BaseException:
         engine.close()
         raise
     return engine
+
+
+def _tell(channel: Channel[Command], message: Event) -> None:
+    try:
+        channel.send(message)
+    except OSError:
+        raise ClientGone from None
 
 
 def serve(sock: socket.socket, pulse: Pulse) -> int:
@@ -348,16 +368,37 @@ def serve(sock: socket.socket, pulse: Pulse) -> int:
     try:
         config = attach_paths(first.engine, first.paths)
         engine = open_and_warm(config, channel, pulse)
-    except LlmcoreError as error:
+    except ClientGone:
+        return 0
+    except Exception as error:  # whatever it is, it would come again
+        if not isinstance(error, LlmcoreError):
+            logger.exception("load_failed")
         with contextlib.suppress(OSError):
-            channel.send(LoadFailed(error.code, error.message, error.param))
+            channel.send(load_failure(error, first.engine.model_path))
         return 1
-    except OSError:
-        return 0  # the other side went while we were loading
     with engine:
-        channel.send(Ready(engine.info()))
         Worker(engine, channel, pulse, silent_s=first.engine.worker_silent_s).run()
     return 0
+
+
+def load_failure(error: Exception, path: str) -> LoadFailed:
+    """What is told of a load that failed: a typed error as it is, any other with its kind."""
+    if isinstance(error, LlmcoreError):
+        return LoadFailed(error.code, error.message, error.param)
+    kind = InsufficientMemoryError if isinstance(error, MemoryError) else ModelError
+    why = ": ".join(filter(None, (type(error).__name__, str(error))))
+    return LoadFailed(kind.code, printable(f"cannot load {path}: {why}"), "model_path")
+
+
+class LastWords(logging.Handler):
+    """Leaves the message of an abort where the client finds it when this process is gone."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        super().__init__(logging.CRITICAL)
+        self._pulse = pulse
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._pulse.set_cause(record.getMessage())
 
 
 def main() -> None:
@@ -368,11 +409,14 @@ def main() -> None:
     # A core file would hold everybody's prompts, and keep whoever waits for this process waiting while it is written.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     status = 1
+    pulse = Pulse(int(sys.argv[2]))
+    logging.getLogger("llmcore.native").addHandler(LastWords(pulse))
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:
-            status = serve(sock, Pulse(int(sys.argv[2])))
-        except Exception:  # our own bug: end at once, since callers are told only when the process is gone
+            status = serve(sock, pulse)
+        except Exception as error:  # our own bug: end at once, since callers are told only when the process is gone
             logger.exception("worker_failed")
+            pulse.set_cause(f"{type(error).__name__}: {error}")
     # Threads of native code, the compiler's and the reader may still run: nothing of ours is left to clean up.
     logging.shutdown()
     os._exit(status)

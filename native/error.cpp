@@ -60,6 +60,10 @@ lc_status status_of_current_exception() noexcept {
     }
 }
 
+void clear_error() noexcept {
+    last_error[0] = '\0';
+}
+
 } // namespace lc
 
 const char * lc_last_error(void) {

@@ -26,6 +26,7 @@ struct bad_logits : std::runtime_error {
 };
 
 void set_error(const char * message) noexcept;
+void clear_error() noexcept;
 
 // A copy that lc_string_free() frees.
 char * copy_string(const std::string & text);

@@ -43,6 +43,31 @@ LC_API const lc_abi_entry * lc_abi(size_t * n);
 // "blas": {"built": bool, "source": "scipy-openblas32"|"system"|""}, "openblas_config": str}
 LC_API const char * lc_build_info(void);
 
+// --- watch.cpp: what llama.cpp says ------------------------------------------------------------------------------------
+
+typedef void (*lc_log_callback)(enum ggml_log_level level, const char * text, void * user);
+typedef void (*lc_abort_callback)(const char * message);
+
+// Where log lines go, and the last message of a process that native code ends: an abort, or an exception that nobody catches.
+// Before anything else.
+LC_API void lc_watch(lc_log_callback log, lc_abort_callback abort);
+
+// --- loading.cpp: llama.cpp's functions of these names, save that an assertion on this thread, or an exception, is a failure ----
+
+// NULL where it failed: lc_last_error() carries llama.cpp's words.
+LC_API struct llama_model *   lc_model_load(const char * path, const struct llama_model_params * params);
+LC_API struct llama_context * lc_context_new(struct llama_model * model, const struct llama_context_params * params);
+
+// As llama.h says. INT32_MIN where it failed, with a reason in lc_last_error(); without a reason there, the text is too long.
+LC_API int32_t lc_tokenize(const struct llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens,
+                           int32_t n_max, bool add_special, bool parse_special);
+// The same for callers who know no failure: no tokens then.
+LC_API int32_t lc_tokenize_or_none(const struct llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens,
+                                   int32_t n_max, bool add_special, bool parse_special);
+LC_API int32_t lc_detokenize(const struct llama_vocab * vocab, const llama_token * tokens, int32_t n_tokens, char * text,
+                             int32_t size, bool remove_special, bool unparse_special);
+LC_API int32_t lc_token_to_piece(const struct llama_vocab * vocab, llama_token token, char * text, int32_t size, bool special);
+
 // --- backend.cpp: which ggml backends take part ---------------------------------------------------------------------
 
 // Loads the loadable backends (CPU variants of an LLMCORE_CPU=all build) from `dir`; a build with linked backends

@@ -20,7 +20,9 @@ def load(path: str) -> str:
     except LlmcoreError as error:
         return type(error).__name__
     try:
-        engine.model.tokenize("Hello wörld\n", add_special=True, parse_special=True)
+        engine.warm_up()
+        tokens = engine.model.tokenize("Hello wörld\n", add_special=True, parse_special=True)
+        engine.model.detokenize(tokens, unparse_special=True)
     except LlmcoreError as error:
         return type(error).__name__
     finally:

@@ -211,7 +211,8 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
     ("data", "said"),
     [
         (b"", "it is empty"),
-        (b"GG", "starts with"),
+        (b"GG", "ends after 2 bytes"),
+        (b"XXYZ\x01\x02", "starts with"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"),
         (b"<!DOCTYPE html>", "web page"),
         (b"PK\x03\x04", "PyTorch"),

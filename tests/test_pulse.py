@@ -49,3 +49,16 @@ def test_nobody_is_blamed_by_what_is_half_written_or_too_long() -> None:
     assert client.served() == set()
     client.close()
     worker.close()
+
+
+def test_why_it_ended_can_be_read_when_it_is_gone() -> None:
+    client, worker = pair()
+    assert client.cause() == ""
+    worker.set_cause("first")
+    worker.set_cause("an abort: \udcff ü")
+    assert client.cause() == "an abort: \\udcff ü"
+    worker.set_cause("ü" * 10_000)
+    worker.close()
+    assert client.cause().startswith("üüü")
+    assert client.served() == set()
+    client.close()

@@ -15,6 +15,7 @@ from llmcore.config import EngineConfig
 from llmcore.errors import (
     EngineDiedError,
     EngineUnavailableError,
+    ModelLoadDiedError,
     PoisonousError,
     RequestCancelledError,
     RequestTimeoutError,
@@ -169,6 +170,52 @@ async def test_a_model_that_cannot_be_loaded_again_is_tried_again(
     worker = await following(stage, engine)
     assert await worker.admit() == "a"
     await queued.aclose()
+
+
+async def test_a_first_load_may_die_once(stage: Stage, engine: AsyncEngine) -> None:
+    worker = await stage.enter()
+    worker.die()
+    await following(stage, engine)
+    assert engine.state == "ready"
+
+
+async def test_a_first_load_that_dies_twice_ends_everything_with_its_cause(stage: Stage, engine: AsyncEngine) -> None:
+    waiting = asyncio.create_task(engine.wait_ready())
+    (await stage.enter()).die()
+    worker = await stage.enter()
+    asking = ask(engine, "a")
+    worker.pulse.set_cause("native code aborts: llama-vocab.cpp:1: something")
+    worker.die()
+    with pytest.raises(ModelLoadDiedError, match=r"2 times: native code aborts: llama-vocab\.cpp:1: something"):
+        await waiting
+    with pytest.raises(EngineUnavailableError, match="something"):
+        await asking
+    assert (engine.state, engine.n_restarts) == ("failed", 1)
+    with pytest.raises(ModelLoadDiedError):
+        await engine.wait_ready()
+
+
+async def test_a_process_that_cannot_be_started_at_all_ends_everything(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def child(*_: Any) -> Any:
+        raise OSError("no more files")
+
+    monkeypatch.setattr(supervisor, "Child", child)
+    async with AsyncEngine(EngineConfig(model_path="/models/scripted.gguf")) as engine:
+        with pytest.raises(ModelLoadDiedError, match="OSError: no more files"):
+            await asyncio.wait_for(engine.wait_ready(), 5)
+
+
+async def test_each_death_is_logged_with_its_cause(
+    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for cause in ("an abort", "another", ""):
+        worker.pulse.set_cause(cause)
+        await died(engine, worker)
+        worker = await following(stage, engine)
+    causes = [each.__dict__["event_fields"]["cause"] for each in caplog.records if each.message == "worker_died"]
+    assert causes == ["an abort", "another", "killed (SIGKILL), probably out of memory"]
 
 
 async def test_a_kept_request_can_be_cancelled_or_left(

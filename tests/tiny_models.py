@@ -149,6 +149,7 @@ def write_tiny_mamba(
 def write_tiny_bert(
     path: Path,
     *,
+    vocab: Path | None = None,
     pooling_type: Literal["none", "mean", "cls", "last", "rank"] = "mean",
     n_embd: int = 64,
     n_layer: int = 2,
@@ -159,7 +160,7 @@ def write_tiny_bert(
     seed: int = 0,
 ) -> Path:
     """An encoder with a WordPiece vocabulary: no causal mask, no memory. With pooling "rank" it has the head of a reranker."""
-    vocab = vocabulary("bert-bge")
+    vocab = vocab or vocabulary("bert-bge")
     metadata: dict[str, Value] = {
         "bert.context_length": n_ctx,
         "bert.embedding_length": n_embd,
@@ -172,6 +173,43 @@ def write_tiny_bert(
     }
     tensors = _bert_tensors(n_tokens(vocab), n_embd, n_layer, n_ff, n_ctx, has_head=pooling_type == "rank")
     write_model(path, "bert", _common(metadata, None), tensors, vocab, quant=quant, seed=seed)
+    return path
+
+
+def write_tiny_t5(path: Path, vocab: Path, *, encoder_only: bool = False, seed: int = 0) -> Path:
+    """T5: an encoder with a decoder behind it, or the encoder alone. No position is encoded but by buckets of distances."""
+    n_embd, n_layer, n_head, n_ff, n_buckets = 64, 2, 4, 128, 32
+    name = "t5encoder" if encoder_only else "t5"
+    metadata: dict[str, Value] = {
+        f"{name}.context_length": 512,
+        f"{name}.embedding_length": n_embd,
+        f"{name}.block_count": n_layer,
+        f"{name}.feed_forward_length": n_ff,
+        f"{name}.attention.head_count": n_head,
+        f"{name}.attention.key_length": n_embd // n_head,
+        f"{name}.attention.value_length": n_embd // n_head,
+        f"{name}.attention.layer_norm_epsilon": 1e-6,
+        f"{name}.attention.layer_norm_rms_epsilon": 1e-6,
+        f"{name}.attention.relative_buckets_count": n_buckets,
+        **({"t5.decoder_start_token_id": 0} if not encoder_only else {}),
+    }
+
+    def tensors() -> Iterator[RandomTensor]:
+        yield RandomTensor("token_embd.weight", (n_tokens(vocab), n_embd), std=0.5)
+        for side in ("enc",) if encoder_only else ("enc", "dec"):
+            yield RandomTensor(f"{side}.output_norm.weight", (n_embd,), mean=1.0)
+            for i in range(n_layer):
+                yield RandomTensor(f"{side}.blk.{i}.attn_rel_b.weight", (n_buckets, n_head), std=0.5, keep_f32=True)
+                norms = ("attn_norm", "ffn_norm") if side == "enc" else ("attn_norm", "ffn_norm", "cross_attn_norm")
+                for norm in norms:
+                    yield RandomTensor(f"{side}.blk.{i}.{norm}.weight", (n_embd,), mean=1.0)
+                for kind in ("attn",) if side == "enc" else ("attn", "cross_attn"):
+                    for part in ("q", "k", "v", "o"):
+                        yield RandomTensor(f"{side}.blk.{i}.{kind}_{part}.weight", (n_embd, n_embd), std=0.1)
+                for part, shape in (("gate", (n_ff, n_embd)), ("up", (n_ff, n_embd)), ("down", (n_embd, n_ff))):
+                    yield RandomTensor(f"{side}.blk.{i}.ffn_{part}.weight", shape, std=0.1)
+
+    write_model(path, name, _common(metadata, None), tensors(), vocab, seed=seed)
     return path
 
 

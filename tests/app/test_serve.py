@@ -182,6 +182,29 @@ def test_a_model_that_cannot_be_loaded() -> None:
     assert said.splitlines() == ["llmcore: /models/broken.gguf is not a GGUF file"]
 
 
+DYING = (
+    "import sys; from llmcore import child; from llmcore_app.serve import command; "
+    "child.WORKER = 'tests.load_failures'; sys.exit(command(sys.argv[1:]))"
+)
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"), [("SIGSEGV", "2 times: ended by SIGSEGV"), ("RuntimeError", "RuntimeError: Could not determine")]
+)
+def test_a_load_that_ends_the_engines_process_ends_the_service(how: str, cause: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, "--model-path", "/models/some.gguf", "--port", "0"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environ(LOAD_FAILURE=how, PYTHONPATH=str(ROOT)),
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert re.search(f"^llmcore: .*{cause}", done.stderr, re.MULTILINE), done.stderr
+
+
 def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
