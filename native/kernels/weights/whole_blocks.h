@@ -79,10 +79,6 @@ inline bool is_finite(uint16_t half) {
     return (half & 0x7C00) != 0x7C00;
 }
 
-inline bool is_same(uint16_t a, uint16_t b) {
-    return a == b || ((a | b) & 0x7FFF) == 0;
-}
-
 // Whether each product is a whole number times `scale`.
 inline bool factors_by(const uint16_t * products, int n, const Range & range, uint16_t scale, Factors * out) {
     const float value = from_half(scale);
@@ -91,7 +87,7 @@ inline bool factors_by(const uint16_t * products, int n, const Range & range, ui
         const float ratio  = value == 0.0f ? 0.0f : from_half(products[i]) / value;
         const int   number = static_cast<int>(std::lrint(ratio));
         if (std::fabs(ratio) > 256.0f || number < range.least || number > range.most ||
-            !is_same(to_half(value * static_cast<float>(number)), products[i])) {
+            to_half(value * static_cast<float>(number)) != products[i]) {
             return false;
         }
         out->numbers[i] = number;
@@ -119,7 +115,7 @@ inline bool factors_with(const uint16_t * products, int n, const Range & range, 
 inline Factors factors_of_none(const uint16_t * products, int n, uint16_t largest) {
     Factors out = {largest, {}};
     for (int i = 0; i < n; i++) {
-        out.numbers[i] = is_same(products[i], largest) ? 1 : 0;
+        out.numbers[i] = products[i] == largest ? 1 : 0;
     }
     return out;
 }
@@ -131,7 +127,11 @@ inline Factors factors_of(const uint16_t * products, int n, const Range & range)
     }
     Factors out = {};
     if ((largest & 0x7FFF) == 0) {
+        // Zeros have signs too.
         out.scale = largest;
+        for (int i = 0; i < n; i++) {
+            out.numbers[i] = products[i] != largest && range.least < 0 ? -1 : 0;
+        }
         return out;
     }
     if (!is_finite(largest)) {
