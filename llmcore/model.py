@@ -477,6 +477,8 @@ class Model(Owner):
         # llama.cpp asserts (aborts the process) on a token id outside the vocabulary.
         self.handle  # noqa: B018
         n_vocab = self.n_vocab
+        if not isinstance(tokens, Iterable):
+            raise InvalidRequestError(f"tokens must be a sequence, got {type(tokens).__name__}", param="tokens")
         for token in tokens:
             if not isinstance(token, (int, np.integer)):
                 raise InvalidRequestError(f"a token is an integer, got {token!r}", param="tokens")

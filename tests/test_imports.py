@@ -187,7 +187,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "completion": {"messages"},
     "llm": {
         *("chat_options", "completion", "config", "embeddings", "encoder", "errors", "hub", "messages", "model"),
-        *("response_format", "sampling"),
+        *("protocol.checked", "response_format", "sampling"),
     },
     # tuning: what measures, in a process of its own, and what drives it
     "trial_process": {
