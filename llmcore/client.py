@@ -18,10 +18,8 @@ from llmcore import refusals
 from llmcore.calls import Calls
 from llmcore.config import EngineConfig
 from llmcore.errors import (
-    ConfigError,
     EngineDiedError,
     EngineUnavailableError,
-    InvalidRequestError,
     LlmcoreError,
     PrefixMissingError,
     error_from_code,
@@ -32,7 +30,6 @@ from llmcore.log import event
 from llmcore.messages import (
     Call,
     ChatPrompt,
-    Configure,
     Detokenize,
     Embed,
     EngineStats,
@@ -73,11 +70,6 @@ class AsyncEngine:
     """
 
     def __init__(self, config: EngineConfig, *, log_level: str = "info") -> None:
-        """Raises ConfigError for an option that cannot be sent."""
-        try:
-            checked(Configure(config, log_level))
-        except InvalidRequestError as error:
-            raise ConfigError(error.message, param=error.param) from None
         self._supervisor = Supervisor(config, log_level, self._dispatch, self._lost)
         self._ledger = Ledger(config, self._supervisor.send, self._tell_cancelled)
         self._calls = Calls(self._supervisor.send)
