@@ -302,7 +302,7 @@ class LLM:
         Raises UnsupportedError if the model gives none, ContextLengthError for a text that is too long.
         """
         several = (texts,) if isinstance(texts, str) else _sequence(texts, "texts")
-        wanted = checked(Embed(0, several, dimensions))
+        wanted = checked(Embed(0, several, dimensions))  # type: ignore[arg-type]  # checked
         id = f"llm-{next(self._ids)}"
         rows = self._compute(
             id, lambda jobs: jobs.submit(id, wanted.texts, dimensions=wanted.dimensions, param="texts")
