@@ -55,10 +55,11 @@ def references(node: Node) -> list[Reference]:
     """All rules that a node names."""
     if isinstance(node, Reference):
         return [node]
-    return [found for child in _children(node) for found in references(child)]
+    return [found for child in children(node) for found in references(child)]
 
 
-def _children(node: Node) -> tuple[Node, ...]:
+def children(node: Node) -> tuple[Node, ...]:
+    """The nodes that it is made of."""
     if isinstance(node, Sequence):
         return node.items
     if isinstance(node, Choice):
@@ -72,13 +73,13 @@ def _size(text: str, at: int, node: Node, n_times: int) -> int:
         n_times *= max(node.n_max or node.n_min, 1)
         if n_times > COUNT_MAX:
             raise refusal(text, at, f"repetitions in each other multiply to {n_times}, and {COUNT_MAX} are allowed")
-    children = _children(node)
-    return sum(_size(text, at, child, n_times) for child in children) if children else n_times
+    parts = children(node)
+    return sum(_size(text, at, part, n_times) for part in parts) if parts else n_times
 
 
 def left_recursive(rules: Rules) -> str | None:
     """The name of a rule that may begin with itself, without any text before."""
-    empty = _may_be_empty(rules)
+    empty = may_be_empty(rules)
     leading = {name: _leading(node, empty) for name, node in rules.nodes.items()}
     done: set[str] = set()
     for start in rules.nodes:
@@ -98,23 +99,25 @@ def left_recursive(rules: Rules) -> str | None:
     return None
 
 
-def _may_be_empty(rules: Rules) -> set[str]:
+def may_be_empty(rules: Rules) -> set[str]:
+    """The rules that match the empty text."""
     empty: set[str] = set()
     while True:
-        found = {name for name, node in rules.nodes.items() if _is_empty(node, empty)}
+        found = {name for name, node in rules.nodes.items() if is_empty(node, empty)}
         if found == empty:
             return empty
         empty = found
 
 
-def _is_empty(node: Node, empty: set[str]) -> bool:
+def is_empty(node: Node, empty: set[str]) -> bool:
+    """Whether a node matches the empty text, where these rules do."""
     if isinstance(node, Reference):
         return node.name in empty
     if isinstance(node, Repeat):
-        return node.n_min == 0 or _is_empty(node.item, empty)
+        return node.n_min == 0 or is_empty(node.item, empty)
     if isinstance(node, Sequence):
-        return all(_is_empty(each, empty) for each in node.items)
-    return isinstance(node, Choice) and any(_is_empty(each, empty) for each in node.options)
+        return all(is_empty(each, empty) for each in node.items)
+    return isinstance(node, Choice) and any(is_empty(each, empty) for each in node.options)
 
 
 def _leading(node: Node, empty: set[str]) -> set[str]:
@@ -122,11 +125,11 @@ def _leading(node: Node, empty: set[str]) -> set[str]:
     if isinstance(node, Reference):
         return {node.name}
     if not isinstance(node, Sequence):
-        return {name for child in _children(node) for name in _leading(child, empty)}
+        return {name for child in children(node) for name in _leading(child, empty)}
     found: set[str] = set()
     for each in node.items:
         found |= _leading(each, empty)
-        if not _is_empty(each, empty):
+        if not is_empty(each, empty):
             break
     return found
 
