@@ -1,7 +1,8 @@
 """From llama.cpp's GBNF to llguidance's variant of Lark, exactly.
 
-llguidance cuts text into lexemes greedily, so a literal beside a class could take what a rule behind them needs. Here each lexeme
-is one character: none is the beginning of another, and the grammar alone decides.
+llguidance cuts text into lexemes greedily, so a literal beside a class could take what a rule behind them needs. Here a lexeme is
+one character: none is the beginning of another, and the grammar alone decides. Where no rule comes back to itself, the whole answer
+is one lexeme instead: an automaton is faster than a parser, and nothing comes behind it.
 """
 
 from __future__ import annotations
@@ -137,28 +138,45 @@ def _leading(node: Node, empty: set[str]) -> set[str]:
 # --- Writing ----------------------------------------------------------------------------------------------------------
 
 
+def _reached(rules: Rules) -> list[str]:
+    """The rules that the root needs."""
+    reached, open_ones = {ROOT}, [ROOT]
+    while open_ones:
+        names = {each.name for each in references(rules.nodes[open_ones.pop()])} - reached
+        reached |= names
+        open_ones += sorted(names)
+    return [name for name in rules.nodes if name in reached]
+
+
+def _is_regular(rules: Rules, names: list[str]) -> bool:
+    """Whether characters are all that matters, and none of these rules comes back to itself."""
+    needs = {name: {each.name for each in references(rules.nodes[name])} for name in names}
+    left = set(names)
+    while free := {name for name in left if not needs[name] & left}:
+        left -= free
+    return not left and not any(_has_token(rules.nodes[name]) for name in names)
+
+
+def _has_token(node: Node) -> bool:
+    return isinstance(node, Token) or any(map(_has_token, children(node)))
+
+
 class _Writer:
     """Writes rules, and each set of characters once."""
 
     def __init__(self, rules: Rules, ends: Collection[int]) -> None:
         self._rules = rules
         self._ends = frozenset(ends)
-        self._names = {name: "start" if name == ROOT else f"r{i}" for i, name in enumerate(rules.nodes)}
+        self._reached = _reached(rules)
+        self._is_one_lexeme = _is_regular(rules, self._reached)
+        letter = "R" if self._is_one_lexeme else "r"  # names of lexemes are in capitals
+        self._names = {name: f"{letter}{i}" for i, name in enumerate(rules.nodes)}
         self._sets: dict[Ranges, str] = {}
 
     def lark(self) -> str:
-        lines = [f"{self._names[name]}: {self._written(self._rules.nodes[name])}" for name in self._reached()]
+        lines = [f"{self._names[name]}: {self._written(self._rules.nodes[name])}" for name in self._reached]
         sets = [f"{name}: /{regex(ranges)}/" for ranges, name in self._sets.items()]
-        return "\n".join(["%llguidance {}", *lines, *sets, ""])
-
-    def _reached(self) -> list[str]:
-        """The rules that the root needs."""
-        reached, open_ones = {ROOT}, [ROOT]
-        while open_ones:
-            names = {each.name for each in references(self._rules.nodes[open_ones.pop()])} - reached
-            reached |= names
-            open_ones += sorted(names)
-        return [name for name in self._rules.nodes if name in reached]
+        return "\n".join(["%llguidance {}", f"start: {self._names[ROOT]}", *lines, *sets, ""])
 
     def _written(self, node: Node) -> str:
         if isinstance(node, Characters):

@@ -23,7 +23,7 @@ from llmcore.model import Model
 from tests.grammar.llama_grammar import GrammarRefused, LlamaGrammar
 
 shared = settings(
-    max_examples=50,
+    max_examples=40,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -247,7 +247,7 @@ def test_the_examples_of_the_source(
     source = (llama_cpp / "grammars" / f"{name}.gbnf").read_text("utf-8")
     plain = [token for token, data in spellings.items() if data and 0 not in data]
     random_ = random.Random(name)
-    walk(constraints, chat_model, source, random_.sample(plain, 4000), random_, 25)
+    walk(constraints, chat_model, source, random_.sample(plain, 150), random_, 10)
 
 
 CASES = [
@@ -322,23 +322,25 @@ GRAMMARS = st.tuples(RULE, RULE, RULE).map(
 def walk(
     constraints: Constraints, model: Model, source: str, tokens: list[int], random_: random.Random, n_steps: int
 ) -> None:
-    """Goes through both grammars side by side, by random tokens that they allow."""
+    """Goes through both grammars side by side, by random tokens that they allow. (Where only one text can follow, the mask has
+    one way to spell it; all of them are valid.)"""
     ours, theirs = matcher_of(constraints, source), LlamaGrammar(model, source)
-    ends = [model.eos] if model.eos is not None else []
+    assert model.eos is not None
     told: list[int] = []
     try:
         for _ in range(n_steps):
-            allowed = theirs.allowed([*tokens, *ends])
-            if ours.is_complete:
-                assert allowed <= set(ends), (source, told)
-                return
-            ours.fill()
+            where = f"after {model.detokenize(told)!r} of {source!r}"
+            allowed = theirs.allowed([*tokens, model.eos])
+            assert can_end(ours, model) == (model.eos in allowed), where
+            allowed -= {model.eos}
+            found = set() if ours.is_complete else {each for each in tokens if ours._native.validate_tokens([each])}
+            pieces = [model.piece(token) for token in sorted(found ^ allowed)[:3]]
+            assert not pieces, f"{where}: {pieces}"
             bits = np.unpackbits(ours.mask.view(np.uint8), bitorder="little")
-            assert {token for token in (*tokens, *ends) if bits[token]} == allowed, (source, model.detokenize(told))
-            going = sorted(allowed - set(ends))
-            if not going:
+            assert ours.is_complete or all(token in allowed for token in tokens if bits[token]), where
+            if not allowed:
                 return
-            told.append(random_.choice(going))
+            told.append(random_.choice(sorted(allowed)))
             ours.accept(told[-1])
             theirs.accept(told[-1])
     finally:
@@ -349,7 +351,8 @@ def walk(
 def alphabet(spellings: dict[int, bytes]) -> list[int]:
     """All tokens of a few characters, and bytes of longer ones."""
     few = set(b"ab-[]cd\n") | set("é".encode()) | {0xF0, 0x9F}
-    return [token for token, data in spellings.items() if data and set(data) <= few]
+    short = sorted((data, token) for token, data in spellings.items() if data and set(data) <= few and len(data) <= 2)
+    return [token for _, token in short[:40]]
 
 
 @shared
