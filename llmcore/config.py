@@ -331,7 +331,10 @@ class ServerConfig:
         2048, "messages of a chat request, or items of a response's input; 0 is no limit", low=0, high=2**31 - 1
     )
     max_prompt_chars: int = _option(
-        0, "characters of a prompt: of its text, or of messages and tools as JSON; 0 is no limit", low=0, high=2**31 - 1
+        0,
+        "characters of a prompt: of its text, or of messages and tools as JSON; 0: as many as the context can hold",
+        low=0,
+        high=2**31 - 1,
     )
     max_answer_tokens: int = _option(
         0,
