@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     tests in the background, which ignores that signal for all that follows."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     folder = config.getoption("--native")
     if folder is not None:
         pytest.MonkeyPatch().setattr(ffi, "library_dir", lambda: folder.absolute())
