@@ -15,13 +15,11 @@ from llmcore.limits import Limits
 from llmcore.messages import Refusal
 from llmcore.prefix import PrefixTree
 from llmcore.refusals import Refusals
+from llmcore.scheduling.turns import HANDICAP_S, Turn, delay_s
 from llmcore.sequence import Sequence
 
 # Weight of the newest observation in means of durations.
 _RATE = 0.1
-
-# By priority: how many seconds of waiting a prompt has to make up before it comes before one of priority high.
-HANDICAP_S = (0.0, 10.0, 60.0)
 
 # How far a reckoned time to first token is corrected by those that came; shorter ones than this tell nothing.
 _CORRECTION_LOW, _CORRECTION_HIGH = 0.5, 4.0
@@ -32,13 +30,6 @@ _DEVIATIONS, _DEVIATION_MIN = 4.0, 0.1
 
 # Before anything was seen to finish.
 _SERVICE_UNKNOWN_S = 1.0
-
-
-def urgency_s(sequence: Sequence, costs: CostModel, n_batch: int, now_s: float) -> float:
-    """The order of prompts, the smaller the sooner: seconds until it is computed, less those that it has waited."""
-    n_known = sequence.n_computed if sequence.slot >= 0 else max(len(sequence.tokens) - sequence.n_expected, 0)
-    remaining_s = costs.prefill_seconds(n_known, len(sequence.tokens), n_batch)
-    return remaining_s + HANDICAP_S[sequence.priority] - (now_s - sequence.arrived_s)
 
 
 class Admission:
@@ -68,19 +59,19 @@ class Admission:
         sequence.n_expected = self._expected(sequence)
         sequence.ahead = None
         if self._is_bounded:
-            own_s = urgency_s(sequence, self._costs, self._limits.n_batch, now_s)
-            sequence.ahead = self._ahead(own_s, self._prompts(now_s))
+            own = Turn.of(sequence, self._costs, self._limits.n_batch)
+            sequence.ahead = self._ahead(own.remaining_s, own.handicap_s, own.due_s, self._prompts())
         refusal = self._refusal(sequence.n_expected, sequence.ahead)
         if refusal is not None:
             raise OverloadedError(refusal.message, retry_after_s=refusal.retry_after_s)
 
     def refusals(self, now_s: float) -> Refusals:
         """By priority, what even a prompt of one token would be told; empty if that is nothing."""
-        prompts = self._prompts(now_s) if self._is_bounded else None
+        prompts = self._prompts() if self._is_bounded else None
         least_s = self._costs.prefill_seconds(0, 1, self._limits.n_batch)
         found = []
         for handicap_s in HANDICAP_S:
-            ahead = None if prompts is None else self._ahead(least_s + handicap_s, prompts)
+            ahead = None if prompts is None else self._ahead(least_s, handicap_s, now_s + handicap_s, prompts)
             found.append(self._refusal(1, ahead))
         return tuple(found) if any(found) else ()
 
@@ -93,7 +84,7 @@ class Admission:
         """Of a prompt that costs n_tokens, behind others (None: nobody whom it matters to be behind)."""
         limits = self._limits
         if len(self._waiting) >= limits.n_waiting and len(self._running) >= limits.n_running:
-            return Refusal(f"{len(self._waiting)} requests are waiting already", self._slot_wait_s(1))
+            return Refusal(f"{len(self._waiting)} requests are waiting already", self.slot_wait_s(1))
         if limits.n_waiting_tokens:
             n_waiting = self.n_tokens_waiting
             excess = n_waiting + n_tokens - limits.n_waiting_tokens
@@ -101,7 +92,7 @@ class Admission:
                 message = f"{n_waiting} tokens of prompts are waiting, and this one has {n_tokens} more"
                 return Refusal(message, self._prefill_s(excess))
         if ahead is not None:
-            reckoned_s = self._reckoned_ttft_s(n_tokens, ahead)
+            reckoned_s = self.reckoned_ttft_s(n_tokens, ahead)
             spread_s = max(self._deviation_s, _DEVIATION_MIN * reckoned_s)
             ttft_s = reckoned_s * self._correction + _DEVIATIONS * spread_s
             if ttft_s > limits.ttft_max_s:
@@ -129,7 +120,7 @@ class Admission:
         if sequence.ahead is None:
             return
         # Reckoned anew: how long a slot is taken may have been learned meanwhile, and is not to be corrected twice.
-        reckoned_s = self._reckoned_ttft_s(sequence.n_expected, sequence.ahead)
+        reckoned_s = self.reckoned_ttft_s(sequence.n_expected, sequence.ahead)
         took_s = now_s - sequence.arrived_s
         if reckoned_s >= _TELLING_S:
             self._deviation_s += (abs(took_s - reckoned_s * self._correction) - self._deviation_s) * _RATE
@@ -146,30 +137,31 @@ class Admission:
         running = sum(each.n_remaining for each in self._running if each.phase == "prefill")
         return running + sum(each.n_expected for each in self._waiting)
 
-    def _prompts(self, now_s: float) -> list[tuple[float, int, bool]]:
-        """Of the prompts that are not computed yet: how urgent, how many tokens, whether they have no slot."""
-        n_batch = self._limits.n_batch
+    def _prompts(self) -> list[Turn]:
+        """Turns of the prompts that are not computed yet."""
         prompts = [*self._waiting, *(each for each in self._running if each.phase == "prefill")]
-        return [
-            (
-                urgency_s(each, self._costs, n_batch, now_s),
-                each.n_remaining if each.slot >= 0 else each.n_expected,
-                each.slot < 0,
-            )
-            for each in prompts
-        ]
+        return [Turn.of(each, self._costs, self._limits.n_batch) for each in prompts]
 
-    def _ahead(self, own_s: float, prompts: list[tuple[float, int, bool]]) -> tuple[int, int]:
-        """What comes before a prompt that is as urgent as own_s: tokens that are computed first, and slots that have to become
-        free."""
-        ahead = [each for each in prompts if each[0] <= own_s]
-        n_slots = sum(each[2] for each in ahead) + 1 - (self._limits.n_running - len(self._running))
-        return sum(each[1] for each in ahead), max(n_slots, 0)
+    def _ahead(self, own_s: float, handicap_s: float, due_s: float, prompts: list[Turn]) -> tuple[int, int]:
+        """What comes before a prompt of own_s seconds: tokens that are computed first, and slots that have to become free. The
+        tokens include those of longer prompts that take their share while it overtakes them; the slots include those of prompts
+        that are due before it and would lose too much if it took theirs."""
+        key, slot_s = (own_s + handicap_s, due_s), self.slot_wait_s(1)
+        ahead = [each for each in prompts if each.key <= key]
+        overtaken = [each for each in prompts if each.key > key and each.due_s < due_s]
+        first = [*ahead, *(each for each in overtaken if each.allowance_s < slot_s)]
+        n_slots = sum(each.sequence.slot < 0 for each in first) + 1 - (self._limits.n_running - len(self._running))
+        n_tokens = sum(each.n_tokens for each in ahead)
+        between_s = delay_s(own_s + sum(each.remaining_s for each in ahead), overtaken)
+        if between_s:
+            share = between_s / sum(each.remaining_s for each in overtaken)
+            n_tokens += round(share * sum(each.n_tokens for each in overtaken))
+        return n_tokens, max(n_slots, 0)
 
-    def _reckoned_ttft_s(self, n_tokens: int, ahead: tuple[int, int]) -> float:
+    def reckoned_ttft_s(self, n_tokens: int, ahead: tuple[int, int]) -> float:
         """Of n_tokens behind others."""
         n_ahead, n_slots = ahead
-        return max(self._prefill_s(n_ahead + n_tokens), self._slot_wait_s(n_slots) + self._prefill_s(n_tokens))
+        return max(self._prefill_s(n_ahead + n_tokens), self.slot_wait_s(n_slots) + self._prefill_s(n_tokens))
 
     @property
     def prefill_tokens_per_s(self) -> float:
@@ -181,7 +173,7 @@ class Admission:
         n_cells = self._cache.n_cells_attended(())
         return self._costs.prefill_seconds(n_cells, n_cells + n_tokens, self._limits.n_batch)
 
-    def _slot_wait_s(self, n: int) -> float:
+    def slot_wait_s(self, n: int) -> float:
         """Until n more slots have become free."""
         return n * (self._service_s or _SERVICE_UNKNOWN_S) / self._limits.n_running
 

@@ -5,20 +5,22 @@ get what is left of the step's time, as the cost model predicts it. While somebo
 inter-token target of the most demanding of them, so that no stream waits for a stranger's prompt; otherwise a step may be long,
 but not so long that a newcomer would notice.
 
-Among prompts the one that is done soonest comes first, where waiting counts as progress (so nobody starves) and a lower
-priority as a handicap. A prompt whose beginning another one is computing right now waits for that, and lends it its place in
-the order.
+Among prompts the one that is done soonest comes first, with a share for those that it overtakes (scheduling/turns.py). A prompt
+whose beginning another one is computing right now waits for that, and lends it its urgency.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from llmcore.admission import Admission, urgency_s
+from llmcore.admission import Admission
 from llmcore.batch import Batch
 from llmcore.costmodel import CostModel
-from llmcore.kvcache import N_WORTH_IT, KVCache
+from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
+from llmcore.scheduling.followers import Followers
+from llmcore.scheduling.turns import Turn, Turns
 from llmcore.sequence import LOW, Sequence
 
 # Where those who are answered already take longer than their target, prompts still get this part of it: otherwise none would
@@ -36,6 +38,13 @@ _SLACK = 1.9
 # As long as nothing was measured.
 _CHUNK_UNKNOWN = 64
 
+# A prompt is short that takes at most this part of the longest step.
+_SHORT = 1 / 4
+
+# From when it is due (turns.py), a prompt that does not fit beside what is running lets others pass for so long that do. Then it
+# gets the next cells.
+_PATIENCE_S = 20.0
+
 
 class Scheduler:
     """Invariant: a sequence is in exactly one of `waiting` and `running`, until it is finished or cancelled."""
@@ -51,7 +60,8 @@ class Scheduler:
         self.admission = Admission(cache, limits, self.costs, self.waiting, self.running)
         self._batch = Batch(limits.n_batch)
         self._rows: dict[int, Sequence] = {}  # of the batch that is out, by slot
-        self._leaders: dict[str, tuple[Sequence, int]] = {}  # request id -> whose first n tokens it waits for
+        self._followers = Followers(cache)
+        self._turns = Turns(())  # of the batch that is out
 
     @property
     def has_work(self) -> bool:
@@ -71,7 +81,7 @@ class Scheduler:
     def remove(self, sequence: Sequence, reason: str, now_s: float = 0.0, *, pin: str | None = None) -> None:
         """Ends a sequence, wherever it is. What it computed stays as a cached prefix, pinned if it has a name."""
         sequence.finish_reason = reason
-        self._leaders.pop(sequence.request_id, None)
+        self._followers.remove(sequence)
         if sequence in self.running:
             self.running.remove(sequence)
             self.cache.close(sequence, keep=sequence.is_kept, pin=pin)
@@ -87,7 +97,7 @@ class Scheduler:
         self._batch.clear()
         self._rows.clear()
         self.full.clear()
-        self._make_way(now_s)
+        self._make_way()
         self._add_decodes()
         self._add_prompts(self._spare(self._rows.values(), self._batch.n_tokens, self._batch.n_free), now_s)
         if self.running:
@@ -112,14 +122,12 @@ class Scheduler:
     @property
     def served(self) -> frozenset[str]:
         """Request ids of those, and of the ones that wait for what they compute."""
-        names = {each.request_id for each in self._rows.values()}
-        return frozenset(
-            names | {follower for follower, (leader, _) in self._leaders.items() if leader.request_id in names}
-        )
+        names = frozenset(each.request_id for each in self._rows.values())
+        return names | self._followers.of(names)
 
     def leader_of(self, sequence: Sequence) -> str | None:
         """The request id of whom a waiting sequence waits for."""
-        leader = self._leader(sequence)
+        leader = self._followers.leader(sequence)
         return None if leader is None else leader.request_id
 
     def scheduled(self) -> list[tuple[Sequence, int]]:
@@ -129,6 +137,8 @@ class Scheduler:
     def commit(self, tokens: list[int]) -> list[tuple[Sequence, int]]:
         """The step was computed; `tokens` were drawn for scheduled(), in that order. Returns (sequence, its new token). Where
         that is negative none could be drawn: the sequence stays as it is, and must be removed."""
+        for turn in self._turns.overtaken:
+            turn.charge()
         drawn = iter(tokens)
         grown = []
         for row in self._batch.rows:
@@ -228,29 +238,83 @@ class Scheduler:
         return whole if whole > 0 else budget
 
     def _add_prompts(self, budget: int, now_s: float) -> None:
+        """Fills the step with at most so many tokens of prompts: the soonest done first, as far as those that they overtake
+        allow, and what is left then by age."""
         prompts = [each for each in self.running if each.phase == "prefill"]
         if len(self.running) < self.limits.n_running:
             prompts += self.waiting
-        if len(prompts) > 1:
-            urgency = self._urgency(prompts, now_s)
-            prompts.sort(key=lambda each: urgency[each.request_id])
         if sum(each.n_remaining for each in prompts) > budget:
             budget = self._whole_tiles(budget)
-        for sequence in prompts:
+        token_s = self._token_seconds(prompts, budget)
+        self._turns, reserved = self._make_turns(prompts, budget * token_s, now_s)
+        spare, late = budget, []
+        for turn in self._turns.order:
             if budget <= 0:
                 return
-            if sequence.finish_reason is None and (sequence.slot >= 0 or self._admit(sequence)):
-                budget -= self._add_chunk(sequence, budget)
+            n = self._grant(turn, budget, spare, token_s)
+            if n < min(_TILE, turn.n_tokens, budget):
+                late.append(turn)
+            elif n := self._serve(turn, n, token_s, reserved):
+                budget -= n
+                is_answered = n == turn.sequence.n_remaining and not turn.sequence.is_prefix
+                spare = min(spare - n, self._spare_beside_first_tokens()) if is_answered else spare - n
+        for turn in sorted(late, key=lambda each: each.due_s):
+            if spare > 0:
+                spare -= self._serve(turn, spare, token_s, reserved)
 
-    def _urgency(self, prompts: list[Sequence], now_s: float) -> dict[str, float]:
-        """By request id: a sequence that another one waits for is as urgent as that one."""
-        n_batch = self.limits.n_batch
-        found = {each.request_id: urgency_s(each, self.costs, n_batch, now_s) for each in prompts}
+    def _grant(self, turn: Turn, budget: int, spare: int, token_s: float) -> int:
+        """Tokens that a prompt may have: at most `spare`, but always what it is owed within `budget`."""
+        if not token_s:
+            return min(spare, budget)
+        owed = min(math.ceil(turn.owed_s / token_s / _TILE) * _TILE, budget)
+        return max(min(int(min(self._turns.limit_s(turn) / token_s, budget)), spare), owed)
+
+    def _token_seconds(self, prompts: list[Sequence], budget: int) -> float:
+        """Seconds that each token of prompts takes in a step that is filled with them."""
+        n_tokens = max(self._batch.n_tokens + budget, 1)
+        n_cells = self.cache.n_cells_attended((1, each.n_computed) for each in prompts)
+        return self.costs.predict(n_tokens, 0, n_cells) / n_tokens
+
+    def _make_turns(self, prompts: list[Sequence], step_s: float, now_s: float) -> tuple[Turns, Turn | None]:
+        """Turns of prompts that can be computed in this step, and the one that no other may enter before."""
+        turns = self._merged(prompts)
+        first, short_s = min(turns, key=lambda each: each.due_s, default=None), self.limits.step_max_s * _SHORT
+        if first is None or first.sequence.slot >= 0:
+            return Turns(turns, step_s, short_s), None
+        fits, is_patient = self._fits(first.sequence), now_s - first.due_s <= _PATIENCE_S
+        if not fits:
+            turns.remove(first)
+        elif not is_patient:
+            self._admit(first.sequence)  # before others take these cells again
+        return Turns(turns, step_s, short_s), None if fits or is_patient else first
+
+    def _merged(self, prompts: list[Sequence]) -> list[Turn]:
+        """Turns of those that wait for nobody; others lend theirs to the sequence that they wait for."""
+        found = {each.request_id: Turn.of(each, self.costs, self.limits.n_batch) for each in prompts}
         for each in prompts:
-            leader = self._leader(each)
+            leader = self._followers.leader(each)
             if leader is not None and leader.request_id in found:
-                found[leader.request_id] = min(found[leader.request_id], found[each.request_id])
-        return found
+                found[leader.request_id].lend(found.pop(each.request_id))
+        return list(found.values())
+
+    def _serve(self, turn: Turn, n: int, token_s: float, reserved: Turn | None) -> int:
+        """Adds at most n tokens of a prompt to the step; returns how many."""
+        sequence = turn.sequence
+        if sequence.finish_reason is not None or not (sequence.slot >= 0 or self._enter(turn, reserved)):
+            return 0
+        n = self._add_chunk(sequence, n)
+        if n:
+            self._turns.take(turn, n * token_s)
+        return n
+
+    def _spare_beside_first_tokens(self) -> int:
+        """How many more tokens this step has time for where prompts end in it: their first tokens are waited for, so it should
+        take no longer for the sake of others than between two tokens. Fills tiles."""
+        n_tokens = self._batch.n_tokens
+        listening = [self._rows[row.slot] for row in self._batch.rows if row.logits_at >= 0]
+        spare = self._spare(listening, n_tokens, self._batch.n_free)
+        more = (n_tokens + spare) // _TILE * _TILE - n_tokens
+        return more if more > 0 else -n_tokens % _TILE
 
     def _add_row(self, sequence: Sequence, n: int) -> None:
         start = sequence.n_computed
@@ -270,10 +334,28 @@ class Scheduler:
 
     # --- From waiting to running ------------------------------------------------------------------------------------------
 
+    def _enter(self, turn: Turn, reserved: Turn | None) -> bool:
+        """Moves a waiting sequence into a slot. The last free one goes to the prompt that has been due for longest, unless that
+        may lose as much time as the next slot will take to become free."""
+        first = self._turns.first
+        if reserved is not None:
+            return False
+        if first is None or first is turn or first.sequence.slot >= 0 or first.due_s >= turn.due_s:
+            return self._admit(turn.sequence)
+        wait_s = 0.0
+        if len(self.running) == self.limits.n_running - 1:
+            wait_s = self.admission.slot_wait_s(1)
+            if wait_s > first.allowance_s - first.lost_s and self._admit(first.sequence):
+                return False
+        if not self._admit(turn.sequence):
+            return False
+        first.lost_s += wait_s
+        return True
+
     def _admit(self, sequence: Sequence) -> bool:
         """Moves a waiting sequence into a slot, if nobody is computing its beginning and its prompt fits beside what is
         running."""
-        if self._waits(sequence) or not self._fits(sequence):
+        if self._followers.add(sequence) or not self._fits(sequence):
             return False
         if len(self.running) >= self.limits.n_running or not self.cache.open(sequence):
             return False
@@ -282,18 +364,27 @@ class Scheduler:
         self.running.append(sequence)
         return True
 
-    def _make_way(self, now_s: float) -> None:
+    def _make_way(self) -> None:
         """Where every slot is taken, gives that of a sequence of low priority to one that is more urgent."""
         low = [each for each in self.running if each.priority == LOW]
         others = [each for each in self.waiting if each.priority < LOW]
         if len(self.running) < self.limits.n_running or not low or not others:
             return
         victim = max(low, key=lambda each: each.arrived_s)
-        urgency = self._urgency([victim, *others], now_s)
-        first = min(others, key=lambda each: urgency[each.request_id])
-        if urgency[first.request_id] < urgency[victim.request_id] and not self._waits(first):
+        turns = {each.sequence: each for each in self._merged([victim, *others])}
+        beaten = turns.pop(victim)
+        better = [each for each in turns.values() if each.done_s < beaten.done_s]
+        if not better:
+            return
+        first, eldest = min(better, key=lambda each: each.key), min(better, key=lambda each: each.due_s)
+        wait_s = self.admission.slot_wait_s(1)
+        if eldest.due_s < first.due_s and wait_s > eldest.allowance_s:
+            first = eldest
+        if not self._followers.add(first.sequence):
             self._preempt(victim)
-            self._admit(first)
+            if self._admit(first.sequence) and eldest.due_s < first.due_s:
+                eldest.lost_s = wait_s
+                eldest.charge()
 
     def _fits(self, sequence: Sequence) -> bool:
         if not self.running:
@@ -301,24 +392,3 @@ class Scheduler:
         promised = sum(each.n_remaining for each in self.running)
         needed = self.cache.n_cells_held + promised + self.cache.n_cells_new(sequence.identity)
         return needed <= self.cache.n_cells
-
-    def _waits(self, sequence: Sequence) -> bool:
-        """Whether it is better off waiting for what another sequence is computing."""
-        if self._leader(sequence) is not None:
-            return True
-        identity = sequence.identity
-        n, leader = self.cache.pending(identity)
-        if leader is None or leader.phase != "prefill" or n - self.cache.known(identity) < N_WORTH_IT:
-            return False
-        self._leaders[sequence.request_id] = (leader, n)
-        return True
-
-    def _leader(self, sequence: Sequence) -> Sequence | None:
-        """Whom a waiting sequence waits for, as long as that one runs and has not got there."""
-        leader, n = self._leaders.get(sequence.request_id, (None, 0))
-        if leader is None:
-            return None
-        if leader.slot >= 0 and leader.finish_reason is None and leader.n_computed < n:
-            return leader
-        del self._leaders[sequence.request_id]
-        return None

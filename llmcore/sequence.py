@@ -42,6 +42,7 @@ class Sequence:
     n_dropped: int = 0  # tokens that a context shift has forgotten
     n_expected: int = 0  # tokens that its prompt was expected to cost when it was submitted
     ahead: tuple[int, int] | None = None  # tokens, and slots, that it had to wait for then; None: they were not counted
+    overtaken_s: float = 0.0  # of steps that went to prompts that were due later, while its own waited
     checkpoints: tuple[int, ...] = ()  # where a chunk ends and the state is saved, if it cannot be cut later
     n_forced: int = 0  # tokens behind the last drawn one that a constraint left no choice about
     is_kept: bool = True  # as a cached prefix, once it is finished

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.admission import HANDICAP_S
 from llmcore.costmodel import CostModel, Measurement
 from llmcore.hosttier import HostTier
 from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
 from llmcore.scheduler import Scheduler
+from llmcore.scheduling.turns import HANDICAP_S
 from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
 from tests.test_kvcache import CountingMemory
 
