@@ -192,6 +192,14 @@ class EngineConfig:
     prefix_dir: str = _option(
         "", "folder that keeps computed pinned prefixes, so that a restart finds them warm", is_path=True
     )
+    prefix_dir_bytes: int = _option(
+        4 * 2**30,
+        "size of that folder at most: files of prefixes that are not pinned go, those first that have not been used for "
+        "longest; what does not fit beside pinned ones is not kept; 0 is no limit",
+        unit="bytes",
+        low=0,
+        high=2**62,
+    )
     pooling: str = _option(
         "auto",
         "how the vectors of a text's tokens become its embedding; auto takes what the model's file names; rank is for "
