@@ -60,11 +60,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "refusals": {"errors", "messages"},
     "scheduling.turns": {"costmodel", "sequence"},
     "scheduling.followers": {"kvcache", "sequence"},
+    "scheduling.shares": {"sequence"},
     "admission": {
-        *("costmodel", "errors", "kvcache", "limits", "messages", "prefix", "refusals", "scheduling.turns", "sequence"),
+        *("costmodel", "errors", "kvcache", "limits", "messages", "prefix", "refusals", "sequence"),
+        *("scheduling.shares", "scheduling.turns"),
     },
     "scheduler": {
-        *("admission", "batch", "costmodel", "kvcache", "limits", "scheduling.followers", "scheduling.turns"),
+        *("admission", "batch", "costmodel", "kvcache", "limits"),
+        *("scheduling.followers", "scheduling.shares", "scheduling.turns"),
         "sequence",
     },
     "inspection": {"messages", "scheduler", "sequence"},
