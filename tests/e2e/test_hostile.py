@@ -34,7 +34,7 @@ def ask(service: Service, **more: object) -> socket.socket:
     host, port = service.base_url.removeprefix("http://").split(":")
     asked = {"messages": [{"role": "user", "content": "Tell me a story."}], "ignore_eos": True, "stream": True, **more}
     body = json.dumps(asked).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
     connection = socket.create_connection((host, int(port)))
     connection.sendall(head.encode() + body)
     return connection
