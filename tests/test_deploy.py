@@ -129,7 +129,7 @@ def test_nginx_has_the_services_bounds() -> None:
     assert f"llm:{defaults.port};" in text
     assert "location = /metrics { return 404; }" in text
     # With its port: a page's origin is compared with it (app/http/origin.py).
-    assert re.search(r"map \$http_host \$outer_host \{\s*default \$http_host;\s*\"\"\s+\$host;\s*\}", text)
+    assert re.search(r"map \$http_host \$outer_host \{\s*default \$http_host;\s*\"\"\s+localhost;\s*\}", text)
     assert "proxy_set_header Host $outer_host;" in text
 
 
