@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -23,7 +24,7 @@ def sequence(name: str, *holders: str, group: str = "") -> Sequence:
 
 
 def many(
-    n: int, at_s: float = 0.0, *, n_answer: int = 200, key: str = "", group: str = "request", **more: int
+    n: int, at_s: float = 0.0, *, n_answer: int = 200, key: str = "", group: str = "request", **more: Any
 ) -> list[Caller]:
     """Answers to one prompt."""
     return [Caller(at_s, 200, n_answer, shared=1, n_shared=190, key=key, group=group, **more) for _ in range(n)]

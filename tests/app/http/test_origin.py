@@ -137,7 +137,8 @@ async def test_allowed_hosts(engine: FakeEngine, allowed: str, answered: list[st
 
 async def test_allowed_hosts_count_elsewhere_too_but_addresses_are_no_names(engine: FakeEngine) -> None:
     """A probe comes by the pod's address."""
-    for options in ({}, {"api_keys": KEYS}):
+    choices: list[dict[str, Any]] = [{}, {"api_keys": KEYS}]
+    for options in choices:
         async with open_to(engine, is_local=False, allowed_hosts="llm.example", **options) as client:
             for host, code in (("llm.example", ""), ("10.1.2.3:8001", ""), ("evil.example", "host_not_allowed")):
                 assert refusal(await client.get("/v1/models", headers=ANN | {"host": host})) == code
@@ -201,8 +202,9 @@ async def test_its_own_pages_are_served(engine: FakeEngine, host: str, origin: s
 
 
 async def test_its_own_pages_are_served_behind_a_proxy_that_passes_the_host_on(engine: FakeEngine) -> None:
-    for options in ({"is_local": False}, {"allowed_hosts": "llm.example"}):
-        async with open_to(engine, **options) as client:  # type: ignore[arg-type]
+    choices: list[dict[str, Any]] = [{"is_local": False}, {"allowed_hosts": "llm.example"}]
+    for options in choices:
+        async with open_to(engine, **options) as client:
             for host, origin in (
                 ("llm.example:8443", "https://llm.example:8443"),
                 ("llm.example", "https://llm.example"),
@@ -264,7 +266,7 @@ async def test_with_keys_pages_are_left_to_cors(engine: FakeEngine) -> None:
         assert (await client.post(URL, json=HELLO, headers=headers)).status_code == 401
     # The admin listener asks for no key, unless it is told to.
     for everywhere, status in ((False, 403), (True, 200)):
-        options = {"api_keys": KEYS, "keys_everywhere": everywhere, "admin_port": 0}
+        options: dict[str, Any] = {"api_keys": KEYS, "keys_everywhere": everywhere, "admin_port": 0}
         async with open_to(engine, is_admin=True, **options) as admin:
             assert (await admin.get("/metrics", headers=ANN | headers)).status_code == status
 
