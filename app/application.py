@@ -24,6 +24,7 @@ from .embeddings import Embeddings
 from .engine import EngineLike
 from .errors import HANDLERS
 from .http.cors import BoundedCORSMiddleware
+from .http.origin import Hosts, Origins, PagesGuard
 from .keys import Keys
 from .metrics import Metrics
 from .models import Models
@@ -56,8 +57,8 @@ def create_service(engine: EngineLike, config: ServerConfig, model: str, keys: K
     return Service(engine, config, model, metrics, keys)
 
 
-def create_app(service: Service) -> Starlette:
-    """The application; its lifespan starts and stops the engine."""
+def create_app(service: Service, *, is_local: bool = False) -> Starlette:
+    """The application; its lifespan starts and stops the engine. `is_local`: it listens on loopback."""
     routes = _routes(service)
 
     @contextlib.asynccontextmanager
@@ -70,7 +71,7 @@ def create_app(service: Service) -> Starlette:
 
     app = Starlette(
         routes=routes,
-        middleware=_middleware(service, routes),
+        middleware=_middleware(service, routes, is_local=is_local),
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
@@ -79,16 +80,19 @@ def create_app(service: Service) -> Starlette:
     return app
 
 
-def create_admin_app(service: Service) -> Starlette:
+def create_admin_app(service: Service, *, is_local: bool = False) -> Starlette:
     """What the admin listener serves. It asks for no key, unless the option keys_everywhere is on."""
     routes = [*_health(service), *_monitoring(service)]
-    middleware = [Middleware(Telemetry, service=service, routes=routes)]
-    if service.config.keys_everywhere:
+    asks_for_keys = service.config.keys_everywhere
+    host = service.config.admin_host
+    guard = _guard(service, host, is_local=is_local, asks_for_keys=asks_for_keys)
+    middleware = [Middleware(Telemetry, service=service, routes=routes), *guard]
+    if asks_for_keys:
         middleware += _doors(service)
     return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
 
 
-def _middleware(service: Service, routes: list[Route]) -> list[Middleware]:
+def _middleware(service: Service, routes: list[Route], *, is_local: bool) -> list[Middleware]:
     """The outermost first. A browser's question about CORS brings no key along, and a refusal must be readable for it."""
     cors = Middleware(
         BoundedCORSMiddleware,
@@ -98,7 +102,16 @@ def _middleware(service: Service, routes: list[Route]) -> list[Middleware]:
         expose_headers=_EXPOSED,
     )
     telemetry = Middleware(Telemetry, service=service, routes=routes)
-    return [*([cors] if service.config.origins else []), telemetry, *_doors(service)]
+    guard = _guard(service, service.config.host, is_local=is_local, asks_for_keys=service.keys is not None)
+    return [*([cors] if service.config.origins else []), telemetry, *guard, *_doors(service)]
+
+
+def _guard(service: Service, host: str, *, is_local: bool, asks_for_keys: bool) -> list[Middleware]:
+    """Where keys are asked for, a page needs one like others; names are held to those that are configured all the same."""
+    allowed = service.config.hosts
+    hosts = Hosts([*allowed, host], is_local=is_local) if allowed or (is_local and not asks_for_keys) else None
+    origins = None if asks_for_keys else Origins(service.config.origins)
+    return [Middleware(PagesGuard, hosts=hosts, origins=origins)] if hosts or origins else []
 
 
 def _doors(service: Service) -> list[Middleware]:

@@ -21,6 +21,7 @@ from .body import read_body
 from .bounds import Bounds
 from .completion_schema import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
 from .decode import decode
+from .estimate import prompt_tokens
 from .format_fields import constraint_field, constraint_of
 from .logprobs import TextLogprobs, TextOffsets
 from .priority import priority_of
@@ -47,6 +48,8 @@ class Completions:
         prompts = wanted.prompts()
         service.bounds.check_prompts(prompts, "prompt")
         entry = record.of(request.scope)
+        if wanted.echo:  # their text is the engine's work, and comes first
+            entry.reserve(sum(map(prompt_tokens, prompts)))
         echoes = [await self._text(prompt) for prompt in prompts] if wanted.echo else []
         form = CompletionForm(f"cmpl-{entry.unique}", int(time.time()), service.model_id, wanted, echoes)
         priority = priority_of(request.headers, wanted.priority)

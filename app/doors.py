@@ -37,7 +37,7 @@ class Doors:
         key = self._keys.find(presented(scope["headers"]))
         if key is None:
             raise unauthorized(scope["headers"])
-        entry.key = key.name
+        entry.key, entry.may_pin = key.name, key.may_pin
         if scope["method"] in _UNLIMITED:
             await self._app(scope, receive, send)
             return

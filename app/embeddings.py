@@ -41,9 +41,9 @@ class Embeddings:
         service.check_model(wanted.model)
         service.bounds.check_texts(texts, "input")
         entry = record.of(request.scope)
-        entry.reserve(sum(map(estimate, texts)))
         computation = Computation(service, request, f"embd-{entry.unique}")
-        vectors = await computation.run(service.engine.embed(texts, dimensions=wanted.dimensions))
+        with entry.charge(sum(map(estimate, texts))):
+            vectors = await computation.run(service.engine.embed(texts, dimensions=wanted.dimensions))
         items = await _items(vectors, wanted.encoding_format or "float")
         usage = InputUsage(vectors.n_tokens, vectors.n_tokens)
         # Its first "[]" is the list of vectors, which are JSON already.

@@ -17,8 +17,13 @@ def estimate(text: str | Sequence[int]) -> int:
 
 def estimated_tokens(requests: Sequence[GenerateRequest], n_per_prompt: int) -> int:
     """Of all answers of one request: each prompt once, and the longest answers where the request says how long."""
-    prompts = sum(_of_prompt(each.prompt) for each in requests[::n_per_prompt])
-    return prompts + sum(each.max_tokens or 0 for each in requests)
+    prompts = sum(prompt_tokens(each.prompt) for each in requests[::n_per_prompt])
+    return prompts + answer_tokens(requests)
+
+
+def answer_tokens(requests: Sequence[GenerateRequest]) -> int:
+    """The most that the answers may have, where requests say how long."""
+    return sum(each.max_tokens or 0 for each in requests)
 
 
 def prompt_characters(prompt: Prompt) -> int:
@@ -28,7 +33,8 @@ def prompt_characters(prompt: Prompt) -> int:
     return len(prompt.text) + len(prompt.suffix) if isinstance(prompt, TextPrompt) else 0
 
 
-def _of_prompt(prompt: Prompt) -> int:
+def prompt_tokens(prompt: Prompt) -> int:
     if isinstance(prompt, ChatPrompt):  # bytes, not decoded: an estimate is not worth a copy
-        return -(-(len(prompt.messages) + len(prompt.tools)) // _CHARACTERS_PER_TOKEN)
+        n_bytes = len(prompt.messages) + len(prompt.tools) + len(prompt.template_args)
+        return -(-n_bytes // _CHARACTERS_PER_TOKEN)
     return estimate(prompt.text + prompt.suffix) if isinstance(prompt, TextPrompt) else len(prompt.tokens)

@@ -25,7 +25,7 @@ class KeyMetrics:
             registry=registry,
         )
         for name in names:  # a rate of nothing should be 0, not absent
-            for kind in ("prompt", "cached", "generated"):
+            for kind in ("prompt", "cached", "generated", "text"):
                 self._tokens.labels(name, kind, model)
             for limit in ("requests", "tokens", "concurrent"):
                 self._refused.labels(name, limit, model)
@@ -35,5 +35,6 @@ class KeyMetrics:
         self._tokens.labels(record.key, "prompt", self._model).inc(record.n_prompt)
         self._tokens.labels(record.key, "cached", self._model).inc(record.n_cached)
         self._tokens.labels(record.key, "generated", self._model).inc(record.n_generated)
+        self._tokens.labels(record.key, "text", self._model).inc(record.n_text)
         if record.limit:
             self._refused.labels(record.key, record.limit, self._model).inc()

@@ -32,6 +32,7 @@ class KeyLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     requests_per_minute: _Limit | None = None
     tokens_per_minute: _Limit | None = None
     concurrent: _Limit | None = None
+    pin: bool = True  # whether it may pin prefixes, and let them go
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ApiKey:
     name: str
     digest: bytes
     meter: Meter
+    may_pin: bool = True
 
 
 def digest_of(key: bytes) -> bytes:
@@ -80,7 +82,11 @@ def load_keys(config: ServerConfig, clock: Callable[[], float] = time.monotonic)
                 problem = "there are two API keys of the name" if what == "name" else "two API keys are the same:"
                 raise ConfigError(f"{problem} {line.name}", param="api_keys")
             seen.add(getattr(line, what))
-    found = [ApiKey(line.name, bytes.fromhex(line.sha256), Meter(_limits(line, config), clock())) for line in lines]
+    meters = (Meter(_limits(line, config), clock()) for line in lines)
+    found = [
+        ApiKey(line.name, bytes.fromhex(line.sha256), meter, line.pin)
+        for line, meter in zip(lines, meters, strict=True)
+    ]
     return Keys(found, clock)
 
 

@@ -57,6 +57,7 @@ _RERANK = "Documents in the order in which they answer a query; for reranking mo
 _ERRORS = {
     401: "no API key, or an unknown one, where the service has keys",
     400: "the request cannot be honoured as it stands; `error.param` names the field",
+    403: "the page or the name that it comes by is not allowed here, or the API key has no right to this",
     404: "unknown model",
     408: "the request's `timeout` passed before its answer was finished",
     409: "the request was cancelled by its id",
@@ -160,14 +161,14 @@ def _cancel() -> dict[str, Any]:
 
 def _pin() -> dict[str, Any]:
     summary = "Computes a prefix and keeps it; one of the same name is replaced"
-    operation = _get("pinPrefix", summary, PrefixCard, _engine_errors(400, 413, 429))
+    operation = _get("pinPrefix", summary, PrefixCard, _engine_errors(400, 403, 413, 429))
     operation["parameters"] = [_prefix_name()]
     operation["requestBody"] = {"required": True, "content": {"application/json": _schema(PrefixRequest)}}
     return operation
 
 
 def _unpin() -> dict[str, Any]:
-    errors = _engine_errors(400) | {404: "there is no pinned prefix of that name"}
+    errors = _engine_errors(400, 403) | {404: "there is no pinned prefix of that name"}
     operation = _get("unpinPrefix", "Lets a prefix go", PrefixDeleted, errors)
     operation["parameters"] = [_prefix_name()]
     return operation

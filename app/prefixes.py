@@ -9,8 +9,11 @@ from starlette.responses import Response
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import PrefixInfo
 
+from . import record
 from .body import read_body
 from .decode import decode
+from .errors import ApiError
+from .estimate import prompt_tokens
 from .json_response import json_response
 from .prefix_schema import PrefixRequest, check_name
 from .replies import PrefixCard, PrefixDeleted, PrefixList
@@ -29,6 +32,9 @@ class Prefixes:
 
     async def one(self, request: Request) -> Response:
         """PUT and DELETE: one route, so that a wrong method is told both."""
+        if not record.of(request.scope).may_pin:
+            message = 'This API key may not pin or unpin prefixes: its line has "pin": false.'
+            raise ApiError(403, "permission_denied", message, type="permission_error")
         name = check_name(request.path_params["name"])
         return await (self._put(request, name) if request.method == "PUT" else self._delete(name))
 
@@ -37,9 +43,11 @@ class Prefixes:
         service = self._service
         service.check_open()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
-        spec = wanted.spec(name)
+        spec, entry = wanted.spec(name), record.of(request.scope)
         try:
-            info = await service.engine.pin(spec)
+            with entry.charge(prompt_tokens(spec.prompt)):
+                info = await service.engine.pin(spec)
+                entry.n_prompt = info.n_tokens
         except InvalidRequestError as error:
             # Whatever the engine calls it: besides its name, a prefix has one field only.
             error.param = error.param if error.param == "name" else wanted.field

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from starlette.types import Scope
+
+from llmcore.errors import EngineUnavailableError, OverloadedError
 
 _KEY = "llmcore.record"
 # Printable in headers and logs as it stands, and of a length that nobody minds.
@@ -33,15 +36,31 @@ class Record:
     n_cached: int = 0
     n_generated: int = 0
     ttft_s: float | None = None
+    n_text: int = 0  # tokens of text that was only read or written: tokenized, detokenized, rendered
+    n_begun: int = 0  # tokens of work that has no result: it goes on, it failed, or its client left
     n_per_prompt: int = 1  # answers to each prompt, all of which n_prompt counts
     key: str = ""  # the name of the API key; never the key
+    may_pin: bool = True  # a right of that key
     limit: str = ""  # which limit of that key refused the request
     reserve: Callable[[int], None] = _free  # tokens, before they are computed; raises ApiError (429)
 
     @property
     def n_spent(self) -> int:
-        """Tokens as `usage` tells them: a prompt counts once, however many answers it has."""
-        return self.n_prompt // self.n_per_prompt + self.n_generated
+        """Tokens as `usage` tells them (a prompt counts once, however many answers it has), and those of text."""
+        return self.n_prompt // self.n_per_prompt + self.n_generated + self.n_text + self.n_begun
+
+    @contextlib.contextmanager
+    def charge(self, n_tokens: int, n_most: int = 0) -> Iterator[None]:
+        """Around work of the engine for n_tokens: reserves these, or n_most. Once the work is done, what it really took is to be
+        told in its place; work that fails or is given up costs n_tokens, unless the engine did not take it on."""
+        self.reserve(n_most or n_tokens)
+        self.n_begun = n_tokens
+        try:
+            yield
+        except (OverloadedError, EngineUnavailableError):
+            self.n_begun = 0
+            raise
+        self.n_begun = 0
 
     def fail(self, status: int, code: str) -> None:
         """The request failed, even if its response had started with another status."""

@@ -32,9 +32,9 @@ class Rerank:
         texts = wanted.texts()
         service.bounds.check_texts([wanted.query, *texts], "documents")
         entry = record.of(request.scope)
-        entry.reserve(sum(estimate(wanted.query) + estimate(text) for text in texts))
         computation = Computation(service, request, f"rerank-{entry.unique}")
-        vectors = await computation.run(service.engine.rerank(wanted.query, texts))
+        with entry.charge(sum(estimate(wanted.query) + estimate(text) for text in texts)):
+            vectors = await computation.run(service.engine.rerank(wanted.query, texts))
         scores = memoryview(vectors.data).cast("f").tolist()
         order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
         results = [Ranked(index, scores[index]) for index in order[: wanted.top_n]]

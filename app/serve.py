@@ -89,7 +89,7 @@ async def serve(
     """Until a signal. Raises the engine's error if the model cannot be loaded."""
     engine = AsyncEngine(engine_config, log_level=server_config.log_level)
     service = create_service(engine, server_config, model_id(server_config, engine_config.model_path), keys)
-    server = Server(create_app(service), service)
+    server = Server(create_app(service, is_local=is_loopback(sock)), service)
     scheme = "https" if server_config.tls_cert else "http"
     line = f"listening on {url_of(sock, scheme)} model={service.model_id}"
     reaping = asyncio.create_task(reap_for_ever()) if os.getpid() == 1 else None
@@ -112,7 +112,7 @@ async def _administered(service: Service, sock: socket.socket | None, scheme: st
     if sock is None:
         yield
         return
-    server = AdminServer(create_admin_app(service), service)
+    server = AdminServer(create_admin_app(service, is_local=is_loopback(sock)), service)
     task = asyncio.create_task(server.serve(sockets=[sock]))
     _say(f"admin listener on {url_of(sock, scheme)}")
     try:

@@ -8,8 +8,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from . import record
 from .body import read_body
 from .decode import decode
+from .estimate import estimate, prompt_tokens
 from .json_response import json_response
 from .replies import AppliedTemplate, Detokenized, Tokenized
 from .service import Service
@@ -29,21 +31,33 @@ class TextEndpoints:
 
     async def tokenize(self, request: Request) -> Response:
         wanted = await self._read(self._tokenize, request)
-        tokens = await self._service.engine.tokenize(
-            wanted.content,
-            add_special=bool(wanted.add_special),
-            parse_special=wanted.parse_special is not False,
-        )
+        entry = record.of(request.scope)
+        with entry.charge(estimate(wanted.content)):
+            tokens = await self._service.engine.tokenize(
+                wanted.content,
+                add_special=bool(wanted.add_special),
+                parse_special=wanted.parse_special is not False,
+            )
+            entry.n_text = len(tokens)
         return json_response(Tokenized(tokens))
 
     async def detokenize(self, request: Request) -> Response:
         wanted = await self._read(self._detokenize, request)
-        return json_response(Detokenized(await self._service.engine.detokenize(wanted.tokens)))
+        entry = record.of(request.scope)
+        with entry.charge(len(wanted.tokens)):
+            text = await self._service.engine.detokenize(wanted.tokens)
+            entry.n_text = len(wanted.tokens)
+        return json_response(Detokenized(text))
 
     async def apply_template(self, request: Request) -> Response:
         wanted = await self._read(self._apply, request)
         check_apply_template(wanted)
-        return json_response(AppliedTemplate(await self._service.engine.render(wanted.prompt())))
+        entry, prompt = record.of(request.scope), wanted.prompt()
+        n_given = prompt_tokens(prompt)
+        with entry.charge(n_given):
+            text = await self._service.engine.render(prompt)
+            entry.n_text = max(n_given, estimate(text))
+        return json_response(AppliedTemplate(text))
 
     async def _read(self, decoder: msgspec.json.Decoder[T], request: Request) -> T:
         self._service.check_open()

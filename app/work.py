@@ -12,7 +12,7 @@ from llmcore.errors import InvalidRequestError, RequestCancelledError, RequestTi
 from llmcore.messages import Finished, GenerateRequest, Piece
 
 from .engine import GenerationLike
-from .estimate import estimated_tokens
+from .estimate import answer_tokens, estimated_tokens
 from .race import Race
 from .record import Record
 from .service import Service
@@ -40,7 +40,8 @@ class Work:
         self._service = service
         self._record = record
         tenant = record.key if service.config.prefix_isolation == "key" else ""
-        self._requests = [structs.replace(each, tenant=tenant) for each in requests] if tenant else requests
+        group = answer_id if len(requests) > 1 else ""
+        self._requests = [structs.replace(each, tenant=tenant, holder=record.key, group=group) for each in requests]
         self._metrics = service.metrics.of(requests[0].priority)
         self._prompt_param = prompt_param
         self._constraint_param = constraint_param
@@ -54,10 +55,11 @@ class Work:
 
     async def __aenter__(self) -> Work:
         self._service.check_open()
-        self._record.reserve(estimated_tokens(self._requests, self.n_per_prompt))
+        n_most = estimated_tokens(self._requests, self.n_per_prompt)
         self._service.alive.add(self)  # already: what waits for admission can be cancelled as well
         try:
-            self._generations = await self._admit()
+            with self._record.charge(n_most - answer_tokens(self._requests), n_most):
+                self._generations = await self._admit()
         except InvalidRequestError as error:
             error.param = self._field(error.param)
             raise

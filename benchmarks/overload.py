@@ -144,7 +144,9 @@ class Overload:
         visits = [Visit(self._endpoint.request(self._prompt().text, N_ANSWER)) for _ in range(n)]
         gaps = [chance.expovariate(rate) for _ in range(n)]
         paths = itertools.islice(itertools.cycle(PROBES), round(2 * seconds / PROBE_EVERY_S))
-        probes = [Visit(f"GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n".encode()) for path in paths]
+        probes = [
+            Visit(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()) for path in paths
+        ]
         self._shares.since()
         crowd = Crowd(*self._endpoint.address)
         crowd.run(visits, gaps, probes, PROBE_EVERY_S)

@@ -15,6 +15,7 @@ from llmcore.limits import Limits
 from llmcore.messages import Refusal
 from llmcore.prefix import PrefixTree
 from llmcore.refusals import Refusals
+from llmcore.scheduling.shares import Shares
 from llmcore.scheduling.turns import HANDICAP_S, Turn, delay_s
 from llmcore.sequence import Sequence
 
@@ -46,6 +47,7 @@ class Admission:
         self._costs = costs
         self._waiting = waiting
         self._running = running
+        self.shares = Shares(limits.n_running, limits.n_waiting, waiting, running)
         self._queue = PrefixTree()  # of what waits, so that a prefix that many wait for is counted once
         self._holders: dict[str, int] = {}
         self._numbers = itertools.count()
@@ -60,19 +62,19 @@ class Admission:
         sequence.ahead = None
         if self._is_bounded:
             own = Turn.of(sequence, self._costs, self._limits.n_batch)
-            sequence.ahead = self._ahead(own.remaining_s, own.handicap_s, own.due_s, self._prompts())
-        refusal = self._refusal(sequence.n_expected, sequence.ahead)
+            sequence.ahead = self._ahead(own.remaining_s, own.handicap_s, own.due_s, self._prompts(sequence.holders))
+        refusal = self._refusal(sequence.n_expected, sequence.ahead, sequence.holders)
         if refusal is not None:
             raise OverloadedError(refusal.message, retry_after_s=refusal.retry_after_s)
 
     def refusals(self, now_s: float) -> Refusals:
         """By priority, what even a prompt of one token would be told; empty if that is nothing."""
-        prompts = self._prompts() if self._is_bounded else None
+        prompts = self._prompts(()) if self._is_bounded else None
         least_s = self._costs.prefill_seconds(0, 1, self._limits.n_batch)
         found = []
         for handicap_s in HANDICAP_S:
             ahead = None if prompts is None else self._ahead(least_s, handicap_s, now_s + handicap_s, prompts)
-            found.append(self._refusal(1, ahead))
+            found.append(self._refusal(1, ahead, ()))
         return tuple(found) if any(found) else ()
 
     @property
@@ -80,10 +82,11 @@ class Admission:
         """Whether somebody may have to wait for so long that it matters."""
         return self._limits.ttft_max_s > 0 and bool(self._running or self._waiting)
 
-    def _refusal(self, n_tokens: int, ahead: tuple[int, int] | None) -> Refusal | None:
+    def _refusal(self, n_tokens: int, ahead: tuple[int, int] | None, holders: tuple[str, ...]) -> Refusal | None:
         """Of a prompt that costs n_tokens, behind others (None: nobody whom it matters to be behind)."""
         limits = self._limits
-        if len(self._waiting) >= limits.n_waiting and len(self._running) >= limits.n_running:
+        are_full = len(self._waiting) >= limits.n_waiting and len(self._running) >= limits.n_running
+        if are_full and self.shares.n_waiting(holders) >= limits.n_waiting:
             return Refusal(f"{len(self._waiting)} requests are waiting already", self.slot_wait_s(1))
         if limits.n_waiting_tokens:
             n_waiting = self.n_tokens_waiting
@@ -137,9 +140,9 @@ class Admission:
         running = sum(each.n_remaining for each in self._running if each.phase == "prefill")
         return running + sum(each.n_expected for each in self._waiting)
 
-    def _prompts(self) -> list[Turn]:
-        """Turns of the prompts that are not computed yet."""
-        prompts = [*self._waiting, *(each for each in self._running if each.phase == "prefill")]
+    def _prompts(self, holders: tuple[str, ...]) -> list[Turn]:
+        """Turns of the prompts that are not computed yet, as far as they may come before a newcomer with these holders."""
+        prompts = [*self.shares.before(holders), *(each for each in self._running if each.phase == "prefill")]
         return [Turn.of(each, self._costs, self._limits.n_batch) for each in prompts]
 
     def _ahead(self, own_s: float, handicap_s: float, due_s: float, prompts: list[Turn]) -> tuple[int, int]:

@@ -32,6 +32,8 @@ KERNEL_CHOICES = ("auto", "off", *KERNEL_LEVELS[1:])
 _LENGTHS = re.compile(r"|any|[1-9]\d{0,6}(,[1-9]\d{0,6})*")
 # What browsers send: never a path, nor a slash at the end.
 _ORIGIN = re.compile(r"https?://[^/\s,*]+")
+# A name or an address without a port.
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\]?")
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,14 @@ class EngineConfig:
     prefix_dir: str = _option(
         "", "folder that keeps computed pinned prefixes, so that a restart finds them warm", is_path=True
     )
+    prefix_dir_bytes: int = _option(
+        4 * 2**30,
+        "size of that folder at most: files of prefixes that are not pinned go, those first that have not been used for "
+        "longest; what does not fit beside pinned ones is not kept; 0 is no limit",
+        unit="bytes",
+        low=0,
+        high=2**62,
+    )
     pooling: str = _option(
         "auto",
         "how the vectors of a text's tokens become its embedding; auto takes what the model's file names; rank is for "
@@ -314,7 +324,15 @@ class ServerConfig:
         choices=("off", "key"),
     )
     cors_origins: str = _option(
-        "", "origins whose pages may call from a browser, as https://a.example,https://b.example; * is all of them"
+        "",
+        "origins whose pages may call from a browser, as https://a.example,https://b.example; * is all of them. Without API keys, "
+        "requests of other pages are refused",
+    )
+    allowed_hosts: str = _option(
+        "",
+        "names by which the service may be reached besides loopback ones and addresses, as llm.example,*.internal; * is all of "
+        "them. By default any, but loopback ones only where it listens on loopback without API keys: a proxy on the same machine "
+        "passes on another",
     )
     tls_cert: str = _option("", "PEM file of the certificate (and its chain): serve HTTPS", is_path=True)
     tls_key: str = _option(
@@ -370,6 +388,15 @@ class ServerConfig:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 problem = f"cors_origins must be origins like https://a.example:8080, or *, got {origin!r}"
                 raise ConfigError(problem, param="cors_origins")
+        for host in self.hosts:
+            if not _HOST.fullmatch(host):
+                problem = f"allowed_hosts must be names like llm.example or *.example, without ports, got {host!r}"
+                raise ConfigError(problem, param="allowed_hosts")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Of allowed_hosts."""
+        return tuple(each.strip() for each in self.allowed_hosts.split(",") if each.strip())
 
     @property
     def origins(self) -> tuple[str, ...]:

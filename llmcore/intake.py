@@ -45,6 +45,8 @@ class Intake:
         prompt = prompt or self.read(request.prompt)
         tokens = prompt.tokens
         room = self._room(request, tokens)
+        group = f"group {request.group}" if request.group else ""
+        holder = f"holder {request.holder}" if request.holder else ""
         sequence = Sequence(
             request_id=request.request_id,
             tokens=tokens,
@@ -55,6 +57,8 @@ class Intake:
             checkpoints=prompt.checkpoints,
             is_kept=request.keeps_prefix,
             tenant=self._tenants.setdefault(request.tenant, len(self._tenants)),
+            holders=tuple(filter(None, (holder, group))),
+            group=group,
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
         answer = open_answer(self._model, request, prompt, sequence, deadline_s, n_ctx=self._limits.n_ctx)

@@ -113,6 +113,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     n_logprobs: int | None = None  # 0..N_LOGPROBS_MAX alternatives for each token; None tells no log-probabilities
     priority: Priority = "normal"
     tenant: str = ""  # requests of different tenants share no cells but those of pinned prefixes
+    holder: str = ""  # whose it is: requests of one holder get no more than its share of the slots while others wait
+    group: str = ""  # the same for several answers to one request, by a name of their own
     timeout_s: float | None = None  # from submission; what is not finished by then ends with reason "timeout"
 
 

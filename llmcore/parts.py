@@ -99,10 +99,14 @@ def _open_parts(config: EngineConfig, model: Model) -> Parts:
         opened.callback(context.close)
         n_bytes = host_bytes(config)
         host = HostTier(n_bytes) if n_bytes else None
-        store = PrefixStore(Path(config.prefix_dir), _state_fingerprint(context)) if config.prefix_dir else None
+        store = _open_store(config, context) if config.prefix_dir else None
         opened.pop_all()
     shift, dimensions = config.context_shift, config.embed_dimensions
     return Parts(model, context, template, limits, host, measured, store, shift, embedder, dimensions, threads)
+
+
+def _open_store(config: EngineConfig, context: Context) -> PrefixStore:
+    return PrefixStore(Path(config.prefix_dir), _state_fingerprint(context), config.prefix_dir_bytes)
 
 
 def _state_fingerprint(context: Context) -> str:

@@ -26,6 +26,7 @@ _ID = "pin:"
 class _Pin:
     tokens: list[int]
     sequence: Sequence | None  # None once it is computed
+    replaced: list[int] | None = None  # tokens of the one that stays pinned until then
 
 
 class Pinning:
@@ -63,11 +64,15 @@ class Pinning:
             checkpoints=(len(tokens),),
             is_prefix=True,
         )
+        replaced = None
+        if old is not None:
+            replaced = old.tokens if old.sequence is None else old.replaced
         if old is not None and old.sequence is not None:
+            self._scheduler.admission.check(sequence, self._clock())  # before anything changes
             self._scheduler.remove(old.sequence, "cancelled")
             old.sequence = None
         self._scheduler.add(sequence, self._clock())
-        self._pins[spec.name] = _Pin(list(tokens), sequence)
+        self._pins[spec.name] = _Pin(list(tokens), sequence, replaced)
         return self._info(spec.name)
 
     def unpin(self, name: str) -> None:
@@ -78,15 +83,19 @@ class Pinning:
         if pin.sequence is not None:
             self._scheduler.remove(pin.sequence, "cancelled")
         self._scheduler.cache.unpin(name)
+        self._retain()
 
     def computed(self, sequence: Sequence) -> None:
         """A step has computed the last token of a prefix."""
         name = sequence.request_id.removeprefix(_ID)
         self._scheduler.remove(sequence, "stop", self._clock(), pin=name)
-        self._pins[name].sequence = None
+        self._pins[name].sequence = self._pins[name].replaced = None
         event(logger, logging.INFO, "prefix_pinned", prefix=name, n_tokens=len(sequence.tokens))
-        exported = self._scheduler.cache.export(name) if self._store is not None else None
-        if self._store is not None and exported is not None:
+        self._retain()  # first: what is replaced makes room
+        if self._store is None or self._store.has(sequence.tokens):
+            return
+        exported = self._scheduler.cache.export(name)
+        if exported is not None:
             self._store.save(*exported)
 
     def failed(self, sequence: Sequence, message: str) -> None:
@@ -95,10 +104,18 @@ class Pinning:
         self._scheduler.remove(sequence, "failed")
         self._scheduler.cache.unpin(name)  # one that it was to replace has no name of its own any more
         del self._pins[name]
+        self._retain()
         event(logger, logging.ERROR, "prefix_failed", prefix=name, message=message)
 
     def infos(self) -> list[PrefixInfo]:
         return [self._info(name) for name in sorted(self._pins)]
+
+    def _retain(self) -> None:
+        """Files of prefixes that no name is pinned to any more are deleted."""
+        if self._store is not None:
+            pins = self._pins.values()
+            replaced = [pin.replaced for pin in pins if pin.replaced is not None]
+            self._store.retain([*(pin.tokens for pin in pins), *replaced])
 
     def _info(self, name: str) -> PrefixInfo:
         pin = self._pins[name]

@@ -20,6 +20,7 @@ from llmcore.costmodel import CostModel
 from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
 from llmcore.scheduling.followers import Followers
+from llmcore.scheduling.shares import View
 from llmcore.scheduling.turns import Turn, Turns
 from llmcore.sequence import LOW, Sequence
 
@@ -242,7 +243,8 @@ class Scheduler:
         allow, and what is left then by age."""
         prompts = [each for each in self.running if each.phase == "prefill"]
         if len(self.running) < self.limits.n_running:
-            prompts += self.waiting
+            shares = self._shares()
+            prompts += [each for each in self.waiting if not shares.bars(each)]
         if sum(each.n_remaining for each in prompts) > budget:
             budget = self._whole_tiles(budget)
         token_s = self._token_seconds(prompts, budget)
@@ -353,11 +355,13 @@ class Scheduler:
         return True
 
     def _admit(self, sequence: Sequence) -> bool:
-        """Moves a waiting sequence into a slot, if nobody is computing its beginning and its prompt fits beside what is
-        running."""
+        """Moves a waiting sequence into a slot, if nobody is computing its beginning, its prompt fits beside what is running, and
+        its holders may have one more."""
         if self._followers.add(sequence) or not self._fits(sequence):
             return False
-        if len(self.running) >= self.limits.n_running or not self.cache.open(sequence):
+        if len(self.running) >= self.limits.n_running or self._shares().bars(sequence):
+            return False
+        if not self.cache.open(sequence):
             return False
         self.waiting.remove(sequence)
         self.admission.unqueued(sequence)
@@ -365,12 +369,25 @@ class Scheduler:
         return True
 
     def _make_way(self) -> None:
-        """Where every slot is taken, gives that of a sequence of low priority to one that is more urgent."""
+        """Where every slot is taken, gives that of a sequence of low priority to one that is more urgent, or to one whose holder
+        has fewer slots."""
         low = [each for each in self.running if each.priority == LOW]
-        others = [each for each in self.waiting if each.priority < LOW]
-        if len(self.running) < self.limits.n_running or not low or not others:
+        if len(self.running) < self.limits.n_running or not low:
             return
-        victim = max(low, key=lambda each: each.arrived_s)
+        shares = self._shares()
+        urgent = [each for each in self.waiting if each.priority < LOW and not shares.is_full(each.group)]
+        if urgent:
+            self._make_way_for_urgent(max(low, key=lambda each: each.arrived_s), urgent)
+            return
+        for each in sorted(self.waiting, key=lambda each: each.arrived_s):
+            victim = max(low, key=lambda one, other=each: (shares.lead(one, other), one.arrived_s))  # type: ignore[misc]
+            # By more than one, so that it does not come back at once.
+            if shares.lead(victim, each) > 1 and self._fits(each) and not self._followers.add(each):
+                self._preempt(victim)
+                self._admit(each)
+                return
+
+    def _make_way_for_urgent(self, victim: Sequence, others: list[Sequence]) -> None:
         turns = {each.sequence: each for each in self._merged([victim, *others])}
         beaten = turns.pop(victim)
         better = [each for each in turns.values() if each.done_s < beaten.done_s]
@@ -385,6 +402,9 @@ class Scheduler:
             if self._admit(first.sequence) and eldest.due_s < first.due_s:
                 eldest.lost_s = wait_s
                 eldest.charge()
+
+    def _shares(self) -> View:
+        return self.admission.shares.view(lambda each: self._followers.leader(each) is None)
 
     def _fits(self, sequence: Sequence) -> bool:
         if not self.running:

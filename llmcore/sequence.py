@@ -48,6 +48,8 @@ class Sequence:
     is_kept: bool = True  # as a cached prefix, once it is finished
     is_prefix: bool = False  # computed for its cells alone: nothing is sampled
     tenant: int = 0  # sequences of different tenants share nothing; 0 is everybody
+    holders: tuple[str, ...] = ()  # whose share of the slots it takes (scheduling/shares.py), the widest first
+    group: str = ""  # that of the holders which is one request with several answers
     finish_reason: str | None = None
 
     @property

@@ -30,12 +30,13 @@ N_REMEMBERED = 4096
 
 
 def digest(asked: GenerateRequest | Call) -> bytes:
-    """What is asked, whoever asks it: without ids, urgency and seed (the answers to one prompt differ in it)."""
+    """What is asked, whoever asks it: without names, urgency and seed (the answers to one prompt differ in it)."""
     plain: GenerateRequest | Call
     if isinstance(asked, GenerateRequest):
         bias = dict(sorted(asked.sampling.logit_bias.items()))
         sampling = structs.replace(asked.sampling, seed=None, logit_bias=bias)
-        plain = structs.replace(asked, request_id="", sampling=sampling, priority="normal", timeout_s=None)
+        plain = structs.replace(asked, request_id="", holder="", group="", sampling=sampling, timeout_s=None)
+        plain = structs.replace(plain, priority="normal")
     else:
         plain = structs.replace(asked, call_id=0)
     return hashlib.blake2b(msgspec.msgpack.encode(plain), digest_size=16).digest()

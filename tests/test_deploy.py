@@ -128,6 +128,9 @@ def test_nginx_has_the_services_bounds() -> None:
     assert settings["proxy_buffering"] == "off"
     assert f"llm:{defaults.port};" in text
     assert "location = /metrics { return 404; }" in text
+    # With its port: a page's origin is compared with it (app/http/origin.py).
+    assert re.search(r"map \$http_host \$outer_host \{\s*default \$http_host;\s*\"\"\s+localhost;\s*\}", text)
+    assert "proxy_set_header Host $outer_host;" in text
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 from collections.abc import Callable
@@ -503,6 +504,63 @@ def test_prefixes_of_a_file_are_computed_at_start_and_found_warm_after_a_restart
         assert engine.stats().n_tokens_prefilled == 100, "what is damaged is computed again"
         texts.append(run(engine, asked)["a"].text)
     assert texts[0] == texts[1] == texts[2]
+
+
+def compute(engine: Engine, *specs: PrefixSpec) -> None:
+    for spec in specs:
+        engine.pin(spec)
+    while engine.has_work:
+        engine.step()
+
+
+def token_prefix(name: str, first: int, n: int = 40) -> PrefixSpec:
+    return PrefixSpec(name=name, prompt=TokensPrompt(tuple(range(first, first + n))))
+
+
+def test_files_of_prefixes_go_when_they_are_replaced_or_unpinned(tiny_model: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+
+    def n_files() -> int:
+        return len(list(kept.glob("*")))
+
+    with Engine.open(exact(tiny_model, n_ctx=512, n_slots=2, prefix_dir=str(kept))) as engine:
+        compute(engine, token_prefix("a", 300))
+        assert n_files() == 1
+        for first in (310, 320, 330):
+            compute(engine, token_prefix("a", first))
+            assert n_files() == 1, "a prefix that is replaced leaves no file"
+        compute(engine, token_prefix("b", 330))  # the same content under two names is one file
+        assert n_files() == 1
+        engine.unpin("a")
+        assert n_files() == 1
+        engine.pin(token_prefix("b", 340))
+        assert n_files() == 1, "the old one is pinned until the new one is computed"
+        compute(engine, token_prefix("c", 350))
+        assert n_files() == 2
+        engine.unpin("b")
+        engine.unpin("c")
+        assert n_files() == 0
+        compute(engine, token_prefix("d", 360))
+    with Engine.open(exact(tiny_model, n_ctx=512, n_slots=2, prefix_dir=str(kept))) as engine:
+        assert n_files() == 1, "a restart finds what was pinned"
+        compute(engine, token_prefix("d", 360))
+        assert engine.stats().n_tokens_prefilled == 1
+        assert n_files() == 1
+
+
+def test_the_folder_of_prefixes_is_bounded(tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept = tmp_path / "kept"
+    config = exact(tiny_model, n_ctx=512, n_slots=2, prefix_dir=str(kept))
+    with Engine.open(config) as engine:
+        compute(engine, token_prefix("a", 300))
+    n_bytes = sum(path.stat().st_size for path in kept.iterdir())
+    with Engine.open(dataclasses.replace(config, prefix_dir_bytes=n_bytes + 1000)) as engine:
+        compute(engine, token_prefix("b", 310))  # in place of what nobody has pinned
+        (path,) = kept.iterdir()
+        compute(engine, token_prefix("c", 320))
+        assert list(kept.iterdir()) == [path]
+        assert "prefix_not_kept" in caplog.messages
+        assert [info.is_computed for info in engine.prefixes()] == [True, True]
 
 
 @pytest.mark.parametrize(

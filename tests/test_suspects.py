@@ -18,6 +18,7 @@ ASKED = GenerateRequest(request_id="1", prompt=TextPrompt("x"), sampling=Samplin
 def test_a_request_is_known_by_what_it_asks() -> None:
     sampling = SamplingParams(logit_bias={3: 4.0, 1: 2.0}, seed=5)
     again = structs.replace(ASKED, request_id="2", sampling=sampling, priority="low", timeout_s=1.0)
+    again = structs.replace(again, holder="ann", group="cmpl-1")
     assert digest(again) == digest(ASKED)
     others = [
         structs.replace(ASKED, prompt=TextPrompt("y")),

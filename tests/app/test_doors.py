@@ -7,14 +7,17 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import openai
 import pytest
 from starlette.types import Message
 
 from llmcore.config import ServerConfig
+from llmcore.errors import InvalidRequestError, OverloadedError
 from llmcore_app.application import create_admin_app, create_app, create_service
 from llmcore_app.keys import load_keys
 from tests.app.conftest import running_service
@@ -163,7 +166,7 @@ async def test_tokens_are_settled_after_the_answer(engine: FakeEngine, clock: Cl
         stream = await client.post(URL, json={**HELLO, "max_tokens": 50, "stream": True}, headers=ANN)
         assert int(stream.headers["x-ratelimit-remaining-tokens"]) <= left - 50  # nobody knows yet
         third = await client.post("/tokenize", json={"content": "x"}, headers=ANN)
-        assert third.headers["x-ratelimit-remaining-tokens"] == str(left - 7 - N_ANSWER)
+        assert third.headers["x-ratelimit-remaining-tokens"] == str(left - 7 - N_ANSWER - 3)
 
 
 async def test_embeddings_count_too(engine: FakeEngine, clock: Clock) -> None:
@@ -173,6 +176,115 @@ async def test_embeddings_count_too(engine: FakeEngine, clock: Clock) -> None:
         assert (first.status_code, first.headers["x-ratelimit-remaining-tokens"]) == (200, "10")
         refused = await client.post("/v1/embeddings", json=body, headers=ANN)
         assert (refused.status_code, refused.headers["x-ratelimit-remaining-tokens"]) == (429, "10")
+
+
+TEXT = "x" * 40
+# Every route that makes the engine work, with what it costs: the fake engine makes a token of each byte.
+WORK = [
+    ("POST", "/tokenize", {"content": TEXT}, 42),
+    ("POST", "/detokenize", {"tokens": [65] * 40}, 40),
+    ("POST", "/apply-template", {"messages": [{"role": "user", "content": TEXT}]}, 19),
+    ("PUT", "/v1/prefixes/bot", {"prompt": TEXT}, 7),
+    ("POST", "/v1/embeddings", {"input": TEXT}, 40),
+    ("POST", "/v1/rerank", {"query": "x", "documents": [TEXT]}, 40),
+    ("POST", "/v1/completions", {"prompt": TEXT, "max_tokens": 1}, 9),
+    ("POST", URL, {"messages": [{"role": "user", "content": TEXT}], "max_tokens": 1}, 9),
+    ("POST", "/v1/responses", {"input": TEXT, "max_output_tokens": 1}, 9),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "n_tokens"), WORK, ids=lambda value: str(value)[:20])
+async def test_whatever_makes_the_engine_work_is_charged(
+    engine: FakeEngine, clock: Clock, method: str, path: str, body: dict[str, Any], n_tokens: int
+) -> None:
+    async with at_door(engine, clock, key_tokens_per_minute=1000) as client:
+        response = await client.request(method, path, json=body, headers=ANN)
+        assert response.status_code == 200, response.text
+        assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - n_tokens)
+    # What was not taken on costs nothing; what failed, at least what it was estimated at.
+    async with at_door(engine, clock, key_tokens_per_minute=1000) as client:
+        engine.refusals = [OverloadedError("full")]
+        response = await client.request(method, path, json=body, headers=ANN)
+        assert (response.status_code, response.headers["x-ratelimit-remaining-tokens"]) == (429, "1000")
+        engine.refusals = [InvalidRequestError("too long")]
+        response = await client.request(method, path, json=body, headers=ANN)
+        assert response.status_code == 400
+        assert int(response.headers["x-ratelimit-remaining-tokens"]) <= 1000 - len(TEXT) // 4
+
+
+@pytest.mark.parametrize(("method", "path", "body", "n_tokens"), WORK, ids=lambda value: str(value)[:20])
+async def test_work_beyond_the_limit_is_refused_before_the_engine_has_it(
+    engine: FakeEngine, clock: Clock, method: str, path: str, body: dict[str, Any], n_tokens: int
+) -> None:
+    async with at_door(engine, clock, key_tokens_per_minute=1000) as client:
+        assert (await client.post("/detokenize", json={"tokens": [65] * 995}, headers=ANN)).status_code == 200
+        engine.state = "failed"  # whatever reaches it is a 503
+        response = await client.request(method, path, json=body, headers=ANN)
+        assert (response.status_code, response.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        for free in ("/v1/models", "/healthz"):
+            assert (await client.get(free, headers=ANN)).status_code != 429
+
+
+async def test_the_text_of_an_echo_is_not_made_beyond_the_limit(engine: FakeEngine, clock: Clock) -> None:
+    async with at_door(engine, clock, key_tokens_per_minute=100) as client:
+        assert (await client.post("/detokenize", json={"tokens": [65] * 50}, headers=ANN)).status_code == 200
+        engine.state = "failed"
+        body = {"prompt": [65] * 90, "echo": True, "max_tokens": 1}
+        assert (await client.post("/v1/completions", json=body, headers=ANN)).status_code == 429
+
+
+@pytest.mark.parametrize("body", [{"input": ["x" * 400]}], ids=["embeddings"])
+async def test_who_hangs_up_on_a_computation_has_paid_for_it(
+    engine: FakeEngine, clock: Clock, body: dict[str, Any]
+) -> None:
+    config = ServerConfig(api_keys=KEYS, key_tokens_per_minute=1000)
+    service = create_service(engine, config, "fake", load_keys(config, clock))
+    engine.admission = asyncio.Event()
+    async with running_service(service) as running, httpx.AsyncClient(base_url=running.url, headers=ANN) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post("/v1/embeddings", json=body, timeout=0.3)
+        while "vectors" not in engine.cancelled:
+            await asyncio.sleep(0.01)
+        while service.n_active:
+            await asyncio.sleep(0.01)
+        answer = await client.post("/detokenize", json={"tokens": [65]})
+        assert answer.headers["x-ratelimit-remaining-tokens"] == str(1000 - 100 - 1)
+
+
+async def test_a_key_may_have_no_right_to_pin(engine: FakeEngine, clock: Clock, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    lines = [{"name": name, "sha256": hashlib.sha256(name.encode() * 3).hexdigest()} for name in ("ann", "bob", "eve")]
+    lines[0]["pin"], lines[1]["pin"] = False, True  # type: ignore[assignment]
+    file.write_bytes(b"\n".join(map(msgspec.json.encode, lines)))
+    config = ServerConfig(api_keys_file=str(file))
+    app = create_app(create_service(engine, config, "fake", load_keys(config, clock)))
+    transport = httpx.ASGITransport(app)
+    path, body = "/v1/prefixes/bot", {"prompt": "Once"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        assert (await client.put(path, json=body, headers=BOB)).status_code == 200
+        for method in ("PUT", "DELETE"):
+            refused = await client.request(method, path, json=body, headers=ANN)
+            assert refused.status_code == 403
+            error = refused.json()["error"]
+            assert (error["code"], error["type"]) == ("permission_denied", "permission_error")
+            assert '"pin": false' in error["message"]
+        assert list(engine.pinned) == ["bot"]
+        assert (await client.get("/v1/prefixes", headers=ANN)).status_code == 200
+        assert (await client.post(URL, json=HELLO, headers=ANN)).status_code == 200
+        eve = {"authorization": "Bearer eveeveeve"}
+        assert (await client.delete(path, headers=eve)).status_code == 200
+
+
+async def test_the_engine_knows_whose_a_request_is(engine: FakeEngine, clock: Clock) -> None:
+    async with at_door(engine, clock) as client:
+        await client.post(URL, json={**HELLO, "n": 3}, headers=ANN)
+        await client.post("/v1/completions", json={"prompt": ["a", "b"]}, headers=BOB)
+        await client.post(URL, json=HELLO, headers=BOB)
+    assert [each.holder for each in engine.requests] == ["ann"] * 3 + ["bob"] * 3
+    groups = [each.group for each in engine.requests]
+    assert groups[0] == groups[1] == groups[2] != groups[3] == groups[4]
+    assert all(groups[:5])
+    assert groups[5] == "", "one answer is no crowd"
 
 
 async def test_a_request_that_is_refused_gets_its_tokens_back(engine: FakeEngine, clock: Clock) -> None:

@@ -7,6 +7,7 @@ import json
 import resource
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -34,7 +35,7 @@ def ask(service: Service, **more: object) -> socket.socket:
     host, port = service.base_url.removeprefix("http://").split(":")
     asked = {"messages": [{"role": "user", "content": "Tell me a story."}], "ignore_eos": True, "stream": True, **more}
     body = json.dumps(asked).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
     connection = socket.create_connection((host, int(port)))
     connection.sendall(head.encode() + body)
     return connection
@@ -69,3 +70,26 @@ def test_probes_at_full_load_and_a_thousand_connections(service: Service) -> Non
         assert gauge(service, RUNNING) + gauge(service, "llm_service_engine_waiting_requests") > 0
     wait_until(lambda: idle(service), 60, "the callers who hung up to be forgotten")
     assert httpx.get(f"{service.base_url}/healthz").json()["worker"] == {"state": "ready", "restarts": 0}
+
+
+def test_64_answers_at_once_hold_up_nobody(service: Service) -> None:
+    asked = {"messages": [{"role": "user", "content": "Tell me a story."}], "n": 64, "max_tokens": 150}
+    asked |= {"ignore_eos": True, "stream": True}
+    url, ends = service.base_url, list[str]()
+
+    def crowd() -> None:
+        headers = {"x-request-id": "crowd"}
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=asked, headers=headers, timeout=600) as response:
+            ends.extend(line for line in response.iter_lines() if '"finish_reason":"length"' in line)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(crowd)
+        wait_until(lambda: gauge(service, RUNNING) == 6, 60, "as many of the answers to run as may")
+        for _ in range(3):
+            body = {"prompt": "Once upon a time there was", "max_tokens": 2}
+            assert httpx.post(f"{url}/v1/completions", json=body, timeout=60).status_code == 200
+        assert ends == [], "no answer of the crowd had to end for that"
+        assert gauge(service, RUNNING) == 6
+        httpx.delete(f"{url}/v1/requests/crowd")
+        running.result()
+    wait_until(lambda: idle(service), 60, "the crowd to be ended")

@@ -232,7 +232,8 @@ def long_request(service: Service, *, stream: bool, words: int = 3) -> socket.so
     """Sends a request that would take long, over a bare socket, and returns at once."""
     host, port = service.base_url.removeprefix("http://").split(":")
     body = json.dumps({"prompt": "word " * words, "max_tokens": 900, "stream": stream, "temperature": 1.5}).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    head += "Content-Type: application/json\r\n\r\n"
     connection = socket.create_connection((host, int(port)))
     connection.sendall(head.encode() + body)
     return connection

@@ -60,7 +60,7 @@ class NoMemory:
 @dataclass
 class Caller:
     """A request that comes at `at_s`; the rest says what became of it. `shared` is a number: callers with the same one have
-    the first `n_shared` tokens in common."""
+    the first `n_shared` tokens in common. `key` and `group` are whose it is, and of which request it is an answer."""
 
     at_s: float
     n_tokens: int
@@ -68,6 +68,8 @@ class Caller:
     priority: int = NORMAL
     shared: int = 0
     n_shared: int = 0
+    key: str = ""
+    group: str = ""
     # Seconds from its coming.
     first_token_s: float | None = None
     end_s: float | None = None
@@ -83,6 +85,8 @@ class Caller:
             n_tokens_max=self.n_tokens + self.n_answer,
             arrived_s=self.at_s,
             priority=self.priority,
+            holders=tuple(filter(None, (self.key, self.group))),
+            group=self.group,
         )
 
 

@@ -24,7 +24,7 @@ from tests.app.test_serve import Process, service
 
 N_FILES = 256
 N_IDLE = 400
-PROBE = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+PROBE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 TRUSTING = ssl._create_unverified_context()
 
 
@@ -180,7 +180,7 @@ def test_the_admin_listener_has_a_limit_and_timers() -> None:
         port = admin_port(process)
         with idle(port, N_ADMIN + N_ADMIN_SPARE + 20) as opened:
             time.sleep(0.3)
-            metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+            metrics = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
             refused = answer(port, metrics)
             assert refused.startswith(b"HTTP/1.1 503")
             assert b"connection: close" in refused.lower()
@@ -190,7 +190,7 @@ def test_the_admin_listener_has_a_limit_and_timers() -> None:
                 with contextlib.suppress(ConnectionResetError):
                     assert each.recv(1) == b""
         assert answer(port, metrics.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        late = answer(port, b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        late = answer(port, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n")
         assert late.startswith(b"HTTP/1.1 408")
 
 

@@ -1,0 +1,112 @@
+"""How many slots one caller gets. Pure policy.
+
+A sequence has holders: the caller whose it is, and within that the request whose answers it is one of. A free slot goes to the
+holder that has fewest of them, among those that are as urgent: a waiting sequence must leave the free slots to as many others as
+come before it in that sense. So somebody who has all slots gets none of those that become free while others, who have less, wait.
+Two sequences are compared where their holders part: two requests of one caller by what each request has, others by what their
+callers have. One without a holder is its own.
+
+And a request of several answers leaves a quarter of the slots free even if nobody waits, so that the next one who comes does
+not have to wait until an answer ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from llmcore.sequence import Sequence
+
+# Of the slots, rounded down, but at least one: what a request of several answers leaves free.
+_SPARE = 1 / 4
+# Of the places in the queue, rounded up: more of one holder do not count against others.
+_SHARE_OF_QUEUE = 3 / 4
+
+Holders = tuple[str, ...]
+
+
+class View:
+    """Slots as they are taken at one moment."""
+
+    def __init__(self, waiting: Iterable[Sequence], running: list[Sequence], n_slots: int, n_group_max: int) -> None:
+        """`waiting` are those that could begin."""
+        self._n_free = n_slots - len(running)
+        self._n_group_max = n_group_max
+        self._n_running = Counter(name for each in running for name in each.holders)
+        self._n_waiting = Counter((each.holders, each.priority) for each in waiting if not self.is_full(each.group))
+        self._n_before: dict[tuple[Holders, int], int] = {}
+
+    def is_full(self, group: str) -> bool:
+        """Whether a request ("" is none) has as many slots as it may."""
+        return bool(group) and self._n_running[group] >= self._n_group_max
+
+    def bars(self, sequence: Sequence) -> bool:
+        """Whether a waiting sequence must leave the free slots to others."""
+        if self.is_full(sequence.group):
+            return True
+        return self._n_free <= self._count_before(sequence.holders, sequence.priority)
+
+    def lead(self, sequence: Sequence, other: Sequence) -> int:
+        """How many more slots a sequence's holder has than that of another one, where they part."""
+        return self._lead(sequence.holders, other.holders)
+
+    def _lead(self, holders: Holders, others: Holders) -> int:
+        for one, other in itertools.zip_longest(holders, others, fillvalue=""):
+            if one != other:  # "" has none
+                return self._n_running[one] - self._n_running[other]
+        return 0
+
+    def _count_before(self, holders: Holders, priority: int) -> int:
+        """How many waiting sequences, as urgent, have holders with fewer slots."""
+        key = (holders, priority)
+        if key not in self._n_before:
+            self._n_before[key] = sum(
+                n
+                for (others, urgency), n in self._n_waiting.items()
+                if urgency <= priority and self._lead(holders, others) > 0
+            )
+        return self._n_before[key]
+
+
+class Shares:
+    """`waiting` and `running` are the scheduler's own lists, for looking at."""
+
+    def __init__(self, n_slots: int, n_places: int, waiting: list[Sequence], running: list[Sequence]) -> None:
+        """`n_places` is how many may wait."""
+        self.n_group_max = max(1, n_slots - max(1, int(_SPARE * n_slots)))
+        self._n_slots = n_slots
+        self._n_places_share = math.ceil(_SHARE_OF_QUEUE * n_places)
+        self._waiting = waiting
+        self._running = running
+
+    def view(self, could_begin: Callable[[Sequence], bool] = lambda _: True) -> View:
+        """The state of now; it does not follow what changes."""
+        waiting = (each for each in self._waiting if could_begin(each))
+        return View(waiting, self._running, self._n_slots, self.n_group_max)
+
+    def n_waiting(self, holders: Holders) -> int:
+        """Places that are taken, as a newcomer with these holders counts them: all of its own, of another holder no more than its
+        share."""
+        counts = Counter(_first(each) for each in self._waiting)
+        n_without = counts.pop("", 0)
+        return n_without + sum(n if name in holders else min(n, self._n_places_share) for name, n in counts.items())
+
+    def before(self, holders: Holders) -> list[Sequence]:
+        """Waiting sequences that may get a slot before a newcomer with these holders. Of another holder that are no more than
+        it may have until it has as many slots as the newcomer's holder will have then."""
+        counts = Counter(_first(each) for each in self._running)
+        own = holders[0] if holders else ""
+        n_own = 1 if not own else counts[own] + sum(_first(each) == own for each in self._waiting) + 1
+        found = []
+        for each in self._waiting:
+            name = _first(each)
+            if not name or name == own or counts[name] < n_own:
+                counts[name] += 1
+                found.append(each)
+        return found
+
+
+def _first(sequence: Sequence) -> str:
+    return sequence.holders[0] if sequence.holders else ""
