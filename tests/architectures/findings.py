@@ -68,10 +68,15 @@ class Findings:
     def absent(self) -> str:
         """Why there is nothing to judge: the file cannot be made, is refused by name, or llama.cpp alone ends the process."""
         if self.refused and self.refused[0] in ("make", "load", "plain"):
-            return f"{self.refused[1]}: {self.refused[2]}"
-        if self.ended and self.ended[-1].stage in ("start", "make"):
-            return self.ended[-1].words
+            return f"{self.refused[1]}: {self.refused[2].splitlines()[0]}"
+        if self.ended and (self.ended[-1].stage == "make" or self._ends_anyhow):
+            return self.ended[-1 if self.ended[-1].stage == "make" else 0].words
         return ""
+
+    @property
+    def _ends_anyhow(self) -> bool:
+        """Whether llama.cpp alone ends the process with this file, as it does with us."""
+        return {"ggml", "ours"} <= {each.stage for each in self.ended}
 
     @property
     def faults(self) -> list[str]:

@@ -18,6 +18,10 @@ from tests.architectures.vocabulary import n_vocab, vocabulary_metadata
 
 Floats = npt.NDArray[np.float32]
 
+# These do not divide scores by the root of a head's length; trained weights of queries' norms do. Else all attention goes to one
+# cell, and rounding decides to which.
+_UNSCALED, _QUERY_NORM = frozenset({"gemma3n", "gemma4"}), "attn_q_norm.weight"
+
 
 def write_architecture(path: Path, architecture: str, *, experts: bool | None = None, seed: int = 0) -> Path:
     """An F32 model. Raises layout.LayoutError where the loader does not take the metadata.
@@ -76,7 +80,10 @@ def _write(
     for key, value in metadata.items():
         _add(writer, key, value)
     for tensor in tensors:
-        writer.add_tensor(tensor.name, values_of(tensor, seed))
+        data = values_of(tensor, seed)
+        if architecture in _UNSCALED and tensor.name.endswith(_QUERY_NORM):
+            data /= math.sqrt(tensor.shape[-1])
+        writer.add_tensor(tensor.name, data)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

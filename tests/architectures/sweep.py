@@ -1,7 +1,7 @@
 """One architecture and one type of weights, computed by llama.cpp alone and as llmcore does it, and compared.
 
-`python -m tests.architectures.sweep ARCHITECTURE TYPE FOLDER` prints what it finds, a line of JSON each, as it goes. It is a process
-of its own, since some architectures end it: what was printed before, and at which stage, is kept (`run_case`).
+`python -m tests.architectures.sweep ARCHITECTURE TYPE FOLDER` prints what it finds, a line of JSON each, as it goes. It is a
+process of its own, since some architectures end it: what was printed before, and at which stage, is kept (`run_case`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -35,6 +36,8 @@ TYPES = ("F32", "Q8_0", "Q4_K_M")
 
 _ROOT = Path(__file__).parent.parent.parent
 _TIMEOUT_S = 120
+# Threads that wait leave their CPU to other cases.
+_ENVIRON = {"OMP_WAIT_POLICY": "passive"}
 # Stages of llama.cpp alone. One that ends the process is left out, so that ours is seen all the same.
 _THEIRS = ("plain", "ggml", "ggml_flash")
 
@@ -61,7 +64,13 @@ def _run_child(architecture: str, quant: str, folder: Path, skipped: list[str]) 
     started = time.monotonic()
     try:
         done = subprocess.run(
-            command, cwd=_ROOT, capture_output=True, encoding="utf-8", errors="replace", timeout=_TIMEOUT_S
+            command,
+            cwd=_ROOT,
+            env=os.environ | _ENVIRON,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT_S,
         )
         out, err, code = done.stdout, done.stderr, done.returncode
     except subprocess.TimeoutExpired as late:
@@ -176,9 +185,7 @@ class _Case:
         """Why flash attention, or cells of q8_0 with it, cannot be; "" where they can."""
         with Model(self._path, kernels="off", vocab_only=True) as model:
             shape = model.attention_shape
-            found = {
-                name: shape.problem(True, cells, cells) for name, cells in (("flash", "f16"), ("q8_0", "q8_0"))
-            }
+            found = {name: shape.problem(True, cells, cells) for name, cells in (("flash", "f16"), ("q8_0", "q8_0"))}
         problems = {name: "" if error is None else error.message for name, error in found.items()}
         _say(problems=problems)
         return problems
