@@ -53,6 +53,13 @@ class Probe:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._batch = Batch(64)
+        # What is to come out as it does otherwise: the error of each.
+        self.continuations: dict[str, Callable[[], float | None]] = {
+            "together": self.together,
+            "fork": self.fork,
+            "state": self.state,
+            "cut": self.cut,
+        }
 
     def step(self, rows: dict[int, tuple[int, list[int]]]) -> Floats:
         """Slot: its position and tokens. Logits after each one's last token."""
@@ -69,6 +76,21 @@ class Probe:
             found.append(self.step({slot: (i, [text[i]]) for slot, text in enumerate(asked)}))
         self._context.clear()
         return np.concatenate(found)
+
+    def together(self) -> float:
+        """Error of two callers' logits in the same steps against those of each alone. A third one came before them, so that they
+        do not have the first states."""
+        other, *asked = texts(3)
+        alone = []
+        for text in asked:
+            alone.append(self.step({1: (0, text[:_N_TEXT])}))
+            alone.append(self.step({1: (_N_TEXT, [text[_N_TEXT]])}))
+            self._context.clear()
+        self.step({0: (0, other[:_N_SHARED])})
+        prompts = self.step({slot: (0, text[:_N_TEXT]) for slot, text in enumerate(asked, 1)})
+        after = self.step({slot: (_N_TEXT, [text[_N_TEXT]]) for slot, text in enumerate(asked, 1)})
+        self._context.clear()
+        return error(np.stack([prompts[0], after[0], prompts[1], after[1]]), np.concatenate(alone))
 
     def fork(self) -> float:
         """Error of two sequences of one beginning and different ends, the second a fork, against the second computed alone."""

@@ -195,7 +195,7 @@ class _Case:
             memory = ContextMemory(context)
             _say(cuttable=memory.is_cuttable, sliceable=memory.is_sliceable)
             steps = probe.Probe(context)
-            for name, step in (("fork", steps.fork), ("state", steps.state), ("cut", steps.cut)):
+            for name, step in steps.continuations.items():
                 with self._stage(name + suffix):
                     _say(continued={name + suffix: step()})
 
