@@ -32,7 +32,7 @@ def _find(architecture: str, quant: str) -> Findings:
 def cases(request: pytest.FixtureRequest) -> Iterator[Cases]:
     """All that this run asks for, computed side by side: as many processes as there are cores."""
     asked = [
-        (item.callspec.params["architecture"], item.callspec.params["quant"])
+        (str(item.callspec.params["architecture"]), str(item.callspec.params["quant"]))
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_an_architecture
     ]
