@@ -29,7 +29,7 @@ test: lint build/clients/.ready  ## lint, then every test
 
 test-families: $(VENV)/.dev  ## every architecture of llama.cpp against plain llama.cpp (docs/MODELS.md)
 	@rm -rf build/families
-	@$(BIN)/python -m pytest -m families -q --findings build/families; tests=$$?; \
+	@$(BIN)/python -m pytest -m families -q --findings build/families tests/architectures/test_families.py; tests=$$?; \
 		$(BIN)/python -m tests.architectures.table build/families && exit $$tests
 
 lint: $(VENV)/.dev  ## ruff and mypy
