@@ -14,10 +14,10 @@ TREE    = $(firstword $(wildcard build/py3-none-linux_*))
 SANITIZED_TESTS ?= tests/test_kernels.py tests/kernels/test_batched_products.py tests/kernels/test_packed_weights.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench build sanitize clients clean
+.PHONY: help serve test test-families lint bench build sanitize clients clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.built  ## set up what is missing, fetch the default model, serve on port 8001
 	@if [ -z "$$MODEL_PATH" ]; then $(BIN)/llmcore pull; fi
@@ -26,6 +26,11 @@ serve: $(VENV)/.built  ## set up what is missing, fetch the default model, serve
 test: lint build/clients/.ready  ## lint, then every test
 	@$(BIN)/llmcore pull
 	@$(BIN)/python -m pytest
+
+test-families: $(VENV)/.dev  ## every architecture of llama.cpp against plain llama.cpp (docs/MODELS.md)
+	@rm -rf build/families
+	@$(BIN)/python -m pytest -m families -q --findings build/families tests/architectures/test_families.py; tests=$$?; \
+		$(BIN)/python -m tests.architectures.table build/families && exit $$tests
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	@mkdir -p build/mypy && ln -sfn ../../app build/mypy/llmcore_app

@@ -26,6 +26,7 @@ SURE_QUESTION = "What is the dog's name?"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--native", type=Path, help="a folder of native libraries to test instead of the installed ones")
+    parser.addoption("--findings", type=Path, help="a folder for what tests of all architectures (-m families) find")
     parser.addoption("--disturb", type=int, help="test with a default model that is a little off, by this seed")
 
 

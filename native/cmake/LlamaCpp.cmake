@@ -125,6 +125,15 @@ foreach(file src/llama-grammar.cpp common/json-schema-to-grammar.cpp)
                                 PROPERTIES COMPILE_OPTIONS "-include;${quiet_fix}" OBJECT_DEPENDS "${quiet_fix}")
 endforeach()
 
+set(plamo2_fix "${PROJECT_SOURCE_DIR}/native/fixes/plamo2_sequences.h")
+set_source_files_properties("${LLAMA_CPP_DIR}/src/models/plamo2.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"
+                            PROPERTIES COMPILE_OPTIONS "-include;${plamo2_fix}" OBJECT_DEPENDS "${plamo2_fix}")
+set(rwkv_fix "${PROJECT_SOURCE_DIR}/native/fixes/rwkv_sequences.h")
+foreach(name rwkv6qwen2 arwkv7)
+    set_source_files_properties("${LLAMA_CPP_DIR}/src/models/${name}.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"
+                                PROPERTIES COMPILE_OPTIONS "-include;${rwkv_fix}" OBJECT_DEPENDS "${rwkv_fix}")
+endforeach()
+
 if(GGML_BLAS)
     get_property(blas_prefix GLOBAL PROPERTY LLMCORE_BLAS_PREFIX)
     if(blas_prefix)

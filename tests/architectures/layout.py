@@ -37,7 +37,7 @@ def layout_of(metadata: Path) -> list[TensorLayout]:
     command = [sys.executable, "-m", "tests.architectures.layout", str(metadata)]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=120)
     if done.returncode:
-        raise LayoutError(f"exit status {done.returncode}: " + "\n".join(done.stderr.splitlines()[-5:]))
+        raise LayoutError("\n".join(done.stderr.splitlines()[-5:]) or f"exit status {done.returncode}")
     return [TensorLayout(name, tuple(shape)) for name, shape in json.loads(done.stdout.splitlines()[-1])]
 
 

@@ -46,6 +46,11 @@ _NO_HEADS_IN_LAYER_1 = _names(
 # Latent attention: one head of 192 and 128, which share 512 + 64.
 _LATENT = _names("deepseek2 deepseek32 glm-dsa dots3note kimi-linear bailingmoe3 kimi-k3 glm5-next hy_v4 mistral4")
 _WINDOW_BY_LAYER = _names("cohere2moe mimo2 step35 spark2_5 muse-glimmer granite_swa dots3note maple")
+# Their files say so, as converters write them.
+_ENCODERS = _names(
+    "bert modern-bert nomic-bert nomic-bert-moe neo-bert jina-bert-v2 jina-bert-v3 eurobert gemma-embedding llama-embed t5encoder"
+)
+_MEAN = 1  # of enum llama_pooling_type
 _GATED_DELTA = _names("qwen3next qwen35 qwen35moe qwen4exp")
 
 
@@ -206,6 +211,8 @@ def _exceptions(architecture: str, sizes: Sizes, n_vocab: int) -> dict[str, Valu
         keys |= _latent(architecture)
     if architecture in _WINDOW_BY_LAYER:
         keys["attention.sliding_window_pattern"] = every_second
+    if architecture in _ENCODERS:
+        keys |= {"attention.causal": False, "pooling_type": _MEAN}
     if architecture in _GATED_DELTA:
         keys["ssm.inner_size"] = 256
     keys |= _one_architecture(architecture, sizes, every_second)
