@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from llmcore.errors import LlmcoreError, error_from_code
+from llmcore.errors import InvalidRequestError, LlmcoreError, error_from_code
 from llmcore.messages import Call, CallFailed, Inspection, Prefixes, Reply, Stats, Text, Vectors
 
 
@@ -24,11 +24,14 @@ class Calls:
         return next(self._ids)
 
     def start(self, call: Call) -> asyncio.Future[Any]:
-        """Sends a call. The future gets what its reply carries, or the error that is its reply."""
+        """Sends a call. The future gets what its reply carries, or the error that is its reply, or that kept it from being sent."""
         future = self._waiting[call.call_id] = asyncio.get_running_loop().create_future()
         self._calls[call.call_id] = call
         future.add_done_callback(lambda _: self._forget(call.call_id))
-        self._send(call)
+        try:
+            self._send(call)
+        except Exception as error:  # it cannot be encoded: whoever waits is told, and nothing is asked again
+            future.set_exception(InvalidRequestError(f"the call cannot be sent: {error}"))
         return future
 
     def get(self, call_id: int) -> Call | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmcore.errors import InvalidRequestError
@@ -14,6 +14,8 @@ _CHOICES: tuple[ToolChoice, ...] = ("auto", "none", "required")
 
 def chat_prompt(messages: Sequence[Mapping[str, Any]], options: dict[str, Any]) -> ChatPrompt:
     """Takes what concerns the prompt out of keyword arguments. Raises InvalidRequestError, naming the argument."""
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+        raise InvalidRequestError(f"messages must be a sequence, got {type(messages).__name__}", param="messages")
     if not messages:
         raise InvalidRequestError("messages must not be empty", param="messages")
     choice, name = _choice(options.pop("tool_choice", None))
@@ -49,5 +51,5 @@ def _choice(given: Any) -> tuple[ToolChoice, str]:
 def _json(value: Any, name: str) -> bytes:
     try:
         return json.dumps(value).encode()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequestError(f"{name} cannot be written as JSON: {error}", param=name) from None

@@ -14,8 +14,10 @@ from typing import cast
 
 import msgspec
 
+from llmcore.errors import EngineError
 from llmcore.log import event
-from llmcore.messages import Command, Event
+from llmcore.messages import CallFailed, Command, Event
+from llmcore.protocol.unreadable import id_in
 from llmcore.pulse import Pulse
 from llmcore.wire import HEADER_BYTES, FrameError, frame, frame_length
 
@@ -68,7 +70,7 @@ class Child(asyncio.Protocol):
                 raise
 
     def send(self, command: Command) -> None:
-        """To a process that is gone nothing is sent."""
+        """To a process that is gone nothing is sent. Raises what wire.frame() raises."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame(command, self._encoder))
 
@@ -130,9 +132,9 @@ class Child(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         try:
-            while (message := self._next_message()) is not None:
-                self._receive(message)
-        except (FrameError, msgspec.DecodeError) as error:
+            while (framed := self._next_frame()) is not None:
+                self._receive(self._decoded(framed))
+        except FrameError as error:
             event(logger, logging.ERROR, "worker_garbled", error=repr(error))
             assert self._transport is not None
             self._transport.abort()
@@ -140,7 +142,19 @@ class Child(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._gone.set()
 
-    def _next_message(self) -> Event | None:
+    def _decoded(self, data: bytes) -> Event:
+        """The event in a frame; of a reply that cannot be read, what its caller is told instead. Raises FrameError for all else:
+        what requests have missed then cannot be known, so the process ends."""
+        try:
+            return self._decoder.decode(data)
+        except Exception as error:
+            id = id_in(data)
+            if not isinstance(id, int):
+                raise FrameError(f"an event that cannot be read: {error}") from None
+            event(logger, logging.ERROR, "reply_unreadable", call_id=id, error=repr(error))
+            return CallFailed(id, EngineError.code, f"the engine's reply cannot be read: {error}")
+
+    def _next_frame(self) -> bytes | None:
         """Takes the first frame out of the buffer. None if there is no whole one."""
         buffer = self._buffer
         if len(buffer) < HEADER_BYTES:
@@ -150,4 +164,4 @@ class Child(asyncio.Protocol):
             return None
         data = bytes(buffer[HEADER_BYTES:end])
         del buffer[:end]
-        return self._decoder.decode(data)
+        return data

@@ -52,6 +52,7 @@ from llmcore.messages import (
     Unpin,
     Vectors,
 )
+from llmcore.protocol.checked import checked, checked_request
 from llmcore.supervisor import Supervisor
 from llmcore.suspects import digest
 from llmcore.vectorcalls import VectorCalls
@@ -62,7 +63,11 @@ EngineState = Literal["loading", "ready", "restarting", "failed", "stopped"]
 
 
 class AsyncEngine:
-    """An engine in a child process. All methods belong to one event loop."""
+    """An engine in a child process. All methods belong to one event loop.
+
+    What they are given is checked before anything is sent: a field that the process could not read is an InvalidRequestError
+    that names it.
+    """
 
     def __init__(self, config: EngineConfig, *, log_level: str = "info") -> None:
         self._supervisor = Supervisor(config, log_level, self._dispatch, self._lost)
@@ -140,6 +145,7 @@ class AsyncEngine:
         Raises InvalidRequestError, ContextLengthError, PoisonousError, OverloadedError, EngineUnavailableError,
         RequestTimeoutError or EngineDiedError.
         """
+        request = checked_request(request)
         if self.state != "restarting":
             self._check_available()
         refusals.check(self._refusals, request.priority)
@@ -157,7 +163,7 @@ class AsyncEngine:
 
         Returns False if there is no request of that id, or nobody reads it any more.
         """
-        return self._ledger.cancel(request_id)
+        return isinstance(request_id, str) and self._ledger.cancel(request_id)
 
     def _tell_cancelled(self, seconds: float) -> None:
         if self.on_cancelled is not None:
@@ -177,8 +183,9 @@ class AsyncEngine:
         Raises InvalidRequestError, ContextLengthError, OverloadedError or EngineUnavailableError; then what was pinned
         under that name before stays.
         """
-        pinning = self._start(Pin(self._next_call(), spec))
-        pinning.add_done_callback(functools.partial(self._pinned, spec))
+        call = checked(Pin(self._next_call(), spec))
+        pinning = self._start(call)
+        pinning.add_done_callback(functools.partial(self._pinned, call.prefix))
         info: PrefixInfo
         # Shielded: a caller who stops waiting does not stop the engine from pinning, and the next process must know.
         (info,) = await asyncio.shield(pinning)
@@ -186,7 +193,7 @@ class AsyncEngine:
 
     async def unpin(self, name: str) -> None:
         """Lets a prefix go. Raises PrefixMissingError."""
-        unpinning = self._calls.start(Unpin(self._next_call(), name))
+        unpinning = self._calls.start(checked(Unpin(self._next_call(), name)))
         unpinning.add_done_callback(functools.partial(self._unpinned, name))
         await asyncio.shield(unpinning)
 
@@ -217,7 +224,7 @@ class AsyncEngine:
 
     async def detokenize(self, tokens: Tokens[int]) -> str:
         """Text of tokens, special ones shown. Raises InvalidRequestError for an id outside the vocabulary."""
-        return str(await self._start(Detokenize(self._next_call(), tuple(tokens))))
+        return str(await self._start(Detokenize(self._next_call(), tokens)))  # type: ignore[arg-type]  # checked
 
     async def render(self, prompt: ChatPrompt) -> str:
         """Messages as the chat template writes them. Raises InvalidRequestError."""
@@ -229,12 +236,11 @@ class AsyncEngine:
         Raises UnsupportedError, InvalidRequestError, ContextLengthError, PoisonousError, OverloadedError or
         EngineUnavailableError.
         """
-        given = tuple(each if isinstance(each, str) else tuple(each) for each in texts)
-        return await self._vectors.ask(lambda id: Embed(id, given, dimensions))
+        return await self._vectors.ask(checked(Embed(0, texts, dimensions)))  # type: ignore[arg-type]  # checked
 
     async def rerank(self, query: str, documents: Tokens[str]) -> Vectors:
         """Scores of documents, of width 1. As embed()."""
-        return await self._vectors.ask(lambda id: Rerank(id, query, tuple(documents)))
+        return await self._vectors.ask(checked(Rerank(0, query, documents)))  # type: ignore[arg-type]  # checked
 
     async def stats(self) -> EngineStats:
         """Counts and gauges of the engine."""
@@ -246,7 +252,8 @@ class AsyncEngine:
         return bytes(await self._calls.start(Inspect(self._next_call())))
 
     def _start(self, call: Call) -> asyncio.Future[Any]:
-        """Of a call that runs native code for its caller. Raises PoisonousError."""
+        """Of a call that runs native code for its caller. Raises InvalidRequestError or PoisonousError."""
+        call = checked(call)
         self._ledger.check(call, f"call {call.call_id}")
         return self._calls.start(call)
 

@@ -7,6 +7,7 @@ they become exceptions.
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -16,17 +17,19 @@ from typing import Protocol
 import msgspec
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
-from llguidance.gbnf_to_lark import gbnf_to_lark, is_lark_syntax
 
 from llmcore import ffi
 from llmcore.errors import ConstraintError, InvalidRequestError
+from llmcore.grammar.gbnf import gbnf_to_lark
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
 from llmcore.model import Model
 from llmcore.schema import locate, read_schema
 
-# A regular expression's or a grammar's text; and rules of a GBNF, whose translation takes quadratic time.
+# A regular expression's or a grammar's text.
 TEXT_MAX = 64 * 1024
-GBNF_RULES_MAX = 500
+
+# How a grammar in Lark is told from one in GBNF, whose rule of that name would begin with "start ::=".
+_LARK = re.compile(r"^\s*(%llguidance\b|start\s*:(?!:=))", re.MULTILINE)
 
 # Compiled grammars that are kept, and the size of what they were made of, in all.
 N_CACHED, CACHED_BYTES = 64, 4 * 1024 * 1024
@@ -182,7 +185,7 @@ class Constraints:
         text = constraint.pattern if isinstance(constraint, Regex) else constraint.source
         if len(text) > TEXT_MAX:
             raise InvalidRequestError(f"at most {TEXT_MAX} characters are allowed", param="constraint")
-        lark = LLMatcher.grammar_from_regex(text) if isinstance(constraint, Regex) else _lark(constraint)
+        lark = LLMatcher.grammar_from_regex(text) if isinstance(constraint, Regex) else self._lark(constraint)
         native = self._build(lark)
         if native.is_error():
             what = "regular expression" if isinstance(constraint, Regex) else "grammar"
@@ -202,6 +205,25 @@ class Constraints:
             raise locate(schema, native.get_error(), lambda wanted: build(wanted).get_error())
         return native
 
+    def _lark(self, grammar: Grammar) -> str:
+        source = grammar.source
+        if grammar.syntax == "lark" or (grammar.syntax is None and _LARK.search(source)):
+            if "multipleOf" in source:
+                # A schema inside of a grammar (%json) is not looked at here, and this keyword may take seconds to compile.
+                raise InvalidRequestError("multipleOf is not supported inside of a grammar", param="constraint")
+            return LLMatcher.grammar_from_lark(source)
+        try:
+            converted = gbnf_to_lark(
+                source, n_vocab=self._model.n_vocab, ends=_ends(self._model), find_token=self._find_token
+            )
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f"the grammar cannot be used: {error.message}", param=error.param) from None
+        return LLMatcher.grammar_from_lark(converted)
+
+    def _find_token(self, text: str) -> int | None:
+        tokens = self._model.tokenize(text, add_special=False, parse_special=True)
+        return tokens[0] if len(tokens) == 1 else None
+
     def _build(self, grammar: str) -> LLMatcher:
         if self._tokenizer is None:
             self._tokenizer = _tokenizer(self._model)
@@ -216,29 +238,15 @@ def _size(constraint: Constraint) -> int:
     return len(constraint.source) if isinstance(constraint, Grammar) else 0
 
 
-def _lark(grammar: Grammar) -> str:
-    source = grammar.source
-    if "multipleOf" in source:
-        # A schema inside of a grammar (%json) is not looked at here, and this keyword may take seconds to compile.
-        raise InvalidRequestError("multipleOf is not supported inside of a grammar", param="constraint")
-    is_lark = grammar.syntax == "lark" or (grammar.syntax is None and is_lark_syntax(source))
-    if is_lark:
-        return LLMatcher.grammar_from_lark(source)
-    if source.count("::=") > GBNF_RULES_MAX:
-        raise InvalidRequestError(f"a GBNF grammar may have at most {GBNF_RULES_MAX} rules", param="constraint")
-    try:
-        return LLMatcher.grammar_from_lark(gbnf_to_lark(source))
-    except RecursionError:
-        raise InvalidRequestError("the grammar is nested too deeply", param="constraint") from None
-    except Exception as error:  # its own kinds of error have no base of their own
-        raise InvalidRequestError(f"the grammar cannot be read as GBNF: {error}", param="constraint") from None
+def _ends(model: Model) -> list[int]:
+    return [token for token in range(model.n_vocab) if model.is_end(token)]
 
 
 def _tokenizer(model: Model) -> LLTokenizer:
     vocabulary, tokenize = model.tokenizer_addresses
     # A leading 0xFF says that a token is no text.
     pieces = [b"\xff" * model.is_control(token) + model.piece(token, special=True) for token in range(model.n_vocab)]
-    ends = [token for token in range(model.n_vocab) if model.is_end(token)]
+    ends = _ends(model)
     if not ends:
         raise InvalidRequestError("this model has no token that ends an answer", param="constraint")
     made: LLTokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]

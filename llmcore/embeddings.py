@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from llmcore.context import StepAborted
 from llmcore.embed import PASS_TEXTS, Embedder
-from llmcore.errors import InvalidRequestError, LlmcoreError, OverloadedError, UnsupportedError
+from llmcore.errors import ContextLengthError, InvalidRequestError, LlmcoreError, OverloadedError, UnsupportedError
 from llmcore.limits import Limits
 from llmcore.model import Model
 from llmcore.pairs import PairFormat
@@ -117,6 +117,25 @@ class Embeddings:
 
     # --- Jobs ---------------------------------------------------------------------------------------------------------
 
+    def read(self, texts: Sequence[Text], *, param: str = "input") -> list[Text]:
+        """The texts for submit(), with the tokens of long ones in their place. For any thread. Raises as submit(), and
+        ContextLengthError."""
+        self._check_embedder()
+        return [
+            self._named(functools.partial(self._tokens, text), param, index, len(texts))
+            if isinstance(text, str) and len(text) > _READ_CHARACTERS
+            else text
+            for index, text in enumerate(texts)
+        ]
+
+    def read_pairs(self, query: str, documents: Sequence[str]) -> list[Text]:
+        """The documents for submit_pairs(), as tokens of pairs. For any thread. Raises as submit(), and ContextLengthError."""
+        pairs = self._pairs()
+        return [
+            self._named(functools.partial(self._pair, pairs, query, document), "documents", index, len(documents))
+            for index, document in enumerate(documents)
+        ]
+
     def submit(
         self, id: Hashable, texts: Sequence[Text], *, dimensions: int | None = None, param: str = "input"
     ) -> None:
@@ -133,16 +152,12 @@ class Embeddings:
         job.unread.extend(functools.partial(self._tokens, text) for text in texts)
         self._admit(job)
 
-    def submit_pairs(self, id: Hashable, query: str, documents: Sequence[str]) -> None:
-        """Queues documents to be scored by how well they answer a query: float32[1] each, the model's own number. Raises as
-        submit()."""
-        if self._check_embedder().pooling != "rank":
-            raise UnsupportedError(
-                "this model gives embeddings and ranks nothing: serve a reranker (one whose file names pooling rank)"
-            )
-        pairs = PairFormat(self._model)
+    def submit_pairs(self, id: Hashable, query: str, documents: Sequence[Text]) -> None:
+        """Queues documents to be scored by how well they answer a query: float32[1] each, the model's own number. Token ids are
+        those of a whole pair. Raises as submit()."""
+        pairs = self._pairs()
         job = _Job(id, param="documents")
-        job.unread.extend(functools.partial(pairs.tokens, query, document) for document in documents)
+        job.unread.extend(functools.partial(self._pair, pairs, query, document) for document in documents)
         self._admit(job)
 
     def cancel(self, id: Hashable) -> None:
@@ -168,6 +183,13 @@ class Embeddings:
                 "its vectors are pooled with the option pooling (mean, cls or last)"
             )
         return self._embedder
+
+    def _pairs(self) -> PairFormat:
+        if self._check_embedder().pooling != "rank":
+            raise UnsupportedError(
+                "this model gives embeddings and ranks nothing: serve a reranker (one whose file names pooling rank)"
+            )
+        return PairFormat(self._model)
 
     def _check_dimensions(self, dimensions: int | None, width: int) -> None:
         if dimensions is None or dimensions == width:
@@ -203,9 +225,24 @@ class Embeddings:
 
     def _tokens(self, text: Text) -> Sequence[int]:
         if isinstance(text, str):
+            self._check_length(text)
             return self._model.tokenize(text)
         self._model.check_tokens(text)
         return text
+
+    def _pair(self, pairs: PairFormat, query: str, document: Text) -> Sequence[int]:
+        if not isinstance(document, str):
+            return document
+        self._check_length(query)
+        self._check_length(document)
+        return pairs.tokens(query, document)
+
+    def _check_length(self, text: str) -> None:
+        """Raises ContextLengthError where the length says enough, before the text is tokenized."""
+        n_least, n_max = self._model.tokens_at_least(text), self.n_max
+        if n_least > n_max:
+            message = f"the text has at least {n_least} tokens; the model takes {n_max}"
+            raise ContextLengthError(message, n_prompt=n_least, n_ctx=n_max)
 
     def _read(self) -> list[Done]:
         """Makes tokens of texts, so many at a time; a job whose texts are all right can be computed then."""
@@ -225,18 +262,23 @@ class Embeddings:
         return []
 
     def _next_text(self, job: _Job) -> Sequence[int]:
-        """Raises InvalidRequestError, naming the text."""
-        n_read = len(job.texts)
-        param = f"{job.param}[{n_read}]" if n_read or len(job.unread) > 1 else job.param
-        try:
-            tokens = job.unread.popleft()()
-        except InvalidRequestError as error:
-            raise InvalidRequestError(f"{param}: {error.message}", param=param) from None
+        """Raises InvalidRequestError or ContextLengthError, naming the text."""
+        index, n_texts = len(job.texts), len(job.texts) + len(job.unread)
+        param = _place(job.param, index, n_texts)
+        tokens = self._named(job.unread.popleft(), job.param, index, n_texts)
         if not tokens:
             raise InvalidRequestError(f"{param} has no tokens", param=param)
         if self._check_embedder().reserve(len(tokens), param):
             self._queue.restart()
         return tokens
+
+    def _named(self, read: Callable[[], Sequence[int]], param: str, index: int, n_texts: int) -> Sequence[int]:
+        """What reads a text gives. Raises InvalidRequestError or ContextLengthError, naming the text."""
+        try:
+            return read()
+        except InvalidRequestError as error:
+            place = _place(param, index, n_texts)
+            raise type(error)(f"{place}: {error.message}", param=place) from None
 
     def _enqueue(self, job: _Job) -> None:
         n_waiting, n_most = self._queue.n_tokens_left, self._limits.n_waiting_tokens
@@ -303,3 +345,8 @@ class Embeddings:
     def _fail(self, job: TextJob, error: LlmcoreError) -> Done:
         self.cancel(job.id)
         return Done(job.id, error=error)
+
+
+def _place(param: str, index: int, n_texts: int) -> str:
+    """One of so many texts, as errors name it."""
+    return f"{param}[{index}]" if n_texts > 1 else param

@@ -30,9 +30,11 @@ from llmcore.messages import (
     Output,
     PrefixInfo,
     PrefixSpec,
+    Prompt,
 )
 from llmcore.model import Model, Progress, model_info
 from llmcore.parts import choose_threads, open_model
+from llmcore.prompts import Tokenized
 from llmcore.refusals import Refusals
 from llmcore.tuned_profile import with_profile
 
@@ -87,7 +89,15 @@ class EncoderEngine:
 
     # --- Generating, and what belongs to it ---------------------------------------------------------------------------
 
-    def submit(self, request: GenerateRequest) -> Accepted:
+    def read(self, prompt: Prompt) -> Tokenized:
+        self._refuse()
+
+    def read_prefix(self, prompt: Prompt) -> list[int]:
+        self._refuse()
+
+    def submit(
+        self, request: GenerateRequest, *, prompt: Tokenized | None = None, arrived_s: float | None = None
+    ) -> Accepted:
         self._refuse()
 
     def refusals(self) -> Refusals:
@@ -102,7 +112,7 @@ class EncoderEngine:
     def render(self, prompt: ChatPrompt) -> str:
         self._refuse()
 
-    def pin(self, spec: PrefixSpec) -> PrefixInfo:
+    def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
         self._refuse()
 
     def _refuse(self) -> NoReturn:

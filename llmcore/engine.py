@@ -44,8 +44,11 @@ from llmcore.messages import (
     GenerateRequest,
     ModelInfo,
     Output,
+    Pin,
     PrefixInfo,
     PrefixSpec,
+    Prompt,
+    Render,
     TokensPrompt,
 )
 from llmcore.model import Model, Progress, model_info
@@ -53,7 +56,8 @@ from llmcore.parts import Parts, open_model, open_parts
 from llmcore.pieces import Pieces
 from llmcore.pinning import Pinning
 from llmcore.pins import read_prefix_file
-from llmcore.prompts import Prompts
+from llmcore.prompts import Prompts, Tokenized
+from llmcore.protocol.checked import check_request, checked, checked_request
 from llmcore.refusals import Refusals
 from llmcore.sampler import BROKEN, NOT_FINITE, Drawn, draw_rows
 from llmcore.scheduler import Scheduler
@@ -93,7 +97,7 @@ class Engine:
         self.embeddings = Embeddings(
             parts.model, parts.embedder, limits, dimensions=parts.embed_dimensions, clock=clock
         )
-        self._prompts = Prompts(parts.model, parts.template)
+        self._prompts = Prompts(parts.model, parts.template, limits)
         self._pinning = Pinning(self._scheduler, self._prompts, parts.store, clock)
         self._answers: dict[str, Answer] = {}
         self._constraints = Constraints(parts.model)
@@ -156,12 +160,31 @@ class Engine:
     def has_work(self) -> bool:
         return self._scheduler.has_work
 
-    def submit(self, request: GenerateRequest) -> Accepted:
-        """Queues a request. Raises InvalidRequestError, ContextLengthError or OverloadedError; nothing changes then."""
+    def read(self, prompt: Prompt) -> Tokenized:
+        """Renders and tokenizes a prompt for submit(), which does it otherwise. For any thread. Raises InvalidRequestError or
+        ContextLengthError."""
+        return self._intake.read(prompt)
+
+    def read_prefix(self, prompt: Prompt) -> list[int]:
+        """The same for pin()."""
+        return self._prompts.prefix(prompt)
+
+    def submit(
+        self, request: GenerateRequest, *, prompt: Tokenized | None = None, arrived_s: float | None = None
+    ) -> Accepted:
+        """Queues a request. Raises InvalidRequestError, ContextLengthError or OverloadedError; nothing changes then.
+
+        Args:
+            prompt: its prompt as read() gave it. The types of the request's fields must have been checked then.
+            arrived_s: when it came, by the engine's clock, if that is not now; its timeout counts from there.
+        """
+        if prompt is None:
+            request = checked_request(request)
+        check_request(request)
         if request.request_id in self._answers:
             raise InvalidRequestError(f"request id {request.request_id!r} is in use", param="request_id")
         now_s = self._clock()
-        answer = self._intake.open(request, now_s)
+        answer = self._intake.open(request, now_s if arrived_s is None else arrived_s, prompt)
         try:
             self._scheduler.add(answer.sequence, now_s)
         except BaseException:
@@ -204,17 +227,20 @@ class Engine:
 
     # --- Pinned prefixes ----------------------------------------------------------------------------------------------
 
-    def pin(self, spec: PrefixSpec) -> PrefixInfo:
-        """Queues a prefix to be computed and never evicted. Raises InvalidRequestError or OverloadedError."""
-        return self._pinning.pin(spec)
+    def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
+        """Queues a prefix to be computed and never evicted; `tokens` are what read_prefix() gave. Raises InvalidRequestError or
+        OverloadedError."""
+        if tokens is None:
+            spec = checked(Pin(0, spec)).prefix
+        return self._pinning.pin(spec, tokens)
 
     def unpin(self, name: str) -> None:
         """Raises PrefixMissingError."""
         self._pinning.unpin(name)
 
     def render(self, prompt: ChatPrompt) -> str:
-        """Messages as the chat template writes them. Raises InvalidRequestError."""
-        return self._prompts.render(prompt)
+        """Messages as the chat template writes them. For any thread. Raises InvalidRequestError."""
+        return self._prompts.render(checked(Render(0, prompt)).prompt)
 
     def prefixes(self) -> list[PrefixInfo]:
         return self._pinning.infos()

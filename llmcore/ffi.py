@@ -330,6 +330,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_blas_enable", I32, (BOOL,)),
     ("lc_blas_enabled", BOOL, ()),
     ("lc_architecture_known", BOOL, (S,)),
+    ("lc_token_bytes_max", I32, (P, P)),
     ("lc_memory_required", I32, (S, C.POINTER(ModelParams), C.POINTER(ContextParams), C.POINTER(MemoryNeed))),
     ("lc_memory_used", I32, (P, C.POINTER(MemoryNeed))),
     ("lc_rpc_protocol", I32, ()),

@@ -1,32 +1,27 @@
-"""What the worker's engine thread has to do, as its other threads tell it: commands, and word from the one that compiles."""
+"""What the worker's engine thread has to do, as its other threads tell it: commands, and word from those that prepare."""
 
 from __future__ import annotations
 
 import contextlib
 import queue
-from dataclasses import dataclass
 
 from llmcore.encoder import AnyEngine
 from llmcore.messages import Abandon, Cancel, Command
+from llmcore.preparing.preparation import Prepared
+from llmcore.protocol.unreadable import Unreadable
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """A request's constraint is compiled, or refused."""
-
-    request_id: str
-    error: Exception | None
+Received = Command | Unreadable | Prepared
 
 
 class Inbox:
-    """Commands from the reader's thread to the engine's, and word from the one that compiles."""
+    """Commands from the reader's thread to the engine's, and word from those that prepare."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Command | Prepared] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Received] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
         self._abandoned: set[int] = set()
 
-    def put(self, command: Command, engine: AnyEngine) -> None:
+    def put(self, command: Command | Unreadable, engine: AnyEngine) -> None:
         """For the reader's thread. A cancel ends the current step, or pass, if that serves nobody else."""
         self._queue.put(command)
         if isinstance(command, Cancel):
@@ -37,12 +32,12 @@ class Inbox:
             engine.embeddings.interrupt(frozenset(self._abandoned))
 
     def tell(self, prepared: Prepared) -> None:
-        """For the thread that compiles."""
+        """For the threads that prepare."""
         self._queue.put(prepared)
 
-    def take(self, *, wait_s: float) -> list[Command | Prepared]:
+    def take(self, *, wait_s: float) -> list[Received]:
         """For the engine's thread: all that is there, after waiting so long for the first one."""
-        commands: list[Command | Prepared] = []
+        commands: list[Received] = []
         with contextlib.suppress(queue.Empty):
             if wait_s:
                 commands.append(self._queue.get(timeout=wait_s))

@@ -1,16 +1,16 @@
-"""From a request to an answer that can be queued: what it asks is checked, its prompt read, its constraint compiled."""
+"""From a request to an answer that can be queued: its prompt is read, its length checked, its constraint compiled."""
 
 from __future__ import annotations
 
 from llmcore.answer import Answer, hold_answer, open_answer
 from llmcore.constraint import Constraints
-from llmcore.errors import ContextLengthError, InvalidRequestError
 from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
-from llmcore.messages import N_LOGPROBS_MAX, PRIORITIES, ChatPrompt, GenerateRequest
+from llmcore.messages import PRIORITIES, ChatPrompt, GenerateRequest, Prompt
 from llmcore.model import Model
 from llmcore.pieces import Pieces
-from llmcore.prompts import Prompts
+from llmcore.preparing.prompt_bound import PromptBound
+from llmcore.prompts import Prompts, Tokenized
 from llmcore.sequence import Sequence
 
 
@@ -32,12 +32,17 @@ class Intake:
         self._prompts = prompts
         self._constraints = constraints
         self._pieces = pieces
+        self._bound = PromptBound(limits.n_ctx, limits.n_prompt)
         self._tenants: dict[str, int] = {"": 0}  # a number for each name; of names there are few
 
-    def open(self, request: GenerateRequest, now_s: float) -> Answer:
-        """Raises InvalidRequestError or ContextLengthError; nothing stays open then."""
-        _check(request)
-        prompt = self._prompts.read(request.prompt, with_checkpoints=not self._cache.is_cuttable)
+    def read(self, prompt: Prompt) -> Tokenized:
+        """A request's prompt, for open(). For any thread. Raises InvalidRequestError or ContextLengthError."""
+        return self._prompts.read(prompt, with_checkpoints=not self._cache.is_cuttable)
+
+    def open(self, request: GenerateRequest, now_s: float, prompt: Tokenized | None = None) -> Answer:
+        """`prompt` is what read() has made of the request's. Raises InvalidRequestError or ContextLengthError; nothing stays
+        open then."""
+        prompt = prompt or self.read(request.prompt)
         tokens = prompt.tokens
         room = self._room(request, tokens)
         sequence = Sequence(
@@ -64,37 +69,5 @@ class Intake:
 
     def _room(self, request: GenerateRequest, tokens: list[int]) -> int:
         """How many tokens an answer may have. Raises ContextLengthError if that is none."""
-        n_ctx, n_pinned = self._limits.n_ctx, self._cache.held_by_pins(tokens)
-        room = n_ctx - n_pinned - len(tokens)
         param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
-        if 0 < self._limits.n_prompt < len(tokens):
-            raise ContextLengthError(
-                f"the prompt has {len(tokens)} tokens, and at most {self._limits.n_prompt} are allowed here",
-                n_prompt=len(tokens),
-                n_ctx=n_ctx,
-                param=param,
-            )
-        if room < 1:
-            pinned = f" (of which {n_pinned} hold pinned prefixes)" if n_pinned else ""
-            raise ContextLengthError(
-                f"the prompt has {len(tokens)} tokens; the context has {n_ctx}{pinned}, of which the answer needs at least one",
-                n_prompt=len(tokens),
-                n_ctx=n_ctx,
-                param=param,
-            )
-        return room
-
-
-def _check(request: GenerateRequest) -> None:
-    """Raises InvalidRequestError for numbers out of range, and for what contradicts itself."""
-    if request.max_tokens is not None and request.max_tokens < 1:
-        raise InvalidRequestError(f"max_tokens must be at least 1, got {request.max_tokens}", param="max_tokens")
-    if request.timeout_s is not None and not request.timeout_s > 0:
-        raise InvalidRequestError(f"timeout_s must be above 0, got {request.timeout_s}", param="timeout_s")
-    if request.n_logprobs is not None and not 0 <= request.n_logprobs <= N_LOGPROBS_MAX:
-        problem = f"n_logprobs must be between 0 and {N_LOGPROBS_MAX}, got {request.n_logprobs}"
-        raise InvalidRequestError(problem, param="n_logprobs")
-    if request.constraint is not None and request.ignore_eos:
-        raise InvalidRequestError(
-            "ignore_eos contradicts a constraint, which says where an answer may end", param="ignore_eos"
-        )
+        return self._bound.check(len(tokens), param, n_pinned=self._cache.held_by_pins(tokens))

@@ -20,6 +20,7 @@ from llmcore.config import EngineConfig
 from llmcore.errors import (
     EngineDiedError,
     EngineUnavailableError,
+    InvalidRequestError,
     LlmcoreError,
     PoisonousError,
     RequestCancelledError,
@@ -86,10 +87,10 @@ class Ledger:
     # --- For those who ask --------------------------------------------------------------------------------------------
 
     def ask(self, request: GenerateRequest) -> Generation:
-        """Sends a request, or keeps it until there is a worker. Raises ValueError for an id that is in use, PoisonousError,
-        or EngineUnavailableError where no more may wait."""
+        """Sends a request, or keeps it until there is a worker. Raises InvalidRequestError for an id that is in use,
+        PoisonousError, or EngineUnavailableError where no more may wait."""
         if request.request_id in self._entries:
-            raise ValueError(f"request id {request.request_id!r} is in use")
+            raise InvalidRequestError(f"request id {request.request_id!r} is in use", param="request_id")
         entry = _Entry(request, Generation(request.request_id, self._leave), time.monotonic())
         self._judge(entry)
         if not self._is_open:
@@ -195,7 +196,7 @@ class Ledger:
                 self._pass_on(entry)
 
     def _pass_on(self, entry: _Entry) -> None:
-        """Sends it if that may be now, and keeps it otherwise."""
+        """Sends it if that may be now, and keeps it otherwise. It ends where it may not, or cannot, be sent."""
         try:
             self._judge(entry)
         except PoisonousError as error:
@@ -211,7 +212,10 @@ class Ledger:
             entry.timer = None
             if request.timeout_s is not None:
                 request = structs.replace(request, timeout_s=max(entry.left_s(), 0.0))
-        self._send(Submit(request))
+        try:
+            self._send(Submit(request))
+        except Exception as error:  # it cannot be encoded, which would come again: it ends, and is not kept
+            self._end(entry, InvalidRequestError(f"the request cannot be sent: {error}"))
 
     def _judge(self, entry: _Entry) -> None:
         entry.is_doubtful = self.check(entry.request, entry.request.request_id) == "doubtful"

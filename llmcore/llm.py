@@ -6,9 +6,9 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -22,18 +22,23 @@ from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, 
 from llmcore.hub import default_model_path
 from llmcore.messages import (
     Accepted,
+    Embed,
     Failed,
     Finished,
     GenerateRequest,
     Output,
     Piece,
     Prompt,
+    Rerank,
     TextPrompt,
     TokensPrompt,
 )
 from llmcore.model import Progress
+from llmcore.protocol.checked import checked
 from llmcore.response_format import take_constraint
 from llmcore.sampling import sampling_params
+
+T = TypeVar("T")
 
 
 class Stream(Iterator[str]):
@@ -176,7 +181,7 @@ class LLM:
 
         Raises InvalidRequestError (naming the argument), ContextLengthError, OverloadedError.
         """
-        source: Prompt = TextPrompt(prompt) if isinstance(prompt, str) else TokensPrompt(tuple(prompt))
+        source: Prompt = TextPrompt(prompt) if isinstance(prompt, str) else TokensPrompt(_sequence(prompt, "prompt"))
         return self._answer(source, max_tokens, stop, stream, options)
 
     @overload
@@ -227,7 +232,7 @@ class LLM:
             prompt=prompt,
             sampling=sampling_params(**options),
             max_tokens=max_tokens,
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            stop=(stop,) if isinstance(stop, str) else _sequence(stop, "stop"),
             constraint=constraint,
             n_logprobs=n_logprobs,
         )
@@ -296,16 +301,20 @@ class LLM:
 
         Raises UnsupportedError if the model gives none, ContextLengthError for a text that is too long.
         """
-        several = [texts] if isinstance(texts, str) else list(texts)
+        several = (texts,) if isinstance(texts, str) else _sequence(texts, "texts")
+        wanted = checked(Embed(0, several, dimensions))  # type: ignore[arg-type]  # checked
         id = f"llm-{next(self._ids)}"
-        rows = self._compute(id, lambda jobs: jobs.submit(id, several, dimensions=dimensions, param="texts"))
+        rows = self._compute(
+            id, lambda jobs: jobs.submit(id, wanted.texts, dimensions=wanted.dimensions, param="texts")
+        )
         return cast("npt.NDArray[np.float32]", rows[0]) if isinstance(texts, str) else rows
 
     def rerank(self, query: str, documents: Sequence[str]) -> npt.NDArray[np.float32]:
         """How well each document answers the query, as the model's own number: float32[n_documents]. For models that pool
         by rank. Raises as embed()."""
+        wanted = checked(Rerank(0, query, _sequence(documents, "documents")))
         id = f"llm-{next(self._ids)}"
-        return self._compute(id, lambda jobs: jobs.submit_pairs(id, query, documents))[:, 0]
+        return self._compute(id, lambda jobs: jobs.submit_pairs(id, wanted.query, wanted.documents))[:, 0]
 
     def _compute(self, id: str, submit: Callable[[Embeddings], None]) -> npt.NDArray[np.float32]:
         """Steps the embeddings of all threads until those of `id` are there."""
@@ -344,3 +353,10 @@ def _argument(param: str | None, source: str) -> str | None:
         return "logprobs"
     name, dot, path = (param or "").partition(".")
     return f"{source}{dot}{path}" if name == "constraint" else param
+
+
+def _sequence(values: Iterable[T], name: str) -> tuple[T, ...]:
+    try:
+        return tuple(values)
+    except TypeError:
+        raise InvalidRequestError(f"{name} must be a sequence, got {type(values).__name__}", param=name) from None

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -396,6 +397,11 @@ class Model(Owner):
             parse_special: take `<|im_start|>` and its like in the text as the special tokens that they name. Off, they are
                 plain text, which is what text of strangers must be.
         """
+        ids: list[int] = self.token_ids(text, add_special=add_special, parse_special=parse_special).tolist()
+        return ids
+
+    def token_ids(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> ffi.Int32Array:
+        """As tokenize(), without making Python's integers of them."""
         lib, vocab = self._lib, self._vocab
         self.handle  # noqa: B018
         data = _utf8(text)
@@ -408,7 +414,20 @@ class Model(Owner):
             n = lib.llama_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
         if n < 0:
             raise NativeError("llama_tokenize asked for a larger buffer twice")
-        return [int(token) for token in tokens[:n]]
+        return tokens[:n]
+
+    def tokens_at_least(self, text: str) -> int:
+        """The least number of tokens that a text can have, found without tokenizing it; 0 where this tokenizer knows none."""
+        longest, uncounted = self._token_bytes
+        return -(-len(_utf8(text).translate(None, uncounted)) // longest) if longest else 0
+
+    @cached_property
+    def _token_bytes(self) -> tuple[int, bytes]:
+        """Length of the longest text of a token (0: no bound), and the bytes that may become no token at all."""
+        self.handle  # noqa: B018
+        counted = np.zeros(256, np.uint8)
+        longest: int = self._lib.lc_token_bytes_max(self._vocab, ffi.address(counted))
+        return longest, bytes(np.flatnonzero(counted == 0).tolist())
 
     def detokenize(self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False) -> str:
         """The text of tokens; bytes that are not UTF-8 become U+FFFD.
@@ -458,10 +477,15 @@ class Model(Owner):
         """Raises InvalidRequestError for a token id that is not in the vocabulary."""
         # llama.cpp asserts (aborts the process) on a token id outside the vocabulary.
         self.handle  # noqa: B018
+        n_vocab = self.n_vocab
+        if not isinstance(tokens, Iterable):
+            raise InvalidRequestError(f"tokens must be a sequence, got {type(tokens).__name__}", param="tokens")
         for token in tokens:
-            if not 0 <= token < self.n_vocab:
+            if not isinstance(token, (int, np.integer)):
+                raise InvalidRequestError(f"a token is an integer, got {token!r}", param="tokens")
+            if not 0 <= token < n_vocab:
                 raise InvalidRequestError(
-                    f"token {token} is not in the vocabulary (0 to {self.n_vocab - 1})", param="tokens"
+                    f"token {token} is not in the vocabulary (0 to {n_vocab - 1})", param="tokens"
                 )
 
 
@@ -486,6 +510,8 @@ def model_info(model: Model, n_ctx: int, pooling: str = "none", threads: ThreadD
 
 
 def _utf8(text: str) -> bytes:
+    if not isinstance(text, str):
+        raise InvalidRequestError(f"the text must be a string, got {type(text).__name__}", param="text")
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

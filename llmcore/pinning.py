@@ -40,10 +40,10 @@ class Pinning:
         self._clock = clock
         self._pins: dict[str, _Pin] = {}
 
-    def pin(self, spec: PrefixSpec) -> PrefixInfo:
-        """Queues a prefix; a pin of the same name is replaced once it is computed. Raises InvalidRequestError or
-        OverloadedError; nothing changes then."""
-        tokens = self._prompts.prefix(spec.prompt)
+    def pin(self, spec: PrefixSpec, tokens: list[int] | None = None) -> PrefixInfo:
+        """Queues a prefix; a pin of the same name is replaced once it is computed. `tokens` are those of its prompt, if they are
+        known. Raises InvalidRequestError or OverloadedError; nothing changes then."""
+        tokens = self._prompts.prefix(spec.prompt) if tokens is None else tokens
         old = self._pins.get(spec.name)
         if old is not None and old.tokens == tokens:
             return self._info(spec.name)

@@ -11,10 +11,12 @@ from msgspec import structs
 
 from llmcore.chat import ChatTemplate, RenderedChat
 from llmcore.errors import InvalidRequestError
+from llmcore.limits import Limits
 from llmcore.log import event
 from llmcore.messages import ChatPrompt, Prompt, TextPrompt
 from llmcore.model import Model
 from llmcore.prefix import common_prefix
+from llmcore.preparing.prompt_bound import PromptBound
 
 logger = logging.getLogger(__name__)
 
@@ -41,21 +43,23 @@ class Tokenized:
 
 
 class Prompts:
-    """Reads prompts for one model and template."""
+    """Reads prompts for one model and template. Any thread may read, several at a time."""
 
-    def __init__(self, model: Model, template: ChatTemplate) -> None:
+    def __init__(self, model: Model, template: ChatTemplate, limits: Limits | None = None) -> None:
+        """A prompt that no context of these limits holds is refused, where its length tells before it is tokenized."""
         self._model = model
         self._template = template
+        self._bound = None if limits is None else PromptBound(limits.n_ctx, limits.n_prompt)
 
     def read(self, prompt: Prompt, *, with_checkpoints: bool = False) -> Tokenized:
-        """Raises InvalidRequestError."""
+        """Raises InvalidRequestError or ContextLengthError."""
         chat: RenderedChat | None = None
         if isinstance(prompt, ChatPrompt):
             chat = self._template.render(prompt)
-            tokens = self._model.tokenize(chat.prompt, parse_special=True)
+            tokens = self._tokenize(chat.prompt, "messages", parse_special=True)
             _tell_relaxed(chat)
         elif isinstance(prompt, TextPrompt):
-            tokens = self._infill(prompt) if prompt.suffix else self._model.tokenize(prompt.text)
+            tokens = self._infill(prompt) if prompt.suffix else self._tokenize(prompt.text, "prompt")
         else:
             tokens = list(prompt.tokens)
             self._model.check_tokens(tokens)
@@ -68,12 +72,24 @@ class Prompts:
         """The text that the template makes of messages. Raises InvalidRequestError."""
         return self._template.render(prompt).prompt
 
+    def _tokenize(self, text: str, param: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """As Model.tokenize(). Raises ContextLengthError: before it tokenizes, where the length says enough, and before it makes
+        integers of the tokens."""
+        if self._bound is not None:
+            self._bound.check(self._model.tokens_at_least(text), param, is_least=True)
+        ids = self._model.token_ids(text, add_special=add_special, parse_special=parse_special)
+        if self._bound is not None:
+            self._bound.check(len(ids), param)
+        tokens: list[int] = ids.tolist()
+        return tokens
+
     def _infill(self, prompt: TextPrompt) -> list[int]:
         """Prefix, suffix, middle: the order of llama-server's /infill."""
         if self._model.infill is None:
             raise InvalidRequestError("the model cannot fill in: it has no tokens for it", param="suffix")
         before, after, gap = self._model.infill
-        text, suffix = (self._model.tokenize(each, add_special=False) for each in (prompt.text, prompt.suffix))
+        text = self._tokenize(prompt.text, "prompt", add_special=False)
+        suffix = self._tokenize(prompt.suffix, "suffix", add_special=False)
         bos = [self._model.bos] if self._model.adds_bos and self._model.bos is not None else []
         return [*bos, before, *text, after, *suffix, gap]
 
@@ -82,7 +98,7 @@ class Prompts:
         return frozenset(tokens[0] for tokens in spelled if len(tokens) == 1)
 
     def prefix(self, prompt: Prompt) -> list[int]:
-        """The tokens with which every prompt begins that continues this one. Raises InvalidRequestError."""
+        """The tokens with which every prompt begins that continues this one. Raises InvalidRequestError or ContextLengthError."""
         if not isinstance(prompt, ChatPrompt):
             return self.read(prompt).tokens
         tokens = self._beginning(prompt, _messages(prompt))
@@ -99,7 +115,7 @@ class Prompts:
         rendered = self._template.render(
             structs.replace(prompt, messages=encoded, add_generation_prompt=True, continue_final_message=False)
         )
-        return self._model.tokenize(rendered.prompt, parse_special=True)
+        return self._tokenize(rendered.prompt, "messages", parse_special=True)
 
     def _checkpoints(self, prompt: Prompt, tokens: list[int]) -> tuple[int, ...]:
         """Behind messages; and one token before the end, for who asks the same again."""

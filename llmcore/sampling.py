@@ -49,6 +49,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
             _check_range(name, getattr(self, name), low, high)
+        if not isinstance(self.logit_bias, dict):
+            raise InvalidRequestError("logit_bias must be a mapping of token ids to numbers", param="logit_bias")
         for token, bias in self.logit_bias.items():
             _check_range(f"logit_bias.{token}", bias, -100.0, 100.0)
 
@@ -82,7 +84,11 @@ _RANGES: dict[str, tuple[float, float]] = {
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
     if value is None:
         return
-    if not math.isfinite(value) or not low <= value <= high:
+    try:
+        is_finite = math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):  # no number, or one that no float holds
+        raise InvalidRequestError(f"{name} must be a number, got {value!r}", param=name) from None
+    if not is_finite or not low <= value <= high:
         raise InvalidRequestError(f"{name} must be between {low:g} and {high:g}, got {value!r}", param=name)
 
 

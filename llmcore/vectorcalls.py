@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+from msgspec import structs
+
 from llmcore.calls import Calls
 from llmcore.errors import EngineDiedError
 from llmcore.ledger import Ledger
 from llmcore.messages import Abandon, Embed, Rerank, Vectors
-
-Make = Callable[[int], Embed | Rerank]
 
 
 class VectorCalls:
@@ -25,13 +25,13 @@ class VectorCalls:
         self._send = send
         self._alone = asyncio.Lock()  # for those that are doubtful, see suspects.py
 
-    async def ask(self, make: Make) -> Vectors:
-        """The reply to what `make` makes of a call's id. Cancelling ends what is not computed yet."""
+    async def ask(self, asked: Embed | Rerank) -> Vectors:
+        """The reply to a call, whose id is given here. Cancelling ends what is not computed yet."""
         async with contextlib.AsyncExitStack() as held:
             is_alone = False
             while True:
                 await self._ready()
-                call = make(self._calls.next_id())
+                call = structs.replace(asked, call_id=self._calls.next_id())
                 if self._ledger.check(call, f"call {call.call_id}") == "doubtful" and not is_alone:
                     await held.enter_async_context(self._alone)
                     is_alone = True

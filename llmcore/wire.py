@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -14,39 +14,59 @@ MAX_FRAME_BYTES = 2**30
 T = TypeVar("T")
 
 
-class FrameError(Exception):
-    """The other side sent what is not a frame."""
+class FrameError(ValueError):
+    """The other side sent what is not a frame, or what is to be sent fits into none."""
+
+
+def check_size(n: int) -> None:
+    """Raises FrameError for a message of so many bytes that no frame holds it."""
+    if n > MAX_FRAME_BYTES:
+        raise FrameError(f"a message of {n} bytes, where {MAX_FRAME_BYTES} are allowed")
 
 
 def frame(message: Any, encoder: msgspec.msgpack.Encoder) -> bytes:
+    """Raises FrameError, or what the encoder raises (TypeError, ValueError, OverflowError) for what cannot be sent."""
     data = encoder.encode(message)
+    check_size(len(data))
     return len(data).to_bytes(HEADER_BYTES, "little") + data
 
 
 def frame_length(header: bytes) -> int:
+    """Raises FrameError."""
     n = int.from_bytes(header, "little")
-    if n > MAX_FRAME_BYTES:
-        raise FrameError(f"a frame of {n} bytes")
+    check_size(n)
     return n
 
 
 class Channel(Generic[T]):
-    """The worker's end: blocking. One thread may send while another receives."""
+    """The worker's end: blocking. One thread may send while another receives.
 
-    def __init__(self, sock: socket.socket, receives: Any) -> None:
+    `unreadable`, if given, makes what is received in place of a message that cannot be decoded. Since the length of a frame
+    stands before it, the frames behind it are not touched.
+    """
+
+    def __init__(
+        self, sock: socket.socket, receives: Any, unreadable: Callable[[bytes, Exception], T] | None = None
+    ) -> None:
         self._sock = sock
+        self._unreadable = unreadable
         self._file = sock.makefile("rb")
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(receives)
 
     def send(self, message: Any) -> None:
-        """Raises OSError if the other side is gone."""
+        """Raises OSError if the other side is gone, and what frame() raises; nothing is sent then."""
         self._sock.sendall(frame(message, self._encoder))
 
     def receive(self) -> T:
-        """The next message. Raises EOFError if the other side is gone."""
+        """The next message. Raises EOFError if the other side is gone, FrameError for what is no frame."""
         data = self._exactly(frame_length(self._exactly(HEADER_BYTES)))
-        return self._decoder.decode(data)
+        try:
+            return self._decoder.decode(data)
+        except Exception as error:
+            if self._unreadable is None:
+                raise
+            return self._unreadable(data, error)
 
     def __iter__(self) -> Iterator[T]:
         """Messages until the other side is gone."""

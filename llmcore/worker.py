@@ -15,15 +15,25 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Hashable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from msgspec import structs
 
 from llmcore import log, refusals
 from llmcore.config import EngineConfig, attach_paths
 from llmcore.encoder import AnyEngine, open_engine
-from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError, RequestCancelledError
-from llmcore.inbox import Inbox, Prepared
+from llmcore.errors import (
+    InvalidRequestError,
+    LlmcoreError,
+    OverloadedError,
+    PrefixMissingError,
+    RequestCancelledError,
+    RequestTimeoutError,
+)
+from llmcore.inbox import Inbox, Received
+from llmcore.log import event
 from llmcore.messages import (
     Abandon,
     Call,
@@ -31,7 +41,6 @@ from llmcore.messages import (
     Cancel,
     Command,
     Configure,
-    Constraint,
     Detokenize,
     Embed,
     Event,
@@ -43,6 +52,7 @@ from llmcore.messages import (
     LoadFailed,
     Loading,
     Output,
+    Pin,
     Prefixes,
     PrefixInfo,
     Ready,
@@ -56,9 +66,13 @@ from llmcore.messages import (
     Text,
     Tokenize,
     Tokens,
-    Unpin,
     Vectors,
 )
+from llmcore.preparing.preparation import PREPARING_MAX_S, Preparation, Prepared, Task
+from llmcore.preparing.reading import LONG_CHARACTERS, Reading, n_characters, reading, reading_lane
+from llmcore.prompts import Tokenized
+from llmcore.protocol.outbox import Outbox
+from llmcore.protocol.unreadable import Unreadable, unreadable
 from llmcore.pulse import LOADING_S, Pulse
 from llmcore.wire import Channel
 
@@ -68,16 +82,13 @@ logger = logging.getLogger(__name__)
 _PROGRESS_STEP = 0.02
 
 
-# Requests whose constraints wait to be compiled.
-_N_PREPARING_MAX = 64
-
 # An idle engine's thread beats so often, or more where that would be too seldom for worker_silent_s.
 _BEAT_S = 1.0
 _BEATS = 4
-# Compiling a constraint is bounded (constraint.py); what takes so much longer than it may hangs, and all others wait for it.
-COMPILING_MAX_S = 60.0
 # A step may take so many times what it is predicted to take: a slow step is not a dead one.
 _PATIENCE = 30.0
+# At the end, native code that prepares requests gets so long to finish.
+_END_S = 1.0
 
 
 class Worker:
@@ -86,17 +97,17 @@ class Worker:
     def __init__(
         self,
         engine: AnyEngine,
-        channel: Channel[Command],
+        channel: Channel[Command | Unreadable],
         pulse: Pulse,
         *,
         silent_s: float = 0.0,
-        compiling_max_s: float = COMPILING_MAX_S,
+        compiling_max_s: float = PREPARING_MAX_S,
     ) -> None:
-        """`silent_s` is as EngineConfig.worker_silent_s."""
+        """`silent_s` is as EngineConfig.worker_silent_s; `compiling_max_s` bounds compiling a constraint, and reading a prompt."""
         self._compiling_max_s = compiling_max_s
-        self._compiling_s: float | None = None  # since when, while a constraint is compiled
         self._engine = engine
         self._channel = channel
+        self._outbox = Outbox(channel)
         self._pulse = pulse
         self._idle_s = min(_BEAT_S, silent_s / _BEATS or _BEAT_S)
         engine.on_step = self._on_step
@@ -105,23 +116,20 @@ class Worker:
         self._outputs: list[Output] = []
         self._has_refused = False  # since the last word on who is refused
         self._refusals: refusals.Refusals = ()  # reckoned only once somebody was refused
-        self._preparing: dict[str, Submit] = {}  # requests whose constraints are being compiled
-        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="llmcore-compiler")
+        self._preparation = Preparation(self._inbox.tell, pulse.compile, max_s=compiling_max_s)
         self._pinning: dict[int, str] = {}  # calls that wait for a prefix: their ids, and its name
         self._stopping = False
 
-    def run(self) -> None:
-        """Until Shutdown, or the other side is gone. Raises TimeoutError where compiling hangs: another process goes on without
-        the request that did it."""
+    def run(self) -> bool:
+        """Until Shutdown, or the other side is gone. False if native code is still at work: the engine must not be closed then.
+        Raises TimeoutError where preparing a request hangs: another process goes on without that request."""
         threading.Thread(target=self._read, name="commands", daemon=True).start()
-        while not self._stopping:
+        while not (self._stopping or self._outbox.is_gone):
             engine = self._engine
             for command in self._wait():
                 self._pulse.beat()
                 self._handle(command)
-            since_s = self._compiling_s
-            if since_s is not None and time.monotonic() - since_s > self._compiling_max_s:
-                raise TimeoutError(f"a constraint has been compiled for {self._compiling_max_s:g} s")
+            self._end_late()
             if engine.has_work:
                 self._outputs += engine.step()
             self._flush()
@@ -129,15 +137,25 @@ class Worker:
                 self._embed()
             if self._pinning:
                 self._tell_pinned()
-        self._compiler.shutdown(wait=False, cancel_futures=True)
+        return self._preparation.close(wait_s=_END_S)
 
-    def _wait(self) -> list[Command | Prepared]:
+    def _end_late(self) -> None:
+        """Ends what is still being prepared when its time is up."""
+        if self._preparation.overdue() is not None:
+            raise TimeoutError(f"a constraint has been compiled, or a prompt read, for {self._compiling_max_s:g} s")
+        for task in self._preparation.late():
+            assert isinstance(task.command, Submit), "calls have no deadline"
+            timeout_s = task.command.request.timeout_s
+            message = f"the answer was not finished within the request's timeout of {timeout_s} s"
+            self._fail(task.command.request.request_id, RequestTimeoutError(message))
+
+    def _wait(self) -> list[Received]:
         """What there is to handle. Without work, waits for some; the heart beats on."""
         self._pulse.beat()
         if self._engine.has_work or self._engine.embeddings.has_work:
             return self._inbox.take(wait_s=0)
         self._pulse.serve(())
-        return self._inbox.take(wait_s=self._idle_s)
+        return self._inbox.take(wait_s=min(self._idle_s, self._preparation.left_s() + 1e-3))
 
     def _on_step(self, request_ids: tuple[str, ...], seconds: float) -> None:
         self._pulse.serve(request_ids)
@@ -151,7 +169,7 @@ class Worker:
         try:
             for command in self._channel:
                 self._inbox.put(command, self._engine)
-        except Exception:  # a frame that cannot be read: nothing behind it can be trusted
+        except Exception:  # what is no frame: nothing behind it can be trusted
             logger.exception("commands_garbled")
         finally:
             self._inbox.put(Shutdown(), self._engine)
@@ -165,74 +183,92 @@ class Worker:
             self._outputs.clear()
 
     def _send(self, message: Event) -> None:
-        try:
-            self._channel.send(message)
-        except OSError:
-            self._stopping = True
+        for request_id in self._outbox.send(message):
+            self._engine.cancel(request_id)
 
-    def _handle(self, command: Command | Prepared) -> None:
+    def _handle(self, command: Received) -> None:
         if isinstance(command, Submit):
             self._submit(command)
         elif isinstance(command, Prepared):
             self._prepared(command)
+        elif isinstance(command, Unreadable):
+            self._refuse(command)
         elif isinstance(command, Cancel):
             self._cancel(command.request_id)
         elif isinstance(command, Abandon):
+            self._preparation.take(command.call_id)
             self._engine.embeddings.cancel(command.call_id)
         elif isinstance(command, Shutdown):
             self._stopping = True
         elif not isinstance(command, Configure):
             self._call(command)
 
+    def _refuse(self, frame: Unreadable) -> None:
+        """A frame that cannot be read ends whose it is."""
+        event(logger, logging.ERROR, "command_unreadable", id=frame.id, problem=frame.problem)
+        error = InvalidRequestError(f"the request cannot be read: {frame.problem}")
+        if isinstance(frame.id, str):
+            self._fail(frame.id, error)
+        elif frame.id is not None:
+            self._send(_failed(frame.id, error))
+
     def _cancel(self, request_id: str) -> None:
-        if self._preparing.pop(request_id, None) is not None:
+        if self._preparation.take(request_id):
             self._fail(request_id, RequestCancelledError("the request was cancelled"))
         finished = self._engine.cancel(request_id)
         if finished is not None:
             self._outputs.append(finished)
 
     def _submit(self, command: Submit) -> None:
-        request_id, constraint = command.request.request_id, command.request.constraint
+        request = command.request
         try:
             # Before its prompt is read, which costs those who are being answered.
-            refusals.check(self._refusals, command.request.priority)
-            if constraint is None or self._engine.is_prepared(constraint):
+            refusals.check(self._refusals, request.priority)
+            n = n_characters(request.prompt)
+            if n > LONG_CHARACTERS:
+                lane, work = reading_lane(n), partial(self._engine.read, request.prompt)
+                self._preparation.begin(request.request_id, command, lane, work, request.timeout_s)
+            elif request.constraint is None or self._engine.is_prepared(request.constraint):
                 self._admit(command)
-            elif len(self._preparing) >= _N_PREPARING_MAX:
-                raise OverloadedError(f"{_N_PREPARING_MAX} requests wait for their constraints to be compiled")
             else:  # in a thread of its own: it may take longer than a step, and others are being answered
-                self._preparing[request_id] = command
-                self._compiler.submit(self._prepare, request_id, constraint)
+                compiling = partial(self._compile, command, None)
+                self._preparation.begin(request.request_id, command, "compile", compiling, request.timeout_s)
         except Exception as error:
-            self._fail(request_id, error)
+            self._fail(request.request_id, error)
 
-    def _admit(self, command: Submit) -> None:
-        self._pulse.serve((command.request.request_id,))
-        self._outputs.append(self._engine.submit(command.request))
-
-    def _prepare(self, request_id: str, constraint: Constraint) -> None:
+    def _compile(self, command: Submit, prompt: Tokenized | None) -> Tokenized | None:
         """In the thread that compiles."""
-        failure: Exception | None = None
-        self._pulse.compile((request_id,))
-        self._compiling_s = time.monotonic()
-        try:
-            self._engine.prepare(constraint)
-        except Exception as error:
-            failure = error
-        self._compiling_s = None
-        self._pulse.compile(())
-        self._inbox.tell(Prepared(request_id, failure))
+        assert command.request.constraint is not None
+        self._engine.prepare(command.request.constraint)
+        return prompt
+
+    def _admit(self, command: Submit, task: Task | None = None, prompt: Tokenized | None = None) -> None:
+        request = command.request
+        self._pulse.serve((request.request_id,))
+        if task is None or prompt is None:
+            if task is not None and request.timeout_s is not None:
+                request = structs.replace(request, timeout_s=max(self._preparation.left_s(task), 1e-3))
+            self._outputs.append(self._engine.submit(request))
+        else:
+            self._outputs.append(self._engine.submit(request, prompt=prompt, arrived_s=task.arrived_s))
 
     def _prepared(self, prepared: Prepared) -> None:
-        command = self._preparing.pop(prepared.request_id, None)
-        if command is None:
+        task = prepared.task
+        if not self._preparation.took(task):
             return  # it was cancelled meanwhile
+        if not isinstance(task.command, Submit):
+            self._call(task.command, prepared)
+            return
+        request = task.command.request
         try:
             if prepared.error is not None:
                 raise prepared.error
-            self._admit(command)
+            if request.constraint is None or self._engine.is_prepared(request.constraint):
+                self._admit(task.command, task, prepared.result)
+            else:
+                self._preparation.go_on(task, "compile", partial(self._compile, task.command, prepared.result))
         except Exception as error:
-            self._fail(prepared.request_id, error)
+            self._fail(request.request_id, error)
 
     def _fail(self, request_id: str, error: Exception) -> None:
         self._has_refused |= isinstance(error, OverloadedError)
@@ -244,10 +280,12 @@ class Worker:
         logger.error("submit_failed", exc_info=error)
         self._outputs.append(Failed(request_id, LlmcoreError.code, f"internal error: {type(error).__name__}"))
 
-    def _call(self, command: Call) -> None:
+    def _call(self, command: Call, prepared: Prepared | None = None) -> None:
         self._pulse.serve((command.call_id,))
         try:
-            reply = self._answer(command)
+            if prepared is not None and prepared.error is not None:
+                raise prepared.error
+            reply = self._answer(command, prepared)
         except LlmcoreError as error:
             reply = _failed(command.call_id, error)
         except Exception as error:  # as in _submit
@@ -256,33 +294,44 @@ class Worker:
         if reply is not None:
             self._send(reply)
 
-    def _answer(self, command: Call) -> Reply | None:
+    def _answer(self, command: Call, prepared: Prepared | None) -> Reply | None:
         """None where the answer comes later."""
         engine, call_id = self._engine, command.call_id
-        if isinstance(command, Tokenize):
-            add, parse = command.add_special, command.parse_special
-            return Tokens(call_id, tuple(engine.model.tokenize(command.text, add_special=add, parse_special=parse)))
+        if isinstance(command, (Tokenize, Render, Pin, Embed, Rerank)):
+            return self._read_call(command) if prepared is None else self._take(command, prepared.result)
         if isinstance(command, Detokenize):
             return Text(call_id, engine.model.detokenize(command.tokens, unparse_special=True))
-        if isinstance(command, Render):
-            return Text(call_id, engine.render(command.prompt))
-        if isinstance(command, Embed):
-            engine.embeddings.submit(call_id, command.texts, dimensions=command.dimensions)
-            return None
-        if isinstance(command, Rerank):
-            engine.embeddings.submit_pairs(call_id, command.query, command.documents)
-            return None
         if isinstance(command, GetStats):
             return Stats(call_id, engine.stats())
         if isinstance(command, Inspect):
             return Inspection(call_id, engine.inspect())
         if isinstance(command, GetPrefixes):
             return Prefixes(call_id, tuple(engine.prefixes()))
-        if isinstance(command, Unpin):
-            engine.unpin(command.name)
-            return Prefixes(call_id, ())
-        engine.pin(command.prefix)
-        self._pinning[call_id] = command.prefix.name
+        engine.unpin(command.name)
+        return Prefixes(call_id, ())
+
+    def _read_call(self, command: Reading) -> Reply | None:
+        """Reads the text of a call: here, or in a thread of its own if it is long."""
+        n, work = reading(command, self._engine)
+        if n <= LONG_CHARACTERS:
+            return self._take(command, work())
+        self._preparation.begin(command.call_id, command, reading_lane(n), work)
+        return None
+
+    def _take(self, command: Reading, read: Any) -> Reply | None:
+        """Answers a call whose text was read."""
+        engine, call_id = self._engine, command.call_id
+        if isinstance(command, Tokenize):
+            return Tokens(call_id, read)
+        if isinstance(command, Render):
+            return Text(call_id, read)
+        if isinstance(command, Embed):
+            engine.embeddings.submit(call_id, read, dimensions=command.dimensions)
+        elif isinstance(command, Rerank):
+            engine.embeddings.submit_pairs(call_id, command.query, read)
+        else:
+            engine.pin(command.prefix, tokens=read)
+            self._pinning[call_id] = command.prefix.name
         return None
 
     def _embed(self) -> None:
@@ -314,7 +363,7 @@ def _failed(call_id: int, error: LlmcoreError) -> CallFailed:
     return CallFailed(call_id, error.code, error.message, error.param, retry_after_s)
 
 
-def open_and_warm(config: EngineConfig, channel: Channel[Command], pulse: Pulse) -> AnyEngine:
+def open_and_warm(config: EngineConfig, channel: Channel[Command | Unreadable], pulse: Pulse) -> AnyEngine:
     """Loads and warms an engine, telling the progress."""
     told = -1.0
 
@@ -337,7 +386,7 @@ def open_and_warm(config: EngineConfig, channel: Channel[Command], pulse: Pulse)
 
 def serve(sock: socket.socket, pulse: Pulse) -> int:
     """The process's life. Returns its exit status."""
-    channel: Channel[Command] = Channel(sock, Command)
+    channel: Channel[Command | Unreadable] = Channel(sock, Command, unreadable)
     try:
         first = channel.receive()
     except (EOFError, OSError):
@@ -354,9 +403,9 @@ def serve(sock: socket.socket, pulse: Pulse) -> int:
         return 1
     except OSError:
         return 0  # the other side went while we were loading
-    with engine:
-        channel.send(Ready(engine.info()))
-        Worker(engine, channel, pulse, silent_s=first.engine.worker_silent_s).run()
+    channel.send(Ready(engine.info()))
+    if Worker(engine, channel, pulse, silent_s=first.engine.worker_silent_s).run():
+        engine.close()
     return 0
 
 

@@ -6,12 +6,14 @@
 #include "log.h"
 
 #include <memory>
+#include <mutex>
 #include <optional>
 
 struct lc_chat {
     common_chat_templates_ptr templates;
     common_chat_templates_ptr answers;  // by which answers are read and held, where that is another
-    // Found out when they are first asked, by rendering.
+    // Found out when they are first asked, by rendering. Several threads may render.
+    std::mutex          finding;
     std::optional<bool> knows_tools;
     std::optional<bool> can_think;
 
@@ -198,6 +200,7 @@ bool can_think(const common_chat_templates * templates) {
 }
 
 void find_out(lc_chat & chat) {
+    const std::lock_guard<std::mutex> lock(chat.finding);
     if (!chat.can_think.has_value()) {
         chat.can_think = can_think(chat.templates.get());
     }

@@ -63,6 +63,10 @@ LC_API uint64_t lc_gpu_free_bytes(void);
 // Whether libllama of this build knows the value of `general.architecture`.
 LC_API bool lc_architecture_known(const char * name);
 
+// How many bytes of a text one token stands for at most, and by `counted` (256 of them) which bytes become tokens at all: a text
+// with n of these has at least n / that many tokens. 0 where the tokenizer allows no such bound.
+LC_API int32_t lc_token_bytes_max(const struct llama_vocab * vocab, uint8_t * counted);
+
 // What a model with these parameters would allocate of this machine's memory (not of GPUs and of other machines), by loading it
 // without allocating (llama.cpp's no_alloc).
 typedef struct lc_memory_need {

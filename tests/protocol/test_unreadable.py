@@ -1,0 +1,299 @@
+"""Frames that cannot be decoded end whose they are, on both sides of the socket, and the frames behind them are read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcore import supervisor
+from llmcore.client import AsyncEngine
+from llmcore.config import EngineConfig
+from llmcore.errors import EngineError, InvalidRequestError
+from llmcore.ledger import Ledger
+from llmcore.messages import (
+    Accepted,
+    Configure,
+    Event,
+    Failed,
+    Finished,
+    GenerateRequest,
+    Loading,
+    Piece,
+    Pin,
+    PrefixSpec,
+    Ready,
+    Shutdown,
+    StepDone,
+    Submit,
+    TextPrompt,
+    Tokenize,
+    Tokens,
+)
+from llmcore.protocol.outbox import Outbox
+from llmcore.protocol.unreadable import Unreadable, id_in, unreadable
+from llmcore.pulse import Pulse
+from llmcore.wire import Channel, frame
+from tests.scripted_worker import ScriptedWorker, Stage
+from tests.test_client_messages import USAGE, until_read
+
+ENCODER = msgspec.msgpack.Encoder()
+
+
+def raw(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "little") + data
+
+
+def submit(request_id: str = "a", text: str = "x", **fields: Any) -> bytes:
+    request = GenerateRequest(request_id=request_id, prompt=TextPrompt(text), max_tokens=2, ignore_eos=True, **fields)
+    return ENCODER.encode(Submit(request))
+
+
+# --- Whose a frame is -------------------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=300), st.binary(max_size=20))
+def test_the_id_of_a_request_is_found_whatever_is_behind_it(request_id: str, garbage: bytes) -> None:
+    data = submit(request_id, "request_id call_id")
+    assert id_in(data) == request_id
+    at = data.index(ENCODER.encode("prompt"))
+    assert id_in(data[:at] + garbage) == request_id
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_the_id_of_a_call_is_found(call_id: int) -> None:
+    assert id_in(ENCODER.encode(Tokenize(call_id, "request_id", True, False))) == call_id
+
+
+@given(st.binary(max_size=200))
+def test_garbage_has_an_id_or_none(data: bytes) -> None:
+    assert id_in(data) is None or isinstance(id_in(data), (int, str))
+
+
+def test_the_id_may_itself_be_what_cannot_be_read() -> None:
+    assert id_in(ENCODER.encode({"request_id": 5})) is None
+    assert id_in(b"\xaarequest_id\xd9") is None
+    assert id_in(b"\xaarequest_id\xa2\xff\xff") is None
+    assert id_in(b"\xa7call_id\xcf\x00") is None
+
+
+# --- The worker's side ------------------------------------------------------------------------------------------------
+
+
+class Process:
+    """A real worker, spoken to in bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self.ours, theirs = socket.socketpair()
+        self.pulse = Pulse()
+        fds = (theirs.fileno(), self.pulse.fd)
+        self.process = subprocess.Popen([sys.executable, "-m", "llmcore.worker", *map(str, fds)], pass_fds=fds)
+        theirs.close()
+        self.ours.settimeout(60)
+        self.channel: Channel[Event] = Channel(self.ours, Event)
+        self.channel.send(Configure(EngineConfig(model_path=str(path), n_ctx=512, n_slots=2), "error"))
+        while isinstance(event := self.channel.receive(), Loading):
+            pass
+        assert isinstance(event, Ready), event
+
+    def output(self, request_id: str) -> Failed | Finished:
+        """How a request ends."""
+        while True:
+            event = self.channel.receive()
+            assert isinstance(event, StepDone), event
+            for output in event.outputs:
+                if output.request_id == request_id and isinstance(output, (Failed, Finished)):
+                    return output
+
+    def close(self) -> None:
+        self.channel.send(Shutdown())
+        assert self.process.wait(60) == 0
+        self.ours.close()
+        self.channel._file.close()
+        self.pulse.close()
+
+
+@pytest.fixture(scope="module")
+def process(tiny: Callable[..., Path]) -> Iterator[Process]:
+    made = Process(tiny("plain"))
+    yield made
+    made.close()
+
+
+UNREADABLE = [
+    submit(text="xyz").replace(b"xyz", b"x\xff\xff"),
+    submit(priority="low").replace(b"low", b"lou"),
+    submit(tenant="tenant")[:-60],
+    submit().replace(b"\xa4text", b"\xa4tezt"),
+    ENCODER.encode({"type": "submit", "request": {"request_id": "a", "prompt": 5}}),
+    ENCODER.encode({"type": "submit", "request": {"request_id": "a"}}),
+]
+
+
+@pytest.mark.parametrize("data", UNREADABLE)
+def test_a_request_that_cannot_be_read_fails_alone(process: Process, data: bytes) -> None:
+    process.ours.sendall(raw(submit("before")) + raw(data) + raw(submit("behind")))
+    failed = process.output("a")
+    assert isinstance(failed, Failed)
+    assert failed.code == "invalid_request"
+    process.ours.sendall(raw(submit("next")))
+    assert isinstance(process.output("next"), Finished)
+    assert process.process.poll() is None
+
+
+def test_a_call_that_cannot_be_read_fails_alone(process: Process) -> None:
+    process.ours.sendall(raw(ENCODER.encode({"type": "tokenize", "call_id": 7, "text": 5})))
+    process.ours.sendall(raw(b"\xc1 nonsense") + raw(b"") + raw(ENCODER.encode({"type": "nonsense"})))
+    process.channel.send(Tokenize(8, "a", True, False))
+    failed, tokens = process.channel.receive(), process.channel.receive()
+    assert getattr(failed, "call_id", None) == 7
+    assert getattr(failed, "code", None) == "invalid_request"
+    assert isinstance(tokens, Tokens)
+    assert tokens.call_id == 8
+
+
+def test_the_stream_of_frames_stays_in_step() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        receiver: Channel[Any] = Channel(theirs, Event, unreadable)
+        ours.sendall(raw(b"\xc1\xc1") + frame(Loading(0.5), ENCODER) + raw(ENCODER.encode({"call_id": 3})))
+        found = [receiver.receive() for _ in range(3)]
+        receiver._file.close()
+    assert found[1] == Loading(0.5)
+    assert isinstance(found[0], Unreadable)
+    assert found[0].id is None
+    assert isinstance(found[2], Unreadable)
+    assert found[2].id == 3
+
+
+def test_an_output_that_cannot_be_encoded_fails_alone() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        outbox, receiver = Outbox(Channel(ours, Event)), Channel[Event](theirs, Event)
+        assert outbox.send(StepDone((Piece("a", "fine", 1), Piece("b", "\ud800", 1), Accepted("c", 1)))) == ["b"]
+        told = [receiver.receive() for _ in range(3)]
+        assert outbox.send(Tokens(5, (2**70,))) == []
+        reply = receiver.receive()
+        receiver._file.close()
+        outbox._channel._file.close()
+    assert [each.outputs[0] for each in told if isinstance(each, StepDone)][::2] == [
+        Piece("a", "fine", 1),
+        Accepted("c", 1),
+    ]
+    assert isinstance(told[1], StepDone)
+    assert isinstance(told[1].outputs[0], Failed)
+    assert told[1].outputs[0].request_id == "b"
+    assert getattr(reply, "call_id", None) == 5
+    assert not outbox.is_gone
+
+
+# --- The client's side ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    stage = Stage()
+    monkeypatch.setattr(supervisor, "Child", stage.child)
+    monkeypatch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+async def engine(stage: Stage) -> AsyncIterator[AsyncEngine]:
+    async with AsyncEngine(EngineConfig(model_path="/models/scripted.gguf")) as started:
+        yield started
+
+
+@pytest.fixture
+async def worker(stage: Stage, engine: AsyncEngine) -> ScriptedWorker:
+    worker = await stage.enter()
+    await worker.get_ready()
+    await engine.wait_ready()
+    return worker
+
+
+async def test_a_reply_that_cannot_be_read_ends_its_call(
+    engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = asyncio.create_task(engine.tokenize("a"))
+    call = await worker.next(Tokenize)
+    worker.writer.write(raw(ENCODER.encode({"type": "tokens_reply", "call_id": call.call_id, "tokens": ["x"]})))
+    with pytest.raises(EngineError, match="cannot be read"):
+        await asking
+    await until_read(engine, worker)
+    assert engine.n_restarts == 0
+    assert "reply_unreadable" in caplog.messages
+
+
+async def test_other_events_that_cannot_be_read_end_the_worker(
+    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking = asyncio.create_task(engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("x"))))
+    await worker.admit()
+    generation = await asking
+    worker.writer.write(raw(ENCODER.encode({"type": "step", "outputs": [{"type": "piece", "request_id": "a"}]})))
+    following = await stage.enter()
+    assert "worker_garbled" in caplog.messages
+    await following.get_ready()
+    assert await following.admit() == "a", "no piece of it has come: it is asked again"
+    following.step(Finished("a", "", "stop", USAGE))
+    assert [each async for each in generation]
+
+
+async def test_what_cannot_be_sent_again_ends_and_is_not_kept(
+    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever keeps the encoder from it."""
+    asking = asyncio.create_task(engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("x"))))
+    await worker.next(Submit)
+    entry = engine._ledger._entries["a"]
+    entry.request = msgspec.structs.replace(entry.request, tenant="\ud800")
+    worker.die()
+    following = await stage.enter()
+    await following.get_ready()
+    with pytest.raises(InvalidRequestError, match="cannot be sent"):
+        await asking
+    other = asyncio.create_task(engine.generate(GenerateRequest(request_id="b", prompt=TextPrompt("x"))))
+    assert await following.admit() == "b"
+    await other
+    assert engine.n_restarts == 1
+
+
+async def test_a_pin_that_cannot_be_sent_again_does_not_keep_the_engine_from_being_ready(
+    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine._pins["a"] = PrefixSpec(name="\ud800", prompt=TextPrompt("x"))
+    engine._pins["b"] = PrefixSpec(name="b", prompt=TextPrompt("x"))
+    worker.die()
+    following = await stage.enter()
+    await following.get_ready()
+    assert (await following.next(Pin)).prefix.name == "b"
+    await engine.wait_ready()
+    assert "prefix_lost" in caplog.messages
+
+
+def test_a_ledger_ends_what_its_sender_refuses() -> None:
+    async def ask() -> None:
+        def send(_: object) -> None:
+            raise OverflowError("too large")
+
+        ledger = Ledger(EngineConfig(model_path="/m.gguf"), send, lambda _: None)
+        ledger.open()
+        generation = ledger.ask(GenerateRequest(request_id="a", prompt=TextPrompt("x")))
+        with pytest.raises(InvalidRequestError, match="too large"):
+            await generation.accepted()
+        assert not ledger.cancel("a")
+
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    asyncio.run(ask())
