@@ -10,7 +10,6 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 import llmcore
@@ -24,6 +23,7 @@ from .doors import Doors
 from .embeddings import Embeddings
 from .engine import EngineLike
 from .errors import HANDLERS
+from .http.cors import BoundedCORSMiddleware
 from .keys import Keys
 from .metrics import Metrics
 from .models import Models
@@ -91,7 +91,7 @@ def create_admin_app(service: Service) -> Starlette:
 def _middleware(service: Service, routes: list[Route]) -> list[Middleware]:
     """The outermost first. A browser's question about CORS brings no key along, and a refusal must be readable for it."""
     cors = Middleware(
-        CORSMiddleware,
+        BoundedCORSMiddleware,
         allow_origins=service.config.origins,
         allow_methods=("GET", "POST", "PUT", "DELETE"),
         allow_headers=("*",),

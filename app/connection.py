@@ -1,18 +1,20 @@
 """One connection, as uvicorn has it, with an end for those who send or read too slowly, or are too many.
 
 uvicorn bounds the head of a request (64 KiB), what it reads of a body ahead of the application, and what waits to be sent;
-and it ends connections that are idle between two requests. What is added here: how long each of these may take.
+and it ends connections that are idle between two requests. What is added here: how long each of these may take, and a
+stricter reading of HTTP (http/framing.py). Both listeners have it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Any
 
 import h11
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -20,11 +22,15 @@ from uvicorn.server import ServerState
 from llmcore.log import event
 
 from .errors import ApiError, invalid, unavailable
+from .http.framing import StrictConnection
+from .http.listener import SPARE_HEAD_S, Place
 
 logger = logging.getLogger(__name__)
 
 # Beyond the most connections there may be, so many more are answered: probes, and a refusal for all others.
-N_SPARE = 64
+N_SPARE = 128
+# For the peer's part of the end of a connection.
+END_S = 2.0
 # A crowded service is not dead: an orchestrator that took it for that would make things worse.
 PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 
@@ -33,8 +39,7 @@ PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 class Patience:
     """What a connection gets."""
 
-    n_connections_max: int
-    head_s: float  # for a whole head, from its first byte, or from the beginning of the connection
+    head_s: float  # for a TLS handshake; for a whole head, from its first byte, or from the beginning of the connection
     body_s: float  # for the whole body, from the end of the head
     send_s: float  # for the client to take anything of what waits to be sent
 
@@ -44,6 +49,7 @@ class Connection(H11Protocol):
 
     def __init__(
         self,
+        place: Place,
         patience: Patience,
         config: Config,
         server_state: ServerState,
@@ -51,7 +57,13 @@ class Connection(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.conn = self._strict = StrictConnection()
+        self._place = place
         self._patience = patience
+        if place.is_spare:
+            self.app = Crowded(self.app)
+            self._patience = dataclasses.replace(patience, head_s=min(patience.head_s, SPARE_HEAD_S))
+        self._is_refused = False
         self._awaited: object | None = None  # h11's state that the receiving timer is for
         self._receiving: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None
@@ -60,20 +72,21 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        n_beyond = len(self.connections) - self._patience.n_connections_max
-        if n_beyond > N_SPARE:
+        self._place.occupant = self
+        if self._place.is_cut:
             transport.abort()
             return
-        if n_beyond > 0:
-            self.app = Crowded(self.app)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         super().data_received(data)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._place.leave()
         for timer in (self._receiving, self._sending):
             if timer is not None:
                 timer.cancel()
@@ -89,6 +102,19 @@ class Connection(H11Protocol):
             self._sending.cancel()
             self._sending = None
 
+    # --- listener.Occupant --------------------------------------------------------------------------------------------
+
+    @property
+    def is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def has_answered(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete
+
+    def cut(self) -> None:
+        self.transport.abort()
+
     # --- uvicorn's --------------------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
@@ -101,7 +127,7 @@ class Connection(H11Protocol):
         self.loop.call_later(self._patience.send_s, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(invalid("invalid_http", msg))
+        self._refuse(invalid("invalid_http", f"{msg} {self._strict.problem}".rstrip()))
 
     # --- Receiving ----------------------------------------------------------------------------------------------------
 
@@ -119,7 +145,7 @@ class Connection(H11Protocol):
             self._receiving = self.loop.call_later(patience_s, self._late)
 
     def _now_awaited(self) -> object | None:
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return None
         state = self.conn.their_state
         # Between two requests uvicorn's own timer runs, until the first byte of the next one.
@@ -133,6 +159,7 @@ class Connection(H11Protocol):
         event(logger, logging.WARNING, "request_late", what=what, client=self.client)
         if what == "head" and not self.conn.trailing_data[0]:
             self.transport.close()  # nothing came: there is no request to answer
+            self.loop.call_later(END_S, self.transport.abort)  # TLS would wait for the peer's word
             return
         message = f"The {what} of the request did not come in time."
         self._refuse(ApiError(408, "request_late", message))
@@ -153,9 +180,17 @@ class Connection(H11Protocol):
                 self.transport.write(self.conn.send(part) or b"")
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
+            self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()
-        self.transport.close()
-        self.loop.call_later(self._patience.send_s, self.transport.abort)
+        self._is_refused = True
+        self._unset_keepalive_if_required()
+        if not self.transport.can_write_eof():  # TLS
+            self.transport.close()
+            self.loop.call_later(self._patience.send_s, self.transport.abort)
+            return
+        # What still comes is passed over for a moment: closing with something unread is a reset, and the answer is lost.
+        self.transport.write_eof()
+        self.loop.call_later(END_S, self.transport.abort)
 
     # --- Sending ------------------------------------------------------------------------------------------------------
 
@@ -167,15 +202,18 @@ class Connection(H11Protocol):
 
 
 class Crowded:
-    """The application for connections that are too many: probes are answered, all else is a 503."""
+    """The application for connections that are too many: probes are answered, all else is a 503; then the connection ends."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in PROBES:
-            await self._app(scope, receive, send)
-            return
-        error = unavailable("There are too many connections.")
-        error.headers["connection"] = "close"
-        await error.response()(scope, receive, send)
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        answer: ASGIApp = self._app
+        if scope["path"] not in PROBES:
+            answer = unavailable("There are too many connections.").response()
+        await answer(scope, receive, send_and_close)

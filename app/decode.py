@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
+from llmcore.log import cut
+
 from .errors import ApiError, invalid
 
 T = TypeVar("T")
@@ -59,18 +61,18 @@ def _of_validation(message: str, root: str) -> ApiError:
     path = root + place["path"].removeprefix("$") if place else root
     path = path.removeprefix(".")
     if match := _UNKNOWN.fullmatch(what):
-        param = _join(path, match[1])
+        param = _join(path, cut(match[1]))
         return invalid("unknown_parameter", f"Unknown parameter: {param}", param)
     if match := _MISSING.fullmatch(what):
-        param = _join(path, match[1])
+        param = _join(path, cut(match[1]))
         return invalid("missing_required_parameter", f"Missing required parameter: {param}", param)
     name = path.rpartition(".")[2]
     if (match := _VALUE.fullmatch(what)) and (name, match[1]) in _UNSUPPORTED_VALUES:
         reason = _UNSUPPORTED_VALUES[name, match[1]]
-        return invalid("unsupported_value", f"{path}: {match[1]!r} is not supported: {reason}.", path)
+        return invalid("unsupported_value", f"{path}: {cut(match[1])!r} is not supported: {reason}.", path)
     code = "invalid_type" if ", got " in what else "invalid_value"
     where = f"a key of {path}" if place and place["key"] else path or "the body"
-    return invalid(code, f"Invalid {where}: {what}", path or None)
+    return invalid(code, f"Invalid {where}: {cut(what)}", path or None)
 
 
 def _join(path: str, name: str) -> str:

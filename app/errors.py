@@ -20,7 +20,7 @@ from llmcore.errors import (
     RequestCancelledError,
     RequestTimeoutError,
 )
-from llmcore.log import event
+from llmcore.log import MESSAGE_MAX, cut, cut_middle, event
 
 from . import record
 from .replies import ErrorBody, ErrorReply
@@ -36,7 +36,7 @@ NO_RETRY = {"x-should-retry": "false"}
 
 
 class ApiError(Exception):
-    """An answer that is not a success."""
+    """An answer that is not a success. Its message and parameter are cut: they may quote what a caller sent."""
 
     def __init__(
         self,
@@ -51,8 +51,8 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
-        self.message = message
-        self.param = param
+        self.message = cut_middle(message, MESSAGE_MAX)
+        self.param = None if param is None else cut(param)
         self.type = type
         self.headers = headers or {}
 

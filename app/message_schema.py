@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from llmcore.log import cut
+
 from .errors import invalid
 from .fields import OnlyEmpty, OnlyNull, refuse_unsupported
 from .tool_schema import ToolCall
@@ -76,7 +78,7 @@ def check_messages(messages: Sequence[Message]) -> None:
         if isinstance(message, AssistantMessage):
             called |= {call.id for call in message.tool_calls or ()}
         if isinstance(message, ToolMessage) and message.tool_call_id not in called:
-            problem = f"{path}tool_call_id: no message before has a tool call of the id {message.tool_call_id!r}"
+            problem = f"{path}tool_call_id: no message before has a tool call of the id {cut(message.tool_call_id)!r}"
             raise invalid("invalid_value", problem, path + "tool_call_id")
 
 

@@ -7,6 +7,8 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from llmcore.log import cut
+
 from .errors import invalid
 from .json_response import json_response
 from .metrics import CONTENT_TYPE
@@ -62,4 +64,4 @@ def _is_verbose(request: Request) -> bool:
         return False
     if value in ("", "1", "true"):
         return True
-    raise invalid("invalid_value", f"verbose must be true or false, got {value[:100]!r}", param="verbose")
+    raise invalid("invalid_value", f"verbose must be true or false, got {cut(value)!r}", param="verbose")

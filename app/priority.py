@@ -6,6 +6,7 @@ from typing import get_args
 
 from starlette.datastructures import Headers
 
+from llmcore.log import cut
 from llmcore.messages import Priority
 
 from .errors import invalid
@@ -35,7 +36,7 @@ def priority_of(headers: Headers, field: Priority | None) -> Priority:
     given = headers.getlist(HEADER)
     for value in given:
         if value not in PRIORITIES:
-            raise invalid("invalid_value", f"Invalid header {HEADER}: {value!r}; use {_ALL}", HEADER)
+            raise invalid("invalid_value", f"Invalid header {HEADER}: {cut(value)!r}; use {_ALL}", HEADER)
     if field is not None and any(value != field for value in given):
         raise invalid("invalid_value", f"priority and the header {HEADER} differ: send one of them", "priority")
     found = {each for each in PRIORITIES if each == field or each in given}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from llmcore.log import cut
+
 from . import record
 from .errors import ApiError
 from .json_response import json_response
@@ -22,5 +24,5 @@ class Requests:
         id = request.path_params["id"]
         n_cancelled = await self._service.alive.cancel(id, record.of(request.scope).key)
         if not n_cancelled:
-            raise ApiError(404, "request_missing", f"No request {id!r} is alive: it may have ended.", param="id")
+            raise ApiError(404, "request_missing", f"No request {cut(id)!r} is alive: it may have ended.", param="id")
         return json_response(Cancelled(id, n_cancelled))

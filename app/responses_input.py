@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from llmcore.log import cut
+
 from .decode import decode
 from .errors import invalid
 from .fields import OnlyEmpty, OnlyFalse, OnlyNull, refuse_unsupported
@@ -150,7 +152,9 @@ def read_items(given: str | list[msgspec.Raw]) -> list[Item]:
             called.add(item.call_id)
         if isinstance(item, ResultItem) and item.call_id not in called:
             path = f"input[{index}].call_id"
-            raise invalid("invalid_value", f"{path}: no function_call before has the call_id {item.call_id!r}", path)
+            raise invalid(
+                "invalid_value", f"{path}: no function_call before has the call_id {cut(item.call_id)!r}", path
+            )
     return items
 
 
@@ -158,7 +162,9 @@ def _read_item(raw: bytes, path: str) -> Item:
     kind = decode(_KIND, raw, path).type or "message"
     if kind not in _DECODERS:
         # Of an item_reference, too: nothing is stored that it could refer to.
-        raise invalid("unsupported_value", f"{path}.type: items of type {kind!r} are not supported", f"{path}.type")
+        raise invalid(
+            "unsupported_value", f"{path}.type: items of type {cut(kind)!r} are not supported", f"{path}.type"
+        )
     item: Item = decode(_DECODERS[kind], raw, path)
     refuse_unsupported(item, f"{path}.")
     name = "output" if isinstance(item, ResultItem) else "content"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import logging
 import os
-import resource
 import socket
 from collections.abc import Iterator
 from types import FrameType
@@ -16,17 +15,22 @@ from starlette.types import ASGIApp
 
 from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
+from llmcore.log import event
 
-from .connection import N_SPARE, Connection, Patience
+from . import connection
+from .connection import Connection, Patience
+from .http import open_files
+from .http.listener import Listener, Place, Room
+from .http.open_files import Rooms
 from .service import Service
+
+logger = logging.getLogger(__name__)
 
 # After the drain every answer has ended: what is left are clients that do not read what was sent to them.
 GRACE_S = 3
 # What the kernel holds of an answer that nobody reads, besides what uvicorn holds (64 KiB): enough for any stream, and
 # little enough that a stalled reader is found out before a long answer is over.
 SEND_BUFFER_BYTES = 128 * 2**10
-# Open files that are no connections.
-N_OTHER_FILES = 64
 
 
 def _settings(config: ServerConfig) -> dict[str, Any]:
@@ -45,7 +49,26 @@ def _settings(config: ServerConfig) -> dict[str, Any]:
     }
 
 
-class Server(uvicorn.Server):
+class _Listening(uvicorn.Server):
+    """uvicorn's server with a listener of ours for each socket."""
+
+    def __init__(self, config: uvicorn.Config, room: Room, patience: Patience) -> None:
+        super().__init__(config)
+        self._room = room
+        self._patience = patience
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])  # the lifespan; nothing to listen on
+        for sock in sockets or ():
+            listener = Listener(sock, self._room, self._connected, tls=self.config.ssl, head_s=self._patience.head_s)
+            listener.start()
+            self.servers.append(listener)  # type: ignore[arg-type]  # all that is asked of it is to close
+
+    def _connected(self, place: Place) -> Connection:
+        return Connection(place, self._patience, self.config, self.server_state, self.lifespan.state)
+
+
+class Server(_Listening):
     """Reads top-down: startup, main loop, shutdown (uvicorn's), with a drain before the last.
 
     The first SIGTERM or SIGINT begins the drain, during which the port stays open, so that new requests are told to go
@@ -53,9 +76,11 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        settings = _settings(service.config)
-        settings["http"] = functools.partial(Connection, patience(service.config))
-        super().__init__(uvicorn.Config(app, lifespan="on", **settings))
+        config = service.config
+        room = rooms(config).main
+        if room.n_max < config.n_connections_max:
+            event(logger, logging.WARNING, "connections_limited", n_max=room.n_max, wanted=config.n_connections_max)
+        super().__init__(uvicorn.Config(app, lifespan="on", **_settings(config)), room, patience(config))
         self._service = service
         self._is_told_to_end = False
 
@@ -70,11 +95,14 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class AdminServer(uvicorn.Server):
+class AdminServer(_Listening):
     """The second listener. Signals are the first one's affair, after whose drain this one ends: a drain can be watched."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        super().__init__(uvicorn.Config(app, lifespan="off", **_settings(service.config)))
+        config = service.config
+        super().__init__(
+            uvicorn.Config(app, lifespan="off", **_settings(config)), rooms(config).admin, patience(config)
+        )
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -82,14 +110,15 @@ class AdminServer(uvicorn.Server):
 
 
 def patience(config: ServerConfig) -> Patience:
-    """What connections get: no more of them than there can be open files, lest accepting itself fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = config.n_connections_max + N_SPARE + N_OTHER_FILES
-    if soft < wanted:
-        soft = min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    n_max = min(config.n_connections_max, max(1, soft - N_SPARE - N_OTHER_FILES))
-    return Patience(n_max, config.head_timeout_s, config.body_timeout_s, config.send_timeout_s)
+    return Patience(config.head_timeout_s, config.body_timeout_s, config.send_timeout_s)
+
+
+def rooms(config: ServerConfig) -> Rooms:
+    """How many connections each listener takes: no more than there can be open files, lest accepting itself fails."""
+    n_wanted = config.n_connections_max
+    n_reserved = open_files.n_open() + open_files.N_OTHER_FILES
+    n_files = open_files.raise_limit(n_wanted + n_reserved + connection.N_SPARE + open_files.N_ADMIN_FILES)
+    return open_files.share_out(n_files - n_reserved, n_wanted, connection.N_SPARE, has_admin=config.admin_port >= 0)
 
 
 def bind(host: str, port: int, *, option: str = "port") -> socket.socket:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from llmcore.config import ServerConfig
 from llmcore.errors import EngineError
+from llmcore.log import cut
 from llmcore.messages import EngineStats
 
 from .alive import Alive
@@ -52,7 +53,7 @@ class Service:
     def check_model(self, name: str | None) -> None:
         """Raises ApiError (404) if a request names a model that is not the one served."""
         if name is not None and name != self.model_id:
-            message = f"The model {name!r} does not exist: this service has {self.model_id!r}."
+            message = f"The model {cut(name)!r} does not exist: this service has {self.model_id!r}."
             raise ApiError(404, "model_not_found", message, param="model")
 
     def check_open(self) -> None:

@@ -255,11 +255,18 @@ class ServerConfig:
     max_body_bytes: int = _option(4 * 2**20, "largest request body", unit="bytes", low=1024, high=2**31 - 1)
     n_connections_max: int = _option(
         2048,
-        "connections at the same time; on further ones all but probes is a 503. No more than the limit of open files allows",
+        "connections at the same time, from accept to close; on further ones all but probes is a 503. No more than the limit of "
+        "open files allows",
         low=1,
         high=1_000_000,
     )
-    head_timeout_s: float = _option(10.0, "time for the head of a request to come", unit="seconds", low=0.1, high=3600)
+    head_timeout_s: float = _option(
+        10.0,
+        "time for the head of a request to come, and before that for a TLS handshake",
+        unit="seconds",
+        low=0.1,
+        high=3600,
+    )
     body_timeout_s: float = _option(30.0, "time for the body of a request to come", unit="seconds", low=0.1, high=3600)
     send_timeout_s: float = _option(
         30.0,

@@ -47,8 +47,11 @@ class Process:
 
 
 @contextlib.contextmanager
-def service(*args: str) -> Iterator[Process]:
-    with subprocess.Popen(command(*args), stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environ()) as popen:
+def service(*args: str, n_files: int = 0) -> Iterator[Process]:
+    """The service, with at most `n_files` open files where that is not 0."""
+    limited = ("sh", "-c", 'ulimit -n "$0" && exec "$@"', str(n_files)) if n_files else ()
+    run = [*limited, *command(*args)]
+    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environ()) as popen:
         try:
             yield Process(popen)
         finally:
