@@ -1,10 +1,12 @@
 // Chat templates by llama-common: JSON in, JSON out.
 #include "chat_seam.h"
+#include "deep_stack.h"
 #include "error.h"
 #include "llmcore.h"
 
 #include "log.h"
 
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -199,6 +201,11 @@ bool can_think(const common_chat_templates * templates) {
     }
 }
 
+bool is_found_out(lc_chat & chat) {
+    const std::lock_guard<std::mutex> lock(chat.finding);
+    return chat.can_think.has_value() && chat.knows_tools.has_value();
+}
+
 void find_out(lc_chat & chat) {
     const std::lock_guard<std::mutex> lock(chat.finding);
     if (!chat.can_think.has_value()) {
@@ -216,13 +223,15 @@ lc_chat * lc_chat_new(const llama_model * model, const char * template_override)
         lc::require(model != nullptr, "model: must not be NULL");
         lc::require(template_override == nullptr || *template_override != '\0', "template_override: must not be empty");
         silence_common_log();
-        auto chat       = std::make_unique<lc_chat>();
-        chat->templates = parse_templates(model, template_override);
-        chat->answers   = parse_for_answers(model, chat->templates.get());
-        if (template_override != nullptr) {
-            // Whoever chose it is told now. A model's own may be of no use and its completions still be.
-            chat->can_think = can_think(chat->templates.get());
-        }
+        auto chat = std::make_unique<lc_chat>();
+        lc::render_bounded(0, [&] {
+            chat->templates = parse_templates(model, template_override);
+            chat->answers   = parse_for_answers(model, chat->templates.get());
+            if (template_override != nullptr) {
+                // Whoever chose it is told now. A model's own may be of no use and its completions still be.
+                chat->can_think = can_think(chat->templates.get());
+            }
+        });
         return chat.release();
     });
 }
@@ -236,9 +245,13 @@ lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out) {
         lc::require(chat != nullptr, "chat: must not be NULL");
         lc::require(request != nullptr, "request: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
-        find_out(*chat);
-        const lc::wish wanted = lc::read_wish(request, *chat->can_think);
-        *out = lc::copy_string(response_json(render(*chat, wanted), wanted));
+        if (!is_found_out(*chat)) {
+            lc::render_bounded(0, [&] { find_out(*chat); });
+        }
+        lc::render_bounded(std::strlen(request), [&] {
+            const lc::wish wanted = lc::read_wish(request, *chat->can_think);
+            *out = lc::copy_string(response_json(render(*chat, wanted), wanted));
+        });
     });
 }
 
@@ -247,12 +260,14 @@ lc_status lc_chat_describe(lc_chat * chat, char ** out) {
         lc::require(chat != nullptr, "chat: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
         const common_chat_templates * templates = chat->templates.get();
-        const common_json description = {
-            { "source", common_chat_templates_source(templates) },
-            { "caps", common_chat_templates_get_caps(templates) },
-            { "explicit", common_chat_templates_was_explicit(templates) },
-            { "knows_tools", lc::knows_tools(templates) },
-        };
-        *out = lc::copy_string(description.dump_safe());
+        lc::render_bounded(0, [&] {
+            const common_json description = {
+                { "source", common_chat_templates_source(templates) },
+                { "caps", common_chat_templates_get_caps(templates) },
+                { "explicit", common_chat_templates_was_explicit(templates) },
+                { "knows_tools", lc::knows_tools(templates) },
+            };
+            *out = lc::copy_string(description.dump_safe());
+        });
     });
 }

@@ -158,11 +158,12 @@ typedef struct lc_sample_extras {
 
 // See lc_sample().
 #define LC_TOKEN_BROKEN (-2)
+#define LC_TOKEN_SPENT (-3)
 
 // Samples and accepts one token for each of n rows of the last decode: samplers[i] from the logits of batch index
 // rows[i]. `extras` may be NULL. A row that has no token to choose (its mask, or odd parameters, leave none) gets
-// LLAMA_TOKEN_NULL, one whose logits are no numbers to draw by (NaN, or infinity) LC_TOKEN_BROKEN; nothing else of it is to be
-// used. On failure no token of the call is.
+// LLAMA_TOKEN_NULL, one whose logits are no numbers to draw by (NaN, or infinity) LC_TOKEN_BROKEN, one whose grammar allows too
+// many readings to be followed LC_TOKEN_SPENT; nothing else of it is to be used. On failure no token of the call is.
 LC_API lc_status lc_sample(struct llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows,
                            const lc_sample_extras * extras, llama_token * out);
 
