@@ -62,6 +62,9 @@ common_chat_templates_ptr parse_for_answers(const llama_model * model, const com
     if (source.find("[CALL_ID]") == std::string::npos || source.find("eos_token") == std::string::npos) {
         return nullptr;
     }
+    if (model == nullptr) {
+        return nullptr;
+    }
     const llama_vocab * vocab = llama_model_get_vocab(model);
     const llama_token   bos   = llama_vocab_bos(vocab);
     return common_chat_templates_init(nullptr, source, bos == LLAMA_TOKEN_NULL ? "" : common_token_to_piece(vocab, bos, true), "");
@@ -220,7 +223,7 @@ void find_out(lc_chat & chat) {
 
 lc_chat * lc_chat_new(const llama_model * model, const char * template_override) {
     return lc::guard_new([&] {
-        lc::require(model != nullptr, "model: must not be NULL");
+        lc::require(model != nullptr || template_override != nullptr, "model: must not be NULL");
         lc::require(template_override == nullptr || *template_override != '\0', "template_override: must not be empty");
         silence_common_log();
         auto chat = std::make_unique<lc_chat>();

@@ -21,7 +21,7 @@ namespace {
 
 // What one call may cost, in comparisons of characters; about 5 ns each. A list of 128 tools needs 17 million to be masked for
 // a vocabulary of 128,000 tokens.
-constexpr uint64_t N_COMPARISONS = 50'000'000;
+constexpr uint64_t N_COMPARISONS = 25'000'000;
 
 // Of rules, while llama.cpp looks for left recursion.
 constexpr uint64_t MAX_VISITS = 1'000'000;

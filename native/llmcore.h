@@ -174,7 +174,7 @@ LC_API lc_status lc_sample_logits(lc_sampler * sampler, const float * logits, si
 
 typedef struct lc_chat lc_chat;
 
-// template_override: Jinja source, or NULL for the model's own.
+// template_override: Jinja source, or NULL for the model's own. With one, `model` may be NULL: there are no special tokens then.
 LC_API lc_chat * lc_chat_new(const struct llama_model * model, const char * template_override);
 LC_API void      lc_chat_free(lc_chat * chat);
 

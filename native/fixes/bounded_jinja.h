@@ -51,7 +51,7 @@ template <typename T, typename P> bool llmcore_counted_is_val(const P & value) {
     const bool found = llmcore_is_val<T>(value);
     uint64_t   units = 1;
     if constexpr (std::is_same_v<T, value_string>) {
-        units += found ? value->val_str.length() / 8 : 0;  // whoever asks copies it
+        units += found ? value->val_str.length() / 4 : 0;  // whoever asks copies it
     }
     llmcore_spend(units);
     return found;
@@ -85,7 +85,7 @@ inline bool llmcore_is_amplifier(const std::string & name) {
 template <typename T, typename... Args> auto mk_val(Args &&... args) {
     constexpr bool is_container =
         std::is_same_v<T, value_array> || std::is_same_v<T, value_object> || std::is_same_v<T, value_tuple>;
-    llmcore_spend(16, is_container ? 1 : 0);
+    llmcore_spend(40, is_container ? 1 : 0);
     auto made = llmcore_mk_val<T>(std::forward<Args>(args)...);
     if constexpr (std::is_same_v<T, value_string>) {
         llmcore_spend(made->val_str.length() / 2);
