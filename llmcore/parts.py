@@ -101,4 +101,3 @@ def _state_fingerprint(context: Context) -> str:
     params = context.params
     parts = [model_fingerprint(context.model.path), context.model.build, params.cache_type_k, params.cache_type_v]
     return "-".join([*parts, f"fa{int(params.flash_attn)}"])
-

@@ -30,8 +30,12 @@ _MEMORY_BYTES = 2 << 30
 _CPU_S = 10
 _WALL_S = 60.0
 
-_MESSAGES = b'[{"role":"user","content":"Hello."},{"role":"assistant","content":"Hello."},{"role":"user","content":"Why?"}]'
-_TOOLS = b'[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"string"}}}}}]'
+_MESSAGES = (
+    b'[{"role":"user","content":"Hello."},{"role":"assistant","content":"Hello."},{"role":"user","content":"Why?"}]'
+)
+_TOOLS = (
+    b'[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"string"}}}}}]'
+)
 
 
 def try_template(source: str, *, python: str = sys.executable, folder: Path | None = None) -> str | None:
