@@ -49,8 +49,8 @@ common_chat_templates_ptr parse_templates(const llama_model * model, const char 
     try {
         return common_chat_templates_init(model, source);
     } catch (const std::exception &) {
-        const char * own = llama_model_chat_template(model, nullptr);
-        rethrow_template_error(source.empty() && own != nullptr ? own : source);
+        const char * own = source.empty() ? llama_model_chat_template(model, nullptr) : nullptr;
+        rethrow_template_error(own != nullptr ? own : source);
     }
 }
 
@@ -59,10 +59,8 @@ common_chat_templates_ptr parse_templates(const llama_model * model, const char 
 // answers to such a template are read as if there were no EOS. NULL for all others.
 common_chat_templates_ptr parse_for_answers(const llama_model * model, const common_chat_templates * templates) {
     const std::string source = common_chat_templates_source(templates);
-    if (source.find("[CALL_ID]") == std::string::npos || source.find("eos_token") == std::string::npos) {
-        return nullptr;
-    }
-    if (model == nullptr) {
+    const bool        is_one = source.find("[CALL_ID]") != std::string::npos && source.find("eos_token") != std::string::npos;
+    if (!is_one || model == nullptr) {
         return nullptr;
     }
     const llama_vocab * vocab = llama_model_get_vocab(model);

@@ -130,7 +130,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "counters": {"embeddings", "messages", "scheduler"},
     "parts": {
         *("chat", "config", "context", "costmodel", "decide", "embed", "errors", "fingerprint", "hosttier", "limits"),
-        *("log", "model", "pins", "threads"),
+        *("log", "model", "pins", "startup.chat_template", "threads"),
     },
     "intake": {
         *("answer", "constraint", "errors", "kvcache", "limits", "messages", "model", "pieces", "prompts", "sequence"),
@@ -251,7 +251,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }
 
-APP_MAY_IMPORT = {"client", "config", "errors", "hub", "log", "messages", "quota", "sampling", "threads", ""}
+APP_MAY_IMPORT = {
+    *(
+        "client",
+        "config",
+        "errors",
+        "hub",
+        "log",
+        "messages",
+        "preparing.chat_bounds",
+        "quota",
+        "sampling",
+        "threads",
+        "",
+    ),
+}
 
 
 def imported(path: Path, package: str) -> set[str]:

@@ -49,8 +49,10 @@ def reading(command: Reading, engine: AnyEngine) -> tuple[Lane | None, Callable[
     """The thread that reads the text of a call (None: the engine's own), and the work: it gives what the answer needs."""
     if isinstance(command, (Render, Pin)):
         prompt = command.prompt if isinstance(command, Render) else command.prefix.prompt
-        work = engine.render if isinstance(command, Render) else engine.read_prefix
-        return None if is_light(prompt) else prompt_lane(prompt), partial(work, prompt)
+        lane = None if is_light(prompt) else prompt_lane(prompt)
+        if isinstance(command, Render):
+            return lane, partial(engine.render, command.prompt)
+        return lane, partial(engine.read_prefix, command.prefix.prompt)
     n, work = _text_reading(command, engine)
     return None if n <= LONG_CHARACTERS else reading_lane(n), work
 

@@ -53,8 +53,8 @@ def test_an_ambiguous_grammar_ends_the_answer(pattern: str, chat_model: Model) -
 @pytest.mark.usefixtures("unbounded_patterns")
 def test_optional_parts_that_are_nested_too_often_are_no_grammar(chat_model: Model) -> None:
     """llama.cpp looks for left recursion below each of them again."""
-    rules = "".join(f"r{i} ::= r{i + 1} r{i + 1} | \n" for i in range(40))
-    described = json.loads(grammar_of(chat_model, "^a$")) | {"grammar": f'root ::= r0 "x"\n{rules}r40 ::= "a" | \n'}
+    rules = "".join(f'r{i} ::= "" | r{i + 1} r{i + 1}\n' for i in range(40))
+    described = json.loads(grammar_of(chat_model, "^a$")) | {"grammar": f'root ::= r0 "x"\n{rules}r40 ::= "" | "a"\n'}
     with (
         Sampler(chat_model, SamplingParams(), n_ctx=64) as sampler,
         pytest.raises(InvalidRequestError, match="nested too often"),
@@ -63,7 +63,7 @@ def test_optional_parts_that_are_nested_too_often_are_no_grammar(chat_model: Mod
 
 
 def test_a_plain_pattern_is_held(chat_model: Model) -> None:
-    assert '"a": "aaaaa"' in write(chat_model, grammar_of(chat_model, "^a{5}$"), 60)
+    assert '"a":"aaaaa"' in write(chat_model, grammar_of(chat_model, "^a{5}$"), 60).replace(" ", "")
 
 
 def test_a_pattern_beyond_the_bound_is_left_out(chat_model: Model) -> None:

@@ -60,7 +60,7 @@ def test_a_hostile_model_completes_and_takes_another_template(
 ) -> None:
     path = tiny(f"hostile-{len(source)}", chat_template=source)
     with Engine.open(EngineConfig(model_path=str(path), n_ctx=64)) as engine:
-        with pytest.raises(InvalidRequestError, match="chat template cannot be used.*--chat-template") as caught:
+        with pytest.raises(InvalidRequestError, match=r"chat template cannot be used.*--chat-template") as caught:
             engine.submit(GenerateRequest(request_id="chat", prompt=CHAT))
         assert caught.value.param == "messages"
         engine.submit(GenerateRequest(request_id="text", prompt=TextPrompt("abc"), max_tokens=2))
