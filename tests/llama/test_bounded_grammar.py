@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from llmcore import chat
 from llmcore.chat import ChatTemplate
+from llmcore.config import EngineConfig
+from llmcore.engine import Engine
 from llmcore.errors import InvalidRequestError, NativeError
-from llmcore.messages import ChatPrompt
+from llmcore.messages import ChatPrompt, Failed, Finished, GenerateRequest, TextPrompt
 from llmcore.model import Model
 from llmcore.sampler import Sampler
 from llmcore.sampling import SamplingParams
@@ -68,3 +71,26 @@ def test_a_plain_pattern_is_held(chat_model: Model) -> None:
 
 def test_a_pattern_beyond_the_bound_is_left_out(chat_model: Model) -> None:
     assert "aaaaaaaaaaaaaaaaaa" in write(chat_model, grammar_of(chat_model, "^((a?){30}){30}$"), 60)
+
+
+@pytest.mark.usefixtures("unbounded_patterns")
+def test_an_answer_whose_grammar_is_spent_fails_alone(default_model: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string", "pattern": "^((a?){30}){30}$"}},
+        "required": ["a"],
+    }
+    tools = json.dumps([{"type": "function", "function": {"name": "f", "parameters": schema}}]).encode()
+    prompt = ChatPrompt(MESSAGES, tools=tools, tool_choice="required")
+    with Engine.open(
+        EngineConfig(model_path=str(default_model), n_ctx=512, flash_attn="off", cache_type_k="f16", cache_type_v="f16")
+    ) as engine:
+        engine.submit(GenerateRequest(request_id="other", prompt=TextPrompt("Once"), max_tokens=40, ignore_eos=True))
+        engine.submit(GenerateRequest(request_id="tools", prompt=prompt, max_tokens=40, ignore_eos=True))
+        outputs = []
+        while engine.has_work:
+            outputs += engine.step()
+    [failed] = [each for each in outputs if isinstance(each, Failed)]
+    assert (failed.request_id, failed.code, failed.param) == ("tools", "constraint_failed", "tools")
+    finished = [each for each in outputs if isinstance(each, Finished)]
+    assert [(each.request_id, each.usage.n_generated) for each in finished] == [("other", 40)]
