@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority
+from llmcore.preparing.chat_bounds import check_chat_size
 
 from .errors import invalid
 from .fields import Count, GenerationFields, OnlyEmpty, OnlyFalse, OnlyNull, check_common
@@ -111,9 +112,10 @@ def chat_prompt(
     reasoning_effort: str | None,
     is_begun: bool = False,
 ) -> ChatPrompt:
-    """What the engine is to render, of checked fields; also for endpoints that name them otherwise."""
+    """What the engine is to render, of checked fields; also for endpoints that name them otherwise. Raises InvalidRequestError
+    for what is too large."""
     choice, name = chosen(tool_choice)
-    return ChatPrompt(
+    prompt = ChatPrompt(
         raw_messages(messages),
         add_generation_prompt=not is_begun,
         continue_final_message=is_begun,
@@ -124,6 +126,8 @@ def chat_prompt(
         template_args=msgspec.json.encode(template_args) if template_args else b"",
         reasoning_effort=reasoning_effort or "",
     )
+    check_chat_size(prompt)
+    return prompt
 
 
 def _is_begun(message: Message) -> bool:

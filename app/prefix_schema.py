@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from llmcore.messages import PREFIX_NAME_PATTERN, PREFIX_NAME_RULE, ChatPrompt, PrefixSpec, TextPrompt, TokensPrompt
+from llmcore.preparing.chat_bounds import check_chat_size
 
 from .errors import invalid
 from .fields import TokenId
@@ -39,6 +40,7 @@ class PrefixRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             check_messages(self.messages)
             check_tools(self.tools, None)
             chat = ChatPrompt(raw_messages(self.messages), add_generation_prompt=False, tools=raw_tools(self.tools))
+            check_chat_size(chat)
             return PrefixSpec(name=name, prompt=chat)
         if self.tools is not None:
             raise invalid("invalid_value", "tools belong to messages: without these they are nothing", "tools")

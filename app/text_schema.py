@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from llmcore.messages import ChatPrompt
+from llmcore.preparing.chat_bounds import check_chat_size
 
 from .fields import TokenId
 from .message_schema import Message, check_messages, raw_messages
@@ -37,12 +38,15 @@ class ApplyTemplateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=T
     chat_template_kwargs: Annotated[dict[str, Any], Meta(description="further variables of the template")] | None = None
 
     def prompt(self) -> ChatPrompt:
-        return ChatPrompt(
+        """Raises InvalidRequestError for what is too large."""
+        prompt = ChatPrompt(
             raw_messages(self.messages),
             add_generation_prompt=self.add_generation_prompt is not False,
             tools=raw_tools(self.tools),
             template_args=msgspec.json.encode(self.chat_template_kwargs) if self.chat_template_kwargs else b"",
         )
+        check_chat_size(prompt)
+        return prompt
 
 
 def check_apply_template(request: ApplyTemplateRequest) -> None:

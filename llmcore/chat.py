@@ -16,6 +16,7 @@ from llmcore.handle import Owner
 from llmcore.log import event
 from llmcore.messages import ChatPrompt
 from llmcore.model import Model
+from llmcore.preparing.chat_bounds import check_chat_size
 from llmcore.toolschema import Held, hold
 
 logger = logging.getLogger(__name__)
@@ -53,15 +54,16 @@ class RenderedChat(msgspec.Struct, frozen=True):
 
 
 class ChatTemplate(Owner):
-    """Owns the chat template of a model, or a Jinja source given instead.
+    """Owns the chat template of a model, or a Jinja source given instead. Without a model, a source is compiled for no
+    vocabulary.
 
     Raises InvalidRequestError if the source is not a template that llama.cpp can compile.
     """
 
-    def __init__(self, model: Model, source: str | None = None) -> None:
+    def __init__(self, model: Model | None, source: str | None = None) -> None:
         self._lib = ffi.library()
         self._what = "the chat template"
-        handle = self._lib.lc_chat_new(model.handle, None if source is None else source.encode())
+        handle = self._lib.lc_chat_new(model and model.handle, None if source is None else source.encode())
         try:
             self._lib.check_pointer(handle, "compiling the chat template")
         except NativeError as error:
@@ -70,6 +72,7 @@ class ChatTemplate(Owner):
 
     def render(self, prompt: ChatPrompt) -> RenderedChat:
         """Raises InvalidRequestError, naming the field, if the template refuses the messages or a tool cannot be honoured."""
+        check_chat_size(prompt)
         request = msgspec.json.encode(self._request(prompt))
         try:
             answer = self._lib.take_string(self._lib.lc_chat_render, self.handle, request)
@@ -128,6 +131,24 @@ class ChatTemplate(Owner):
         """The template's Jinja source, what it can do, and whether the model carries it."""
         described: dict[str, Any] = msgspec.json.decode(self._lib.take_string(self._lib.lc_chat_describe, self.handle))
         return described
+
+
+class RefusedTemplate(ChatTemplate):
+    """Stands for a model's own template that is of no use."""
+
+    def __init__(self, problem: str) -> None:
+        self._what = "the chat template"
+        self.problem = problem
+
+    def render(self, prompt: ChatPrompt) -> RenderedChat:
+        """Raises InvalidRequestError."""
+        raise InvalidRequestError(
+            f"the model's chat template cannot be used: {self.problem}. The operator may give another one (--chat-template)",
+            param="messages",
+        )
+
+    def describe(self) -> dict[str, Any]:
+        return {"source": "", "caps": {}, "explicit": False, "knows_tools": False}
 
 
 class ChatParser(Owner):

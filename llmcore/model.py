@@ -330,6 +330,11 @@ class Model(Owner):
         return self._template(None)
 
     @property
+    def tool_template(self) -> str | None:
+        """The same for chats with tools, or None."""
+        return self._template(b"tool_use")
+
+    @property
     def rerank_template(self) -> str | None:
         """The text that a reranker wants, with {query} and {document} in it; None where it wants the two side by side."""
         return self._template(b"rerank")

@@ -21,6 +21,7 @@ from llmcore.limits import Limits
 from llmcore.log import event
 from llmcore.model import Model, Progress
 from llmcore.pins import PrefixStore
+from llmcore.startup.chat_template import open_template
 from llmcore.threads import ThreadDecision, decide_threads
 
 logger = logging.getLogger(__name__)
@@ -88,10 +89,9 @@ def open_parts(config: EngineConfig, model: Model) -> Parts:
 def _open_parts(config: EngineConfig, model: Model) -> Parts:
     with contextlib.ExitStack() as opened:
         opened.callback(model.close)
-        template_source = _read_template(config.chat_template) if config.chat_template else None
         threads = choose_threads(config)
         limits = decide_limits(config, model)
-        template = opened.enter_context(contextlib.closing(ChatTemplate(model, template_source)))
+        template = opened.enter_context(contextlib.closing(open_template(model, config.chat_template)))
         embedder = open_embedder(config, model, threads.counts)
         if embedder is not None:
             opened.callback(embedder.close)
@@ -114,10 +114,3 @@ def _state_fingerprint(context: Context) -> str:
     params = context.params
     parts = [model_fingerprint(context.model.path), context.model.build, params.cache_type_k, params.cache_type_v]
     return "-".join([*parts, f"fa{int(params.flash_attn)}"])
-
-
-def _read_template(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"chat_template: cannot read {path}: {error}", param="chat_template") from None

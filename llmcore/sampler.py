@@ -10,7 +10,7 @@ import numpy as np
 
 from llmcore import ffi
 from llmcore.context import Context
-from llmcore.errors import InvalidRequestError, NativeError
+from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
 from llmcore.handle import Owner
 from llmcore.model import Model
 from llmcore.sampling import MAX_SEED, SamplingParams
@@ -90,6 +90,8 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
         raise NativeError("no token can be chosen: the logits (with their bias) exclude every one")
     if BROKEN in tokens:
         raise NativeError(NOT_FINITE)
+    if SPENT in tokens:
+        raise ConstraintError(TOO_AMBIGUOUS, param="tools")
     return tokens
 
 
@@ -104,7 +106,8 @@ class Draw(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """`token` is NO_TOKEN where the mask, or odd parameters, left none, and BROKEN where the logits are NaN or infinity.
+    """`token` is NO_TOKEN where the mask, or odd parameters, left none, BROKEN where the logits are NaN or infinity, and SPENT
+    where a tool-call grammar is too ambiguous to be followed.
     `logprobs`, if asked for, are (token, log-probability): of the drawn one, then of the most probable ones. They are the
     model's own: before mask, biases, penalties and temperature."""
 
@@ -112,7 +115,8 @@ class Drawn(NamedTuple):
     logprobs: tuple[tuple[int, float], ...] = ()
 
 
-NO_TOKEN, BROKEN = -1, -2
+NO_TOKEN, BROKEN, SPENT = -1, -2, -3
+TOO_AMBIGUOUS = "the schema of a tool allows too many readings of its arguments: simplify its patterns"
 NOT_FINITE = "the model's logits are not finite: its numbers ran over, or its file is broken"
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmcore.answer import Answer
-from llmcore.errors import InvalidRequestError, NativeError
+from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
 from llmcore.gate import Holder
 from llmcore.messages import FinishReason
 from llmcore.pieces import Pieces
-from llmcore.sampler import BROKEN, NO_TOKEN, NOT_FINITE, Drawn
+from llmcore.sampler import BROKEN, NO_TOKEN, NOT_FINITE, SPENT, TOO_AMBIGUOUS, Drawn
 from llmcore.sequence import Sequence
 
 
@@ -41,6 +41,8 @@ class Taking:
         if token == BROKEN:
             answer.sequence.is_kept = False  # what was computed for it is no better
             raise NativeError(NOT_FINITE)
+        if token == SPENT:
+            raise ConstraintError(TOO_AMBIGUOUS, param="tools")
         if token == NO_TOKEN:
             raise _no_choice() if holder is None else holder.failure
         if self._pieces.is_end(token) and not answer.ignore_eos:

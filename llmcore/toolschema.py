@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmcore.grammar.pattern_bound import SIZE_MAX, pattern_size
+
 Schema = dict[str, Any]
 
 # Keywords that ask for something which no tool-call grammar can hold (JSON Schema 2020-12, and older names of the same).
@@ -105,10 +107,15 @@ def _is_lost(name: str, schema: Schema) -> bool:
     if name == "format":
         return not (isinstance(schema[name], str) and _FORMATS.fullmatch(schema[name]))
     if name == "pattern":
-        return not (isinstance(schema[name], str) and _PATTERN.fullmatch(schema[name]))
+        return not (isinstance(schema[name], str) and _is_pattern(schema[name]))
     if name in ("minLength", "maxLength"):
         return "pattern" in schema or "format" in schema
     return name == "prefixItems" and "items" in schema
+
+
+def _is_pattern(pattern: str) -> bool:
+    """Whether llama.cpp knows such a regular expression, and its matcher is done with it in time."""
+    return _PATTERN.fullmatch(pattern) is not None and pattern_size(pattern) <= SIZE_MAX
 
 
 def _is_contradiction(schema: Schema, low: str, high: str) -> bool:

@@ -72,7 +72,7 @@ from llmcore.messages import (
     Vectors,
 )
 from llmcore.preparing.preparation import PREPARING_MAX_S, Preparation, Prepared, Task
-from llmcore.preparing.reading import LONG_CHARACTERS, Reading, n_characters, reading, reading_lane
+from llmcore.preparing.reading import Reading, is_light, prompt_lane, reading
 from llmcore.prompts import Tokenized
 from llmcore.protocol.outbox import Outbox
 from llmcore.protocol.unreadable import Unreadable, unreadable
@@ -231,9 +231,8 @@ class Worker:
         try:
             # Before its prompt is read, which costs those who are being answered.
             refusals.check(self._refusals, request.priority)
-            n = n_characters(request.prompt)
-            if n > LONG_CHARACTERS:
-                lane, work = reading_lane(n), partial(self._engine.read, request.prompt)
+            if not is_light(request.prompt):
+                lane, work = prompt_lane(request.prompt), partial(self._engine.read, request.prompt)
                 self._preparation.begin(request.request_id, command, lane, work, request.timeout_s)
             elif request.constraint is None or self._engine.is_prepared(request.constraint):
                 self._admit(command)
@@ -319,10 +318,10 @@ class Worker:
 
     def _read_call(self, command: Reading) -> Reply | None:
         """Reads the text of a call: here, or in a thread of its own if it is long."""
-        n, work = reading(command, self._engine)
-        if n <= LONG_CHARACTERS:
+        lane, work = reading(command, self._engine)
+        if lane is None:
             return self._take(command, work())
-        self._preparation.begin(command.call_id, command, reading_lane(n), work)
+        self._preparation.begin(command.call_id, command, lane, work)
         return None
 
     def _take(self, command: Reading, read: Any) -> Reply | None:

@@ -1,10 +1,12 @@
 // Chat templates by llama-common: JSON in, JSON out.
 #include "chat_seam.h"
+#include "deep_stack.h"
 #include "error.h"
 #include "llmcore.h"
 
 #include "log.h"
 
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -47,8 +49,8 @@ common_chat_templates_ptr parse_templates(const llama_model * model, const char 
     try {
         return common_chat_templates_init(model, source);
     } catch (const std::exception &) {
-        const char * own = llama_model_chat_template(model, nullptr);
-        rethrow_template_error(source.empty() && own != nullptr ? own : source);
+        const char * own = source.empty() ? llama_model_chat_template(model, nullptr) : nullptr;
+        rethrow_template_error(own != nullptr ? own : source);
     }
 }
 
@@ -57,7 +59,8 @@ common_chat_templates_ptr parse_templates(const llama_model * model, const char 
 // answers to such a template are read as if there were no EOS. NULL for all others.
 common_chat_templates_ptr parse_for_answers(const llama_model * model, const common_chat_templates * templates) {
     const std::string source = common_chat_templates_source(templates);
-    if (source.find("[CALL_ID]") == std::string::npos || source.find("eos_token") == std::string::npos) {
+    const bool        is_one = source.find("[CALL_ID]") != std::string::npos && source.find("eos_token") != std::string::npos;
+    if (!is_one || model == nullptr) {
         return nullptr;
     }
     const llama_vocab * vocab = llama_model_get_vocab(model);
@@ -199,6 +202,11 @@ bool can_think(const common_chat_templates * templates) {
     }
 }
 
+bool is_found_out(lc_chat & chat) {
+    const std::lock_guard<std::mutex> lock(chat.finding);
+    return chat.can_think.has_value() && chat.knows_tools.has_value();
+}
+
 void find_out(lc_chat & chat) {
     const std::lock_guard<std::mutex> lock(chat.finding);
     if (!chat.can_think.has_value()) {
@@ -213,16 +221,18 @@ void find_out(lc_chat & chat) {
 
 lc_chat * lc_chat_new(const llama_model * model, const char * template_override) {
     return lc::guard_new([&] {
-        lc::require(model != nullptr, "model: must not be NULL");
+        lc::require(model != nullptr || template_override != nullptr, "model: must not be NULL");
         lc::require(template_override == nullptr || *template_override != '\0', "template_override: must not be empty");
         silence_common_log();
-        auto chat       = std::make_unique<lc_chat>();
-        chat->templates = parse_templates(model, template_override);
-        chat->answers   = parse_for_answers(model, chat->templates.get());
-        if (template_override != nullptr) {
-            // Whoever chose it is told now. A model's own may be of no use and its completions still be.
-            chat->can_think = can_think(chat->templates.get());
-        }
+        auto chat = std::make_unique<lc_chat>();
+        lc::render_bounded(0, [&] {
+            chat->templates = parse_templates(model, template_override);
+            chat->answers   = parse_for_answers(model, chat->templates.get());
+            if (template_override != nullptr) {
+                // Whoever chose it is told now. A model's own may be of no use and its completions still be.
+                chat->can_think = can_think(chat->templates.get());
+            }
+        });
         return chat.release();
     });
 }
@@ -236,9 +246,13 @@ lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out) {
         lc::require(chat != nullptr, "chat: must not be NULL");
         lc::require(request != nullptr, "request: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
-        find_out(*chat);
-        const lc::wish wanted = lc::read_wish(request, *chat->can_think);
-        *out = lc::copy_string(response_json(render(*chat, wanted), wanted));
+        if (!is_found_out(*chat)) {
+            lc::render_bounded(0, [&] { find_out(*chat); });
+        }
+        lc::render_bounded(std::strlen(request), [&] {
+            const lc::wish wanted = lc::read_wish(request, *chat->can_think);
+            *out = lc::copy_string(response_json(render(*chat, wanted), wanted));
+        });
     });
 }
 
@@ -247,12 +261,14 @@ lc_status lc_chat_describe(lc_chat * chat, char ** out) {
         lc::require(chat != nullptr, "chat: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
         const common_chat_templates * templates = chat->templates.get();
-        const common_json description = {
-            { "source", common_chat_templates_source(templates) },
-            { "caps", common_chat_templates_get_caps(templates) },
-            { "explicit", common_chat_templates_was_explicit(templates) },
-            { "knows_tools", lc::knows_tools(templates) },
-        };
-        *out = lc::copy_string(description.dump_safe());
+        lc::render_bounded(0, [&] {
+            const common_json description = {
+                { "source", common_chat_templates_source(templates) },
+                { "caps", common_chat_templates_get_caps(templates) },
+                { "explicit", common_chat_templates_was_explicit(templates) },
+                { "knows_tools", lc::knows_tools(templates) },
+            };
+            *out = lc::copy_string(description.dump_safe());
+        });
     });
 }

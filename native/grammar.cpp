@@ -4,15 +4,41 @@
 
 #include "common.h"
 #include "json.h"
+#include "llama-grammar.h"
 
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
+
+// In libllama: native/fixes/bounded_grammar.h.
+extern "C" uint64_t llmcore_grammar_allow(uint64_t n);
 
 namespace lc {
 
 namespace {
+
+// What one call may cost, in comparisons of characters; about 5 ns each. A list of 128 tools needs 17 million to be masked for
+// a vocabulary of 128,000 tokens.
+constexpr uint64_t N_COMPARISONS = 25'000'000;
+
+// Of rules, while llama.cpp looks for left recursion.
+constexpr uint64_t MAX_VISITS = 1'000'000;
+
+// Runs llama.cpp's matcher within that allowance. Throws grammar_spent.
+template <typename Body> void within_allowance(Body && body) {
+    llmcore_grammar_allow(N_COMPARISONS);
+    try {
+        body();
+        llmcore_grammar_allow(UINT64_MAX);
+    } catch (...) {
+        if (llmcore_grammar_allow(UINT64_MAX) == 0) {
+            throw grammar_spent();
+        }
+        throw;
+    }
+}
 
 // What a list of strings names to llama.cpp's C interface.
 std::vector<const char *> pointers(const std::vector<std::string> & texts) {
@@ -60,9 +86,73 @@ void require_ordered_repetitions(const std::string & source) {
     }
 }
 
+// How many rules llama.cpp visits when it looks for left recursion below each one: it visits a rule again from every place that
+// refers to it, so the number may double with each level.
+class visits {
+  public:
+    explicit visits(const llama_grammar_rules & rules) : rules(rules), found(rules.size(), 0) {}
+
+    uint64_t below(size_t rule) {
+        if (found[rule] == 0) {
+            found[rule] = 1;  // where a rule is its own beginning, llama.cpp stops
+            found[rule] = count(rules[rule]);
+        }
+        return found[rule];
+    }
+
+  private:
+    const llama_grammar_rules & rules;
+    std::vector<uint64_t>       found;
+
+    static bool ends(const llama_grammar_element & element) {
+        return element.type == LLAMA_GRETYPE_END || element.type == LLAMA_GRETYPE_ALT;
+    }
+
+    uint64_t count(const llama_grammar_rule & rule) {
+        uint64_t n        = 1 + rule.size() / 16;
+        bool     is_first = true;
+        for (const llama_grammar_element & element : rule) {
+            if (element.type == LLAMA_GRETYPE_RULE_REF && is_first) {
+                n        = std::min(n + below(element.value), MAX_VISITS + 1);
+                is_first = may_be_empty(rules[element.value]);
+            } else {
+                is_first = ends(element);
+            }
+        }
+        return n;
+    }
+
+    // As llama.cpp looks at it: one of its alternatives has nothing in it.
+    static bool may_be_empty(const llama_grammar_rule & rule) {
+        bool is_begun = false;
+        for (const llama_grammar_element & element : rule) {
+            if (ends(element) && !is_begun) {
+                return true;
+            }
+            is_begun = !ends(element);
+        }
+        return false;
+    }
+};
+
+// Throws invalid_argument for a grammar that llama.cpp would not be done with compiling.
+void require_few_visits(const llama_vocab * vocab, const std::string & source) {
+    llama_grammar_parser parser(vocab);
+    if (!parser.parse(source.c_str())) {
+        return;  // which it says itself
+    }
+    visits   found(parser.rules);
+    uint64_t n = 0;
+    for (size_t rule = 0; rule < parser.rules.size(); rule++) {
+        n += found.below(rule);
+        require(n <= MAX_VISITS, "its repetitions and optional parts are nested too often");
+    }
+}
+
 sampler_ptr make_rules(const llama_vocab * vocab, const common_json & description) {
     const std::string        source = description.at("grammar").get<std::string>();
     require_ordered_repetitions(source);
+    require_few_visits(vocab, source);
     std::vector<std::string> patterns;
     std::vector<llama_token> tokens;
     for (const auto & trigger : description.at("triggers")) {
@@ -119,7 +209,7 @@ grammar::grammar(const llama_vocab * vocab, const char * text) : vocab(vocab) {
     const common_json description = parse_description(text);
     try {
         is_lazy    = description.at("lazy").get<bool>();
-        rules      = make_rules(vocab, description);
+        within_allowance([&] { rules = make_rules(vocab, description); });
         reasoning  = make_reasoning(description);
         begun_text = description.at("generation_prompt").get<std::string>();
         begun      = tokens_of(vocab, begun_text);
@@ -132,6 +222,8 @@ grammar::grammar(const llama_vocab * vocab, const char * text) : vocab(vocab) {
     require(is_lazy || !has_ended, "the message that the answer continues holds a token that ends an answer");
     try {
         begin();
+    } catch (const grammar_spent & e) {
+        throw invalid_argument(std::string("grammar: ") + e.what());
     } catch (const std::exception &) {  // a vocabulary may lack bytes
         throw invalid_argument("the message that the answer continues has characters that the model's tokenizer cannot spell");
     }
@@ -141,7 +233,7 @@ grammar::grammar(const llama_vocab * vocab, const char * text) : vocab(vocab) {
 void grammar::begin() {
     if (!is_lazy) {
         for (const llama_token token : begun) {
-            llama_sampler_accept(rules.get(), token);
+            within_allowance([&] { llama_sampler_accept(rules.get(), token); });
         }
     }
     if (reasoning.has_value()) {
@@ -154,29 +246,37 @@ bool grammar::applies() const {
 }
 
 bool grammar::allows(llama_token token) {
+    check_spent();
     if (!applies()) {
         return true;
     }
     llama_token_data       only       = { token, 1, 0 };
     llama_token_data_array candidates = { &only, 1, -1, false };
-    llama_sampler_apply(rules.get(), &candidates);
+    within_allowance([&] { llama_sampler_apply(rules.get(), &candidates); });
     return !std::isinf(only.logit);
 }
 
+void grammar::check_spent() const {
+    if (is_spent) {
+        throw grammar_spent();
+    }
+}
+
 void grammar::mask(std::vector<float> & logits) {
+    check_spent();
     std::vector<llama_token_data> all(logits.size());
     for (size_t i = 0; i < logits.size(); i++) {
         all[i] = { static_cast<llama_token>(i), logits[i], 0 };
     }
     llama_token_data_array candidates = { all.data(), all.size(), -1, false };
-    llama_sampler_apply(rules.get(), &candidates);
+    within_allowance([&] { llama_sampler_apply(rules.get(), &candidates); });
     for (size_t i = 0; i < candidates.size; i++) {
         logits[static_cast<size_t>(candidates.data[i].id)] = candidates.data[i].logit;
     }
 }
 
 void grammar::accept(llama_token token) {
-    if (is_lost) {
+    if (is_lost || is_spent) {
         return;
     }
     // What ends the reasoning may be the beginning of a trigger, or be one token with it.
@@ -190,8 +290,10 @@ void grammar::accept(llama_token token) {
     }
     try {
         for (const llama_token each : held) {
-            llama_sampler_accept(rules.get(), each);
+            within_allowance([&] { llama_sampler_accept(rules.get(), each); });
         }
+    } catch (const grammar_spent &) {
+        is_spent = true;
     } catch (const std::exception &) {
         // Only a text that triggers it comes unchecked, and may have run past what the grammar knows. llama.cpp would abort if
         // it were asked again.
@@ -200,8 +302,9 @@ void grammar::accept(llama_token token) {
 }
 
 void grammar::reset() {
-    llama_sampler_reset(rules.get());
-    is_lost = false;
+    within_allowance([&] { llama_sampler_reset(rules.get()); });
+    is_lost  = false;
+    is_spent = false;
     begin();
 }
 

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -19,15 +20,21 @@ struct sampler_deleter {
 
 using sampler_ptr = std::unique_ptr<llama_sampler, sampler_deleter>;
 
+// Finding out what a grammar allows next would take too long: it can be read in too many ways.
+struct grammar_spent : std::runtime_error {
+    grammar_spent() : std::runtime_error("the grammar allows too many readings of the answer") {}
+};
+
 class grammar {
   public:
-    // `description` is the "grammar" of lc_chat_render(). Throws invalid_argument if it is none.
+    // `description` is the "grammar" of lc_chat_render(). Throws invalid_argument if it is none, or is too ambiguous.
     grammar(const llama_vocab * vocab, const char * description);
 
-    // Whether the answer may go on with this token.
+    // Whether the answer may go on with this token. Throws grammar_spent.
     bool allows(llama_token token);
-    // Sets the logits of all others to minus infinity.
+    // Sets the logits of all others to minus infinity. Throws grammar_spent.
     void mask(std::vector<float> & logits);
+    // If this takes too long, the next of the above throws.
     void accept(llama_token token);
     void reset();
 
@@ -36,6 +43,7 @@ class grammar {
     bool                is_lazy = false;
     sampler_ptr         rules;
     bool                is_lost = false;  // the text that triggered it already broke it: there is nothing to hold any more
+    bool                is_spent = false;
 
     // Where the template knows reasoning: a trigger inside of it is none.
     std::optional<reasoning_watch> reasoning;
@@ -45,6 +53,7 @@ class grammar {
 
     void begin();
     bool applies() const;
+    void check_spent() const;
 };
 
 } // namespace lc

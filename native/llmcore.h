@@ -183,11 +183,12 @@ typedef struct lc_sample_extras {
 
 // See lc_sample().
 #define LC_TOKEN_BROKEN (-2)
+#define LC_TOKEN_SPENT (-3)
 
 // Samples and accepts one token for each of n rows of the last decode: samplers[i] from the logits of batch index
 // rows[i]. `extras` may be NULL. A row that has no token to choose (its mask, or odd parameters, leave none) gets
-// LLAMA_TOKEN_NULL, one whose logits are no numbers to draw by (NaN, or infinity) LC_TOKEN_BROKEN; nothing else of it is to be
-// used. On failure no token of the call is.
+// LLAMA_TOKEN_NULL, one whose logits are no numbers to draw by (NaN, or infinity) LC_TOKEN_BROKEN, one whose grammar allows too
+// many readings to be followed LC_TOKEN_SPENT; nothing else of it is to be used. On failure no token of the call is.
 LC_API lc_status lc_sample(struct llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows,
                            const lc_sample_extras * extras, llama_token * out);
 
@@ -198,7 +199,7 @@ LC_API lc_status lc_sample_logits(lc_sampler * sampler, const float * logits, si
 
 typedef struct lc_chat lc_chat;
 
-// template_override: Jinja source, or NULL for the model's own.
+// template_override: Jinja source, or NULL for the model's own. With one, `model` may be NULL: there are no special tokens then.
 LC_API lc_chat * lc_chat_new(const struct llama_model * model, const char * template_override);
 LC_API void      lc_chat_free(lc_chat * chat);
 

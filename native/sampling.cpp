@@ -313,6 +313,9 @@ void sample_row(lc_sampler & sampler, const float * logits, const lc_sample_extr
     } catch (const lc::bad_logits &) {
         out[i] = LC_TOKEN_BROKEN;
         return;
+    } catch (const lc::grammar_spent &) {
+        out[i] = LC_TOKEN_SPENT;
+        return;
     }
     accept_held(sampler, out[i]);
 }

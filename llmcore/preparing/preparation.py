@@ -18,7 +18,7 @@ from llmcore.errors import OverloadedError
 from llmcore.messages import Call, Submit
 
 Id = str | int  # of a request, or of a call
-Lane = Literal["compile", "read", "read_large"]
+Lane = Literal["compile", "read", "read_large", "render"]
 
 # Requests and calls that are being prepared.
 N_PREPARING_MAX = 64

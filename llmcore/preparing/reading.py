@@ -26,20 +26,42 @@ def n_characters(prompt: Prompt) -> int:
     return len(prompt.text) + len(prompt.suffix) if isinstance(prompt, TextPrompt) else 0
 
 
+def is_light(prompt: Prompt) -> bool:
+    """Whether the engine's thread may read a prompt. Tools make a grammar, which takes longer than its text lets expect, as do
+    variables of the template."""
+    if isinstance(prompt, ChatPrompt) and (prompt.tools or prompt.template_args):
+        return False
+    return n_characters(prompt) <= LONG_CHARACTERS
+
+
+def prompt_lane(prompt: Prompt) -> Lane:
+    """The thread that reads a prompt which is not light."""
+    is_rendered = isinstance(prompt, ChatPrompt) and bool(prompt.tools or prompt.template_args)
+    return "render" if is_rendered else reading_lane(n_characters(prompt))
+
+
 def reading_lane(n: int) -> Lane:
     """The thread that reads so many characters."""
     return "read" if n <= _LARGE_CHARACTERS else "read_large"
 
 
-def reading(command: Reading, engine: AnyEngine) -> tuple[int, Callable[[], Any]]:
-    """How many characters must be read at once for a call, and the work: it gives what the answer needs."""
+def reading(command: Reading, engine: AnyEngine) -> tuple[Lane | None, Callable[[], Any]]:
+    """The thread that reads the text of a call (None: the engine's own), and the work: it gives what the answer needs."""
+    if isinstance(command, (Render, Pin)):
+        prompt = command.prompt if isinstance(command, Render) else command.prefix.prompt
+        lane = None if is_light(prompt) else prompt_lane(prompt)
+        if isinstance(command, Render):
+            return lane, partial(engine.render, command.prompt)
+        return lane, partial(engine.read_prefix, command.prefix.prompt)
+    n, work = _text_reading(command, engine)
+    return None if n <= LONG_CHARACTERS else reading_lane(n), work
+
+
+def _text_reading(command: Tokenize | Embed | Rerank, engine: AnyEngine) -> tuple[int, Callable[[], Any]]:
+    """How many characters must be read at once for a call, and the work."""
     if isinstance(command, Tokenize):
         add, parse = command.add_special, command.parse_special
         return len(command.text), partial(_tokens, engine, command.text, add, parse)
-    if isinstance(command, Render):
-        return n_characters(command.prompt), partial(engine.render, command.prompt)
-    if isinstance(command, Pin):
-        return n_characters(command.prefix.prompt), partial(engine.read_prefix, command.prefix.prompt)
     if isinstance(command, Embed):
         # Short texts are read a slice at a time between the passes.
         n = max((len(each) for each in command.texts if isinstance(each, str)), default=0)

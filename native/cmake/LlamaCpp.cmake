@@ -119,11 +119,21 @@ set(amx_fix "${PROJECT_SOURCE_DIR}/native/fixes/amx_tile_loadconfig.h")
 set_source_files_properties("${LLAMA_CPP_DIR}/ggml/src/ggml-cpu/amx/mmq.cpp" DIRECTORY "${LLAMA_CPP_DIR}/ggml/src"
                             PROPERTIES COMPILE_OPTIONS "-include;${amx_fix}" OBJECT_DEPENDS "${amx_fix}")
 set(quiet_fix "${PROJECT_SOURCE_DIR}/native/fixes/quiet_errors.h")
-foreach(file src/llama-grammar.cpp common/json-schema-to-grammar.cpp)
-    get_filename_component(folder "${LLAMA_CPP_DIR}/${file}" DIRECTORY)
-    set_source_files_properties("${LLAMA_CPP_DIR}/${file}" DIRECTORY "${folder}"
-                                PROPERTIES COMPILE_OPTIONS "-include;${quiet_fix}" OBJECT_DEPENDS "${quiet_fix}")
-endforeach()
+set(grammar_fix "${PROJECT_SOURCE_DIR}/native/fixes/bounded_grammar.h")
+set_source_files_properties("${LLAMA_CPP_DIR}/common/json-schema-to-grammar.cpp" DIRECTORY "${LLAMA_CPP_DIR}/common"
+                            PROPERTIES COMPILE_OPTIONS "-include;${quiet_fix}" OBJECT_DEPENDS "${quiet_fix}")
+set_source_files_properties("${LLAMA_CPP_DIR}/src/llama-grammar.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"
+                            PROPERTIES COMPILE_OPTIONS "-include;${grammar_fix};-include;${quiet_fix}"
+                                       OBJECT_DEPENDS "${grammar_fix};${quiet_fix}")
+
+set(jinja_fix "${PROJECT_SOURCE_DIR}/native/fixes/bounded_jinja.h")
+target_compile_options(llama-common PRIVATE "SHELL:-include \"${jinja_fix}\"")
+get_target_property(sources llama-common SOURCES)
+set_property(SOURCE ${sources} DIRECTORY "${LLAMA_CPP_DIR}/common" APPEND PROPERTY OBJECT_DEPENDS "${jinja_fix}")
+set_property(SOURCE "${LLAMA_CPP_DIR}/common/jinja/value.cpp" DIRECTORY "${LLAMA_CPP_DIR}/common"
+             APPEND PROPERTY COMPILE_DEFINITIONS LLMCORE_JINJA_HOME)
+set_property(SOURCE "${LLAMA_CPP_DIR}/common/jinja/string.cpp" DIRECTORY "${LLAMA_CPP_DIR}/common"
+             APPEND PROPERTY COMPILE_DEFINITIONS LLMCORE_JINJA_STRINGS)
 
 set(plamo2_fix "${PROJECT_SOURCE_DIR}/native/fixes/plamo2_sequences.h")
 set_source_files_properties("${LLAMA_CPP_DIR}/src/models/plamo2.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"

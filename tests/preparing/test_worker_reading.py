@@ -58,6 +58,7 @@ class SlowReader:
         self.problem: Exception | None = None
         self.n_steps = 0
         self.has_work = False
+        self.is_light = True  # whether short chats are read at once
         self.submitted: list[tuple[str, bool]] = []
         self.pinned: list[Any] = []
         self.embedded: list[Any] = []
@@ -74,7 +75,7 @@ class SlowReader:
         )
 
     def _slow(self, text: str) -> list[int]:
-        if len(text) > LONG_CHARACTERS:
+        if len(text) > LONG_CHARACTERS or (text == "[]" and not self.is_light):
             self.threads.add(threading.current_thread().name)
             self.is_reading.set()
             assert self.may_read.wait(30)
@@ -191,6 +192,22 @@ def test_steps_go_on_while_a_long_prompt_is_read(stage: Stage, prompt: Prompt) -
     assert not stage.engine.threads & {threading.main_thread().name, stage.thread.name}
     stage.engine.has_work = False
     wait_until(lambda: "long" not in stage.pulse.served(), 30, "nobody to be served")
+
+
+def test_chats_with_tools_are_rendered_beside_the_steps(stage: Stage) -> None:
+    """However short they are: tools make a grammar."""
+    stage.engine.has_work = True
+    stage.engine.is_light = False
+    stage.submit("tools", ChatPrompt(b"[]", tools=b"[{}]"))
+    stage.commands.put(Render(7, ChatPrompt(b"[]", template_args=b'{"a": 1}')))
+    assert stage.engine.is_reading.wait(30)
+    before = stage.engine.n_steps
+    wait_until(lambda: stage.engine.n_steps > before + 100, 30, "steps")
+    stage.submit("short", TextPrompt("a"))
+    assert stage.next() == Accepted("short", 1)
+    stage.engine.may_read.set()
+    assert {type(stage.next()) for _ in range(2)} == {Accepted, Text}
+    assert stage.engine.threads == {"llmcore-render_0"}
 
 
 def test_a_cancel_finds_what_is_being_read(stage: Stage) -> None:

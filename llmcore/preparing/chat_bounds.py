@@ -1,0 +1,126 @@
+"""How large the structured parts of a chat may be: tools, template variables, arguments of earlier calls. Pure.
+
+Rendering takes more than linear time in them: llama.cpp looks keys up one after the other, and writes a rule for each rest of a
+list of optional properties. Text is not bounded here; it costs linear time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from llmcore.errors import InvalidRequestError
+from llmcore.messages import ChatPrompt
+
+N_TOOLS_MAX = 128
+# Of one object: of JSON Schema's `properties`, and of any other.
+N_PROPERTIES_MAX = 256
+N_KEYS_MAX = 1000
+# Of all schemas together.
+N_ALL_PROPERTIES_MAX = 1024
+N_VALUES_MAX = 10_000
+DEPTH_MAX = 32
+# Variables of the template: each one is copied into each scope of it.
+N_VARIABLES_MAX = 64
+VARIABLES_BYTES_MAX = 64 * 1024
+
+
+@dataclass
+class _Count:
+    """Values and properties that were met so far, below one field."""
+
+    field: str
+    n_values: int = 0
+    n_properties: int = 0
+
+    def add(self, value: Any, path: str) -> None:
+        """Raises InvalidRequestError, naming the field, for what is too large."""
+        level, depth = [("", value)], 0
+        while level:
+            depth += 1
+            self.n_values += len(level)
+            for key, each in level:
+                if isinstance(each, dict):
+                    self._add_object(each, path, is_schema=key == "properties")
+            self._check(depth, DEPTH_MAX, path, "levels deep")
+            self._check(self.n_values, N_VALUES_MAX, self.field, "values in all")
+            level = [inner for _, each in level for inner in _inside(each)]
+
+    def _add_object(self, value: dict[str, Any], path: str, *, is_schema: bool) -> None:
+        self._check(len(value), N_KEYS_MAX, path, "keys in one object")
+        if is_schema:
+            self._check(len(value), N_PROPERTIES_MAX, path, "properties in one object")
+            self.n_properties += len(value)
+            self._check(self.n_properties, N_ALL_PROPERTIES_MAX, self.field, "properties in all")
+
+    def _check(self, n: int, limit: int, path: str, of: str) -> None:
+        if n > limit:
+            raise InvalidRequestError(f"{path}: too large: at most {limit} {of}, got at least {n}", param=path)
+
+
+def check_chat_size(prompt: ChatPrompt) -> None:
+    """Raises InvalidRequestError, naming the field. What is no JSON is left to whoever reads it."""
+    if prompt.tools:
+        _check_tools(_decoded(prompt.tools))
+    if prompt.template_args:
+        _check_variables(prompt.template_args)
+    if b'"tool_calls"' in prompt.messages:
+        _check_calls(_decoded(prompt.messages))
+
+
+def _check_tools(tools: Any) -> None:
+    if not isinstance(tools, list):
+        return
+    if len(tools) > N_TOOLS_MAX:
+        raise InvalidRequestError(f"tools: at most {N_TOOLS_MAX}, got {len(tools)}", param="tools")
+    count = _Count("tools")
+    for index, tool in enumerate(tools):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if isinstance(function, dict):
+            count.add(function.get("parameters"), f"tools[{index}].function.parameters")
+            tool = {**tool, "function": {**function, "parameters": None}}
+        count.add(tool, f"tools[{index}]")
+
+
+def _check_variables(source: bytes) -> None:
+    field = "chat_template_kwargs"
+    if len(source) > VARIABLES_BYTES_MAX:
+        message = f"{field}: too large: at most {VARIABLES_BYTES_MAX} bytes, got {len(source)}"
+        raise InvalidRequestError(message, param=field)
+    variables = _decoded(source)
+    if isinstance(variables, dict) and len(variables) > N_VARIABLES_MAX:
+        message = f"{field}: too large: at most {N_VARIABLES_MAX} variables, got {len(variables)}"
+        raise InvalidRequestError(message, param=field)
+    _Count(field).add(variables, field)
+
+
+def _check_calls(messages: Any) -> None:
+    """Templates get the arguments of earlier calls as objects."""
+    count = _Count("messages")
+    for index, message in enumerate(messages if isinstance(messages, list) else []):
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        for number, call in enumerate(calls if isinstance(calls, list) else []):
+            function = call.get("function") if isinstance(call, dict) else None
+            arguments = function.get("arguments") if isinstance(function, dict) else None
+            if isinstance(arguments, str):
+                arguments = _decoded(arguments)
+            count.add(arguments, f"messages[{index}].tool_calls[{number}].function.arguments")
+
+
+def _decoded(source: bytes | str) -> Any:
+    try:
+        return msgspec.json.decode(source)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    except RecursionError:
+        raise InvalidRequestError(f"nested too deeply: at most {DEPTH_MAX} levels", param="messages") from None
+
+
+def _inside(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from (("", each) for each in value)
