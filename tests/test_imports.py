@@ -441,6 +441,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 APP_MAY_IMPORT = {
     "machine.os_text",
+    "preparing.chat_bounds",
     "client",
     "config",
     "errors",
