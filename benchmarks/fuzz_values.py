@@ -209,3 +209,42 @@ def add_form(chance: random.Random, body: dict[str, Any]) -> None:
     else:
         named = {"name": "s", "schema": schema(chance), "strict": chance.random() < 0.5}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
+
+
+# --- Patterns and grammars whose cost is a product ----------------------------------------------------------------------
+
+
+def hostile_pattern(chance: random.Random) -> str:
+    """Short, with repetitions in repetitions or groups that may be empty."""
+    if chance.random() < 0.1:
+        return pattern(chance)
+    made = chance.choice(("a", "a?", "[a-z]", ".", "a|aa", "a*", "(a|b|ab)", "\\w\\d?"))
+    for _ in range(chance.choice((1, 2, 2, 3, 12))):
+        n = chance.choice((2, 8, 10, 12, 30, 1000))
+        made = f"({made}){chance.choice((f'{{{n}}}', f'{{0,{n}}}', f'{{{n},}}', '*', '+', '?'))}"
+    if chance.random() < 0.3:
+        made = made + chance.choice(("b", "|", "x*")) + made
+    return f"^{made}$" if chance.random() < 0.9 else made
+
+
+def random_gbnf(chance: random.Random) -> str:
+    names = ["root", *(f"r{i}" for i in range(chance.choice((0, 1, 3, 12))))]
+
+    def element(depth: int) -> str:
+        kind = chance.randrange(6 if depth < 4 else 4)
+        if kind < 2:
+            made = chance.choice(('"a"', '""', '"\\n"', '"é👍"', '"\\x41"', '"' + "ab" * 50 + '"'))
+        elif kind == 2:
+            made = chance.choice(("[a-z]", "[^a]", "[^\\n]", ".", "[\\u0000-\\U0010FFFF]", "[é-ü0-9]", "[]"))
+        elif kind == 3:
+            made = chance.choice(names)
+        else:
+            made = "(" + alternatives(depth + 1) + ")"
+        return made + chance.choice(("", "", "", "*", "+", "?", "{2}", "{0,30}", "{3,}", "{0,2000}"))
+
+    def alternatives(depth: int) -> str:
+        count = chance.choice((1, 1, 2, 4))
+        return " | ".join(" ".join(element(depth) for _ in range(chance.choice((1, 2, 3)))) for _ in range(count))
+
+    text = "\n".join(f"{name} ::= {alternatives(0)}" for name in names)
+    return text if chance.random() < 0.9 else text.replace(chance.choice('"[(=)'), chance.choice(("", "#", "{")), 1)
