@@ -1,7 +1,7 @@
 """Requests that nobody sane would send, against the real service: no answer is a 5xx, no worker dies, all come to an end.
 
     python -m benchmarks.fuzz [--requests 50000] [--seed 0] [--template NAME | --real] [--callers 8] [--json FILE]
-                              [--kinds A,B | --without A,B]
+                              [--kinds A,B | --without A,B] [--seconds 600]
 
 The model is tiny and has random weights, the default model's vocabulary and a chat template of llama.cpp's collection, so that
 time goes into requests and not into weights; --real takes the default model. Everything stays on loopback.
@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import math
 import re
 import sys
 import tempfile
@@ -42,6 +43,7 @@ REQUEST_TIMEOUT_S = 120.0
 @dataclass
 class Findings:
     kinds: Counter[str] = field(default_factory=Counter)
+    busy_s: dict[str, float] = field(default_factory=dict)  # by kind: time until the replies, all callers together
     statuses: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -68,9 +70,9 @@ class Fuzzer:
         self._kinds = kinds
         self.findings = Findings()
 
-    async def run(self, first: int, n: int, n_callers: int) -> Findings:
+    async def run(self, first: int, n: int, n_callers: int, limit_s: float) -> Findings:
         started_s = time.monotonic()
-        numbers = iter(range(first, first + n))
+        numbers = itertools.takewhile(lambda _: time.monotonic() < started_s + limit_s, range(first, first + n))
         await asyncio.gather(*(self._caller(numbers) for _ in range(n_callers)))
         self.findings.duration_s = time.monotonic() - started_s
         health = (await self._client.get("/healthz")).json()
@@ -91,7 +93,9 @@ class Fuzzer:
                     await self._send(number, request)
             except Exception as error:
                 self._fault(number, request, repr(error))
-            took = (round(time.monotonic() - started_s, 2), number)
+            took_s = time.monotonic() - started_s
+            self.findings.busy_s[request.kind] = self.findings.busy_s.get(request.kind, 0.0) + took_s
+            took = (round(took_s, 2), number)
             self.findings.slowest[request.kind] = max(took, self.findings.slowest.get(request.kind, took))
 
     async def _send(self, number: int, request: FuzzRequest) -> None:
@@ -125,14 +129,22 @@ class Fuzzer:
         self.findings.faults.append(f"{again}: {request.path}: {what}")
 
 
-async def fuzz(target: Target, seed: int, first: int, n: int, n_callers: int, kinds: Sequence[str] = USUAL) -> Findings:
+async def fuzz(
+    target: Target,
+    seed: int,
+    first: int,
+    n: int,
+    n_callers: int,
+    kinds: Sequence[str] = USUAL,
+    limit_s: float = math.inf,
+) -> Findings:
     limits = httpx.Limits(max_keepalive_connections=n_callers)
     async with httpx.AsyncClient(base_url=target.base_url, timeout=REQUEST_TIMEOUT_S, limits=limits) as client:
         for _ in itertools.count():
             if (await client.get("/readyz")).status_code == 200:
                 break
             await asyncio.sleep(0.2)
-        return await Fuzzer(client, target, seed, kinds).run(first, n, n_callers)
+        return await Fuzzer(client, target, seed, kinds).run(first, n, n_callers, limit_s)
 
 
 def bystanders_faults(waits: dict[str, dict[str, Any]], wait_max_s: float) -> list[str]:
@@ -163,13 +175,14 @@ def run(args: argparse.Namespace, kinds: Sequence[str], prefix_dir: Path) -> dic
         admin = next(iter(re.findall(r"admin listener on (http://\S+)", "\n".join(service.log))), "")
         target = Target(service.base_url, admin)
         with Bystander(service.base_url) as bystander:
-            found = asyncio.run(fuzz(target, args.seed, args.first, args.requests, args.callers, kinds))
+            found = asyncio.run(fuzz(target, args.seed, args.first, args.requests, args.callers, kinds, args.seconds))
         log = list(service.log)
     found.faults += bystanders_faults(bystander.report, args.wait_max)
     report: dict[str, Any] = {"model": environ.get("MODEL_PATH", "default").rpartition("/")[2], "seed": args.seed}
-    report |= {"first": args.first, "requests": args.requests, "duration_s": round(found.duration_s, 1)}
+    report |= {"first": args.first, "requests": found.kinds.total(), "duration_s": round(found.duration_s, 1)}
     report |= {"bystander": bystander.report, "kinds": dict(found.kinds), "statuses": dict(found.statuses)}
-    report |= {"codes": dict(found.codes), "slowest": found.slowest, "restarts": found.n_restarts}
+    report |= {"codes": dict(found.codes), "busy_s": {kind: round(busy_s, 1) for kind, busy_s in found.busy_s.items()}}
+    report |= {"slowest": found.slowest, "restarts": found.n_restarts}
     report |= {"prefix_dir_bytes": folder_bytes(prefix_dir), "log_lines": len(log)}
     return report | {"all_well": found.all_well, "n_faults": len(found.faults), "faults": found.faults, "log": log}
 
@@ -177,6 +190,7 @@ def run(args: argparse.Namespace, kinds: Sequence[str], prefix_dir: Path) -> dic
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--requests", type=int, default=50_000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin none after that time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first request")
     model = parser.add_mutually_exclusive_group()

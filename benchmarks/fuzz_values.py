@@ -228,23 +228,31 @@ def hostile_pattern(chance: random.Random) -> str:
 
 
 def random_gbnf(chance: random.Random) -> str:
+    """Most are well formed; one in four may have anything anywhere."""
+    is_wild = chance.random() < 0.25
     names = ["root", *(f"r{i}" for i in range(chance.choice((0, 1, 3, 12))))]
+    classes = ("[a-z]", "[^a]", "[^\\n]", ".", "[\\u0000-\\U0010FFFF]", "[é-ü0-9]", *(("[]",) if is_wild else ()))
+    repeats = ("*", "+", "?", "{2}", "{0,30}", "{3,}", *(("{0,2000}",) if is_wild else ()))
 
-    def element(depth: int) -> str:
-        kind = chance.randrange(6 if depth < 4 else 4)
-        if kind < 2:
-            made = chance.choice(('"a"', '""', '"\\n"', '"é👍"', '"\\x41"', '"' + "ab" * 50 + '"'))
+    def element(level: int, depth: int) -> str:
+        kind = chance.randrange(6 if depth < 3 else 4)
+        later = names if is_wild else names[level + 1 :]
+        if kind == 3 and later:
+            made = chance.choice(later)
         elif kind == 2:
-            made = chance.choice(("[a-z]", "[^a]", "[^\\n]", ".", "[\\u0000-\\U0010FFFF]", "[é-ü0-9]", "[]"))
-        elif kind == 3:
-            made = chance.choice(names)
+            made = chance.choice(classes)
+        elif kind < 4:
+            made = chance.choice(('"a"', '"b"', '"\\n"', '"é👍"', '"\\x41"', '"' + "ab" * 50 + '"'))
         else:
-            made = "(" + alternatives(depth + 1) + ")"
-        return made + chance.choice(("", "", "", "*", "+", "?", "{2}", "{0,30}", "{3,}", "{0,2000}"))
+            made = "(" + alternatives(level, depth + 1) + ")"
+        return made + (chance.choice(repeats) if chance.random() < 0.3 else "")
 
-    def alternatives(depth: int) -> str:
-        count = chance.choice((1, 1, 2, 4))
-        return " | ".join(" ".join(element(depth) for _ in range(chance.choice((1, 2, 3)))) for _ in range(count))
+    def alternatives(level: int, depth: int) -> str:
+        count = chance.choice((1, 1, 2, 3))
+        rows = [" ".join(element(level, depth) for _ in range(chance.choice((1, 2, 3)))) for _ in range(count)]
+        if chance.random() < 0.2:  # comes back to itself, behind something
+            rows.append(f'"c" {names[level]}')
+        return " | ".join(rows)
 
-    text = "\n".join(f"{name} ::= {alternatives(0)}" for name in names)
-    return text if chance.random() < 0.9 else text.replace(chance.choice('"[(=)'), chance.choice(("", "#", "{")), 1)
+    text = "\n".join(f"{name} ::= {alternatives(level, 0)}" for level, name in enumerate(names))
+    return text.replace(chance.choice('"[(='), chance.choice(("", "#", "{")), 1) if is_wild else text
