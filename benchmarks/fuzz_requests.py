@@ -263,5 +263,9 @@ BODY_KINDS: tuple[tuple[str, Callable[[random.Random], tuple[str, Body | bytes]]
     *HOSTILE_KINDS,
 )
 KINDS = tuple(name for name, _ in (*BODY_KINDS, *WIRE_KINDS))
-# The usual ones come more often, since most of what goes on beside an attack is usual.
-USUAL = (*KINDS, "chat", "chat", "form", "completion")
+# How often each comes; others 10 times. These cost the most, and most of what goes on beside an attack is usual.
+_RARE = {
+    **{"pattern-tools": 1, "gbnf": 1, "many-answers": 1, "many-properties": 2, "many-keys": 2, "long-text": 2},
+    **{"tools": 2, "template": 2, "idle": 4, "form": 6},
+}
+USUAL = tuple(kind for kind in KINDS for _ in range(_RARE.get(kind, 10)))
