@@ -21,13 +21,20 @@ RUN apt-get update \
     && python3 -m venv --without-pip /opt/llmcore
 
 # The cache keeps llama.cpp's source, compiled objects and packages from one build to the next, and is part of no layer.
+# Packages come by hash (`make lock`), as wheels: nothing else is fetched, for the build or for the service.
 WORKDIR /source
-COPY . .
+COPY deploy/image/*.lock deploy/image/
 ENV XDG_CACHE_HOME=/cache
 RUN --mount=type=cache,target=/cache \
-    CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)" /build/bin/pip wheel --no-deps --wheel-dir /wheels \
-        --config-settings=cmake.define.LLMCORE_CPU=all . \
-    && /build/bin/pip --python /opt/llmcore/bin/python install /wheels/*.whl
+    /build/bin/pip install --require-hashes --only-binary :all: -r deploy/image/build-requirements.lock \
+    && /build/bin/pip --python /opt/llmcore/bin/python install --require-hashes --only-binary :all: \
+        -r deploy/image/requirements.lock
+COPY . .
+RUN --mount=type=cache,target=/cache \
+    CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)" PATH="/build/bin:${PATH}" /build/bin/pip wheel --no-deps --no-build-isolation \
+        --wheel-dir /wheels --config-settings=cmake.define.LLMCORE_CPU=all . \
+    && /build/bin/pip --python /opt/llmcore/bin/python install --no-deps --no-index /wheels/*.whl \
+    && /build/bin/pip --python /opt/llmcore/bin/python check
 # Tests of packages are a tenth of the environment, and nobody runs them here.
 RUN find /opt/llmcore -type d -name tests -path '*/site-packages/*' -prune -exec rm -rf {} + \
     && install -m 755 deploy/image/entry.py deploy/image/healthcheck.py deploy/download_model.py /opt/llmcore/bin/

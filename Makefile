@@ -14,7 +14,7 @@ TREE    = $(firstword $(wildcard build/py3-none-linux_*))
 SANITIZED_TESTS ?= tests/test_kernels.py tests/kernels/test_batched_products.py tests/kernels/test_packed_weights.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-families lint bench build sanitize clients clean
+.PHONY: help serve test test-families lint bench build sanitize clients lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,15 @@ sanitize: $(VENV)/.dev  ## tests of native code under AddressSanitizer and UBSan
 		$(BIN)/python -m pytest --capture=no -p no:faulthandler --timeout=1200 --native $(TREE)/sanitize $(SANITIZED_TESTS)
 
 clients: build/clients/.ready  ## programs of others that tests run against the service
+
+# From pyproject.toml, for every Python and machine that it allows; wheels only, since building an sdist would fetch more.
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --only-binary :all: \
+	--custom-compile-command "make lock"
+
+lock: $(VENV)/.created  ## choose the image's Python packages anew, with their hashes
+	@$(PIP) install -qq --group lock
+	@$(LOCK) pyproject.toml --output-file deploy/image/requirements.lock
+	@$(LOCK) --group build --output-file deploy/image/build-requirements.lock
 
 clean:  ## remove what was built and .venv (not llama.cpp's source, not models)
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

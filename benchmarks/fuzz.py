@@ -1,11 +1,14 @@
 """Requests that nobody sane would send, against the real service: no answer is a 5xx, no worker dies, all come to an end.
 
     python -m benchmarks.fuzz [--requests 50000] [--seed 0] [--template NAME | --real] [--callers 8] [--json FILE]
+                              [--kinds A,B | --without A,B] [--seconds 600]
 
 The model is tiny and has random weights, the default model's vocabulary and a chat template of llama.cpp's collection, so that
-time goes into requests and not into weights; --real takes the default model.
+time goes into requests and not into weights; --real takes the default model. Everything stays on loopback.
 A request is made from its number and the seed alone (benchmarks/fuzz_requests.py), so a fault can be sent again:
-`--seed S --first N --requests 1`. The exit status says whether there were none.
+`--seed S --first N --requests 1 --kinds K`, as the fault says. Beside it a bystander asks at a steady pace
+(benchmarks/fuzz_bystander.py): the report has its waits, and one of more than --wait-max seconds is a fault. The exit status says
+whether there were none.
 """
 
 from __future__ import annotations
@@ -14,16 +17,22 @@ import argparse
 import asyncio
 import itertools
 import json
+import math
+import re
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
-from benchmarks.fuzz_requests import FuzzRequest, fuzz_request
+from benchmarks.fuzz_bystander import Bystander
+from benchmarks.fuzz_requests import KINDS, USUAL, FuzzRequest, fuzz_request
+from benchmarks.fuzz_wire import WireRequest, exchange
 from benchmarks.nonsense_model import DEFAULT_TEMPLATE, nonsense_model
 from benchmarks.service import Service
 
@@ -33,6 +42,8 @@ REQUEST_TIMEOUT_S = 120.0
 
 @dataclass
 class Findings:
+    kinds: Counter[str] = field(default_factory=Counter)
+    busy_s: dict[str, float] = field(default_factory=dict)  # by kind: time until the replies, all callers together
     statuses: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -45,15 +56,23 @@ class Findings:
         return not self.faults and not self.n_restarts
 
 
+@dataclass(frozen=True)
+class Target:
+    base_url: str
+    admin_url: str = ""  # empty: the admin listener's requests go to the main one
+
+
 class Fuzzer:
-    def __init__(self, client: httpx.AsyncClient, seed: int) -> None:
+    def __init__(self, client: httpx.AsyncClient, target: Target, seed: int, kinds: Sequence[str]) -> None:
         self._client = client
+        self._target = target
         self._seed = seed
+        self._kinds = kinds
         self.findings = Findings()
 
-    async def run(self, first: int, n: int, n_callers: int) -> Findings:
+    async def run(self, first: int, n: int, n_callers: int, limit_s: float) -> Findings:
         started_s = time.monotonic()
-        numbers = iter(range(first, first + n))
+        numbers = itertools.takewhile(lambda _: time.monotonic() < started_s + limit_s, range(first, first + n))
         await asyncio.gather(*(self._caller(numbers) for _ in range(n_callers)))
         self.findings.duration_s = time.monotonic() - started_s
         health = (await self._client.get("/healthz")).json()
@@ -64,13 +83,19 @@ class Fuzzer:
 
     async def _caller(self, numbers: Iterator[int]) -> None:
         for number in numbers:
-            request = fuzz_request(self._seed, number)
+            request = fuzz_request(self._seed, number, self._kinds)
+            self.findings.kinds[request.kind] += 1
             started_s = time.monotonic()
             try:
-                await self._send(number, request)
+                if isinstance(request, WireRequest):
+                    await self._send_bytes(number, request)
+                else:
+                    await self._send(number, request)
             except Exception as error:
                 self._fault(number, request, repr(error))
-            took = (round(time.monotonic() - started_s, 2), number)
+            took_s = time.monotonic() - started_s
+            self.findings.busy_s[request.kind] = self.findings.busy_s.get(request.kind, 0.0) + took_s
+            took = (round(took_s, 2), number)
             self.findings.slowest[request.kind] = max(took, self.findings.slowest.get(request.kind, took))
 
     async def _send(self, number: int, request: FuzzRequest) -> None:
@@ -89,49 +114,105 @@ class Fuzzer:
         elif any(f'"code":"{code}"' in text for code in ("internal_error", "engine_error", "engine_died")):
             self._fault(number, request, f"a stream with an error: {text[-300:]}")
 
-    def _fault(self, number: int, request: FuzzRequest, what: str) -> None:
-        self.findings.faults.append(f"{number} ({request.kind}) {request.path}: {what}")
+    async def _send_bytes(self, number: int, request: WireRequest) -> None:
+        to_admin = request.to_admin and self._target.admin_url
+        url = self._target.admin_url if to_admin else self._target.base_url
+        for reply in await exchange(url, request, REQUEST_TIMEOUT_S):
+            self.findings.statuses.update(str(status) for status in reply.statuses)
+            # The admin listener takes few connections, and says so to those that are too many.
+            is_refused = request.to_admin and reply.statuses == (503,)
+            if any(status >= 500 for status in reply.statuses) and not is_refused:
+                self._fault(number, request, reply.text)
+
+    def _fault(self, number: int, request: FuzzRequest | WireRequest, what: str) -> None:
+        again = f"--first {number} --requests 1 --kinds {request.kind}"
+        self.findings.faults.append(f"{again}: {request.path}: {what}")
 
 
-async def fuzz(base_url: str, seed: int, first: int, n: int, n_callers: int) -> Findings:
+async def fuzz(
+    target: Target,
+    seed: int,
+    first: int,
+    n: int,
+    n_callers: int,
+    kinds: Sequence[str] = USUAL,
+    limit_s: float = math.inf,
+) -> Findings:
     limits = httpx.Limits(max_keepalive_connections=n_callers)
-    async with httpx.AsyncClient(base_url=base_url, timeout=REQUEST_TIMEOUT_S, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=target.base_url, timeout=REQUEST_TIMEOUT_S, limits=limits) as client:
         for _ in itertools.count():
             if (await client.get("/readyz")).status_code == 200:
                 break
             await asyncio.sleep(0.2)
-        return await Fuzzer(client, seed).run(first, n, n_callers)
+        return await Fuzzer(client, target, seed, kinds).run(first, n, n_callers, limit_s)
+
+
+def bystanders_faults(waits: dict[str, dict[str, Any]], wait_max_s: float) -> list[str]:
+    faults = []
+    for name, found in waits.items():
+        longest_s = max(found["max_s"] or 0.0, found["slowest_other_s"])
+        if longest_s > wait_max_s or found["left_out"]:
+            faults.append(
+                f"a bystander's {name} took {longest_s:g} s, and {found['left_out']} were not sent for others"
+            )
+        if not found["n"]:
+            faults.append(f"no {name} of a bystander was answered")
+        # One that is refused because too much waits is told so, and that at once.
+        wrong = {outcome: n for outcome, n in found["others"].items() if outcome != "429"}
+        if wrong:
+            faults.append(f"a bystander's {name}: {wrong}")
+    return faults
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def run(args: argparse.Namespace, kinds: Sequence[str], prefix_dir: Path) -> dict[str, Any]:
+    environ = {} if args.real else {"MODEL_PATH": str(nonsense_model(args.template))}
+    flags = ("--log-level", "warning", "--n-ctx", "1024", "--admin-port", "0", "--debug", "on", "--prefix-dir")
+    with Service(*flags, str(prefix_dir), environ=environ) as service:
+        admin = next(iter(re.findall(r"admin listener on (http://\S+)", "\n".join(service.log))), "")
+        target = Target(service.base_url, admin)
+        with Bystander(service.base_url) as bystander:
+            found = asyncio.run(fuzz(target, args.seed, args.first, args.requests, args.callers, kinds, args.seconds))
+        log = list(service.log)
+    found.faults += bystanders_faults(bystander.report, args.wait_max)
+    report: dict[str, Any] = {"model": environ.get("MODEL_PATH", "default").rpartition("/")[2], "seed": args.seed}
+    report |= {"first": args.first, "requests": found.kinds.total(), "duration_s": round(found.duration_s, 1)}
+    report |= {"bystander": bystander.report, "kinds": dict(found.kinds), "statuses": dict(found.statuses)}
+    report |= {"codes": dict(found.codes), "busy_s": {kind: round(busy_s, 1) for kind, busy_s in found.busy_s.items()}}
+    report |= {"slowest": found.slowest, "restarts": found.n_restarts}
+    report |= {"prefix_dir_bytes": folder_bytes(prefix_dir), "log_lines": len(log)}
+    return report | {"all_well": found.all_well, "n_faults": len(found.faults), "faults": found.faults, "log": log}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--requests", type=int, default=50_000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin none after that time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first request")
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--template", default=DEFAULT_TEMPLATE, help=f"chat template (default: {DEFAULT_TEMPLATE})")
     model.add_argument("--real", action="store_true", help="with the default model")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--kinds", help=f"those alone, separated by commas, of {', '.join(KINDS)}")
+    chosen.add_argument("--without", default="", help="all but those")
     parser.add_argument("--callers", type=int, default=8)
+    parser.add_argument("--wait-max", type=float, default=30.0, help="seconds that a bystander may wait (default: 30)")
     parser.add_argument("--json", type=Path, help="write everything that was seen to this file")
     args = parser.parse_args()
-    environ = {} if args.real else {"MODEL_PATH": str(nonsense_model(args.template))}
-    with Service("--log-level", "warning", "--n-ctx", "1024", environ=environ) as service:
-        found = asyncio.run(fuzz(service.base_url, args.seed, args.first, args.requests, args.callers))
-        log = list(service.log)
-    report = {
-        "model": environ.get("MODEL_PATH", "default").rpartition("/")[2],
-        "seed": args.seed,
-        "first": args.first,
-        "requests": args.requests,
-        "duration_s": round(found.duration_s, 1),
-    }
-    report |= {"statuses": dict(found.statuses), "codes": dict(found.codes), "restarts": found.n_restarts}
-    report |= {"slowest": found.slowest}
-    report |= {"n_faults": len(found.faults), "faults": found.faults[:50], "log": log[-30:]}
-    print(json.dumps(report, indent=1))
+    named = (args.kinds or args.without).split(",") if args.kinds or args.without else []
+    if not set(named) <= set(KINDS):
+        parser.error(f"unknown kind; there are {', '.join(KINDS)}")
+    kinds = tuple(named) if args.kinds else tuple(kind for kind in USUAL if kind not in named)
+    with tempfile.TemporaryDirectory() as folder:
+        report = run(args, kinds, Path(folder))
+    print(json.dumps(report | {"faults": report["faults"][:50], "log": report["log"][-30:]}, indent=1))
     if args.json:
-        args.json.write_text(json.dumps(report | {"faults": found.faults, "log": log}, indent=1))
-    return 0 if found.all_well else 1
+        args.json.write_text(json.dumps(report, indent=1))
+    return 0 if report["all_well"] else 1
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.fuzz_hostile import HOSTILE_KINDS
 from benchmarks.fuzz_values import add_form, schema, some_text
+from benchmarks.fuzz_wire import WIRE_KINDS, WireRequest, wire_request
 
 Body = dict[str, Any]
 
@@ -25,11 +27,14 @@ class FuzzRequest:
     hangs_up: bool  # after the first piece of the answer
 
 
-def fuzz_request(seed: int, number: int) -> FuzzRequest:
-    """The same request for the same numbers, in any process."""
-    chance = random.Random(seed * 1_000_003 + number)
-    kind, make = chance.choice(KINDS)
-    path, body = make(chance)
+def fuzz_request(seed: int, number: int, kinds: Sequence[str]) -> FuzzRequest | WireRequest:
+    """The same request for the same numbers and kinds, in any process. The kind is chosen first, and the rest does not depend on
+    which others there are: `kinds` may be that one alone to have the request again."""
+    kind = random.Random(f"{seed} {number}").choice(kinds)
+    chance = random.Random(f"{seed} {number} {kind}")
+    if kind in dict(WIRE_KINDS):
+        return wire_request(kind, chance)
+    path, body = dict(BODY_KINDS)[kind](chance)
     raw = body if isinstance(body, bytes) else _encode(chance, body)
     return FuzzRequest(kind, path, raw, chance.random() < 0.03)
 
@@ -252,14 +257,15 @@ def _encode(chance: random.Random, body: Body) -> bytes:
     )
 
 
-KINDS: tuple[tuple[str, Callable[[random.Random], tuple[str, Body | bytes]]], ...] = (
-    *(
-        ("chat", _plain_chat),
-        ("chat", _plain_chat),
-        ("form", _formed_chat),
-        ("form", _formed_chat),
-        ("tools", _tool_chat),
-    ),
-    *(("template", _template_chat), ("completion", _completion), ("completion", _completion), ("response", _response)),
-    *(("text", _token_text), ("deep", _deep), ("bytes", _bytes)),
+BODY_KINDS: tuple[tuple[str, Callable[[random.Random], tuple[str, Body | bytes]]], ...] = (
+    *(("chat", _plain_chat), ("form", _formed_chat), ("tools", _tool_chat), ("template", _template_chat)),
+    *(("completion", _completion), ("response", _response), ("text", _token_text), ("deep", _deep), ("bytes", _bytes)),
+    *HOSTILE_KINDS,
 )
+KINDS = tuple(name for name, _ in (*BODY_KINDS, *WIRE_KINDS))
+# How often each comes; others 10 times. These cost the most, and most of what goes on beside an attack is usual.
+_RARE = {
+    **{"pattern-tools": 1, "gbnf": 1, "many-answers": 1, "many-properties": 2, "many-keys": 2, "long-text": 2},
+    **{"tools": 2, "template": 2, "idle": 4, "form": 6},
+}
+USUAL = tuple(kind for kind in KINDS for _ in range(_RARE.get(kind, 10)))

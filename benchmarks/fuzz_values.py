@@ -209,3 +209,50 @@ def add_form(chance: random.Random, body: dict[str, Any]) -> None:
     else:
         named = {"name": "s", "schema": schema(chance), "strict": chance.random() < 0.5}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
+
+
+# --- Patterns and grammars whose cost is a product ----------------------------------------------------------------------
+
+
+def hostile_pattern(chance: random.Random) -> str:
+    """Short, with repetitions in repetitions or groups that may be empty."""
+    if chance.random() < 0.1:
+        return pattern(chance)
+    made = chance.choice(("a", "a?", "[a-z]", ".", "a|aa", "a*", "(a|b|ab)", "\\w\\d?"))
+    for _ in range(chance.choice((1, 2, 2, 3, 12))):
+        n = chance.choice((2, 8, 10, 12, 30, 1000))
+        made = f"({made}){chance.choice((f'{{{n}}}', f'{{0,{n}}}', f'{{{n},}}', '*', '+', '?'))}"
+    if chance.random() < 0.3:
+        made = made + chance.choice(("b", "|", "x*")) + made
+    return f"^{made}$" if chance.random() < 0.9 else made
+
+
+def random_gbnf(chance: random.Random) -> str:
+    """Most are well formed; one in four may have anything anywhere."""
+    is_wild = chance.random() < 0.25
+    names = ["root", *(f"r{i}" for i in range(chance.choice((0, 1, 3, 12))))]
+    classes = ("[a-z]", "[^a]", "[^\\n]", ".", "[\\u0000-\\U0010FFFF]", "[é-ü0-9]", *(("[]",) if is_wild else ()))
+    repeats = ("*", "+", "?", "{2}", "{0,30}", "{3,}", *(("{0,2000}",) if is_wild else ()))
+
+    def element(level: int, depth: int) -> str:
+        kind = chance.randrange(6 if depth < 3 else 4)
+        later = names if is_wild else names[level + 1 :]
+        if kind == 3 and later:
+            made = chance.choice(later)
+        elif kind == 2:
+            made = chance.choice(classes)
+        elif kind < 4:
+            made = chance.choice(('"a"', '"b"', '"\\n"', '"é👍"', '"\\x41"', '"' + "ab" * 50 + '"'))
+        else:
+            made = "(" + alternatives(level, depth + 1) + ")"
+        return made + (chance.choice(repeats) if chance.random() < 0.3 else "")
+
+    def alternatives(level: int, depth: int) -> str:
+        count = chance.choice((1, 1, 2, 3))
+        rows = [" ".join(element(level, depth) for _ in range(chance.choice((1, 2, 3)))) for _ in range(count)]
+        if chance.random() < 0.2:  # comes back to itself, behind something
+            rows.append(f'"c" {names[level]}')
+        return " | ".join(rows)
+
+    text = "\n".join(f"{name} ::= {alternatives(level, 0)}" for level, name in enumerate(names))
+    return text.replace(chance.choice('"[(='), chance.choice(("", "#", "{")), 1) if is_wild else text

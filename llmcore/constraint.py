@@ -40,6 +40,9 @@ _WHITESPACE = r"\x20|\r?\n[\x20\x09]{0,64}"
 
 _ANY_OBJECT = b'{"type": "object"}'
 
+# Of llguidance, where a parser needs more than step_max_items.
+_ITEMS_ERROR = "Too many items"
+
 
 def _limits() -> LLParserLimits:
     """Compiling stays within tens of milliseconds (fuel: 50k a ms), a mask too (14k a ms; items: 20k a ms), and a matcher within
@@ -108,9 +111,10 @@ class Matcher:
         return forced[: self._native.validate_tokens(forced)] if forced else []
 
     def _begin_anew(self) -> bool:
-        """Once. Whether it stands where it stood."""
+        """Once. Whether it stands where it stood. A parser's items are not shared, so compiling again (for 30 ms and more, in the
+        engine's thread) would not make them fewer."""
         renew, self._renew = self._renew, None
-        if renew is None:
+        if renew is None or _ITEMS_ERROR in (self._native.get_error() or ""):
             return False
         self._native = renew()
         return self._native.consume_tokens(self._accepted)

@@ -24,6 +24,7 @@ from llmcore.errors import (
     CellsBrokenError,
     ClosedError,
     ConfigError,
+    ContextLengthError,
     EngineError,
     InvalidRequestError,
     LlmcoreError,
@@ -386,7 +387,9 @@ class Engine:
             elif sequence.n_generated:
                 outputs.append(self._finish(answer, "length", answer.text.finish()))
             else:
-                outputs.append(self._fail(answer, EngineError(message)))
+                # The error that it would have had at once, if it had come after them.
+                error = ContextLengthError(message, n_prompt=sequence.n_prompt, n_ctx=self.limits.n_ctx)
+                outputs.append(self._fail(answer, error))
         return outputs
 
     def _fail_step(self, error: LlmcoreError) -> list[Output]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from llguidance import LLParserLimits
+from llguidance import LLMatcher, LLParserLimits
 
 from llmcore import constraint as constraint_module
 from llmcore.constraint import N_CACHED, TEXT_MAX, Constraints, MaskThread, Matcher
@@ -243,6 +243,30 @@ def test_a_lexer_that_is_worn_out_by_others_is_replaced(chat_model: Model, monke
                 failures += 1
                 break
     assert failures == 0
+    constraints.close()
+
+
+def test_a_grammar_that_needs_too_much_for_a_mask_is_not_compiled_again(chat_model: Model) -> None:
+    """Found by benchmarks/fuzz.py: it took five times as long as the mask, in the engine's thread."""
+    constraints = Constraints(chat_model)
+    grammar = Grammar(
+        r"""root ::= ([^\n] ((.? | [a-z] "b" "a"{0,30} | "c" root) ("é"{3,} | [é-ü0-9]{0,30}) | "\n") | [^a]? .{2})*"""
+    )
+    constraints.prepare(grammar)
+    n_compiled = 0
+    build = constraints._build
+
+    def counted(text: str) -> LLMatcher:
+        nonlocal n_compiled
+        n_compiled += 1
+        return build(text)
+
+    constraints._build = counted  # type: ignore[assignment, method-assign]
+    matcher = constraints.matcher(grammar)
+    matcher.fill()
+    assert not matcher.mask.any()
+    assert "Too many items" in str(matcher.failure)
+    assert n_compiled == 0
     constraints.close()
 
 

@@ -479,6 +479,8 @@ def test_a_prompt_whose_cells_are_pinned_meanwhile_is_told_so(tiny_engine: Engin
     while tiny_engine.has_work:
         ends += [each for each in tiny_engine.step() if isinstance(each, (Finished, Failed))]
     assert [each.request_id for each in ends] == ["x"]
+    assert isinstance(ends[0], Failed)
+    assert ends[0].code == "context_length_exceeded"
     assert [info.is_computed for info in tiny_engine.prefixes()] == [True]
 
 
