@@ -15,6 +15,13 @@ FACTOR, ADDED = 1.5, {"F32": 0.002, "Q8_0": 0.01, "Q4_K_M": 0.01}
 # Where ggml's own errors are larger than this, the weights multiply rounding and nothing can be told.
 WILD = 0.3
 
+_THEIRS = ("plain", "ggml")  # stages without anything of ours begin so
+_ABSENT = {
+    "make": "no such file can be made",
+    "load": "refused at load",
+    "plain": "refused by llama.cpp alone",
+}
+
 
 @dataclass
 class Ended:
@@ -26,7 +33,8 @@ class Ended:
 
     @property
     def words(self) -> str:
-        return f"{self.how} in stage {self.stage}: {self.reason}"
+        where = "llama.cpp alone" if self.stage.startswith(_THEIRS) else f"stage {self.stage}"
+        return f"{self.how} in {where}: {self.reason}"
 
 
 @dataclass
@@ -67,8 +75,8 @@ class Findings:
     @property
     def absent(self) -> str:
         """Why there is nothing to judge: the file cannot be made, is refused by name, or llama.cpp alone ends the process."""
-        if self.refused and self.refused[0] in ("make", "load", "plain"):
-            return f"{self.refused[1]}: {self.refused[2].splitlines()[0]}"
+        if self.refused and self.refused[0] in _ABSENT:
+            return f"{_ABSENT[self.refused[0]]}: {self.refused[2].splitlines()[0]}"
         if self.ended and (self.ended[-1].stage == "make" or self._ends_anyhow):
             return self.ended[-1 if self.ended[-1].stage == "make" else 0].words
         return ""
@@ -83,7 +91,7 @@ class Findings:
         """What of ours is not as it should be."""
         if self.absent:
             return []
-        found = [each.words for each in self.ended if not each.stage.startswith(("plain", "ggml"))]
+        found = [each.words for each in self.ended if not each.stage.startswith(_THEIRS)]
         if self.refused:
             found.append(": ".join(self.refused))
         found += [f"logged {each}" for each in self.events]

@@ -29,7 +29,8 @@ _HEADS = (
     "tokens taken back",
     "answers, forks, states",
 )
-_FOLDERS = re.compile(r"\S*/(?=\S+\.(?:cpp|c|h|hpp|gguf)\b)")
+# Folders, and how a log line begins.
+_PASSED_OVER = re.compile(r"\S*/(?=\S+\.(?:cpp|c|h|hpp|gguf)\b)|\S+Z critical llmcore\.native native code aborts: ")
 _MESSAGE_MAX = 240
 
 Group = dict[str, Findings]  # by type
@@ -52,7 +53,7 @@ def part(found: Sequence[Findings], order: Sequence[str], origin: str) -> str:
     ran = {name: group for name, group in groups.items() if any(not each.absent for each in group.values())}
     tables = [origin, markdown_table(_HEADS, [_row(name, group) for name, group in ran.items()])]
     absent = [(each, each.absent) for group in groups.values() for each in group.values() if each.absent]
-    tables.append("### Not run\n\n" + _messages(absent))
+    tables.append("### Refused, or ended by llama.cpp alone\n\n" + _messages(absent))
     faults = [(each, fault) for group in groups.values() for each in group.values() for fault in each.faults]
     tables.append("### Known not to work\n\n" + (_messages(faults) if faults else "Nothing in this sweep."))
     theirs = [
@@ -117,7 +118,7 @@ def _messages(lines: Iterable[tuple[Findings, str]]) -> str:
     """A table of types and architectures for each message, alike ones together."""
     told: dict[tuple[str, str], list[str]] = {}
     for found, message in lines:
-        short = _FOLDERS.sub("", message).replace(f"{found.architecture}-{found.quant}", found.architecture)
+        short = _PASSED_OVER.sub("", message).replace(f"{found.architecture}-{found.quant}", found.architecture)
         short = " ".join(short.replace("-exact.gguf", ".gguf").replace("|", "\\|").split())
         if len(short) > _MESSAGE_MAX:
             short = short[:_MESSAGE_MAX] + "…"

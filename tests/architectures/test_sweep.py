@@ -72,20 +72,30 @@ def test_an_end_of_llama_cpp_alone_is_no_fault_of_ours() -> None:
     plain, theirs, ours = (Ended(stage, "SIGSEGV", "") for stage in ("plain", "ggml", "ours"))
     assert finding(ended=[theirs]).faults == []
     assert finding(ended=[theirs]).absent == ""
-    assert finding(ended=[plain, theirs, ours]).absent == "SIGSEGV in stage plain: "
+    assert finding(ended=[plain, theirs, ours]).absent == "SIGSEGV in llama.cpp alone: "
     assert finding(ended=[plain, theirs, ours]).faults == []
     assert finding(ended=[ours]).faults == ["SIGSEGV in stage ours: "]
 
 
 def test_the_table() -> None:
     bad = finding(errors={"ours": [0.5]})
-    aborts = Findings("t5", "Q8_0", ended=[Ended("make", "SIGABRT", "/home/x/ggml.c:1: GGML_ASSERT(a | b) failed")])
+    aborts = Findings(
+        "t5",
+        "Q8_0",
+        ended=[
+            Ended(
+                "make",
+                "SIGABRT",
+                "2026Z critical llmcore.native native code aborts: /x/ggml.c:1: GGML_ASSERT(a | b) failed",
+            )
+        ],
+    )
     told = part(
         [bad, aborts, Findings("t5", "F32", refused=["load", "ModelKindError", "no"])], ["llama", "t5"], "Here."
     )
     assert "| llama | full | – | 0.5 (0.02) | – | 0 % | yes | yes | anywhere | yes | see below |" in told
     assert "| t5 | Q8_0 | SIGABRT in stage make: ggml.c:1: GGML_ASSERT(a \\| b) failed |" in told
-    assert "| t5 | F32 | ModelKindError: no |" in told
+    assert "| t5 | F32 | refused at load: no |" in told
     assert "logits (ours): 0.5" in told.partition("### Known not to work")[2]
     assert document_with(f"a\n{BEGIN}\nold\n{END}\nb", "new") == f"a\n{BEGIN}\n\nnew\n\n{END}\nb"
 
