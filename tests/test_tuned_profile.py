@@ -16,8 +16,8 @@ from llmcore.encoder import open_engine
 from llmcore.engine import Engine
 from llmcore.errors import InsufficientMemoryError
 from llmcore.llm import LLM
+from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.threads import decide_threads
-from llmcore.trials import Candidate, Figures, Trial
 from llmcore.tuned_profile import (
     Conditions,
     TunedProfile,
@@ -34,7 +34,6 @@ CHOSEN = Candidate(
     threads_batch=2,
     n_batch=256,
     n_ubatch=128,
-    blas=False,
     flash_attn=True,
     cache_type_k="f16",
     cache_type_v="f16",
@@ -44,7 +43,6 @@ ALL = {
     "threads_batch": 2,
     "n_batch": 256,
     "n_ubatch": 128,
-    "blas": "off",
     "flash_attn": "on",
     "cache_type_k": "f16",
     "cache_type_v": "f16",
@@ -61,6 +59,7 @@ def profile(tiny_model: Path) -> TunedProfile:
         mmap=True,
         repack=True,
         kernels="auto",
+        blas=False,
     )
     return TunedProfile(
         identity=identity_of(tiny_model),
@@ -74,8 +73,8 @@ def profile(tiny_model: Path) -> TunedProfile:
         gain=0.25,
         is_complete=True,
         trials=(
-            Trial(stage="default", candidate=CHOSEN, figures=FIGURES),
-            Trial(stage="attention", candidate=CHOSEN, problem="too large"),
+            TrialResult(stage="default", candidate=CHOSEN, figures=FIGURES),
+            TrialResult(stage="grid", candidate=CHOSEN, problem="too large"),
         ),
     )
 
@@ -128,7 +127,6 @@ def test_all_that_is_open_is_taken(
         ({"threads": 1}, [], {}),
         ({"n_batch": 512}, ["n_batch", "n_ubatch"], {"n_batch": 256}),
         ({"n_ubatch": 128}, [], {}),
-        ({"blas": "on"}, ["blas"], {"blas": "off"}),
         ({"flash_attn": "off"}, ["flash_attn", "cache_type_k", "cache_type_v"], {"flash_attn": "on"}),
         ({"cache_type_k": "q8_0"}, ["flash_attn", "cache_type_k", "cache_type_v"], {"cache_type_k": "f16"}),
     ],
@@ -198,11 +196,29 @@ def test_versions_and_ways_of_loading_must_be_the_same(
     assert with_profile(plain) == plain
     without = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path), kernels="off")
     assert with_profile(without) == without
+    with_blas = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path), blas="on")
+    assert with_profile(with_blas) == with_blas
     assert [line["reason"] for line in told("tuned_profile_not_used")] == [
-        "version 99, and this is 2",
+        "version 99, and this is 3",
         "measured with repack=on",
         "measured with kernels=auto",
+        "measured with blas=off",
     ]
+
+
+def test_a_profile_of_version_2_is_not_used_whatever_it_chose(
+    profile: TunedProfile, tiny_model: Path, tmp_path: Path, told: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    path = store(profile, tmp_path)
+    old = msgspec.json.decode(path.read_bytes()) | {"version": 2}
+    old["chosen"]["blas"] = True
+    del old["conditions"]["blas"]
+    old["trials"][0]["figures"]["cold_token_s"] = None
+    path.write_bytes(msgspec.json.encode(old))
+    config = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path))
+    assert with_profile(config) == config
+    assert [line["reason"] for line in told("tuned_profile_not_used")] == ["version 2, and this is 3"]
+    assert told("tuned_profile_unreadable") == []
 
 
 def test_what_cannot_be_read_is_said_and_passed_over(

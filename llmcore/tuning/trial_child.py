@@ -1,8 +1,8 @@
 """The process in which `llmcore tune` measures: one model, loaded once, and a context for each candidate.
 
-Started by trial_child.py as `python -m llmcore.trial_process FD`, FD being one end of a socket pair. The first frame is a Job,
-each further one a Decide or a Try. Whether BLAS takes part is decided with the load, so another process measures the other
-choice. A crash, or the kernel's out-of-memory killer, ends this process and not the tuning.
+Started by trial_process.py as `python -m llmcore.tuning.trial_child FD`, FD being one end of a socket pair. The first frame is
+a TrialJob, each further one a TrialCommand. A crash, or the kernel's out-of-memory killer, ends this process and not the
+tuning.
 """
 
 from __future__ import annotations
@@ -24,78 +24,55 @@ from llmcore.context import Context, ContextParams
 from llmcore.decide import decide_limits, open_context
 from llmcore.errors import LlmcoreError, UnsupportedError
 from llmcore.model import Model
+from llmcore.startup.trial_result import COLD_PROMPT, TURN_PROMPT, Candidate, Figures
 from llmcore.stepbench import FILL, Clock, StepBench, can_fill
 from llmcore.threads import decide_threads
-from llmcore.trials import (
-    COLD_PROMPT,
-    TURN_PROMPT,
-    Asked,
-    Candidate,
-    Decide,
-    Decided,
-    Figures,
-    Job,
-    Measured,
-    NotMeasured,
-    Opened,
+from llmcore.tuning.trial import (
+    DefaultCommand,
+    DefaultReply,
+    FailedReply,
+    FiguresReply,
+    LoadedReply,
+    TrialCommand,
+    TrialJob,
+    TrialReply,
 )
 from llmcore.wire import Channel
 
 DEPTH = 2048
 N_ROWS = 8
+N_CTX_MIN = 128
 
-# Where the context is smaller than depth and prompt: the prompt's share of it, and what the single steps need.
+# Where the context is smaller than depth and prompt: the prompt's share of it is 1 / _PROMPT_SHARE.
 _PROMPT_SHARE = 4
+# Cells for steps of one token.
 _SINGLE_STEPS = 16
 # A prompt that took less is computed once more: short times are the noisiest.
 _BRIEF_S = 0.5
 
-N_CTX_MIN = 128
 
-
-def default(model: Model, config: EngineConfig) -> Candidate:
-    """What an engine for `model` would compute with where there is no profile: that of the very context which it would open,
-    and what that measures first is remembered as at a start. Raises what open_context raises."""
+def serving_default(model: Model, config: EngineConfig) -> Candidate:
+    """Settings of the context that an engine for `model` would open without a profile. What open_context measures for that is
+    remembered as at a start. Raises what open_context raises."""
     threads = decide_threads(config.threads, config.threads_batch).counts
     context, _ = open_context(config, model, decide_limits(config, model), threads)
     with contextlib.closing(context):
         params = context.params
-    return Candidate(
-        threads=params.threads,
-        threads_batch=params.threads_batch,
-        n_batch=params.n_batch,
-        n_ubatch=params.n_ubatch,
-        blas=config.blas == "on",
-        flash_attn=params.flash_attn,
-        cache_type_k=params.cache_type_k,
-        cache_type_v=params.cache_type_v,
-    )
+        return Candidate(**{name: getattr(params, name) for name in Candidate.__struct_fields__})
 
 
-def measure(
-    model: Model, job: Job, candidate: Candidate, *, is_full: bool, clock: Clock = time.perf_counter
-) -> Figures:
+def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock = time.perf_counter) -> Figures:
     """Figures of one candidate, in a context as large as serving would have it. Raises what Context raises, and
     UnsupportedError for a context that is too small to measure anything in."""
     if job.n_ctx < N_CTX_MIN:
         raise UnsupportedError(f"a context of {job.n_ctx} tokens is too small to measure in", param="n_ctx")
-    params = ContextParams(
-        n_ctx=job.n_ctx,
-        n_slots=job.n_slots,
-        n_batch=candidate.n_batch,
-        n_ubatch=candidate.n_ubatch,
-        threads=candidate.threads,
-        threads_batch=candidate.threads_batch,
-        flash_attn=candidate.flash_attn,
-        cache_type_k=candidate.cache_type_k,
-        cache_type_v=candidate.cache_type_v,
-    )
-    begun, waited = clock(), waited_s()
+    params = ContextParams(n_ctx=job.n_ctx, n_slots=job.n_slots, **msgspec.structs.asdict(candidate))
+    begun_s, waited_before_s = clock(), waited_s()
     with StepBench(Context(model, params), clock) as bench:
-        cold_token_s = _cold(bench, job.n_ctx) if is_full else None
+        cold_token_s = _cold(bench, job.n_ctx)
         n_prompt = min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
         n_cells = _fill(bench, job.n_ctx - n_prompt - 2 * FILL - _SINGLE_STEPS) if can_fill(model) else 0
-        bench.step(1)  # touches what is touched for the first time
+        bench.step(1)  # touches memory for the first time
         decode_s = min(bench.step(1) for _ in range(4))
         prompt_s = bench.prompt(n_prompt)
         if n_cells and prompt_s < _BRIEF_S:
@@ -103,7 +80,7 @@ def measure(
             prompt_s = min(prompt_s, bench.prompt(n_prompt))
         n_rows = min(N_ROWS, job.n_slots, candidate.n_batch)
         rows_s = min(bench.rows(n_rows) for _ in range(3))
-        waited = max(waited_s() - waited, 0.0) / (clock() - begun)
+        waited = max(waited_s() - waited_before_s, 0.0) / (clock() - begun_s)
     return Figures(
         n_cells=n_cells,
         decode_s=decode_s,
@@ -116,7 +93,8 @@ def measure(
 
 
 def waited_s(tasks: Path = Path("/proc/self/task")) -> float:
-    """Seconds for which threads of this process were ready and had no CPU, summed over them; 0 where the kernel does not tell."""
+    """Seconds in which threads of this process were ready and had no CPU, summed over them; 0 where the kernel has no
+    schedstat."""
     waited_ns = 0
     for each in tasks.glob("*/schedstat"):
         with contextlib.suppress(OSError):  # a thread that has just ended
@@ -125,7 +103,7 @@ def waited_s(tasks: Path = Path("/proc/self/task")) -> float:
 
 
 def _cold(bench: StepBench, n_ctx: int) -> float:
-    """Seconds for each token of a long prompt into an empty cache, the better of two if it is soon done."""
+    """Seconds for each token of a long prompt into an empty cache, the better of two if it is short."""
     n = min(COLD_PROMPT, n_ctx)
     seconds = bench.prompt(n)
     bench.clear()
@@ -141,37 +119,41 @@ def _fill(bench: StepBench, n_most: int) -> int:
     return n_cells
 
 
-def serve(channel: Channel[Asked], job: Job) -> None:
-    """Until the other side is gone."""
+def serve(channel: Channel[TrialCommand], job: TrialJob) -> None:
+    """Answers commands until the parent closes the socket."""
     config = job.config
     try:
-        model = Model(config.model_path, mmap=config.mmap, repack=config.repack, blas=job.blas, kernels=config.kernels)
+        blas = config.blas == "on"
+        model = Model(config.model_path, mmap=config.mmap, repack=config.repack, blas=blas, kernels=config.kernels)
     except LlmcoreError as error:
-        channel.send(NotMeasured(error.code, error.message))
+        channel.send(FailedReply(error.code, error.message))
         return
     with model:
-        channel.send(Opened())
-        for each in channel:
-            try:
-                if isinstance(each, Decide):
-                    channel.send(Decided(default(model, config)))
-                else:
-                    channel.send(Measured(measure(model, job, each.candidate, is_full=each.is_full)))
-            except LlmcoreError as error:
-                channel.send(NotMeasured(error.code, error.message))
+        channel.send(LoadedReply())
+        for command in channel:
+            channel.send(_reply(model, job, command))
+
+
+def _reply(model: Model, job: TrialJob, command: TrialCommand) -> TrialReply:
+    try:
+        if isinstance(command, DefaultCommand):
+            return DefaultReply(serving_default(model, job.config))
+        return FiguresReply(measure(model, job, command.candidate))
+    except LlmcoreError as error:
+        return FailedReply(error.code, error.message)
 
 
 def main() -> None:
-    # The terminal's Ctrl-C goes to the whole process group; when this process ends is its parent's decision.
+    # The terminal sends Ctrl-C to the whole process group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")  # if memory runs out all the same, this is the process to end
+        file.write("1000")  # if memory runs out, this is the first process that the kernel kills
     log.configure("error")
     with socket.socket(fileno=int(sys.argv[1])) as sock, contextlib.suppress(OSError, EOFError):
-        job = Channel[Job](sock, Job).receive()
+        job = Channel[TrialJob](sock, TrialJob).receive()
         job = msgspec.structs.replace(job, config=attach_paths(job.config, job.paths))
-        serve(Channel[Asked](sock, Asked), job)
+        serve(Channel[TrialCommand](sock, TrialCommand), job)
     os._exit(0)  # threads of native code may still run
 
 
