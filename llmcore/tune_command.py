@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 from llmcore import config, hub, log
@@ -18,7 +19,7 @@ from llmcore.errors import ConfigError, ModelMissingError
 from llmcore.fingerprint import cpu_name
 from llmcore.machine.os_text import system_name
 from llmcore.model import Model
-from llmcore.startup.trial_result import Candidate, TrialResult
+from llmcore.startup.trial_result import TrialResult
 from llmcore.tuned_profile import Conditions, TunedProfile, identity_of, profile_folder, store
 from llmcore.tuning.grid import Space, TuningChoice
 from llmcore.tuning.plot import check_plot_path, write_plot
@@ -194,22 +195,14 @@ class TrialLines:
     def __exit__(self, *_: object) -> None:
         self._status.stop()
 
-    def __call__(self, stage: str, candidate: Candidate, result: TrialResult | None) -> None:
-        words = f"{stage}: {_short(candidate)}"
+    def __call__(self, label: str, result: TrialResult | None) -> None:
         if result is None:
-            self._status.update(words)
+            self._status.update(escape(label))
             return
         self._n += 1
         outcome = f"{result.figures.score_s:.3g} s" if result.figures else f"not measured: {result.problem}"
-        line = f"llmcore: [{self._n}/{max(self._n, self.n_trials_max)}] {words}: {outcome}"
+        line = f"llmcore: [{self._n}/{max(self._n, self.n_trials_max)}] {label}: {outcome}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _short(candidate: Candidate) -> str:
-    return (
-        f"threads {candidate.threads}/{candidate.threads_batch}, batch {candidate.n_batch}/{candidate.n_ubatch}, "
-        f"{'flash ' if candidate.flash_attn else ''}{candidate.cache_type_k}/{candidate.cache_type_v}"
-    )
 
 
 def _say(line: str) -> None:

@@ -65,12 +65,10 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
     def difference(self, config: EngineConfig) -> str:
         """The first option that makes the trials hold for another way of computing than the config's; "" for none."""
-        if self.repack != config.repack:
-            return f"measured with repack={'on' if self.repack else 'off'}"
-        if self.kernels != config.kernels:
-            return f"measured with kernels={self.kernels}"
-        if self.blas != (config.blas == "on"):
-            return f"measured with blas={'on' if self.blas else 'off'}"
+        ways = {"repack": config.repack, "kernels": config.kernels, "blas": config.blas == "on"}
+        for name, value in ways.items():
+            if getattr(self, name) != value:
+                return f"measured with {name}={_option_value(self, name)}"
         return ""
 
 
@@ -206,32 +204,23 @@ def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> Taken
     """`n_allowed` are the threads that may run today."""
     taken: dict[str, Any] = {}
     overridden: dict[str, Any] = {}
-    unfit = ""
+    unfit, n_before = "", profile.conditions.n_threads_allowed
     for group in _GROUPS:
         values = {name: _option_value(profile.chosen, name) for name in group}
         own = {name: getattr(config, name) for name in group if getattr(config, name) not in _OPEN}
-        others = {name: value for name, value in own.items() if value != values[name]}
+        others = {name: values[name] for name, value in own.items() if value != values[name]}
         if others:
-            overridden |= {name: values[name] for name in others}
-        elif len(own) == len(group):
-            continue  # the user asks for the very same
-        elif group[0] == "threads" and (problem := _threads_unfit(profile, n_allowed)):
-            unfit = problem
+            overridden |= others
+        elif "threads" in group and n_allowed != n_before and len(own) < len(group):
+            # With fewer CPUs than at the trials the counts are too many, with more too few.
+            unfit = f"threads: {n_allowed} may run today, and {n_before} when it was measured"
         else:
             taken |= {name: value for name, value in values.items() if name not in own}
     return Taken(taken, overridden, unfit)
 
 
-def _threads_unfit(profile: TunedProfile, n_allowed: int) -> str:
-    """Counts hold for the allowance that they were measured with: with fewer CPUs they are too many, with more too few."""
-    before = profile.conditions.n_threads_allowed
-    if n_allowed == before:
-        return ""
-    return f"threads: {n_allowed} may run today, and {before} when it was measured"
-
-
-def _option_value(candidate: Candidate, name: str) -> Any:
-    value = getattr(candidate, name)
+def _option_value(holder: Candidate | Conditions, name: str) -> Any:
+    value = getattr(holder, name)
     return ("on" if value else "off") if isinstance(value, bool) else value
 
 

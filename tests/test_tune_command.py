@@ -109,7 +109,7 @@ def test_an_interruption_shows_what_was_measured_and_stores_nothing(tiny_model: 
         process.send_signal(signal.SIGINT)
         found = json.loads(process.stdout.read())
         said = process.stderr.read()
-    assert "grid: threads 1/1, batch 128/128, " in first
+    assert "grid: default: " in first
     assert process.returncode == 130
     assert "interrupted: nothing was stored" in said
     assert "Traceback" not in said
@@ -176,7 +176,7 @@ def test_progress_on_a_terminal() -> None:
     screen = io.StringIO()
     with tune_command.TrialLines(Console(file=screen, force_terminal=True, width=100)) as lines:
         lines.n_trials_max = 10
-        lines("grid", CANDIDATE, None)
-        lines("grid", CANDIDATE, TrialResult(stage="grid", candidate=CANDIDATE, problem="[too] large"))
+        lines("grid: flash", None)
+        lines("grid: flash", TrialResult(stage="grid", candidate=CANDIDATE, problem="[too] large"))
     shown = screen.getvalue()
-    assert "[1/10] grid: threads 1/1, batch 128/128, flash f16/f16: not measured: [too] large" in shown
+    assert "[1/10] grid: flash: not measured: [too] large" in shown

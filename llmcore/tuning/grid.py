@@ -30,6 +30,7 @@ _GRID_GAIN_MIN = 0.03
 # Candidates within this part of the best one are equally good.
 _ALIKE = 0.02
 
+COUNTS = ("threads", "threads_batch", "n_batch", "n_ubatch")
 # (n_batch, n_ubatch), beside the default's.
 _BATCHES = ((512, 128), (512, 256), (1024, 1024))
 # Threads, as parts of the default's, beside the most that the machine allows.
@@ -42,16 +43,13 @@ _Key = TypeVar("_Key", Candidate, int)
 class Space:
     """Options that are open. `default` holds the values that serving takes without a profile, and those of options that are not
     open. `attention` are the allowed (flash_attn, cache_type_k, cache_type_v), `n_threads_max` the threads that the machine
-    and its limits allow, `n_batch_max` the tokens that fit into the context."""
+    and its limits allow, `n_batch_max` the tokens that fit into the context, `open_counts` the open ones of COUNTS."""
 
     default: Candidate
     n_threads_max: int
     n_batch_max: int
     attention: tuple[tuple[bool, str, str], ...]
-    is_threads_open: bool = True
-    is_threads_batch_open: bool = True
-    is_batch_open: bool = True
-    is_ubatch_open: bool = True
+    open_counts: frozenset[str] = frozenset(COUNTS)
 
 
 class TuningChoice(NamedTuple):
@@ -67,35 +65,20 @@ class TuningChoice(NamedTuple):
 
 def grid(space: Space) -> list[Candidate]:
     """Candidates to measure, the default first and combinations last: a time limit cuts the end."""
-    default, counts, batches = space.default, _threads(space), _batches(space)
-    found = [default]
-    found += (_with_counts(default, each, batches[0]) for each in counts)
-    found += (_with_attention(default, each) for each in space.attention)
-    found += (_with_counts(default, counts[0], each) for each in batches)
-    found += (_with_counts(default, threads, batch) for threads in counts for batch in batches)
-    return list(dict.fromkeys(found))
-
-
-def _threads(space: Space) -> list[tuple[int, int]]:
-    default, most = space.default, space.n_threads_max
-    counts = {*(max(default.threads * part // whole, 1) for part, whole in _THREADS), most}
-    pairs = [(default.threads, default.threads_batch)]
-    for n in sorted(counts, reverse=True):
-        if n <= most:
-            own = n if space.is_threads_open else default.threads
-            pairs.append((own, n if space.is_threads_batch_open else default.threads_batch))
-    return pairs
-
-
-def _batches(space: Space) -> list[tuple[int, int]]:
     default = space.default
-    found = [(default.n_batch, default.n_ubatch)]
-    for n_batch, n_ubatch in _BATCHES:
-        size = n_batch if space.is_batch_open else default.n_batch
-        part = n_ubatch if space.is_ubatch_open else default.n_ubatch
-        if part <= size <= max(space.n_batch_max, default.n_batch):
-            found.append((size, part))
-    return found
+    parts = {max(default.threads * part // whole, 1) for part, whole in _THREADS}
+    counts = [n for n in sorted({*parts, space.n_threads_max}, reverse=True) if n <= space.n_threads_max]
+    threads = [_with_counts(default, space, threads=n, threads_batch=n) for n in counts]
+    batches = [_with_counts(default, space, n_batch=n_batch, n_ubatch=n_ubatch) for n_batch, n_ubatch in _BATCHES]
+    n_batch_max = max(space.n_batch_max, default.n_batch)
+    batches = [each for each in batches if each.n_ubatch <= each.n_batch <= n_batch_max]
+    both = [
+        msgspec.structs.replace(each, n_batch=batch.n_batch, n_ubatch=batch.n_ubatch)
+        for each in threads
+        for batch in batches
+    ]
+    attention = [_with_attention(default, each) for each in space.attention]
+    return list(dict.fromkeys([default, *threads, *attention, *batches, *both]))
 
 
 def challengers(default: Candidate, measured: Mapping[Candidate, Figures]) -> list[Candidate]:
@@ -169,7 +152,5 @@ def _with_attention(candidate: Candidate, settings: tuple[bool, str, str]) -> Ca
     return msgspec.structs.replace(candidate, flash_attn=flash_attn, cache_type_k=key, cache_type_v=value)
 
 
-def _with_counts(candidate: Candidate, threads: tuple[int, int], batch: tuple[int, int]) -> Candidate:
-    return msgspec.structs.replace(
-        candidate, threads=threads[0], threads_batch=threads[1], n_batch=batch[0], n_ubatch=batch[1]
-    )
+def _with_counts(candidate: Candidate, space: Space, **counts: int) -> Candidate:
+    return msgspec.structs.replace(candidate, **{name: n for name, n in counts.items() if name in space.open_counts})

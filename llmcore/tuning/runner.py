@@ -18,6 +18,7 @@ from llmcore.threads import decide_threads
 from llmcore.tune import candidates
 from llmcore.tuned_profile import threads_allowed
 from llmcore.tuning.grid import (
+    COUNTS,
     FINAL_ROUNDS,
     FINAL_ROUNDS_MIN,
     GRID_ROUNDS,
@@ -49,10 +50,8 @@ class Measuring(Protocol):
     def measure(self, candidate: Candidate, *, load_s: float, timeout_s: float) -> Figures: ...
 
 
-class Progress(Protocol):
-    """Is called when a trial begins, without a result, and when it has ended."""
-
-    def __call__(self, stage: str, candidate: Candidate, result: TrialResult | None) -> None: ...
+# Is called with a label when a trial begins, without a result, and when it has ended.
+Progress = Callable[[str, TrialResult | None], None]
 
 
 def plan(config: EngineConfig, model: Model) -> tuple[Space, TrialJob]:
@@ -76,15 +75,15 @@ def plan(config: EngineConfig, model: Model) -> tuple[Space, TrialJob]:
         cache_type_k=attention[0][1],
         cache_type_v=attention[0][2],
     )
+    open_counts = frozenset(name for name in COUNTS if getattr(config, name) == 0)
+    if config.threads:
+        open_counts -= {"threads_batch"}  # prompts get as many threads
     space = Space(
         default=default,
         n_threads_max=threads_allowed(decision),
         n_batch_max=n_ctx,
         attention=attention,
-        is_threads_open=config.threads == 0,
-        is_threads_batch_open=config.threads == config.threads_batch == 0,
-        is_batch_open=config.n_batch == 0,
-        is_ubatch_open=config.n_ubatch == 0,
+        open_counts=open_counts,
     )
     return space, TrialJob(config=config, n_ctx=n_ctx, n_slots=n_slots_cached(decide_n_running(config)) + 1)
 
@@ -207,7 +206,8 @@ class Tuning:
         left_s = self._left_s
         if left_s <= 0:
             return None
-        self._progress(stage, candidate, None)
+        label = f"{stage}: {candidate.difference(self.default) or 'default'}"
+        self._progress(label, None)
         patience_s = max(_PATIENCE * max(self._spent_s), _PATIENCE_MIN_S) if self._spent_s else left_s
         begun_s = self._clock()
         try:
@@ -217,5 +217,5 @@ class Tuning:
         except TrialFailed as error:
             result = TrialResult(stage=stage, candidate=candidate, problem=error.message)
         self.results.append(result)
-        self._progress(stage, candidate, result)
+        self._progress(label, result)
         return result.figures

@@ -1,4 +1,4 @@
-"""Messages between `llmcore tune` and the child process that measures: a TrialJob, then commands, each with one reply."""
+"""Messages between `llmcore tune` and the child process that measures: a TrialJob, then commands. Each has one reply."""
 
 from __future__ import annotations
 
@@ -17,32 +17,16 @@ class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
     paths: dict[str, bytes] = {}  # those of the config, while the job is sent
 
 
-class DefaultCommand(msgspec.Struct, frozen=True, tag=True):
-    """Decide the settings that serving takes without a profile."""
+class TrialCommand(msgspec.Struct, frozen=True):
+    """Measure `candidate`; None: decide the settings that serving takes without a profile."""
+
+    candidate: Candidate | None
 
 
-class MeasureCommand(msgspec.Struct, frozen=True, tag=True):
-    candidate: Candidate
+class TrialReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of a command, or an LlmcoreError by its code; a job that succeeds has neither."""
 
-
-class LoadedReply(msgspec.Struct, frozen=True, tag=True):
-    """First reply of all: the model is loaded."""
-
-
-class DefaultReply(msgspec.Struct, frozen=True, tag=True):
-    candidate: Candidate
-
-
-class FiguresReply(msgspec.Struct, frozen=True, tag=True):
-    figures: Figures
-
-
-class FailedReply(msgspec.Struct, frozen=True, tag=True):
-    """An LlmcoreError by its code: this candidate cannot be measured; others may."""
-
-    code: str
-    message: str
-
-
-TrialCommand = DefaultCommand | MeasureCommand
-TrialReply = LoadedReply | DefaultReply | FiguresReply | FailedReply
+    candidate: Candidate | None = None
+    figures: Figures | None = None
+    code: str = ""
+    message: str = ""

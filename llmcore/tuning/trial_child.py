@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -27,16 +28,7 @@ from llmcore.model import Model
 from llmcore.startup.trial_result import COLD_PROMPT, TURN_PROMPT, Candidate, Figures
 from llmcore.stepbench import FILL, Clock, StepBench, can_fill
 from llmcore.threads import decide_threads
-from llmcore.tuning.trial import (
-    DefaultCommand,
-    DefaultReply,
-    FailedReply,
-    FiguresReply,
-    LoadedReply,
-    TrialCommand,
-    TrialJob,
-    TrialReply,
-)
+from llmcore.tuning.trial import TrialCommand, TrialJob, TrialReply
 from llmcore.wire import Channel
 
 DEPTH = 2048
@@ -47,7 +39,7 @@ N_CTX_MIN = 128
 _PROMPT_SHARE = 4
 # Cells for steps of one token.
 _SINGLE_STEPS = 16
-# A prompt that took less is computed once more: short times are the noisiest.
+# A prompt that took less is computed once more.
 _BRIEF_S = 0.5
 
 
@@ -69,15 +61,16 @@ def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock =
     params = ContextParams(n_ctx=job.n_ctx, n_slots=job.n_slots, **msgspec.structs.asdict(candidate))
     begun_s, waited_before_s = clock(), waited_s()
     with StepBench(Context(model, params), clock) as bench:
-        cold_token_s = _cold(bench, job.n_ctx)
-        n_prompt = min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
-        n_cells = _fill(bench, job.n_ctx - n_prompt - 2 * FILL - _SINGLE_STEPS) if can_fill(model) else 0
+        n_cold, n_prompt = min(COLD_PROMPT, job.n_ctx), min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
+        cold_s = _prompt_s(bench, n_cold, bench.clear)
+        bench.clear()
+        n_cells = 0
+        if can_fill(model):
+            n_cells = min(DEPTH, job.n_ctx - n_prompt - 2 * FILL - _SINGLE_STEPS) // FILL * FILL
+            bench.fill(n_cells)
         bench.step(1)  # touches memory for the first time
         decode_s = min(bench.step(1) for _ in range(4))
-        prompt_s = bench.prompt(n_prompt)
-        if n_cells and prompt_s < _BRIEF_S:
-            bench.rewind(n_prompt)
-            prompt_s = min(prompt_s, bench.prompt(n_prompt))
+        prompt_s = _prompt_s(bench, n_prompt, (lambda: bench.rewind(n_prompt)) if n_cells else None)
         n_rows = min(N_ROWS, job.n_slots, candidate.n_batch)
         rows_s = min(bench.rows(n_rows) for _ in range(3))
         waited = max(waited_s() - waited_before_s, 0.0) / (clock() - begun_s)
@@ -87,9 +80,18 @@ def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock =
         n_rows=n_rows,
         rows_s=rows_s,
         prompt_token_s=prompt_s / n_prompt,
-        cold_token_s=cold_token_s,
+        cold_token_s=cold_s / n_cold,
         waited=waited,
     )
+
+
+def _prompt_s(bench: StepBench, n: int, forget: Callable[[], None] | None) -> float:
+    """Seconds of a prompt of n tokens. Short times are the noisiest: then the better of two, if it can be forgotten."""
+    seconds = bench.prompt(n)
+    if seconds < _BRIEF_S and forget is not None:
+        forget()
+        seconds = min(seconds, bench.prompt(n))
+    return seconds
 
 
 def waited_s(tasks: Path = Path("/proc/self/task")) -> float:
@@ -102,23 +104,6 @@ def waited_s(tasks: Path = Path("/proc/self/task")) -> float:
     return waited_ns / 1e9
 
 
-def _cold(bench: StepBench, n_ctx: int) -> float:
-    """Seconds for each token of a long prompt into an empty cache, the better of two if it is short."""
-    n = min(COLD_PROMPT, n_ctx)
-    seconds = bench.prompt(n)
-    bench.clear()
-    if seconds < _BRIEF_S:
-        seconds = min(seconds, bench.prompt(n))
-        bench.clear()
-    return seconds / n
-
-
-def _fill(bench: StepBench, n_most: int) -> int:
-    n_cells = min(DEPTH, n_most) // FILL * FILL
-    bench.fill(n_cells)
-    return n_cells
-
-
 def serve(channel: Channel[TrialCommand], job: TrialJob) -> None:
     """Answers commands until the parent closes the socket."""
     config = job.config
@@ -126,21 +111,21 @@ def serve(channel: Channel[TrialCommand], job: TrialJob) -> None:
         blas = config.blas == "on"
         model = Model(config.model_path, mmap=config.mmap, repack=config.repack, blas=blas, kernels=config.kernels)
     except LlmcoreError as error:
-        channel.send(FailedReply(error.code, error.message))
+        channel.send(TrialReply(code=error.code, message=error.message))
         return
     with model:
-        channel.send(LoadedReply())
+        channel.send(TrialReply())
         for command in channel:
             channel.send(_reply(model, job, command))
 
 
 def _reply(model: Model, job: TrialJob, command: TrialCommand) -> TrialReply:
     try:
-        if isinstance(command, DefaultCommand):
-            return DefaultReply(serving_default(model, job.config))
-        return FiguresReply(measure(model, job, command.candidate))
+        if command.candidate is None:
+            return TrialReply(candidate=serving_default(model, job.config))
+        return TrialReply(figures=measure(model, job, command.candidate))
     except LlmcoreError as error:
-        return FailedReply(error.code, error.message)
+        return TrialReply(code=error.code, message=error.message)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from types import TracebackType
 
 import msgspec
@@ -16,16 +15,7 @@ import msgspec
 from llmcore.config import detach_paths
 from llmcore.errors import LlmcoreError, error_from_code
 from llmcore.startup.trial_result import Candidate, Figures
-from llmcore.tuning.trial import (
-    DefaultCommand,
-    DefaultReply,
-    FailedReply,
-    FiguresReply,
-    MeasureCommand,
-    TrialCommand,
-    TrialJob,
-    TrialReply,
-)
+from llmcore.tuning.trial import TrialCommand, TrialJob, TrialReply
 from llmcore.wire import Channel
 
 _MODULE = "llmcore.tuning.trial_child"
@@ -59,40 +49,36 @@ class TrialProcess:
 
     def default(self, timeout_s: float) -> Candidate:
         """The settings that serving takes without a profile. Raises and is bounded as measure()."""
-        reply = self._ask("deciding the default", DefaultCommand(), timeout_s, timeout_s)
-        assert isinstance(reply, DefaultReply)
+        reply = self._ask(TrialCommand(None), timeout_s, timeout_s)
+        assert reply.candidate is not None
         return reply.candidate
 
     def measure(self, candidate: Candidate, *, load_s: float, timeout_s: float) -> Figures:
         """Figures of one candidate. `load_s` bounds loading, where that is needed, and timeout_s the rest. Raises TrialFailed with
         the reason, and what Model raises if the model cannot be loaded: then no candidate can be measured."""
-        reply = self._ask("measuring", MeasureCommand(candidate), load_s, timeout_s)
-        assert isinstance(reply, FiguresReply)
+        reply = self._ask(TrialCommand(candidate), load_s, timeout_s)
+        assert reply.figures is not None
         return reply.figures
 
-    def _ask(self, action: str, command: TrialCommand, load_s: float, timeout_s: float) -> TrialReply:
-        if self._process is None:
-            with self._bounded("loading the model", load_s):
-                self._start(load_s)
-        with self._bounded(action, timeout_s):
-            reply = self._exchange(command, timeout_s)
-        if isinstance(reply, FailedReply):
-            raise TrialFailed(reply.message)
-        return reply
-
-    @contextlib.contextmanager
-    def _bounded(self, action: str, seconds: float) -> Iterator[None]:
-        """Kills the process at any error: its next message would answer an earlier command."""
+    def _ask(self, command: TrialCommand, load_s: float, timeout_s: float) -> TrialReply:
+        """Kills the process at any error in between: its next message would answer an earlier command."""
+        action, limit_s = "loading the model", load_s
         try:
-            yield
+            if self._process is None:
+                self._start(load_s)
+            action, limit_s = "measuring" if command.candidate else "deciding the default", timeout_s
+            reply = self._exchange(command, timeout_s)
         except TimeoutError:
             self.kill()
-            raise TrialFailed(f"{action} took longer than {seconds:.3g} s") from None
+            raise TrialFailed(f"{action} took longer than {limit_s:.3g} s") from None
         except (OSError, EOFError):
             raise TrialFailed(f"{action}: the process died ({_cause(self.kill(wait_s=_EXIT_S))})") from None
         except BaseException:
             self.kill()
             raise
+        if reply.code:
+            raise TrialFailed(reply.message)
+        return reply
 
     def _start(self, load_s: float) -> None:
         self._sock, theirs = socket.socketpair()
@@ -108,7 +94,7 @@ class TrialProcess:
             )
         config, paths = detach_paths(self._job.config)
         reply = self._exchange(msgspec.structs.replace(self._job, config=config, paths=paths), load_s)
-        if isinstance(reply, FailedReply):
+        if reply.code:
             raise error_from_code(reply.code, reply.message, "model_path")
 
     def _exchange(self, message: TrialJob | TrialCommand, timeout_s: float) -> TrialReply:

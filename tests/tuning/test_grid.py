@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.startup.trial_result import Candidate
-from llmcore.tuning.grid import GAIN_MIN, Space, challengers, choose, grid
+from llmcore.tuning.grid import COUNTS, GAIN_MIN, Space, challengers, choose, grid
 from tests.tuning.candidates import DEFAULT, changed, figures
 
 ATTENTION = ((False, "f16", "f16"), (False, "q8_0", "f16"), (True, "f16", "f16"), (True, "q8_0", "q8_0"))
@@ -24,10 +24,7 @@ spaces = st.builds(
     n_threads_max=st.integers(1, 128),
     n_batch_max=st.sampled_from([256, 1024, 8192]),
     attention=st.sampled_from([ATTENTION[:1], ATTENTION]),
-    is_threads_open=st.booleans(),
-    is_threads_batch_open=st.booleans(),
-    is_batch_open=st.booleans(),
-    is_ubatch_open=st.booleans(),
+    open_counts=st.frozensets(st.sampled_from(COUNTS)),
 )
 
 
@@ -40,10 +37,8 @@ def test_only_open_options_differ_and_every_candidate_is_possible(space: Space) 
         assert each.n_ubatch <= each.n_batch <= max(space.n_batch_max, default.n_batch)
         assert 1 <= each.threads <= max(space.n_threads_max, default.threads)
         assert 1 <= each.threads_batch <= max(space.n_threads_max, default.threads_batch)
-        assert space.is_threads_open or each.threads == default.threads
-        assert space.is_threads_batch_open or each.threads_batch == default.threads_batch
-        assert space.is_batch_open or each.n_batch == default.n_batch
-        assert space.is_ubatch_open or each.n_ubatch == default.n_ubatch
+        closed = [name for name in COUNTS if name not in space.open_counts]
+        assert all(getattr(each, name) == getattr(default, name) for name in closed)
 
 
 def test_combinations_are_last() -> None:

@@ -17,7 +17,7 @@ from llmcore.model import Model
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.threads import decide_threads
 from llmcore.tuned_profile import threads_allowed
-from llmcore.tuning.grid import FINAL_ROUNDS_MIN, Space, TuningChoice, grid
+from llmcore.tuning.grid import COUNTS, FINAL_ROUNDS_MIN, Space, TuningChoice, grid
 from llmcore.tuning.runner import Tuning, plan
 from llmcore.tuning.trial import TrialJob
 from llmcore.tuning.trial_process import TrialFailed
@@ -59,7 +59,7 @@ class Bench:
 def tuned(machine: Machine, limit_s: float = 1000.0, *, space: Space = SPACE) -> Tuning:
     """A tuning after its end."""
     bench = Bench(machine, space.default)
-    tuning = Tuning(space, bench, limit_s, lambda stage, candidate, result: None, bench.clock)
+    tuning = Tuning(space, bench, limit_s, lambda label, result: None, bench.clock)
     tuning.run()
     assert bench.now_s <= limit_s
     return tuning
@@ -92,8 +92,7 @@ def test_everything_is_open_by_default(vocabulary: Model) -> None:
     space, job = planned(vocabulary)
     n = decide_threads().n_threads
     assert space.default == changed(threads=n, threads_batch=n)
-    assert space.is_threads_open
-    assert space.is_batch_open
+    assert space.open_counts == set(COUNTS)
     assert len(space.attention) > 3
     assert space.n_threads_max == threads_allowed(decide_threads())
     assert (job.n_ctx, space.n_batch_max) == (2048, 2048), "as the model was trained"
@@ -103,15 +102,13 @@ def test_everything_is_open_by_default(vocabulary: Model) -> None:
 def test_options_that_are_given_are_not_open(vocabulary: Model) -> None:
     options = {"threads": 1, "n_batch": 64, "n_ubatch": 32, "blas": "on", "flash_attn": "on", "n_ctx": 512}
     space, job = planned(vocabulary, **options, cache_type_k="f16", cache_type_v="f16", repack=False)
-    are_open = (space.is_threads_open, space.is_threads_batch_open, space.is_batch_open, space.is_ubatch_open)
-    assert not any(are_open)
+    assert not space.open_counts
     assert space.attention == ((True, "f16", "f16"),)
     assert (space.default.n_batch, space.default.n_ubatch) == (64, 32)
     assert (job.n_ctx, job.config.repack, job.config.blas) == (512, False, "on")
     assert grid(space) == [space.default]
     space, _ = planned(vocabulary, threads_batch=2)
-    assert space.is_threads_open
-    assert not space.is_threads_batch_open
+    assert space.open_counts == set(COUNTS) - {"threads_batch"}
 
 
 def test_models_that_cannot_be_tuned_are_refused(tiny_bert: Path, vocabulary: Model) -> None:
@@ -189,7 +186,7 @@ def test_threads_that_were_favoured_by_a_disturbance_are_measured_again() -> Non
 def test_gains_are_over_the_default_that_serving_decides() -> None:
     decided = changed(flash_attn=True)
     bench = Bench(lambda each: (1.0, figures(0.5 if each.flash_attn else 1.0)), decided)
-    tuning = Tuning(SPACE, bench, 1000.0, lambda stage, candidate, result: None, bench.clock)
+    tuning = Tuning(SPACE, bench, 1000.0, lambda label, result: None, bench.clock)
     tuning.run()
     assert tuning.default == tuning.results[0].candidate == decided
     assert tuning.choice == TuningChoice(decided, 0.0, 0)
@@ -201,7 +198,7 @@ def test_gains_are_over_the_default_that_serving_decides() -> None:
 def test_if_serving_cannot_decide_others_are_measured_all_the_same() -> None:
     bench = Bench(lambda each: (1.0, figures(0.5 if each.n_ubatch < 512 else 1.0)), None)
     told: list[tuple[str, TrialResult | None]] = []
-    tuning = Tuning(SPACE, bench, 1000.0, lambda stage, candidate, result: told.append((stage, result)), bench.clock)
+    tuning = Tuning(SPACE, bench, 1000.0, lambda label, result: told.append((label, result)), bench.clock)
     tuning.run()
     assert tuning.results[0] == TrialResult(stage="default", candidate=DEFAULT, problem="cannot be decided")
     assert tuning.choice is not None
@@ -212,7 +209,7 @@ def test_if_serving_cannot_decide_others_are_measured_all_the_same() -> None:
 
 def test_a_candidate_that_hangs_is_out_and_costs_a_bounded_time() -> None:
     bench = Bench(lambda each: (1e9 if each.flash_attn else 1.0, figures(0.5 if each.n_ubatch == 256 else 1.0)))
-    tuning = Tuning(SPACE, bench, 1000.0, lambda stage, candidate, result: None, bench.clock)
+    tuning = Tuning(SPACE, bench, 1000.0, lambda label, result: None, bench.clock)
     tuning.run()
     assert tuning.choice is not None
     assert tuning.choice.candidate == changed(n_ubatch=256)
@@ -289,7 +286,7 @@ def test_an_end_keeps_the_results_until_then(error: BaseException) -> None:
         return 1.0, figures(1.0)
 
     bench = Bench(machine)
-    tuning = Tuning(SPACE, bench, 100.0, lambda stage, candidate, result: None, bench.clock)
+    tuning = Tuning(SPACE, bench, 100.0, lambda label, result: None, bench.clock)
     with pytest.raises(type(error)):
         tuning.run()
     assert len(tuning.results) == 3
