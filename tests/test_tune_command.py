@@ -20,22 +20,13 @@ from llmcore.config import EngineConfig
 from llmcore.encoder import open_engine
 from llmcore.engine import Engine
 from llmcore.errors import ConfigError, ModelMissingError
-from llmcore.startup.trial_result import Candidate, TrialResult
+from llmcore.startup.trial_result import TrialResult
 from llmcore.tuned_profile import TunedProfile
+from tests.tuning.candidates import DEFAULT
 
 # All but flash attention is given, so that it is short.
 GIVEN = ("--n-ctx", "256", "--n-slots", "2", "--n-batch", "128", "--n-ubatch", "128", "--threads", "1")
 SHORT = (*GIVEN, "--cache-type-k", "f16", "--cache-type-v", "f16")
-
-CANDIDATE = Candidate(
-    threads=1,
-    threads_batch=1,
-    n_batch=128,
-    n_ubatch=128,
-    flash_attn=True,
-    cache_type_k="f16",
-    cache_type_v="f16",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -132,37 +123,11 @@ def test_the_model_is_named_pulled_or_in_the_environment(
         run()
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_named(tiny_model: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(ConfigError, match="profile_dir: cannot write to"):
-        tune_command._store(
-            msgspec.convert(_PROFILE, TunedProfile),
-            blocked / "deeper",
-        )
-
-
-_PROFILE = {
-    "identity": {"model": "0", "machine": "0", "build": "0"},
-    "measured_at": "",
-    "cpu": "",
-    "model_path": "",
-    "description": "",
-    "conditions": {
-        "n_threads_allowed": 1,
-        "n_ctx": 1,
-        "n_slots": 1,
-        "mmap": True,
-        "repack": True,
-        "kernels": "auto",
-        "blas": False,
-    },
-    "default": msgspec.to_builtins(CANDIDATE),
-    "chosen": msgspec.to_builtins(CANDIDATE),
-    "gain": 0.0,
-    "is_complete": True,
-    "trials": [],
-}
+        run(str(tiny_model), *SHORT, "--flash-attn", "off", "--profile-dir", str(blocked / "deeper"))
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
@@ -177,6 +142,6 @@ def test_progress_on_a_terminal() -> None:
     with tune_command.TrialLines(Console(file=screen, force_terminal=True, width=100)) as lines:
         lines.n_trials_max = 10
         lines("grid: flash", None)
-        lines("grid: flash", TrialResult(stage="grid", candidate=CANDIDATE, problem="[too] large"))
+        lines("grid: flash", TrialResult(stage="grid", candidate=DEFAULT, problem="[too] large"))
     shown = screen.getvalue()
     assert "[1/10] grid: flash: not measured: [too] large" in shown

@@ -268,14 +268,6 @@ def test_a_round_that_the_time_limit_cut_does_not_count(limit_s: float) -> None:
         assert FINAL_ROUNDS_MIN <= tuning.choice.n_rounds <= min(map(good.count, set(good)))
 
 
-def test_a_disturbed_trial_leaves_time_for_others() -> None:
-    """One trial takes a third of the time, and is no measure of the next ones."""
-    n = itertools.count()
-    assert chosen(
-        lambda each: (45.0 if next(n) == 3 else 1.0, figures(0.5 if each.n_ubatch == 256 else 1.0)), 130.0
-    ) == changed(n_ubatch=256)
-
-
 @pytest.mark.parametrize("error", [ModelError("no such model"), KeyboardInterrupt()])
 def test_an_end_keeps_the_results_until_then(error: BaseException) -> None:
     n = itertools.count()
