@@ -162,8 +162,8 @@ def _show(args: argparse.Namespace, profile: TunedProfile, choice: TuningChoice 
 def _warn(profile: TunedProfile, choice: TuningChoice | None) -> None:
     if choice is not None and choice.gain_missed:
         _say(
-            f"the default stays: a challenger took {choice.gain_missed:.0%} less, but other work may have added up to "
-            f"{choice.noise:.0%} to the default's time"
+            f"the default stays: a challenger took {choice.gain_missed:.0%} less, but up to {choice.noise:.0%} of the default's "
+            "own time may be due to other work"
         )
     differ = spread(profile.trials, profile.default)
     if differ > _SPREAD_MAX:
