@@ -129,8 +129,7 @@ class EngineConfig:
     )
     blas: str = _option(
         "auto",
-        "let OpenBLAS take part in large products; ggml's own kernels are usually faster; auto takes what `llmcore tune` found, "
-        "else off",
+        "let OpenBLAS take part in large products; ggml's own kernels are usually faster; auto is off",
         choices=("auto", "on", "off"),
     )
     kernels: str = _option(

@@ -1,8 +1,8 @@
-"""What `llmcore tune` found for a model on a machine: how it is stored, and what serving takes of it.
+"""Profiles of `llmcore tune` for a model on a machine: how they are stored, and the options that serving takes from them.
 
 A profile is one JSON file in the profile folder, `tuned-MODEL-MACHINE-BUILD.json`, written by an atomic rename
-(docs/DEPLOYMENT.md describes its fields). It holds for that model file, kind of CPU and build alone. Of what it chose, an
-option that the user left open takes its value, in groups that were measured together; what the user set wins.
+(docs/DEPLOYMENT.md describes its fields). It holds for that model file, kind of CPU and build alone. An option that the user
+left open takes the chosen value, in groups that were measured together; an option that the user set wins.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import dataclasses
 import logging
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,41 +21,39 @@ from llmcore.config import EngineConfig
 from llmcore.fingerprint import machine_fingerprint, model_fingerprint
 from llmcore.log import event
 from llmcore.machine.os_text import system_name
+from llmcore.startup.trial_result import Candidate, TrialResult
 from llmcore.threads import ThreadDecision, decide_threads
-from llmcore.trials import Candidate, Trial
 from llmcore.tune import default_profile_dir
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 
 # Options that were measured together, and are taken together or not at all.
 _GROUPS = (
     ("threads", "threads_batch"),
     ("n_batch", "n_ubatch"),
-    ("blas",),
     ("flash_attn", "cache_type_k", "cache_type_v"),
 )
 _OPEN = (0, "auto")
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a profile holds for: fingerprints of the model file and of the kind of CPU, llama.cpp's commit, and for which CPUs
-    it was built."""
+    """Fingerprints of the model file and of the kind of CPU; llama.cpp's commit, and the CPUs that it was built for."""
 
     model: str
     machine: str
     build: str
 
     def difference(self, other: Identity) -> str:
-        """In which way `other` is another one; "" for none."""
+        """Names of the parts in which `other` differs, as "another machine"; "" for none."""
         different = [name for name in self.__struct_fields__ if getattr(self, name) != getattr(other, name)]
         return "another " + " and ".join(different) if different else ""
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """Under which the trials were made: the threads that machine and limits allowed, the context in tokens and slots, and how
-    weights were loaded."""
+    """Circumstances of the trials: the threads that machine and limits allowed, the context in tokens and slots, and how weights
+    were loaded and multiplied."""
 
     n_threads_allowed: int
     n_ctx: int
@@ -64,11 +61,20 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     mmap: bool
     repack: bool
     kernels: str
+    blas: bool
+
+    def difference(self, config: EngineConfig) -> str:
+        """The first option that makes the trials hold for another way of computing than the config's; "" for none."""
+        ways = {"repack": config.repack, "kernels": config.kernels, "blas": config.blas == "on"}
+        for name, value in ways.items():
+            if getattr(self, name) != value:
+                return f"measured with {name}={_option_value(self, name)}"
+        return ""
 
 
 class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """See docs/DEPLOYMENT.md. `default` is what serving takes without a profile, `gain` the part of its time that the chosen
-    settings save; `is_complete` is False where the time limit left something out."""
+    """See docs/DEPLOYMENT.md. `default` are the settings that serving takes without a profile, `gain` the part of their time that
+    the chosen ones save; `is_complete` is False where the time limit left something out."""
 
     version: int = VERSION
     identity: Identity
@@ -81,7 +87,7 @@ class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
     chosen: Candidate
     gain: float
     is_complete: bool
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialResult, ...]
 
 
 def identity_of(model_path: str | os.PathLike[str]) -> Identity:
@@ -92,7 +98,7 @@ def identity_of(model_path: str | os.PathLike[str]) -> Identity:
 
 
 def threads_allowed(decision: ThreadDecision) -> int:
-    """How many threads can run at the same time: CPUs of the affinity mask within the quota."""
+    """Threads that can run at the same time: CPUs of the affinity mask within the quota."""
     n_cpus = len(os.sched_getaffinity(0))
     return n_cpus if decision.quota_cpus is None else max(min(n_cpus, math.floor(decision.quota_cpus)), 1)
 
@@ -130,43 +136,43 @@ def _has_profiles(folder: Path) -> bool:
         return False
 
 
-def _profiles(folder: Path) -> Iterator[tuple[Path, TunedProfile]]:
-    """Those that can be read; of the others a warning."""
-    for path in sorted(folder.glob("tuned-*.json")):
-        try:
-            profile = msgspec.json.decode(path.read_bytes(), type=TunedProfile)
-        except (OSError, msgspec.DecodeError) as error:
-            event(logger, logging.WARNING, "tuned_profile_unreadable", path=str(path), error=str(error))
-            continue
-        yield path, profile
+class _Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a profile that every version has."""
+
+    version: int
+    identity: Identity
+    model_path: str
 
 
 def _found(folder: Path, identity: Identity, config: EngineConfig) -> tuple[Path, TunedProfile] | None:
-    """The profile that holds here. Of those that nearly do, a line says what is in the way."""
-    found = None
-    for path, profile in _profiles(folder):
-        reason = identity.difference(profile.identity)
-        if profile.version != VERSION:
-            reason = f"version {profile.version}, and this is {VERSION}"
-        elif not reason and profile.conditions.repack != config.repack:
-            reason = f"measured with repack={'on' if profile.conditions.repack else 'off'}"
-        elif not reason and profile.conditions.kernels != config.kernels:
-            reason = f"measured with kernels={profile.conditions.kernels}"
+    """The profile that holds here. A line is logged for each other one of this model, and for files that cannot be read."""
+    found, model_path = None, system_name(os.path.abspath(config.model_path))
+    for path in sorted(folder.glob("tuned-*.json")):
+        try:
+            data = path.read_bytes()
+            header = msgspec.json.decode(data, type=_Header)
+            reason = identity.difference(header.identity)
+            if header.version != VERSION:
+                reason = f"version {header.version}, and this is {VERSION}"
+            if not reason:
+                profile = msgspec.json.decode(data, type=TunedProfile)
+                reason = profile.conditions.difference(config)
+        except (OSError, msgspec.DecodeError) as error:
+            event(logger, logging.WARNING, "tuned_profile_unreadable", path=str(path), error=str(error))
+            continue
         if not reason:
             found = path, profile
-        elif profile.identity.model == identity.model or profile.model_path == system_name(
-            os.path.abspath(config.model_path)
-        ):
+        elif header.identity.model == identity.model or header.model_path == model_path:
             event(logger, logging.INFO, "tuned_profile_not_used", path=str(path), reason=reason)
     return found
 
 
-# --- What is taken of it ----------------------------------------------------------------------------------------------
+# --- Options taken from it -------------------------------------------------------------------------------------------
 
 
 def with_profile(config: EngineConfig) -> EngineConfig:
-    """The config in which what was left open is as the profile chose it, if there is one; one log line says what was taken,
-    what the user's own options overrode, and what does not hold today."""
+    """The config with the profile's values, if there is one, for options that were left open; one log line says which were taken,
+    which the user's own options overrode, and which do not hold today."""
     folder = profile_folder(config)
     if not any(getattr(config, name) in _OPEN for group in _GROUPS for name in group):
         return config
@@ -175,7 +181,7 @@ def with_profile(config: EngineConfig) -> EngineConfig:
     try:
         found = _found(folder, identity_of(config.model_path), config)
     except OSError:
-        return config  # whoever loads the model says what is wrong with its file
+        return config  # loading the model reports the fault of its file
     if found is None:
         return config
     path, profile = found
@@ -187,8 +193,7 @@ def with_profile(config: EngineConfig) -> EngineConfig:
 
 
 class Taken(NamedTuple):
-    """Options to take from a profile that holds here, what it chose and the user overrode, and why its threads are not taken
-    ("" if they are)."""
+    """Options to take from a profile, its options that the user overrode, and why its threads are not taken ("" if they are)."""
 
     taken: dict[str, Any]
     overridden: dict[str, Any]
@@ -199,32 +204,23 @@ def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> Taken
     """`n_allowed` are the threads that may run today."""
     taken: dict[str, Any] = {}
     overridden: dict[str, Any] = {}
-    unfit = ""
+    unfit, n_before = "", profile.conditions.n_threads_allowed
     for group in _GROUPS:
         values = {name: _option_value(profile.chosen, name) for name in group}
         own = {name: getattr(config, name) for name in group if getattr(config, name) not in _OPEN}
-        others = {name: value for name, value in own.items() if value != values[name]}
+        others = {name: values[name] for name, value in own.items() if value != values[name]}
         if others:
-            overridden |= {name: values[name] for name in others}
-        elif len(own) == len(group):
-            continue  # the user asks for the very same
-        elif group[0] == "threads" and (problem := _threads_unfit(profile, n_allowed)):
-            unfit = problem
+            overridden |= others
+        elif "threads" in group and n_allowed != n_before and len(own) < len(group):
+            # With fewer CPUs than at the trials the counts are too many, with more too few.
+            unfit = f"threads: {n_allowed} may run today, and {n_before} when it was measured"
         else:
             taken |= {name: value for name, value in values.items() if name not in own}
     return Taken(taken, overridden, unfit)
 
 
-def _threads_unfit(profile: TunedProfile, n_allowed: int) -> str:
-    """Counts hold for the allowance that they were measured with: with fewer CPUs they are too many, with more too few."""
-    before = profile.conditions.n_threads_allowed
-    if n_allowed == before:
-        return ""
-    return f"threads: {n_allowed} may run today, and {before} when it was measured"
-
-
-def _option_value(candidate: Candidate, name: str) -> Any:
-    value = getattr(candidate, name)
+def _option_value(holder: Candidate | Conditions, name: str) -> Any:
+    value = getattr(holder, name)
     return ("on" if value else "off") if isinstance(value, bool) else value
 
 

@@ -6,41 +6,27 @@ import argparse
 import io
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
 from rich.console import Console
-from rich.progress import Progress
 
 from llmcore import tune_command
 from llmcore.config import EngineConfig
 from llmcore.encoder import open_engine
 from llmcore.engine import Engine
 from llmcore.errors import ConfigError, ModelMissingError
-from llmcore.search import Ask
-from llmcore.trials import Candidate, Trial
+from llmcore.startup.trial_result import TrialResult
 from llmcore.tuned_profile import TunedProfile
+from tests.tuning.candidates import DEFAULT
 
-# What makes it short: all but flash attention and BLAS is given.
+# All but flash attention is given, so that it is short.
 GIVEN = ("--n-ctx", "256", "--n-slots", "2", "--n-batch", "128", "--n-ubatch", "128", "--threads", "1")
 SHORT = (*GIVEN, "--cache-type-k", "f16", "--cache-type-v", "f16")
-
-CANDIDATE = Candidate(
-    threads=1,
-    threads_batch=1,
-    n_batch=128,
-    n_ubatch=128,
-    blas=False,
-    flash_attn=True,
-    cache_type_k="f16",
-    cache_type_v="f16",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -62,22 +48,19 @@ def run(*argv: str) -> int:
 def test_a_profile_is_measured_stored_shown_and_taken_up(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plot, folder = tmp_path / "plot.svg", tmp_path / "profiles"
-    assert run(str(tiny_model), *SHORT, "--profile-dir", str(folder), "--plot", str(plot)) == 0
+    folder = tmp_path / "profiles"
+    assert run(str(tiny_model), *SHORT, "--profile-dir", str(folder)) == 0
     out, err = capsys.readouterr()
     (path,) = folder.glob("tuned-*.json")
     profile = msgspec.json.decode(path.read_bytes(), type=TunedProfile)
-    tried = {(trial.candidate.flash_attn, trial.candidate.blas) for trial in profile.trials}
-    assert tried >= {(False, False), (True, False)}
-    assert {True} < {blas for _, blas in tried}
+    assert {trial.candidate.flash_attn for trial in profile.trials} == {False, True}
     assert all(trial.figures for trial in profile.trials)
     assert profile.is_complete
     assert profile.chosen.threads == 1
-    assert "chosen: threads=1 threads_batch=1 n_batch=128 n_ubatch=128 blas=" in out
+    assert "chosen: threads=1 threads_batch=1 n_batch=128 n_ubatch=128 flash_attn=" in out
     assert "default" in out
     assert f"llmcore: stored in {path}; " in err
-    assert len([line for line in err.splitlines() if " s a turn" in line]) == len(profile.trials)
-    assert plot.read_text().startswith("<svg ")
+    assert len([line for line in err.splitlines() if line.startswith("llmcore: [")]) == len(profile.trials)
     config = EngineConfig(model_path=str(tiny_model), profile_dir=str(folder), n_ctx=256, n_slots=2)
     with open_engine(config) as engine:
         assert isinstance(engine, Engine)
@@ -117,7 +100,7 @@ def test_an_interruption_shows_what_was_measured_and_stores_nothing(tiny_model: 
         process.send_signal(signal.SIGINT)
         found = json.loads(process.stdout.read())
         said = process.stderr.read()
-    assert "default: threads 1/1, batch 128/128, " in first
+    assert "grid: default: " in first
     assert process.returncode == 130
     assert "interrupted: nothing was stored" in said
     assert "Traceback" not in said
@@ -140,33 +123,15 @@ def test_the_model_is_named_pulled_or_in_the_environment(
         run()
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_named(tiny_model: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(ConfigError, match="profile_dir: cannot write to"):
-        tune_command._store(
-            msgspec.convert(_PROFILE, TunedProfile),
-            blocked / "deeper",
-        )
-
-
-_PROFILE = {
-    "identity": {"model": "0", "machine": "0", "build": "0"},
-    "measured_at": "",
-    "cpu": "",
-    "model_path": "",
-    "description": "",
-    "conditions": {"n_threads_allowed": 1, "n_ctx": 1, "n_slots": 1, "mmap": True, "repack": True, "kernels": "auto"},
-    "default": msgspec.to_builtins(CANDIDATE),
-    "chosen": msgspec.to_builtins(CANDIDATE),
-    "gain": 0.0,
-    "is_complete": True,
-    "trials": [],
-}
+        run(str(tiny_model), *SHORT, "--flash-attn", "off", "--profile-dir", str(blocked / "deeper"))
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
-def test_a_time_limit_is_a_time(seconds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_time_limit_is_a_time(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("x.gguf", "--time-limit", seconds)
     assert "--time-limit" in capsys.readouterr().err
@@ -174,14 +139,9 @@ def test_a_time_limit_is_a_time(seconds: str, tmp_path: Path, capsys: pytest.Cap
 
 def test_progress_on_a_terminal() -> None:
     screen = io.StringIO()
-    with Progress(console=Console(file=screen, force_terminal=True, width=100)) as bars:
-        report = tune_command.BarReport(bars)
-        report.expect(10)
-        ask = Ask("attention", CANDIDATE, False)
-        report(ask, None)
-        time.sleep(0.3)  # it is drawn ten times a second
-        report(ask, Trial(stage="attention", candidate=CANDIDATE, problem="[too] large"))
+    with tune_command.TrialLines(Console(file=screen, force_terminal=True, width=100)) as lines:
+        lines.n_trials_max = 10
+        lines("grid: flash", None)
+        lines("grid: flash", TrialResult(stage="grid", candidate=DEFAULT, problem="[too] large"))
     shown = screen.getvalue()
-    assert "attention: threads 1/1, batch 128/128, flash f16/f16: not measured: [too] large" in shown
-    assert "10%" in shown
-    assert os.linesep in shown
+    assert "[1/10] grid: flash: not measured: [too] large" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from llmcore.encoder import open_engine
 from llmcore.engine import Engine
 from llmcore.errors import InsufficientMemoryError
 from llmcore.llm import LLM
+from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.threads import decide_threads
-from llmcore.trials import Candidate, Figures, Trial
 from llmcore.tuned_profile import (
     Conditions,
     TunedProfile,
@@ -34,7 +35,6 @@ CHOSEN = Candidate(
     threads_batch=2,
     n_batch=256,
     n_ubatch=128,
-    blas=False,
     flash_attn=True,
     cache_type_k="f16",
     cache_type_v="f16",
@@ -44,7 +44,6 @@ ALL = {
     "threads_batch": 2,
     "n_batch": 256,
     "n_ubatch": 128,
-    "blas": "off",
     "flash_attn": "on",
     "cache_type_k": "f16",
     "cache_type_v": "f16",
@@ -61,6 +60,7 @@ def profile(tiny_model: Path) -> TunedProfile:
         mmap=True,
         repack=True,
         kernels="auto",
+        blas=False,
     )
     return TunedProfile(
         identity=identity_of(tiny_model),
@@ -74,14 +74,22 @@ def profile(tiny_model: Path) -> TunedProfile:
         gain=0.25,
         is_complete=True,
         trials=(
-            Trial(stage="default", candidate=CHOSEN, figures=FIGURES),
-            Trial(stage="attention", candidate=CHOSEN, problem="too large"),
+            TrialResult(stage="default", candidate=CHOSEN, figures=FIGURES),
+            TrialResult(stage="grid", candidate=CHOSEN, problem="too large"),
         ),
     )
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[dict[str, Any]]]:
+def here(tiny_model: Path, tmp_path: Path) -> EngineConfig:
+    return EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path))
+
+
+Told = Callable[[str], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Told:
     """told(event): the fields of each line of that name."""
     caplog.set_level(logging.INFO, "llmcore")
     return lambda name: [each.event_fields for each in caplog.records if each.getMessage() == name]  # type: ignore[attr-defined]
@@ -107,17 +115,16 @@ def test_what_cannot_be_stored_leaves_what_was_there(profile: TunedProfile, tmp_
     assert path.read_bytes() == before
 
 
-def test_all_that_is_open_is_taken(
-    profile: TunedProfile, tiny_model: Path, tmp_path: Path, told: Callable[[str], list[dict[str, Any]]]
-) -> None:
-    path = store(profile, tmp_path)
-    config = with_profile(EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path)))
+def test_all_that_is_open_is_taken(profile: TunedProfile, here: EngineConfig, told: Told) -> None:
+    path = store(profile, Path(here.profile_dir))
+    config = with_profile(here)
     assert taken(config) == ALL
+    assert config.blas == "auto", "no profile decides that"
     (line,) = told("tuned_profile_used")
     assert line["path"] == str(path)
     assert line["taken"] == " ".join(f"{name}={value}" for name, value in ALL.items())
     assert "overridden" not in line
-    assert with_profile(config) is config, "nothing is open any more"
+    assert with_profile(config) == config
 
 
 @pytest.mark.parametrize(
@@ -128,7 +135,6 @@ def test_all_that_is_open_is_taken(
         ({"threads": 1}, [], {}),
         ({"n_batch": 512}, ["n_batch", "n_ubatch"], {"n_batch": 256}),
         ({"n_ubatch": 128}, [], {}),
-        ({"blas": "on"}, ["blas"], {"blas": "off"}),
         ({"flash_attn": "off"}, ["flash_attn", "cache_type_k", "cache_type_v"], {"flash_attn": "on"}),
         ({"cache_type_k": "q8_0"}, ["flash_attn", "cache_type_k", "cache_type_v"], {"cache_type_k": "f16"}),
     ],
@@ -161,59 +167,51 @@ def test_threads_hold_for_the_allowance_that_they_were_measured_with(profile: Tu
     ],
 )
 def test_a_profile_of_something_else_is_not_used(
-    profile: TunedProfile,
-    changes: dict[str, str],
-    reason: str,
-    tiny_model: Path,
-    tmp_path: Path,
-    told: Callable[[str], list[dict[str, Any]]],
+    profile: TunedProfile, changes: dict[str, str], reason: str, here: EngineConfig, told: Told
 ) -> None:
-    other = msgspec.structs.replace(profile, identity=msgspec.structs.replace(profile.identity, **changes))
-    store(other, tmp_path)
-    config = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path))
-    assert with_profile(config) == config
+    identity = msgspec.structs.replace(profile.identity, **changes)
+    path = store(msgspec.structs.replace(profile, identity=identity), Path(here.profile_dir))
+    assert with_profile(here) == here
     assert [line["reason"] for line in told("tuned_profile_not_used")] == [reason]
-    store(profile, tmp_path)
-    assert taken(with_profile(config)) == ALL, "the right one lies beside it"
+    if "model" in changes:
+        store(msgspec.structs.replace(profile, identity=identity, model_path="/elsewhere.gguf"), path.parent)
+        assert with_profile(here) == here
+        assert len(told("tuned_profile_not_used")) == 1, "other models elsewhere are passed over in silence"
+    store(profile, path.parent)
+    assert taken(with_profile(here)) == ALL, "the right one lies beside it"
 
 
-def test_a_profile_of_another_model_elsewhere_is_passed_over_in_silence(
-    profile: TunedProfile, tiny_model: Path, tmp_path: Path, told: Callable[[str], list[dict[str, Any]]]
-) -> None:
-    identity = msgspec.structs.replace(profile.identity, model="0" * 32)
-    store(msgspec.structs.replace(profile, identity=identity, model_path="/elsewhere.gguf"), tmp_path)
-    config = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path))
-    assert with_profile(config) == config
-    assert told("tuned_profile_not_used") == []
-
-
-def test_versions_and_ways_of_loading_must_be_the_same(
-    profile: TunedProfile, tiny_model: Path, tmp_path: Path, told: Callable[[str], list[dict[str, Any]]]
-) -> None:
-    store(msgspec.structs.replace(profile, version=99), tmp_path)
-    config = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path))
-    assert with_profile(config) == config
-    store(profile, tmp_path)
-    plain = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path), repack=False)
-    assert with_profile(plain) == plain
-    without = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path), kernels="off")
-    assert with_profile(without) == without
+def test_versions_and_ways_of_computing_must_be_the_same(profile: TunedProfile, here: EngineConfig, told: Told) -> None:
+    path = store(msgspec.structs.replace(profile, version=99), Path(here.profile_dir))
+    assert with_profile(here) == here
+    old = msgspec.json.decode(path.read_bytes()) | {"version": 2}  # one with BLAS, and a first prompt left out
+    old["chosen"]["blas"] = True
+    del old["conditions"]["blas"]
+    old["trials"][0]["figures"]["cold_token_s"] = None
+    path.write_bytes(msgspec.json.encode(old))
+    assert with_profile(here) == here
+    store(profile, path.parent)
+    for options in ({"repack": False}, {"kernels": "off"}, {"blas": "on"}):
+        config = dataclasses.replace(here, **options)
+        assert with_profile(config) == config
     assert [line["reason"] for line in told("tuned_profile_not_used")] == [
-        "version 99, and this is 2",
+        "version 99, and this is 3",
+        "version 2, and this is 3",
         "measured with repack=on",
         "measured with kernels=auto",
+        "measured with blas=off",
     ]
 
 
-def test_what_cannot_be_read_is_said_and_passed_over(
-    profile: TunedProfile, tiny_model: Path, tmp_path: Path, told: Callable[[str], list[dict[str, Any]]]
+@pytest.mark.parametrize("text", ['{"version": 3', '{"version": 3}', "[]", "", "\udcff"])
+def test_a_file_that_cannot_be_read_is_told_and_passed_over(
+    profile: TunedProfile, here: EngineConfig, told: Told, text: str
 ) -> None:
-    store(profile, tmp_path).write_text('{"version": 1')
-    config = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path))
-    assert with_profile(config) == config
+    store(profile, Path(here.profile_dir)).write_text(text, errors="surrogateescape")
+    assert with_profile(here) == here
     assert len(told("tuned_profile_unreadable")) == 1
-    missing = EngineConfig(model_path="/no/such.gguf", profile_dir=str(tmp_path))
-    assert with_profile(missing) == missing, "whoever loads it says what is wrong"
+    missing = dataclasses.replace(here, model_path="/no/such.gguf")
+    assert with_profile(missing) == missing, "loading the model reports the fault"
 
 
 def test_an_engine_takes_it_up(profile: TunedProfile, tiny_model: Path, tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""One measurement of `llmcore tune`, as it is compared, shown and stored in a profile.
+
+Scores are seconds of a voice bot's turn: a prompt of 256 tokens and an answer of 64 over full caches, and an eighth of a
+prompt of 1,024 tokens into an empty cache: a call begins with one, and has several turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+import msgspec
+
+# Tokens of a turn; tokens of the prompt that a call begins with, and turns of a call.
+TURN_PROMPT, TURN_ANSWER = 256, 64
+COLD_PROMPT, CALL_TURNS = 1024, 8
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is tuned: one value for each option. Names as in EngineConfig."""
+
+    threads: int
+    threads_batch: int
+    n_batch: int
+    n_ubatch: int
+    flash_attn: bool
+    cache_type_k: str
+    cache_type_v: str
+
+    def difference(self, other: Candidate) -> str:
+        """Values that `other` has not, in few words: "threads 2/4, flash, KV q8_0/f16"; "" if it is equal."""
+        words = []
+        if (self.threads, self.threads_batch) != (other.threads, other.threads_batch):
+            words.append(f"threads {self.threads}/{self.threads_batch}")
+        if (self.n_batch, self.n_ubatch) != (other.n_batch, other.n_ubatch):
+            words.append(f"batch {self.n_batch}/{self.n_ubatch}")
+        if self.flash_attn != other.flash_attn:
+            words.append("flash" if self.flash_attn else "no flash")
+        if (self.cache_type_k, self.cache_type_v) != (other.cache_type_k, other.cache_type_v):
+            words.append(f"KV {self.cache_type_k}/{self.cache_type_v}")
+        return ", ".join(words)
+
+    def __str__(self) -> str:
+        values = msgspec.structs.asdict(self).items()
+        return " ".join(
+            f"{name}={('off', 'on')[value] if isinstance(value, bool) else value}" for name, value in values
+        )
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of a step of one token over n_cells cells, of a step with a token for each of n_rows sequences that share those
+    cells, of each token of a prompt behind them, and of each token of a long prompt into an empty cache. `waited` is the part
+    of the trial in which threads were ready and had no CPU, summed over threads: the most that other work can have cost."""
+
+    n_cells: int
+    decode_s: float
+    n_rows: int
+    rows_s: float
+    prompt_token_s: float
+    cold_token_s: float
+    waited: float = 0.0
+
+    @property
+    def answer_s(self) -> float:
+        """Seconds of a turn's answer."""
+        return self.decode_s * TURN_ANSWER
+
+    @property
+    def prompts_s(self) -> float:
+        """Seconds of a turn's prompt, and of its share of the call's first one."""
+        return self.prompt_token_s * TURN_PROMPT + self.cold_token_s * COLD_PROMPT / CALL_TURNS
+
+    @property
+    def score_s(self) -> float:
+        """Seconds that are compared; less is better."""
+        return self.answer_s + self.prompts_s
+
+    @property
+    def undisturbed_s(self) -> float:
+        """Least score that is possible if nothing else computes."""
+        return self.score_s * max(1 - self.waited, 0.0)
+
+
+class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one candidate, or the reason why there are none. `stage` is "default", "grid" or "finals"."""
+
+    stage: str
+    candidate: Candidate
+    figures: Figures | None = None
+    problem: str = ""
+
+
+def median_figures(measured: Sequence[Figures]) -> Figures:
+    """Medians, each by itself, of at least one."""
+    times = ("decode_s", "rows_s", "prompt_token_s", "cold_token_s", "waited")
+    return msgspec.structs.replace(
+        measured[0], **{name: median(getattr(each, name) for each in measured) for name in times}
+    )

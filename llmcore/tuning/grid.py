@@ -1,0 +1,156 @@
+"""Settings that are measured, and which of them is chosen. Pure: no clock, no model; the runner measures.
+
+The grid holds the default, threads × batch with the default's attention, and attention × KV types with the default's threads
+and batch. The best of each part, and both together, meet the default in the finals. Other work on a machine only slows it
+down, and candidates with many threads most of all: so a challenger's median must be below the default's best round, less the
+time that the default's threads waited for a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from llmcore.startup.trial_result import Candidate, Figures
+
+# Rounds alternate between forth and back. Their number is even, so that a steady drift adds the same to all candidates.
+GRID_ROUNDS, FINAL_ROUNDS = 2, 4
+# A median of fewer rounds is moved by each of them, and decides nothing.
+FINAL_ROUNDS_MIN = 3
+N_CHALLENGERS = 3
+
+# Part of the default's time that a challenger must save in the finals; in the grid, to get there.
+GAIN_MIN = 0.05
+_GRID_GAIN_MIN = 0.03
+# Candidates within this part of the best one are equally good.
+_ALIKE = 0.02
+
+COUNTS = ("threads", "threads_batch", "n_batch", "n_ubatch")
+# (n_batch, n_ubatch), beside the default's.
+_BATCHES = ((512, 128), (512, 256), (1024, 1024))
+# Threads, as parts of the default's, beside the most that the machine allows.
+_THREADS = ((1, 1), (1, 2), (3, 4))
+
+_Key = TypeVar("_Key", Candidate, int)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """Options that are open. `default` holds the values that serving takes without a profile, and those of options that are not
+    open. `attention` are the allowed (flash_attn, cache_type_k, cache_type_v), `n_threads_max` the threads that the machine
+    and its limits allow, `n_batch_max` the tokens that fit into the context, `open_counts` the open ones of COUNTS."""
+
+    default: Candidate
+    n_threads_max: int
+    n_batch_max: int
+    attention: tuple[tuple[bool, str, str], ...]
+    open_counts: frozenset[str] = frozenset(COUNTS)
+
+
+class TuningChoice(NamedTuple):
+    """`gain` is the part of the default's time that is saved; 0 if the default stays, 1 if it could not be measured. If it stays
+    although a challenger saved `gain_missed`, `noise` is the part that disturbances may have added to the default's median."""
+
+    candidate: Candidate
+    gain: float
+    n_rounds: int
+    gain_missed: float = 0.0
+    noise: float = 0.0
+
+
+def grid(space: Space) -> list[Candidate]:
+    """Candidates to measure, the default first and combinations last: a time limit cuts the end."""
+    default = space.default
+    parts = {max(default.threads * part // whole, 1) for part, whole in _THREADS}
+    counts = [n for n in sorted({*parts, space.n_threads_max}, reverse=True) if n <= space.n_threads_max]
+    threads = [_with_counts(default, space, threads=n, threads_batch=n) for n in counts]
+    batches = [_with_counts(default, space, n_batch=n_batch, n_ubatch=n_ubatch) for n_batch, n_ubatch in _BATCHES]
+    n_batch_max = max(space.n_batch_max, default.n_batch)
+    batches = [each for each in batches if each.n_ubatch <= each.n_batch <= n_batch_max]
+    both = [
+        msgspec.structs.replace(each, n_batch=batch.n_batch, n_ubatch=batch.n_ubatch)
+        for each in threads
+        for batch in batches
+    ]
+    attention = [_with_attention(default, each) for each in space.attention]
+    return list(dict.fromkeys([default, *threads, *attention, *batches, *both]))
+
+
+def challengers(default: Candidate, measured: Mapping[Candidate, Figures]) -> list[Candidate]:
+    """Candidates that should meet the default in the finals, the most promising first: all gains of the grid together, the same
+    with the default's threads (a disturbance may have favoured other threads), and the fastest of the grid."""
+    best = _with_attention(_best_counts(default, measured), _attention(_best_attention(default, measured)))
+    same_threads = msgspec.structs.replace(best, threads=default.threads, threads_batch=default.threads_batch)
+    base_s = measured[default].score_s if default in measured else math.inf
+    faster = [each for each in measured if measured[each].score_s < base_s * (1 - _GRID_GAIN_MIN)]
+    faster.sort(key=lambda each: measured[each].score_s)
+    return [each for each in dict.fromkeys([best, same_threads, *faster]) if each != default][:N_CHALLENGERS]
+
+
+def _best_counts(default: Candidate, measured: Mapping[Candidate, Figures]) -> Candidate:
+    """The default with the best threads and batch. Steps of one token decide about `threads`, prompts about the rest: each takes
+    the value that was best for it, whatever the other one had."""
+    own = {each: measured[each] for each in measured if _attention(each) == _attention(default)}
+    decode: dict[int, list[float]] = {}
+    for candidate, figures in own.items():
+        decode.setdefault(candidate.threads, []).append(figures.decode_s)
+    threads = _pick({n: median(seconds) for n, seconds in decode.items()}, default.threads)
+    prompts = _pick({each: figures.prompts_s for each, figures in own.items()}, default)
+    return msgspec.structs.replace(prompts, threads=threads)
+
+
+def _best_attention(default: Candidate, measured: Mapping[Candidate, Figures]) -> Candidate:
+    own = [each for each in measured if _with_attention(each, _attention(default)) == default]
+    return _pick({each: measured[each].score_s for each in own}, default)
+
+
+def _pick(seconds: Mapping[_Key, float], incumbent: _Key) -> _Key:
+    """The key of the least value; the incumbent unless that gains _GRID_GAIN_MIN."""
+    if not seconds:
+        return incumbent
+    best = min(seconds, key=lambda each: seconds[each])
+    return incumbent if seconds[best] > seconds.get(incumbent, math.inf) * (1 - _GRID_GAIN_MIN) else best
+
+
+def choose(
+    default: Candidate, scores: Mapping[Candidate, list[float]], undisturbed_s: float = math.inf
+) -> TuningChoice | None:
+    """The choice after the finals, None if no candidate could be measured. `scores` are the seconds of each round, infinite where
+    there are none, and `undisturbed_s` the least that the default may take undisturbed. Of candidates that are equally good,
+    the one that changes least is taken."""
+    medians = {each: median(seconds) for each, seconds in scores.items()}
+    least, base, n_rounds = min(medians.values()), medians[default], len(scores[default])
+    if not math.isfinite(least):
+        return None
+    if least > base * (1 - GAIN_MIN):
+        return TuningChoice(default, 0.0, n_rounds)
+    best_s = min(*scores[default], undisturbed_s) if math.isfinite(base) else math.inf
+    if least > best_s:
+        return TuningChoice(default, 0.0, n_rounds, 1 - least / base, 1 - best_s / base)
+    enough = min(least * (1 + _ALIKE), base * (1 - GAIN_MIN), best_s)
+    alike = [each for each in medians if medians[each] <= enough]
+    best = min(alike, key=lambda each: (_n_changes(each, default), medians[each]))
+    return TuningChoice(best, 1 - medians[best] / base, n_rounds)
+
+
+def _n_changes(candidate: Candidate, default: Candidate) -> int:
+    values = zip(msgspec.structs.astuple(candidate), msgspec.structs.astuple(default), strict=True)
+    return sum(one != other for one, other in values)
+
+
+def _attention(candidate: Candidate) -> tuple[bool, str, str]:
+    return candidate.flash_attn, candidate.cache_type_k, candidate.cache_type_v
+
+
+def _with_attention(candidate: Candidate, settings: tuple[bool, str, str]) -> Candidate:
+    flash_attn, key, value = settings
+    return msgspec.structs.replace(candidate, flash_attn=flash_attn, cache_type_k=key, cache_type_v=value)
+
+
+def _with_counts(candidate: Candidate, space: Space, **counts: int) -> Candidate:
+    return msgspec.structs.replace(candidate, **{name: n for name, n in counts.items() if name in space.open_counts})

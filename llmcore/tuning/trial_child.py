@@ -1,0 +1,146 @@
+"""The process in which `llmcore tune` measures: one model, loaded once, and a context for each candidate.
+
+Started by trial_process.py as `python -m llmcore.tuning.trial_child FD`, FD being one end of a socket pair. The first frame is
+a TrialJob, each further one a TrialCommand. A crash, or the kernel's out-of-memory killer, ends this process and not the
+tuning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from llmcore import log
+from llmcore.config import EngineConfig, attach_paths
+from llmcore.context import Context, ContextParams
+from llmcore.decide import decide_limits, open_context
+from llmcore.errors import LlmcoreError, UnsupportedError
+from llmcore.model import Model
+from llmcore.startup.trial_result import COLD_PROMPT, TURN_PROMPT, Candidate, Figures
+from llmcore.stepbench import FILL, Clock, StepBench, can_fill
+from llmcore.threads import decide_threads
+from llmcore.tuning.trial import TrialCommand, TrialJob, TrialReply
+from llmcore.wire import Channel
+
+DEPTH = 2048
+N_ROWS = 8
+N_CTX_MIN = 128
+
+# Where the context is smaller than depth and prompt: the prompt's share of it is 1 / _PROMPT_SHARE.
+_PROMPT_SHARE = 4
+# Cells for steps of one token.
+_SINGLE_STEPS = 16
+# A prompt that took less is computed once more.
+_BRIEF_S = 0.5
+
+
+def serving_default(model: Model, config: EngineConfig) -> Candidate:
+    """Settings of the context that an engine for `model` would open without a profile. What open_context measures for that is
+    remembered as at a start. Raises what open_context raises."""
+    threads = decide_threads(config.threads, config.threads_batch).counts
+    context, _ = open_context(config, model, decide_limits(config, model), threads)
+    with contextlib.closing(context):
+        params = context.params
+        return Candidate(**{name: getattr(params, name) for name in Candidate.__struct_fields__})
+
+
+def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock = time.perf_counter) -> Figures:
+    """Figures of one candidate, in a context as large as serving would have it. Raises what Context raises, and
+    UnsupportedError for a context that is too small to measure anything in."""
+    if job.n_ctx < N_CTX_MIN:
+        raise UnsupportedError(f"a context of {job.n_ctx} tokens is too small to measure in", param="n_ctx")
+    params = ContextParams(n_ctx=job.n_ctx, n_slots=job.n_slots, **msgspec.structs.asdict(candidate))
+    begun_s, waited_before_s = clock(), waited_s()
+    with StepBench(Context(model, params), clock) as bench:
+        n_cold, n_prompt = min(COLD_PROMPT, job.n_ctx), min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
+        cold_s = _prompt_s(bench, n_cold, bench.clear)
+        bench.clear()
+        n_cells = 0
+        if can_fill(model):
+            n_cells = min(DEPTH, job.n_ctx - n_prompt - 2 * FILL - _SINGLE_STEPS) // FILL * FILL
+            bench.fill(n_cells)
+        bench.step(1)  # touches memory for the first time
+        decode_s = min(bench.step(1) for _ in range(4))
+        prompt_s = _prompt_s(bench, n_prompt, (lambda: bench.rewind(n_prompt)) if n_cells else None)
+        n_rows = min(N_ROWS, job.n_slots, candidate.n_batch)
+        rows_s = min(bench.rows(n_rows) for _ in range(3))
+        waited = max(waited_s() - waited_before_s, 0.0) / (clock() - begun_s)
+    return Figures(
+        n_cells=n_cells,
+        decode_s=decode_s,
+        n_rows=n_rows,
+        rows_s=rows_s,
+        prompt_token_s=prompt_s / n_prompt,
+        cold_token_s=cold_s / n_cold,
+        waited=waited,
+    )
+
+
+def _prompt_s(bench: StepBench, n: int, forget: Callable[[], None] | None) -> float:
+    """Seconds of a prompt of n tokens. Short times are the noisiest: then the better of two, if it can be forgotten."""
+    seconds = bench.prompt(n)
+    if seconds < _BRIEF_S and forget is not None:
+        forget()
+        seconds = min(seconds, bench.prompt(n))
+    return seconds
+
+
+def waited_s(tasks: Path = Path("/proc/self/task")) -> float:
+    """Seconds in which threads of this process were ready and had no CPU, summed over them; 0 where the kernel has no
+    schedstat."""
+    waited_ns = 0
+    for each in tasks.glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            waited_ns += int(each.read_text().split()[1])
+    return waited_ns / 1e9
+
+
+def serve(channel: Channel[TrialCommand], job: TrialJob) -> None:
+    """Answers commands until the parent closes the socket."""
+    config = job.config
+    try:
+        blas = config.blas == "on"
+        model = Model(config.model_path, mmap=config.mmap, repack=config.repack, blas=blas, kernels=config.kernels)
+    except LlmcoreError as error:
+        channel.send(TrialReply(code=error.code, message=error.message))
+        return
+    with model:
+        channel.send(TrialReply())
+        for command in channel:
+            channel.send(_reply(model, job, command))
+
+
+def _reply(model: Model, job: TrialJob, command: TrialCommand) -> TrialReply:
+    try:
+        if command.candidate is None:
+            return TrialReply(candidate=serving_default(model, job.config))
+        return TrialReply(figures=measure(model, job, command.candidate))
+    except LlmcoreError as error:
+        return TrialReply(code=error.code, message=error.message)
+
+
+def main() -> None:
+    # The terminal sends Ctrl-C to the whole process group; the parent decides when this process ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # if memory runs out, this is the first process that the kernel kills
+    log.configure("error")
+    with socket.socket(fileno=int(sys.argv[1])) as sock, contextlib.suppress(OSError, EOFError):
+        job = Channel[TrialJob](sock, TrialJob).receive()
+        job = msgspec.structs.replace(job, config=attach_paths(job.config, job.paths))
+        serve(Channel[TrialCommand](sock, TrialCommand), job)
+    os._exit(0)  # threads of native code may still run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The parent's side of the process that measures: it is started when it is needed, and killed if it takes too long."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from types import TracebackType
+
+import msgspec
+
+from llmcore.config import detach_paths
+from llmcore.errors import LlmcoreError, error_from_code
+from llmcore.startup.trial_result import Candidate, Figures
+from llmcore.tuning.trial import TrialCommand, TrialJob, TrialReply
+from llmcore.wire import Channel
+
+_MODULE = "llmcore.tuning.trial_child"
+
+# A process whose socket is closed exits by itself within this time, if it can.
+_EXIT_S = 1.0
+
+
+class TrialFailed(LlmcoreError):
+    """A candidate cannot be measured: it does not fit, it takes too long, or its process died."""
+
+    code = "trial_failed"
+
+
+class TrialProcess:
+    """At most one process at a time, with the model loaded. Use it with `with`."""
+
+    def __init__(self, job: TrialJob) -> None:
+        self._job = job
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sock: socket.socket | None = None
+        self._channel: Channel[TrialReply] | None = None
+
+    def __enter__(self) -> TrialProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def default(self, timeout_s: float) -> Candidate:
+        """The settings that serving takes without a profile. Raises and is bounded as measure()."""
+        reply = self._ask(TrialCommand(None), timeout_s, timeout_s)
+        assert reply.candidate is not None
+        return reply.candidate
+
+    def measure(self, candidate: Candidate, *, load_s: float, timeout_s: float) -> Figures:
+        """Figures of one candidate. `load_s` bounds loading, where that is needed, and timeout_s the rest. Raises TrialFailed with
+        the reason, and what Model raises if the model cannot be loaded: then no candidate can be measured."""
+        reply = self._ask(TrialCommand(candidate), load_s, timeout_s)
+        assert reply.figures is not None
+        return reply.figures
+
+    def _ask(self, command: TrialCommand, load_s: float, timeout_s: float) -> TrialReply:
+        """Kills the process at any error in between: its next message would answer an earlier command."""
+        action, limit_s = "loading the model", load_s
+        try:
+            if self._process is None:
+                self._start(load_s)
+            action, limit_s = "measuring" if command.candidate else "deciding the default", timeout_s
+            reply = self._exchange(command, timeout_s)
+        except TimeoutError:
+            self.kill()
+            raise TrialFailed(f"{action} took longer than {limit_s:.3g} s") from None
+        except (OSError, EOFError):
+            raise TrialFailed(f"{action}: the process died ({_cause(self.kill(wait_s=_EXIT_S))})") from None
+        except BaseException:
+            self.kill()
+            raise
+        if reply.code:
+            raise TrialFailed(reply.message)
+        return reply
+
+    def _start(self, load_s: float) -> None:
+        self._sock, theirs = socket.socketpair()
+        self._channel = Channel(self._sock, TrialReply)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", _MODULE, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                # Keeps the folder that the command is started in from shadowing modules (since Python 3.11).
+                env={**os.environ, "PYTHONSAFEPATH": "1"},
+            )
+        config, paths = detach_paths(self._job.config)
+        reply = self._exchange(msgspec.structs.replace(self._job, config=config, paths=paths), load_s)
+        if reply.code:
+            raise error_from_code(reply.code, reply.message, "model_path")
+
+    def _exchange(self, message: TrialJob | TrialCommand, timeout_s: float) -> TrialReply:
+        assert self._sock is not None
+        assert self._channel is not None
+        self._sock.settimeout(max(timeout_s, 0.001))
+        self._channel.send(message)
+        return self._channel.receive()
+
+    def kill(self, *, wait_s: float = 0.0) -> int | None:
+        """Ends the process, at once or if it does not exit by itself in wait_s, and reaps it. Returns its status (negative: a
+        signal), None if there was none. Idempotent."""
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)  # close() alone waits for the channel
+            self._sock.close()
+            self._sock = self._channel = None
+        if self._process is None:
+            return None
+        process, self._process = self._process, None
+        try:
+            return process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def _cause(status: int | None) -> str:
+    return signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
