@@ -112,7 +112,7 @@ def chat_prompt(
     reasoning_effort: str | None,
     is_begun: bool = False,
 ) -> ChatPrompt:
-    """What the engine is to render, of checked fields; also for endpoints that name them otherwise. Raises InvalidRequestError
+    """Prompt for the engine to render, from checked fields; also for endpoints that name them otherwise. Raises InvalidRequestError
     for what is too large."""
     choice, name = chosen(tool_choice)
     prompt = ChatPrompt(

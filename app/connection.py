@@ -188,7 +188,7 @@ class Connection(H11Protocol):
             self.transport.close()
             self.loop.call_later(self._patience.send_s, self.transport.abort)
             return
-        # What still comes is passed over for a moment: closing with something unread is a reset, and the answer is lost.
+        # Bytes that still arrive are passed over for a moment: closing with something unread is a reset, and the answer is lost.
         self.transport.write_eof()
         self.loop.call_later(END_S, self.transport.abort)
 

@@ -99,7 +99,7 @@ class Server(_Listening):
                 yield
         finally:
             if is_ours:
-                # What comes while the process ends must not change its status.
+                # Signals that arrive while the process ends must not change its status.
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 CHAT_EVERY_S, PROBE_EVERY_S = 1.0, 0.25
 ANSWER_TIMEOUT_S = 120.0
-# Of each kind at once: beyond that, one is left out.
+# Requests of each kind in progress; beyond that, one is left out.
 N_AT_ONCE = 64
 _BODY = {"messages": [{"role": "user", "content": "Which day is it?"}], "max_tokens": 4, "temperature": 0}
 

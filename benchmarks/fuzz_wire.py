@@ -144,7 +144,7 @@ def _request(method: str, path: str, body: bytes = b"", host: str = "127.0.0.1",
 
 
 def _page(chance: random.Random) -> WireRequest:
-    """What a web page, or a name that was bound anew, can send."""
+    """Requests that a web page, or a page behind a rebound name, can send."""
     path = chance.choice(_PATHS)
     method = chance.choice(("GET", "POST", "OPTIONS", "HEAD") if path != "/v1/prefixes" else ("GET", "OPTIONS"))
     fields = [

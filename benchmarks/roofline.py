@@ -44,7 +44,7 @@ def _per_layer(numbers: tuple[int, ...], n_layer: int) -> tuple[int, ...]:
 
 
 def operations(header: GgufHeader, sizes: Sizes) -> tuple[Operation, ...]:
-    """Of a model whose layers all attend alike (the Llama architecture and its kin); how many heads may differ."""
+    """Shape of a model whose layers all attend alike (the Llama architecture and its kin); how many heads may differ."""
     arch = header.architecture
     n_layer = header.number(f"{arch}.block_count")
     heads = _per_layer(header.numbers(f"{arch}.attention.head_count"), n_layer)

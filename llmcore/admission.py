@@ -146,7 +146,7 @@ class Admission:
         return [Turn.of(each, self._costs, self._limits.n_batch) for each in prompts]
 
     def _ahead(self, own_s: float, handicap_s: float, due_s: float, prompts: list[Turn]) -> tuple[int, int]:
-        """What comes before a prompt of own_s seconds: tokens that are computed first, and slots that have to become free. The
+        """Returns the work ahead of a prompt of own_s seconds: tokens computed first, and slots that must become free. The
         tokens include those of longer prompts that take their share while it overtakes them; the slots include those of prompts
         that are due before it and would lose too much if it took theirs."""
         key, slot_s = (own_s + handicap_s, due_s), self.slot_wait_s(1)

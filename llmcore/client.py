@@ -287,7 +287,7 @@ class AsyncEngine:
         return bytes(await self._calls.start(Inspect(self._next_call())))
 
     def _start(self, call: Call) -> asyncio.Future[Any]:
-        """Of a call that runs native code for its caller. Raises InvalidRequestError or PoisonousError."""
+        """Starts a call that runs native code for its caller. Raises InvalidRequestError or PoisonousError."""
         call = checked(call)
         self._ledger.check(call, f"call {call.call_id}")
         return self._calls.start(call)

@@ -38,7 +38,7 @@ _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-
 
 @dataclass(frozen=True)
 class Option:
-    """What a field's metadata says about it. `unit` and `low`/`high` (inclusive) are for numbers, `choices` for strings.
+    """An option, kept in its field's metadata. `unit` and `low`/`high` (inclusive) are for numbers, `choices` for strings.
 
     A string that `is_path` is kept as the system gave it (os.fsencode() makes its bytes again); any other is text.
     """
@@ -394,7 +394,7 @@ class ServerConfig:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Of allowed_hosts."""
+        """Returns the host names of allowed_hosts."""
         return tuple(each.strip() for each in self.allowed_hosts.split(",") if each.strip())
 
     @property

@@ -40,7 +40,7 @@ _WHITESPACE = r"\x20|\r?\n[\x20\x09]{0,64}"
 
 _ANY_OBJECT = b'{"type": "object"}'
 
-# Of llguidance, where a parser needs more than step_max_items.
+# Part of llguidance's message where a parser needs more than step_max_items.
 _ITEMS_ERROR = "Too many items"
 
 

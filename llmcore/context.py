@@ -169,7 +169,7 @@ class Context(Owner):
         return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)
 
     def close(self) -> None:
-        """As for all handles; a step in progress ends soon, with ClosedError."""
+        """Closes the handle. A step in progress ends soon, with ClosedError."""
         super().close()
         self._memory = None
         self.abort_flag.set(True)

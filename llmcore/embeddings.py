@@ -273,7 +273,7 @@ class Embeddings:
         return tokens
 
     def _named(self, read: Callable[[], Sequence[int]], param: str, index: int, n_texts: int) -> Sequence[int]:
-        """What reads a text gives. Raises InvalidRequestError or ContextLengthError, naming the text."""
+        """Returns the result of reading a text. Raises InvalidRequestError or ContextLengthError, naming the text."""
         try:
             return read()
         except InvalidRequestError as error:

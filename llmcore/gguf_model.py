@@ -172,7 +172,7 @@ def _check_divisors(header: GgufHeader) -> None:
         places.append("attention.head_count")
     for place in places:
         key = f"{name}.{place}"
-        # What is missing is asked for by llama.cpp itself, where it divides by it; but not the heads.
+        # llama.cpp itself reports a missing divisor, except the number of heads.
         missing = 0 if name in _DIVIDE_BY_HEADS and place == "attention.head_count" else 1
         if header.metadata.get(key, missing) == 0:
             raise _damaged(header, f"{key} is 0")

@@ -119,7 +119,7 @@ class Owner(ABC):
         return handle
 
     def _usable(self, handle: H | None) -> H:
-        """As `handle`, for another address that a subclass keeps and drops in close()."""
+        """Like `handle`, for another address that a subclass keeps and drops in close()."""
         self.handle  # noqa: B018  raises ClosedError
         if handle is None:
             raise self._error()

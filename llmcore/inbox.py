@@ -1,4 +1,4 @@
-"""What the worker's engine thread has to do, as its other threads tell it: commands, and word from those that prepare."""
+"""Queue of the worker's engine thread: commands, and results of the threads that prepare requests."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ class Model(Owner):
         return params
 
     def _overrides(self) -> dict[str, Override]:
-        """What is taken in place of the file's own metadata, each told."""
+        """Returns the values that replace the file's own metadata, each logged."""
         found = vocabulary_overrides(self.header)
         for key, value in found.items():
             theirs = self.header.metadata.get(key)
@@ -421,7 +421,7 @@ class Model(Owner):
         return ids
 
     def token_ids(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> ffi.Int32Array:
-        """As tokenize(), without making Python's integers of them."""
+        """Like tokenize(), as an int32 array of shape (n_tokens,)."""
         lib, vocab = self._lib, self.vocab
         data = _utf8(text)
         tokens = np.empty(len(data) + 4, np.int32)

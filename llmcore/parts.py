@@ -76,8 +76,9 @@ def choose_threads(config: EngineConfig) -> ThreadDecision:
 
 
 def open_parts(config: EngineConfig, model: Model) -> Parts:
-    """What an engine for `model` is made of; where our kernels compute it wrongly, the model is loaded again without them. Raises
-    what Model, Context, Embedder and ChatTemplate raise; the model is closed then, and nothing else stays open."""
+    """Opens the parts of an engine for `model`. Where our kernels compute it wrongly, the model is loaded again without them.
+
+    Raises what Model, Context, Embedder and ChatTemplate raise; the model is closed then, and nothing else stays open."""
     try:
         return _open_parts(config, model)
     except KernelsUnfitError as error:

@@ -73,8 +73,7 @@ class Prompts:
         return self._template.render(prompt).prompt
 
     def _tokenize(self, text: str, param: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
-        """As Model.tokenize(). Raises ContextLengthError: before it tokenizes, where the length says enough, and before it makes
-        integers of the tokens."""
+        """Tokenizes like Model.tokenize(). Raises ContextLengthError, if possible from the text's length alone."""
         if self._bound is not None:
             self._bound.check(self._model.tokens_at_least(text), param, is_least=True)
         ids = self._model.token_ids(text, add_special=add_special, parse_special=parse_special)

@@ -101,7 +101,7 @@ class Pulse:
         return self._read(_STEP) | self._read(_COMPILING)
 
     def cause(self) -> str:
-        """What set_cause() left; "" where the process knew none."""
+        """Returns the text of set_cause(); "" if there was none."""
         return self._data(_CAUSE, _CAUSE_BYTES).decode("utf-8", "replace")
 
     def _data(self, region: int, size: int) -> bytes:

@@ -30,7 +30,7 @@ N_REMEMBERED = 4096
 
 
 def digest(asked: GenerateRequest | Call) -> bytes:
-    """What is asked, whoever asks it: without names, urgency and seed (the answers to one prompt differ in it)."""
+    """Digest of a request regardless of its caller: without names, urgency and seed (the answers to one prompt differ in it)."""
     plain: GenerateRequest | Call
     if isinstance(asked, GenerateRequest):
         bias = dict(sorted(asked.sampling.logit_bias.items()))

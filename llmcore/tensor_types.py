@@ -69,7 +69,7 @@ _REMOVED_TYPES = {
 
 
 def describe_unknown_type(number: int) -> str:
-    """What to do about a tensor of a type that is not in TENSOR_TYPES."""
+    """Returns advice about a tensor of a type that is not in TENSOR_TYPES."""
     if number in _REMOVED_TYPES:
         return (
             f"{_REMOVED_TYPES[number]}, which llama.cpp has dropped: get the same model as Q4_0 (or IQ4_NL), which is packed "

@@ -425,7 +425,7 @@ def serve(sock: socket.socket, pulse: Pulse) -> int:
 
 
 def load_failure(error: Exception, path: str) -> LoadFailed:
-    """What is told of a load that failed: a typed error as it is, any other with its kind."""
+    """Makes the message of a load that failed: a typed error unchanged, any other with its kind."""
     if isinstance(error, LlmcoreError):
         return LoadFailed(error.code, error.message, error.param)
     kind = InsufficientMemoryError if isinstance(error, MemoryError) else ModelError

@@ -229,7 +229,7 @@ lc_chat * lc_chat_new(const llama_model * model, const char * template_override)
             chat->templates = parse_templates(model, template_override);
             chat->answers   = parse_for_answers(model, chat->templates.get());
             if (template_override != nullptr) {
-                // Whoever chose it is told now. A model's own may be of no use and its completions still be.
+                // The error is reported now where a user chose the template. A model's own may be of no use and its completions still be.
                 chat->can_think = can_think(chat->templates.get());
             }
         });

@@ -19,11 +19,11 @@ namespace lc {
 
 namespace {
 
-// What one call may cost, in comparisons of characters; about 5 ns each. A list of 128 tools needs 17 million to be masked for
+// Budget of one call, in comparisons of characters; about 5 ns each. A list of 128 tools needs 17 million to be masked for
 // a vocabulary of 128,000 tokens.
 constexpr uint64_t N_COMPARISONS = 25'000'000;
 
-// Of rules, while llama.cpp looks for left recursion.
+// Budget of rules, while llama.cpp looks for left recursion.
 constexpr uint64_t MAX_VISITS = 1'000'000;
 
 // Runs llama.cpp's matcher within that allowance. Throws grammar_spent.
@@ -122,7 +122,7 @@ class visits {
         return n;
     }
 
-    // As llama.cpp looks at it: one of its alternatives has nothing in it.
+    // Empty in the sense of llama.cpp: one of its alternatives has nothing in it.
     static bool may_be_empty(const llama_grammar_rule & rule) {
         bool is_begun = false;
         for (const llama_grammar_element & element : rule) {

@@ -58,7 +58,7 @@ LC_API void lc_watch(lc_log_callback log, lc_abort_callback abort);
 LC_API struct llama_model *   lc_model_load(const char * path, const struct llama_model_params * params);
 LC_API struct llama_context * lc_context_new(struct llama_model * model, const struct llama_context_params * params);
 
-// As llama.h says. INT32_MIN where it failed, with a reason in lc_last_error(); without a reason there, the text is too long.
+// Like the function in llama.h. INT32_MIN where it failed, with a reason in lc_last_error(); without a reason there, the text is too long.
 LC_API int32_t lc_tokenize(const struct llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens,
                            int32_t n_max, bool add_special, bool parse_special);
 // The same for callers who know no failure: no tokens then.

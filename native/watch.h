@@ -1,4 +1,4 @@
-// What llama.cpp says while it works for a thread: its errors, and its aborts, which need not end the process.
+// Errors and aborts of llama.cpp while it works for a thread; such aborts need not end the process.
 #pragma once
 
 #include "ggml.h"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .listener import Room
 
-# What is opened besides connections in both rooms: the engine's pipes, files that are read, connections on their way out.
+# Files that are no connections of either room: the engine's pipes, files that are read, connections on their way out.
 N_OTHER_FILES = 96
 # Connections of the admin listener: a scraper, somebody with curl.
 N_ADMIN = 32

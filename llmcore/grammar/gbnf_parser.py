@@ -18,7 +18,7 @@ from llmcore.grammar.gbnf_tree import Characters, Choice, Node, Reference, Repea
 DEPTH_MAX = 64
 COUNT_MAX = 2000
 
-# Of a token's text, "<think>" for example: its id, or None where that is not one token.
+# Maps a token's text, "<think>" for example, to its id, or to None where it is not one token.
 FindToken = Callable[[str], int | None]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -65,7 +65,7 @@ class Parser:
         if not self._take("::="):
             raise self._unexpected(f"'::=' behind the name {name!r}")
         self._skip(lines=True)
-        # As in llama.cpp, a later rule of a name takes the place of an earlier one.
+        # Like in llama.cpp, a later rule of a name takes the place of an earlier one.
         self._rules.nodes[name] = self._alternatives(is_nested=False)
         self._rules.places[name] = start
         if self._at < len(self._text) and self._peek() not in "\r\n":

@@ -1,4 +1,4 @@
-"""What a GBNF grammar says, as a tree of frozen nodes. Pure."""
+"""Tree of a GBNF grammar, of frozen nodes. Pure."""
 
 from __future__ import annotations
 

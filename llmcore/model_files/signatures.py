@@ -31,7 +31,7 @@ _BEGINNINGS = (
 
 
 def describe(start: bytes, file_bytes: int) -> str:
-    """What a file that is no GGUF looks like, and what to do with it. `start` are its first N_BYTES."""
+    """Describes a file that is no GGUF, and what to do with it. `start` are its first N_BYTES."""
     if not start:
         return "it is empty"
     for beginning, what in _BEGINNINGS:
@@ -53,7 +53,7 @@ def describe(start: bytes, file_bytes: int) -> str:
 
 
 def describe_folder(path: str) -> str:
-    """What to do where a folder was named instead of a file. Raises OSError."""
+    """Returns advice where a folder was named instead of a file. Raises OSError."""
     names = sorted(os.listdir(path))
     files = [name for name in names if name.endswith(".gguf")]
     if files:
@@ -73,7 +73,7 @@ def _is_safetensors(start: bytes, file_bytes: int) -> bool:
 
 
 def _is_old_imatrix(start: bytes) -> bool:
-    """As imatrix wrote it before GGUF: a count of entries, then the first one's name."""
+    """Recognizes imatrix files from before GGUF: a count of entries, then the first one's name."""
     if len(start) < 8:
         return False
     n_entries, n_name = struct.unpack_from("<ii", start)
@@ -82,7 +82,7 @@ def _is_old_imatrix(start: bytes) -> bool:
 
 
 def _describe_text(start: bytes) -> str:
-    """Of text, most likely a server's error message: its first line. "" for other bytes."""
+    """Returns the first line of a text, most likely a server's error message; "" for other bytes."""
     text = start.decode("utf-8", "ignore").lstrip("\ufeff \t\r\n")
     if not text or not all(each.isprintable() or each.isspace() for each in text) or len(text) < len(start) // 2:
         return ""

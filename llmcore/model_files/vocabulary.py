@@ -1,4 +1,4 @@
-"""What llama.cpp asserts of a vocabulary (llama-vocab.cpp), checked before, and mended where it can be.
+"""Checks of a vocabulary before llama.cpp asserts them (llama-vocab.cpp), and repairs where one is possible.
 
 | assertion, or exception | a file reaches it by | here |
 |---|---|---|
@@ -40,7 +40,7 @@ class _Specials:
     sep: int | None = None
 
 
-# What llama.cpp takes in byte-level vocabularies. In others than Falcon's it is a comma, or another word.
+# Default of llama.cpp in byte-level vocabularies. In others than Falcon's it is a comma, or another word.
 _OF_FALCON = 11
 
 # By tokenizer.ggml.model, as llama_vocab::impl::load has them.
@@ -65,7 +65,7 @@ def check_vocabulary(header: GgufHeader) -> None:
         return  # llama.cpp says so itself
     seen: dict[bytes, int] = {}
     for index, text in enumerate(tokens.strings()):
-        # As llama.cpp sees them: up to a zero, and with a name of its own for one without a text.
+        # Texts end at a zero, like in llama.cpp, and with a name of its own for one without a text.
         text = text.partition(b"\0")[0] or b"[EMPTY_%d]" % index
         first = seen.setdefault(text, index)
         if first != index:

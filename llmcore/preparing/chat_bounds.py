@@ -16,10 +16,10 @@ from llmcore.errors import InvalidRequestError
 from llmcore.messages import ChatPrompt
 
 N_TOOLS_MAX = 128
-# Of one object: of JSON Schema's `properties`, and of any other.
+# Keys of one object: of JSON Schema's `properties`, and of any other.
 N_PROPERTIES_MAX = 256
 N_KEYS_MAX = 1000
-# Of all schemas together.
+# Properties of all schemas together.
 N_ALL_PROPERTIES_MAX = 1024
 N_VALUES_MAX = 10_000
 DEPTH_MAX = 32

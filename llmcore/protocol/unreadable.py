@@ -15,7 +15,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 def unreadable(data: bytes, error: Exception) -> Unreadable:
-    """What stands for such a frame."""
+    """Placeholder for a frame that cannot be read."""
     return Unreadable(id_in(data), str(error) or type(error).__name__)
 
 

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable
 
 from llmcore.sequence import Sequence
 
-# Of the slots, rounded down, but at least one: what a request of several answers leaves free.
+# Part of the slots that a request of several answers leaves free; rounded down, but at least one.
 _SPARE = 1 / 4
-# Of the places in the queue, rounded up: more of one holder do not count against others.
+# Part of the queue's places, rounded up: more of one holder do not count against others.
 _SHARE_OF_QUEUE = 3 / 4
 
 Holders = tuple[str, ...]

@@ -74,7 +74,7 @@ class Turn:
 
     @property
     def owed_s(self) -> float:
-        """What it must get in this step, since it was overtaken, for its bound to hold."""
+        """Seconds of this step that a prompt must get for its bound to hold, since it was overtaken."""
         return max(self.lost_s - self.allowance_s, 0.0) / self.rate
 
     def lend(self, follower: Turn) -> None:

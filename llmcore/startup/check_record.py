@@ -59,7 +59,7 @@ class CheckRecord:
             self._is_kept = False
 
     def find(self, subject: str) -> Check | None:
-        """What counts of a subject today."""
+        """Returns the check of a subject that still counts."""
         check = self._of(subject)
         if check is None or check.outcome == BEGUN:
             return None

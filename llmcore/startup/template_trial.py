@@ -25,7 +25,7 @@ from llmcore.messages import ChatPrompt
 _FOLDER = "chat-templates"
 _REFUSED = 3  # the child's status where it could say why
 
-# What the child may take beyond what it has once the libraries are loaded.
+# Memory of the child beyond what it has once the libraries are loaded.
 _MEMORY_BYTES = 2 << 30
 _CPU_S = 10
 _WALL_S = 60.0

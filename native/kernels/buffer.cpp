@@ -83,7 +83,7 @@ void set_whole(const ggml_tensor * root, const void * data) {
     });
 }
 
-// What was there before stays beside it. (llama.cpp sets every weight whole.)
+// Other packed values around it stay. (llama.cpp sets every weight whole.)
 void set_part(const Range & range, const void * data) {
     const ggml_tensor * root = range.root;
     const int64_t stride = packed_bytes(format_of(root->type), root->ne[0], GROUP);

@@ -10,7 +10,7 @@ namespace lc::kernels {
 // A product of packed weights (whole, or whole groups of their columns), with rows of f32 that may lie anyhow.
 bool product_supported(const ggml_tensor * op);
 
-// Of a product that is supported.
+// The plain data of a supported product.
 MatMul matmul_of(const ggml_tensor * node);
 
 } // namespace lc::kernels
