@@ -17,8 +17,8 @@ BLOCK_SIZES = {
     kind.name.lower(): kind.block_size for kind in TENSOR_TYPES.values() if kind.name in ("F32", "F16", "BF16", "Q8_0")
 }
 
-# llama.cpp turns flash attention off for Grok, and computes attention with a bias (T5) without it.
-_WITHOUT_FLASH = ("grok", "t5")
+# llama.cpp turns flash attention off for Grok, computes attention with a bias (T5) without it, and cannot make PLM's graph with it.
+_WITHOUT_FLASH = ("grok", "plm", "t5")
 # Keys and values share a cache, or llama.cpp asks for equal types as if they did.
 _EQUAL_TYPES = ("deepseek4",)
 

@@ -138,6 +138,9 @@ set_property(SOURCE "${LLAMA_CPP_DIR}/common/jinja/string.cpp" DIRECTORY "${LLAM
 set(plamo2_fix "${PROJECT_SOURCE_DIR}/native/fixes/plamo2_sequences.h")
 set_source_files_properties("${LLAMA_CPP_DIR}/src/models/plamo2.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"
                             PROPERTIES COMPILE_OPTIONS "-include;${plamo2_fix}" OBJECT_DEPENDS "${plamo2_fix}")
+set(cogvlm_fix "${PROJECT_SOURCE_DIR}/native/fixes/cogvlm_outputs.h")
+set_source_files_properties("${LLAMA_CPP_DIR}/src/models/cogvlm.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"
+                            PROPERTIES COMPILE_OPTIONS "-include;${cogvlm_fix}" OBJECT_DEPENDS "${cogvlm_fix}")
 set(rwkv_fix "${PROJECT_SOURCE_DIR}/native/fixes/rwkv_sequences.h")
 foreach(name rwkv6qwen2 arwkv7)
     set_source_files_properties("${LLAMA_CPP_DIR}/src/models/${name}.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"

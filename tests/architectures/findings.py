@@ -43,6 +43,7 @@ class Findings:
 
     architecture: str
     quant: str
+    commit: str = ""  # of llmcore
     seconds: float = 0.0
     kernels: str = ""
     packed: float = 0.0  # bytes of packed weights, as a part of all weights' in the file

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -76,7 +77,7 @@ def _run_child(architecture: str, quant: str, folder: Path, skipped: list[str]) 
     except subprocess.TimeoutExpired as late:
         out, err = (part.decode("utf-8", "replace") if part else "" for part in (late.stdout, late.stderr))
         code = -signal.SIGKILL
-    findings = Findings(architecture, quant, seconds=time.monotonic() - started)
+    findings = Findings(architecture, quant, _commit(), seconds=time.monotonic() - started)
     stage = "start"
     for line in out.splitlines():
         with contextlib.suppress(json.JSONDecodeError):
@@ -87,6 +88,13 @@ def _run_child(architecture: str, quant: str, folder: Path, skipped: list[str]) 
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         findings.ended.append(Ended(stage, how, _reason(err)))
     return findings
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit that is run, "-dirty" where files differ from it; "" outside of a clone."""
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=_ROOT, capture_output=True, text=True)
+    return git.stdout.strip()
 
 
 def _reason(text: str) -> str:

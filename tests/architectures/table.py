@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -128,12 +128,13 @@ def _messages(lines: Iterable[tuple[Findings, str]]) -> str:
 
 
 def origin(found: Sequence[Findings], seconds: float) -> str:
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    n_of = Counter(each.commit or "unknown" for each in found).most_common()
+    commits = n_of[0][0] + "".join(f" ({n} cases at {commit})" for commit, n in n_of[1:])
     levels = ", ".join(sorted({each.kernels for each in found if each.kernels}))
     info = ffi.library().build_info()
     return (
         f"Run on {machine()}; kernels of level {levels}; llama.cpp {info['llama_cpp']}-{info['llama_cpp_commit']}; llmcore at "
-        f"commit {git.stdout.strip() or 'unknown'}. {len(found)} cases, {seconds / 60:.0f} minutes of processes, as many at a "
+        f"commit {commits}. {len(found)} cases, {seconds / 60:.0f} minutes of processes, as many at a "
         "time as there are cores."
     )
 

@@ -97,11 +97,16 @@ def test_what_else_llama_cpp_refuses() -> None:
     mixed = mla.problem(False, "q8_0", "f16")
     assert mixed is not None
     assert "one type" in mixed.message
-    grok = attention_shape(header_of("grok", head_count=1, embedding_length=64))
-    without = grok.problem(True, "f16", "f16")
+
+
+@pytest.mark.parametrize("architecture", ["grok", "plm", "t5"])
+def test_architectures_without_flash_attention(architecture: str) -> None:
+    shape = attention_shape(header_of(architecture, head_count=1, embedding_length=64))
+    without = shape.problem(True, "f16", "f16")
     assert without is not None
     assert without.param == "flash_attn"
-    found = candidates(EngineConfig(model_path="x"), grok)
+    found = candidates(EngineConfig(model_path="x"), shape)
+    assert found
     assert not any(each.flash_attn for each in found)
 
 
