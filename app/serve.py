@@ -20,7 +20,7 @@ from llmcore.errors import LlmcoreError, ModelMissingError
 from .application import create_admin_app, create_app, create_service, model_id
 from .keys import Keys, load_keys
 from .reaper import reap_for_ever
-from .server import AdminServer, Server, bind, url_of
+from .server import AdminServer, Server, bind, ignore_hang_ups, url_of
 from .service import Service
 from .tls import check_certificate
 
@@ -96,7 +96,10 @@ async def serve(
     loading = asyncio.create_task(_announce(engine, server, line))
     try:
         async with _administered(service, admin_sock, scheme):
-            await server.serve(sockets=[sock])
+            try:
+                await server.serve(sockets=[sock])
+            finally:
+                ignore_hang_ups()
     finally:
         if reaping is not None:
             reaping.cancel()

@@ -99,8 +99,7 @@ class Server(_Listening):
                 yield
         finally:
             if is_ours:
-                # Signals that arrive while the process ends must not change its status.
-                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+                signal.signal(signal.SIGHUP, before)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Not uvicorn's: it would raise the signal again at the end, and the exit status would tell of a failure.
@@ -128,6 +127,12 @@ class AdminServer(_Listening):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def ignore_hang_ups() -> None:
+    """Ignores SIGHUP from here on: one that arrives while the process ends must not change its status."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def patience(config: ServerConfig) -> Patience:
