@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from llmcore.errors import InvalidRequestError
+from llmcore.protocol.plain import plain_value
 
 MAX_SEED = 2**32 - 1
 
@@ -93,7 +94,11 @@ def _check_range(name: str, value: float | None, low: float, high: float) -> Non
 
 
 def sampling_params(**values: Any) -> SamplingParams:
-    """SamplingParams from keyword arguments, types checked; InvalidRequestError names an unknown or ill-typed one."""
+    """SamplingParams from keyword arguments, types checked; numbers of numpy's become plain ones.
+
+    Raises InvalidRequestError, naming an unknown or ill-typed one.
+    """
+    values = {name: plain_value(value) for name, value in values.items()}
     for name, value in values.items():
         if name not in SamplingParams.__struct_fields__:
             raise InvalidRequestError(f"unknown sampling parameter: {name}", param=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import msgspec
+import numpy as np
 import pytest
 
 from llmcore.errors import InvalidRequestError
@@ -59,3 +60,12 @@ def test_keyword_arguments_are_checked_for_name_and_type() -> None:
 def test_params_survive_the_wire() -> None:
     params = SamplingParams(temperature=0.5, logit_bias={3: -1.5}, dry_sequence_breakers=("a", "b"), seed=9)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(params), type=SamplingParams) == params
+
+
+def test_numbers_of_numpys_are_numbers() -> None:
+    params = sampling_params(temperature=np.float32(0.5), top_k=np.int64(7), seed=np.uint32(3))
+    assert params == SamplingParams(temperature=0.5, top_k=7, seed=3)
+    assert [type(each) for each in (params.temperature, params.top_k, params.seed)] == [float, int, int]
+    with pytest.raises(InvalidRequestError) as caught:
+        sampling_params(temperature=np.array([0.5]))
+    assert caught.value.param == "temperature"

@@ -13,6 +13,7 @@ import msgspec
 
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import N_LOGPROBS_MAX, Command, GenerateRequest, Submit
+from llmcore.protocol.plain import is_numpy, plain_value
 from llmcore.wire import check_size
 
 C = TypeVar("C", bound=Command)
@@ -25,9 +26,9 @@ _PATH = re.compile(r" - at (?:`key` in )?`\$(?P<path>.*)`$")
 
 def _plain(value: Any) -> Any:
     """The plain value of a number or an array of numpy's, for the encoder. Raises TypeError for everything else."""
-    if not hasattr(value, "tolist") or isinstance(value, type):
+    if not is_numpy(value):
         raise TypeError(f"a value of type {type(value).__name__} cannot be sent")
-    return value.tolist()
+    return plain_value(value)
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
