@@ -21,23 +21,9 @@ from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
 from llmcore.scheduling.followers import Followers
 from llmcore.scheduling.shares import View
+from llmcore.scheduling.step_budget import TILE, StepBudget, whole_tiles
 from llmcore.scheduling.turns import Turn, Turns
 from llmcore.sequence import LOW, Sequence
-
-# Where those who are answered already take longer than their target, prompts still get this part of it: otherwise none would
-# ever be computed.
-_SHARE_MIN = 1 / 8
-
-# llama.cpp's repacked matrix kernels compute so many tokens at a time, then by the smaller number, then one by one: 14 of a
-# step take longer than 16.
-_TILE, _TILE_SMALL = 16, 4
-
-# A step may take so many times its target where that fills a tile, or most of it: on a slow machine the target leaves prompts
-# so few tokens that each would cost half as much again.
-_SLACK = 1.9
-
-# As long as nothing was measured.
-_CHUNK_UNKNOWN = 64
 
 # A prompt is short that takes at most this part of the longest step.
 _SHORT = 1 / 4
@@ -60,6 +46,7 @@ class Scheduler:
         self.n_preempted = 0
         self.admission = Admission(cache, limits, self.costs, self.waiting, self.running)
         self._batch = Batch(limits.n_batch)
+        self._budget = StepBudget(cache, limits, self.costs)
         self._rows: dict[int, Sequence] = {}  # of the batch that is out, by slot
         self._followers = Followers(cache)
         self._turns = Turns(())  # of the batch that is out
@@ -210,33 +197,9 @@ class Scheduler:
 
     # --- Prompts ----------------------------------------------------------------------------------------------------------
 
-    def _spare(self, decoding: Iterable[Sequence], n_tokens: int, n_free: int) -> int:
-        """How many more tokens, at most n_free, this step has time for beside n_tokens of those who are being answered."""
-        if not self.costs.is_known:
-            return min(n_free, _CHUNK_UNKNOWN)
-        decoding = list(decoding)
-        n_cells = self.cache.n_cells_attended((1, each.n_computed) for each in decoding)
-        targets_s = [self.limits.inter_token_s[each.priority] for each in decoding]
-        target_s, n_outputs = self.limits.step_max_s, len(targets_s)
-        if targets_s:
-            decode_s = self.costs.predict(n_tokens, n_outputs, n_cells)
-            target_s = max(min(targets_s), decode_s + min(targets_s) * _SHARE_MIN)
-        # The tokens to come are those of prompts.
-        prompts = [each for each in self.running if each.phase == "prefill"] or decoding
-        n_cells = self.cache.n_cells_attended((1, each.n_computed) for each in prompts)
-        n = self.costs.tokens_within(target_s, n_tokens, n_outputs, n_cells, n_free)
-        for total in range(_TILE, n_tokens + n, -_TILE_SMALL):
-            more = total - n_tokens
-            if more <= n_free and self.costs.predict(total, n_outputs, n_cells + more) <= _SLACK * target_s:
-                return more
-        return max(n, min(1, n_free))
-
-    def _whole_tiles(self, budget: int) -> int:
-        """Less of a budget, so that the step fills tiles."""
-        n_before = self._batch.n_tokens
-        tile = _TILE if n_before + budget >= _TILE else _TILE_SMALL
-        whole = (n_before + budget) // tile * tile - n_before
-        return whole if whole > 0 else budget
+    def _spare(self, answered: Iterable[Sequence], n_tokens: int, n_free: int) -> int:
+        prompts = (each for each in self.running if each.phase == "prefill")
+        return self._budget.spare(answered, prompts, n_tokens, n_free)
 
     def _add_prompts(self, budget: int, now_s: float) -> None:
         """Fills the step with at most so many tokens of prompts: the soonest done first, as far as those that they overtake
@@ -246,15 +209,15 @@ class Scheduler:
             shares = self._shares()
             prompts += [each for each in self.waiting if not shares.bars(each)]
         if sum(each.n_remaining for each in prompts) > budget:
-            budget = self._whole_tiles(budget)
-        token_s = self._token_seconds(prompts, budget)
+            budget = whole_tiles(self._batch.n_tokens, budget)
+        token_s = self._budget.token_s(prompts, self._batch.n_tokens + budget)
         self._turns, reserved = self._make_turns(prompts, budget * token_s, now_s)
         spare, late = budget, []
         for turn in self._turns.order:
             if budget <= 0:
                 return
             n = self._grant(turn, budget, spare, token_s)
-            if n < min(_TILE, turn.n_tokens, budget):
+            if n < min(TILE, turn.n_tokens, budget):
                 late.append(turn)
             elif n := self._serve(turn, n, token_s, reserved):
                 budget -= n
@@ -268,14 +231,8 @@ class Scheduler:
         """Tokens that a prompt may have: at most `spare`, but always what it is owed within `budget`."""
         if not token_s:
             return min(spare, budget)
-        owed = min(math.ceil(turn.owed_s / token_s / _TILE) * _TILE, budget)
+        owed = min(math.ceil(turn.owed_s / token_s / TILE) * TILE, budget)
         return max(min(int(min(self._turns.limit_s(turn) / token_s, budget)), spare), owed)
-
-    def _token_seconds(self, prompts: list[Sequence], budget: int) -> float:
-        """Seconds that each token of prompts takes in a step that is filled with them."""
-        n_tokens = max(self._batch.n_tokens + budget, 1)
-        n_cells = self.cache.n_cells_attended((1, each.n_computed) for each in prompts)
-        return self.costs.predict(n_tokens, 0, n_cells) / n_tokens
 
     def _make_turns(self, prompts: list[Sequence], step_s: float, now_s: float) -> tuple[Turns, Turn | None]:
         """Turns of prompts that can be computed in this step, and the one that no other may enter before."""
@@ -315,8 +272,8 @@ class Scheduler:
         n_tokens = self._batch.n_tokens
         listening = [self._rows[row.slot] for row in self._batch.rows if row.logits_at >= 0]
         spare = self._spare(listening, n_tokens, self._batch.n_free)
-        more = (n_tokens + spare) // _TILE * _TILE - n_tokens
-        return more if more > 0 else -n_tokens % _TILE
+        more = (n_tokens + spare) // TILE * TILE - n_tokens
+        return more if more > 0 else -n_tokens % TILE
 
     def _add_row(self, sequence: Sequence, n: int) -> None:
         start = sequence.n_computed
