@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 
+from llmcore import supervisor
 from llmcore.child import Child
 from llmcore.messages import Accepted, Command, Configure, Event, ModelInfo, Output, Ready, StepDone, Submit
 from llmcore.pulse import Pulse
@@ -111,3 +115,13 @@ class _ScriptedChild(Child):
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
         self._process = _Ended()  # type: ignore[assignment]
         await self._stage.connect(theirs, self.pulse)
+
+
+@contextlib.contextmanager
+def scripted_stage(patch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """A stage on which every AsyncEngine finds its workers, without a pause between two of them."""
+    stage = Stage()
+    patch.setattr(supervisor, "Child", stage.child)
+    patch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
+    yield stage
+    stage.close()

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from llmcore import supervisor
 from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import (
@@ -47,7 +46,7 @@ from llmcore.messages import (
     Usage,
 )
 from llmcore.wire import frame
-from tests.scripted_worker import MODEL, ScriptedWorker, Stage
+from tests.scripted_worker import MODEL, ScriptedWorker, Stage, scripted_stage
 
 USAGE = Usage(n_prompt=7, n_cached=0, n_generated=1, queue_s=0.0, prefill_s=0.0, decode_s=0.0)
 BOT = PrefixSpec(name="bot", prompt=TextPrompt("You are a bot."))
@@ -55,11 +54,8 @@ BOT = PrefixSpec(name="bot", prompt=TextPrompt("You are a bot."))
 
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    stage = Stage()
-    monkeypatch.setattr(supervisor, "Child", stage.child)
-    monkeypatch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
-    yield stage
-    stage.close()
+    with scripted_stage(monkeypatch) as stage:
+        yield stage
 
 
 @pytest.fixture

@@ -39,18 +39,15 @@ from llmcore.messages import (
     Usage,
     Vectors,
 )
-from tests.scripted_worker import ScriptedWorker, Stage
+from tests.scripted_worker import ScriptedWorker, Stage, scripted_stage
 
 USAGE = Usage(n_prompt=7, n_cached=0, n_generated=1, queue_s=0.0, prefill_s=0.0, decode_s=0.0)
 
 
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    stage = Stage()
-    monkeypatch.setattr(supervisor, "Child", stage.child)
-    monkeypatch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
-    yield stage
-    stage.close()
+    with scripted_stage(monkeypatch) as stage:
+        yield stage
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore import supervisor
 from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import EngineError, InvalidRequestError
@@ -44,7 +43,7 @@ from llmcore.protocol.outbox import Outbox
 from llmcore.protocol.unreadable import Unreadable, id_in, unreadable
 from llmcore.pulse import Pulse
 from llmcore.wire import Channel, frame
-from tests.scripted_worker import ScriptedWorker, Stage
+from tests.scripted_worker import ScriptedWorker, Stage, scripted_stage
 from tests.test_client_messages import USAGE, until_read
 
 ENCODER = msgspec.msgpack.Encoder()
@@ -202,11 +201,8 @@ def test_an_output_that_cannot_be_encoded_fails_alone() -> None:
 
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    stage = Stage()
-    monkeypatch.setattr(supervisor, "Child", stage.child)
-    monkeypatch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
-    yield stage
-    stage.close()
+    with scripted_stage(monkeypatch) as stage:
+        yield stage
 
 
 @pytest.fixture
