@@ -60,12 +60,16 @@ class Service:
         self._listening.set()  # or it has ended
 
     def wait(self, timeout_s: float = READY_TIMEOUT_S) -> Service:
-        """Until it listens. Raises RuntimeError with its log if it ends before, TimeoutError if neither happens."""
-        if not self._listening.wait(timeout_s):
+        """Waits until it listens. Raises RuntimeError with its log if it ends before, TimeoutError if neither happens; then the
+        process is gone."""
+        is_told = self._listening.wait(timeout_s)
+        if self.base_url:
+            return self
+        self.process.kill()
+        self._reap()
+        if not is_told:
             raise TimeoutError("the service does not say that it listens")
-        if not self.base_url:
-            raise RuntimeError("the service ended: " + " / ".join(self.log[-5:]))
-        return self
+        raise RuntimeError("the service ended: " + " / ".join(self.log[-5:]))
 
     @property
     def worker(self) -> psutil.Process:
@@ -78,6 +82,9 @@ class Service:
         """Sends a signal and waits for the end; the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(how)
+        return self._reap()
+
+    def _reap(self) -> int:
         try:
             status = self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

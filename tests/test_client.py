@@ -40,7 +40,8 @@ async def engine(default_model: Path) -> AsyncIterator[AsyncEngine]:
 
 
 def workers() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "llmcore.worker" in each.cmdline()]
+    children = psutil.Process().children()
+    return [each for each in children if each.status() != psutil.STATUS_ZOMBIE and "llmcore.worker" in each.cmdline()]
 
 
 def request(name: str, text: str = "Once upon a time", **details: object) -> GenerateRequest:

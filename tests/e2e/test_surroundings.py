@@ -120,7 +120,9 @@ def test_a_user_with_no_folder_at_all(stranger: list[str], tiny_model: Path) -> 
     """As in a container whose file system is read-only."""
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare")
-    hide = 'mount -t tmpfs -o ro none /tmp && mount -t tmpfs -o ro none /var/tmp && exec "$@"'
+    # The folders stay what they are, since this checkout may lie below one of them.
+    closed = [f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}" for folder in ("/tmp", "/var/tmp")]
+    hide = " && ".join([*closed, 'exec "$@"'])
     model = shutil.copyfile(tiny_model, Path("/dev/shm", f"llmcore-test-{os.getpid()}.gguf"))
     through = ["unshare", "-m", "sh", "-c", hide, "sh", *stranger]
     try:
