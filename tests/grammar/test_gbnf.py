@@ -344,7 +344,8 @@ def walk(
             try:
                 ours.accept(told[-1])
             except ConstraintError as error:  # very ambiguous: the bound of a parser's items ends the answer
-                assert "Too many items" in error.message, where
+                if "Too many items" not in error.message:
+                    raise
                 return
             theirs.accept(told[-1])
     finally:
