@@ -201,7 +201,7 @@ async def test_whatever_makes_the_engine_work_is_charged(
         response = await client.request(method, path, json=body, headers=ANN)
         assert response.status_code == 200, response.text
         assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - n_tokens)
-    # What was not taken on costs nothing; what failed, at least what it was estimated at.
+    # A request that was refused costs nothing; one that failed costs at least its estimate.
     async with at_door(engine, clock, key_tokens_per_minute=1000) as client:
         engine.refusals = [OverloadedError("full")]
         response = await client.request(method, path, json=body, headers=ANN)

@@ -1,4 +1,4 @@
-"""What a case of the sweep found, and how it is judged."""
+"""Findings of a case of the sweep, and how they are judged."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Findings:
 
     @property
     def faults(self) -> list[str]:
-        """What of ours is not as it should be."""
+        """Returns the faults of ours."""
         if self.absent:
             return []
         found = [each.words for each in self.ended if not each.stage.startswith(_THEIRS)]

@@ -53,7 +53,7 @@ class Probe:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._batch = Batch(64)
-        # What is to come out as it does otherwise: the error of each.
+        # Error of each way that should give the same result.
         self.continuations: dict[str, Callable[[], float | None]] = {
             "together": self.together,
             "fork": self.fork,

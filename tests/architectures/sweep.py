@@ -109,7 +109,7 @@ def _say(**found: object) -> None:
 
 
 class _Case:
-    """What the child does."""
+    """Runs in the child."""
 
     def __init__(self, architecture: str, quant: str, folder: Path, skipped: list[str]) -> None:
         self._skipped = skipped

@@ -45,7 +45,7 @@ def document_with(text: str, part: str) -> str:
 
 
 def part(found: Sequence[Findings], order: Sequence[str], origin: str) -> str:
-    """What stands between the marks. `order` are the names of architectures; `origin` tells on what it was run."""
+    """Makes the text between the marks. `order` are the names of architectures; `origin` tells on what it was run."""
     groups: dict[str, Group] = {name: {} for name in order}
     for each in found:
         groups.setdefault(each.architecture, {})[each.quant] = each

@@ -117,7 +117,7 @@ def test_a_user_without_a_home(stranger: list[str], home: str, tiny_model: Path)
 
 
 def test_a_user_with_no_folder_at_all(stranger: list[str], tiny_model: Path) -> None:
-    """As in a container whose file system is read-only."""
+    """Read-only folders, like those of a container whose file system is read-only."""
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare")
     # The folders stay what they are, since this checkout may lie below one of them.

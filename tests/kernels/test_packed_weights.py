@@ -112,7 +112,7 @@ def test_a_part_of_each_row_is_multiplied(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_weight_is_taken_as_several_matrices(kind: str) -> None:
-    """Of another shape than it was loaded with: latent attention does so with its heads."""
+    """A view of another shape than the weights were loaded with: latent attention does so with its heads."""
     quants, values = weights(kind)
     x = np.random.default_rng(4).standard_normal((2, 3, K)).astype(np.float32)
     with Graph() as graph:
@@ -179,7 +179,7 @@ def test_any_bytes_can_be_packed_and_read(kind: str) -> None:
 
 
 def largest_products(quants: Bytes, kind: str) -> npt.NDArray[np.float64]:
-    """Of each block, what its weights cannot exceed."""
+    """Bound of the weights of each block."""
     if kind == "q6_K":
         halves = quants.reshape(-1, 210)[:, 208:].copy().view(np.float16).astype(np.float64)
         return np.asarray(np.abs(halves[:, 0]) * 128 * 32)

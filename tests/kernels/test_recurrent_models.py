@@ -57,7 +57,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> MakePair:
 
 
 def prompts(n: int) -> list[list[int]]:
-    """Of equal lengths and of others: both ways of cutting a batch into sequences."""
+    """Sequences of equal lengths and of others: both ways of cutting a batch into sequences."""
     rng = np.random.default_rng(0)
     return [[int(token) for token in rng.integers(3, n_vocab(), length)] for length in (9, 9, 5)[:n]]
 
@@ -132,7 +132,7 @@ def test_forks_and_saved_states_go_on_alike(models: MakePair, architecture: str)
 
 @pytest.mark.parametrize("architecture", ["mamba", "lfm2", "qwen35"])
 def test_two_answers_of_one_prompt(models: MakePair, architecture: str) -> None:
-    """As `n: 2` asks for them: the second begins as a fork of the first one's prompt."""
+    """Two answers like those of `n: 2`: the second begins as a fork of the first one's prompt."""
     path, _ = models(architecture, "Q8_0")
     greedy, prompt = SamplingParams(temperature=0.0), TokensPrompt(tuple(range(40, 70)))
     texts: dict[str, str] = {"a": "", "b": ""}

@@ -17,7 +17,7 @@ def run_program(program: str, *arguments: object) -> subprocess.CompletedProcess
 
 
 def output_of(program: str, *arguments: object) -> str:
-    """What a program prints; it must end well and complain of nothing."""
+    """Returns the output of a program; it must end well and complain of nothing."""
     done = run_program(program, *arguments)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout

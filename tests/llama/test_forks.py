@@ -91,7 +91,7 @@ print("parent well")
 """
 )
 
-# What the parent did before the fork, and whether the child can load.
+# Deeds of the parent before the fork, and whether the child can load.
 LOADS = (
     COMMON
     + """
@@ -232,5 +232,5 @@ def test_an_engines_child_process_is_not_a_forked_childs(tiny_model: Path) -> No
 
 
 def test_a_loop_that_goes_on_in_a_forked_child_harms_no_engine(tiny_model: Path) -> None:
-    # What the child is told is asyncio's affair, whose loops know their process.
+    # Messages to the child are asyncio's affair, whose loops know their process.
     assert output_of(ENGINE, tiny_model, "loop goes on").splitlines()[-1] == "Finished True 0"

@@ -22,7 +22,7 @@ void * ggml_init(void * params) { abort(); }
 void ggml_abort(const char * file, int line, const char * text, ...) { abort(); }
 int llama_decode(void * context, void * batch) { abort(); }
 """
-# What a program does that has loaded another llama.cpp before.
+# Program that has loaded another llama.cpp before.
 PROGRAM = """
 import ctypes, sys
 _, mode, library, model = sys.argv

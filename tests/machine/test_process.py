@@ -14,7 +14,7 @@ from llmcore.machine.process import Process
 
 
 def forked(check: Callable[[], bool]) -> bool:
-    """What `check` says in a forked child."""
+    """Returns the words of `check` in a forked child."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # since Python 3.12, where the parent has threads
         pid = os.fork()

@@ -1,4 +1,4 @@
-"""What is remembered of checks, and how an end of the process is told from a stop."""
+"""Checks that are remembered, and how an end of the process is told from a stop."""
 
 from __future__ import annotations
 

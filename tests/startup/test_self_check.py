@@ -48,7 +48,7 @@ def packed(tiny: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the self-check computes, in words, in its order."""
+    """Steps of the self-check, in words, in their order."""
     seen: list[str] = []
 
     def look(model: Model, params: ContextParams, logits: Floats) -> Floats:
