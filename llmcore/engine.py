@@ -195,7 +195,8 @@ class Engine:
         self._check_open()
         if prompt is None:
             request = checked_request(request)
-        check_request(request)
+        else:
+            check_request(request)
         if request.request_id in self._answers:
             raise InvalidRequestError(f"request id {request.request_id!r} is in use", param="request_id")
         now_s = self._clock()

@@ -13,6 +13,7 @@ import pytest
 
 from llmcore import supervisor
 from llmcore.child import Child
+from llmcore.client import AsyncEngine
 from llmcore.messages import Accepted, Command, Configure, Event, ModelInfo, Output, Ready, StepDone, Submit
 from llmcore.pulse import Pulse
 from llmcore.wire import HEADER_BYTES, frame, frame_length
@@ -94,6 +95,13 @@ class Stage:
     async def enter(self) -> ScriptedWorker:
         """The worker that was started next."""
         return await self._entries.get()
+
+    async def enter_ready(self, engine: AsyncEngine) -> ScriptedWorker:
+        """The same, once it is ready for its engine."""
+        worker = await self.enter()
+        await worker.get_ready()
+        await engine.wait_ready()
+        return worker
 
     async def connect(self, sock: socket.socket, pulse: Pulse) -> None:
         worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock), pulse)

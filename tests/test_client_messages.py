@@ -66,10 +66,7 @@ async def engine(stage: Stage) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def worker(stage: Stage, engine: AsyncEngine) -> ScriptedWorker:
-    worker = await stage.enter()
-    await worker.get_ready()
-    await engine.wait_ready()
-    return worker
+    return await stage.enter_ready(engine)
 
 
 async def restart(stage: Stage, engine: AsyncEngine, worker: ScriptedWorker) -> ScriptedWorker:

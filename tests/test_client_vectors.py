@@ -37,9 +37,7 @@ async def scripted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Async
     stage = Stage()
     monkeypatch.setattr(supervisor, "Child", stage.child)
     async with AsyncEngine(EngineConfig(model_path="/x.gguf")) as engine:
-        worker = await stage.enter()
-        await worker.get_ready()
-        await engine.wait_ready()
+        worker = await stage.enter_ready(engine)
         yield engine, worker
     stage.close()
 

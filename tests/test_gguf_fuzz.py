@@ -32,7 +32,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
     "bert": write_tiny_bert,
 }
 ROOT = Path(__file__).parent.parent
-# Of the variations of one model, every so-manieth: by chance, but the same ones each time.
+# One variation of a model in so many is run: drawn by chance, but the same ones each time.
 VARIATIONS_STEP = 1 if os.environ.get("GGUF_VARIATIONS") == "all" else 40
 N_MUTATIONS = int(os.environ.get("GGUF_MUTATIONS", "150"))
 # Far more than any of these files takes: this is about those that never come back.

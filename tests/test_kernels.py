@@ -228,7 +228,7 @@ def test_attention(level: int, kind: str, heads: int, groups: int, n_rows: int, 
     check_attention(level, kind, case(rng, causal(n_rows, n_cells), n_rows, n_cells, heads=heads, groups=groups))
 
 
-# Of keys and of values.
+# Lengths of keys and of values.
 LENGTHS = [
     *((n, n) for n in (8, 16, 24, 32, 40, 64, 72, 80, 96, 100, 112, 120, 128, 192, 256)),
     *((192, 128), (48, 80), (40, 80), (576, 512)),

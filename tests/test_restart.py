@@ -67,10 +67,7 @@ def options(**given: Any) -> pytest.MarkDecorator:
 
 
 async def following(stage: Stage, engine: AsyncEngine) -> ScriptedWorker:
-    worker = await stage.enter()
-    await worker.get_ready()
-    await engine.wait_ready()
-    return worker
+    return await stage.enter_ready(engine)
 
 
 def ask(engine: AsyncEngine, name: str, text: str = "x", **details: Any) -> asyncio.Task[Generation]:

@@ -118,7 +118,7 @@ def test_ours_are_ours() -> None:
     lib, folder = ffi.library(), ffi.library_dir()
     check_global_scope(folder)
     check_functions([("llama_decode", ffi.function_address(lib.llama_decode))], folder)
-    # Of a folder with links (make sanitize), the kernel tells where they lead.
+    # The kernel tells where the links of a folder lead (make sanitize).
     wanted = {each.name for each in folder.glob("lib*.so") if not each.is_symlink() and "openblas" not in each.name}
     assert wanted <= {os.path.basename(each) for each in mapped(folder).ours}
 

@@ -213,10 +213,7 @@ async def engine(stage: Stage) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def worker(stage: Stage, engine: AsyncEngine) -> ScriptedWorker:
-    worker = await stage.enter()
-    await worker.get_ready()
-    await engine.wait_ready()
-    return worker
+    return await stage.enter_ready(engine)
 
 
 async def test_a_reply_that_cannot_be_read_ends_its_call(

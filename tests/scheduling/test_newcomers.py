@@ -56,7 +56,7 @@ def test_a_newcomer_starts_within_two_steps_beside_a_long_one_and_soon_beside_se
     Simulator.of([*callers, newcomer]).run()
     # While somebody is answered, a step has 150 ms, of which streams and the weights take a part.
     own_s = 2 * alone_s(n_tokens) if is_answering else 0.0
-    # Of several, each may be owed time by the next.
+    # Each of several may be owed time by the next.
     assert waited_s(newcomer) <= (2 if len(longs) == 1 else 5) * STEP_MAX_S + own_s
 
 
