@@ -13,7 +13,7 @@ from benchmarks.random_model import LlamaShape, write_model
 from benchmarks.source import cache_dir, vocabulary
 from llmcore.errors import ModelError
 from llmcore.gguf import read_header
-from llmcore.model import FILE_TYPES, quantize
+from llmcore.llama.quantization import FILE_TYPES, quantize
 
 _VOCABULARY = "llama-bpe"
 _N_VOCAB = 128_256

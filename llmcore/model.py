@@ -16,7 +16,6 @@ from llmcore.errors import (
     ConfigError,
     InsufficientMemoryError,
     InvalidRequestError,
-    LlmcoreError,
     ModelArchitectureError,
     ModelError,
     ModelLoadAborted,
@@ -26,7 +25,7 @@ from llmcore.gguf import GgufHeader, check_model_file
 from llmcore.gguf_model import check_model_metadata
 from llmcore.handle import Handle, Owner, Part
 from llmcore.kernels import log_kernels, use_kernels
-from llmcore.llama.aside import Aside, interruptible
+from llmcore.llama.aside import Aside
 from llmcore.llama.attention_shape import AttentionShape, attention_shape
 from llmcore.log import event
 from llmcore.machine.os_text import system_name
@@ -42,22 +41,10 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[float], bool]
 
-# llama_load_mode and llama_ftype, by llama.h of the pinned source.
+# llama_load_mode, by llama.h of the pinned source.
 _LOAD_MODES = {"none": 0, "mmap": 1}
 # These make activations of four dimensions of several sequences, at which llama.cpp's repacked weights abort (repack.cpp).
 _NOT_REPACKED = frozenset({"minimax-01"})
-FILE_TYPES = {
-    "F32": 0,
-    "F16": 1,
-    "Q4_0": 2,
-    "Q4_1": 3,
-    "Q8_0": 7,
-    "Q5_0": 8,
-    "Q4_K_M": 15,
-    "Q5_K_M": 17,
-    "Q6_K": 18,
-    "BF16": 32,
-}
 
 # llama_pooling_type, in its order.
 POOLINGS = ("none", "mean", "cls", "last", "rank")
@@ -581,26 +568,3 @@ def _utf8(text: str) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidRequestError(f"the text is not valid Unicode: {error.reason} at character {error.start}") from None
-
-
-def quantize(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    file_type: str,
-    *,
-    threads: int = 0,
-    requantize: bool = False,
-) -> None:
-    """Writes `source` (GGUF, F32 or F16; with `requantize`, which loses some more, any) to `target` in another type, one of
-    FILE_TYPES. threads=0 takes all cores."""
-    if file_type not in FILE_TYPES:
-        raise InvalidRequestError(
-            f"file_type must be one of {', '.join(FILE_TYPES)}, got {file_type!r}", param="file_type"
-        )
-    check_model_file(os.fspath(source))
-    Process.current.check_computes()
-    lib = ffi.library()
-    params = lib.llama_model_quantize_default_params()
-    params.ftype, params.nthread, params.allow_requantize = FILE_TYPES[file_type], threads, requantize
-    if interruptible(lambda: lib.llama_model_quantize(os.fsencode(source), os.fsencode(target), params), None) != 0:
-        raise LlmcoreError(f"llama.cpp cannot quantize {os.fspath(source)}: logger llmcore.native says why")

@@ -58,6 +58,10 @@ LC_API void lc_watch(lc_log_callback log, lc_abort_callback abort);
 LC_API struct llama_model *   lc_model_load(const char * path, const struct llama_model_params * params);
 LC_API struct llama_context * lc_context_new(struct llama_model * model, const struct llama_context_params * params);
 
+// Like llama_model_quantize(). The work ends with a failure at the next tensor once *stop is not 0.
+LC_API lc_status lc_quantize(const char * source, const char * target, const struct llama_model_quantize_params * params,
+                             const int32_t * stop);
+
 // Like the function in llama.h. INT32_MIN where it failed, with a reason in lc_last_error(); without a reason there, the text is too long.
 LC_API int32_t lc_tokenize(const struct llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens,
                            int32_t n_max, bool add_special, bool parse_special);

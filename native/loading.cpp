@@ -46,6 +46,17 @@ llama_context * lc_context_new(llama_model * model, const llama_context_params *
     });
 }
 
+lc_status lc_quantize(const char * source, const char * target, const llama_model_quantize_params * params,
+                      const int32_t * stop) {
+    return lc::guard([&] {
+        lc::require(source != nullptr && target != nullptr && params != nullptr, "source, target, params: must not be NULL");
+        const lc::abort_guard guard(false, stop);
+        if (llama_model_quantize(source, target, params) != 0) {
+            throw std::runtime_error(guard.reason("it gives no reason"));
+        }
+    });
+}
+
 int32_t lc_tokenize(const llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens, int32_t n_max,
                     bool add_special, bool parse_special) {
     return counted([&] { return llama_tokenize(vocab, text, size, tokens, n_max, add_special, parse_special); });

@@ -69,6 +69,10 @@ void keep_error(const char * text) {
 
 void on_log(ggml_log_level level, const char * text, void * user) {
     if (current != nullptr) {
+        if (current->stop_ != nullptr && __atomic_load_n(current->stop_, __ATOMIC_RELAXED) != 0) {
+            current->stop_ = nullptr;  // lines that are written while the exception passes go through
+            throw stopped();
+        }
         if (level != GGML_LOG_LEVEL_CONT) {
             current->continues_ = level == GGML_LOG_LEVEL_ERROR;
         }
@@ -84,7 +88,7 @@ void on_log(ggml_log_level level, const char * text, void * user) {
     }
 }
 
-abort_guard::abort_guard(bool quiet) noexcept : previous_(current), quiet_(quiet) {
+abort_guard::abort_guard(bool quiet, const int32_t * stop) noexcept : previous_(current), quiet_(quiet), stop_(stop) {
     current = this;
 }
 

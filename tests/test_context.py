@@ -240,7 +240,7 @@ def test_no_embeddings_from_a_model_that_pools_nothing(model: Model) -> None:
 @pytest.mark.parametrize("quant", ["Q4_K_M", "Q8_0"])
 def test_a_long_prompt_runs_through_the_matrix_kernels(tiny: Callable[..., Path], tmp_path: Path, quant: str) -> None:
     """On a CPU with AMX, gcc drops the tile configuration's stores unless native/fixes is in force: this would crash."""
-    from llmcore.model import quantize
+    from llmcore.llama.quantization import quantize
 
     source = tiny("wide", n_embd=512, n_ff=1024, n_head=8, n_head_kv=2, quant="F16")
     path = tmp_path / f"{quant}.gguf"

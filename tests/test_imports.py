@@ -403,6 +403,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "llama.aside": set(),
     "llama.attention_shape": {"errors", "gguf", "tensor_types"},
     "llama.origin": {"errors"},
+    "llama.quantization": {"errors", "ffi", "gguf", "llama.aside", "machine.process"},
     "machine.os_text": set(),
     "machine.process": {"errors"},
     "machine.user_folders": {"errors"},

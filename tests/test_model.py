@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.source import llama_cpp_dir
 from llmcore import errors, ffi, model
 from llmcore.context import Context, ContextParams
-from llmcore.model import Model, quantize
+from llmcore.model import Model
 
 VOCABULARIES = sorted(
     path for path in (llama_cpp_dir() / "models").glob("ggml-vocab-*.gguf") if Path(f"{path}.inp").exists()
@@ -185,15 +185,6 @@ def test_memory_of_gpus_counts_for_weights(tiny_model: Path, monkeypatch: pytest
         assert not context.skips_masked_cells  # our kernels do not attend there
     with Model(tiny_model, vocab_only=True) as loaded:
         assert not loaded.has_gpu
-
-
-def test_quantize_writes_another_type_and_refuses_unknown_ones(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(errors.InvalidRequestError, match="file_type"):
-        quantize(tiny_model, tmp_path / "x.gguf", "Q99")
-    quantize(tiny_model, tmp_path / "q8.gguf", "Q8_0", threads=1)
-    with Model(tmp_path / "q8.gguf") as small, Model(tiny_model) as large:
-        assert small.size_bytes < large.size_bytes
-        assert small.n_params == large.n_params
 
 
 def test_a_path_with_odd_letters(tiny_model: Path, tmp_path: Path) -> None:

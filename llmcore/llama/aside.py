@@ -25,11 +25,11 @@ class Aside(Generic[R]):
     was interrupted.
 
     Args:
-        stop: makes the call end soon; an interrupted caller waits for that. None where that is not possible: an interrupted
-            caller goes at once, and the call goes on in the background.
+        stop: makes the call end soon. An interrupted caller waits for that, and so does the end of the interpreter: native code
+            that runs beyond it would crash.
     """
 
-    def __init__(self, call: Callable[[], R], stop: Callable[[], None] | None) -> None:
+    def __init__(self, call: Callable[[], R], stop: Callable[[], None]) -> None:
         self._call = call
         self._stop = stop
         self._begin = [True]  # who takes it out decides whether the call begins
@@ -43,7 +43,7 @@ class Aside(Generic[R]):
     def run(self) -> R:
         """The call's result. Raises what the call raises, or what interrupts the caller."""
         try:
-            threading.Thread(target=self._run, name="llmcore-native", daemon=True).start()
+            threading.Thread(target=self._run, name="llmcore-native", daemon=False).start()
             while not self._has_ended:
                 with contextlib.suppress(queue.Empty):
                     question = self._said.get(timeout=_LOOK_S)
@@ -59,7 +59,7 @@ class Aside(Generic[R]):
     def _leave(self) -> None:
         self._is_left = True
         self._answers.put(None)
-        if self._stop is None or self._is_taken():
+        if self._is_taken():
             return
         self._stop()
         # A second Ctrl-C ends this: the call is left to its thread then. (The word of its end may have been taken already, by the
@@ -101,7 +101,7 @@ def nothing() -> None:
     """For calls that cannot be stopped and are soon over: waited for."""
 
 
-def interruptible(call: Callable[[], R], stop: Callable[[], None] | None) -> R:
+def interruptible(call: Callable[[], R], stop: Callable[[], None]) -> R:
     """The result of a call, aside if this thread is one that Ctrl-C interrupts. See Aside."""
     if threading.get_ident() != threading.main_thread().ident or not callable(signal.getsignal(signal.SIGINT)):
         return call()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGUFValueType, GGUFWriter
 
-from llmcore.model import quantize
+from llmcore.llama.quantization import quantize
 from tests.architectures.layout import TensorLayout, layout_of
 from tests.architectures.metadata import Typed, Value, metadata_of
 from tests.architectures.vocabulary import n_vocab, vocabulary_metadata

@@ -95,7 +95,7 @@ print("parent well")
 LOADS = (
     COMMON
     + """
-from llmcore.model import quantize
+from llmcore.llama.quantization import quantize
 before = sys.argv[2]
 if before == "vocabulary":
     vocabulary = Model(path, vocab_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.llama.aside import Aside, interruptible
+from llmcore.llama.aside import Aside, interruptible, nothing
 from tests.llama.programs import run_program
 from tests.tiny_models import write_tiny_llama
 
@@ -21,7 +21,7 @@ logging.basicConfig(level=logging.DEBUG, filename=os.devnull)  # all lines of na
 import numpy, llguidance
 from llmcore import *
 from llmcore import chat, llm, model
-from llmcore.model import quantize
+from llmcore.llama.quantization import quantize
 path, n_signals, within_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 again = lambda: None
 """
@@ -121,6 +121,8 @@ def work():
         """
 def work():
     quantize(path, sys.argv[4], "Q4_0", requantize=True)
+def again():
+    assert not [name for name in os.listdir(os.path.dirname(sys.argv[4])) if "partial" in name]
 """,
     ),
 }
@@ -146,9 +148,9 @@ def test_ctrl_c_ends_it_and_reaches_the_program(name: str, larger_model: Path, t
 
 
 def test_a_call_aside_gives_its_result_or_its_error() -> None:
-    assert Aside(lambda: threading.current_thread().name, None).run() == "llmcore-native"
+    assert Aside(lambda: threading.current_thread().name, nothing).run() == "llmcore-native"
     with pytest.raises(ZeroDivisionError):
-        Aside(lambda: 1 // 0, None).run()
+        Aside(lambda: 1 // 0, nothing).run()
 
 
 def test_questions_are_answered_in_the_callers_thread() -> None:
@@ -158,7 +160,7 @@ def test_questions_are_answered_in_the_callers_thread() -> None:
     def call() -> list[object]:
         return [asides[0].ask(lambda: threading.current_thread() is here) for _ in range(3)]
 
-    asides.append(Aside(call, None))
+    asides.append(Aside(call, nothing))
     assert asides[0].run() == [True, True, True]
 
 
@@ -180,35 +182,38 @@ def test_an_error_of_an_answer_stops_the_call_which_is_waited_for() -> None:
 
 
 @pytest.fixture
-def interrupted_soon() -> Iterator[None]:
-    def interrupt_main() -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    timer = threading.Timer(0.1, interrupt_main)
-    timer.start()
+def interrupted_twice() -> Iterator[None]:
+    timers = [threading.Timer(seconds, signal.raise_signal, (signal.SIGINT,)) for seconds in (0.1, 0.5)]
+    for timer in timers:
+        timer.start()
     yield
-    timer.join()
+    for timer in timers:
+        timer.join()
 
 
-@pytest.mark.usefixtures("interrupted_soon")
-def test_a_call_that_cannot_be_stopped_goes_on_without_its_caller() -> None:
-    goes_on, ended = threading.Event(), threading.Event()
+@pytest.mark.usefixtures("interrupted_twice")
+def test_a_second_ctrl_c_leaves_a_call_that_does_not_stop_to_its_thread_which_the_interpreter_waits_for() -> None:
+    goes_on, stopped = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
 
     def call() -> None:
+        threads.append(threading.current_thread())
         assert goes_on.wait(10)
-        ended.set()
 
     with pytest.raises(KeyboardInterrupt):
-        interruptible(call, None)
-    assert not ended.is_set()
+        interruptible(call, stopped.set)
+    assert stopped.is_set()
+    assert threads[0].is_alive()
+    assert not threads[0].daemon
     goes_on.set()
-    assert ended.wait(10)
+    threads[0].join(10)
+    assert not threads[0].is_alive()
 
 
 def test_calls_of_other_threads_stay_there() -> None:
     names: list[str] = []
     thread = threading.Thread(
-        target=lambda: names.append(interruptible(lambda: threading.current_thread().name, None)), name="mine"
+        target=lambda: names.append(interruptible(lambda: threading.current_thread().name, nothing)), name="mine"
     )
     thread.start()
     thread.join()
@@ -218,6 +223,6 @@ def test_calls_of_other_threads_stay_there() -> None:
 def test_where_sigint_is_ignored_calls_stay_where_they_are() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        assert interruptible(threading.current_thread, None) is threading.current_thread()
+        assert interruptible(threading.current_thread, nothing) is threading.current_thread()
     finally:
         signal.signal(signal.SIGINT, before)

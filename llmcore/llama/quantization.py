@@ -1,0 +1,75 @@
+"""Writing a model file in another type of weights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from llmcore import ffi
+from llmcore.errors import InvalidRequestError, LlmcoreError, NativeError
+from llmcore.gguf import check_model_file
+from llmcore.llama.aside import interruptible
+from llmcore.machine.process import Process
+
+# llama_ftype, by llama.h of the pinned source.
+FILE_TYPES = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q8_0": 7,
+    "Q5_0": 8,
+    "Q4_K_M": 15,
+    "Q5_K_M": 17,
+    "Q6_K": 18,
+    "BF16": 32,
+}
+
+
+def quantize(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    file_type: str,
+    *,
+    threads: int = 0,
+    requantize: bool = False,
+) -> None:
+    """Writes a GGUF file in another type of weights. `target` appears when it is complete; Ctrl-C ends the work at the next tensor.
+
+    Args:
+        source: F32 or F16; any type with `requantize`, which loses accuracy twice.
+        file_type: one of FILE_TYPES.
+        threads: 0 for all cores.
+
+    Raises:
+        InvalidRequestError: an unknown type.
+        ModelError: `source` is no model file.
+        LlmcoreError: llama.cpp cannot quantize it, or `target` cannot be written.
+    """
+    if file_type not in FILE_TYPES:
+        known = ", ".join(FILE_TYPES)
+        raise InvalidRequestError(f"file_type must be one of {known}, got {file_type!r}", param="file_type")
+    check_model_file(os.fspath(source))
+    Process.current.check_computes()
+    lib = ffi.library()
+    params = lib.llama_model_quantize_default_params()
+    params.ftype, params.nthread, params.allow_requantize = FILE_TYPES[file_type], threads, requantize
+    partial = Path(f"{os.fspath(target)}.{os.getpid()}.partial")
+    stop = np.zeros(1, np.int32)
+
+    def call() -> None:
+        lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(partial), params, ffi.address(stop)))
+
+    try:
+        interruptible(call, lambda: stop.fill(1))
+        os.replace(partial, target)
+    except NativeError as error:
+        raise LlmcoreError(f"llama.cpp cannot quantize {os.fspath(source)}: {error}") from None
+    except OSError as error:
+        raise LlmcoreError(f"{os.fspath(target)} cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
