@@ -34,7 +34,8 @@ from llmcore.batch import Batch
 from llmcore.config import KERNEL_LEVELS
 from llmcore.context import Context, ContextParams
 from llmcore.errors import LlmcoreError
-from llmcore.model import Model, quantize
+from llmcore.llama.quantization import quantize
+from llmcore.model import Model
 from llmcore.threads import decide_threads
 
 SECTION = "accuracy"

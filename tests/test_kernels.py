@@ -19,7 +19,8 @@ from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.context import Context, ContextParams
 from llmcore.errors import ConfigError, InvalidRequestError, LlmcoreError
 from llmcore.kernels import decide_level, use_kernels
-from llmcore.model import Model, quantize
+from llmcore.llama.quantization import quantize
+from llmcore.model import Model
 from tests.native_kernels import CELL_TYPES, TYPES, Attention, Floats, dequantize, levels, levels_missing, matmul
 from tests.native_kernels import quantize as quantized
 from tests.tiny_models import write_tiny_bert, write_tiny_gemma3, write_tiny_llama, write_tiny_mamba
