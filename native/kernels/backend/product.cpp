@@ -1,6 +1,6 @@
-#include "product.h"
+#include "kernels/backend/product.h"
 
-#include "../buffer.h"
+#include "kernels/backend/packed_buffer.h"
 
 namespace lc::kernels {
 

@@ -1,7 +1,7 @@
 // Which of ggml's products the kernels compute, and how one is told to them.
 #pragma once
 
-#include "../matmul.h"
+#include "kernels/matmul/matmul.h"
 
 #include "ggml.h"
 

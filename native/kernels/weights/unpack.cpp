@@ -1,6 +1,6 @@
-#include "unpack.h"
+#include "kernels/weights/unpack.h"
 
-#include "whole_blocks.h"
+#include "kernels/weights/whole_blocks.h"
 
 namespace lc::kernels {
 namespace {

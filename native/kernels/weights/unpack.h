@@ -1,7 +1,7 @@
 // Packed weights back in the file's layout.
 #pragma once
 
-#include "../packed.h"
+#include "kernels/weights/packed.h"
 
 namespace lc::kernels {
 

@@ -5,7 +5,7 @@
 // the same bytes and stands for the same weights, but it may differ from the file's in the last bit of its scale.
 #pragma once
 
-#include "../pieces.h"
+#include "kernels/weights/ggml_blocks.h"
 
 #include <cmath>
 #include <cstdlib>

@@ -1,0 +1,177 @@
+#include "kernels/attention/attention_shape.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace lc::kernels {
+namespace {
+
+constexpr int64_t MAX_VECTOR = 576;           // of Q, K and V: the longest in use (MLA)
+constexpr int64_t ALONE_MASK = 16 * 1024;     // values
+constexpr int64_t ITEMS_OF_THREAD = 4;
+
+int64_t round_up(int64_t n, int64_t to) {
+    return (n + to - 1) / to * to;
+}
+
+bool read_type(ggml_type type, KvType & out) {
+    switch (type) {
+        case GGML_TYPE_F16:  out = KvType::f16;  return true;
+        case GGML_TYPE_BF16: out = KvType::bf16; return true;
+        case GGML_TYPE_Q8_0: out = KvType::q8_0; return true;
+        default:             return false;
+    }
+}
+
+bool length_ok(int64_t n, KvType type) {
+    return n > 0 && n <= MAX_VECTOR && n % (type == KvType::q8_0 ? 32 : 16) == 0;
+}
+
+Vectors vectors_of(const ggml_tensor * t) {
+    return {static_cast<const uint8_t *>(t->data), static_cast<int64_t>(t->nb[1]), static_cast<int64_t>(t->nb[2]),
+            static_cast<int64_t>(t->nb[3])};
+}
+
+bool read_sources(const ggml_tensor * node, Attention & a) {
+    const ggml_tensor * q = node->src[0];
+    const ggml_tensor * k = node->src[1];
+    const ggml_tensor * v = node->src[2];
+    if (q == nullptr || k == nullptr || v == nullptr || q->type != GGML_TYPE_F32 || node->type != GGML_TYPE_F32 ||
+        !read_type(k->type, a.k_type) || !read_type(v->type, a.v_type)) {
+        return false;
+    }
+    a.dk = q->ne[0];
+    a.dv = v->ne[0];
+    a.n_rows = q->ne[1];
+    a.n_head = q->ne[2];
+    a.n_streams = q->ne[3];
+    a.n_cells = k->ne[1];
+    a.n_head_kv = k->ne[2];
+    if (a.n_rows < 1 || a.n_cells < 1 || a.n_head_kv < 1 || a.n_head < 1 || a.n_streams < 1) {
+        return false;
+    }
+    a.group = a.n_head / a.n_head_kv;
+    a.q = vectors_of(q);
+    a.k = vectors_of(k);
+    a.v = vectors_of(v);
+    a.out = static_cast<float *>(node->data);
+    return length_ok(a.dk, a.k_type) && length_ok(a.dv, a.v_type) && k->ne[0] == a.dk && a.n_head % a.n_head_kv == 0 &&
+        k->ne[3] == a.n_streams && v->ne[1] == a.n_cells && v->ne[2] == a.n_head_kv && v->ne[3] == a.n_streams &&
+        q->nb[0] == sizeof(float) && k->nb[0] == ggml_type_size(k->type) && v->nb[0] == ggml_type_size(v->type) &&
+        ggml_is_contiguous(node);
+}
+
+bool read_mask(const ggml_tensor * node, Attention & a) {
+    const ggml_tensor * mask = node->src[3];
+    const ggml_tensor * sinks = node->src[4];
+    a.mask = nullptr;
+    a.mask_row = a.mask_stream = 0;
+    a.sinks = nullptr;
+    if (sinks != nullptr) {
+        if (sinks->type != GGML_TYPE_F32 || sinks->ne[0] != a.n_head || sinks->nb[0] != sizeof(float)) {
+            return false;
+        }
+        a.sinks = static_cast<const float *>(sinks->data);
+    }
+    if (mask == nullptr) {
+        return a.max_bias == 0.0f;
+    }
+    a.mask = static_cast<const uint8_t *>(mask->data);
+    a.mask_row = static_cast<int64_t>(mask->nb[1]);
+    a.mask_stream = mask->ne[3] > 1 ? static_cast<int64_t>(mask->nb[3]) : 0;
+    return mask->type == GGML_TYPE_F16 && mask->nb[0] == ggml_type_size(GGML_TYPE_F16) && mask->ne[0] >= a.n_cells &&
+        mask->ne[1] >= a.n_rows && mask->ne[2] == 1 && (mask->ne[3] == 1 || mask->ne[3] == a.n_streams);
+}
+
+// Neither total_bytes nor any part of it shrinks with more threads: the team may turn out smaller than was planned for.
+void divide(int n_threads, int64_t tile_lines, Attention & a) {
+    a.n_blocks = (a.n_cells + CELLS - 1) / CELLS;
+    const int64_t rows = std::clamp<int64_t>(tile_lines / a.group, 1, a.n_rows);
+    a.stream_tiles = (a.n_rows + rows - 1) / rows;
+    a.tile_rows = (a.n_rows + a.stream_tiles - 1) / a.stream_tiles;
+    a.n_tiles = a.stream_tiles * a.n_streams;
+    a.line_pad = round_up(a.tile_rows * a.group, 16);
+    a.n_goal = n_threads > 1 ? ITEMS_OF_THREAD * n_threads : 1;
+    // Several heads in an item walk through memory in order, as long as that leaves enough items.
+    a.most_heads = std::clamp<int64_t>(ITEM_LINES / (a.tile_rows * a.group), 1, a.n_head_kv);
+    const int64_t fewest = (a.n_head_kv + a.most_heads - 1) / a.most_heads;
+    const int64_t units = a.n_tiles * a.n_blocks;
+    const int64_t ranges = std::clamp<int64_t>((a.n_goal + units - 1) / units, fewest, a.n_head_kv);
+    a.range_heads = (a.n_head_kv + ranges - 1) / ranges;
+    a.n_ranges = (a.n_head_kv + a.range_heads - 1) / a.range_heads;
+    a.scan_alone = a.n_streams * a.n_rows * a.n_cells <= ALONE_MASK || n_threads == 1;
+    // make_plan() gives tiles with several spans at most twice n_goal / n_ranges, rounded up, of them; n_ranges is at least
+    // half of `ranges`.
+    const int64_t share = std::min(a.n_goal / fewest, 2 * std::max(units, a.n_goal / a.n_head_kv));
+    a.max_slots = a.n_goal > 1 ? 2 * (share + 1) : 0;
+}
+
+void lay_out(int n_threads, Attention & a) {
+    a.states_bytes = round_up(a.n_streams * a.n_rows * a.n_blocks, 64);
+    a.slots_at = a.states_bytes * (a.scan_alone ? n_threads : 1);
+    a.slot_floats = a.n_head_kv * a.line_pad * (2 + a.dv);
+    a.local_at = a.slots_at + a.max_slots * a.slot_floats * static_cast<int64_t>(sizeof(float));
+    a.local_bytes = attention_local(a, nullptr, nullptr);
+    a.total_bytes = a.local_at + n_threads * a.local_bytes;
+}
+
+} // namespace
+
+bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines, Attention & a) {
+    if (node->op != GGML_OP_FLASH_ATTN_EXT || !read_sources(node, a)) {
+        return false;
+    }
+    float params[3];
+    std::memcpy(params, node->op_params, sizeof(params));
+    a.soft_cap = params[2];
+    a.scale = a.soft_cap != 0.0f ? params[0] / a.soft_cap : params[0];
+    a.max_bias = params[1];
+    if (!read_mask(node, a)) {
+        return false;
+    }
+    divide(n_threads, tile_lines, a);
+    lay_out(n_threads, a);
+    return true;
+}
+
+int64_t attention_local(const Attention & a, uint8_t * base, Local * local) {
+    int64_t at = 0;
+    const auto take = [&](int64_t n) {
+        uint8_t * start = base == nullptr ? nullptr : base + at;
+        at += round_up(n * 4, 64);
+        return start;
+    };
+    Local l;
+    l.entries  = reinterpret_cast<Entry *>(take(2 * a.n_tiles * a.n_blocks));
+    l.tiles    = reinterpret_cast<int32_t *>(take(2 * (a.n_tiles + 1)));
+    l.slopes   = reinterpret_cast<float *>(take(a.most_heads * a.group));
+    l.lines    = reinterpret_cast<int32_t *>(take(a.line_pad));
+    l.rows     = reinterpret_cast<int32_t *>(take(a.line_pad));
+    l.q        = reinterpret_cast<float *>(take(a.most_heads * a.group * a.dk));
+    l.q_packed = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * a.dk));
+    l.keys     = reinterpret_cast<float *>(take(a.dk * CELLS));
+    l.values   = reinterpret_cast<float *>(take(CELLS * a.dv));
+    l.scores   = reinterpret_cast<float *>(take(std::max(a.line_pad, SCORE_LINES) * CELLS));
+    l.factor   = reinterpret_cast<float *>(take(a.line_pad));
+    l.spare    = reinterpret_cast<float *>(take(a.dv));
+    l.sums     = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * (2 + a.dv)));
+    l.slot     = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * (2 + a.dv)));
+    if (local != nullptr) {
+        *local = l;
+    }
+    return at;
+}
+
+float attention_slope(const Attention & a, int64_t head) {
+    if (a.max_bias <= 0.0f) {
+        return 1.0f;
+    }
+    const int64_t whole = int64_t{1} << static_cast<int>(std::floor(std::log2(static_cast<double>(a.n_head))));
+    const double step = a.max_bias / static_cast<double>(whole);
+    const double exponent = head < whole ? step * static_cast<double>(head + 1)
+                                         : step / 2 * static_cast<double>(2 * (head - whole) + 1);
+    return static_cast<float>(std::exp2(-exponent));
+}
+
+} // namespace lc::kernels

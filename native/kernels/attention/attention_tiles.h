@@ -1,0 +1,311 @@
+// entries_by_lines() with AMX: scores and outputs of a tile's lines, 16 at a time, by blocks of cells. Lines that are closed
+// for a block come along with weights of 0. Included by attention_amx.cpp.
+#pragma once
+
+#include "kernels/attention/attention_rows.h"
+#include "kernels/attention/attention_tile_steps.h"
+
+namespace lc::kernels {
+namespace {
+
+// One head of the item.
+struct TileHead {
+    int64_t   h;
+    int64_t   n_lines;
+    uint8_t * q;
+    float *   state;  // maxima, sums, tiles
+};
+
+static inline TileHead tile_head(const Attention & a, const Item & item, int64_t h, const Local & local) {
+    return {h, item.n_rows * a.group, reinterpret_cast<uint8_t *>(local.q_packed + h * a.line_pad * a.dk),
+            local.sums + h * a.line_pad * (2 + a.dv)};
+}
+
+// t: which 16 lines.
+static inline TileState tile_state(const Attention & a, const TileHead & head, int64_t t) {
+    return {head.state + 16 * t, head.state + a.line_pad + 16 * t, head.state + 2 * a.line_pad + 16 * t * a.dv};
+}
+
+static inline int64_t line_tiles(const TileHead & head) {
+    return (head.n_lines + 15) / 16;
+}
+
+template <class I> static void begin_head(const Attention & a, const Item & item, const TileHead & head) {
+    for (int64_t t = 0; t < line_tiles(head); t++) {
+        const float * q[16];
+        for (int64_t j = 0; j < 16; j++) {
+            q[j] = 16 * t + j < head.n_lines ? line_of(a, item, item.head + head.h, 16 * t + j) : nullptr;
+        }
+        lines_to_tiles<I>(q, a.dk, a.soft_cap != 0.0f ? a.scale : a.scale * LOG2_E, head.q + t * (a.dk / 32) * TILE_BYTES);
+    }
+}
+
+// The state of the lines as others keep it, to and from tiles.
+template <class I> static void read_state(const Attention & a, const Item & item, const TileHead & head) {
+    for (int64_t t = 0; t < line_tiles(head); t++) {
+        const TileState to = tile_state(a, head, t);
+        const int64_t n = least(16, head.n_lines - 16 * t);
+        const State from = state_of(a, item.state, head.h, 16 * t);
+        for (int64_t j = 0; j < 16; j++) {
+            to.top[j] = j < n ? from.m[j] * LOG2_E : -__builtin_inff();
+            to.sum[j] = j < n ? from.l[j] : 0.0f;
+        }
+        for (int64_t d = 0; d < a.dv; d += 16) {
+            __m512 x[16];
+#pragma GCC unroll 16
+            for (int64_t j = 0; j < 16; j++) {
+                x[j] = j < n ? _mm512_loadu_ps(from.o + j * a.dv + d) : _mm512_setzero_ps();
+            }
+            I::transpose(x);
+#pragma GCC unroll 16
+            for (int64_t j = 0; j < 16; j++) {
+                _mm512_store_ps(to.tiles + 16 * (d + j), x[j]);
+            }
+        }
+    }
+}
+
+template <class I> static void write_state(const Attention & a, const Item & item, const TileHead & head) {
+    for (int64_t t = 0; t < line_tiles(head); t++) {
+        const TileState from = tile_state(a, head, t);
+        const int64_t n = least(16, head.n_lines - 16 * t);
+        const State to = state_of(a, item.state, head.h, 16 * t);
+        for (int64_t j = 0; j < n; j++) {
+            to.m[j] = from.top[j] * (1 / LOG2_E);
+            to.l[j] = from.sum[j];
+        }
+        for (int64_t d = 0; d < a.dv; d += 16) {
+            __m512 x[16];
+#pragma GCC unroll 16
+            for (int64_t j = 0; j < 16; j++) {
+                x[j] = _mm512_load_ps(from.tiles + 16 * (d + j));
+            }
+            I::transpose(x);
+            for (int64_t j = 0; j < n; j++) {
+                _mm512_storeu_ps(to.o + j * a.dv + d, x[j]);
+            }
+        }
+    }
+}
+
+// How the block is open for the rows of 16 lines.
+enum class Open { none, all, mixed };
+
+static inline Open open_for(const Attention & a, const uint8_t * states, const TileHead & head, int64_t t) {
+    const int64_t first = 16 * t / a.group;
+    const int64_t last = (least(16 * t + 16, head.n_lines) - 1) / a.group;
+    bool none = true;
+    bool all = true;
+    for (int64_t row = first; row <= last; row++) {
+        none = none && states[row * a.n_blocks] == 0;
+        all = all && states[row * a.n_blocks] == CELLS;
+    }
+    return none ? Open::none : all ? Open::all : Open::mixed;
+}
+
+// The mask of 16 lines, transposed like the scores. What only fills up is open.
+template <class I>
+static void read_bias(const Attention & a, const Item & item, const TileHead & head, int64_t block, int64_t t, float * bias) {
+    alignas(64) float lines[16][CELLS];
+    int64_t known = -1;
+    for (int64_t j = 0; j < 16; j++) {
+        const int64_t row = (16 * t + j) / a.group;
+        if (16 * t + j >= head.n_lines) {
+            memset(lines[j], 0, sizeof(lines[j]));
+        } else if (row == known) {
+            memcpy(lines[j], lines[j - 1], sizeof(lines[j]));
+        } else {
+            BlockMask m;
+            read_block_mask<I>(a, item.stream, item.row + row, block, m);
+            for (int64_t c = 0; c < CELLS; c += 16) {
+                _mm512_store_ps(lines[j] + c, m.values != nullptr ? I::halves(m.values + c) : I::open_bits(m.open >> c));
+            }
+            known = row;
+        }
+    }
+    for (int64_t c = 0; c < CELLS; c += 16) {
+        __m512 x[16];
+#pragma GCC unroll 16
+        for (int64_t j = 0; j < 16; j++) {
+            x[j] = _mm512_load_ps(lines[j] + c);
+        }
+        I::transpose(x);
+#pragma GCC unroll 16
+        for (int64_t j = 0; j < 16; j++) {
+            _mm512_store_ps(bias + 16 * (c + j), x[j]);
+        }
+    }
+}
+
+// In the units of the scores.
+static inline __m512 tile_slopes(const Attention & a, const TileHead & head, int64_t t, const Local & local) {
+    alignas(64) float slopes[16];
+    const float * of_group = local.slopes + head.h * a.group;
+    int64_t i = 16 * t % a.group;
+    for (int64_t j = 0; j < 16; j++) {
+        slopes[j] = of_group[i] * LOG2_E;
+        i = i + 1 < a.group ? i + 1 : 0;
+    }
+    return _mm512_load_ps(slopes);
+}
+
+// A block of cells by line tiles: keys and values are tiles already.
+struct TileBlock {
+    int64_t         block;
+    const uint8_t * states;
+    const uint8_t * keys;
+    const uint8_t * values;
+    uint8_t *       scores;
+};
+
+// 32 lines, or the last 16, as they go through the block: their scores, which become weights, lie in a place that the lines
+// after next use again, so that they stay in the cache.
+struct TilePair {
+    int64_t   t, n;
+    uint8_t * scores;
+    Open      open[2];
+};
+
+static inline TileProduct score_product(const Attention & a, const TileHead & head, const TileBlock & b, const TilePair & pair) {
+    const int64_t n_k = a.dk / 32;
+    return {pair.scores, TILE_BYTES, SCORE_BYTES, b.keys, n_k * TILE_BYTES, head.q + pair.t * n_k * TILE_BYTES, n_k * TILE_BYTES,
+            n_k, CELLS / 16, pair.n, false};
+}
+
+static inline TileProduct value_product(const Attention & a, const TileHead & head, const TileBlock & b, const TilePair & pair) {
+    constexpr int64_t N_K = CELLS / 32;
+    return {reinterpret_cast<uint8_t *>(tile_state(a, head, pair.t).tiles), TILE_BYTES, 16 * a.dv * 4, b.values, N_K * TILE_BYTES,
+            pair.scores, SCORE_BYTES, N_K, a.dv / 16, pair.n, true};
+}
+
+template <class I>
+static void soften_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b, const TilePair & pair,
+                         const Local & local, TileWork & work) {
+    for (int64_t i = 0; i < pair.n; i++) {
+        const int64_t t = pair.t + i;
+        float * scores = reinterpret_cast<float *>(pair.scores + i * SCORE_BYTES);
+        const TileState state = tile_state(a, head, t);
+        if (pair.open[i] == Open::none) {
+            memset(scores, 0, SCORE_BYTES / 2);
+        } else if (pair.open[i] == Open::all) {
+            soften_tile<I>(scores, nullptr, _mm512_setzero_ps(), a.soft_cap, a.dv, state, work);
+        } else {
+            alignas(64) float bias[CELLS * 16];
+            read_bias<I>(a, item, head, b.block, t, bias);
+            soften_tile<I>(scores, bias, tile_slopes(a, head, t, local), a.soft_cap, a.dv, state, work);
+        }
+    }
+}
+
+// The next lines from `t` on that the block is open for; their number is 0 where there are none.
+static inline TilePair next_pair(const Attention & a, const TileHead & head, const TileBlock & b, int64_t t, int64_t number) {
+    TilePair pair{t, 0, b.scores + number % PAIRS_UNDER_WAY * 2 * SCORE_BYTES, {}};
+    const int64_t n = line_tiles(head);
+    for (; pair.t < n; pair.t += 2) {
+        pair.n = least(2, n - pair.t);
+        for (int64_t i = 0; i < pair.n; i++) {
+            pair.open[i] = open_for(a, b.states, head, pair.t + i);
+        }
+        if (pair.open[0] != Open::none || (pair.n > 1 && pair.open[1] != Open::none)) {
+            return pair;
+        }
+    }
+    pair.n = 0;
+    return pair;
+}
+
+// While the scores of some lines become weights, those of the next are computed and the values of the ones before are added.
+template <class I>
+static void block_by_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b,
+                           const Local & local) {
+    TileWork work;
+    TilePair before{};
+    TilePair now = next_pair(a, head, b, 0, 0);
+    if (now.n == 0) {
+        return;
+    }
+    work.add(score_product(a, head, b, now));
+    work.finish();
+    for (int64_t number = 1; now.n > 0; number++) {
+        const TilePair next = next_pair(a, head, b, now.t + 2, number);
+        if (next.n > 0) {
+            work.add(score_product(a, head, b, next));
+        }
+        if (before.n > 0) {
+            work.add(value_product(a, head, b, before));
+        }
+        soften_tiles<I>(a, item, head, b, now, local, work);
+        work.finish();
+        before = now;
+        now = next;
+    }
+    work.add(value_product(a, head, b, before));
+    work.finish();
+}
+
+template <class I>
+static bool cells_to_tiles(const Attention & a, const Cells & keys, const Cells & values, int64_t n, uint8_t * k, uint8_t * v) {
+    switch (a.k_type) {
+        case KvType::f16:  keys_to_tiles<I, KvType::f16>(keys, n, a.dk, k); break;
+        case KvType::bf16: keys_to_tiles<I, KvType::bf16>(keys, n, a.dk, k); break;
+        case KvType::q8_0: keys_to_tiles<I, KvType::q8_0>(keys, n, a.dk, k); break;
+    }
+    switch (a.v_type) {
+        case KvType::f16:  return values_to_tiles<I, KvType::f16>(values, n, a.dv, v);
+        case KvType::bf16: return values_to_tiles<I, KvType::bf16>(values, n, a.dv, v);
+        default:           return values_to_tiles<I, KvType::q8_0>(values, n, a.dv, v);
+    }
+}
+
+// A block whose values are not all finite, row by row.
+template <class I>
+static void head_by_row(const Attention & a, const Item & item, const Plan & p, int32_t e, const TileHead & head,
+                        const Local & local) {
+    Item one = item;
+    one.head += head.h;
+    one.n_heads = 1;
+    one.state = state_of(a, item.state, head.h, 0).m;
+    Local of_head = local;
+    of_head.slopes += head.h * a.group;
+    write_state<I>(a, item, head);
+    entries_by_row<I>(a, one, p, &e, of_head);
+    read_state<I>(a, item, head);
+}
+
+template <class I> static void entries_by_tiles(const Attention & a, const Item & item, const Plan & p, const Local & local) {
+    const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
+    uint8_t * keys = reinterpret_cast<uint8_t *>(local.keys);
+    uint8_t * values = reinterpret_cast<uint8_t *>(local.values);
+    const TileSession session(TileRows{{16, 16, 16, 16, 16, 16, 16, 16}});
+    bool begun = false;
+    for (int32_t e = item.entry; e < item.end; e++) {
+        if ((p.entries[e].block & BY_LINES) == 0) {
+            continue;
+        }
+        const int64_t block = p.entries[e].block & ~BY_LINES;
+        Fetch soon[2] = {fetch_from(a.k, item, (block + 1) * CELLS, bytes_of(a.k_type, a.dk)),
+                         fetch_from(a.v, item, (block + 1) * CELLS, bytes_of(a.v_type, a.dv))};
+        for (int64_t h = 0; h < item.n_heads; h++) {
+            const TileHead head = tile_head(a, item, h, local);
+            if (!begun) {
+                begin_head<I>(a, item, head);
+                read_state<I>(a, item, head);
+            }
+            const Cells k = cells_of(a.k, item, h, block * CELLS, &soon[0]);
+            const Cells v = cells_of(a.v, item, h, block * CELLS, &soon[1]);
+            if (cells_to_tiles<I>(a, k, v, block_cells(a, block), keys, values)) {
+                const TileBlock b{block, tile_states + block, keys, values, reinterpret_cast<uint8_t *>(local.scores)};
+                block_by_tiles<I>(a, item, head, b, local);
+            } else {
+                head_by_row<I>(a, item, p, e, head, local);
+            }
+        }
+        begun = true;
+    }
+    for (int64_t h = 0; begun && h < item.n_heads; h++) {
+        write_state<I>(a, item, tile_head(a, item, h, local));
+    }
+}
+
+} // namespace
+} // namespace lc::kernels

@@ -1,0 +1,7 @@
+#include "kernels/elementwise/row_ops_impl.h"
+
+namespace lc::kernels {
+
+const RowOps row_ops_avx2 = LC_ROW_OPS;
+
+} // namespace lc::kernels

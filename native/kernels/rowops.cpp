@@ -1,9 +1,0 @@
-#include "rowops.h"
-
-namespace lc::kernels {
-
-const RowOps & row_ops(Level level) {
-    return level >= Level::avx512 ? row_ops_avx512 : row_ops_avx2;
-}
-
-} // namespace lc::kernels

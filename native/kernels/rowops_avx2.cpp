@@ -1,7 +1,0 @@
-#include "rowops_impl.h"
-
-namespace lc::kernels {
-
-const RowOps row_ops_avx2 = LC_ROW_OPS;
-
-} // namespace lc::kernels
