@@ -25,7 +25,7 @@ ENV_PREFIX = "LLMCORE_"
 # models (hub.py).
 _OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR", "LLMCORE_MODEL_CONFIG"})
 
-# Levels of our own kernels, in the order of lc_kernels_* in native/llmcore.h, the faster the later.
+# Levels of our own kernels, in the order of lc_kernels_* in native/shim/llmcore.h, the faster the later.
 KERNEL_LEVELS = ("none", "avx2", "avxvnni", "avx512", "amx")
 KERNEL_CHOICES = ("auto", "off", *KERNEL_LEVELS[1:])
 

@@ -1,4 +1,4 @@
-"""The only module that knows ctypes: libllama's C functions, its parameter structures, and our shim (native/llmcore.h).
+"""The only module that knows ctypes: libllama's C functions, its parameter structures, and our shim (native/shim/llmcore.h).
 
 One table of signatures is resolved at load; a missing function is a LibraryError that names the pinned version. The
 structures are written by hand and checked at load against sizeof and offsetof as the shim's compiler saw them in the very

@@ -233,7 +233,7 @@ LC_API lc_status lc_chat_parse(lc_chat_parser * parser, const char * text, bool 
 
 // --- kernels/: our own ggml backend ---------------------------------------------------------------------------------
 
-// Levels of instruction sets: 0 none, 1 avx2, 2 avxvnni, 3 avx512, 4 amx (native/kernels/level.h). Builds for other
+// Levels of instruction sets: 0 none, 1 avx2, 2 avxvnni, 3 avx512, 4 amx (native/kernels/isa/isa.h). Builds for other
 // architectures than x86-64, or without OpenMP, have none.
 LC_API int32_t      lc_kernels_best(void);                     // the highest that runs on this machine
 LC_API bool         lc_kernels_runs(int32_t level);

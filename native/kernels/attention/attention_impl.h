@@ -1,8 +1,8 @@
 // The attention operation over an instruction set I. Each level's file defines I and calls run_attention(); everything here
 // and in the headers below has internal linkage, because each file is compiled with its level's flags.
 //
-// Two ways through a block of cells: row by row, by lists of open cells, read straight from the cache (attention_few.h), or
-// all lines of the tile together from converted keys and values (attention_many.h). The first never touches a cell that is
+// Two ways through a block of cells: row by row, by lists of open cells, read straight from the cache (attention_gather.h), or
+// all lines of the tile together from converted keys and values (attention_blocked.h). The first never touches a cell that is
 // closed for the row. The second multiplies what is closed for some lines by a weight of 0, so a block whose values are not
 // all finite is left to the first.
 #pragma once

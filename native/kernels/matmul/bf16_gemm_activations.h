@@ -1,4 +1,4 @@
-// Activations as AMX reads them: tiles of bf16, in the order of k that dequant_amx.h gives the weights.
+// Activations as AMX reads them: tiles of bf16, in the order of k that bf16_gemm_dequantize.h gives the weights.
 #pragma once
 
 #include "kernels/matmul/bf16_gemm_dequantize.h"

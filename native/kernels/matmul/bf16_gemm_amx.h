@@ -1,4 +1,4 @@
-// Matrix products of many rows with AMX: how matmul.cpp reaches gemm_amx.cpp. Same terms as matmul.h's functions.
+// Matrix products of many rows with AMX: how matmul.cpp reaches bf16_gemm_amx.cpp. Same terms as matmul.h's functions.
 #pragma once
 
 #include "kernels/matmul/matmul.h"

@@ -1,5 +1,5 @@
 // The integer kernels: int8 activations times packed weights, for any number of rows. One file a level (rows_*.cpp), all
-// made of rows_impl.h.
+// made of int8_gemm_impl.h.
 #pragma once
 
 #include "kernels/matmul/matmul.h"

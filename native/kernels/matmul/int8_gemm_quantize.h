@@ -1,4 +1,4 @@
-// Activations for the integer kernels: tiles of rows, quantized to int8. Part of rows_impl.h, local to each file as that is.
+// Activations for the integer kernels: tiles of rows, quantized to int8. Part of int8_gemm_impl.h, local to each file as that is.
 #pragma once
 
 #include "kernels/matmul/int8_gemm.h"

@@ -1,4 +1,4 @@
-// The measurements of limits.h over a level's vectors `S`, local to each file as rows_impl.h is:
+// The measurements of peak.h over a level's vectors `S`, local to each file as int8_gemm_impl.h is:
 //   I, V               vectors of integers and of floats, BYTES long
 //   load, either       of integers: aligned bytes, exclusive or
 //   dot(sum, bytes)    adds products of 8 bits to sums of 32

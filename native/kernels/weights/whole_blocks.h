@@ -1,4 +1,4 @@
-// ggml's blocks of weights, put together again from pieces.h's: the inverse of take().
+// ggml's blocks of weights, put together again from ggml_blocks.h's: the inverse of take().
 //
 // Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 come back bit for bit. K-quants have a scale for each 16 or 32 values that is a whole number times
 // the block's; packed, only the rounded product is left. The numbers that come back give the same products, so that the block packs to
