@@ -16,27 +16,27 @@ import llmcore
 from llmcore.config import ServerConfig
 from llmcore.machine.os_text import printable, system_name
 
-from .chat import ChatCompletions
-from .completions import Completions
-from .documentation import Documentation
-from .doors import Doors
-from .embeddings import Embeddings
-from .engine import EngineLike
-from .errors import HANDLERS
+from .auth.keys import Keys
+from .auth.middleware import Doors
 from .http.cors import BoundedCORSMiddleware
+from .http.errors import HANDLERS
 from .http.origin import Hosts, Origins, PagesGuard
-from .keys import Keys
-from .metrics import Metrics
-from .models import Models
-from .monitoring import Monitoring
-from .openapi import openapi_document
-from .prefixes import Prefixes
-from .requests import Requests
-from .rerank import Rerank
-from .responses import Responses
-from .service import Service
-from .telemetry import Telemetry
-from .text import TextEndpoints
+from .metrics.service import Metrics
+from .routes.chat import ChatCompletions
+from .routes.completions import Completions
+from .routes.documentation import Documentation
+from .routes.embeddings import Embeddings
+from .routes.models import Models
+from .routes.monitoring import Monitoring
+from .routes.openapi import openapi_document
+from .routes.prefixes import Prefixes
+from .routes.requests import Requests
+from .routes.rerank import Rerank
+from .routes.responses import Responses
+from .routes.text import TextEndpoints
+from .service.engine import EngineLike
+from .service.service import Service
+from .service.telemetry import Telemetry
 
 # What pages may read of an answer's head.
 _LIMITS = ("limit", "remaining", "reset")

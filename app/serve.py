@@ -12,17 +12,18 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 
-from llmcore import config, hub, log
-from llmcore.client import AsyncEngine
+from llmcore import config, log
 from llmcore.config import EngineConfig, ServerConfig
 from llmcore.errors import LlmcoreError, ModelMissingError
+from llmcore.hub import model_store as hub
+from llmcore.worker.client import AsyncEngine
 
 from .application import create_admin_app, create_app, create_service, model_id
-from .keys import Keys, load_keys
-from .reaper import reap_for_ever
-from .server import AdminServer, Server, bind, ignore_hang_ups, url_of
-from .service import Service
-from .tls import check_certificate
+from .auth.keys import Keys, load_keys
+from .server.reaper import reap_for_ever
+from .server.server import AdminServer, Server, bind, ignore_hang_ups, url_of
+from .server.tls import check_certificate
+from .service.service import Service
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -29,14 +29,14 @@ from benchmarks.machine import machine
 from benchmarks.named import named_model
 from benchmarks.report import write_section
 from benchmarks.source import llama_cpp_dir
-from llmcore import ffi
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_LEVELS
-from llmcore.context import Context, ContextParams
 from llmcore.errors import LlmcoreError
+from llmcore.llama import ffi
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
-from llmcore.model import Model
-from llmcore.threads import decide_threads
+from llmcore.machine.threads import decide_threads
 
 SECTION = "accuracy"
 CHUNK, N_FORCED, N_ANSWER = 512, 8, 32

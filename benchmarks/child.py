@@ -28,14 +28,14 @@ from benchmarks.machine import machine
 from benchmarks.named import named_model
 from benchmarks.prompts import Prompts
 from benchmarks.report import PLAIN_WIDTH, write_section
-from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import LlmcoreError
+from llmcore.llama.model import Model
+from llmcore.machine.threads import decide_threads
 from llmcore.messages import Failed, Finished, GenerateRequest, Piece, TextPrompt
-from llmcore.model import Model
 from llmcore.sampling import SamplingParams
-from llmcore.threads import decide_threads
+from llmcore.worker.client import AsyncEngine
 
 SECTION = "child"
 N_CALLERS, N_PROMPT, N_WARM_UP = 8, 40, 8

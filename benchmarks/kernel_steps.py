@@ -21,10 +21,10 @@ from benchmarks.kernel_figures import FLASH, OURS, PLAIN, SPLIT, Sizes
 from benchmarks.step_profile import Profile, profiled
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_CHOICES
-from llmcore.context import Context, ContextParams
 from llmcore.errors import LlmcoreError
-from llmcore.ffi import library
-from llmcore.model import Model
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.ffi import library
+from llmcore.llama.model import Model
 
 # As in llama.cpp's programs.
 N_BATCH, N_UBATCH = 2048, 512

@@ -31,11 +31,11 @@ from benchmarks.openvino_side import OpenVinoError
 from benchmarks.openvino_side import turn as openvino_turn
 from benchmarks.report import DOCS, write_section
 from benchmarks.step_profile import Profile
-from llmcore import ffi
 from llmcore.config import KERNEL_CHOICES
 from llmcore.errors import LlmcoreError
-from llmcore.gguf import GgufHeader, read_header
-from llmcore.threads import decide_threads
+from llmcore.gguf.header import GgufHeader, read_header
+from llmcore.llama import ffi
+from llmcore.machine.threads import decide_threads
 
 SECTION = "kernels"
 

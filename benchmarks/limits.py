@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmcore.ffi import library
+from llmcore.llama.ffi import library
 
 # More than any cache holds.
 N_BYTES = 1 << 29

@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-from llmcore.cpufeatures import cpu_features
+from llmcore.machine.cpufeatures import cpu_features
 
 # What changes which kernels run.
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "asimddp", "i8mm", "sve")

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.random_model import LlamaShape, write_model
 from benchmarks.source import cache_dir, vocabulary
 from llmcore.errors import ModelError
-from llmcore.gguf import read_header
+from llmcore.gguf.header import read_header
 from llmcore.llama.quantization import FILE_TYPES, quantize
 
 _VOCABULARY = "llama-bpe"

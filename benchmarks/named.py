@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.make_model import bench_model
-from llmcore.hub import default_model_path
+from llmcore.hub.model_store import default_model_path
 
 
 def named_model(name: str) -> Path:

@@ -18,8 +18,8 @@ from benchmarks.machine import machine
 from benchmarks.named import named_model
 from benchmarks.prompts import Prompts
 from benchmarks.servers import Ours, Setting
-from llmcore.model import Model
-from llmcore.threads import decide_threads
+from llmcore.llama.model import Model
+from llmcore.machine.threads import decide_threads
 
 N_SLOTS = 4
 N_SHORT, N_ANSWER = 20, 2

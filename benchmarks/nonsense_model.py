@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.make_model import default_bench_dir
 from benchmarks.random_model import LlamaShape, n_tokens, write_model
 from benchmarks.source import llama_cpp_dir
-from llmcore.hub import default_model_path
+from llmcore.hub.model_store import default_model_path
 
 DEFAULT_TEMPLATE = "Qwen-Qwen2.5-7B-Instruct"  # ChatML, as the default model's, but with tools
 _N_CTX = 8192

@@ -32,12 +32,12 @@ from benchmarks.prompts import Prompts
 from benchmarks.report import PLAIN_WIDTH, write_section
 from benchmarks.servers import Ours, Setting, StartError
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import LlmcoreError
+from llmcore.llama.model import Model
+from llmcore.machine.threads import decide_threads
 from llmcore.messages import EngineStats, Failed, Finished, GenerateRequest, Piece, TextPrompt
-from llmcore.model import Model
 from llmcore.sampling import SamplingParams
-from llmcore.threads import decide_threads
 
 SECTION = "overhead"
 N_CALLERS, N_PROMPT, N_WARM_UP = 8, 40, 8

@@ -37,8 +37,8 @@ from benchmarks.prompts import Prompts
 from benchmarks.report import PLAIN_WIDTH, write_section
 from benchmarks.servers import Ours, Setting
 from benchmarks.service import Service
-from llmcore.model import Model
-from llmcore.threads import decide_threads
+from llmcore.llama.model import Model
+from llmcore.machine.threads import decide_threads
 
 SECTION = "overload"
 N_SLOTS, N_SLOT_CELLS = 8, 512

@@ -12,7 +12,7 @@ import random
 import re
 
 from benchmarks.load import Prompt
-from llmcore.model import Model
+from llmcore.llama.model import Model
 
 ANSWER_BIAS = 100.0
 

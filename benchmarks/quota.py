@@ -25,10 +25,10 @@ from benchmarks.machine import machine
 from benchmarks.named import named_model
 from benchmarks.report import write_section
 from llmcore.batch import Batch
-from llmcore.cgroup import ControlGroup, control_groups
-from llmcore.context import Context, ContextParams
-from llmcore.model import Model
-from llmcore.threads import decide_threads
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
+from llmcore.machine.cgroup import ControlGroup, control_groups
+from llmcore.machine.threads import decide_threads
 
 SECTION = "quota"
 GOAL = 0.95

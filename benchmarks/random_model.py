@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter, quants
 
-from llmcore.gguf import GgufArray, GgufHeader, read_header
+from llmcore.gguf.header import GgufArray, GgufHeader, read_header
 
 Floats = npt.NDArray[np.float32]
 Value = bool | int | float | str | list[str] | list[int] | list[bool]

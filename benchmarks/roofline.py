@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 from benchmarks.kernel_figures import FLASH, OURS, PLAIN, SPLIT, Sizes, Turn
 from benchmarks.limits import Limits
 from benchmarks.markdown import markdown_table
-from llmcore.gguf import GgufHeader
+from llmcore.gguf.header import GgufHeader
 from llmcore.llama.attention_shape import attention_shape
 
 LLAMA_CPP = "llama.cpp"

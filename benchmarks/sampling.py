@@ -28,11 +28,11 @@ from benchmarks.random_model import Floats, LlamaShape, RandomTensor, n_tokens, 
 from benchmarks.report import write_section
 from benchmarks.source import vocabulary
 from llmcore.batch import Batch
-from llmcore.context import Context, ContextParams
-from llmcore.model import Model
-from llmcore.sampler import Sampler, sample_rows
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
+from llmcore.llama.sampler import Sampler, sample_rows
+from llmcore.machine.threads import decide_threads
 from llmcore.sampling import SamplingParams
-from llmcore.threads import decide_threads
 
 N_ROWS = 16
 N_CTX, N_PROMPT, N_ANSWER = 4096, 2000, 200

@@ -30,9 +30,9 @@ from benchmarks.results import Failure, Results, Run, shown
 from benchmarks.scenarios import SCENARIOS, Outcome, Scenario, Stage
 from benchmarks.servers import LlamaServer, Ours, Running, Setting, Side, StartError
 from llmcore.errors import LlmcoreError
-from llmcore.hub import default_model_path
-from llmcore.model import Model
-from llmcore.threads import decide_threads
+from llmcore.hub.model_store import default_model_path
+from llmcore.llama.model import Model
+from llmcore.machine.threads import decide_threads
 
 T = TypeVar("T")
 

@@ -37,7 +37,7 @@ class Service:
         self._listening = threading.Event()
         self.base_url = ""
         self.process = subprocess.Popen(
-            [*through, sys.executable, "-m", "llmcore.cli", "serve", "--port", "0", *flags],
+            [*through, sys.executable, "-m", "llmcore.commands.cli", "serve", "--port", "0", *flags],
             env={**os.environ, "PYTHONSAFEPATH": "1", **(environ or {})},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
@@ -75,7 +75,7 @@ class Service:
     def worker(self) -> psutil.Process:
         """The engine's process."""
         children = psutil.Process(self.process.pid).children()
-        [worker] = [each for each in children if "llmcore.worker" in each.cmdline()]
+        [worker] = [each for each in children if "llmcore.worker.main" in each.cmdline()]
         return worker
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:

@@ -21,10 +21,10 @@ from benchmarks.machine import machine
 from benchmarks.named import named_model
 from benchmarks.peers import peer
 from llmcore import EngineConfig
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
+from llmcore.machine.threads import decide_threads
 from llmcore.messages import Failed, Finished, GenerateRequest, Output, TokensPrompt
 from llmcore.sampling import SamplingParams
-from llmcore.threads import decide_threads
 
 N_PROMPT, N_ANSWER, DEPTHS = 512, 64, (0, 2000)
 N_CTX = 4096

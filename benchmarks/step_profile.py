@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.markdown import markdown_table
-from llmcore.ffi import library
+from llmcore.llama.ffi import library
 
 REST = "all else: ggml's operations, changes of backend"
 

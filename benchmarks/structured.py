@@ -23,7 +23,7 @@ from benchmarks.machine import machine
 from benchmarks.make_model import SHAPES, bench_model
 from benchmarks.report import write_section
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.messages import (
     Constraint,
     Failed,

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from llmcore.cli import main
+from llmcore.commands.cli import main
 
 
 def arguments(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:

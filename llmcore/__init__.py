@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmcore.batch import Batch
-    from llmcore.chat import ChatTemplate
-    from llmcore.client import AsyncEngine
     from llmcore.completion import Completion
     from llmcore.config import EngineConfig
-    from llmcore.context import Context, ContextParams
-    from llmcore.engine import Engine
+    from llmcore.engine.engine import Engine
     from llmcore.errors import LlmcoreError
+    from llmcore.llama.chat import ChatTemplate
+    from llmcore.llama.context import Context, ContextParams
+    from llmcore.llama.model import Model
+    from llmcore.llama.sampler import Sampler
     from llmcore.llm import LLM
-    from llmcore.model import Model
-    from llmcore.sampler import Sampler
     from llmcore.sampling import SamplingParams
+    from llmcore.worker.client import AsyncEngine
 
 __all__ = [
     "LLM",
@@ -43,18 +43,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LLM": "llm",
-    "AsyncEngine": "client",
+    "AsyncEngine": "worker.client",
     "Batch": "batch",
-    "ChatTemplate": "chat",
+    "ChatTemplate": "llama.chat",
     "Completion": "completion",
-    "Context": "context",
-    "ContextParams": "context",
-    "Engine": "engine",
+    "Context": "llama.context",
+    "ContextParams": "llama.context",
+    "Engine": "engine.engine",
     "EngineConfig": "config",
+    "LLM": "llm",
     "LlmcoreError": "errors",
-    "Model": "model",
-    "Sampler": "sampler",
+    "Model": "llama.model",
+    "Sampler": "llama.sampler",
     "SamplingParams": "sampling",
 }
 

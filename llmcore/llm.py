@@ -13,13 +13,14 @@ from typing import Any, Literal, TypeVar, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from llmcore.chat_options import chat_prompt
 from llmcore.completion import Completion, Parts
 from llmcore.config import EngineConfig
-from llmcore.embeddings import Done, Embeddings
-from llmcore.encoder import open_engine
+from llmcore.embedding.queue import Done, Embeddings
+from llmcore.engine.encoder import open_engine
 from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, error_from_code
-from llmcore.hub import default_model_path
+from llmcore.grammar.response_format import take_constraint
+from llmcore.hub.model_store import default_model_path
+from llmcore.llama.model import Progress
 from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,
@@ -34,9 +35,8 @@ from llmcore.messages import (
     TextPrompt,
     TokensPrompt,
 )
-from llmcore.model import Progress
-from llmcore.protocol.checked import checked
-from llmcore.response_format import take_constraint
+from llmcore.openai_arguments import chat_prompt
+from llmcore.protocol.checks import checked
 from llmcore.sampling import sampling_params
 
 T = TypeVar("T")
@@ -92,8 +92,8 @@ class LLM:
     """A model in this process.
 
     Several threads may use it, and several streams may be open at once: they share each step. For a service that survives
-    native crashes, use `llmcore.client.AsyncEngine` or the HTTP service. A forked child cannot use what was loaded before the
-    fork: load in each process.
+    native crashes, use `llmcore.AsyncEngine` or the HTTP service. A forked child cannot use a model that was loaded before
+    the fork: load in each process.
 
     Args:
         model: a GGUF file; without one, the default model that `llmcore pull` fetched.

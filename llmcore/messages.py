@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import msgspec
 
 from llmcore.config import EngineConfig
+from llmcore.machine.threads import ThreadDecision
 from llmcore.sampling import SamplingParams
-from llmcore.threads import ThreadDecision
 
 FinishReason = Literal["stop", "length", "cancelled", "timeout"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from llmcore.errors import InvalidRequestError
-from llmcore.protocol.plain import plain_value
+from llmcore.protocol.plain_values import plain_value
 
 MAX_SEED = 2**32 - 1
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from benchmarks.source import llama_cpp_dir
-from llmcore import ffi
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
-from llmcore.hub import default_model_path
-from llmcore.model import Model
+from llmcore.engine.engine import Engine
+from llmcore.hub.model_store import default_model_path
+from llmcore.llama import ffi
+from llmcore.llama.model import Model
 from tests.disturbed_model import write_disturbed
 from tests.minilm import PackageMissing, gguf_file
 from tests.tiny_models import write_tiny_bert, write_tiny_llama, write_tiny_mamba

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llmcore.gguf import read_header
+from llmcore.gguf.header import read_header
 
 # More than kernels differ by: every few seeds an answer of the default model that rambles on some machine does so here.
 RELATIVE_NOISE = 0.02

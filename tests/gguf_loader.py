@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from llmcore.config import EngineConfig
-from llmcore.encoder import open_engine
+from llmcore.engine.encoder import open_engine
 from llmcore.errors import LlmcoreError
 
 

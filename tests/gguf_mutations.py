@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcore.gguf import read_header
-from llmcore.gguf_reader import SCALARS
+from llmcore.gguf.header import read_header
+from llmcore.gguf.reader import SCALARS
 
 _ARRAY, _STRING = 9, 8
 _SMALL = (
@@ -292,7 +292,7 @@ def _nth_string(value: bytes | bytearray, n: int) -> int:
 
 def _lay_out(parts: Parts) -> None:
     """Offsets and data that suit the tensors, so that what is wrong lies elsewhere."""
-    from llmcore.tensor_types import TENSOR_TYPES
+    from llmcore.gguf.tensor_types import TENSOR_TYPES
 
     at = 0
     for tensor in parts.tensors:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from llmcore.gguf_reader import SCALARS
+from llmcore.gguf.reader import SCALARS
 from tests.gguf_mutations import Entry, Parts
 
 STRING, ARRAY, U32, I32, F32, BOOL = 8, 9, 4, 5, 6, 7

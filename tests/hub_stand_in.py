@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from llmcore import hubclient
+from llmcore.hub import client as hubclient
 
 API, RESOLVE, CONTENT = "api", "resolve", "content"
 COMMIT = "c" * 40

@@ -7,7 +7,8 @@ import os
 import signal
 from typing import NoReturn
 
-from llmcore import ffi, worker
+from llmcore.llama import ffi
+from llmcore.worker import main as worker
 
 EXCEPTIONS = {
     "OSError": OSError(28, "No space left on device"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from llmcore.topology import parse_cpu_list
+from llmcore.machine.topology import parse_cpu_list
 
 V1_MOUNT = "35 31 0:32 {top} {point} rw,relatime shared:9 - cgroup cgroup rw,{controllers}\n"
 V2_MOUNT = "31 23 0:28 {top} {point} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from llmcore import ffi
 from llmcore.config import KERNEL_LEVELS
+from llmcore.llama import ffi
 
 Floats = npt.NDArray[np.float32]
 

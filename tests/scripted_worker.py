@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from llmcore import supervisor
-from llmcore.child import Child
-from llmcore.client import AsyncEngine
 from llmcore.messages import Accepted, Command, Configure, Event, ModelInfo, Output, Ready, StepDone, Submit
-from llmcore.pulse import Pulse
-from llmcore.wire import HEADER_BYTES, frame, frame_length
+from llmcore.protocol.framing import HEADER_BYTES, frame, frame_length
+from llmcore.worker import supervisor
+from llmcore.worker.client import AsyncEngine
+from llmcore.worker.heartbeat import Pulse
+from llmcore.worker.process import Child
 
 MODEL = ModelInfo(
     path="/models/scripted.gguf",

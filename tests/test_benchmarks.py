@@ -23,9 +23,9 @@ from benchmarks.scenarios import SCENARIOS, scaled
 from benchmarks.serve import Plan, measure, plan_of
 from benchmarks.servers import LlamaServer, Ours, Setting, Side, StartError
 from benchmarks.sse import EventReader, StreamError, read_completion
-from llmcore.cgroup import ControlGroup
+from llmcore.llama.model import Model
+from llmcore.machine.cgroup import ControlGroup
 from llmcore.messages import EngineStats
-from llmcore.model import Model
 
 # --- Figures ----------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from benchmarks.kernel_figures import FLASH, OPENVINO, OURS, PLAIN, Sizes, Turn
 from benchmarks.limits import Limits, product_rate, read_rate
 from benchmarks.roofline import Operation
 from benchmarks.step_profile import Profile
-from llmcore.gguf import read_header
+from llmcore.gguf.header import read_header
 from tests.tiny_models import write_tiny_deci
 
 SIZES = Sizes()

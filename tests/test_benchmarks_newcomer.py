@@ -9,7 +9,7 @@ from benchmarks.load import Endpoint
 from benchmarks.newcomer import Newcomers, Visit, lines
 from benchmarks.prompts import Prompts
 from benchmarks.servers import Ours, Setting
-from llmcore.model import Model
+from llmcore.llama.model import Model
 
 
 def test_newcomers_on_our_service(tiny_model: Path) -> None:

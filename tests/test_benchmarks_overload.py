@@ -15,7 +15,7 @@ from benchmarks.load import LoadError
 from benchmarks.overload import told
 from benchmarks.prompts import Prompts
 from benchmarks.servers import Ours, Setting
-from llmcore.model import Model
+from llmcore.llama.model import Model
 
 REFUSAL = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 2\r\n\r\n{}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.cells import Cells
+from llmcore.scheduling.kv_ranges import Cells
 
 
 def test_a_shared_beginning_is_counted_once() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmcore.cgroup import ControlGroup, control_groups
+from llmcore.machine.cgroup import ControlGroup, control_groups
 from tests.machines import proc, v1, v2
 
 

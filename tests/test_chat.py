@@ -18,14 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.source import vocabulary
-from llmcore.chat import ChatParser, ChatTemplate, RenderedChat
-from llmcore.chatstream import ChatStream, ParsedCall, ParsedChat
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import InvalidRequestError, NativeError
+from llmcore.llama.chat import ChatParser, ChatTemplate, RenderedChat
+from llmcore.llama.chat_stream import ChatStream, ParsedCall, ParsedChat
+from llmcore.llama.model import Model
+from llmcore.llama.sampler import Sampler
 from llmcore.messages import ChatPrompt
-from llmcore.model import Model
-from llmcore.sampler import Sampler
 from llmcore.sampling import SamplingParams
 from tests.conversations import CLOCK, CONVERSATIONS, TOOLS, USER, WEATHER
 from tests.families import ARGUMENTS, FAMILIES, NAME, Family
@@ -376,7 +376,7 @@ def test_a_schema_is_held_as_far_as_can_be(
     default_vocabulary: Model,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with caplog.at_level(logging.INFO, "llmcore.chat"):
+    with caplog.at_level(logging.INFO, "llmcore.llama.chat"):
         rendered = templates[name].render(prompt("required", [tool(BOUNDED)]))
     assert [record.getMessage() for record in caplog.records] == ["tool_schema_relaxed"]
     assert '"minimum":' in rendered.prompt.replace(" ", ""), "the model is told of what cannot be held"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.chatstream import ChatDelta, ChatStream, ParsedCall, ParsedChat, new_call_id
 from llmcore.errors import NativeError
+from llmcore.llama.chat_stream import ChatDelta, ChatStream, ParsedCall, ParsedChat, new_call_id
 from llmcore.messages import CallDelta
 
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from llmcore.child import cause_of_death
+from llmcore.worker.process import cause_of_death
 
 
 @pytest.mark.parametrize(

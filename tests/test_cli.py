@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from llmcore import cli
+from llmcore.commands import cli
 
 
 def llmcore(*args: str, text: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "llmcore.cli", *args],
+        [sys.executable, "-m", "llmcore.commands.cli", *args],
         input=text,
         capture_output=True,
         text=True,
@@ -49,7 +49,7 @@ def test_version_names_all_parts() -> None:
 def test_ctrl_c_ends_an_answer_and_then_the_chat(default_model: Path) -> None:
     given = ["--model-path", str(default_model), "--n-ctx", "1024", "--flash-attn", "off"]
     given += ["--cache-type-k", "f16", "--cache-type-v", "f16"]  # so that nothing is measured before it begins
-    command = [sys.executable, "-m", "llmcore.cli", "chat", *given]
+    command = [sys.executable, "-m", "llmcore.commands.cli", "chat", *given]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin is not None

@@ -12,8 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llmcore import child
-from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import (
     ContextLengthError,
@@ -27,6 +25,8 @@ from llmcore.errors import (
 )
 from llmcore.messages import ChatPrompt, Finished, GenerateRequest, JsonSchema, Regex, TextPrompt
 from llmcore.sampling import SamplingParams
+from llmcore.worker import process as child
+from llmcore.worker.client import AsyncEngine
 
 GREEDY = SamplingParams(temperature=0.0)
 
@@ -41,7 +41,9 @@ async def engine(default_model: Path) -> AsyncIterator[AsyncEngine]:
 
 def workers() -> list[psutil.Process]:
     children = psutil.Process().children()
-    return [each for each in children if each.status() != psutil.STATUS_ZOMBIE and "llmcore.worker" in each.cmdline()]
+    return [
+        each for each in children if each.status() != psutil.STATUS_ZOMBIE and "llmcore.worker.main" in each.cmdline()
+    ]
 
 
 def request(name: str, text: str = "Once upon a time", **details: object) -> GenerateRequest:

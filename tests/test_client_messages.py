@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import (
     ContextLengthError,
@@ -20,7 +19,6 @@ from llmcore.errors import (
     RequestCancelledError,
     RequestTimeoutError,
 )
-from llmcore.generation import Generation
 from llmcore.messages import (
     Accepted,
     CallFailed,
@@ -45,7 +43,9 @@ from llmcore.messages import (
     Unpin,
     Usage,
 )
-from llmcore.wire import frame
+from llmcore.protocol.framing import frame
+from llmcore.worker.client import AsyncEngine
+from llmcore.worker.generation import Generation
 from tests.scripted_worker import MODEL, ScriptedWorker, Stage, scripted_stage
 
 USAGE = Usage(n_prompt=7, n_cached=0, n_generated=1, queue_s=0.0, prefill_s=0.0, decode_s=0.0)

@@ -10,8 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from llmcore import supervisor
-from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import ContextLengthError, OverloadedError, UnsupportedError
 from llmcore.messages import (
@@ -26,6 +24,8 @@ from llmcore.messages import (
     Vectors,
 )
 from llmcore.sampling import SamplingParams
+from llmcore.worker import supervisor
+from llmcore.worker.client import AsyncEngine
 from tests.conftest import exact
 from tests.scripted_worker import ScriptedWorker, Stage
 

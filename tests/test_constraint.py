@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLParserLimits
 
-from llmcore import constraint as constraint_module
-from llmcore.constraint import N_CACHED, TEXT_MAX, Constraints, MaskThread, Matcher
 from llmcore.errors import ConstraintError, InvalidRequestError
+from llmcore.grammar import constraint as constraint_module
+from llmcore.grammar.constraint import N_CACHED, TEXT_MAX, Constraints, MaskThread, Matcher
+from llmcore.llama.model import Model
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
-from llmcore.model import Model
 from tests.json_schema_cases import CASES, REFUSED, Case, Refused
 
 shared = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmcore import context as context_module
 from llmcore.batch import Batch
-from llmcore.context import Context, ContextParams, NoCellsError, StepAborted
 from llmcore.errors import ClosedError, InsufficientMemoryError, InvalidRequestError, NativeError, UnsupportedError
-from llmcore.ffi import Float32Array
-from llmcore.model import Model
+from llmcore.llama import context as context_module
+from llmcore.llama.context import Context, ContextParams, NoCellsError, StepAborted
+from llmcore.llama.ffi import Float32Array
+from llmcore.llama.model import Model
 
 PROMPT = list(range(100, 140))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.costmodel import KNOTS, CostModel, Measurement
+from llmcore.scheduling.cost_model import KNOTS, CostModel, Measurement
 
 
 def machine(n_tokens: int, n_outputs: int, n_cells: int) -> float:

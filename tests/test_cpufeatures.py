@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore import ffi
-from llmcore.cpufeatures import NEEDS_FILE, check_cpu, cpu_features, missing_features, read_needs
 from llmcore.errors import CpuError, LibraryError
+from llmcore.llama import ffi
+from llmcore.machine.cpufeatures import NEEDS_FILE, check_cpu, cpu_features, missing_features, read_needs
 from tests.machines import write
 
 MACROS = ["__x86_64__", "__SSE3__", "__AVX2__", "__LZCNT__", "__AVX512F__", "__AVX512VNNI__", "__SHA__"]
@@ -120,7 +120,7 @@ def test_nothing_is_loaded_where_an_instruction_is_missing(tmp_path: Path, monke
     (tmp_path / ffi.LIBRARY_NAME).write_bytes(b"not a library")
     needs_file(tmp_path, ["__AVX512FP16__"])
     monkeypatch.setattr(ffi, "library_dir", lambda: tmp_path)
-    monkeypatch.setattr("llmcore.cpufeatures.cpu_features", lambda root: frozenset({"pni"}))
+    monkeypatch.setattr("llmcore.machine.cpufeatures.cpu_features", lambda root: frozenset({"pni"}))
     with pytest.raises(CpuError, match="lacks avx512_fp16"):
         ffi.library.__wrapped__()
     # Otherwise it would be opened, and found out.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.detokenize import TextStream
+from llmcore.engine.text_stream import TextStream
 
 
 def stream(data: bytes, cuts: list[int], stops: list[str]) -> tuple[list[str], TextStream]:

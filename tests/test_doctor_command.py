@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from llmcore import doctor_command
-from llmcore.check import Check, has_failed
+from llmcore.commands import doctor as doctor_command
+from llmcore.doctor.check import Check, has_failed
 from tests.test_cli import llmcore
 
 NAMES = [

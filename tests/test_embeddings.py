@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmcore import context
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
-from llmcore.context import Context, ContextParams
-from llmcore.embed import PASS_TOKENS, Embedder
-from llmcore.embeddings import Done, Embeddings, Text, Vectors
-from llmcore.encoder import EncoderEngine, open_engine
+from llmcore.embedding.embedder import PASS_TOKENS, Embedder
+from llmcore.embedding.planner import Part, TextJob
+from llmcore.embedding.queue import Done, Embeddings, Text, Vectors
+from llmcore.engine.encoder import EncoderEngine, open_engine
 from llmcore.errors import (
     ConfigError,
     ContextLengthError,
@@ -25,8 +24,9 @@ from llmcore.errors import (
     OverloadedError,
     UnsupportedError,
 )
-from llmcore.model import Model
-from llmcore.passes import Part, TextJob
+from llmcore.llama import context
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
 from tests.conftest import exact
 from tests.tiny_models import write_tiny_bert
 

@@ -12,8 +12,7 @@ import msgspec
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.decide import decide_limits
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import (
     CellsBrokenError,
     ConfigError,
@@ -36,6 +35,7 @@ from llmcore.messages import (
     TokensPrompt,
 )
 from llmcore.sampling import SamplingParams
+from llmcore.startup.resolve import decide_limits
 from tests.conftest import SURE_QUESTION, SURE_SYSTEM, exact
 from tests.tiny_models import break_token, write_tiny_gemma3, write_tiny_mamba
 

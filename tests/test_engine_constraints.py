@@ -13,9 +13,9 @@ import pytest
 from msgspec import structs
 
 from llmcore.config import EngineConfig
-from llmcore.constraint import Matcher
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import InvalidRequestError
+from llmcore.grammar.constraint import Matcher
 from llmcore.messages import (
     Constraint,
     Failed,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmcore import ffi
 from llmcore.errors import AbiError, InvalidRequestError, LibraryError, NativeError
+from llmcore.llama import ffi
 
 STRUCT_NAMES = [struct.c_name for struct in ffi.STRUCTS]
 

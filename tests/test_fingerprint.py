@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from llmcore.fingerprint import machine_fingerprint, model_fingerprint
+from llmcore.gguf.fingerprint import machine_fingerprint, model_fingerprint
 
 
 def test_a_model_is_known_by_its_content_wherever_it_lies(tmp_path: Path) -> None:

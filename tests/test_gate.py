@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.chat import ChatParser, ChatTemplate, RenderedChat
 from llmcore.errors import ConstraintError, InvalidRequestError
-from llmcore.ffi import UInt32Array
-from llmcore.gate import Gate, call_tokens, calls_are_certain, is_opened, reads_json
+from llmcore.grammar.content_gate import Gate, call_tokens, calls_are_certain, is_opened, reads_json
+from llmcore.llama.chat import ChatParser, ChatTemplate, RenderedChat
+from llmcore.llama.ffi import UInt32Array
+from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
-from llmcore.model import Model
 from tests.families import FAMILIES
 
 N = 64

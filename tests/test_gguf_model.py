@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.source import llama_cpp_dir
 from llmcore.errors import ModelFormatError
-from llmcore.gguf import read_header
-from llmcore.gguf_model import _WITHOUT_ROPE, check_model_metadata
+from llmcore.gguf.header import read_header
+from llmcore.gguf.model_checks import _WITHOUT_ROPE, check_model_metadata
 from tests.gguf_mutations import Entry, Parts, Tensor, take_apart
 from tests.gguf_variations import F32, having, number, text
 from tests.small_vocabularies import write_small_vocabulary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.hosttier import HostTier
+from llmcore.scheduling.host_cache import HostTier
 
 
 def test_an_entry_is_found_by_its_beginning() -> None:

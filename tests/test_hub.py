@@ -19,11 +19,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmcore import hub, transfer
 from llmcore.errors import ConfigError, DownloadError
+from llmcore.hub import model_store as hub
+from llmcore.hub import transfer
+from llmcore.hub.provenance import Provenance
+from llmcore.hub.registry import HubSource, KnownModel, WheelSource, load_registry
 from llmcore.machine import user_folders
-from llmcore.provenance import Provenance
-from llmcore.registry import HubSource, KnownModel, WheelSource, load_registry
 from tests.hub_stand_in import COMMIT, CONTENT, Fault, HubStandIn, connect, running, sha256
 
 DATA = bytes(range(256)) * 1000

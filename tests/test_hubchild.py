@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmcore.hubchild import Failure, failure_of
+from llmcore.hub.download_worker import Failure, failure_of
 
 
 class GatedRepoError(Exception):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from llmcore import hubclient
-from llmcore.registry import HubSource, KnownModel
-from llmcore.transfer import SourceError, UnreachableError
+from llmcore.hub import client as hubclient
+from llmcore.hub.registry import HubSource, KnownModel
+from llmcore.hub.transfer import SourceError, UnreachableError
 from tests.hub_stand_in import API, COMMIT, CONTENT, RESOLVE, Fault, HubStandIn, connect, running, sha256
 
 FILE = "m.gguf"

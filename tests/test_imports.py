@@ -538,11 +538,11 @@ def test_only_ffi_knows_ctypes(path: Path) -> None:
     assert uses == (path.stem in ("ffi", "origin"))
 
 
-@pytest.mark.parametrize("module", ["llmcore", "llmcore.client", "llmcore_app"])
+@pytest.mark.parametrize("module", ["llmcore", "llmcore.worker.client", "llmcore_app"])
 def test_the_http_process_loads_no_native_code(module: str) -> None:
-    code = f"import {module}, sys; print([name for name in sys.modules if name in ('llmcore.ffi', 'ctypes')])"
+    code = f"import {module}, sys; print([name for name in sys.modules if name in ('llmcore.llama.ffi', 'ctypes')])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "llmcore.ffi" not in shown
+    assert "llmcore.llama.ffi" not in shown
 
 
 def test_only_the_child_that_downloads_knows_the_hubs_client() -> None:

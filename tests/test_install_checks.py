@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.install_checks import check_blas, check_library, check_memory, check_model, check_port
-from llmcore.library_probe import Finding, Need
+from llmcore.doctor.install_checks import check_blas, check_library, check_memory, check_model, check_port
+from llmcore.doctor.library_probe import Finding, Need
 from tests.machines import proc, v2, write
 
 MIB = 2**20

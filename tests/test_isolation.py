@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.messages import Finished, GenerateRequest, Piece, Priority, TokensPrompt
 from llmcore.sampling import SamplingParams
 

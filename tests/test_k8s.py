@@ -14,8 +14,8 @@ import yaml
 
 from llmcore import config
 from llmcore.config import EngineConfig, ServerConfig
-from llmcore.registry import load_registry
-from llmcore_app.doors import HEALTH
+from llmcore.hub.registry import load_registry
+from llmcore_app.auth.middleware import HEALTH
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "k8s"
 OVERLAYS = ("small", "production")

@@ -13,14 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore import LLM, ffi
+from llmcore import LLM
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
-from llmcore.context import Context, ContextParams
 from llmcore.errors import ConfigError, InvalidRequestError, LlmcoreError
-from llmcore.kernels import decide_level, use_kernels
+from llmcore.llama import ffi
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.kernels import decide_level, use_kernels
+from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
-from llmcore.model import Model
 from tests.native_kernels import CELL_TYPES, TYPES, Attention, Floats, dequantize, levels, levels_missing, matmul
 from tests.native_kernels import quantize as quantized
 from tests.tiny_models import write_tiny_bert, write_tiny_gemma3, write_tiny_llama, write_tiny_mamba
@@ -479,7 +480,7 @@ TEXTS = (
 
 @needs_kernels
 def test_the_log_says_which_operations_run_where(default_model: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="llmcore.kernels"):
+    with caplog.at_level(logging.INFO, logger="llmcore.llama.kernels"):
         Model(default_model, kernels="auto").close()
         Model(default_model, kernels="off").close()
     lines = [record.__dict__["event_fields"] for record in caplog.records if record.message == "kernels"]
@@ -517,7 +518,7 @@ def test_a_profile_tells_each_operation(default_model: Path) -> None:
 
 @needs_kernels
 def test_a_step_is_aborted_within(default_model: Path) -> None:
-    from llmcore.context import StepAborted
+    from llmcore.llama.context import StepAborted
 
     with (
         Model(default_model, kernels="auto") as model,

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from llmcore.hosttier import HostTier
-from llmcore.kvcache import N_CELLS_STEP, N_WORTH_IT, KVCache
-from llmcore.prefix import common_prefix
+from llmcore.scheduling.host_cache import HostTier
+from llmcore.scheduling.kv_cache import N_CELLS_STEP, N_WORTH_IT, KVCache
+from llmcore.scheduling.radix_tree import common_prefix
 from llmcore.sequence import Sequence
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.library_probe import Finding, look, probe
+from llmcore.doctor.library_probe import Finding, look, probe
 
 
 def test_a_model_is_reckoned_in_another_process(tiny_model: Path) -> None:

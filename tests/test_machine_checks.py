@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcore import machine_checks as checks
-from llmcore.threads import decide_threads
+from llmcore.doctor import machine_checks as checks
+from llmcore.machine.threads import decide_threads
 from tests.machines import cores, cpu_max, per_cpu, proc, v2, write
 from tests.test_cpufeatures import MACROS, cpuinfo, needs_file
 

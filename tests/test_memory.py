@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmcore.memory import UNKNOWN_BYTES, memory_available_bytes, memory_limit_bytes
+from llmcore.machine.memory import UNKNOWN_BYTES, memory_available_bytes, memory_limit_bytes
 from tests.machines import proc, v1, v2
 
 GIB = 2**30

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.source import llama_cpp_dir
-from llmcore import errors, ffi, model
-from llmcore.context import Context, ContextParams
-from llmcore.model import Model
+from llmcore import errors
+from llmcore.llama import ffi, model
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
 
 VOCABULARIES = sorted(
     path for path in (llama_cpp_dir() / "models").glob("ggml-vocab-*.gguf") if Path(f"{path}.inp").exists()

@@ -17,7 +17,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from llmcore.messages import EngineStats
-from llmcore_app.metrics import SPEECH_BUCKETS_S, Metrics
+from llmcore_app.metrics.service import SPEECH_BUCKETS_S, Metrics
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "monitoring"
 DASHBOARD = FOLDER / "grafana" / "dashboards" / "llmcore.json"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.source import vocabulary
+from llmcore.embedding.pairs import PairFormat
 from llmcore.errors import UnsupportedError
-from llmcore.model import Model
-from llmcore.pairs import PairFormat
+from llmcore.llama.model import Model
 
 
 def test_both_texts_side_by_side(tiny_reranker: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.passes import PassQueue, TextJob
+from llmcore.embedding.planner import PassQueue, TextJob
 
 
 def job(id: str, *lengths: int) -> TextJob:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.messages import ChatPrompt, TextPrompt, TokensPrompt
-from llmcore.pins import PrefixStore, read_prefix_file
+from llmcore.startup.prefix_store import PrefixStore, read_prefix_file
 
 STATE = np.arange(1000, dtype=np.int64).view(np.uint8)
 

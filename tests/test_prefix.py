@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.prefix import PrefixTree, common_prefix
+from llmcore.scheduling.radix_tree import PrefixTree, common_prefix
 
 tokens = st.lists(st.integers(0, 2), max_size=12)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmcore.chat import ChatTemplate
+from llmcore.engine.prompts import Prompts
 from llmcore.errors import InvalidRequestError
+from llmcore.llama.chat import ChatTemplate
+from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt, TextPrompt, TokensPrompt
-from llmcore.model import Model
-from llmcore.prompts import Prompts
 
 SYSTEM = {"role": "system", "content": "The library opens at 9."}
 

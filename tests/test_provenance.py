@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmcore import provenance
-from llmcore.provenance import Provenance
+from llmcore.hub import provenance
+from llmcore.hub.provenance import Provenance
 
 
 def placed(path: Path) -> Provenance:

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from llmcore import hub, pull_command
+from llmcore.commands import pull as pull_command
 from llmcore.errors import ConfigError
-from llmcore.registry import KnownModel, load_registry
-from llmcore.transfer import Notify, Progress
+from llmcore.hub import model_store as hub
+from llmcore.hub.registry import KnownModel, load_registry
+from llmcore.hub.transfer import Notify, Progress
 from tests.hub_stand_in import COMMIT, HubStandIn, connect, running
 
 
@@ -171,7 +172,7 @@ def test_the_path_is_printed_as_its_bytes(tmp_path: Path, pulled_model: Path) ->
     folder.mkdir()
     path = folder / pulled_model.name
     path.symlink_to(pulled_model)
-    command = [sys.executable, "-m", "llmcore.cli", "pull"]
+    command = [sys.executable, "-m", "llmcore.commands.cli", "pull"]
     done = subprocess.run(command, env={**os.environ, "MODEL_DIR": str(folder)}, capture_output=True, check=True)
     assert done.stdout == os.fsencode(path) + b"\n"
     assert b"already there" in done.stderr

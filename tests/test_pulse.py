@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from llmcore.pulse import LOADING_S, Pulse
+from llmcore.worker.heartbeat import LOADING_S, Pulse
 
 
 def pair() -> tuple[Pulse, Pulse]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.quota import Quota, Throttling, cpu_quotas, cpu_throttling, lowest_quota_cpus
+from llmcore.machine.quota import Quota, Throttling, cpu_quotas, cpu_throttling, lowest_quota_cpus
 from tests.machines import cfs, cpu_max, proc, v1, v2
 
 V2_STAT = "usage_usec 9\nnr_periods 200\nnr_throttled 50\nthrottled_usec 2500000\nnr_bursts 0"

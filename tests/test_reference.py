@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmcore.errors import ConfigError
-from llmcore.reference import HUB, HubFile, Reference, at_revision, choose, is_model_path, parse_reference
+from llmcore.hub.reference import HUB, HubFile, Reference, at_revision, choose, is_model_path, parse_reference
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = (

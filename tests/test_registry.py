@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmcore.errors import ConfigError
-from llmcore.registry import HubSource, WheelSource, load_registry
+from llmcore.hub.registry import HubSource, WheelSource, load_registry
 
 WHEEL = {"kind": "wheel", "requirement": "x==1", "wheel_bytes": 1, "wheel_sha256": "0" * 64, "member": "m"}
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmcore import repository
 from llmcore.errors import ConfigError, DownloadError
-from llmcore.provenance import Provenance
-from llmcore.reference import at_revision, parse_reference
+from llmcore.hub import repository
+from llmcore.hub.provenance import Provenance
+from llmcore.hub.reference import at_revision, parse_reference
 from tests.hub_stand_in import API, COMMIT, Fault, HubStandIn, connect, running, sha256
 
 SMALL, LARGE = b"GGUF small", b"GGUF large" * 10

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from llmcore import supervisor
-from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import (
     EngineDiedError,
@@ -20,7 +18,6 @@ from llmcore.errors import (
     RequestCancelledError,
     RequestTimeoutError,
 )
-from llmcore.generation import Generation
 from llmcore.messages import (
     Accepted,
     Cancel,
@@ -39,6 +36,9 @@ from llmcore.messages import (
     Usage,
     Vectors,
 )
+from llmcore.worker import supervisor
+from llmcore.worker.client import AsyncEngine
+from llmcore.worker.generation import Generation
 from tests.scripted_worker import ScriptedWorker, Stage, scripted_stage
 
 USAGE = Usage(n_prompt=7, n_cached=0, n_generated=1, queue_s=0.0, prefill_s=0.0, decode_s=0.0)
@@ -313,7 +313,7 @@ async def test_pauses_grow(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Non
         await sleep(0)
 
     monkeypatch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.1)
-    monkeypatch.setattr("llmcore.supervisor.asyncio.sleep", note)
+    monkeypatch.setattr("llmcore.worker.supervisor.asyncio.sleep", note)
     async with AsyncEngine(EngineConfig(model_path="/models/scripted.gguf", worker_silent_s=0)) as engine:
         worker = await following(stage, engine)
         for _ in range(9):

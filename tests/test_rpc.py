@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore import ffi
 from llmcore.errors import ConfigError, RpcError
-from llmcore.model import Model
-from llmcore.rpc import check_server, parse_servers
+from llmcore.llama import ffi
+from llmcore.llama.model import Model
+from llmcore.llama.rpc import check_server, parse_servers
 
 PROTOCOL = 7 * 256 + 1
 

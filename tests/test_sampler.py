@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from benchmarks.source import vocabulary
 from llmcore.batch import Batch
-from llmcore.context import Context, ContextParams
 from llmcore.errors import ClosedError, InvalidRequestError, NativeError
-from llmcore.ffi import Float32Array, UInt32Array
-from llmcore.model import Model
-from llmcore.sampler import NO_TOKEN, Draw, Drawn, Sampler, draw_rows, sample_rows
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.ffi import Float32Array, UInt32Array
+from llmcore.llama.model import Model
+from llmcore.llama.sampler import NO_TOKEN, Draw, Drawn, Sampler, draw_rows, sample_rows
 from llmcore.sampling import SamplingParams
 from tests.tiny_models import write_tiny_llama
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.costmodel import CostModel, Measurement
-from llmcore.hosttier import HostTier
-from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
-from llmcore.scheduler import Scheduler
+from llmcore.scheduling.cost_model import CostModel, Measurement
+from llmcore.scheduling.host_cache import HostTier
+from llmcore.scheduling.kv_cache import KVCache
+from llmcore.scheduling.scheduler import Scheduler
 from llmcore.scheduling.turns import HANDICAP_S
 from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
 from tests.test_kvcache import CountingMemory

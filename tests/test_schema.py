@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.errors import InvalidRequestError
-from llmcore.schema import DEPTH_MAX, SIZE_MAX_BYTES, UNSUPPORTED, locate, param, pointer, read_schema
+from llmcore.grammar.schema import DEPTH_MAX, SIZE_MAX_BYTES, UNSUPPORTED, locate, param, pointer, read_schema
 
 
 def read(schema: Any, *, strict: bool = True) -> dict[str, Any]:

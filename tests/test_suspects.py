@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from llmcore import suspects as module
 from llmcore.errors import PoisonousError
 from llmcore.messages import Embed, GenerateRequest, Regex, TextPrompt
 from llmcore.sampling import SamplingParams
-from llmcore.suspects import REMEMBERED_S, Suspects, digest
+from llmcore.worker import quarantine as module
+from llmcore.worker.quarantine import REMEMBERED_S, Suspects, digest
 
 A, B, C = b"a", b"b", b"c"
 ASKED = GenerateRequest(request_id="1", prompt=TextPrompt("x"), sampling=SamplingParams(logit_bias={1: 2.0, 3: 4.0}))

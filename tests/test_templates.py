@@ -22,9 +22,9 @@ import pytest
 
 from benchmarks.servers import LlamaServer, Setting
 from benchmarks.source import vocabulary
-from llmcore.chat import ChatTemplate
 from llmcore.errors import InvalidRequestError
-from llmcore.model import Model
+from llmcore.llama.chat import ChatTemplate
+from llmcore.llama.model import Model
 from tests.conversations import CONVERSATIONS, TEMPLATES, Conversation
 from tests.tiny_models import DEFAULT_VOCABULARY
 

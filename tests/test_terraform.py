@@ -11,7 +11,7 @@ import pytest
 
 from llmcore import config
 from llmcore.config import EngineConfig, ServerConfig
-from llmcore.registry import load_registry
+from llmcore.hub.registry import load_registry
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "deploy" / "terraform"

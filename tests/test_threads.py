@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.threads import ThreadDecision, choose_cores, decide_threads
-from llmcore.topology import Core
+from llmcore.machine.threads import ThreadDecision, choose_cores, decide_threads
+from llmcore.machine.topology import Core
 from tests.machines import cfs, cores, cpu_max, nodes, per_cpu, proc, v1, v2, write
 
 

@@ -10,9 +10,9 @@ import pytest
 from benchmarks.make_model import SHAPES, bench_model
 from benchmarks.source import cache_dir, llama_cpp_dir, vocabulary
 from llmcore.errors import ModelArchitectureError
-from llmcore.gguf import check_model_file
+from llmcore.gguf.header import check_model_file
+from llmcore.llama.model import Model
 from llmcore.llm import LLM
-from llmcore.model import Model
 from tests.tiny_models import (
     write_split,
     write_tiny_gemma3,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmcore.toolschema import hold
+from llmcore.llama.tool_schema import hold
 
 STRING = {"type": "string"}
 

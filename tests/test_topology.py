@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.topology import parse_cpu_list, read_cores
+from llmcore.machine.topology import parse_cpu_list, read_cores
 from tests import machines
 
 

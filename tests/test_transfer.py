@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcore import transfer
-from llmcore.transfer import CHILD_PREAMBLE, Child, SourceError, UnreachableError
+from llmcore.hub import transfer
+from llmcore.hub.transfer import CHILD_PREAMBLE, Child, SourceError, UnreachableError
 
 
 def child(code: str, listen: str = "stdout", **environ: str) -> Child:

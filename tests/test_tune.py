@@ -10,13 +10,21 @@ from pathlib import Path
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.context import ContextParams
-from llmcore.decide import open_context
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
 from llmcore.llama.attention_shape import AttentionShape
-from llmcore.model import Model
-from llmcore.tune import Profile, Settings, Trial, Tuner, candidates, default_profile_dir, is_temporary
+from llmcore.llama.context import ContextParams
+from llmcore.llama.model import Model
+from llmcore.startup.attention_tuning import (
+    Profile,
+    Settings,
+    Trial,
+    Tuner,
+    candidates,
+    default_profile_dir,
+    is_temporary,
+)
+from llmcore.startup.resolve import open_context
 
 PARAMS = ContextParams(n_ctx=1024, n_slots=4, n_batch=128, n_ubatch=128, threads=1, threads_batch=1)
 SHAPE = AttentionShape(architecture="llama", pairs=((64, 64),), keys=(64,), values=(64,))
@@ -201,7 +209,7 @@ def test_the_next_choice_is_taken_where_the_first_does_not_fit(
             return params
 
     tight = Tight()
-    monkeypatch.setattr("llmcore.decide.Context", tight)
+    monkeypatch.setattr("llmcore.startup.resolve.Context", tight)
     open_context(config, model, limits, (1, 1))
     assert tight.asked[0] == Settings(first.flash_attn, first.cache_type_k, first.cache_type_v)
     assert tight.asked[1] != tight.asked[0]

@@ -15,13 +15,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from llmcore import tune_command
+from llmcore.commands import tune as tune_command
 from llmcore.config import EngineConfig
-from llmcore.encoder import open_engine
-from llmcore.engine import Engine
+from llmcore.engine.encoder import open_engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import ConfigError, ModelMissingError
 from llmcore.startup.trial_result import TrialResult
-from llmcore.tuned_profile import TunedProfile
+from llmcore.startup.tuned_profile import TunedProfile
 from tests.tuning.candidates import DEFAULT
 
 # All but flash attention is given, so that it is short.
@@ -85,7 +85,7 @@ def test_an_interruption_shows_what_was_measured_and_stores_nothing(tiny_model: 
     command = [
         sys.executable,
         "-m",
-        "llmcore.cli",
+        "llmcore.commands.cli",
         "tune",
         str(tiny_model),
         *GIVEN,

@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.encoder import open_engine
-from llmcore.engine import Engine
+from llmcore.engine.encoder import open_engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import InsufficientMemoryError
 from llmcore.llm import LLM
+from llmcore.machine.threads import decide_threads
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult
-from llmcore.threads import decide_threads
-from llmcore.tuned_profile import (
+from llmcore.startup.tuned_profile import (
     Conditions,
     TunedProfile,
     decide,
@@ -240,7 +240,7 @@ def test_what_does_not_fit_gives_way_to_what_the_user_left_open(
             raise InsufficientMemoryError("too little")
         return "an engine"
 
-    monkeypatch.setattr("llmcore.encoder._open", tight)
+    monkeypatch.setattr("llmcore.engine.encoder._open", tight)
     config = EngineConfig(model_path=str(tiny_model), profile_dir=str(tmp_path))
     assert open_engine(config) == "an engine"  # type: ignore[comparison-overlap]
     assert asked[0].n_batch == 256

@@ -10,8 +10,8 @@ import pytest
 
 from llmcore import messages as m
 from llmcore.config import EngineConfig
+from llmcore.protocol.framing import Channel, FrameError, frame, frame_length
 from llmcore.sampling import SamplingParams
-from llmcore.wire import Channel, FrameError, frame, frame_length
 
 USAGE = m.Usage(n_prompt=5, n_cached=2, n_generated=3, queue_s=0.1, prefill_s=0.2, decode_s=0.3)
 SAMPLING = SamplingParams(temperature=0.5, seed=1, logit_bias={3: 1.0})

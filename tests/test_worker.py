@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from benchmarks.service import wait_until
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import InvalidRequestError, OverloadedError
 from llmcore.messages import (
     Accepted,
@@ -32,10 +32,10 @@ from llmcore.messages import (
     Submit,
     TextPrompt,
 )
-from llmcore.pulse import Pulse
-from llmcore.refusals import Refusals
-from llmcore.wire import Channel, frame
-from llmcore.worker import Worker
+from llmcore.protocol.framing import Channel, frame
+from llmcore.scheduling.refusals import Refusals
+from llmcore.worker.heartbeat import Pulse
+from llmcore.worker.main import Worker
 
 
 class ScriptedEngine:
@@ -250,7 +250,7 @@ def test_a_process_that_fails_ends_at_once_and_says_why() -> None:
     pulse = Pulse()
     with ours, theirs:
         fds = (theirs.fileno(), pulse.fd)
-        command = [sys.executable, "-m", "llmcore.worker", *map(str, fds)]
+        command = [sys.executable, "-m", "llmcore.worker.main", *map(str, fds)]
         ours.sendall(frame(Shutdown(), msgspec.msgpack.Encoder()))  # where Configure is expected
         done = subprocess.run(command, pass_fds=fds, capture_output=True, text=True, timeout=60, check=False)
     pulse.close()

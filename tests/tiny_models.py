@@ -18,7 +18,7 @@ from gguf import GGMLQuantizationType, GGUFWriter
 
 from benchmarks.random_model import LlamaShape, RandomTensor, Value, copy_metadata, n_tokens, write_model
 from benchmarks.source import vocabulary
-from llmcore.gguf import read_header
+from llmcore.gguf.header import read_header
 
 # The smallest that the source carries and that can say everything: 32,000 tokens, bytes among them, with BOS and EOS.
 DEFAULT_VOCABULARY = "llama-spm"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from llmcore import config
 from llmcore.config import ClusterConfig, EngineConfig, ServerConfig
 from llmcore.errors import ConfigError, EngineUnavailableError, LlmcoreError
-from llmcore.threads import decide_threads
+from llmcore.machine.threads import decide_threads
 
 from ..serve import with_model
 

@@ -14,13 +14,13 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message
 
 from llmcore import log
-from llmcore.client import AsyncEngine
 from llmcore.config import ClusterConfig, EngineConfig, ServerConfig
 from llmcore.errors import EngineDiedError, EngineUnavailableError, OverloadedError
 from llmcore.log import event
+from llmcore.worker.client import AsyncEngine
 
 from ..application import create_service, model_id
-from ..keys import load_keys
+from ..auth.keys import load_keys
 from .forwarded import Forwarded, WholeAnswer
 from .ingress import Ingress
 from .replica import Replica

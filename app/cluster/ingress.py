@@ -15,9 +15,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from llmcore.log import event
 
-from ..body import receive_all
-from ..disconnect import while_connected
-from ..errors import ClientDisconnected, translate
+from ..http.body import receive_all
+from ..http.disconnect import while_connected
+from ..http.errors import ClientDisconnected, translate
 from .beginnings import beginning_of
 from .forwarded import Forwarded, WholeAnswer, forwarded
 from .pages import labelled

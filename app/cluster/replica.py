@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message
 from llmcore.errors import EngineUnavailableError
 
 from ..application import create_app
-from ..service import Service
+from ..service.service import Service
 from .forwarded import Forwarded, WholeAnswer
 
 # Time for the application to end an answer that nobody waits for any more, before its task is cancelled.

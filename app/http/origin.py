@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llmcore.log import cut
 
-from ..errors import ApiError
+from .errors import ApiError
 
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/@?#\s]*))(?::([0-9]{0,5}))?")
 _PORTS = {"http": 80, "https": 443}

@@ -14,7 +14,8 @@ import os
 import sys
 from collections.abc import MutableMapping, Sequence
 
-from llmcore import cli, hub
+from llmcore.commands import cli
+from llmcore.hub import model_store as hub
 
 NO_MODEL = """\
 llmcore: there is no model in {folder}. Any of these helps:

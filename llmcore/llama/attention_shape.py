@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmcore.errors import ConfigError
-from llmcore.gguf import GgufHeader
-from llmcore.tensor_types import TENSOR_TYPES
+from llmcore.gguf.header import GgufHeader
+from llmcore.gguf.tensor_types import TENSOR_TYPES
 
 # Numbers of a block, of each type that a cache can have.
 BLOCK_SIZES = {

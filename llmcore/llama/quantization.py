@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from llmcore import ffi
 from llmcore.errors import InvalidRequestError, LlmcoreError, NativeError
-from llmcore.gguf import check_model_file
-from llmcore.llama.aside import interruptible
+from llmcore.gguf.header import check_model_file
+from llmcore.llama import ffi
+from llmcore.llama.interruptible import interruptible
 from llmcore.machine.process import Process
 
 # llama_ftype, by llama.h of the pinned source.

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmcore.errors import LlmcoreError
 from llmcore.messages import Accepted, CallFailed, Event, Failed, Finished, Output, Piece, StepDone
-from llmcore.wire import Channel
+from llmcore.protocol.framing import Channel
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmcore.kvcache import N_WORTH_IT, KVCache
+from llmcore.scheduling.kv_cache import N_WORTH_IT, KVCache
 from llmcore.sequence import Sequence
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmcore.costmodel import CostModel
-from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
+from llmcore.scheduling.cost_model import CostModel
+from llmcore.scheduling.kv_cache import KVCache
 from llmcore.sequence import Sequence
 
 # Where the sequences that are answered already take longer than their target, prompts still get this part of it: otherwise none

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from llmcore.costmodel import CostModel
+from llmcore.scheduling.cost_model import CostModel
 from llmcore.sequence import Sequence
 
 # By priority: how many seconds of waiting a prompt has to make up before it comes before one of priority high.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from llmcore.chat import ChatTemplate, RefusedTemplate
 from llmcore.errors import ConfigError, InvalidRequestError
+from llmcore.llama.chat import ChatTemplate, RefusedTemplate
+from llmcore.llama.model import Model
 from llmcore.log import cut, event
-from llmcore.model import Model
 from llmcore.startup.template_trial import try_template
 
 logger = logging.getLogger(__name__)

@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.batch import Batch
-from llmcore.context import Context, ContextParams
 from llmcore.errors import InsufficientMemoryError, KernelsUnfitError, LlmcoreError
-from llmcore.kernels import without_kernels
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.kernels import without_kernels
+from llmcore.llama.model import Model
 from llmcore.log import event
-from llmcore.model import Model
 from llmcore.startup.check_record import ENDED, FAILED, PASSED, Check, CheckRecord
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from llmcore import ffi
-from llmcore.chat import ChatTemplate
 from llmcore.errors import InvalidRequestError, LlmcoreError
+from llmcore.llama import ffi
+from llmcore.llama.chat import ChatTemplate
 from llmcore.machine.user_folders import cache_folder
 from llmcore.messages import ChatPrompt
 

@@ -10,13 +10,13 @@ from statistics import median
 from typing import Protocol
 
 from llmcore.config import EngineConfig
-from llmcore.decide import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 from llmcore.errors import UnsupportedError
-from llmcore.model import Model
+from llmcore.llama.model import Model
+from llmcore.machine.threads import decide_threads
+from llmcore.startup.attention_tuning import candidates
+from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult, median_figures
-from llmcore.threads import decide_threads
-from llmcore.tune import candidates
-from llmcore.tuned_profile import threads_allowed
+from llmcore.startup.tuned_profile import threads_allowed
 from llmcore.tuning.grid import (
     COUNTS,
     FINAL_ROUNDS,
@@ -29,7 +29,7 @@ from llmcore.tuning.grid import (
     choose,
     grid,
 )
-from llmcore.tuning.trial import TrialJob
+from llmcore.tuning.trial_messages import TrialJob
 from llmcore.tuning.trial_process import TrialFailed
 
 # A trial may take so many times as long as the longest good one: a slower candidate is not the fastest.

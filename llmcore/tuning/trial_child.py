@@ -21,15 +21,15 @@ import msgspec
 
 from llmcore import log
 from llmcore.config import EngineConfig, attach_paths
-from llmcore.context import Context, ContextParams
-from llmcore.decide import decide_limits, open_context
 from llmcore.errors import LlmcoreError, UnsupportedError
-from llmcore.model import Model
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
+from llmcore.machine.threads import decide_threads
+from llmcore.protocol.framing import Channel
+from llmcore.startup.resolve import decide_limits, open_context
+from llmcore.startup.step_timing import FILL, Clock, StepBench, can_fill
 from llmcore.startup.trial_result import COLD_PROMPT, TURN_PROMPT, Candidate, Figures
-from llmcore.stepbench import FILL, Clock, StepBench, can_fill
-from llmcore.threads import decide_threads
-from llmcore.tuning.trial import TrialCommand, TrialJob, TrialReply
-from llmcore.wire import Channel
+from llmcore.tuning.trial_messages import TrialCommand, TrialJob, TrialReply
 
 DEPTH = 2048
 N_ROWS = 8

@@ -14,9 +14,9 @@ import msgspec
 
 from llmcore.config import detach_paths
 from llmcore.errors import LlmcoreError, error_from_code
+from llmcore.protocol.framing import Channel
 from llmcore.startup.trial_result import Candidate, Figures
-from llmcore.tuning.trial import TrialCommand, TrialJob, TrialReply
-from llmcore.wire import Channel
+from llmcore.tuning.trial_messages import TrialCommand, TrialJob, TrialReply
 
 _MODULE = "llmcore.tuning.trial_child"
 

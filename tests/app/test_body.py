@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from llmcore_app.service import Service
+from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_chat import HELLO, URL
 

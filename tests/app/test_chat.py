@@ -11,9 +11,9 @@ import pytest
 
 from llmcore.messages import CallDelta, ChatPrompt, Piece, Usage
 from llmcore.sampling import SamplingParams
-from llmcore_app.answer import total_usage
-from llmcore_app.chat_schema import ChatRequest
-from llmcore_app.sampling_fields import SamplingFields
+from llmcore_app.answers.answer import total_usage
+from llmcore_app.schemas.chat import ChatRequest
+from llmcore_app.schemas.sampling_fields import SamplingFields
 from tests.app.fake_engine import WORDS, FakeEngine
 
 URL = "/v1/chat/completions"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmcore_app.chat_schema import ChatRequest
-from llmcore_app.completion_schema import CompletionRequest
-from llmcore_app.prefix_schema import PrefixRequest
+from llmcore_app.schemas.chat import ChatRequest
+from llmcore_app.schemas.completion import CompletionRequest
+from llmcore_app.schemas.prefixes import PrefixRequest
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)

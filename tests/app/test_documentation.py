@@ -12,15 +12,16 @@ from prometheus_client import CollectorRegistry
 
 from llmcore.config import ServerConfig
 from llmcore_app.application import create_app, create_service
-from llmcore_app.chat_schema import ChatRequest
-from llmcore_app.completion_schema import CompletionRequest
-from llmcore_app.embeddings_schema import EmbeddingsRequest
-from llmcore_app.message_schema import AssistantMessage, TextPart, UserMessage
-from llmcore_app.metrics import Metrics
-from llmcore_app.prefix_schema import PrefixRequest
-from llmcore_app.replies import Timings
-from llmcore_app.rerank_schema import RerankRequest
-from llmcore_app.responses_input import (
+from llmcore_app.metrics.service import Metrics
+from llmcore_app.schemas.chat import ChatRequest
+from llmcore_app.schemas.completion import CompletionRequest
+from llmcore_app.schemas.embeddings import EmbeddingsRequest
+from llmcore_app.schemas.messages import AssistantMessage, TextPart, UserMessage
+from llmcore_app.schemas.prefixes import PrefixRequest
+from llmcore_app.schemas.replies import Timings
+from llmcore_app.schemas.rerank import RerankRequest
+from llmcore_app.schemas.responses import ReasoningOptions, ResponsesRequest, ResponseTool, TextOptions
+from llmcore_app.schemas.responses_input import (
     AssistantItem,
     CallItem,
     InputText,
@@ -29,7 +30,6 @@ from llmcore_app.responses_input import (
     ResultItem,
     UserItem,
 )
-from llmcore_app.responses_schema import ReasoningOptions, ResponsesRequest, ResponseTool, TextOptions
 from tests.app.fake_engine import FakeEngine
 
 

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from llmcore_app.key_command import new_key
+from llmcore_app.auth.key_command import new_key
 from tests.app.test_chat import HELLO, URL, events
 from tests.app.test_serve import failing, service
 
@@ -121,7 +121,7 @@ def test_an_open_admin_listener_is_told() -> None:
 def test_the_command_makes_a_key_once() -> None:
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "llmcore.cli", "key", *args], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "llmcore.commands.cli", "key", *args], capture_output=True, text=True, check=False
         )
 
     shown = run("bot").stdout

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from llmcore.errors import InvalidRequestError, OverloadedError, UnsupportedError
-from llmcore_app.service import Service
+from llmcore_app.service.service import Service
 from tests.app.conftest import Running
 from tests.app.fake_engine import FakeEngine
 

@@ -12,9 +12,9 @@ import pytest
 
 from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
-from llmcore_app.key_command import new_key
-from llmcore_app.keys import Keys, load_keys
-from llmcore_app.ratelimit import RateLimits
+from llmcore_app.auth.key_command import new_key
+from llmcore_app.auth.keys import Keys, load_keys
+from llmcore_app.auth.rate_limit import RateLimits
 
 HASH = hashlib.sha256(b"one").hexdigest()
 
@@ -77,7 +77,7 @@ def test_all_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
         return real(a, b)
 
     keys = keys_of(ServerConfig(api_keys=f"a:{HASH},b:{'0' * 64},c:{'1' * 64}"))
-    monkeypatch.setattr("llmcore_app.keys.hmac.compare_digest", compare)
+    monkeypatch.setattr("llmcore_app.auth.keys.hmac.compare_digest", compare)
     assert keys.find(b"one") is not None
     assert len(compared) == 3  # also behind the one that was found
 

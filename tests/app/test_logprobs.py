@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from llmcore.messages import GenerateRequest, Piece, TokenLogprob, TopLogprob
-from llmcore_app.logprobs import TextOffsets, chat_logprobs
+from llmcore_app.answers.logprobs import TextOffsets, chat_logprobs
 from tests.app.fake_engine import FakeEngine, Step
 from tests.app.test_chat import events
 

@@ -10,9 +10,9 @@ import pytest
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmcore.machine.threads import ThreadDecision, decide_threads
 from llmcore.messages import EngineStats
-from llmcore.threads import ThreadDecision, decide_threads
-from llmcore_app.service import Service
+from llmcore_app.service.service import Service
 from tests.app.fake_engine import MODEL, WORDS, FakeEngine
 from tests.app.test_chat import HELLO, URL
 
@@ -200,7 +200,7 @@ async def test_an_engine_that_is_away_or_busy_does_not_hold_a_scrape(
     assert "llm_service_engine_running_requests" not in found
     engine.state = "ready"
     engine.stats_delay_s = 3600.0
-    monkeypatch.setattr("llmcore_app.service.STATS_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("llmcore_app.service.service.STATS_TIMEOUT_S", 0.01)
     found = await samples(client)
     assert found["llm_service_engine_up"] == 1
     assert "llm_service_engine_running_requests" not in found

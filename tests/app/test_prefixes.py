@@ -16,7 +16,7 @@ from llmcore.errors import (
     OverloadedError,
 )
 from llmcore.messages import ChatPrompt, TextPrompt, TokensPrompt
-from llmcore_app.service import Service
+from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine
 
 BOT = {"messages": [{"role": "developer", "content": "Be brief."}]}

@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from llmcore_app.quota_metrics import QuotaCollector
+from llmcore_app.metrics.quotas import QuotaCollector
 from tests.machines import cfs, cpu_max, proc, v1, v2
 
 

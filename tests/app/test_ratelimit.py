@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore_app.ratelimit import Bucket, Meter, RateLimits, Refusal, duration
+from llmcore_app.auth.rate_limit import Bucket, Meter, RateLimits, Refusal, duration
 
 PAUSES = st.floats(0, 90, allow_nan=False)
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from llmcore.messages import GenerateRequest
-from llmcore_app.service import Service
+from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine, Step
 from tests.app.test_chat import HELLO, URL, events
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.messages import CallDelta, Piece
-from llmcore_app.responses_output import GrowingMessage
-from llmcore_app.responses_stream import DeltaEvents, response_event
-from llmcore_app.service import Service
+from llmcore_app.answers.responses_output import GrowingMessage
+from llmcore_app.answers.responses_stream import DeltaEvents, response_event
+from llmcore_app.service.service import Service
 from tests.app.fake_engine import WORDS, FakeEngine
 from tests.app.test_responses import CALLING, CLOCK, OFF, TEXT, URL, events, post, streamed, without_ids, without_times
 from tests.app.test_sse import Caller, waiting

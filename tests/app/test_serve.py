@@ -167,7 +167,7 @@ def test_one_log_line_a_request_without_its_text() -> None:
         process.popen.send_signal(signal.SIGTERM)
         log = process.stderr.read()
         process.popen.wait(30)
-    (line,) = [line for line in log.splitlines() if "llmcore_app.telemetry request" in line]
+    (line,) = [line for line in log.splitlines() if "llmcore_app.service.telemetry request" in line]
     fields = dict(re.findall(r'(\w+)=("[^"]*"|\S+)', line))
     assert fields["method"] == '"POST"'
     assert fields["path"] == json.dumps(URL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from llmcore_app.service import Service
+from llmcore_app.service.service import Service
 from tests.app.conftest import running_service
 
 

@@ -16,10 +16,10 @@ from starlette.types import Message
 
 from llmcore.config import ServerConfig
 from llmcore.messages import GenerateRequest
+from llmcore_app.answers.sse import DONE, KEEP_ALIVE, TextEvents, sse_event
 from llmcore_app.application import create_app, create_service
-from llmcore_app.chat import ChatForm
-from llmcore_app.service import Service
-from llmcore_app.sse import DONE, KEEP_ALIVE, TextEvents, sse_event
+from llmcore_app.routes.chat import ChatForm
+from llmcore_app.service.service import Service
 from tests.app.conftest import Running
 from tests.app.fake_engine import FakeEngine, Step
 from tests.app.test_chat import URL, events

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from llmcore.errors import InvalidRequestError
-from llmcore_app.service import Service
+from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import error_from_code
 from llmcore.messages import Failed, Finished, GenerateRequest, Piece, TokenLogprob, TokensPrompt
 from llmcore.sampling import SamplingParams

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcore import ffi
+from llmcore.llama import ffi
 
 _ROOT = Path(__file__).parent.parent.parent
 _SetData = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)

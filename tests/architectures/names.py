@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from benchmarks.source import llama_cpp_dir
-from llmcore import ffi
+from llmcore.llama import ffi
 
 _TABLE = re.compile(r"LLM_ARCH_NAMES = \{(.*?)\n\};", re.DOTALL)
 _NAME = re.compile(r'\{ LLM_ARCH_\w+, *"([^"(]+)" *\}')

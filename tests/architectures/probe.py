@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.batch import Batch
-from llmcore.context import Context, ContextParams
-from llmcore.model import Model
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
 from tests.architectures.vocabulary import n_vocab
 
 Floats = npt.NDArray[np.float32]

@@ -19,15 +19,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llmcore import ffi, log
+from llmcore import log
 from llmcore.config import EngineConfig
-from llmcore.context import Context
-from llmcore.contextmemory import ContextMemory
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import LlmcoreError
-from llmcore.gguf import read_header
+from llmcore.gguf.header import read_header
+from llmcore.llama import ffi
+from llmcore.llama.context import Context
+from llmcore.llama.kv_memory import ContextMemory
+from llmcore.llama.model import Model
 from llmcore.llm import LLM
-from llmcore.model import Model
 from tests.architectures import answers, probe
 from tests.architectures.findings import Ended, Findings
 from tests.architectures.layout import LayoutError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 from benchmarks.markdown import markdown_table
-from llmcore import ffi
+from llmcore.llama import ffi
 from tests.architectures.findings import Findings, read_findings
 from tests.architectures.sweep import TYPES
 

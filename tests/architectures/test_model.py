@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from llmcore.batch import Batch
-from llmcore.context import Context, ContextParams
-from llmcore.gguf import read_header
-from llmcore.model import Model
+from llmcore.gguf.header import read_header
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
 from tests.architectures.layout import LayoutError
 from tests.architectures.model import write_architecture
 from tests.architectures.names import architecture_names

@@ -6,8 +6,8 @@ import ctypes as C
 from collections.abc import Sequence
 from typing import Any
 
-from llmcore import ffi
-from llmcore.model import Model
+from llmcore.llama import ffi
+from llmcore.llama.model import Model
 
 
 class _Candidate(C.Structure):

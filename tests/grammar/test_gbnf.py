@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from llmcore.constraint import Constraints, Matcher
 from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.grammar.characters import ANY, complement, is_character, joined
+from llmcore.grammar.constraint import Constraints, Matcher
 from llmcore.grammar.gbnf import RULES_MAX, children, gbnf_to_lark, is_empty, may_be_empty
 from llmcore.grammar.gbnf_parser import Parser
 from llmcore.grammar.gbnf_tree import Node, Repeat
+from llmcore.llama.model import Model
 from llmcore.messages import Grammar
-from llmcore.model import Model
 from tests.grammar.llama_grammar import GrammarRefused, LlamaGrammar
 
 shared = settings(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.grammar.pattern_bound import SIZE_MAX, pattern_size
-from llmcore.toolschema import hold
+from llmcore.llama.tool_schema import hold
 
 HOSTILE = [
     "^((a?){30}){30}$",

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
-from llmcore import ffi
 from llmcore.batch import Batch
-from llmcore.context import Context, ContextParams
-from llmcore.gguf import read_header
-from llmcore.model import Model
+from llmcore.gguf.header import read_header
+from llmcore.llama import ffi
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
 from tests.architectures.metadata import sizes_of
 from tests.architectures.model import write_architecture, write_quantized
 from tests.native_kernels import Floats, levels

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore import ffi
 from llmcore.config import KERNEL_LEVELS
-from llmcore.kernels import use_kernels
+from llmcore.llama import ffi
+from llmcore.llama.kernels import use_kernels
 from tests.kernels.ggml_graph import Graph
 from tests.native_kernels import TYPES, Floats, dequantize, levels, quantize
 

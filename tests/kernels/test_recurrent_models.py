@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from benchmarks.service import Service, wait_until
-from llmcore import ffi
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
-from llmcore.context import Context, ContextParams
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
+from llmcore.llama import ffi
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
 from llmcore.messages import Failed, Finished, GenerateRequest, Piece, TokensPrompt
-from llmcore.model import Model
 from llmcore.sampling import SamplingParams
 from tests.architectures.model import write_architecture, write_dequantized, write_quantized
 from tests.architectures.vocabulary import n_vocab

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from llmcore import LLM
 from llmcore.config import EngineConfig
-from llmcore.context import Context, ContextParams
-from llmcore.encoder import open_engine
+from llmcore.engine.encoder import open_engine
 from llmcore.errors import ConfigError, ModelFormatError, UnsupportedError
-from llmcore.gguf import GgufHeader, read_header
+from llmcore.gguf.header import GgufHeader, read_header
 from llmcore.llama.attention_shape import BLOCK_SIZES, AttentionShape, attention_shape
-from llmcore.model import Model
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.model import Model
+from llmcore.startup.attention_tuning import candidates
 from llmcore.startup.self_check import TOLERANCE, compute_logits, difference
-from llmcore.tune import candidates
 from tests.tiny_models import write_tiny_deci, write_tiny_gemma3
 
 HEADS = [16, 24, 40, 72, 80, 100]

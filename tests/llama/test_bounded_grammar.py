@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmcore import chat
-from llmcore.chat import ChatTemplate
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import InvalidRequestError, NativeError
+from llmcore.llama import chat
+from llmcore.llama.chat import ChatTemplate
+from llmcore.llama.model import Model
+from llmcore.llama.sampler import Sampler
+from llmcore.llama.tool_schema import Held
 from llmcore.messages import ChatPrompt, Failed, Finished, GenerateRequest, TextPrompt
-from llmcore.model import Model
-from llmcore.sampler import Sampler
 from llmcore.sampling import SamplingParams
-from llmcore.toolschema import Held
 
 MESSAGES = b'[{"role": "user", "content": "Hi"}]'
 

@@ -7,10 +7,10 @@ import resource
 
 import pytest
 
-from llmcore.chat import ChatTemplate
 from llmcore.errors import InvalidRequestError
+from llmcore.llama.chat import ChatTemplate
+from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
-from llmcore.model import Model
 
 GROWING = "{% set ns = namespace(a=['x'], s='a') %}{% for i in range(60) %}"
 HOSTILE = {

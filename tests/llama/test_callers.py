@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.context import Context
-from llmcore.model import Model
+from llmcore.llama.context import Context
+from llmcore.llama.model import Model
 from tests.architectures.model import write_architecture
 from tests.architectures.probe import Probe, params
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.llama.aside import Aside, interruptible, nothing
+from llmcore.llama.interruptible import Aside, interruptible, nothing
 from tests.llama.programs import run_program
 from tests.tiny_models import write_tiny_llama
 

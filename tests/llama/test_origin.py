@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcore import ffi
 from llmcore.errors import ForeignLibraryError
+from llmcore.llama import ffi
 from llmcore.llama.origin import check_functions, check_global_scope, mapped
 from tests.test_cli import llmcore
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from llmcore import Batch, ChatTemplate, Context, ContextParams, Model, Sampler, SamplingParams
-from llmcore.chat import ChatParser
 from llmcore.errors import ClosedError
-from llmcore.handle import Handle, Owner
+from llmcore.llama.chat import ChatParser
+from llmcore.llama.handle import Handle, Owner
+from llmcore.llama.sampler import sample_rows
 from llmcore.messages import ChatPrompt
-from llmcore.sampler import sample_rows
 from tests.llama.programs import output_of
 
 HELLO = ChatPrompt(b'[{"role": "user", "content": "Hello"}]')

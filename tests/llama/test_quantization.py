@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from llmcore.errors import InvalidRequestError, LlmcoreError, ModelError
+from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
-from llmcore.model import Model
 
 
 def test_a_file_of_another_type_is_written(tiny_model: Path, tmp_path: Path) -> None:

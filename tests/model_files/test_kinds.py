@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmcore import LLM, model
+from llmcore import LLM
 from llmcore.errors import (
     ModelArchitectureError,
     ModelError,
@@ -17,7 +17,8 @@ from llmcore.errors import (
     ModelSplitError,
     NativeError,
 )
-from llmcore.model import Model
+from llmcore.llama import model
+from llmcore.llama.model import Model
 from tests.gguf_mutations import Entry, Parts, Tensor, take_apart
 from tests.gguf_variations import having, number, text
 from tests.small_vocabularies import write_small_vocabulary

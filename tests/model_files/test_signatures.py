@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.errors import ModelFormatError, ModelMissingError
-from llmcore.gguf import check_model_file
-from llmcore.model_files.signatures import N_BYTES, describe
+from llmcore.gguf.file_signatures import N_BYTES, describe
+from llmcore.gguf.header import check_model_file
 
 HEADER = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
 

@@ -13,8 +13,8 @@ import pytest
 from benchmarks.source import llama_cpp_dir
 from llmcore import LLM
 from llmcore.errors import ModelError, ModelFormatError
-from llmcore.model import Model
-from llmcore.model_files.vocabulary import PRE_WITHOUT_BOS
+from llmcore.gguf.vocabulary_checks import PRE_WITHOUT_BOS
+from llmcore.llama.model import Model
 from tests.gguf_mutations import Entry, Parts
 from tests.gguf_variations import BOOL, having, number, text
 from tests.small_vocabularies import TOKENIZERS

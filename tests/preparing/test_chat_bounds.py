@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from llmcore.chat import ChatTemplate
 from llmcore.errors import InvalidRequestError
+from llmcore.llama.chat import ChatTemplate
+from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
-from llmcore.model import Model
-from llmcore.preparing.chat_bounds import check_chat_size
+from llmcore.protocol.chat_limits import check_chat_size
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 

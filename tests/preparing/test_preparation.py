@@ -12,7 +12,7 @@ import pytest
 from benchmarks.service import wait_until
 from llmcore.errors import OverloadedError
 from llmcore.messages import Tokenize
-from llmcore.preparing.preparation import N_PREPARING_MAX, Id, Preparation, Prepared
+from llmcore.worker.preparation import N_PREPARING_MAX, Id, Preparation, Prepared
 
 CALL = Tokenize(1, "a", True, False)
 

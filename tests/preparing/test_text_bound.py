@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmcore.chat import ChatTemplate
+from llmcore.engine.prompt_limit import PromptBound
+from llmcore.engine.prompts import Prompts
 from llmcore.errors import ContextLengthError, InvalidRequestError
 from llmcore.limits import Limits
+from llmcore.llama.chat import ChatTemplate
+from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt, Prompt, TextPrompt
-from llmcore.model import Model
-from llmcore.preparing.prompt_bound import PromptBound
-from llmcore.prompts import Prompts
 
 # Texts that tokenizers are fond of shortening.
 BLANKS = [" ", "  ", "\n", "\t", "▁", "Ġ", "\u0301", "\u200d", "\0"]

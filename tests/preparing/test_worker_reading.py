@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.service import wait_until
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
+from llmcore.engine.prompts import Tokenized
 from llmcore.errors import ContextLengthError, InvalidRequestError
 from llmcore.messages import (
     Abandon,
@@ -38,11 +39,10 @@ from llmcore.messages import (
     Tokenize,
     Tokens,
 )
-from llmcore.preparing.reading import LONG_CHARACTERS
-from llmcore.prompts import Tokenized
-from llmcore.pulse import Pulse
-from llmcore.wire import Channel
-from llmcore.worker import Worker
+from llmcore.protocol.framing import Channel
+from llmcore.worker.heartbeat import Pulse
+from llmcore.worker.main import Worker
+from llmcore.worker.prompt_reading import LONG_CHARACTERS
 
 LONG = "x" * (LONG_CHARACTERS + 1)
 

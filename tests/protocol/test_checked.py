@@ -15,8 +15,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from llmcore import LLM, wire
-from llmcore.client import AsyncEngine
+from llmcore import LLM
 from llmcore.config import EngineConfig
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import (
@@ -36,8 +35,10 @@ from llmcore.messages import (
     Tokenize,
     TokensPrompt,
 )
-from llmcore.protocol.checked import checked, checked_request
+from llmcore.protocol import framing as wire
+from llmcore.protocol.checks import checked, checked_request
 from llmcore.sampling import SamplingParams
+from llmcore.worker.client import AsyncEngine
 
 DECODER: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 

@@ -16,10 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.client import AsyncEngine
 from llmcore.config import EngineConfig
 from llmcore.errors import EngineError, InvalidRequestError
-from llmcore.ledger import Ledger
 from llmcore.messages import (
     Accepted,
     Configure,
@@ -39,10 +37,12 @@ from llmcore.messages import (
     Tokenize,
     Tokens,
 )
+from llmcore.protocol.framing import Channel, frame
 from llmcore.protocol.outbox import Outbox
 from llmcore.protocol.unreadable import Unreadable, id_in, unreadable
-from llmcore.pulse import Pulse
-from llmcore.wire import Channel, frame
+from llmcore.worker.client import AsyncEngine
+from llmcore.worker.heartbeat import Pulse
+from llmcore.worker.request_table import Ledger
 from tests.scripted_worker import ScriptedWorker, Stage, scripted_stage
 from tests.test_client_messages import USAGE, until_read
 
@@ -96,7 +96,7 @@ class Process:
         self.ours, theirs = socket.socketpair()
         self.pulse = Pulse()
         fds = (theirs.fileno(), self.pulse.fd)
-        self.process = subprocess.Popen([sys.executable, "-m", "llmcore.worker", *map(str, fds)], pass_fds=fds)
+        self.process = subprocess.Popen([sys.executable, "-m", "llmcore.worker.main", *map(str, fds)], pass_fds=fds)
         theirs.close()
         self.ours.settimeout(60)
         self.channel: Channel[Event] = Channel(self.ours, Event)

@@ -9,11 +9,11 @@ import argparse
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
 
-from llmcore.costmodel import KNOTS, CostModel, Measurement
 from llmcore.errors import OverloadedError
-from llmcore.kvcache import KVCache
 from llmcore.limits import Limits
-from llmcore.scheduler import Scheduler
+from llmcore.scheduling.cost_model import KNOTS, CostModel, Measurement
+from llmcore.scheduling.kv_cache import KVCache
+from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import NORMAL, Sequence
 
 # A step takes 20 ms, and 1.54 ms for each token: a prompt of 6,400 tokens takes 10 s in steps of one second.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llmcore.kvcache import N_WORTH_IT, KVCache
 from llmcore.scheduling.followers import Followers
+from llmcore.scheduling.kv_cache import N_WORTH_IT, KVCache
 from llmcore.sequence import Sequence
 from tests.scheduling.simulator import NoMemory
 

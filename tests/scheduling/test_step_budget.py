@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.costmodel import CostModel
-from llmcore.kvcache import KVCache
+from llmcore.scheduling.cost_model import CostModel
+from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.step_budget import TILE, TILE_SMALL, StepBudget, whole_tiles
 from llmcore.sequence import HIGH, LOW, Sequence
 from tests.test_kvcache import CountingMemory

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.costmodel import CostModel, Measurement
+from llmcore.scheduling.cost_model import CostModel, Measurement
 from llmcore.scheduling.turns import HANDICAP_S, Turn, Turns, delay_s
 from llmcore.sequence import LOW, NORMAL, Sequence
 

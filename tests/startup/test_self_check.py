@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.context import Context, ContextParams
-from llmcore.encoder import open_engine
-from llmcore.engine import Engine
+from llmcore.engine.encoder import open_engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import InsufficientMemoryError, KernelsUnfitError, NativeError
-from llmcore.kernels import decide_level
-from llmcore.model import Model
+from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.kernels import decide_level
+from llmcore.llama.model import Model
 from llmcore.startup import self_check
+from llmcore.startup.attention_tuning import Tuner
 from llmcore.startup.check_record import CheckRecord
 from llmcore.startup.self_check import (
     TOLERANCE,
@@ -31,7 +32,6 @@ from llmcore.startup.self_check import (
     compute_logits,
     difference,
 )
-from llmcore.tune import Tuner
 from tests.tiny_models import write_tiny_gemma3, write_tiny_llama, write_tiny_mamba
 
 PLAIN = ContextParams(n_ctx=512, n_slots=4, threads=1, threads_batch=1)

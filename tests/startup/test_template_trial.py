@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.engine import Engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import ChatPrompt, Finished, GenerateRequest, TextPrompt
 from llmcore.startup.template_trial import try_template

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, ModelError, UnsupportedError
-from llmcore.model import Model
+from llmcore.llama.model import Model
+from llmcore.machine.threads import decide_threads
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult
-from llmcore.threads import decide_threads
-from llmcore.tuned_profile import threads_allowed
+from llmcore.startup.tuned_profile import threads_allowed
 from llmcore.tuning.grid import COUNTS, FINAL_ROUNDS_MIN, Space, TuningChoice, grid
 from llmcore.tuning.runner import Progress, Tuning, plan
 from llmcore.tuning.trial_process import TrialFailed

@@ -8,9 +8,9 @@ import pytest
 
 from llmcore.config import EngineConfig
 from llmcore.errors import UnsupportedError
-from llmcore.model import Model
-from llmcore.tuning.trial import TrialJob
+from llmcore.llama.model import Model
 from llmcore.tuning.trial_child import measure, waited_s
+from llmcore.tuning.trial_messages import TrialJob
 from tests.tuning.candidates import changed
 
 CANDIDATE = changed(threads=1, threads_batch=1, n_batch=128, n_ubatch=64)

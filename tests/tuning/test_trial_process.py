@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.encoder import open_engine
-from llmcore.engine import Engine
+from llmcore.engine.encoder import open_engine
+from llmcore.engine.engine import Engine
 from llmcore.errors import ModelMissingError
 from llmcore.startup.trial_result import Figures
-from llmcore.tuning.trial import TrialJob
+from llmcore.tuning.trial_messages import TrialJob
 from llmcore.tuning.trial_process import TrialFailed, TrialProcess
 from tests.tuning.candidates import changed
 

@@ -15,7 +15,7 @@ from llmcore.errors import EngineDiedError, EngineUnavailableError
 from llmcore_app.cluster.forwarded import Forwarded, WholeAnswer
 from llmcore_app.cluster.ingress import Ingress
 from llmcore_app.cluster.replica import Replica
-from llmcore_app.service import Service
+from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine
 
 CHAT = "/v1/chat/completions"

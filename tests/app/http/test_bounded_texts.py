@@ -15,8 +15,8 @@ import pytest
 from llmcore.config import ServerConfig
 from llmcore.errors import InvalidRequestError, LlmcoreError
 from llmcore_app.application import create_app, create_service
-from llmcore_app.errors import ApiError, translate
-from llmcore_app.key_command import new_key
+from llmcore_app.auth.key_command import new_key
+from llmcore_app.http.errors import ApiError, translate
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_chat import HELLO, URL
 from tests.app.test_serve import service

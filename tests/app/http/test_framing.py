@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from llmcore.config import ServerConfig
 from llmcore_app.application import create_admin_app, create_service
-from llmcore_app.http import framing
-from llmcore_app.http.framing import Chunks, StrictConnection
-from llmcore_app.server import AdminServer, bind, url_of
+from llmcore_app.server import request_framing as framing
+from llmcore_app.server.request_framing import Chunks, StrictConnection
+from llmcore_app.server.server import AdminServer, bind, url_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_connection import connect, rest, serving, status_and_error
 

@@ -7,8 +7,8 @@ import resource
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore_app.http import open_files
-from llmcore_app.http.listener import Room
+from llmcore_app.server import open_files
+from llmcore_app.server.listener import Room
 
 
 def test_the_limit_is_raised_to_the_hard_one() -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 from llmcore_app.application import create_admin_app, create_app, create_service
+from llmcore_app.auth.keys import load_keys
 from llmcore_app.http.origin import Authority, Hosts, Origins, authority_of
-from llmcore_app.keys import load_keys
 from tests.app.fake_engine import FakeEngine
 from tests.app.test_chat import HELLO, URL
 from tests.app.test_doors import ANN, KEYS

@@ -1,0 +1,40 @@
+"""Prometheus metrics by API key. Only names that are configured become labels, so strangers make none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter
+
+from ..http.request_log import Record
+
+
+class KeyMetrics:
+    def __init__(self, registry: CollectorRegistry, names: Sequence[str], model: str) -> None:
+        self._model = model
+        self._requests = Counter(
+            "llm_service_key_requests", "HTTP requests by API key", ["key", "status", "model"], registry=registry
+        )
+        self._tokens = Counter(
+            "llm_service_key_tokens", "tokens of an API key's requests", ["key", "kind", "model"], registry=registry
+        )
+        self._refused = Counter(
+            "llm_service_key_refused",
+            "requests that a limit of their API key refused",
+            ["key", "limit", "model"],
+            registry=registry,
+        )
+        for name in names:  # a rate of nothing should be 0, not absent
+            for kind in ("prompt", "cached", "generated", "text"):
+                self._tokens.labels(name, kind, model)
+            for limit in ("requests", "tokens", "concurrent"):
+                self._refused.labels(name, limit, model)
+
+    def request_ended(self, record: Record) -> None:
+        self._requests.labels(record.key, str(record.status), self._model).inc()
+        self._tokens.labels(record.key, "prompt", self._model).inc(record.n_prompt)
+        self._tokens.labels(record.key, "cached", self._model).inc(record.n_cached)
+        self._tokens.labels(record.key, "generated", self._model).inc(record.n_generated)
+        self._tokens.labels(record.key, "text", self._model).inc(record.n_text)
+        if record.limit:
+            self._refused.labels(record.key, record.limit, self._model).inc()

@@ -1,0 +1,67 @@
+"""GET /livez, /readyz, /healthz, /metrics and /debug/engine: what is asked about a service, not of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from llmcore.log import cut
+
+from ..http.errors import invalid
+from ..http.json_response import json_response
+from ..metrics.service import CONTENT_TYPE
+from ..schemas.replies import Health, Probe, WorkerHealth
+from ..service.service import Service
+
+
+class Monitoring:
+    """The endpoints. Those that machines ask for do not wait for a busy engine.
+
+    Probes tell from what this process knows, and ask nobody: where the engine is busy, it is well.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def livez(self, request: Request) -> Response:
+        """That this is answered is what it says: the process is there, and its event loop goes round."""
+        return json_response(Probe("ok"))
+
+    async def readyz(self, request: Request) -> Response:
+        reason = self._service.unready
+        if not reason and not self._service.engine.is_warm:
+            reason = "warming"
+        return json_response(Probe(reason or "ok"), 503 if reason else 200)
+
+    async def healthz(self, request: Request) -> Response:
+        service, engine = self._service, self._service.engine
+        reason = service.unready
+        worker = WorkerHealth(engine.state, engine.n_restarts)
+        health = Health(reason or "ok", engine.state == "ready", service.uptime_s, worker)
+        if _is_verbose(request):
+            health.threads = engine.model.threads if engine.model is not None else None
+        return json_response(health, 503 if reason else 200)
+
+    async def metrics(self, request: Request) -> Response:
+        service = self._service
+        collector = service.metrics.engine
+        collector.is_ready = service.engine.state == "ready"
+        collector.n_restarts = service.engine.n_restarts
+        collector.stats = await service.stats()
+        service.metrics.tasks.set(len(asyncio.all_tasks()))
+        return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+    async def engine(self, request: Request) -> Response:
+        return Response(await self._service.engine.inspect(), media_type="application/json")
+
+
+def _is_verbose(request: Request) -> bool:
+    """The query parameter `verbose`, alone or with a value. Raises ApiError (400) for a value that is none of the known."""
+    value = request.query_params.get("verbose")
+    if value is None or value in ("0", "false"):
+        return False
+    if value in ("", "1", "true"):
+        return True
+    raise invalid("invalid_value", f"verbose must be true or false, got {cut(value)!r}", param="verbose")

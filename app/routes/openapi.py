@@ -1,0 +1,226 @@
+"""/openapi.json, generated from the very types that validate requests and encode answers."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+
+from llmcore.messages import PREFIX_NAME_PATTERN
+
+from ..http.priority import HEADER, PRIORITIES
+from ..schemas.chat import ChatRequest
+from ..schemas.completion import CompletionRequest
+from ..schemas.embeddings import EmbeddingList, EmbeddingsRequest
+from ..schemas.prefixes import PrefixRequest
+from ..schemas.replies import (
+    AppliedTemplate,
+    Cancelled,
+    ChatChunk,
+    ChatCompletion,
+    Detokenized,
+    ErrorReply,
+    Health,
+    ModelCard,
+    ModelList,
+    PrefixCard,
+    PrefixDeleted,
+    PrefixList,
+    Probe,
+    TextCompletion,
+    Tokenized,
+)
+from ..schemas.rerank import Ranking, RerankRequest
+from ..schemas.responses import ResponsesRequest
+from ..schemas.responses_events import Event
+from ..schemas.responses_input import ITEMS
+from ..schemas.responses_replies import ResponseObject
+from ..schemas.text import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
+
+_REF = "#/components/schemas/{name}"
+_ROOTS = (
+    *(ChatRequest, CompletionRequest, PrefixRequest),
+    *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, Probe, ErrorReply),
+    *(ResponsesRequest, *ITEMS, ResponseObject, *get_args(Event)),
+    *(Cancelled, PrefixCard, PrefixList, PrefixDeleted),
+    *(EmbeddingsRequest, EmbeddingList, RerankRequest, Ranking),
+    *(TokenizeRequest, Tokenized, DetokenizeRequest, Detokenized, ApplyTemplateRequest, AppliedTemplate),
+)
+
+_CHUNKS = "events `data: {}`, then `data: [DONE]`"
+_EVENTS = "events `event: …` and `data: …` of the types `response.…`; the last is completed, incomplete or failed"
+_APPLY = "The prompt that the model's chat template makes of messages"
+
+_EMBED = "Vectors of texts, each of length 1; for models that pool"
+_RERANK = "Documents in the order in which they answer a query; for reranking models"
+
+_ERRORS = {
+    401: "no API key, or an unknown one, where the service has keys",
+    400: "the request cannot be honoured as it stands; `error.param` names the field",
+    403: "the page or the name that it comes by is not allowed here, or the API key has no right to this",
+    404: "unknown model",
+    408: "the request's `timeout` passed before its answer was finished",
+    409: "the request was cancelled by its id",
+    413: "the body is too large",
+    429: "too many requests wait; `Retry-After` says when to come back",
+    500: "internal error",
+    503: "the engine is loading or stopping, died, or did not come back in time; `Retry-After` says when to come back",
+}
+
+
+def openapi_document(version: str, *, with_debug: bool = False, with_keys: bool = False) -> dict[str, Any]:
+    """The whole document (OpenAPI 3.1)."""
+    _, components = msgspec.json.schema_components(_ROOTS, ref_template=_REF)
+    bearer = {"securitySchemes": {"ApiKey": {"type": "http", "scheme": "bearer"}}} if with_keys else {}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "llmcore",
+            "version": version,
+            "description": "An LLM service that speaks OpenAI's API. What cannot be honoured is refused by name.",
+        },
+        "paths": _paths() | (_debug_paths() if with_debug else {}),
+        "components": {"schemas": components, **bearer},
+        **({"security": [{"ApiKey": []}]} if with_keys else {}),
+    }
+
+
+def _paths() -> dict[str, Any]:
+    chat = _generation(
+        "createChatCompletion",
+        "The next message of a conversation",
+        ChatRequest,
+        ChatCompletion,
+        _CHUNKS.format(ChatChunk.__name__),
+    )
+    text = _generation(
+        "createCompletion",
+        "The continuation of one or several texts",
+        CompletionRequest,
+        TextCompletion,
+        _CHUNKS.format(TextCompletion.__name__),
+    )
+    response = _generation(
+        "createResponse", "The answer to a conversation, stateless", ResponsesRequest, ResponseObject, _EVENTS
+    )
+    model = _get("getModel", "One model", ModelCard, {404: _ERRORS[404]})
+    model["parameters"] = [_in_path("model")]
+    health = _get("getHealth", "Whether requests are taken", Health, {400: _ERRORS[400]})
+    health["parameters"] = [_verbose()]
+    health["responses"]["503"] = _json("`status` says why not: loading, restarting, draining or failed", Health)
+    ready = _get("getReady", "Whether requests are taken and pinned prefixes are computed", Probe, {})
+    ready["responses"]["503"] = _json("`status` says why not: as in health, or warming", Probe)
+    metrics = _operation("getMetrics", "Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, {})
+    return {
+        "/v1/chat/completions": {"post": chat},
+        "/v1/completions": {"post": text},
+        "/v1/responses": {"post": response},
+        "/v1/requests/{id}": {"delete": _cancel()},
+        "/v1/prefixes": {"get": _get("listPrefixes", "Pinned prefixes", PrefixList, _engine_errors())},
+        "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
+        "/v1/embeddings": {"post": _compute("createEmbeddings", _EMBED, EmbeddingsRequest, EmbeddingList)},
+        "/v1/rerank": {"post": _compute("rerank", _RERANK, RerankRequest, Ranking)},
+        "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, Tokenized)},
+        "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, Detokenized)},
+        "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, AppliedTemplate)},
+        "/v1/models": {"get": _get("listModels", "The model that is served", ModelList, {})},
+        "/v1/models/{model}": {"get": model},
+        "/livez": {"get": _get("getLive", "Whether the HTTP process answers", Probe, {})},
+        "/readyz": {"get": ready},
+        "/healthz": {"get": health},
+        "/metrics": {"get": metrics},
+    }
+
+
+def _post(name: str, summary: str, request: type, reply: type) -> dict[str, Any]:
+    operation = _get(name, summary, reply, _engine_errors(400, 413))
+    operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
+    return operation
+
+
+def _compute(name: str, summary: str, request: type, reply: type) -> dict[str, Any]:
+    operation = _get(name, summary, reply, _engine_errors(400, 404, 409, 413, 429))
+    operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
+    return operation
+
+
+def _debug_paths() -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    summary = "What the engine has in hand, without any text"
+    return {"/debug/engine": {"get": _operation("inspectEngine", summary, content, _engine_errors())}}
+
+
+def _cancel() -> dict[str, Any]:
+    errors = {404: "no request of that id is alive"}
+    operation = _get(
+        "cancelRequest", "Ends the requests of that id, an answer's or an `x-request-id`", Cancelled, errors
+    )
+    operation["parameters"] = [_in_path("id")]
+    return operation
+
+
+def _pin() -> dict[str, Any]:
+    summary = "Computes a prefix and keeps it; one of the same name is replaced"
+    operation = _get("pinPrefix", summary, PrefixCard, _engine_errors(400, 403, 413, 429))
+    operation["parameters"] = [_prefix_name()]
+    operation["requestBody"] = {"required": True, "content": {"application/json": _schema(PrefixRequest)}}
+    return operation
+
+
+def _unpin() -> dict[str, Any]:
+    errors = _engine_errors(400, 403) | {404: "there is no pinned prefix of that name"}
+    operation = _get("unpinPrefix", "Lets a prefix go", PrefixDeleted, errors)
+    operation["parameters"] = [_prefix_name()]
+    return operation
+
+
+def _prefix_name() -> dict[str, Any]:
+    return _in_path("name", pattern=f"^{PREFIX_NAME_PATTERN}$")
+
+
+def _verbose() -> dict[str, Any]:
+    schema = {"type": "string", "enum": ["", "true", "1", "false", "0"]}
+    what = "tell also how many threads compute, and why"
+    return {"name": "verbose", "in": "query", "allowEmptyValue": True, "description": what, "schema": schema}
+
+
+def _in_path(name: str, **schema: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
+
+
+def _engine_errors(*more: int) -> dict[int, str]:
+    return {status: _ERRORS[status] for status in (*more, 500, 503)}
+
+
+def _generation(name: str, summary: str, request: type, whole: type, stream: str) -> dict[str, Any]:
+    stream_schema = {"description": stream, "type": "string"}
+    content = {"application/json": _schema(whole), "text/event-stream": {"schema": stream_schema}}
+    operation = _operation(name, summary, content, _ERRORS)
+    operation["parameters"] = [
+        {
+            "name": HEADER,
+            "in": "header",
+            "description": "the same as the field `priority`",
+            "schema": {"type": "string", "enum": list(PRIORITIES)},
+        }
+    ]
+    operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
+    return operation
+
+
+def _get(name: str, summary: str, reply: type, errors: dict[int, str]) -> dict[str, Any]:
+    return _operation(name, summary, {"application/json": _schema(reply)}, errors)
+
+
+def _operation(name: str, summary: str, content: dict[str, Any], errors: dict[int, str]) -> dict[str, Any]:
+    responses: dict[str, Any] = {"200": {"description": "success", "content": content}}
+    responses.update({str(status): _json(meaning, ErrorReply) for status, meaning in errors.items()})
+    return {"operationId": name, "summary": summary, "responses": responses}
+
+
+def _json(description: str, kind: type) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": _schema(kind)}}
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    return {"schema": {"$ref": _REF.format(name=kind.__name__)}}

@@ -1,0 +1,45 @@
+"""POST /v1/rerank."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..answers.vector_call import Computation
+from ..auth.estimate import estimate
+from ..http import request_log as record
+from ..http.body import read_body
+from ..http.decode import decode
+from ..http.json_response import json_response
+from ..schemas.embeddings import InputUsage
+from ..schemas.rerank import Document, Ranked, Ranking, RerankRequest
+from ..service.service import Service
+
+
+class Rerank:
+    """The endpoint."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._decoder = msgspec.json.Decoder(RerankRequest)
+
+    async def post(self, request: Request) -> Response:
+        service = self._service
+        service.check_open()
+        wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
+        service.check_model(wanted.model)
+        texts = wanted.texts()
+        service.bounds.check_texts([wanted.query, *texts], "documents")
+        entry = record.of(request.scope)
+        computation = Computation(service, request, f"rerank-{entry.unique}")
+        with entry.charge(sum(estimate(wanted.query) + estimate(text) for text in texts)):
+            vectors = await computation.run(service.engine.rerank(wanted.query, texts))
+        scores = memoryview(vectors.data).cast("f").tolist()
+        order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+        results = [Ranked(index, scores[index]) for index in order[: wanted.top_n]]
+        if wanted.return_documents:
+            for ranked in results:
+                ranked.document = Document(text=texts[ranked.index])
+        usage = InputUsage(vectors.n_tokens, vectors.n_tokens)
+        return json_response(Ranking(computation.ids[0], service.model_id, results, usage))

@@ -1,0 +1,124 @@
+"""Messages of a conversation in requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from llmcore.log import cut
+
+from ..http.errors import invalid
+from .fields import OnlyEmpty, OnlyNull, refuse_unsupported
+from .tools import ToolCall
+
+# A template has no place for it: accepting a name would be ignoring it.
+_NAME = "templates cannot show it"
+Name = Annotated[Any, Meta(extra_json_schema={"enum": [None]}, description=_NAME)]
+
+
+class TextPart(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
+    text: str
+    prompt_cache_breakpoint: OnlyNull = None
+
+
+Content = str | Annotated[list[TextPart], Meta(min_length=1)]
+
+
+class SystemMessage(msgspec.Struct, tag_field="role", tag="system", forbid_unknown_fields=True):
+    content: Content
+    name: Name = None
+
+
+class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer", forbid_unknown_fields=True):
+    """Passed on as a system message: that is the name which templates know."""
+
+    content: Content
+    name: Name = None
+
+
+class UserMessage(msgspec.Struct, tag_field="role", tag="user", forbid_unknown_fields=True):
+    content: Content
+    name: Name = None
+
+
+class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid_unknown_fields=True):
+    """Fields beside content, tool calls and reasoning are those that clients send back from an answer, where they are null or
+    empty."""
+
+    content: Content | None = None
+    tool_calls: list[ToolCall] | None = None
+    reasoning_content: Annotated[str, Meta(description="for templates that show it")] | None = None
+    name: Name = None
+    refusal: OnlyNull = None
+    annotations: OnlyEmpty = None
+    audio: OnlyNull = None
+    function_call: OnlyNull = None
+
+
+class ToolMessage(msgspec.Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
+    """What a function gave."""
+
+    content: Content
+    tool_call_id: Annotated[str, Meta(min_length=1, description="of a call in a message before")]
+    name: Name = None
+
+
+Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+def check_messages(messages: Sequence[Message]) -> None:
+    """What the types cannot say. Raises ApiError (400)."""
+    called: set[str] = set()
+    for index, message in enumerate(messages):
+        path = f"messages[{index}]."
+        _check_message(message, path)
+        if isinstance(message, AssistantMessage):
+            called |= {call.id for call in message.tool_calls or ()}
+        if isinstance(message, ToolMessage) and message.tool_call_id not in called:
+            problem = f"{path}tool_call_id: no message before has a tool call of the id {cut(message.tool_call_id)!r}"
+            raise invalid("invalid_value", problem, path + "tool_call_id")
+
+
+def _check_message(message: Message, path: str) -> None:
+    refuse_unsupported(message, path)
+    if isinstance(message, AssistantMessage) and message.content is None and not message.tool_calls:
+        problem = f"{path}content may not be null without tool calls"
+        raise invalid("missing_required_parameter", problem, path + "content")
+    if isinstance(message.content, list):
+        for index, part in enumerate(message.content):
+            refuse_unsupported(part, f"{path}content[{index}].")
+
+
+def raw_messages(messages: Sequence[Message]) -> bytes:
+    """The messages as the chat template takes them: `developer` told as `system`, and results with the name of what was
+    called, which some templates show."""
+    names: dict[str, str] = {}
+    found = []
+    for message in messages:
+        plain = _plain(message)
+        if isinstance(message, AssistantMessage):
+            names |= {call.id: call.function.name for call in message.tool_calls or ()}
+        if isinstance(message, ToolMessage):
+            plain |= {"tool_call_id": message.tool_call_id, "name": names.get(message.tool_call_id, "")}
+        found.append(plain)
+    return msgspec.json.encode(found)
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    role = message.__struct_config__.tag
+    plain: dict[str, Any] = {"role": "system" if role == "developer" else role, "content": _content(message.content)}
+    if isinstance(message, AssistantMessage):
+        if message.tool_calls:
+            plain["tool_calls"] = msgspec.to_builtins(message.tool_calls)
+        if message.reasoning_content:
+            plain["reasoning_content"] = message.reasoning_content
+    return plain
+
+
+def _content(content: Content | None) -> Any:
+    if content is None or isinstance(content, str):
+        return content
+    return [{"type": "text", "text": part.text} for part in content]

@@ -1,0 +1,42 @@
+"""Requests to /v1/rerank, and their answers: the shape that Jina's, Cohere's and llama-server's have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from .embeddings import MAX_INPUTS, InputUsage
+
+
+class Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    text: Annotated[str, Meta(min_length=1)]
+
+
+class RerankRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Null is the same as absent, everywhere."""
+
+    query: Annotated[str, Meta(min_length=1)]
+    documents: Annotated[list[Annotated[str, Meta(min_length=1)] | Document], Meta(min_length=1, max_length=MAX_INPUTS)]
+    model: Annotated[str, Meta(description="the id in /v1/models; may be left out")] | None = None
+    top_n: Annotated[int, Meta(ge=1, description="so many of the best; all if it is absent")] | None = None
+    return_documents: Annotated[bool, Meta(description="give the texts back; false if it is absent")] | None = None
+    user: Annotated[str, Meta(description="accepted without effect")] | None = None
+
+    def texts(self) -> list[str]:
+        return [each if isinstance(each, str) else each.text for each in self.documents]
+
+
+class Ranked(msgspec.Struct):
+    index: Annotated[int, Meta(description="in the request's documents")]
+    relevance_score: Annotated[float, Meta(description="the model's own number: the larger, the better it answers")]
+    document: Document | UnsetType = UNSET
+
+
+class Ranking(msgspec.Struct):
+    id: str
+    model: str
+    results: Annotated[list[Ranked], Meta(description="the best first")]
+    usage: InputUsage
+    object: Literal["list"] = "list"

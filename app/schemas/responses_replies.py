@@ -1,0 +1,151 @@
+"""What /v1/responses answers: the Response object and its items, in the shapes of OpenAI's SDK."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ..answers.logprobs import AnswerLogprob
+from .replies import Timings
+from .responses_input import Status
+
+ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
+
+
+class AnsweredText(msgspec.Struct, tag_field="type", tag="output_text"):
+    text: str
+    annotations: tuple[()] = ()
+    logprobs: tuple[AnswerLogprob, ...] = ()
+
+
+class AnsweredReasoning(msgspec.Struct, tag_field="type", tag="reasoning_text"):
+    text: str
+
+
+class AnsweredMessage(msgspec.Struct, tag_field="type", tag="message"):
+    id: str
+    status: Status
+    content: list[AnsweredText]
+    role: Literal["assistant"] = "assistant"
+
+
+class AnsweredCall(msgspec.Struct, tag_field="type", tag="function_call"):
+    id: str
+    status: Status
+    call_id: Annotated[str, Meta(description="what a function_call_output refers to")]
+    name: str
+    arguments: Annotated[str, Meta(description="JSON")]
+
+
+class ReasoningThought(msgspec.Struct, tag_field="type", tag="reasoning"):
+    """What the model thought, in the clear."""
+
+    id: str
+    status: Status
+    content: list[AnsweredReasoning]
+    summary: tuple[()] = ()
+    encrypted_content: None = None
+
+
+OutputItem = AnsweredMessage | AnsweredCall | ReasoningThought
+
+
+class InputTokensDetails(msgspec.Struct):
+    cached_tokens: int
+    cache_write_tokens: Annotated[int, Meta(description="0: no write is accounted for")] = 0
+
+
+class OutputTokensDetails(msgspec.Struct):
+    reasoning_tokens: Annotated[int, Meta(description="before the first one of content or of a tool call")]
+
+
+class ResponseUsage(msgspec.Struct):
+    input_tokens: int
+    input_tokens_details: InputTokensDetails
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails
+    total_tokens: int
+    timings: Timings
+
+
+class ResponseError(msgspec.Struct):
+    """SDKs know a fixed list of codes here; the code of our own is in the event `error`."""
+
+    message: str
+    code: Literal["server_error"] = "server_error"
+
+
+class IncompleteDetails(msgspec.Struct):
+    reason: Literal["max_output_tokens"] = "max_output_tokens"
+
+
+class ToldTool(msgspec.Struct, tag_field="type", tag="function"):
+    name: str
+    description: str | None
+    parameters: dict[str, Any] | None
+    strict: bool | None
+
+
+class ToldToolChoice(msgspec.Struct, tag_field="type", tag="function"):
+    name: str
+
+
+class ToldTextFormat(msgspec.Struct, tag_field="type", tag="text"):
+    pass
+
+
+class ToldJsonObject(msgspec.Struct, tag_field="type", tag="json_object"):
+    pass
+
+
+class ToldJsonSchema(msgspec.Struct, tag_field="type", tag="json_schema"):
+    name: str
+    schema: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "boolean"]})]
+    description: str | None
+    strict: bool
+
+
+class ToldText(msgspec.Struct):
+    format: ToldTextFormat | ToldJsonObject | ToldJsonSchema
+
+
+class ToldReasoning(msgspec.Struct):
+    effort: str | None = None
+    summary: None = None
+
+
+class ResponseObject(msgspec.Struct, kw_only=True):
+    """An answer. What the request said, or what stands in for what it did not say, is told again."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    status: ResponseStatus = "in_progress"
+    completed_at: int | None = None
+    error: ResponseError | None = None
+    incomplete_details: IncompleteDetails | None = None
+    model: str
+    output: list[OutputItem] = msgspec.field(default_factory=list)
+    usage: ResponseUsage | None = None
+    instructions: str | None
+    tools: list[ToldTool]
+    tool_choice: str | ToldToolChoice
+    parallel_tool_calls: bool
+    max_output_tokens: int | None
+    max_tool_calls: int | None
+    temperature: float
+    top_p: float
+    text: ToldText
+    reasoning: ToldReasoning
+    service_tier: Literal["default", "flex", "priority"]
+    metadata: dict[str, str]
+    prompt_cache_key: str | None
+    safety_identifier: str | None
+    user: str | None
+    top_logprobs: int
+    truncation: Literal["disabled"] = "disabled"
+    background: Literal[False] = False
+    store: Literal[False] = False
+    previous_response_id: None = None

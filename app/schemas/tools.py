@@ -1,0 +1,120 @@
+"""Tools in requests: functions that the model may call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from llmcore.messages import ToolChoice
+
+from ..http.errors import invalid
+
+MAX_TOOLS = 128
+# Of a schema: what is nested deeper, or larger, is not worth what compiling it would cost everybody else.
+MAX_DEPTH = 32
+MAX_NODES = 5000
+
+FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class FunctionDefinition(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    name: FunctionName
+    description: str | None = None
+    parameters: (
+        Annotated[dict[str, Any], Meta(description="a JSON schema; without one, the function takes nothing")] | None
+    ) = None
+    strict: (
+        Annotated[bool, Meta(description="refuse a schema that cannot be honoured in whole; else it is relaxed")] | None
+    ) = None
+
+
+class FunctionTool(msgspec.Struct, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
+    function: FunctionDefinition
+
+
+class FunctionReference(msgspec.Struct, forbid_unknown_fields=True):
+    name: FunctionName
+
+
+class NamedToolChoice(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
+    function: FunctionReference
+
+
+ToolChoiceField = ToolChoice | NamedToolChoice
+Tools = Annotated[list[FunctionTool], Meta(max_length=MAX_TOOLS)]
+
+
+class CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    arguments: Annotated[str, Meta(description="JSON")]
+
+
+class ToolCall(msgspec.Struct, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
+    """In messages that clients send back."""
+
+    id: Annotated[str, Meta(min_length=1)]
+    function: CalledFunction
+
+
+def check_tools(tools: list[FunctionTool] | None, choice: ToolChoiceField | None) -> None:
+    """What the types cannot say. Raises ApiError (400)."""
+    check_functions([tool.function for tool in tools or ()], choice)
+
+
+def check_functions(
+    functions: Sequence[FunctionDefinition],
+    choice: ToolChoiceField | None,
+    *,
+    path: str = "tools[{}].function",
+    choice_path: str = "tool_choice.function.name",
+) -> None:
+    """The same, where an endpoint has functions and the name of the chosen one at other paths."""
+    names: set[str] = set()
+    for index, function in enumerate(functions):
+        where = path.format(index)
+        if function.name in names:
+            raise invalid("invalid_value", f"{where}.name: {function.name!r} is defined twice", f"{where}.name")
+        names.add(function.name)
+        check_size(function.parameters, f"{where}.parameters")
+    if isinstance(choice, NamedToolChoice) and choice.function.name not in names:
+        problem = f"tool_choice names {choice.function.name!r}, which is not among the tools"
+        raise invalid("invalid_value", problem, choice_path)
+    if choice == "required" and not names:
+        raise invalid("invalid_value", "tool_choice is 'required', but there are no tools", "tool_choice")
+
+
+def check_size(schema: object, path: str) -> None:
+    """Raises ApiError (400) for a schema that is too deep or too large."""
+    level, depth, n = [schema], 0, 0
+    while level:
+        depth, n = depth + 1, n + len(level)
+        if depth > MAX_DEPTH or n > MAX_NODES:
+            problem = f"{path}: a schema may be {MAX_DEPTH} levels deep and have {MAX_NODES} values"
+            raise invalid("invalid_value", problem, path)
+        level = [inner for value in level for inner in _inside(value)]
+
+
+def _inside(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, list) else []
+
+
+def raw_tools(tools: list[FunctionTool] | None) -> bytes:
+    """As the chat template takes them: fields that were not sent are not there."""
+    return msgspec.json.encode([_plain(tool.function) for tool in tools]) if tools else b""
+
+
+def _plain(function: FunctionDefinition) -> dict[str, Any]:
+    given = {name: value for name, value in msgspec.structs.asdict(function).items() if value is not None}
+    return {"type": "function", "function": given}
+
+
+def chosen(choice: ToolChoiceField | None) -> tuple[ToolChoice, str]:
+    """Whether the model may, must or must not call, and the name of the one function that it must."""
+    if isinstance(choice, NamedToolChoice):
+        return "required", choice.function.name
+    return choice or "auto", ""

@@ -1,0 +1,169 @@
+"""Looks at the native libraries in a process of its own, which may die of them without harm: `llmcore doctor` asks it.
+
+    python -m llmcore.library_probe < question.json
+
+A Question comes in on standard input, a Finding goes out on standard output, both as JSON.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+
+from llmcore.config import EngineConfig, attach_paths, detach_paths
+from llmcore.errors import LlmcoreError, NativeError
+from llmcore.gguf.header import check_model_file
+from llmcore.gguf.model_checks import check_model_metadata
+from llmcore.llama import ffi
+from llmcore.llama.attention_shape import attention_shape
+from llmcore.llama.context import ContextParams, native_params
+from llmcore.llama.kernels import use_kernels
+from llmcore.llama.memory_estimate import memory_need
+from llmcore.llama.origin import mapped
+from llmcore.machine.os_text import printable
+from llmcore.startup.attention_tuning import Settings, candidates
+from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
+
+_TIMEOUT_S = 120.0
+
+
+class Need(msgspec.Struct, frozen=True):
+    """Bytes of weights, KV cells and compute buffers, by llama.cpp's own reckoning, for `n_ctx` cells. `least_bytes` are what all
+    of them take with the most frugal attention settings that the configuration leaves open."""
+
+    n_ctx: int
+    model_bytes: int
+    context_bytes: int
+    compute_bytes: int
+    least_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return self.model_bytes + self.context_bytes + self.compute_bytes
+
+
+class Question(msgspec.Struct, frozen=True):
+    """The configuration to look at; `paths` are its paths (config.detach_paths)."""
+
+    config: EngineConfig
+    paths: dict[str, bytes] = {}
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """`error_code` and `error` say why the libraries cannot be used, `need_error` why nothing could be reckoned."""
+
+    error_code: str = ""
+    error: str = ""
+    n_abi: int = 0  # sizes and offsets that were compared
+    build: dict[str, Any] = {}
+    backends: list[dict[str, Any]] = []
+    folder: str = ""  # of the libraries
+    files: list[str] = []  # in it, that are loaded
+    other_files: list[str] = []  # of another llama.cpp, loaded and not used
+    need: Need | None = None
+    need_error: str = ""
+
+
+def probe(config: EngineConfig, *, python: str = sys.executable) -> Finding:
+    """Asks another process. Never raises for what that process does: a signal that ends it is an error like others.
+
+    Args:
+        config: with a model_path, its memory is reckoned too.
+        python: the interpreter (for tests).
+    """
+    command = [python, "-m", "llmcore.doctor.library_probe"]
+    try:
+        question = msgspec.json.encode(Question(*detach_paths(config)))
+        done = subprocess.run(command, input=question, capture_output=True, timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return Finding(error_code="native_library", error=f"loading them takes longer than {_TIMEOUT_S:.0f} s")
+    try:
+        return msgspec.json.decode(done.stdout, type=Finding)
+    except msgspec.MsgspecError:
+        return Finding(error_code="native_library", error=f"loading them ended a process with {_end(done)}")
+
+
+def _end(done: subprocess.CompletedProcess[bytes]) -> str:
+    last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+    what = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+    return ": ".join([what, *last])
+
+
+def look(config: EngineConfig) -> Finding:
+    """In this process: loads the libraries, and reckons what the model of a config takes."""
+    try:
+        lib = ffi.library()
+        build, backends, n_abi = lib.build_info(), lib.backends(), len(lib.abi())
+        folder = ffi.library_dir()
+    except LlmcoreError as error:
+        return Finding(error_code=error.code, error=error.message)
+    need, need_error = None, ""
+    if config.model_path:
+        try:
+            need = _need(config)
+        except (LlmcoreError, MemoryError) as error:
+            need_error = str(error)
+    files = mapped(folder)
+    return Finding(
+        n_abi=n_abi,
+        build=build,
+        backends=backends,
+        folder=printable(str(folder)),
+        files=[os.path.basename(each) for each in files.ours],
+        other_files=[printable(each) for each in files.others],
+        need=need,
+        need_error=need_error,
+    )
+
+
+def _need(config: EngineConfig) -> Need:
+    """As decide.open_context() would try them: the preferred attention settings, and the least that any others take. Raises
+    LlmcoreError."""
+    header = check_model_file(config.model_path)
+    check_model_metadata(header)
+    n_ctx_train = header.metadata.get(f"{header.metadata.get('general.architecture')}.context_length", 0)
+    n_ctx = decide_n_ctx(config, n_ctx_train if isinstance(n_ctx_train, int) else 0)
+    needs, problem = [], NativeError("no attention settings are left open")
+    for settings in candidates(config, attention_shape(header)):
+        try:
+            needs.append(_reckon(config, n_ctx, settings))
+        except NativeError as error:  # not every model can have every one of them
+            problem = error
+    if not needs:
+        raise problem
+    return msgspec.structs.replace(needs[0], least_bytes=min(need.total_bytes for need in needs))
+
+
+def _reckon(config: EngineConfig, n_ctx: int, settings: Settings) -> Need:
+    n_batch, n_ubatch = decide_batches(config)
+    params = ContextParams(
+        n_ctx=n_ctx,
+        n_slots=n_slots_cached(decide_n_running(config)) + 1,
+        n_batch=n_batch,
+        n_ubatch=n_ubatch,
+        cache_type_k=settings.cache_type_k,
+        cache_type_v=settings.cache_type_v,
+        flash_attn=settings.flash_attn,
+    )
+    use_kernels(config.kernels)
+    model = ffi.library().llama_model_default_params()
+    model.use_extra_bufts = config.repack
+    found = memory_need(config.model_path, model, native_params(params))
+    return Need(n_ctx, found.model_bytes, found.context_bytes, found.compute_bytes)
+
+
+def main() -> int:
+    # Native log lines, even critical ones, belong on standard error.
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
+    sys.stdout.buffer.write(msgspec.json.encode(look(attach_paths(question.config, question.paths))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

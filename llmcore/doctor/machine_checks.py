@@ -1,0 +1,143 @@
+"""Checks of the machine: CPU, quota and threads, huge pages, clock, and what the environment tells OpenMP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmcore.doctor.check import Check
+from llmcore.machine.cpufeatures import cpu_features, missing_features, read_needs
+from llmcore.machine.quota import cpu_throttling
+from llmcore.machine.threads import ThreadDecision
+
+# Instruction sets that make kernels faster by much, fastest last. A build without one that the CPU has is slower than need be.
+_FAST = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm", "sve")
+
+# What OpenMP's runtime reads from the environment, and what that means for us.
+_OPENMP = {
+    "OMP_DYNAMIC": "lets the runtime take fewer threads than it is asked for",
+    "OMP_PROC_BIND": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
+    "OMP_PLACES": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
+    "GOMP_CPU_AFFINITY": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
+    "OMP_WAIT_POLICY": "says how waiting threads wait; without it they spin briefly, then sleep",
+    "GOMP_SPINCOUNT": "says how long waiting threads spin; without it they spin briefly",
+}
+
+
+def check_cpu_features(folder: Path, root: Path = Path("/")) -> Check:
+    """Whether the libraries in a folder can run here; loads none of them."""
+    needs, features = read_needs(folder), cpu_features(root)
+    if needs is None:
+        return Check(
+            "cpu", "warn", "the libraries do not say which instructions they need (no cpu.json)", "build them again"
+        )
+    if features is None:
+        return Check("cpu", "warn", "/proc/cpuinfo does not tell what this CPU has", "mount /proc")
+    missing = missing_features(folder, root)
+    if missing:
+        return Check(
+            "cpu",
+            "fail",
+            f"this CPU lacks {', '.join(missing)}, which the libraries were compiled for",
+            "build on this machine, or with LLMCORE_CPU=all, which chooses at run time",
+        )
+    if needs.cpu_build == "all":
+        return Check("cpu", "ok", "built for every CPU; instructions are chosen at run time")
+    unused = [word for word in _FAST if word in features and word not in needs.features]
+    if unused:
+        return Check(
+            "cpu",
+            "warn",
+            f"this CPU has {', '.join(unused)}, which the build does not use",
+            "build on this machine for faster kernels",
+        )
+    return Check("cpu", "ok", f"has what the build needs: {' '.join(sorted(needs.features)) or 'nothing special'}")
+
+
+def check_threads(decision: ThreadDecision) -> Check:
+    counts = f"{decision.n_threads} for steps of one token, {decision.n_threads_batch} for prompts"
+    found = f"{counts}: {decision.reason}"
+    return Check("threads", "warn" if decision.notes else "ok", found, "; ".join(decision.notes))
+
+
+def check_throttling(root: Path = Path("/")) -> Check:
+    """What the quotas did to the groups of this process so far, whatever ran in them."""
+    found, is_bad = [], False
+    for each in cpu_throttling(root):
+        n_up = each.quota.n_levels_up
+        whose = f"the control group {n_up} up" if n_up else "this control group"
+        found.append(
+            f"CPU quota {each.quota.cpus:g} of {whose}: used up in {each.n_throttled} of {each.n_periods} periods, "
+            f"{each.throttled_s:.1f} s of standing still"
+        )
+        is_bad = is_bad or each.n_throttled > 0
+    if not found:
+        return Check("throttling", "ok", "no CPU quota")
+    advice = (
+        "if that goes on while the service runs (llm_service_cpu_throttled_periods_total): more quota, or fewer threads"
+    )
+    return Check("throttling", "warn" if is_bad else "ok", "; ".join(found), advice if is_bad else "")
+
+
+def check_huge_pages(root: Path = Path("/")) -> Check:
+    try:
+        text = (root / "sys/kernel/mm/transparent_hugepage/enabled").read_text("ascii", errors="replace")
+    except OSError:
+        return Check("huge pages", "ok", "this kernel tells nothing of transparent huge pages")
+    chosen = text.partition("[")[2].partition("]")[0]
+    if chosen == "always":
+        return Check("huge pages", "ok", "transparent huge pages are on")
+    return Check(
+        "huge pages",
+        "warn",
+        f"transparent huge pages: {chosen or text.strip()}; llama.cpp does not ask for them, so KV cells and repacked weights "
+        "lie in small pages",
+        "try `echo always > /sys/kernel/mm/transparent_hugepage/enabled` on the host",
+    )
+
+
+def check_governor(cpus: frozenset[int], root: Path = Path("/")) -> Check:
+    """Whether the CPUs that may be used are told to stay slow."""
+    governors, slow = set(), set()
+    for cpu in cpus:
+        folder = root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
+        governor, driver = _read(folder / "scaling_governor"), _read(folder / "scaling_driver")
+        if governor:
+            governors.add(governor)
+        # With these drivers "powersave" is the ordinary governor, which the CPU itself clocks up under load.
+        is_managed = driver in ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")
+        preference = _read(folder / "energy_performance_preference")
+        if (governor == "powersave" and not is_managed) or preference == "power":
+            slow.add(cpu)
+    if not governors:
+        return Check("clock", "ok", "this machine does not tell of clocks (as most virtual ones)")
+    found = f"governor {', '.join(sorted(governors))}"
+    if slow:
+        return Check(
+            "clock",
+            "warn",
+            f"{found}: {len(slow)} of {len(cpus)} CPUs are told to save power",
+            "choose the governor schedutil or performance (`cpupower frequency-set -g performance`)",
+        )
+    return Check("clock", "ok", found)
+
+
+def check_openmp(environ: Mapping[str, str], decision: ThreadDecision) -> Check:
+    """Variables that change how our threads run."""
+    notes = [f"{name}={environ[name]} {what}" for name, what in _OPENMP.items() if environ.get(name)]
+    most, limit = max(decision.counts), environ.get("OMP_THREAD_LIMIT", "").strip()
+    if limit.isascii() and limit.isdigit() and int(limit) < most:
+        notes.append(f"OMP_THREAD_LIMIT={limit}: the runtime gives no more threads, and {most} are wanted")
+    if notes:
+        return Check("openmp", "warn", "; ".join(notes), "unset them, unless you mean it")
+    asked = environ.get("OMP_NUM_THREADS", "")
+    return Check(
+        "openmp", "ok", f"OMP_NUM_THREADS={asked}" if asked else "nothing in the environment changes its threads"
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,132 @@
+"""Pinned prefixes of an engine: from a name and a prompt to cells that are never evicted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmcore.engine.prompts import Prompts
+from llmcore.errors import InvalidRequestError, PrefixMissingError
+from llmcore.log import event
+from llmcore.messages import PrefixInfo, PrefixSpec
+from llmcore.scheduling.scheduler import Scheduler
+from llmcore.sequence import HIGH, Sequence
+from llmcore.startup.prefix_store import PrefixStore
+
+logger = logging.getLogger(__name__)
+
+# Pinned cells are lost to everybody who does not share them: at least this part stays for conversations.
+_SHARE_MAX = 1 / 2
+
+_ID = "pin:"
+
+
+@dataclass(eq=False)
+class _Pin:
+    tokens: list[int]
+    sequence: Sequence | None  # None once it is computed
+    replaced: list[int] | None = None  # tokens of the one that stays pinned until then
+
+
+class Pinning:
+    """Computes pinned prefixes as sequences of their own, and keeps the books on them."""
+
+    def __init__(
+        self, scheduler: Scheduler, prompts: Prompts, store: PrefixStore | None, clock: Callable[[], float]
+    ) -> None:
+        self._scheduler = scheduler
+        self._prompts = prompts
+        self._store = store
+        self._clock = clock
+        self._pins: dict[str, _Pin] = {}
+
+    def pin(self, spec: PrefixSpec, tokens: list[int] | None = None) -> PrefixInfo:
+        """Queues a prefix; a pin of the same name is replaced once it is computed. `tokens` are those of its prompt, if they are
+        known. Raises InvalidRequestError or OverloadedError; nothing changes then."""
+        tokens = self._prompts.prefix(spec.prompt) if tokens is None else tokens
+        old = self._pins.get(spec.name)
+        if old is not None and old.tokens == tokens:
+            return self._info(spec.name)
+        self._check_room(spec.name, tokens)
+        cache = self._scheduler.cache
+        if self._store is not None and cache.known(tokens) < len(tokens) - 1:
+            state = self._store.load(tokens)
+            restored = state is not None and cache.adopt(tokens, state)
+            event(logger, logging.INFO, "prefix_looked_up", prefix=spec.name, n_tokens=len(tokens), restored=restored)
+        sequence = Sequence(
+            request_id=_ID + spec.name,
+            tokens=tokens,
+            n_prompt=len(tokens),
+            n_tokens_max=len(tokens),
+            arrived_s=self._clock(),
+            priority=HIGH,
+            checkpoints=(len(tokens),),
+            is_prefix=True,
+        )
+        replaced = None
+        if old is not None:
+            replaced = old.tokens if old.sequence is None else old.replaced
+        if old is not None and old.sequence is not None:
+            self._scheduler.admission.check(sequence, self._clock())  # before anything changes
+            self._scheduler.remove(old.sequence, "cancelled")
+            old.sequence = None
+        self._scheduler.add(sequence, self._clock())
+        self._pins[spec.name] = _Pin(list(tokens), sequence, replaced)
+        return self._info(spec.name)
+
+    def unpin(self, name: str) -> None:
+        """Raises PrefixMissingError."""
+        pin = self._pins.pop(name, None)
+        if pin is None:
+            raise PrefixMissingError(f"there is no pinned prefix {name!r}", param="name")
+        if pin.sequence is not None:
+            self._scheduler.remove(pin.sequence, "cancelled")
+        self._scheduler.cache.unpin(name)
+        self._retain()
+
+    def computed(self, sequence: Sequence) -> None:
+        """A step has computed the last token of a prefix."""
+        name = sequence.request_id.removeprefix(_ID)
+        self._scheduler.remove(sequence, "stop", self._clock(), pin=name)
+        self._pins[name].sequence = self._pins[name].replaced = None
+        event(logger, logging.INFO, "prefix_pinned", prefix=name, n_tokens=len(sequence.tokens))
+        self._retain()  # first: what is replaced makes room
+        if self._store is None or self._store.has(sequence.tokens):
+            return
+        exported = self._scheduler.cache.export(name)
+        if exported is not None:
+            self._store.save(*exported)
+
+    def failed(self, sequence: Sequence, message: str) -> None:
+        """A prefix cannot be computed: it is no pin."""
+        name = sequence.request_id.removeprefix(_ID)
+        self._scheduler.remove(sequence, "failed")
+        self._scheduler.cache.unpin(name)  # one that it was to replace has no name of its own any more
+        del self._pins[name]
+        self._retain()
+        event(logger, logging.ERROR, "prefix_failed", prefix=name, message=message)
+
+    def infos(self) -> list[PrefixInfo]:
+        return [self._info(name) for name in sorted(self._pins)]
+
+    def _retain(self) -> None:
+        """Files of prefixes that no name is pinned to any more are deleted."""
+        if self._store is not None:
+            pins = self._pins.values()
+            replaced = [pin.replaced for pin in pins if pin.replaced is not None]
+            self._store.retain([*(pin.tokens for pin in pins), *replaced])
+
+    def _info(self, name: str) -> PrefixInfo:
+        pin = self._pins[name]
+        return PrefixInfo(name=name, n_tokens=len(pin.tokens), is_computed=pin.sequence is None)
+
+    def _check_room(self, name: str, tokens: list[int]) -> None:
+        cache = self._scheduler.cache
+        others = [pin for each, pin in self._pins.items() if each != name]
+        n_cells, n_most = sum(len(pin.tokens) for pin in others), int(cache.n_cells * _SHARE_MAX)
+        if n_cells + len(tokens) > n_most:
+            message = f"the prefix has {len(tokens)} tokens; {n_most - n_cells} of the context's {cache.n_cells} can be pinned"
+            raise InvalidRequestError(message, param="prompt")
+        if len(others) >= cache.n_slots - self._scheduler.limits.n_running - 1:
+            raise InvalidRequestError(f"{len(others)} prefixes are pinned already, which is the most", param="name")

@@ -1,0 +1,145 @@
+"""From a request's prompt to tokens: templates, stop strings, and the places in it where others may begin alike."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from llmcore.engine.prompt_limit import PromptBound
+from llmcore.errors import InvalidRequestError
+from llmcore.limits import Limits
+from llmcore.llama.chat import ChatTemplate, RenderedChat
+from llmcore.llama.model import Model
+from llmcore.log import event
+from llmcore.messages import ChatPrompt, Prompt, TextPrompt
+from llmcore.scheduling.radix_tree import common_prefix
+
+logger = logging.getLogger(__name__)
+
+# Two ways in which a conversation may go on: what their prompts have in common belongs to the messages before.
+_CONTINUATIONS = ({"role": "user", "content": "Hello there."}, {"role": "user", "content": "What is it?"})
+
+# Checkpoints of a prompt: behind the first message, and behind the last ones.
+_N_CHECKPOINTS = 4
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """`checkpoints` are lengths at which the state is worth saving, where it cannot be cut later. `chat` is what the template
+    made of messages, `preserved` the special tokens that stay visible in the answer to them."""
+
+    tokens: list[int]
+    chat: RenderedChat | None = None
+    preserved: frozenset[int] = frozenset()
+    checkpoints: tuple[int, ...] = field(default=())
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return self.chat.stops if self.chat else ()
+
+
+class Prompts:
+    """Reads prompts for one model and template. Any thread may read, several at a time."""
+
+    def __init__(self, model: Model, template: ChatTemplate, limits: Limits | None = None) -> None:
+        """A prompt that no context of these limits holds is refused, where its length tells before it is tokenized."""
+        self._model = model
+        self._template = template
+        self._bound = None if limits is None else PromptBound(limits.n_ctx, limits.n_prompt)
+
+    def read(self, prompt: Prompt, *, with_checkpoints: bool = False) -> Tokenized:
+        """Raises InvalidRequestError or ContextLengthError."""
+        chat: RenderedChat | None = None
+        if isinstance(prompt, ChatPrompt):
+            chat = self._template.render(prompt)
+            tokens = self._tokenize(chat.prompt, "messages", parse_special=True)
+            _tell_relaxed(chat)
+        elif isinstance(prompt, TextPrompt):
+            tokens = self._infill(prompt) if prompt.suffix else self._tokenize(prompt.text, "prompt")
+        else:
+            tokens = list(prompt.tokens)
+            self._model.check_tokens(tokens)
+        if not tokens:
+            raise InvalidRequestError("the prompt is empty", param="prompt")
+        preserved = self._preserved(chat) if chat is not None and chat.syntax else frozenset[int]()
+        return Tokenized(tokens, chat, preserved, self._checkpoints(prompt, tokens) if with_checkpoints else ())
+
+    def render(self, prompt: ChatPrompt) -> str:
+        """The text that the template makes of messages. Raises InvalidRequestError."""
+        return self._template.render(prompt).prompt
+
+    def _tokenize(self, text: str, param: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Tokenizes like Model.tokenize(). Raises ContextLengthError, if possible from the text's length alone."""
+        if self._bound is not None:
+            self._bound.check(self._model.tokens_at_least(text), param, is_least=True)
+        ids = self._model.token_ids(text, add_special=add_special, parse_special=parse_special)
+        if self._bound is not None:
+            self._bound.check(len(ids), param)
+        tokens: list[int] = ids.tolist()
+        return tokens
+
+    def _infill(self, prompt: TextPrompt) -> list[int]:
+        """Prefix, suffix, middle: the order of llama-server's /infill."""
+        if self._model.infill is None:
+            raise InvalidRequestError("the model cannot fill in: it has no tokens for it", param="suffix")
+        before, after, gap = self._model.infill
+        text = self._tokenize(prompt.text, "prompt", add_special=False)
+        suffix = self._tokenize(prompt.suffix, "suffix", add_special=False)
+        bos = [self._model.bos] if self._model.adds_bos and self._model.bos is not None else []
+        return [*bos, before, *text, after, *suffix, gap]
+
+    def _preserved(self, chat: RenderedChat) -> frozenset[int]:
+        spelled = (self._model.tokenize(text, add_special=False, parse_special=True) for text in chat.preserved)
+        return frozenset(tokens[0] for tokens in spelled if len(tokens) == 1)
+
+    def prefix(self, prompt: Prompt) -> list[int]:
+        """The tokens with which every prompt begins that continues this one. Raises InvalidRequestError or ContextLengthError."""
+        if not isinstance(prompt, ChatPrompt):
+            return self.read(prompt).tokens
+        tokens = self._beginning(prompt, _messages(prompt))
+        if not tokens:
+            raise InvalidRequestError("conversations that begin with these messages have no token in common")
+        return tokens
+
+    def _beginning(self, prompt: ChatPrompt, messages: list[Any]) -> list[int]:
+        one, other = (self._tokens(prompt, [*messages, each]) for each in _CONTINUATIONS)
+        return one[: common_prefix(one, other)]
+
+    def _tokens(self, prompt: ChatPrompt, messages: list[Any]) -> list[int]:
+        encoded = msgspec.json.encode(messages)
+        rendered = self._template.render(
+            structs.replace(prompt, messages=encoded, add_generation_prompt=True, continue_final_message=False)
+        )
+        return self._tokenize(rendered.prompt, "messages", parse_special=True)
+
+    def _checkpoints(self, prompt: Prompt, tokens: list[int]) -> tuple[int, ...]:
+        """Behind messages; and one token before the end, for who asks the same again."""
+        found = {len(tokens) - 1}
+        if isinstance(prompt, ChatPrompt):
+            messages = _messages(prompt)
+            counts = {1, *range(max(len(messages) - _N_CHECKPOINTS + 2, 1), len(messages) + 1)}
+            for n in sorted(counts):
+                try:
+                    found.add(common_prefix(self._beginning(prompt, messages[:n]), tokens))
+                except InvalidRequestError:  # templates may refuse such a beginning: it is no checkpoint then
+                    continue
+        return tuple(sorted(each for each in found if 0 < each < len(tokens)))
+
+
+def _tell_relaxed(chat: RenderedChat) -> None:
+    for relaxed in chat.relaxed:
+        event(logger, logging.WARNING, "tool_schema_relaxed", tool=relaxed.tool, reason=relaxed.reason)
+
+
+def _messages(prompt: ChatPrompt) -> list[Any]:
+    try:
+        messages = msgspec.json.decode(prompt.messages)
+    except msgspec.DecodeError:
+        messages = None
+    if not isinstance(messages, list):
+        raise InvalidRequestError("messages must be a JSON array", param="messages")
+    return messages

@@ -1,0 +1,77 @@
+"""From a request to an answer that can be queued: its prompt is read, its length checked, its constraint compiled."""
+
+from __future__ import annotations
+
+from llmcore.engine.prompt_limit import PromptBound
+from llmcore.engine.prompts import Prompts, Tokenized
+from llmcore.engine.request_state import Answer, hold_answer, open_answer
+from llmcore.engine.token_text import Pieces
+from llmcore.grammar.constraint import Constraints
+from llmcore.limits import Limits
+from llmcore.llama.model import Model
+from llmcore.messages import PRIORITIES, ChatPrompt, GenerateRequest, Prompt
+from llmcore.scheduling.kv_cache import KVCache
+from llmcore.sequence import Sequence
+
+
+class Intake:
+    """Opens answers for one engine, whose parts it uses and does not own."""
+
+    def __init__(
+        self,
+        model: Model,
+        limits: Limits,
+        cache: KVCache,
+        prompts: Prompts,
+        constraints: Constraints,
+        pieces: Pieces,
+    ) -> None:
+        self._model = model
+        self._limits = limits
+        self._cache = cache
+        self._prompts = prompts
+        self._constraints = constraints
+        self._pieces = pieces
+        self._bound = PromptBound(limits.n_ctx, limits.n_prompt)
+        self._tenants: dict[str, int] = {"": 0}  # a number for each name; of names there are few
+
+    def read(self, prompt: Prompt) -> Tokenized:
+        """A request's prompt, for open(). For any thread. Raises InvalidRequestError or ContextLengthError."""
+        return self._prompts.read(prompt, with_checkpoints=not self._cache.is_cuttable)
+
+    def open(self, request: GenerateRequest, now_s: float, prompt: Tokenized | None = None) -> Answer:
+        """`prompt` is what read() has made of the request's. Raises InvalidRequestError or ContextLengthError; nothing stays
+        open then."""
+        prompt = prompt or self.read(request.prompt)
+        tokens = prompt.tokens
+        room = self._room(request, tokens)
+        group = f"group {request.group}" if request.group else ""
+        holder = f"holder {request.holder}" if request.holder else ""
+        sequence = Sequence(
+            request_id=request.request_id,
+            tokens=tokens,
+            n_prompt=len(tokens),
+            n_tokens_max=len(tokens) + min(room, request.max_tokens or room),
+            arrived_s=now_s,
+            priority=PRIORITIES.index(request.priority),
+            checkpoints=prompt.checkpoints,
+            is_kept=request.keeps_prefix,
+            tenant=self._tenants.setdefault(request.tenant, len(self._tenants)),
+            holders=tuple(filter(None, (holder, group))),
+            group=group,
+        )
+        deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
+        answer = open_answer(self._model, request, prompt, sequence, deadline_s, n_ctx=self._limits.n_ctx)
+        if request.constraint is not None:
+            try:
+                matcher = self._constraints.matcher(request.constraint)
+                hold_answer(answer, matcher, prompt, self._model, self._constraints.anything, self._pieces.name)
+            except BaseException:
+                answer.close()
+                raise
+        return answer
+
+    def _room(self, request: GenerateRequest, tokens: list[int]) -> int:
+        """How many tokens an answer may have. Raises ContextLengthError if that is none."""
+        param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
+        return self._bound.check(len(tokens), param, n_pinned=self._cache.held_by_pins(tokens))

@@ -1,0 +1,114 @@
+"""Models of any repository of the hub: found by a reference, pulled into MODEL_DIR/OWNER/NAME/, at one commit.
+
+A branch or tag is resolved to a commit once, and that is what is downloaded and recorded. What is here is taken without
+asking the hub where the reference names a commit; and, with a notice, where the hub cannot be asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from llmcore.errors import ConfigError, DownloadError
+from llmcore.hub import client as hubclient
+from llmcore.hub import model_store as hub
+from llmcore.hub import provenance
+from llmcore.hub.provenance import Provenance
+from llmcore.hub.reference import HubFile, Reference, choose
+from llmcore.hub.registry import HubSource, KnownModel
+from llmcore.hub.transfer import Notify, Progress, SourceError, UnreachableError
+from llmcore.machine.os_text import name_as_path
+
+
+def pull_reference(
+    reference: Reference, folder: Path, *, progress: Progress, notify: Notify, python: str = sys.executable
+) -> Path:
+    """Brings the files that a reference means into the folder of models. Returns the path to load: of a split model, its
+    first part.
+
+    Raises ConfigError if the reference means no file or several, DownloadError as hub.pull() does.
+    """
+    home = folder.joinpath(*reference.repo.split("/"))
+    here = _here(reference, home)
+    files = _plan(reference, here, notify, python)
+    models = {home / name_as_path(each.file): _model(each) for each in files}
+    if len(models) > 1:
+        _require_space(models, folder, str(reference))
+    for each, (path, model) in zip(files, models.items(), strict=True):
+        hub.pull(model, path.parent, progress=progress, notify=notify, python=python)
+        # hub.pull() knows nothing of branches; and a file that was there may be of this commit too.
+        if each.sha256 and here.get(each.file) != each:
+            provenance.write(path, each)
+    return next(iter(models))
+
+
+def _here(reference: Reference, home: Path) -> dict[str, Provenance]:
+    """Files that were pulled from the repository at the revision that is asked for, by their path in it."""
+    return {
+        each.file: each
+        for path, each in provenance.below(home)
+        if path == home / name_as_path(each.file)
+        and each.repo == reference.repo
+        and reference.revision in ("", each.revision, each.asked)
+    }
+
+
+def _plan(reference: Reference, here: Mapping[str, Provenance], notify: Notify, python: str) -> tuple[Provenance, ...]:
+    """The files to have."""
+    # Without a quantization or file, only the hub knows what there is to choose from.
+    if reference.is_pinned and (reference.quant or reference.file):
+        try:
+            return _chosen(here.values(), reference)
+        except ConfigError:
+            pass  # not here yet
+    try:
+        listing = hubclient.list_files(reference.repo, reference.revision, python=python, notify=notify)
+    except UnreachableError as error:
+        try:
+            files = _chosen(here.values(), reference)
+        except ConfigError:
+            raise _cannot_ask(reference, error) from None
+        notify(f"cannot ask the hub ({error}): taking {files[0].file} of {files[0].revision}, which is here")
+        return files
+    except SourceError as error:
+        raise _cannot_ask(reference, error) from None
+    asked = "" if reference.is_pinned else reference.revision
+    found = (
+        Provenance(reference.repo, listing.commit, file.path, file.size_bytes, file.sha256, asked)
+        for file in listing.files
+    )
+    return _chosen(found, reference)
+
+
+def _chosen(found: Iterable[Provenance], reference: Reference) -> tuple[Provenance, ...]:
+    """What the reference means among files. Raises ConfigError if that is nothing, or several."""
+    by_path = {each.file: each for each in found}
+    files = [HubFile(each.file, each.size_bytes, each.sha256) for each in by_path.values()]
+    return tuple(by_path[file.path] for file in choose(files, reference))
+
+
+def _cannot_ask(reference: Reference, error: SourceError) -> DownloadError:
+    return DownloadError(f"cannot fetch {reference}: {error}")
+
+
+def _model(each: Provenance) -> KnownModel:
+    return KnownModel(
+        name=f"{each.repo}/{each.file}",
+        file=Path(each.file).name,
+        sources=(HubSource(each.repo, each.file, each.revision),),
+        size_bytes=each.size_bytes,
+        sha256=each.sha256,
+    )
+
+
+def _require_space(models: Mapping[Path, KnownModel], folder: Path, name: str) -> None:
+    """For all parts of a split model, before the first of them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise hub.write_error(error, folder) from None
+    need = sum(
+        model.size_bytes - hub.kept_bytes(model, path.parent) for path, model in models.items() if not path.exists()
+    )
+    hub.require_space(folder, need, name)

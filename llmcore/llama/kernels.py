@@ -1,0 +1,68 @@
+"""Which of our own kernels (native/kernels) compute: the option, this CPU, and what is logged of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
+from llmcore.errors import ConfigError
+from llmcore.llama import ffi
+from llmcore.log import event
+from llmcore.machine.threads import decide_threads
+
+logger = logging.getLogger(__name__)
+
+
+def decide_level(wanted: str) -> int:
+    """The level of instruction sets that a value of the option `kernels` stands for here. Raises ConfigError for one that this
+    CPU (or this build) does not have."""
+    lib = ffi.library()
+    if wanted == "auto":
+        return int(lib.lc_kernels_best())
+    if wanted == "off":
+        return 0
+    if wanted not in KERNEL_LEVELS:
+        raise ConfigError(f"kernels: {wanted!r} is none of {', '.join(KERNEL_CHOICES)}", param="kernels")
+    level = KERNEL_LEVELS.index(wanted)
+    if not lib.lc_kernels_runs(level):
+        best = KERNEL_LEVELS[lib.lc_kernels_best()]
+        raise ConfigError(f"kernels={wanted}: this machine or build has no more than {best}; use auto", param="kernels")
+    return level
+
+
+def use_kernels(wanted: str) -> str:
+    """Lets models that are loaded from now on, and the contexts of this process, use the kernels as the option says; packing
+    takes as many threads as this machine suggests. Returns the level's name. Raises ConfigError."""
+    level = decide_level(wanted)
+    lib = ffi.library()
+    if level or lib.lc_kernels_used():
+        lib.check(lib.lc_kernels_use(level, decide_threads(0).n_threads))
+    return KERNEL_LEVELS[level]
+
+
+@contextlib.contextmanager
+def without_kernels() -> Iterator[None]:
+    """Leaves everything to ggml in models and contexts that are made meanwhile; products of weights that are packed already stay
+    with the kernels."""
+    lib = ffi.library()
+    level = lib.lc_kernels_used()
+    if not level:
+        yield
+        return
+    n_threads = decide_threads(0).n_threads
+    lib.check(lib.lc_kernels_use(0, n_threads))
+    try:
+        yield
+    finally:
+        lib.check(lib.lc_kernels_use(level, n_threads))
+
+
+def log_kernels(level: str, packed_bytes: int, log_level: int = logging.INFO) -> None:
+    """One line that tells which operations run where."""
+    if level == "none":
+        event(logger, log_level, "kernels", instructions="none", own="none", ggml="all")
+        return
+    own = "attention" if not packed_bytes else "products of packed weights, attention, what lies between them"
+    event(logger, log_level, "kernels", instructions=level, own=own, ggml="the rest", packed_bytes=packed_bytes)

@@ -1,0 +1,55 @@
+"""The memory of a context, as the cache's policy sees it (kvcache.Memory)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sized
+
+import numpy as np
+
+from llmcore.errors import NativeError
+from llmcore.llama.context import Context
+from llmcore.log import event
+
+logger = logging.getLogger(__name__)
+
+
+class ContextMemory:
+    """See kvcache.Memory. `n_slots` of the context is one more than the cache's: the last slot is scratch."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        model = context.model
+        # A recurrent state is the sum of all that it has seen.
+        self.is_cuttable = not (model.is_recurrent or model.is_hybrid)
+        self._n_swa = model.n_swa
+        self.is_sliceable = self.is_cuttable and not self._n_swa
+        self.skips_foreign = context.skips_masked_cells
+
+    def can_cut(self, slot: int, n: int) -> bool:
+        if not self._n_swa:
+            return self.is_cuttable
+        # Cells that the window has left behind may be taken by others: those that position n looks back at must be there.
+        first, _ = self._context.span(slot)
+        return self.is_cuttable and first <= max(0, n - self._n_swa)
+
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        self._context.copy(source, target, start, end if self.is_cuttable else -1)
+
+    def truncate(self, slot: int, n: int) -> bool:
+        return self._context.remove(slot, n, -1)
+
+    def clear(self, slot: int) -> None:
+        self._context.remove(slot)
+
+    def save(self, slot: int) -> Sized:
+        return self._context.save_state(slot)
+
+    def load(self, slot: int, blob: Sized) -> bool:
+        assert isinstance(blob, (bytes, np.ndarray))
+        try:
+            self._context.load_state(slot, blob)
+        except NativeError as error:
+            event(logger, logging.WARNING, "state_not_restored", slot=slot, message=error.message)
+            return False
+        return True

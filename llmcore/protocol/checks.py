@@ -1,0 +1,129 @@
+"""Commands that are checked before they are sent: the other side can read them, and they ask nothing that contradicts itself.
+
+Type annotations hold nobody back who calls the library, so a field may carry anything. A command is encoded and decoded once;
+the decoded one has exactly the declared types, and takes the place of what was handed in.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from llmcore.errors import InvalidRequestError
+from llmcore.messages import N_LOGPROBS_MAX, Command, GenerateRequest, Submit
+from llmcore.protocol.framing import check_size
+from llmcore.protocol.plain_values import is_numpy, plain_value
+
+C = TypeVar("C", bound=Command)
+
+# The structs that commands carry whole: errors name these and not the command.
+_CARRIED = {"request": "GenerateRequest", "prefix": "PrefixSpec"}
+
+_PATH = re.compile(r" - at (?:`key` in )?`\$(?P<path>.*)`$")
+
+
+def _plain(value: Any) -> Any:
+    """The plain value of a number or an array of numpy's, for the encoder. Raises TypeError for everything else."""
+    if not is_numpy(value):
+        raise TypeError(f"a value of type {type(value).__name__} cannot be sent")
+    return plain_value(value)
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
+_DECODER: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+
+
+def checked(command: C) -> C:
+    """The command with exactly the declared types; numbers of numpy's become plain ones. Raises InvalidRequestError, naming the
+    field."""
+    data = _encoded(command)
+    try:
+        check_size(len(data))
+        found = _DECODER.decode(data)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from None
+    except ValueError as error:  # too large
+        raise InvalidRequestError(f"the request cannot be sent: {error}") from None
+    assert isinstance(found, type(command)), "the tag says so"
+    if isinstance(found, Submit):
+        check_request(found.request)
+    return found
+
+
+def checked_request(request: GenerateRequest) -> GenerateRequest:
+    """The same of a request. Raises InvalidRequestError, naming the field."""
+    return checked(Submit(request)).request
+
+
+def check_request(request: GenerateRequest) -> None:
+    """Raises InvalidRequestError for numbers out of range, and for what contradicts itself."""
+    if request.max_tokens is not None and request.max_tokens < 1:
+        raise InvalidRequestError(f"max_tokens must be at least 1, got {request.max_tokens}", param="max_tokens")
+    if request.timeout_s is not None and not request.timeout_s > 0:
+        raise InvalidRequestError(f"timeout_s must be above 0, got {request.timeout_s}", param="timeout_s")
+    if "" in request.stop:
+        raise InvalidRequestError("stop: a stop string must not be empty", param="stop")
+    if request.n_logprobs is not None and not 0 <= request.n_logprobs <= N_LOGPROBS_MAX:
+        problem = f"n_logprobs must be between 0 and {N_LOGPROBS_MAX}, got {request.n_logprobs}"
+        raise InvalidRequestError(problem, param="n_logprobs")
+    if request.constraint is not None and request.ignore_eos:
+        raise InvalidRequestError(
+            "ignore_eos contradicts a constraint, which says where an answer may end", param="ignore_eos"
+        )
+
+
+def _encoded(command: Command) -> bytes:
+    try:
+        return _ENCODER.encode(command)
+    except Exception as error:  # a foreign object's own code may raise anything
+        place = _unencodable(command, "")
+        where = _named(place)
+        raise InvalidRequestError(f"{where}{_words(error)}", param=_param(place)) from None
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return f"not valid Unicode text: {error.reason}"
+    if isinstance(error, OverflowError):
+        return "an integer of more than 64 bits"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return str(error) or type(error).__name__
+
+
+def _unencodable(value: Any, path: str) -> str:
+    """The path of what cannot be encoded in a struct: ".request.tenant"."""
+    if isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            each = getattr(value, name)
+            try:
+                _ENCODER.encode(each)
+            except Exception:
+                return _unencodable(each, f"{path}.{name}")
+    return path
+
+
+def _invalid(error: msgspec.ValidationError) -> InvalidRequestError:
+    if isinstance(error.__cause__, InvalidRequestError):  # a range of SamplingParams
+        return error.__cause__
+    found = _PATH.search(str(error))
+    place = found["path"] if found else ""
+    problem = str(error)[: found.start()] if found else str(error)
+    return InvalidRequestError(f"{_named(place)}{problem[:1].lower()}{problem[1:]}", param=_param(place))
+
+
+def _named(place: str) -> str:
+    first, _, rest = place.removeprefix(".").partition(".")
+    if first in _CARRIED:
+        return f"{_CARRIED[first]}.{rest}: " if rest else f"{_CARRIED[first]}: "
+    return f"{place.removeprefix('.')}: " if place else ""
+
+
+def _param(place: str) -> str | None:
+    """The field's own name: that of the request, or of its sampling parameters."""
+    names = [re.sub(r"\[.*", "", each) for each in place.split(".") if each]
+    while len(names) > 1 and names[0] in (*_CARRIED, "sampling"):
+        del names[0]
+    return names[0] if names else None

@@ -1,0 +1,72 @@
+"""Attention settings in the order in which they are to be tried: fastest first, without those that compute wrongly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from llmcore.config import EngineConfig
+from llmcore.errors import NativeError
+from llmcore.llama.context import ContextParams
+from llmcore.llama.model import Model
+from llmcore.log import event
+from llmcore.startup.attention_tuning import Settings, Tuner
+from llmcore.startup.self_check import Compute, SelfCheck, Subject
+
+logger = logging.getLogger(__name__)
+
+PLAIN = Settings()
+
+
+class AttentionChoice:
+    """`params` makes the parameters of a context for settings; `compute` is for the self-check."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        model: Model,
+        tuner: Tuner,
+        params: Callable[[Settings], ContextParams],
+        compute: Compute | None = None,
+    ) -> None:
+        self._tuner = tuner
+        self._params = params
+        self._kernels = model.kernels
+        check = SelfCheck(model, params(PLAIN), tuner.checks, compute)
+        self._check = check if config.self_check == "auto" and check.is_possible else None
+
+    def ranked(self, choices: list[Settings]) -> Iterator[Settings]:
+        """Those of `choices` that are sound, or, if none is, the fastest with a warning. Raises KernelsUnfitError if the kernels
+        are at fault, and NativeError if each of the choices has ended a process."""
+        check = self._check
+        if check is None:
+            yield from self._tuner.rank(choices)
+            return
+        check.check_kernels()
+        ranked = self._tuner.rank([each for each in choices if not self._has_ended(check, each)])
+        n_sound = 0
+        for settings in ranked:
+            if settings == PLAIN or check.passes(self._subject(settings)):
+                n_sound += 1
+                yield settings
+        if n_sound:
+            return
+        if self._kernels != "none" and (not ranked or check.blames_kernels(self._subject(ranked[0]))):
+            raise check.unfit()
+        if not ranked:
+            raise NativeError(
+                "each of the attention settings that were asked for has ended a process on this machine: leave flash_attn, "
+                f"cache_type_k and cache_type_v at auto, or remove {self._tuner.path} to try again"
+            )
+        event(logger, logging.WARNING, "self_check_overridden", **ranked[0].words, reason="nothing else is open")
+        yield ranked[0]
+
+    def _has_ended(self, check: SelfCheck, settings: Settings) -> bool:
+        """Plain settings are never left out: there would be nothing behind them."""
+        if settings == PLAIN or not check.has_ended(self._subject(settings)):
+            return False
+        event(logger, logging.WARNING, "attention_left_out", **settings.words, reason="it ended a process")
+        return True
+
+    def _subject(self, settings: Settings) -> Subject:
+        return Subject(settings.name, self._params(settings), settings.words)

@@ -1,0 +1,117 @@
+"""What an engine is made of, opened in order and closed together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from llmcore.config import EngineConfig
+from llmcore.embedding.embedder import Embedder
+from llmcore.errors import ConfigError, KernelsUnfitError
+from llmcore.gguf.fingerprint import model_fingerprint
+from llmcore.limits import Limits
+from llmcore.llama.chat import ChatTemplate
+from llmcore.llama.context import Context
+from llmcore.llama.model import Model, Progress
+from llmcore.log import event
+from llmcore.machine.threads import ThreadDecision, decide_threads
+from llmcore.scheduling.cost_model import Measurement
+from llmcore.scheduling.host_cache import HostTier
+from llmcore.startup.chat_template import open_template
+from llmcore.startup.prefix_store import PrefixStore
+from llmcore.startup.resolve import decide_limits, host_bytes, open_context, open_embedder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Native handles (owned by the engine that gets them), and what was decided."""
+
+    model: Model
+    context: Context
+    template: ChatTemplate
+    limits: Limits
+    host: HostTier | None = None
+    measured: Sequence[Measurement] = ()
+    store: PrefixStore | None = None
+    context_shift: bool = False
+    embedder: Embedder | None = None
+    embed_dimensions: str = ""
+    threads: ThreadDecision | None = None
+
+
+def open_model(config: EngineConfig, progress: Progress | None = None) -> Model:
+    """Loads the model that `config` names. Raises what Model raises, and ConfigError."""
+    if not config.model_path:
+        raise ConfigError("no model: set model_path (or MODEL_PATH)", param="model_path")
+    return Model(
+        config.model_path,
+        progress=progress,
+        mmap=config.mmap,
+        repack=config.repack,
+        blas=config.blas == "on",
+        kernels=config.kernels,
+        rpc_servers=config.rpc_servers,
+        rpc_layers=config.rpc_layers,
+    )
+
+
+def choose_threads(config: EngineConfig) -> ThreadDecision:
+    """How many threads to compute with, logged with everything that it was decided from."""
+    decision = decide_threads(config.threads, config.threads_batch)
+    event(
+        logger,
+        logging.WARNING if decision.notes else logging.INFO,
+        "threads",
+        n=decision.n_threads,
+        n_batch=decision.n_threads_batch,
+        reason=decision.reason,
+        **({"notes": "; ".join(decision.notes)} if decision.notes else {}),
+    )
+    return decision
+
+
+def open_parts(config: EngineConfig, model: Model) -> Parts:
+    """Opens the parts of an engine for `model`. Where our kernels compute it wrongly, the model is loaded again without them.
+
+    Raises what Model, Context, Embedder and ChatTemplate raise; the model is closed then, and nothing else stays open."""
+    try:
+        return _open_parts(config, model)
+    except KernelsUnfitError as error:
+        event(logger, logging.WARNING, "kernels_off", reason=error.message)
+    without = replace(config, kernels="off")
+    return _open_parts(without, open_model(without))
+
+
+def _open_parts(config: EngineConfig, model: Model) -> Parts:
+    with contextlib.ExitStack() as opened:
+        opened.callback(model.close)
+        threads = choose_threads(config)
+        limits = decide_limits(config, model)
+        template = opened.enter_context(contextlib.closing(open_template(model, config.chat_template)))
+        embedder = open_embedder(config, model, threads.counts)
+        if embedder is not None:
+            opened.callback(embedder.close)
+        context, measured = open_context(config, model, limits, threads.counts)
+        opened.callback(context.close)
+        n_bytes = host_bytes(config)
+        host = HostTier(n_bytes) if n_bytes else None
+        store = _open_store(config, context) if config.prefix_dir else None
+        opened.pop_all()
+    shift, dimensions = config.context_shift, config.embed_dimensions
+    return Parts(model, context, template, limits, host, measured, store, shift, embedder, dimensions, threads)
+
+
+def _open_store(config: EngineConfig, context: Context) -> PrefixStore:
+    return PrefixStore(Path(config.prefix_dir), _state_fingerprint(context), config.prefix_dir_bytes)
+
+
+def _state_fingerprint(context: Context) -> str:
+    """Of everything that decides what a sequence's saved state looks like."""
+    params = context.params
+    parts = [model_fingerprint(context.model.path), context.model.build, params.cache_type_k, params.cache_type_v]
+    return "-".join([*parts, f"fa{int(params.flash_attn)}"])

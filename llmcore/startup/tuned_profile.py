@@ -1,0 +1,228 @@
+"""Profiles of `llmcore tune` for a model on a machine: how they are stored, and the options that serving takes from them.
+
+A profile is one JSON file in the profile folder, `tuned-MODEL-MACHINE-BUILD.json`, written by an atomic rename
+(docs/DEPLOYMENT.md describes its fields). It holds for that model file, kind of CPU and build alone. An option that the user
+left open takes the chosen value, in groups that were measured together; an option that the user set wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from llmcore.config import EngineConfig
+from llmcore.gguf.fingerprint import machine_fingerprint, model_fingerprint
+from llmcore.llama import ffi
+from llmcore.log import event
+from llmcore.machine.os_text import system_name
+from llmcore.machine.threads import ThreadDecision, decide_threads
+from llmcore.startup.attention_tuning import default_profile_dir
+from llmcore.startup.trial_result import Candidate, TrialResult
+
+logger = logging.getLogger(__name__)
+
+VERSION = 3
+
+# Options that were measured together, and are taken together or not at all.
+_GROUPS = (
+    ("threads", "threads_batch"),
+    ("n_batch", "n_ubatch"),
+    ("flash_attn", "cache_type_k", "cache_type_v"),
+)
+_OPEN = (0, "auto")
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Fingerprints of the model file and of the kind of CPU; llama.cpp's commit, and the CPUs that it was built for."""
+
+    model: str
+    machine: str
+    build: str
+
+    def difference(self, other: Identity) -> str:
+        """Names of the parts in which `other` differs, as "another machine"; "" for none."""
+        different = [name for name in self.__struct_fields__ if getattr(self, name) != getattr(other, name)]
+        return "another " + " and ".join(different) if different else ""
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """Circumstances of the trials: the threads that machine and limits allowed, the context in tokens and slots, and how weights
+    were loaded and multiplied."""
+
+    n_threads_allowed: int
+    n_ctx: int
+    n_slots: int
+    mmap: bool
+    repack: bool
+    kernels: str
+    blas: bool
+
+    def difference(self, config: EngineConfig) -> str:
+        """The first option that makes the trials hold for another way of computing than the config's; "" for none."""
+        ways = {"repack": config.repack, "kernels": config.kernels, "blas": config.blas == "on"}
+        for name, value in ways.items():
+            if getattr(self, name) != value:
+                return f"measured with {name}={_option_value(self, name)}"
+        return ""
+
+
+class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """See docs/DEPLOYMENT.md. `default` are the settings that serving takes without a profile, `gain` the part of their time that
+    the chosen ones save; `is_complete` is False where the time limit left something out."""
+
+    version: int = VERSION
+    identity: Identity
+    measured_at: str
+    cpu: str
+    model_path: str
+    description: str
+    conditions: Conditions
+    default: Candidate
+    chosen: Candidate
+    gain: float
+    is_complete: bool
+    trials: tuple[TrialResult, ...]
+
+
+def identity_of(model_path: str | os.PathLike[str]) -> Identity:
+    """Raises OSError if the file cannot be read."""
+    info = ffi.library().build_info()
+    build = f"{info.get('llama_cpp_commit', '')}-{info.get('cpu_build', '')}"
+    return Identity(model=model_fingerprint(model_path), machine=machine_fingerprint(), build=build)
+
+
+def threads_allowed(decision: ThreadDecision) -> int:
+    """Threads that can run at the same time: CPUs of the affinity mask within the quota."""
+    n_cpus = len(os.sched_getaffinity(0))
+    return n_cpus if decision.quota_cpus is None else max(min(n_cpus, math.floor(decision.quota_cpus)), 1)
+
+
+def profile_folder(config: EngineConfig) -> Path | None:
+    """None where there is none to write to."""
+    return Path(config.profile_dir) if config.profile_dir else default_profile_dir()
+
+
+# --- On disk ----------------------------------------------------------------------------------------------------------
+
+
+def profile_path(folder: Path, identity: Identity) -> Path:
+    parts = (identity.model[:16], identity.machine[:16], "".join(c for c in identity.build if c.isalnum())[:16])
+    return folder / f"tuned-{'-'.join(parts)}.json"
+
+
+def store(profile: TunedProfile, folder: Path) -> Path:
+    """Writes it whole or not at all. Raises OSError."""
+    path = profile_path(folder, profile.identity)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _has_profiles(folder: Path) -> bool:
+    try:
+        return next(folder.glob("tuned-*.json"), None) is not None
+    except OSError:  # a folder that cannot be read
+        return False
+
+
+class _Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a profile that every version has."""
+
+    version: int
+    identity: Identity
+    model_path: str
+
+
+def _found(folder: Path, identity: Identity, config: EngineConfig) -> tuple[Path, TunedProfile] | None:
+    """The profile that holds here. A line is logged for each other one of this model, and for files that cannot be read."""
+    found, model_path = None, system_name(os.path.abspath(config.model_path))
+    for path in sorted(folder.glob("tuned-*.json")):
+        try:
+            data = path.read_bytes()
+            header = msgspec.json.decode(data, type=_Header)
+            reason = identity.difference(header.identity)
+            if header.version != VERSION:
+                reason = f"version {header.version}, and this is {VERSION}"
+            if not reason:
+                profile = msgspec.json.decode(data, type=TunedProfile)
+                reason = profile.conditions.difference(config)
+        except (OSError, msgspec.DecodeError) as error:
+            event(logger, logging.WARNING, "tuned_profile_unreadable", path=str(path), error=str(error))
+            continue
+        if not reason:
+            found = path, profile
+        elif header.identity.model == identity.model or header.model_path == model_path:
+            event(logger, logging.INFO, "tuned_profile_not_used", path=str(path), reason=reason)
+    return found
+
+
+# --- Options taken from it -------------------------------------------------------------------------------------------
+
+
+def with_profile(config: EngineConfig) -> EngineConfig:
+    """The config with the profile's values, if there is one, for options that were left open; one log line says which were taken,
+    which the user's own options overrode, and which do not hold today."""
+    folder = profile_folder(config)
+    if not any(getattr(config, name) in _OPEN for group in _GROUPS for name in group):
+        return config
+    if folder is None or not _has_profiles(folder):
+        return config
+    try:
+        found = _found(folder, identity_of(config.model_path), config)
+    except OSError:
+        return config  # loading the model reports the fault of its file
+    if found is None:
+        return config
+    path, profile = found
+    taken, overridden, unfit = decide(config, profile, threads_allowed(decide_threads()))
+    fields = {"taken": _words(taken), "overridden": _words(overridden), "unfit": unfit}
+    told = {name: text for name, text in fields.items() if text}
+    event(logger, logging.INFO, "tuned_profile_used", path=str(path), measured_at=profile.measured_at, **told)
+    return dataclasses.replace(config, **taken)
+
+
+class Taken(NamedTuple):
+    """Options to take from a profile, its options that the user overrode, and why its threads are not taken ("" if they are)."""
+
+    taken: dict[str, Any]
+    overridden: dict[str, Any]
+    unfit: str
+
+
+def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> Taken:
+    """`n_allowed` are the threads that may run today."""
+    taken: dict[str, Any] = {}
+    overridden: dict[str, Any] = {}
+    unfit, n_before = "", profile.conditions.n_threads_allowed
+    for group in _GROUPS:
+        values = {name: _option_value(profile.chosen, name) for name in group}
+        own = {name: getattr(config, name) for name in group if getattr(config, name) not in _OPEN}
+        others = {name: values[name] for name, value in own.items() if value != values[name]}
+        if others:
+            overridden |= others
+        elif "threads" in group and n_allowed != n_before and len(own) < len(group):
+            # With fewer CPUs than at the trials the counts are too many, with more too few.
+            unfit = f"threads: {n_allowed} may run today, and {n_before} when it was measured"
+        else:
+            taken |= {name: value for name, value in values.items() if name not in own}
+    return Taken(taken, overridden, unfit)
+
+
+def _option_value(holder: Candidate | Conditions, name: str) -> Any:
+    value = getattr(holder, name)
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
+def _words(options: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in options.items())

@@ -1,0 +1,51 @@
+"""Queue of the worker's engine thread: commands, and results of the threads that prepare requests."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+
+from llmcore.engine.encoder import AnyEngine
+from llmcore.messages import Abandon, Cancel, Command
+from llmcore.protocol.unreadable import Unreadable
+from llmcore.worker.preparation import Prepared
+
+Received = Command | Unreadable | Prepared
+
+
+class Inbox:
+    """Commands from the reader's thread to the engine's, and word from those that prepare."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Received] = queue.SimpleQueue()
+        self._cancelled: set[str] = set()
+        self._abandoned: set[int] = set()
+
+    def put(self, command: Command | Unreadable, engine: AnyEngine) -> None:
+        """For the reader's thread. A cancel ends the current step, or pass, if that serves nobody else."""
+        self._queue.put(command)
+        if isinstance(command, Cancel):
+            self._cancelled.add(command.request_id)
+            engine.interrupt(frozenset(self._cancelled))
+        elif isinstance(command, Abandon):
+            self._abandoned.add(command.call_id)
+            engine.embeddings.interrupt(frozenset(self._abandoned))
+
+    def tell(self, prepared: Prepared) -> None:
+        """For the threads that prepare."""
+        self._queue.put(prepared)
+
+    def take(self, *, wait_s: float) -> list[Received]:
+        """For the engine's thread: all that is there, after waiting so long for the first one."""
+        commands: list[Received] = []
+        with contextlib.suppress(queue.Empty):
+            if wait_s:
+                commands.append(self._queue.get(timeout=wait_s))
+            while True:
+                commands.append(self._queue.get_nowait())
+        for command in commands:
+            if isinstance(command, Cancel):
+                self._cancelled.discard(command.request_id)
+            elif isinstance(command, Abandon):
+                self._abandoned.discard(command.call_id)
+        return commands

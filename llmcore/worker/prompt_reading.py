@@ -1,0 +1,78 @@
+"""Reading text for requests and calls: how long it is, and what native code makes of it, in whichever thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from llmcore.engine.encoder import AnyEngine
+from llmcore.messages import ChatPrompt, Embed, Pin, Prompt, Render, Rerank, TextPrompt, Tokenize
+from llmcore.worker.preparation import Lane
+
+# Calls that carry text.
+Reading = Tokenize | Render | Pin | Embed | Rerank
+
+# Fewer characters are read by the engine's thread, within a few milliseconds.
+LONG_CHARACTERS = 16 * 1024
+# More than that have a thread apart, so that others do not wait behind them.
+_LARGE_CHARACTERS = 256 * 1024
+
+
+def n_characters(prompt: Prompt) -> int:
+    """Length of a prompt's text; token ids have none."""
+    if isinstance(prompt, ChatPrompt):
+        return len(prompt.messages) + len(prompt.tools) + len(prompt.template_args)
+    return len(prompt.text) + len(prompt.suffix) if isinstance(prompt, TextPrompt) else 0
+
+
+def is_light(prompt: Prompt) -> bool:
+    """Whether the engine's thread may read a prompt. Tools make a grammar, which takes longer than its text lets expect, as do
+    variables of the template."""
+    if isinstance(prompt, ChatPrompt) and (prompt.tools or prompt.template_args):
+        return False
+    return n_characters(prompt) <= LONG_CHARACTERS
+
+
+def prompt_lane(prompt: Prompt) -> Lane:
+    """The thread that reads a prompt which is not light."""
+    is_rendered = isinstance(prompt, ChatPrompt) and bool(prompt.tools or prompt.template_args)
+    return "render" if is_rendered else reading_lane(n_characters(prompt))
+
+
+def reading_lane(n: int) -> Lane:
+    """The thread that reads so many characters."""
+    return "read" if n <= _LARGE_CHARACTERS else "read_large"
+
+
+def reading(command: Reading, engine: AnyEngine) -> tuple[Lane | None, Callable[[], Any]]:
+    """The thread that reads the text of a call (None: the engine's own), and the work: it gives what the answer needs."""
+    if isinstance(command, (Render, Pin)):
+        prompt = command.prompt if isinstance(command, Render) else command.prefix.prompt
+        lane = None if is_light(prompt) else prompt_lane(prompt)
+        if isinstance(command, Render):
+            return lane, partial(engine.render, command.prompt)
+        return lane, partial(engine.read_prefix, command.prefix.prompt)
+    n, work = _text_reading(command, engine)
+    return None if n <= LONG_CHARACTERS else reading_lane(n), work
+
+
+def _text_reading(command: Tokenize | Embed | Rerank, engine: AnyEngine) -> tuple[int, Callable[[], Any]]:
+    """How many characters must be read at once for a call, and the work."""
+    if isinstance(command, Tokenize):
+        add, parse = command.add_special, command.parse_special
+        return len(command.text), partial(_tokens, engine, command.text, add, parse)
+    if isinstance(command, Embed):
+        # Short texts are read a slice at a time between the passes.
+        n = max((len(each) for each in command.texts if isinstance(each, str)), default=0)
+        return n, partial(engine.embeddings.read, command.texts)
+    n = len(command.query) + max(map(len, command.documents), default=0)
+    return n, partial(_pairs, engine, command, is_long=n > LONG_CHARACTERS)
+
+
+def _tokens(engine: AnyEngine, text: str, add_special: bool, parse_special: bool) -> tuple[int, ...]:
+    return tuple(engine.model.tokenize(text, add_special=add_special, parse_special=parse_special))
+
+
+def _pairs(engine: AnyEngine, command: Rerank, *, is_long: bool) -> Any:
+    return engine.embeddings.read_pairs(command.query, command.documents) if is_long else command.documents
