@@ -30,11 +30,11 @@ class AnswerForm(Protocol):
     def usage(self, usage: TokenUsage) -> msgspec.Struct:
         """The last chunk, if the client asked for it."""
 
-    def whole(self, choices: Sequence[Choice], usage: TokenUsage) -> msgspec.Struct: ...
+    def whole(self, choices: Sequence[AnswerChoice], usage: TokenUsage) -> msgspec.Struct: ...
 
 
 @dataclass
-class Choice:
+class AnswerChoice:
     """One answer, as it is put together."""
 
     texts: list[str] = field(default_factory=list)

@@ -20,7 +20,7 @@ from ..schemas.replies import PrefixCard, PrefixDeleted, PrefixList
 from ..service.service import Service
 
 
-class Prefixes:
+class PrefixesEndpoint:
     """The endpoints."""
 
     def __init__(self, service: Service) -> None:

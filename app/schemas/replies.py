@@ -135,7 +135,7 @@ class ChunkCall(msgspec.Struct):
     type: Literal["function"] | UnsetType = UNSET
 
 
-class Delta(msgspec.Struct, omit_defaults=True):
+class ChoiceDelta(msgspec.Struct, omit_defaults=True):
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
@@ -144,7 +144,7 @@ class Delta(msgspec.Struct, omit_defaults=True):
 
 class ChunkChoice(msgspec.Struct):
     index: int
-    delta: Delta
+    delta: ChoiceDelta
     finish_reason: AnswerEnd | None = None
     logprobs: ChatLogprobs | None = None
 
@@ -182,11 +182,11 @@ class Cancelled(msgspec.Struct):
     object: Literal["request"] = "request"
 
 
-class Tokenized(msgspec.Struct):
+class TokenizeReply(msgspec.Struct):
     tokens: list[int]
 
 
-class Detokenized(msgspec.Struct):
+class DetokenizeReply(msgspec.Struct):
     content: str
 
 

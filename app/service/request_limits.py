@@ -11,7 +11,7 @@ from ..auth.estimate import prompt_characters
 from ..http.errors import ApiError, invalid
 
 
-class Bounds:
+class RequestLimits:
     """All raise ApiError (400). A limit of 0 is none."""
 
     def __init__(self, config: ServerConfig) -> None:

@@ -21,7 +21,7 @@ from llmcore.hub import model_store as hub
 from llmcore.llama.model import Model
 from llmcore.machine.os_text import system_name
 from llmcore.startup.trial_result import TrialResult
-from llmcore.startup.tuned_profile import Conditions, TunedProfile, identity_of, profile_folder, store
+from llmcore.startup.tuned_profile import TunedProfile, TuningConditions, identity_of, profile_folder, store
 from llmcore.tuning.grid import Space, TuningChoice
 from llmcore.tuning.plot import check_plot_path, write_plot
 from llmcore.tuning.report import report_rows, report_table, spread
@@ -107,7 +107,7 @@ def _profile(
     engine: EngineConfig, space: Space, job: TrialJob, tuning: Tuning, choice: TuningChoice | None, description: str
 ) -> TunedProfile:
     """The profile to show and store; without a choice the default is its chosen candidate."""
-    conditions = Conditions(
+    conditions = TuningConditions(
         n_threads_allowed=space.n_threads_max,
         n_ctx=job.n_ctx,
         n_slots=job.n_slots,

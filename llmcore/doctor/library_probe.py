@@ -23,10 +23,10 @@ from llmcore.llama import ffi
 from llmcore.llama.attention_shape import attention_shape
 from llmcore.llama.context import ContextParams, native_params
 from llmcore.llama.kernels import use_kernels
-from llmcore.llama.memory_estimate import memory_need
+from llmcore.llama.memory_estimate import estimate_memory
 from llmcore.llama.origin import mapped
 from llmcore.machine.os_text import printable
-from llmcore.startup.attention_tuning import Settings, candidates
+from llmcore.startup.attention_tuning import AttentionSettings, candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 
 _TIMEOUT_S = 120.0
@@ -139,7 +139,7 @@ def _need(config: EngineConfig) -> Need:
     return msgspec.structs.replace(needs[0], least_bytes=min(need.total_bytes for need in needs))
 
 
-def _reckon(config: EngineConfig, n_ctx: int, settings: Settings) -> Need:
+def _reckon(config: EngineConfig, n_ctx: int, settings: AttentionSettings) -> Need:
     n_batch, n_ubatch = decide_batches(config)
     params = ContextParams(
         n_ctx=n_ctx,
@@ -153,7 +153,7 @@ def _reckon(config: EngineConfig, n_ctx: int, settings: Settings) -> Need:
     use_kernels(config.kernels)
     model = ffi.library().llama_model_default_params()
     model.use_extra_bufts = config.repack
-    found = memory_need(config.model_path, model, native_params(params))
+    found = estimate_memory(config.model_path, model, native_params(params))
     return Need(n_ctx, found.model_bytes, found.context_bytes, found.compute_bytes)
 
 

@@ -37,16 +37,16 @@ _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": " "}
 
 
 @dataclass
-class Held:
+class HeldTool:
     """A schema without what cannot be held, and what that was: (JSON path, keyword)."""
 
     schema: Schema
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def hold(schema: Schema) -> Held:
+def hold(schema: Schema) -> HeldTool:
     """The part of a schema that a grammar holds an answer to."""
-    held = Held({})
+    held = HeldTool({})
     held.schema = _node(schema, "$", held.left_out)
     return held
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.app.test_chat import URL, events
+from tests.app.routes.test_chat import URL, events
 
 ROOT = Path(__file__).parent.parent.parent
 
