@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 import llmcore
 from llmcore.config import ServerConfig
-from llmcore.machine.os_text import printable, system_name
+from llmcore.errors import printable
+from llmcore.machine.os_text import system_name
 
 from .auth.keys import Keys
 from .auth.middleware import AuthMiddleware
