@@ -12,9 +12,10 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-import llmcore
+from llmcore import __version__
 from llmcore.config import ServerConfig
-from llmcore.machine.os_text import printable, system_name
+from llmcore.errors import printable
+from llmcore.machine.os_text import system_name
 
 from .auth.keys import Keys
 from .auth.middleware import AuthMiddleware
@@ -50,7 +51,7 @@ def model_id(config: ServerConfig, model_path: str) -> str:
 
 
 def create_service(engine: EngineLike, config: ServerConfig, model: str, keys: Keys | None = None) -> Service:
-    metrics = Metrics(CollectorRegistry(), model, llmcore.__version__)
+    metrics = Metrics(CollectorRegistry(), model, __version__)
     if keys is not None:
         metrics.name_keys(keys.names)
     engine.on_cancelled = metrics.cancelled
@@ -136,7 +137,7 @@ def _monitoring(service: Service) -> list[Route]:
 
 
 def _document(service: Service, *, with_debug: bool) -> dict[str, Any]:
-    return openapi_document(llmcore.__version__, with_debug=with_debug, with_keys=service.keys is not None)
+    return openapi_document(__version__, with_debug=with_debug, with_keys=service.keys is not None)
 
 
 def _routes(service: Service) -> list[Route]:

@@ -11,10 +11,10 @@ from msgspec import structs
 from llmcore.errors import InvalidRequestError, RequestCancelledError, RequestTimeoutError
 from llmcore.messages import Finished, GenerateRequest, Piece
 
-from ..auth.estimate import answer_tokens, estimated_tokens
 from ..http.request_log import RequestLog
 from ..service.engine import GenerationLike
 from ..service.service import Service
+from ..service.token_estimate import answer_tokens, estimated_tokens
 from .merge import Merge
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from llmcore.messages import CallDelta, Finished, Piece, TokenLogprob
 
 from ..schemas import responses_events as events
+from ..schemas.logprobs import AnswerLogprob
 from ..schemas.responses_input import Status
 from ..schemas.responses_replies import (
     OutputItem,
@@ -17,7 +18,7 @@ from ..schemas.responses_replies import (
     ResponseReasoning,
     ResponseText,
 )
-from .logprobs import AnswerLogprob, answer_logprobs, event_logprobs
+from .logprobs import answer_logprobs, event_logprobs
 
 
 class GrowingItem(Protocol):

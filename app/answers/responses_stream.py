@@ -11,9 +11,8 @@ from msgspec import structs
 
 from llmcore.messages import Finished, Piece
 
-from ..http.errors import ApiError
+from ..http.errors import ApiError, ErrorBody
 from ..schemas import responses_events as events
-from ..schemas.replies import ErrorBody
 from ..schemas.responses_input import Status
 from ..schemas.responses_replies import (
     IncompleteDetails,

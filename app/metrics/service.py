@@ -19,12 +19,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from llmcore.messages import Priority, Usage
 
-from ..answers.answer import tokens_per_s
 from ..http.priority import PRIORITIES
 from ..http.request_log import RequestLog
 from .engine import EngineCollector
 from .keys import KeyMetrics
 from .quotas import QuotaCollector
+from .rates import tokens_per_s
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

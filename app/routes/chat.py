@@ -15,7 +15,7 @@ from llmcore.messages import CallDelta, Finished, GenerateRequest, Piece, Priori
 from ..answers.answer import AnswerChoice
 from ..answers.generation import GenerationGroup
 from ..answers.json_answer import JsonChoices
-from ..answers.logprobs import ChatLogprobs, chat_logprobs
+from ..answers.logprobs import chat_logprobs
 from ..answers.sse import EventStream
 from ..http import request_log as record
 from ..http.body import read_body
@@ -23,6 +23,7 @@ from ..http.decode import decode
 from ..http.priority import priority_of
 from ..schemas.chat import ChatRequest, check_chat
 from ..schemas.format_fields import constraint_field, constraint_of
+from ..schemas.logprobs import ChatLogprobs
 from ..schemas.replies import (
     AnswerCall,
     AnswerEnd,

@@ -18,18 +18,19 @@ from llmcore.messages import Finished, GenerateRequest, Piece, Priority, TextPro
 from ..answers.answer import AnswerChoice
 from ..answers.generation import GenerationGroup
 from ..answers.json_answer import JsonChoices
-from ..answers.logprobs import TextLogprobs, TextOffsets
+from ..answers.logprobs import TextOffsets
 from ..answers.sse import EventStream
-from ..auth.estimate import prompt_tokens
 from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..http.priority import priority_of
 from ..schemas.completion import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
 from ..schemas.format_fields import constraint_field, constraint_of
+from ..schemas.logprobs import TextLogprobs
 from ..schemas.replies import AnswerEnd, TextChoice, TextCompletion, TokenUsage
 from ..service.request_limits import RequestLimits
 from ..service.service import Service
+from ..service.token_estimate import prompt_tokens
 
 
 class CompletionsEndpoint:

@@ -14,12 +14,12 @@ from starlette.responses import Response
 from llmcore.messages import VectorsReply
 
 from ..answers.vector_call import VectorCall
-from ..auth.estimate import estimate
 from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..schemas.embeddings import Embedding, EmbeddingList, EmbeddingsRequest, InputUsage
 from ..service.service import Service
+from ..service.token_estimate import estimate
 
 # Numbers that are written as text at a time: other requests' tokens go out in between.
 _NUMBERS_AT_A_TIME = 16_384

@@ -8,6 +8,7 @@ import msgspec
 
 from llmcore.messages import PREFIX_NAME_PATTERN
 
+from ..http.errors import ErrorReply
 from ..http.priority import HEADER, PRIORITIES
 from ..schemas.chat import ChatRequest
 from ..schemas.completion import CompletionRequest
@@ -19,7 +20,6 @@ from ..schemas.replies import (
     ChatChunk,
     ChatCompletion,
     DetokenizeReply,
-    ErrorReply,
     Health,
     ModelCard,
     ModelList,

@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..answers.vector_call import VectorCall
-from ..auth.estimate import estimate
 from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
@@ -15,6 +14,7 @@ from ..http.json_response import json_response
 from ..schemas.embeddings import InputUsage
 from ..schemas.rerank import Document, Ranked, Ranking, RerankRequest
 from ..service.service import Service
+from ..service.token_estimate import estimate
 
 
 class RerankEndpoint:

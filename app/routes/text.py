@@ -8,7 +8,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..auth.estimate import estimate, prompt_tokens
 from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
@@ -16,6 +15,7 @@ from ..http.json_response import json_response
 from ..schemas.replies import AppliedTemplate, DetokenizeReply, TokenizeReply
 from ..schemas.text import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest, check_apply_template
 from ..service.service import Service
+from ..service.token_estimate import estimate, prompt_tokens
 
 T = TypeVar("T")
 

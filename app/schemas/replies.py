@@ -9,20 +9,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from llmcore.machine.threads import ThreadDecision
 
-from ..answers.logprobs import ChatLogprobs, TextLogprobs
+from .logprobs import ChatLogprobs, TextLogprobs
 
 AnswerEnd = Literal["stop", "length", "tool_calls"]
-
-
-class ErrorBody(msgspec.Struct):
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class ErrorReply(msgspec.Struct):
-    error: ErrorBody
 
 
 class WorkerHealth(msgspec.Struct):

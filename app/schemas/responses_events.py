@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..answers.logprobs import EventLogprob
-from .replies import ErrorBody
+from ..http.errors import ErrorBody
+from .logprobs import EventLogprob
 from .responses_replies import OutputItem, ResponseObject, ResponseReasoning, ResponseText
 
 ResponsePart = ResponseText | ResponseReasoning

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from ..answers.logprobs import AnswerLogprob
+from .logprobs import AnswerLogprob
 from .replies import Timings
 from .responses_input import Status
 

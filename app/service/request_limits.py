@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from llmcore.config import ServerConfig
 from llmcore.messages import Prompt
 
-from ..auth.estimate import prompt_characters
 from ..http.errors import ApiError, invalid
+from ..service.token_estimate import prompt_characters
 
 
 class RequestLimits:

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable
 
 from llmcore import config, log
-from llmcore.errors import ContextLengthError
+from llmcore.errors import ContextLengthError, printable
 from llmcore.llm import LLM
-from llmcore.machine.os_text import printable
 
 HELP = "Type a message. /reset forgets the conversation, /exit (or Ctrl-D) ends; Ctrl-C interrupts an answer."
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from llmcore.machine.os_text import printable
+from llmcore.errors import printable
 
 CheckStatus = Literal["ok", "warn", "fail"]
 

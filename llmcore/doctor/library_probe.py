@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from llmcore.config import EngineConfig, attach_paths, detach_paths
-from llmcore.errors import LlmcoreError, NativeError
+from llmcore.errors import LlmcoreError, NativeError, printable
 from llmcore.gguf.header import check_model_file
 from llmcore.gguf.model_checks import check_model_metadata
 from llmcore.llama import ffi
@@ -25,7 +25,6 @@ from llmcore.llama.context import ContextParams, native_params
 from llmcore.llama.kernels import use_kernels
 from llmcore.llama.memory_estimate import estimate_memory
 from llmcore.llama.origin import mapped
-from llmcore.machine.os_text import printable
 from llmcore.startup.attention_tuning import AttentionSettings, candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 

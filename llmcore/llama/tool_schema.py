@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmcore.grammar.pattern_bound import SIZE_MAX, pattern_size
+from llmcore.llama.pattern_bound import SIZE_MAX, pattern_size
 
 Schema = dict[str, Any]
 

@@ -14,7 +14,7 @@ import msgspec
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import N_LOGPROBS_MAX, Command, GenerateRequest, SubmitCommand
 from llmcore.protocol.framing import check_size
-from llmcore.protocol.plain_values import is_numpy, plain_value
+from llmcore.sampling import is_numpy, plain_value
 
 C = TypeVar("C", bound=Command)
 

@@ -34,9 +34,9 @@ from llmcore.errors import (
     PrefixMissingError,
     RequestCancelledError,
     RequestTimeoutError,
+    printable,
 )
 from llmcore.log import event
-from llmcore.machine.os_text import printable
 from llmcore.messages import (
     AbandonCommand,
     CallCommand,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.grammar.pattern_bound import SIZE_MAX, pattern_size
+from llmcore.llama.pattern_bound import SIZE_MAX, pattern_size
 from llmcore.llama.tool_schema import hold
 
 HOSTILE = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmcore.messages import ChatPrompt, GenerateRequest, Prompt, TextPrompt, TokensPrompt
-from llmcore_app.auth.estimate import estimate, estimated_tokens, prompt_characters
+from llmcore_app.service.token_estimate import estimate, estimated_tokens, prompt_characters
 
 
 def request(prompt: Prompt, max_tokens: int | None = None) -> GenerateRequest:
