@@ -72,10 +72,10 @@ class EngineConfig:
         low=0,
         high=2**31 - 1,
     )
-    n_slots: int = _option(8, "sequences that are computed at the same time", low=1, high=256)
+    n_slots: int = _option(8, "sequences computed at the same time", low=1, high=256)
     n_batch: int = _option(
         0,
-        "tokens in one step at most; 0 takes what `llmcore tune` found for this machine and model, else 512",
+        "most tokens in one step; 0 takes what `llmcore tune` found for this machine and model, else 512",
         unit="tokens",
         low=0,
         high=65536,
@@ -89,20 +89,20 @@ class EngineConfig:
     )
     threads: int = _option(
         0,
-        "threads for steps of one token; 0 takes what `llmcore tune` found, else what the machine and its limits allow; of a "
-        "list in OMP_NUM_THREADS the first number counts",
+        "threads for steps of one token; 0 takes what `llmcore tune` found, else what the machine and its "
+        "limits allow; if OMP_NUM_THREADS is a list, its first number counts",
         env="OMP_NUM_THREADS",
         env_is_list=True,
         low=0,
         high=1024,
     )
     threads_batch: int = _option(
-        0, "threads for larger steps, as those for prompts; 0 takes the same as threads", low=0, high=1024
+        0, "threads for larger steps, such as those of prompts; 0 takes the value of threads", low=0, high=1024
     )
     flash_attn: str = _option(
         "auto",
-        "flash attention; auto takes what `llmcore tune` found, or measures once for each machine and model, at a full cache, "
-        "and remembers what was faster",
+        "flash attention; auto takes what `llmcore tune` found, else measures once for each machine and "
+        "model, with a full cache, and stores the result",
         choices=("auto", "on", "off"),
     )
     cache_type_k: str = _option(
@@ -118,39 +118,38 @@ class EngineConfig:
     )
     profile_dir: str = _option(
         "",
-        "folder of what was measured, at the start and by `llmcore tune`; by default one in the user's cache",
+        "folder for measurements, made at the start and by `llmcore tune`; by default in the user's cache",
         is_path=True,
     )
     self_check: str = _option(
         "auto",
-        "auto compares a few tokens, as attention settings and kernels compute them, with plain llama.cpp, once for each machine, "
-        "model and build, and falls back from what computes wrongly; off trusts them",
+        "auto compares a few tokens with plain llama.cpp, once for each machine, model and build, and does "
+        "not use attention settings or kernels that compute wrongly; off skips the check",
         choices=("auto", "off"),
     )
     blas: str = _option(
         "auto",
-        "let OpenBLAS take part in large products; ggml's own kernels are usually faster; auto is off",
+        "use OpenBLAS for large products; ggml's own kernels are usually faster; auto is off",
         choices=("auto", "on", "off"),
     )
     kernels: str = _option(
         "auto",
-        "our own kernels for weights, attention and what lies between them: auto takes the best that this CPU runs, off leaves "
-        f"everything to ggml, a name ({', '.join(KERNEL_LEVELS[1:])}) is the level not to go beyond",
+        "our own kernels for weights, attention and the operations between them: auto takes the best that this CPU runs, "
+        f"off leaves everything to ggml, a name ({', '.join(KERNEL_LEVELS[1:])}) is the highest level to use",
         choices=KERNEL_CHOICES,
     )
     mmap: bool = _option(True, "map the model file instead of reading it")
     repack: bool = _option(True, "repack weights at load for faster kernels; costs memory for the copy")
     rpc_servers: str = _option(
         "",
-        "machines that hold and compute a part of the model, as host:port,host:port; each runs `llmcore rpc-server`. Without "
-        "keys or encryption: private networks only; needs a build with LLMCORE_RPC",
+        "machines that hold and compute part of the model, as host:port,host:port; each runs `llmcore "
+        "rpc-server`. There are no keys and no encryption: private networks only. Needs a build with "
+        "LLMCORE_RPC",
     )
-    rpc_layers: int = _option(
-        -1, "how many of the model's last layers those machines take; -1 is all of them", low=-1, high=100000
-    )
+    rpc_layers: int = _option(-1, "number of the model's last layers on those machines; -1 is all", low=-1, high=100000)
     inter_token_high_s: float = _option(
         0.15,
-        "longest step while an answer of priority high is being generated: prompts get what is left of it",
+        "longest step while an answer of priority high is being generated; prompts get the rest of that time",
         unit="seconds",
         low=0.001,
         high=3600,
@@ -159,7 +158,7 @@ class EngineConfig:
     inter_token_low_s: float = _option(0.5, "the same for priority low", unit="seconds", low=0.001, high=3600)
     step_max_s: float = _option(
         1.0,
-        "longest step while no answer is being generated: a new request waits no longer for its first step",
+        "longest step while no answer is being generated, and so the longest wait of a new request for its first step",
         unit="seconds",
         low=0.001,
         high=3600,
@@ -167,29 +166,29 @@ class EngineConfig:
     n_waiting_max: int = _option(64, "requests that may wait for a slot; more are refused", low=0, high=100000)
     n_waiting_tokens_max: int = _option(
         0,
-        "tokens of prompts that may wait to be computed; beyond them requests are refused; 0 is no limit",
+        "prompt tokens that may wait to be computed; beyond that, requests are refused; 0 is no limit",
         unit="tokens",
         low=0,
         high=2**31 - 1,
     )
     max_prompt_tokens: int = _option(
         0,
-        "tokens of a prompt; longer ones are refused; 0 is no limit but the context",
+        "longest prompt; longer ones are refused; 0 is no limit but the context",
         unit="tokens",
         low=0,
         high=2**31 - 1,
     )
     ttft_max_s: float = _option(
         300.0,
-        "requests whose first token is predicted to come later than this are refused; 0 is no limit",
+        "requests whose first token is predicted to come later are refused; 0 is no limit",
         unit="seconds",
         low=0,
         high=86400,
     )
     host_cache_bytes: int = _option(
         -1,
-        "host memory for sequences that were evicted from the KV cache; 0 turns it off, -1 takes a quarter of what is "
-        "available after loading (container limits counted), at most 4 GiB",
+        "host memory for sequences evicted from the KV cache; 0 turns it off, -1 takes a quarter of the "
+        "memory available after loading (within container limits), at most 4 GiB",
         unit="bytes",
         low=-1,
         high=2**62,
@@ -198,44 +197,45 @@ class EngineConfig:
         "", "JSON file of prefixes to pin at start, see docs/API.md; computed before readiness", is_path=True
     )
     prefix_dir: str = _option(
-        "", "folder that keeps computed pinned prefixes, so that a restart finds them warm", is_path=True
+        "", "folder for the state of pinned prefixes, so that a restart loads them instead of computing", is_path=True
     )
     prefix_dir_bytes: int = _option(
         4 * 2**30,
-        "size of that folder at most: files of prefixes that are not pinned go, those first that have not been used for "
-        "longest; what does not fit beside pinned ones is not kept; 0 is no limit",
+        "largest size of that folder: files of prefixes that are not pinned are deleted, the least recently "
+        "used first; a prefix that does not fit beside the pinned ones is not kept; 0 is no limit",
         unit="bytes",
         low=0,
         high=2**62,
     )
     pooling: str = _option(
         "auto",
-        "how the vectors of a text's tokens become its embedding; auto takes what the model's file names; rank is for "
-        "rerankers; a chat model gives embeddings only where this names one",
+        "how the vectors of a text's tokens become its embedding; auto takes what the model's file names; "
+        "rank is for rerankers; a chat model gives embeddings only if a pooling is named here",
         choices=("auto", "mean", "cls", "last", "rank"),
     )
     embed_dimensions: str = _option(
         "",
-        "lengths that embeddings may be cut to at a request's wish, as 256,512: for models that were trained for it; any "
+        "lengths to which requests may cut embeddings, as 256,512; for models that were trained for it; any "
         "allows every length",
     )
     context_shift: bool = _option(
         False,
-        "at the end of the context, forget the older half of the conversation and go on, instead of ending the answer",
+        "at the end of the context, forget the older half of the conversation and continue, instead of ending "
+        "the answer",
     )
 
     worker_silent_s: float = _option(
         120.0,
-        "silence after which the engine's process is taken for hung, killed and started again; a long step is granted 30 times "
-        "its predicted time besides, and loading an hour; 0: never",
+        "silence after which the engine's process counts as hung, is killed and restarted; a step may also "
+        "take 30 times its predicted time, and loading an hour; 0: never",
         unit="seconds",
         low=0,
         high=86400,
     )
     restart_wait_s: float = _option(
         60.0,
-        "how long requests wait for the engine's process to come back after its death (as many as n-waiting-max new ones, and "
-        "those that it had not begun to answer); 0 refuses them at once",
+        "how long requests wait for the engine's process to restart after its death (those that it had not "
+        "begun to answer, and up to n-waiting-max new ones); 0 refuses them at once",
         unit="seconds",
         low=0,
         high=86400,
@@ -263,7 +263,7 @@ class ServerConfig:
     )
     max_tokens_default: int = _option(
         0,
-        "answer length where a request names none; 0 is up to the end of the context",
+        "answer length if a request names none; 0 is up to the end of the context",
         unit="tokens",
         low=0,
         high=2**31 - 1,
@@ -271,22 +271,24 @@ class ServerConfig:
     max_body_bytes: int = _option(4 * 2**20, "largest request body", unit="bytes", low=1024, high=2**31 - 1)
     n_connections_max: int = _option(
         2048,
-        "connections at the same time, from accept to close; on further ones all but probes is a 503. No more than the limit of "
-        "open files allows",
+        "concurrent connections, from accept to close; further ones get a 503 for everything but probes. "
+        "Reduced to what the limit of open files allows",
         low=1,
         high=1_000_000,
     )
     head_timeout_s: float = _option(
         10.0,
-        "time for the head of a request to come, and before that for a TLS handshake",
+        "time for the head of a request to arrive, and before that for a TLS handshake",
         unit="seconds",
         low=0.1,
         high=3600,
     )
-    body_timeout_s: float = _option(30.0, "time for the body of a request to come", unit="seconds", low=0.1, high=3600)
+    body_timeout_s: float = _option(
+        30.0, "time for the body of a request to arrive", unit="seconds", low=0.1, high=3600
+    )
     send_timeout_s: float = _option(
         30.0,
-        "time in which a client must read on; after it the connection is cut and its request cancelled",
+        "time in which a client must read; after it, the connection is cut and its request cancelled",
         unit="seconds",
         low=0.1,
         high=3600,
@@ -300,38 +302,39 @@ class ServerConfig:
     debug: bool = _option(False, "serve GET /debug/engine: slots, cache and queue, without any text")
     api_keys_file: str = _option(
         "",
-        "file of API keys, a line for each as `llmcore key NAME` prints it; where there are keys, requests need one",
+        "file of API keys, one per line as `llmcore key NAME` prints it; if there are keys, requests need one",
         is_path=True,
     )
-    api_keys: str = _option("", "API keys as NAME:SHA256, separated by commas; those of the file are added")
+    api_keys: str = _option("", "API keys as NAME:SHA256, separated by commas; added to those of the file")
     keys_everywhere: bool = _option(
-        False, "where there are keys, ask for one at /metrics, /docs and /openapi.json too; health routes stay open"
+        False, "if there are keys, require one for /metrics, /docs and /openapi.json too; health routes stay open"
     )
     key_requests_per_minute: int = _option(
-        0, "requests of each API key, unless its line says otherwise; 0 is no limit", low=0, high=2**31 - 1
+        0,
+        "requests per minute of each API key, unless its line sets another limit; 0 is no limit",
+        low=0,
+        high=2**31 - 1,
     )
     key_tokens_per_minute: int = _option(
-        0, "tokens of each API key, prompts and answers; 0 is no limit", unit="tokens", low=0, high=2**31 - 1
+        0, "tokens per minute of each API key, prompts and answers; 0 is no limit", unit="tokens", low=0, high=2**31 - 1
     )
-    key_concurrent: int = _option(
-        0, "requests of each API key that may be under way at once; 0 is no limit", low=0, high=100000
-    )
+    key_concurrent: int = _option(0, "concurrent requests of each API key; 0 is no limit", low=0, high=100000)
     prefix_isolation: str = _option(
         "off",
-        "key: requests of different API keys share no cached prefix but pinned ones, so that nobody can tell by the time of "
-        "an answer what another key has asked",
+        "key: requests of different API keys share no cached prefixes but pinned ones, so that response times "
+        "do not reveal what another key asked",
         choices=("off", "key"),
     )
     cors_origins: str = _option(
         "",
-        "origins whose pages may call from a browser, as https://a.example,https://b.example; * is all of them. Without API keys, "
-        "requests of other pages are refused",
+        "origins whose pages may call from a browser, as https://a.example,https://b.example; * allows all. "
+        "Without API keys, requests of other pages are refused",
     )
     allowed_hosts: str = _option(
         "",
-        "names by which the service may be reached besides loopback ones and addresses, as llm.example,*.internal; * is all of "
-        "them. By default any, but loopback ones only where it listens on loopback without API keys: a proxy on the same machine "
-        "passes on another",
+        "host names that requests may use besides loopback names and addresses, as llm.example,*.internal; * "
+        "allows all. By default any, but only loopback names if the service listens on loopback without API "
+        "keys; set this if a proxy on the same machine passes on another name",
     )
     tls_cert: str = _option("", "PEM file of the certificate (and its chain): serve HTTPS", is_path=True)
     tls_key: str = _option(
@@ -339,7 +342,7 @@ class ServerConfig:
     )
     admin_port: int = _option(
         -1,
-        "port of a second listener, which alone has /metrics and /debug then; 0 takes a free one, -1 is none",
+        "port of a second listener, which then alone serves /metrics and /debug; 0 takes a free one, -1 is none",
         low=-1,
         high=65535,
     )
@@ -349,25 +352,26 @@ class ServerConfig:
     )
     max_prompt_chars: int = _option(
         0,
-        "characters of a prompt: of its text, or of messages and tools as JSON; 0: as many as the context can hold",
+        "most characters of a prompt: of its text, or of messages and tools as JSON; 0: as many as the "
+        "context can hold",
         low=0,
         high=2**31 - 1,
     )
     max_answer_tokens: int = _option(
         0,
-        "longest answer that a request may ask for, and gets where it names none; 0 is no limit",
+        "longest answer that a request may ask for, and the default if it names none; 0 is no limit",
         unit="tokens",
         low=0,
         high=2**31 - 1,
     )
     max_request_s: float = _option(
         0.0,
-        "longest timeout that a request may ask for, and gets where it names none; 0 is no limit",
+        "longest timeout that a request may ask for, and the default if it names none; 0 is no limit",
         unit="seconds",
         low=0,
         high=86400,
     )
-    log_level: str = _option("info", "least severe log line to print", choices=("debug", "info", "warning", "error"))
+    log_level: str = _option("info", "lowest severity of log lines", choices=("debug", "info", "warning", "error"))
 
     def __post_init__(self) -> None:
         _check(self)
@@ -407,19 +411,19 @@ class ServerConfig:
 class ClusterConfig:
     """Replicas of the service behind Ray Serve (`python -m llmcore_app.cluster`)."""
 
-    n_replicas: int = _option(2, "replicas that are always there", low=1, high=10000)
+    n_replicas: int = _option(2, "replicas that always run", low=1, high=10000)
     n_replicas_max: int = _option(
-        0, "replicas at most, while requests wait in those that are there; 0 is n-replicas", low=0, high=10000
+        0, "most replicas, started while requests wait in the running ones; 0 is n-replicas", low=0, high=10000
     )
-    n_ingresses: int = _option(1, "processes that take requests and route them", low=1, high=10000)
+    n_ingresses: int = _option(1, "processes that receive requests and route them", low=1, high=10000)
     routing: str = _option(
         "affinity",
-        "affinity: to the replica that has had the beginning of the prompt; round-robin: in turn",
+        "affinity: to the replica that has seen the beginning of the prompt; round-robin: in turn",
         choices=("affinity", "round-robin"),
     )
     neighbour_bytes: int = _option(
         1024,
-        "how much more of a prompt a replica must have for each further request that it has in hand",
+        "how much more of a prompt a replica must have seen for each further request that it is serving",
         unit="bytes",
         low=0,
         high=2**31 - 1,
@@ -592,11 +596,11 @@ _INTRODUCTION = """\
 
 Written by `python -m llmcore.config` from the declarations in `llmcore/config.py`; a test compares.
 
-A flag wins over the environment, that over the default. Library users pass the engine's options as keyword arguments of
+A flag overrides the environment, which overrides the default. Library users pass the engine's options as keyword arguments of
 `LLM(...)`, with underscores. An unknown flag, an unknown `LLMCORE_*` variable and a value out of range are errors that name
-it; an empty variable counts as absent. Paths may have any bytes; every other value is text, in which U+FFFD stands for bytes that
-are not UTF-8. `llmcore pull` and the default model look into `MODEL_DIR` (by default a folder in the
-user's cache); `LLMCORE_MODEL_CONFIG` names a file of models that extends the known ones (docs/DEPLOYMENT.md).
+it; an empty variable counts as absent. Paths may have any bytes; every other value is text, in which U+FFFD stands for
+bytes that are not UTF-8. `llmcore pull` and the default model use `MODEL_DIR` (by default a folder in the user's cache);
+`LLMCORE_MODEL_CONFIG` names a file of models that extends the known ones (docs/DEPLOYMENT.md).
 """
 
 
