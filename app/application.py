@@ -13,12 +13,12 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from llmcore import __version__
-from llmcore.config import ServerConfig
 from llmcore.errors import printable
 from llmcore.machine.os_text import system_name
 
 from .auth.keys import Keys
 from .auth.middleware import AuthMiddleware
+from .config import ServerConfig
 from .http.cors import BoundedCORSMiddleware
 from .http.errors import HANDLERS
 from .http.origin import Hosts, Origins, PagesGuard

@@ -19,6 +19,7 @@ MEASUREMENTS = (
     ("benchmarks.sampling", "--write-docs"),
     ("benchmarks.structured", "--write-docs"),
     ("benchmarks.contention", "--write-docs"),
+    ("benchmarks.scaling", "--write-docs"),
 )
 
 

@@ -71,7 +71,7 @@ def lines(short_s: float, long_s: float, visits: Sequence[KeyVisit]) -> list[str
     return [
         f"{machine()}; alone: short {short_s:.2f} s, long {long_s:.2f} s.",
         "",
-        "| comes after, of the long one's time alone | its first token after, s | × alone | long one × alone |",
+        "| newcomer arrives after, of the long one's time alone | its first token after, s | × alone | long one × alone |",
         "|---|---|---|---|",
         *(
             f"| {each.at:.0%} | {each.short_s:.2f} | {each.short_s / short_s:.1f} | {each.long_s / long_s:.2f} |"

@@ -14,13 +14,14 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message
 
 from llmcore import log
-from llmcore.config import ClusterConfig, EngineConfig, ServerConfig
+from llmcore.config import EngineConfig
 from llmcore.errors import EngineDiedError, EngineUnavailableError, OverloadedError
 from llmcore.log import event
 from llmcore.worker.client import AsyncEngine
 
 from ..application import create_service, model_id
 from ..auth.keys import load_keys
+from ..config import ClusterConfig, ServerConfig
 from .forwarded import Forwarded, ForwardedAnswer
 from .ingress import Ingress
 from .replica import Replica

@@ -15,10 +15,10 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 from llmcore.log import event
 
+from ..config import ServerConfig
 from ..service.service import Service
 from . import connection, open_files
 from .connection import Connection, ConnectionTimeouts

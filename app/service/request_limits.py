@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from llmcore.config import ServerConfig
 from llmcore.messages import Prompt
 
+from ..config import ServerConfig
 from ..http.errors import ApiError, invalid
 from ..service.token_estimate import prompt_characters
 

@@ -6,12 +6,12 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from llmcore.config import ServerConfig
 from llmcore.errors import EngineError
 from llmcore.log import cut
 from llmcore.messages import EngineStats
 
 from ..auth.keys import Keys
+from ..config import ServerConfig
 from ..http.errors import ApiError, unavailable
 from ..metrics.service import Metrics
 from .engine import EngineLike

@@ -19,6 +19,7 @@ from llmcore.errors import ConfigError, ModelMissingError
 from llmcore.gguf.fingerprint import cpu_name
 from llmcore.hub import model_store as hub
 from llmcore.llama.model import Model
+from llmcore.machine.options import add_flags
 from llmcore.machine.os_text import system_name
 from llmcore.startup.trial_result import TrialResult
 from llmcore.startup.tuned_profile import TunedProfile, TuningConditions, identity_of, profile_folder, store
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plot", type=Path, default=None, help="draw the results into a file, .svg or .png (needs matplotlib)"
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON instead of a table")
-    config.add_flags(parser, EngineConfig, OPTIONS)
+    add_flags(parser, EngineConfig, OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """Looks at the native libraries in a process of its own, which may die of them without harm: `llmcore doctor` asks it.
 
-    python -m llmcore.library_probe < question.json
+    python -m llmcore.doctor.library_probe < question.json
 
 A Question comes in on standard input, a Finding goes out on standard output, both as JSON.
 """

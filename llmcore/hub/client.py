@@ -1,6 +1,6 @@
 """The hub, as seen from our process: what a repository holds, and one file of it, verified.
 
-Everything on the wire happens in a child process (hubchild.py); this module imports nothing of huggingface_hub.
+Everything on the wire happens in a child process (download_worker.py); this module imports nothing of huggingface_hub.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WAIT_S = 1.0  # before the second attempt
 SILENT_S = 300.0
 
 _CHILD = f"""{CHILD_PREAMBLE}
-from llmcore.hubchild import main
+from llmcore.hub.download_worker import main
 sys.exit(main(sys.argv[1]))
 """
 # Xet's transfers leave chunks in a cache of their own and cannot be resumed by Range: plain HTTP.

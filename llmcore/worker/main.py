@@ -1,6 +1,6 @@
 """The engine's process: commands in from a socket, events out, one thread that owns the engine.
 
-Started by child.py as `python -m llmcore.worker FD PULSE`, where FD is one end of a socket pair and PULSE the memory that
+Started by process.py as `python -m llmcore.worker.main FD PULSE`, where FD is one end of a socket pair and PULSE the memory that
 tells that it is alive, and for whom it works. The first frame is the EngineConfig. A second thread does nothing but read
 commands, so that a cancel can interrupt the step that is being computed. The process ends when the other side is gone.
 """

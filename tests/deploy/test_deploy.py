@@ -24,7 +24,9 @@ import pytest
 import yaml
 
 from llmcore import config
-from llmcore.config import EngineConfig, ServerConfig
+from llmcore.config import EngineConfig
+from llmcore.machine.options import ENV_PREFIX
+from llmcore_app.config import ServerConfig
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -38,7 +40,7 @@ def option_names() -> set[str]:
     names = set()
     for each in (EngineConfig, ServerConfig):
         for field in dataclasses.fields(each):
-            names |= {config.ENV_PREFIX + field.name.upper(), field.metadata["option"].env}
+            names |= {ENV_PREFIX + field.name.upper(), field.metadata["option"].env}
     return names - {""}
 
 

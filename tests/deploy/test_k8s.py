@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from llmcore import config
-from llmcore.config import EngineConfig, ServerConfig
+from llmcore.config import EngineConfig
 from llmcore.hub.registry import load_registry
 from llmcore_app.auth.middleware import HEALTH
+from llmcore_app.config import ServerConfig
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "k8s"
 OVERLAYS = ("small", "production")

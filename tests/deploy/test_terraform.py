@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from llmcore import config
-from llmcore.config import EngineConfig, ServerConfig
+from llmcore.config import EngineConfig
 from llmcore.hub.registry import load_registry
+from llmcore.machine.options import env_names, options
+from llmcore_app.config import ServerConfig
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "terraform"
@@ -52,8 +53,8 @@ def test_every_variable_is_used() -> None:
 def test_the_service_knows_the_options() -> None:
     """Those that the module sets, those that it keeps for itself, and those of the example."""
     known: set[str] = set()
-    for name, _, option in (*config.options(EngineConfig), *config.options(ServerConfig)):
-        known.update(config.env_names(name, option))
+    for name, _, option in (*options(EngineConfig), *options(ServerConfig)):
+        known.update(env_names(name, option))
     files = (MODULE / "main.tf", MODULE / "variables.tf", EXAMPLE)
     text = re.sub(r"#.*|description = .*", "", "".join(path.read_text(encoding="utf-8") for path in files))
     named = set(re.findall(r"\b(?:LLMCORE_\w+|OMP_NUM_THREADS|MODEL_NAME|MODEL_PATH|HOST|PORT)\b", text))

@@ -362,8 +362,9 @@ def serve(handler: type[http.server.BaseHTTPRequestHandler]) -> http.server.Thre
 PULL_PROCESS = """
 import sys, msgspec
 from pathlib import Path
-from llmcore import hub, pull_command
-from llmcore.registry import KnownModel
+from llmcore.commands import pull as pull_command
+from llmcore.hub import model_store as hub
+from llmcore.hub.registry import KnownModel
 model = msgspec.json.decode(sys.argv[1], type=KnownModel)
 with pull_command.sigterm_unwinds():
     hub.pull(model, Path(sys.argv[2]), progress=lambda done, total: print(done, flush=True))

@@ -300,7 +300,7 @@ def test_settings_that_were_asked_for_are_taken_with_a_warning(
 _CHILD = """
 import os, sys
 from llmcore.config import EngineConfig
-from llmcore.encoder import open_engine
+from llmcore.engine.encoder import open_engine
 from llmcore.startup import self_check
 
 right = self_check.compute_logits

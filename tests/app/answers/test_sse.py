@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from llmcore.config import ServerConfig
 from llmcore.messages import GenerateRequest
 from llmcore_app.answers.sse import DONE, KEEP_ALIVE, TextEvents, sse_event
 from llmcore_app.application import create_app, create_service
+from llmcore_app.config import ServerConfig
 from llmcore_app.routes.chat import ChatForm
 from llmcore_app.service.service import Service
 from tests.app.conftest import Running

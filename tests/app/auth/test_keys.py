@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 from llmcore_app.auth.key_command import new_key
 from llmcore_app.auth.keys import Keys, load_keys
 from llmcore_app.auth.rate_limit import RateLimits
+from llmcore_app.config import ServerConfig
 
 HASH = hashlib.sha256(b"one").hexdigest()
 

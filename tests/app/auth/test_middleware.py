@@ -16,10 +16,10 @@ import openai
 import pytest
 from starlette.types import Message
 
-from llmcore.config import ServerConfig
 from llmcore.errors import InvalidRequestError, OverloadedError
 from llmcore_app.application import create_admin_app, create_app, create_service
 from llmcore_app.auth.keys import load_keys
+from llmcore_app.config import ServerConfig
 from tests.app.conftest import running_service
 from tests.app.fake_engine import WORDS, FakeEngine
 from tests.app.routes.test_chat import HELLO, URL

@@ -10,8 +10,8 @@ import httpx
 from openapi_spec_validator import validate
 from prometheus_client import CollectorRegistry
 
-from llmcore.config import ServerConfig
 from llmcore_app.application import create_app, create_service
+from llmcore_app.config import ServerConfig
 from llmcore_app.metrics.service import Metrics
 from llmcore_app.schemas.chat import ChatRequest
 from llmcore_app.schemas.completion import CompletionRequest

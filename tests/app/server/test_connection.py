@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from llmcore.config import ServerConfig
 from llmcore_app.application import create_app, create_service
+from llmcore_app.config import ServerConfig
 from llmcore_app.server import connection
 from llmcore_app.server.server import Server, bind, url_of
 from tests.app.fake_engine import FakeEngine, Step

@@ -17,7 +17,7 @@ from tests.app.test_serve import ROOT, command, environ
 # A child that leaves a grandchild behind; then a child of our own, whose status must not be taken from us.
 ADOPTED = """
 import asyncio, ctypes, os, subprocess, sys
-from llmcore_app.reaper import dead_children, reap_for_ever
+from llmcore_app.server.reaper import dead_children, reap_for_ever
 
 async def main():
     if ctypes.CDLL(None).prctl(36, 1, 0, 0, 0):  # PR_SET_CHILD_SUBREAPER

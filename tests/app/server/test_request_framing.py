@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.config import ServerConfig
 from llmcore_app.application import create_admin_app, create_service
+from llmcore_app.config import ServerConfig
 from llmcore_app.server import request_framing as framing
 from llmcore_app.server.request_framing import Chunks, StrictConnection
 from llmcore_app.server.server import AdminServer, bind, url_of

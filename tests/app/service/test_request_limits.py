@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 from llmcore_app.application import create_app, create_service
+from llmcore_app.config import ServerConfig
 from tests.app.fake_engine import FakeEngine
 from tests.app.routes.test_chat import HELLO, URL
 
