@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import subprocess
 from pathlib import Path
@@ -16,10 +17,7 @@ _FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*\.(?:cmake|cpp|h|map|md|py|sh|svg|tf)")
 _FOLDER = re.compile(r"(?:app|benchmarks|deploy|docs|llmcore|native|tests)(?:/[\w.-]+)*/?")
 _LINK = re.compile(r"\]\(([^)\s]*)\)")
 
-# Files of others, and of the user's.
-NOT_OURS = {
-    "server.py",
-}
+_CLASS = re.compile(r"(?:llmcore\.)?([A-Z][a-z]+\w*|LLM)(?:[.(].*)?")
 
 
 def tracked() -> set[str]:
@@ -47,7 +45,7 @@ def test_files_that_are_named_exist(path: Path) -> None:
     paths = tracked()
     names = {each.rpartition("/")[2] for each in paths}
     named = {each for each in _CODE.findall(without_blocks(path.read_text("utf-8"))) if _FILE.fullmatch(each)}
-    missing = [each for each in named - NOT_OURS if (each not in paths if "/" in each else each not in names)]
+    missing = [each for each in named if (each not in paths if "/" in each else each not in names)]
     assert sorted(missing) == []
 
 
@@ -56,6 +54,15 @@ def test_folders_that_are_named_exist(path: Path) -> None:
     named = {each for each in _CODE.findall(without_blocks(path.read_text("utf-8"))) if _FOLDER.fullmatch(each)}
     folders = {each for each in named if not _FILE.fullmatch(each) and "/" in each}
     assert sorted(each for each in folders if not (ROOT / each).exists()) == []
+
+
+def test_classes_that_the_architecture_names_exist() -> None:
+    text = without_blocks((ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8"))
+    named = {match[1] for each in _CODE.findall(text) if (match := _CLASS.fullmatch(each))}
+    files = [*(ROOT / "llmcore").rglob("*.py"), *(ROOT / "app").rglob("*.py")]
+    defined = {name for file in files for name in re.findall(r"^class (\w+)", file.read_text("utf-8"), re.MULTILINE)}
+    assert {"LLM", "Engine"} <= named
+    assert named - defined - vars(builtins).keys() == set()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
