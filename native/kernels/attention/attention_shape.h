@@ -17,13 +17,13 @@ namespace lc::kernels {
 
 static constexpr int64_t CELLS = 64;       // of a block
 static constexpr int64_t ITEM_LINES = 256; // of a tile and a range of heads, likewise
-static constexpr int64_t PAIRS_UNDER_WAY = 3;                 // of 16 lines each, in attention_tiles.h
-static constexpr int64_t SCORE_LINES = PAIRS_UNDER_WAY * 32;
+static constexpr int64_t PAIRS_IN_FLIGHT = 3;                 // of 16 lines each, in attention_tiles.h
+static constexpr int64_t SCORE_LINES = PAIRS_IN_FLIGHT * 32;
 
 enum class KvType : int { f16, bf16, q8_0 };
 
 // Vectors of numbers in memory, with distances in bytes.
-struct Vectors {
+struct StridedVectors {
     const uint8_t * data;
     int64_t         step;    // from row to row (q) or from cell to cell (k, v)
     int64_t         head;
@@ -34,7 +34,7 @@ struct Attention {
     int64_t n_rows, n_cells, n_head, n_head_kv, group, n_streams;
     int64_t dk, dv;           // numbers of a vector of Q and K, and of V
     KvType  k_type, v_type;
-    Vectors q, k, v;
+    StridedVectors q, k, v;
     const uint8_t * mask;     // f16; NULL: everything is open
     int64_t mask_row, mask_stream;
     const float * sinks;      // n_head of them, or NULL
@@ -46,24 +46,24 @@ struct Attention {
     int64_t n_blocks, tile_rows, stream_tiles, n_tiles;
     int64_t line_pad;         // lines of a tile and one head, rounded up to whole vectors
     int64_t range_heads, n_ranges;
-    int64_t most_heads;       // range_heads with any number of threads
-    int64_t n_goal;           // about as many items are made
+    int64_t max_range_heads;       // range_heads with any number of threads
+    int64_t target_items;           // about as many items are made
     int64_t max_slots;        // no mask leads to more
-    bool    scan_alone;       // the mask is small: every thread looks at all of it, which spares a barrier
+    bool    is_scan_private;       // the mask is small: every thread looks at all of it, which spares a barrier
 
     // The scratch: states of blocks (one copy, or one for each thread where scan_alone), slots, areas of the threads.
-    int64_t states_bytes, slots_at, slot_floats, local_at, local_bytes, total_bytes;
+    int64_t states_bytes, slots_at, slot_floats, workspaces_at, workspace_bytes, total_bytes;
 };
 
 // A block of a tile that is open for some row. `block` carries a flag: attention_plan.h.
-struct Entry {
+struct BlockEntry {
     int32_t block;
     int32_t cost;
 };
 
 // What a thread has for itself, and the state of the lines that it works on.
-struct Local {
-    Entry *   entries;   // n_tiles * n_blocks: plan
+struct Workspace {
+    BlockEntry *   entries;   // n_tiles * n_blocks: plan
     int32_t * tiles;     // 2 * (n_tiles + 1): plan
     float *   slopes;    // most_heads * group
     int32_t * lines;     // line_pad
@@ -84,7 +84,7 @@ struct Local {
 bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines, Attention & a);
 
 // The bytes that a Local takes; with a base, `local` is set too.
-int64_t attention_local(const Attention & a, uint8_t * base, Local * local);
+int64_t attention_workspace(const Attention & a, uint8_t * base, Workspace * workspace);
 
 // What a head's mask values are multiplied by (ALiBi).
 float attention_slope(const Attention & a, int64_t head);

@@ -168,7 +168,7 @@ struct Avx2 {
     LC_INLINE F32 to_floats(I32 v) { return _mm256_cvtepi32_ps(v); }
     LC_INLINE I32 to_ints(F32 x) { return _mm256_cvtps_epi32(x); }
 
-    LC_INLINE uint64_t match_u16x64(const uint16_t * p, uint16_t value, uint16_t care) {
+    static inline uint64_t match_u16x64(const uint16_t * p, uint16_t value, uint16_t care) {
         const I32 x = _mm256_set1_epi16(static_cast<short>(value));
         const I32 c = _mm256_set1_epi16(static_cast<short>(care));
         uint64_t out = 0;

@@ -2,8 +2,8 @@
 // for a block come along with weights of 0. Included by attention_amx.cpp.
 #pragma once
 
-#include "kernels/attention/attention_rows.h"
-#include "kernels/attention/attention_tile_steps.h"
+#include "kernels/attention/attention_gather.h"
+#include "kernels/attention/attention_blocked_amx_kernels.h"
 
 namespace lc::kernels {
 namespace {
@@ -16,9 +16,9 @@ struct TileHead {
     float *   state;  // maxima, sums, tiles
 };
 
-static inline TileHead tile_head(const Attention & a, const Item & item, int64_t h, const Local & local) {
-    return {h, item.n_rows * a.group, reinterpret_cast<uint8_t *>(local.q_packed + h * a.line_pad * a.dk),
-            local.sums + h * a.line_pad * (2 + a.dv)};
+static inline TileHead tile_head(const Attention & a, const WorkItem & item, int64_t h, const Workspace & workspace) {
+    return {h, item.n_rows * a.group, reinterpret_cast<uint8_t *>(workspace.q_packed + h * a.line_pad * a.dk),
+            workspace.sums + h * a.line_pad * (2 + a.dv)};
 }
 
 // t: which 16 lines.
@@ -30,22 +30,22 @@ static inline int64_t line_tiles(const TileHead & head) {
     return (head.n_lines + 15) / 16;
 }
 
-template <class I> static void begin_head(const Attention & a, const Item & item, const TileHead & head) {
+template <class S> static void pack_queries_of_head(const Attention & a, const WorkItem & item, const TileHead & head) {
     for (int64_t t = 0; t < line_tiles(head); t++) {
         const float * q[16];
         for (int64_t j = 0; j < 16; j++) {
             q[j] = 16 * t + j < head.n_lines ? line_of(a, item, item.head + head.h, 16 * t + j) : nullptr;
         }
-        lines_to_tiles<I>(q, a.dk, a.soft_cap != 0.0f ? a.scale : a.scale * LOG2_E, head.q + t * (a.dk / 32) * TILE_BYTES);
+        pack_query_tiles<S>(q, a.dk, a.soft_cap != 0.0f ? a.scale : a.scale * LOG2_E, head.q + t * (a.dk / 32) * TILE_BYTES);
     }
 }
 
 // The state of the lines as others keep it, to and from tiles.
-template <class I> static void read_state(const Attention & a, const Item & item, const TileHead & head) {
+template <class S> static void load_tile_state(const Attention & a, const WorkItem & item, const TileHead & head) {
     for (int64_t t = 0; t < line_tiles(head); t++) {
         const TileState to = tile_state(a, head, t);
-        const int64_t n = least(16, head.n_lines - 16 * t);
-        const State from = state_of(a, item.state, head.h, 16 * t);
+        const int64_t n = min_of(16, head.n_lines - 16 * t);
+        const LineState from = state_of(a, item.state, head.h, 16 * t);
         for (int64_t j = 0; j < 16; j++) {
             to.top[j] = j < n ? from.m[j] * LOG2_E : -__builtin_inff();
             to.sum[j] = j < n ? from.l[j] : 0.0f;
@@ -56,7 +56,7 @@ template <class I> static void read_state(const Attention & a, const Item & item
             for (int64_t j = 0; j < 16; j++) {
                 x[j] = j < n ? _mm512_loadu_ps(from.o + j * a.dv + d) : _mm512_setzero_ps();
             }
-            I::transpose(x);
+            S::transpose(x);
 #pragma GCC unroll 16
             for (int64_t j = 0; j < 16; j++) {
                 _mm512_store_ps(to.tiles + 16 * (d + j), x[j]);
@@ -65,11 +65,11 @@ template <class I> static void read_state(const Attention & a, const Item & item
     }
 }
 
-template <class I> static void write_state(const Attention & a, const Item & item, const TileHead & head) {
+template <class S> static void store_tile_state(const Attention & a, const WorkItem & item, const TileHead & head) {
     for (int64_t t = 0; t < line_tiles(head); t++) {
         const TileState from = tile_state(a, head, t);
-        const int64_t n = least(16, head.n_lines - 16 * t);
-        const State to = state_of(a, item.state, head.h, 16 * t);
+        const int64_t n = min_of(16, head.n_lines - 16 * t);
+        const LineState to = state_of(a, item.state, head.h, 16 * t);
         for (int64_t j = 0; j < n; j++) {
             to.m[j] = from.top[j] * (1 / LOG2_E);
             to.l[j] = from.sum[j];
@@ -80,7 +80,7 @@ template <class I> static void write_state(const Attention & a, const Item & ite
             for (int64_t j = 0; j < 16; j++) {
                 x[j] = _mm512_load_ps(from.tiles + 16 * (d + j));
             }
-            I::transpose(x);
+            S::transpose(x);
             for (int64_t j = 0; j < n; j++) {
                 _mm512_storeu_ps(to.o + j * a.dv + d, x[j]);
             }
@@ -89,23 +89,23 @@ template <class I> static void write_state(const Attention & a, const Item & ite
 }
 
 // How the block is open for the rows of 16 lines.
-enum class Open { none, all, mixed };
+enum class Coverage { empty, full, partial };
 
-static inline Open open_for(const Attention & a, const uint8_t * states, const TileHead & head, int64_t t) {
+static inline Coverage coverage_of(const Attention & a, const uint8_t * states, const TileHead & head, int64_t t) {
     const int64_t first = 16 * t / a.group;
-    const int64_t last = (least(16 * t + 16, head.n_lines) - 1) / a.group;
-    bool none = true;
-    bool all = true;
+    const int64_t last = (min_of(16 * t + 16, head.n_lines) - 1) / a.group;
+    bool is_empty = true;
+    bool is_full = true;
     for (int64_t row = first; row <= last; row++) {
-        none = none && states[row * a.n_blocks] == 0;
-        all = all && states[row * a.n_blocks] == CELLS;
+        is_empty = is_empty && states[row * a.n_blocks] == 0;
+        is_full = is_full && states[row * a.n_blocks] == CELLS;
     }
-    return none ? Open::none : all ? Open::all : Open::mixed;
+    return is_empty ? Coverage::empty : is_full ? Coverage::full : Coverage::partial;
 }
 
 // The mask of 16 lines, transposed like the scores. What only fills up is open.
-template <class I>
-static void read_bias(const Attention & a, const Item & item, const TileHead & head, int64_t block, int64_t t, float * bias) {
+template <class S>
+static void read_bias(const Attention & a, const WorkItem & item, const TileHead & head, int64_t block, int64_t t, float * bias) {
     alignas(64) float lines[16][CELLS];
     int64_t known = -1;
     for (int64_t j = 0; j < 16; j++) {
@@ -116,9 +116,9 @@ static void read_bias(const Attention & a, const Item & item, const TileHead & h
             memcpy(lines[j], lines[j - 1], sizeof(lines[j]));
         } else {
             BlockMask m;
-            read_block_mask<I>(a, item.stream, item.row + row, block, m);
+            read_block_mask<S>(a, item.stream, item.row + row, block, m);
             for (int64_t c = 0; c < CELLS; c += 16) {
-                _mm512_store_ps(lines[j] + c, m.values != nullptr ? I::halves(m.values + c) : I::open_bits(m.open >> c));
+                _mm512_store_ps(lines[j] + c, m.values != nullptr ? S::load_f16(m.values + c) : visible_bias<S>(m.visible >> c));
             }
             known = row;
         }
@@ -129,7 +129,7 @@ static void read_bias(const Attention & a, const Item & item, const TileHead & h
         for (int64_t j = 0; j < 16; j++) {
             x[j] = _mm512_load_ps(lines[j] + c);
         }
-        I::transpose(x);
+        S::transpose(x);
 #pragma GCC unroll 16
         for (int64_t j = 0; j < 16; j++) {
             _mm512_store_ps(bias + 16 * (c + j), x[j]);
@@ -138,9 +138,9 @@ static void read_bias(const Attention & a, const Item & item, const TileHead & h
 }
 
 // In the units of the scores.
-static inline __m512 tile_slopes(const Attention & a, const TileHead & head, int64_t t, const Local & local) {
+static inline __m512 tile_slopes(const Attention & a, const TileHead & head, int64_t t, const Workspace & workspace) {
     alignas(64) float slopes[16];
-    const float * of_group = local.slopes + head.h * a.group;
+    const float * of_group = workspace.slopes + head.h * a.group;
     int64_t i = 16 * t % a.group;
     for (int64_t j = 0; j < 16; j++) {
         slopes[j] = of_group[i] * LOG2_E;
@@ -163,7 +163,7 @@ struct TileBlock {
 struct TilePair {
     int64_t   t, n;
     uint8_t * scores;
-    Open      open[2];
+    Coverage      coverage[2];
 };
 
 static inline TileProduct score_product(const Attention & a, const TileHead & head, const TileBlock & b, const TilePair & pair) {
@@ -178,35 +178,35 @@ static inline TileProduct value_product(const Attention & a, const TileHead & he
             pair.scores, SCORE_BYTES, N_K, a.dv / 16, pair.n, true};
 }
 
-template <class I>
-static void soften_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b, const TilePair & pair,
-                         const Local & local, TileWork & work) {
+template <class S>
+static void online_softmax_pair(const Attention & a, const WorkItem & item, const TileHead & head, const TileBlock & b, const TilePair & pair,
+                         const Workspace & workspace, TileWork & work) {
     for (int64_t i = 0; i < pair.n; i++) {
         const int64_t t = pair.t + i;
         float * scores = reinterpret_cast<float *>(pair.scores + i * SCORE_BYTES);
         const TileState state = tile_state(a, head, t);
-        if (pair.open[i] == Open::none) {
+        if (pair.coverage[i] == Coverage::empty) {
             memset(scores, 0, SCORE_BYTES / 2);
-        } else if (pair.open[i] == Open::all) {
-            soften_tile<I>(scores, nullptr, _mm512_setzero_ps(), a.soft_cap, a.dv, state, work);
+        } else if (pair.coverage[i] == Coverage::full) {
+            online_softmax_tile<S>(scores, nullptr, _mm512_setzero_ps(), a.soft_cap, a.dv, state, work);
         } else {
             alignas(64) float bias[CELLS * 16];
-            read_bias<I>(a, item, head, b.block, t, bias);
-            soften_tile<I>(scores, bias, tile_slopes(a, head, t, local), a.soft_cap, a.dv, state, work);
+            read_bias<S>(a, item, head, b.block, t, bias);
+            online_softmax_tile<S>(scores, bias, tile_slopes(a, head, t, workspace), a.soft_cap, a.dv, state, work);
         }
     }
 }
 
 // The next lines from `t` on that the block is open for; their number is 0 where there are none.
 static inline TilePair next_pair(const Attention & a, const TileHead & head, const TileBlock & b, int64_t t, int64_t number) {
-    TilePair pair{t, 0, b.scores + number % PAIRS_UNDER_WAY * 2 * SCORE_BYTES, {}};
+    TilePair pair{t, 0, b.scores + number % PAIRS_IN_FLIGHT * 2 * SCORE_BYTES, {}};
     const int64_t n = line_tiles(head);
     for (; pair.t < n; pair.t += 2) {
-        pair.n = least(2, n - pair.t);
+        pair.n = min_of(2, n - pair.t);
         for (int64_t i = 0; i < pair.n; i++) {
-            pair.open[i] = open_for(a, b.states, head, pair.t + i);
+            pair.coverage[i] = coverage_of(a, b.states, head, pair.t + i);
         }
-        if (pair.open[0] != Open::none || (pair.n > 1 && pair.open[1] != Open::none)) {
+        if (pair.coverage[0] != Coverage::empty || (pair.n > 1 && pair.coverage[1] != Coverage::empty)) {
             return pair;
         }
     }
@@ -215,9 +215,9 @@ static inline TilePair next_pair(const Attention & a, const TileHead & head, con
 }
 
 // While the scores of some lines become weights, those of the next are computed and the values of the ones before are added.
-template <class I>
-static void block_by_tiles(const Attention & a, const Item & item, const TileHead & head, const TileBlock & b,
-                           const Local & local) {
+template <class S>
+static void run_block_amx(const Attention & a, const WorkItem & item, const TileHead & head, const TileBlock & b,
+                           const Workspace & workspace) {
     TileWork work;
     TilePair before{};
     TilePair now = next_pair(a, head, b, 0, 0);
@@ -234,7 +234,7 @@ static void block_by_tiles(const Attention & a, const Item & item, const TileHea
         if (before.n > 0) {
             work.add(value_product(a, head, b, before));
         }
-        soften_tiles<I>(a, item, head, b, now, local, work);
+        online_softmax_pair<S>(a, item, head, b, now, workspace, work);
         work.finish();
         before = now;
         now = next;
@@ -243,67 +243,67 @@ static void block_by_tiles(const Attention & a, const Item & item, const TileHea
     work.finish();
 }
 
-template <class I>
-static bool cells_to_tiles(const Attention & a, const Cells & keys, const Cells & values, int64_t n, uint8_t * k, uint8_t * v) {
+template <class S>
+static bool pack_cell_tiles(const Attention & a, const CellVectors & keys, const CellVectors & values, int64_t n, uint8_t * k, uint8_t * v) {
     switch (a.k_type) {
-        case KvType::f16:  keys_to_tiles<I, KvType::f16>(keys, n, a.dk, k); break;
-        case KvType::bf16: keys_to_tiles<I, KvType::bf16>(keys, n, a.dk, k); break;
-        case KvType::q8_0: keys_to_tiles<I, KvType::q8_0>(keys, n, a.dk, k); break;
+        case KvType::f16:  pack_key_tiles<S, KvType::f16>(keys, n, a.dk, k); break;
+        case KvType::bf16: pack_key_tiles<S, KvType::bf16>(keys, n, a.dk, k); break;
+        case KvType::q8_0: pack_key_tiles<S, KvType::q8_0>(keys, n, a.dk, k); break;
     }
     switch (a.v_type) {
-        case KvType::f16:  return values_to_tiles<I, KvType::f16>(values, n, a.dv, v);
-        case KvType::bf16: return values_to_tiles<I, KvType::bf16>(values, n, a.dv, v);
-        default:           return values_to_tiles<I, KvType::q8_0>(values, n, a.dv, v);
+        case KvType::f16:  return pack_value_tiles<S, KvType::f16>(values, n, a.dv, v);
+        case KvType::bf16: return pack_value_tiles<S, KvType::bf16>(values, n, a.dv, v);
+        default:           return pack_value_tiles<S, KvType::q8_0>(values, n, a.dv, v);
     }
 }
 
 // A block whose values are not all finite, row by row.
-template <class I>
-static void head_by_row(const Attention & a, const Item & item, const Plan & p, int32_t e, const TileHead & head,
-                        const Local & local) {
-    Item one = item;
+template <class S>
+static void gather_head(const Attention & a, const WorkItem & item, const AttentionPlan & p, int32_t e, const TileHead & head,
+                        const Workspace & workspace) {
+    WorkItem one = item;
     one.head += head.h;
     one.n_heads = 1;
     one.state = state_of(a, item.state, head.h, 0).m;
-    Local of_head = local;
+    Workspace of_head = workspace;
     of_head.slopes += head.h * a.group;
-    write_state<I>(a, item, head);
-    entries_by_row<I>(a, one, p, &e, of_head);
-    read_state<I>(a, item, head);
+    store_tile_state<S>(a, item, head);
+    run_gather_entries<S>(a, one, p, &e, of_head);
+    load_tile_state<S>(a, item, head);
 }
 
-template <class I> static void entries_by_tiles(const Attention & a, const Item & item, const Plan & p, const Local & local) {
+template <class S> static void run_blocked_entries_amx(const Attention & a, const WorkItem & item, const AttentionPlan & p, const Workspace & workspace) {
     const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
-    uint8_t * keys = reinterpret_cast<uint8_t *>(local.keys);
-    uint8_t * values = reinterpret_cast<uint8_t *>(local.values);
+    uint8_t * keys = reinterpret_cast<uint8_t *>(workspace.keys);
+    uint8_t * values = reinterpret_cast<uint8_t *>(workspace.values);
     const TileSession session(TileRows{{16, 16, 16, 16, 16, 16, 16, 16}});
-    bool begun = false;
+    bool is_begun = false;
     for (int32_t e = item.entry; e < item.end; e++) {
-        if ((p.entries[e].block & BY_LINES) == 0) {
+        if ((p.entries[e].block & BLOCKED) == 0) {
             continue;
         }
-        const int64_t block = p.entries[e].block & ~BY_LINES;
-        Fetch soon[2] = {fetch_from(a.k, item, (block + 1) * CELLS, bytes_of(a.k_type, a.dk)),
-                         fetch_from(a.v, item, (block + 1) * CELLS, bytes_of(a.v_type, a.dv))};
+        const int64_t block = p.entries[e].block & ~BLOCKED;
+        Prefetch soon[2] = {prefetch_from(a.k, item, (block + 1) * CELLS, vector_bytes(a.k_type, a.dk)),
+                         prefetch_from(a.v, item, (block + 1) * CELLS, vector_bytes(a.v_type, a.dv))};
         for (int64_t h = 0; h < item.n_heads; h++) {
-            const TileHead head = tile_head(a, item, h, local);
-            if (!begun) {
-                begin_head<I>(a, item, head);
-                read_state<I>(a, item, head);
+            const TileHead head = tile_head(a, item, h, workspace);
+            if (!is_begun) {
+                pack_queries_of_head<S>(a, item, head);
+                load_tile_state<S>(a, item, head);
             }
-            const Cells k = cells_of(a.k, item, h, block * CELLS, &soon[0]);
-            const Cells v = cells_of(a.v, item, h, block * CELLS, &soon[1]);
-            if (cells_to_tiles<I>(a, k, v, block_cells(a, block), keys, values)) {
-                const TileBlock b{block, tile_states + block, keys, values, reinterpret_cast<uint8_t *>(local.scores)};
-                block_by_tiles<I>(a, item, head, b, local);
+            const CellVectors k = cell_vectors(a.k, item, h, block * CELLS, &soon[0]);
+            const CellVectors v = cell_vectors(a.v, item, h, block * CELLS, &soon[1]);
+            if (pack_cell_tiles<S>(a, k, v, block_cells(a, block), keys, values)) {
+                const TileBlock b{block, tile_states + block, keys, values, reinterpret_cast<uint8_t *>(workspace.scores)};
+                run_block_amx<S>(a, item, head, b, workspace);
             } else {
-                head_by_row<I>(a, item, p, e, head, local);
+                gather_head<S>(a, item, p, e, head, workspace);
             }
         }
-        begun = true;
+        is_begun = true;
     }
-    for (int64_t h = 0; begun && h < item.n_heads; h++) {
-        write_state<I>(a, item, tile_head(a, item, h, local));
+    for (int64_t h = 0; is_begun && h < item.n_heads; h++) {
+        store_tile_state<S>(a, item, tile_head(a, item, h, workspace));
     }
 }
 
