@@ -1,4 +1,4 @@
-// The kernels' part of the C ABI.
+// The kernels' part of the C ABI. Its `level` is the number of an instruction set (isa.h).
 #include "kernels/attention/attention.h"
 #include "kernels/backend/device.h"
 #include "kernels/backend/isa_argument.h"
@@ -62,11 +62,11 @@ bool lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t k_type, int3
 }
 
 uint64_t lc_kernels_packed_bytes(void) {
-    return lc::kernels::packed_buffers_bytes();
+    return lc::kernels::packed_bytes_in_use();
 }
 
 uint64_t lc_kernels_unpacked_bytes(void) {
-    return lc::kernels::packed_buffers_unpacked_bytes();
+    return lc::kernels::unpacked_bytes_read();
 }
 
 void lc_kernels_profile_start(void) {

@@ -1,4 +1,4 @@
-// Matrix products by themselves, for tests.
+// One matrix product on plain arrays, for tests.
 #include "kernels/backend/isa_argument.h"
 #include "kernels/backend/single_op.h"
 #include "kernels/matmul/matmul.h"
