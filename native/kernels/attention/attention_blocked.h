@@ -1,4 +1,5 @@
-// Blocks that the lines of a tile take together. Included by each level's file; see attention_impl.h.
+// Blocked: computes a block of cells for all lines of a tile for which it is not empty. Included by the file of each instruction
+// set; see attention_impl.h.
 #pragma once
 
 #include "kernels/attention/attention_blocked_kernels.h"
@@ -7,13 +8,14 @@
 namespace lc::kernels {
 namespace {
 
-// The lines that take a block together, by their numbers and rows in the tile; filled up to a multiple of LINES with -1.
+// The lines that a block is computed for, padded to a multiple of BLOCKED_MR.
 struct LineList {
-    int64_t n, n_pad;
-    int32_t * line;
-    int32_t * row;
+    int64_t   n, n_pad;
+    int32_t * line;  // number within the tile; -1 for padding
+    int32_t * row;   // row within the tile
 };
 
+// The queries of one head as blocked_scores() reads them.
 template <class S>
 static void pack_queries(const Attention & a, const WorkItem & item, int64_t head, const LineList & lines, float * out) {
     for (int64_t i = 0; i < lines.n_pad; i += BLOCKED_MR, out += BLOCKED_MR * a.dk) {
@@ -26,7 +28,7 @@ static void pack_queries(const Attention & a, const WorkItem & item, int64_t hea
     }
 }
 
-// True if the lines are others than before.
+// Lists the lines for which the block is not empty. True if they are not those that were listed before.
 static bool find_lines(const Attention & a, const WorkItem & item, const uint8_t * states, LineList & lines) {
     const int32_t group = static_cast<int32_t>(a.group);
     bool changed = false;
@@ -92,16 +94,16 @@ template <class S> static bool convert_values_of_type(const Attention & a, const
     }
 }
 
-// One block of head `h` of the item by the tile's lines together. False, with nothing done, if closed cells' values must not be
-// multiplied by 0.
+// Computes one block of head `h` of the item. Masked cells get a weight of 0, which makes their values harmless only if these are
+// finite: returns false, with nothing done, if they are not.
 template <class S>
 static bool run_block(const Attention & a, const WorkItem & item, int64_t h, int64_t block, const uint8_t * states,
-                           const LineList & lines, Prefetch * soon, const Workspace & workspace) {
+                           const LineList & lines, Prefetch * prefetch, const Workspace & workspace) {
     const int64_t n = block_cells(a, block);
-    if (!convert_values_of_type<S>(a, cell_vectors(a.v, item, h, block * CELLS, &soon[1]), n, workspace.values)) {
+    if (!convert_values_of_type<S>(a, cell_vectors(a.v, item, h, block * CELLS, &prefetch[1]), n, workspace.values)) {
         return false;
     }
-    convert_keys_of_type<S>(a, cell_vectors(a.k, item, h, block * CELLS, &soon[0]), n, workspace.keys);
+    convert_keys_of_type<S>(a, cell_vectors(a.k, item, h, block * CELLS, &prefetch[0]), n, workspace.keys);
     blocked_scores<S>(workspace.q_packed + h * a.line_pad * a.dk, lines.n_pad, a.dk, workspace.keys, workspace.scores);
     online_softmax_lines<S>(a, item, h, block, states, lines, workspace);
     for (int64_t i = 0; i < lines.n_pad; i += BLOCKED_MR) {
@@ -122,7 +124,7 @@ static void pack_queries_of_heads(const Attention & a, const WorkItem & item, co
     }
 }
 
-// What block_by_lines() refuses is done row by row.
+// Computes the item's entries that are BLOCKED. Blocks that run_block() refuses are computed by gather.
 template <class S> static void run_blocked_entries(const Attention & a, const WorkItem & item, const AttentionPlan & p, const Workspace & workspace) {
     const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
     LineList lines{-1, 0, workspace.lines, workspace.rows};
@@ -134,10 +136,10 @@ template <class S> static void run_blocked_entries(const Attention & a, const Wo
         if (find_lines(a, item, tile_states + block, lines)) {
             pack_queries_of_heads<S>(a, item, lines, workspace);
         }
-        Prefetch soon[2] = {prefetch_from(a.k, item, (block + 1) * CELLS, vector_bytes(a.k_type, a.dk)),
+        Prefetch prefetch[2] = {prefetch_from(a.k, item, (block + 1) * CELLS, vector_bytes(a.k_type, a.dk)),
                          prefetch_from(a.v, item, (block + 1) * CELLS, vector_bytes(a.v_type, a.dv))};
         for (int64_t h = 0; h < item.n_heads; h++) {
-            if (!run_block<S>(a, item, h, block, tile_states + block, lines, soon, workspace)) {
+            if (!run_block<S>(a, item, h, block, tile_states + block, lines, prefetch, workspace)) {
                 WorkItem one = item;
                 one.head += h;
                 one.n_heads = 1;

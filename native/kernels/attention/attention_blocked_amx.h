@@ -1,5 +1,5 @@
-// entries_by_lines() with AMX: scores and outputs of a tile's lines, 16 at a time, by blocks of cells. Lines that are closed
-// for a block come along with weights of 0. Included by attention_amx.cpp.
+// Blocked with AMX: computes blocks of cells for 16 lines of a tile at a time. Lines for which a block is empty are included with
+// weights of 0. Included by attention_amx.cpp.
 #pragma once
 
 #include "kernels/attention/attention_gather.h"
@@ -13,7 +13,7 @@ struct TileHead {
     int64_t   h;
     int64_t   n_lines;
     uint8_t * q;
-    float *   state;  // maxima, sums, tiles
+    float *   state;  // line_pad maxima, line_pad sums, tiles of output
 };
 
 static inline TileHead tile_head(const Attention & a, const WorkItem & item, int64_t h, const Workspace & workspace) {
@@ -21,7 +21,7 @@ static inline TileHead tile_head(const Attention & a, const WorkItem & item, int
             workspace.sums + h * a.line_pad * (2 + a.dv)};
 }
 
-// t: which 16 lines.
+// t: the number of the 16 lines.
 static inline TileState tile_state(const Attention & a, const TileHead & head, int64_t t) {
     return {head.state + 16 * t, head.state + a.line_pad + 16 * t, head.state + 2 * a.line_pad + 16 * t * a.dv};
 }
@@ -40,7 +40,7 @@ template <class S> static void pack_queries_of_head(const Attention & a, const W
     }
 }
 
-// The state of the lines as others keep it, to and from tiles.
+// Converts the state of all lines from the layout of state_of() to that of TileState.
 template <class S> static void load_tile_state(const Attention & a, const WorkItem & item, const TileHead & head) {
     for (int64_t t = 0; t < line_tiles(head); t++) {
         const TileState to = tile_state(a, head, t);
@@ -65,6 +65,7 @@ template <class S> static void load_tile_state(const Attention & a, const WorkIt
     }
 }
 
+// The inverse of load_tile_state().
 template <class S> static void store_tile_state(const Attention & a, const WorkItem & item, const TileHead & head) {
     for (int64_t t = 0; t < line_tiles(head); t++) {
         const TileState from = tile_state(a, head, t);
@@ -88,7 +89,7 @@ template <class S> static void store_tile_state(const Attention & a, const WorkI
     }
 }
 
-// How the block is open for the rows of 16 lines.
+// A block, for the rows of 16 lines together.
 enum class Coverage { empty, full, partial };
 
 static inline Coverage coverage_of(const Attention & a, const uint8_t * states, const TileHead & head, int64_t t) {
@@ -103,7 +104,7 @@ static inline Coverage coverage_of(const Attention & a, const uint8_t * states, 
     return is_empty ? Coverage::empty : is_full ? Coverage::full : Coverage::partial;
 }
 
-// The mask of 16 lines, transposed like the scores. What only fills up is open.
+// The mask of 16 lines, transposed like the scores. For padding lines every cell is visible.
 template <class S>
 static void read_bias(const Attention & a, const WorkItem & item, const TileHead & head, int64_t block, int64_t t, float * bias) {
     alignas(64) float lines[16][CELLS];
@@ -137,7 +138,7 @@ static void read_bias(const Attention & a, const WorkItem & item, const TileHead
     }
 }
 
-// In the units of the scores.
+// The slopes of 16 lines, in units of log2(e) like the scores.
 static inline __m512 tile_slopes(const Attention & a, const TileHead & head, int64_t t, const Workspace & workspace) {
     alignas(64) float slopes[16];
     const float * of_group = workspace.slopes + head.h * a.group;
@@ -149,7 +150,7 @@ static inline __m512 tile_slopes(const Attention & a, const TileHead & head, int
     return _mm512_load_ps(slopes);
 }
 
-// A block of cells by line tiles: keys and values are tiles already.
+// A block of cells whose keys and values are packed as tiles.
 struct TileBlock {
     int64_t         block;
     const uint8_t * states;
@@ -158,8 +159,8 @@ struct TileBlock {
     uint8_t *       scores;
 };
 
-// 32 lines, or the last 16, as they go through the block: their scores, which become weights, lie in a place that the lines
-// after next use again, so that they stay in the cache.
+// 32 lines, or the last 16, on their way through a block. The memory of their scores, later weights, is used again by the pair after
+// the next one, so that it stays in the cache.
 struct TilePair {
     int64_t   t, n;
     uint8_t * scores;
@@ -197,7 +198,7 @@ static void online_softmax_pair(const Attention & a, const WorkItem & item, cons
     }
 }
 
-// The next lines from `t` on that the block is open for; their number is 0 where there are none.
+// The next pair from `t` on for which the block is not empty; n is 0 if there is none.
 static inline TilePair next_pair(const Attention & a, const TileHead & head, const TileBlock & b, int64_t t, int64_t number) {
     TilePair pair{t, 0, b.scores + number % PAIRS_IN_FLIGHT * 2 * SCORE_BYTES, {}};
     const int64_t n = line_tiles(head);
@@ -214,7 +215,8 @@ static inline TilePair next_pair(const Attention & a, const TileHead & head, con
     return pair;
 }
 
-// While the scores of some lines become weights, those of the next are computed and the values of the ones before are added.
+// A software pipeline: during the softmax of one pair, the scores of the next pair are computed and the values of the previous one
+// are added.
 template <class S>
 static void run_block_amx(const Attention & a, const WorkItem & item, const TileHead & head, const TileBlock & b,
                            const Workspace & workspace) {
@@ -257,7 +259,7 @@ static bool pack_cell_tiles(const Attention & a, const CellVectors & keys, const
     }
 }
 
-// A block whose values are not all finite, row by row.
+// Computes a block whose values are not all finite by gather.
 template <class S>
 static void gather_head(const Attention & a, const WorkItem & item, const AttentionPlan & p, int32_t e, const TileHead & head,
                         const Workspace & workspace) {
@@ -283,7 +285,7 @@ template <class S> static void run_blocked_entries_amx(const Attention & a, cons
             continue;
         }
         const int64_t block = p.entries[e].block & ~BLOCKED;
-        Prefetch soon[2] = {prefetch_from(a.k, item, (block + 1) * CELLS, vector_bytes(a.k_type, a.dk)),
+        Prefetch prefetch[2] = {prefetch_from(a.k, item, (block + 1) * CELLS, vector_bytes(a.k_type, a.dk)),
                          prefetch_from(a.v, item, (block + 1) * CELLS, vector_bytes(a.v_type, a.dv))};
         for (int64_t h = 0; h < item.n_heads; h++) {
             const TileHead head = tile_head(a, item, h, workspace);
@@ -291,8 +293,8 @@ template <class S> static void run_blocked_entries_amx(const Attention & a, cons
                 pack_queries_of_head<S>(a, item, head);
                 load_tile_state<S>(a, item, head);
             }
-            const CellVectors k = cell_vectors(a.k, item, h, block * CELLS, &soon[0]);
-            const CellVectors v = cell_vectors(a.v, item, h, block * CELLS, &soon[1]);
+            const CellVectors k = cell_vectors(a.k, item, h, block * CELLS, &prefetch[0]);
+            const CellVectors v = cell_vectors(a.v, item, h, block * CELLS, &prefetch[1]);
             if (pack_cell_tiles<S>(a, k, v, block_cells(a, block), keys, values)) {
                 const TileBlock b{block, tile_states + block, keys, values, reinterpret_cast<uint8_t *>(workspace.scores)};
                 run_block_amx<S>(a, item, head, b, workspace);

@@ -1,8 +1,11 @@
-// A block of cells by many lines: keys and values are converted once, then all lines use them. Included by each level's file;
-// see attention_impl.h. The three steps (scores, softmax, values) are functions of their own over plain buffers:
+// Microkernels of blocked: many lines x one block of cells, whose keys and values have been converted to fp32 panels once for all
+// lines. Included by the file of each instruction set; see attention_impl.h. The three steps (scores, online softmax, values)
+// work on plain buffers:
 //
 //   q       [line / 4][dk][line % 4], scaled     keys    [dk][CELLS]
 //   scores  [line][CELLS]                        values  [CELLS][dv]
+//
+// Scores and values are products with a register tile of BLOCKED_MR lines x NR vectors.
 #pragma once
 
 #include "kernels/attention/attention_gather_kernels.h"
@@ -10,9 +13,9 @@
 namespace lc::kernels {
 namespace {
 
-constexpr int BLOCKED_MR = 4;  // at once
+constexpr int BLOCKED_MR = 4;  // lines of a register tile
 
-// Keys of the n cells from cells.data on; what is missing to CELLS is copies of the last one.
+// Packs the keys of n cells, transposed. Padding to CELLS is copies of the last cell.
 template <class S, KvType T> static void convert_keys(const CellVectors & cells, int64_t n, int64_t dk, float * out) {
     using F32 = typename S::F32;
     for (int64_t c = 0; c < CELLS; c += S::LANES) {
@@ -20,7 +23,7 @@ template <class S, KvType T> static void convert_keys(const CellVectors & cells,
 #pragma GCC unroll 16
         for (int j = 0; j < S::LANES; j++) {
             key[j] = cells.data + min_of(c + j, n - 1) * cells.step;
-            prefetch_next(*cells.soon);
+            prefetch_next(*cells.prefetch);
         }
         for (int64_t d = 0; d < dk; d += S::LANES) {
             F32 v[S::LANES];
@@ -37,13 +40,13 @@ template <class S, KvType T> static void convert_keys(const CellVectors & cells,
     }
 }
 
-// Likewise values. False if one of them is infinite or NaN.
+// Packs the values of n cells. Padding to CELLS is copies of the last cell. False if a value is infinite or NaN.
 template <class S, KvType T> static bool convert_values(const CellVectors & cells, int64_t n, int64_t dv, float * out) {
     using F32 = typename S::F32;
     F32 check = S::zero();
     for (int64_t c = 0; c < CELLS; c++, out += dv) {
         const uint8_t * value = cells.data + min_of(c, n - 1) * cells.step;
-        prefetch_next(*cells.soon);
+        prefetch_next(*cells.prefetch);
         for (int64_t d = 0; d < dv; d += S::LANES) {
             const F32 v = load_kv<S, T>(value, d);
             check = S::fma(v, S::zero(), check);
@@ -53,6 +56,7 @@ template <class S, KvType T> static bool convert_values(const CellVectors & cell
     return !S::any_nan(check);
 }
 
+// scores: BLOCKED_MR lines x NR vectors of cells.
 template <class S, int NR>
 static inline void blocked_scores_tile(const float * q, int64_t dk, const float * keys, float * scores) {
     using F32 = typename S::F32;
@@ -82,7 +86,7 @@ static inline void blocked_scores_tile(const float * q, int64_t dk, const float 
     store_tile<S>(sum, [=](int i) { return scores + i * CELLS; });
 }
 
-// n_lines: a multiple of LINES.
+// n_lines is a multiple of BLOCKED_MR.
 template <class S> static void blocked_scores(const float * q, int64_t n_lines, int64_t dk, const float * keys, float * scores) {
     constexpr int NR = S::BLOCKED_NR;
     for (int64_t i = 0; i < n_lines; i += BLOCKED_MR, q += BLOCKED_MR * dk, scores += BLOCKED_MR * CELLS) {
@@ -99,8 +103,8 @@ template <class S> static void blocked_scores(const float * q, int64_t n_lines, 
     }
 }
 
-// One line's scores become weights. bias: NULL, or CELLS of them; at least one is above minus infinity. Returns the factor of
-// the output so far.
+// Replaces one line's scores by weights and updates m and l. bias: NULL, or CELLS mask values, not all minus infinity. Returns by
+// how much the line's output so far has to be multiplied.
 template <class S>
 static inline float blocked_online_softmax(float * scores, const float * bias, float slope, float cap, float * m, float * l) {
     using F32 = typename S::F32;
@@ -129,6 +133,7 @@ static inline float blocked_online_softmax(float * scores, const float * bias, f
     return factor;
 }
 
+// BLOCKED_MR lines x NR vectors of the output: o = o * factor + weights * values.
 template <class S, int NR>
 static inline void blocked_values_tile(const float * weights, const float * values, int64_t dv, const float * factor,
                                     float * const * o) {
@@ -154,7 +159,7 @@ static inline void blocked_values_tile(const float * weights, const float * valu
     store_tile<S>(sum, line);
 }
 
-// LINES lines: o = o * factor + weights * values.
+// BLOCKED_MR lines of the output: o = o * factor + weights * values.
 template <class S>
 static inline void blocked_values(const float * weights, const float * values, int64_t dv, const float * factor, float * const * o) {
     constexpr int NR = S::BLOCKED_NR;

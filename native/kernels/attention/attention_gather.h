@@ -1,4 +1,5 @@
-// Rows taken alone, by lists of their open cells. Included by each level's file; see attention_impl.h.
+// Gather: for each row and head, makes lists of the row's visible cells and computes them. Included by the file of each instruction
+// set; see attention_impl.h.
 #pragma once
 
 #include "kernels/attention/attention_gather_kernels.h"
@@ -7,11 +8,12 @@
 namespace lc::kernels {
 namespace {
 
+// Bytes of a vector of n numbers in the cache.
 static inline int64_t vector_bytes(KvType type, int64_t n) {
     return type == KvType::q8_0 ? n / 32 * 34 : 2 * n;
 }
 
-// From a cell on. Heads side by side are fetched together.
+// Prefetches vectors of all heads of the item from a cell on. Heads that lie side by side are one row.
 static inline Prefetch prefetch_from(const StridedVectors & v, const WorkItem & item, int64_t cell, int64_t bytes) {
     const bool is_row = item.n_heads * v.head <= v.step;
     const int64_t n = is_row ? (item.n_heads - 1) * v.head + bytes : bytes;
@@ -19,11 +21,11 @@ static inline Prefetch prefetch_from(const StridedVectors & v, const WorkItem & 
     return {head_of(v, item.stream, cell, item.head), v.step, item.n_heads, n_lines, 0};
 }
 
-static inline CellVectors cell_vectors(const StridedVectors & v, const WorkItem & item, int64_t head, int64_t cell, Prefetch * soon) {
-    return {head_of(v, item.stream, cell, item.head + head), v.step, soon};
+static inline CellVectors cell_vectors(const StridedVectors & v, const WorkItem & item, int64_t head, int64_t cell, Prefetch * prefetch) {
+    return {head_of(v, item.stream, cell, item.head + head), v.step, prefetch};
 }
 
-// The listed cells by the row's lines of all heads of the item. Empties the list.
+// Computes the listed cells for the row's lines of all heads of the item. Empties the list.
 template <class S>
 static void run_cell_list(const Attention & a, const WorkItem & item, int64_t row, CellList & list, const Workspace & workspace) {
     if (list.n == 0) {
@@ -32,9 +34,9 @@ static void run_cell_list(const Attention & a, const WorkItem & item, int64_t ro
     for (int i = list.n; i % S::LANES != 0; i++) {
         list.cell[i] = list.cell[list.n - 1];
         list.bias[i] = -__builtin_inff();
-        list.masked = true;
+        list.has_bias = true;
     }
-    // What the next list names is, mostly, the cells that follow this one's last.
+    // The cells of the next list mostly follow the last cell of this one.
     const int64_t next = list.cell[list.n - 1] + 1;
     Prefetch keys = prefetch_from(a.k, item, next, vector_bytes(a.k_type, a.dk));
     Prefetch values = prefetch_from(a.v, item, next, vector_bytes(a.v_type, a.dv));
@@ -43,12 +45,12 @@ static void run_cell_list(const Attention & a, const WorkItem & item, int64_t ro
                                cell_vectors(a.v, item, h, 0, &values), state_of(a, item.state, h, row * a.group), workspace.scores});
     }
     list.n = 0;
-    list.masked = false;
+    list.has_bias = false;
 }
 
-// Adds open cells of a block to the list, from bit `open` on, until it is full. Returns those left.
+// Adds the cells `visible` of a block to the list until it is full. Returns those that are left.
 template <class S>
-static inline uint64_t add_cells(const BlockMask & m, uint64_t visible, int64_t block, bool biased, CellList & list) {
+static inline uint64_t add_cells(const BlockMask & m, uint64_t visible, int64_t block, bool has_bias, CellList & list) {
     const int32_t first = static_cast<int32_t>(block * CELLS);
     int n = list.n;
     if (visible == ~uint64_t{0} && n == 0) {
@@ -62,9 +64,9 @@ static inline uint64_t add_cells(const BlockMask & m, uint64_t visible, int64_t 
         list.cell[n++] = first + __builtin_ctzll(visible);
     }
     for (int i = list.n; i < n; i++) {
-        list.bias[i] = biased ? S::half_to_float(m.values[list.cell[i] - first]) : 0.0f;
+        list.bias[i] = has_bias ? S::half_to_float(m.values[list.cell[i] - first]) : 0.0f;
     }
-    list.masked |= biased;
+    list.has_bias |= has_bias;
     list.n = n;
     return visible;
 }
@@ -82,7 +84,7 @@ static void gather_block(const Attention & a, const WorkItem & item, int64_t row
     }
 }
 
-// A row's lines of the item's heads, scaled, into local.q.
+// Copies a row's lines of the item's heads, times the scale, to workspace.q.
 template <class S> static void scale_row(const Attention & a, const WorkItem & item, int64_t row, const Workspace & workspace) {
     float * out = workspace.q;
     for (int64_t h = 0; h < item.n_heads; h++) {
@@ -95,13 +97,13 @@ template <class S> static void scale_row(const Attention & a, const WorkItem & i
     }
 }
 
-// The entries that are not BY_LINES; with `only` an entry, just that one.
+// Computes the item's entries that are not BLOCKED; if `only` is not NULL, that entry alone, whatever its flag.
 template <class S>
 static void run_gather_entries(const Attention & a, const WorkItem & item, const AttentionPlan & p, const int32_t * only, const Workspace & workspace) {
     const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
     CellList list;
     list.n = 0;
-    list.masked = false;
+    list.has_bias = false;
     for (int64_t row = 0; row < item.n_rows; row++) {
         bool is_scaled = false;
         for (int32_t e = only != nullptr ? *only : item.entry; e < (only != nullptr ? *only + 1 : item.end); e++) {

@@ -1,8 +1,8 @@
-// A few lines (one row's heads of a group) by a list of cells, straight from the cache: for one row, and for the cells that a
-// row does not share with others. Included by each level's file; see attention_impl.h.
+// Microkernels of gather: up to four lines (query heads of one row that share a head of K and V) x a list of cells, whose keys and
+// values are read from the KV cache directly. Included by the file of each instruction set; see attention_impl.h.
 //
-// NL lines take NC cells at a time, so that their NL * NC products fill one vector: lane = line * NC + cell. Scores stay in
-// that order (one vector for every NC cells), which makes the softmax vertical. Three lines leave the last lanes unused.
+// A tile of scores is MR lines x NC cells and fills one vector: lane = line * NC + cell. Scores keep that order (one vector for
+// every NC cells), so that the softmax needs no operations across lanes until the end. With three lines the last lanes are unused.
 #pragma once
 
 #include "kernels/attention/attention_item.h"
@@ -10,26 +10,27 @@
 namespace lc::kernels {
 namespace {
 
-template <class S> constexpr int cells_at_once(int n_lines) {
+// NC
+template <class S> constexpr int tile_cells(int n_lines) {
     return n_lines == 1 ? S::LANES : n_lines == 2 ? S::LANES / 2 : S::LANES / 4;
 }
 
-// The open cells of one row, up to CELLS of them, filled up to whole vectors with copies of the last one.
+// Up to CELLS visible cells of one row, padded to whole vectors with copies of the last one.
 struct CellList {
     int     n;
-    bool    masked;         // `bias` has to be looked at
+    bool    has_bias;
     int32_t cell[CELLS];
-    float   bias[CELLS];    // minus infinity for what only fills up
+    float   bias[CELLS];  // if has_bias: the mask values; minus infinity for padding
 };
 
-// Memory that is wanted soon: rows, each in n_parts parts of n_lines cache lines, fetched one after the other. Memory is
-// fastest when it is read in order, and a head's vectors alone are not in order.
+// Memory to prefetch: rows, each divided into n_parts parts of n_lines cache lines, which are prefetched one after the other.
+// Memory is fastest if it is read in order, and the vectors of one head alone are not in order.
 struct Prefetch {
     const uint8_t * row;
-    int64_t step;       // from row to row
-    int64_t n_parts;
-    int64_t n_lines;
-    int64_t part;       // the next one
+    int64_t         step;  // from row to row, in bytes
+    int64_t         n_parts;
+    int64_t         n_lines;
+    int64_t         part;  // the next one of the row
 };
 
 static inline __attribute__((always_inline)) void prefetch_next(Prefetch & f) {
@@ -45,17 +46,18 @@ static inline __attribute__((always_inline)) void prefetch_next(Prefetch & f) {
 
 // Keys or values of one head.
 struct CellVectors {
-    const uint8_t * data;   // the head in the first cell
-    int64_t step;
-    Prefetch * soon;           // a part for each cell; or NULL
+    const uint8_t * data;      // of the first cell
+    int64_t         step;      // from cell to cell, in bytes
+    Prefetch *      prefetch;  // one part is prefetched with each cell; NULL: none
 };
 
+// scores: list.n / NC vectors of MR x NC. q: MR lines of dk.
 template <class S, KvType T, int MR>
 static void gather_scores(const float * q, int64_t dk, const CellVectors & keys, const CellList & list, float * scores) {
     using F32 = typename S::F32;
-    constexpr int NC = cells_at_once<S>(MR);
+    constexpr int NC = tile_cells<S>(MR);
     constexpr int STEP = T == KvType::q8_0 ? 32 : S::LANES;
-    constexpr int AT_ONCE = NC < 8 ? NC : 8;  // more would compete for one set of the first cache where a cell is 4 KB
+    constexpr int AT_ONCE = NC < 8 ? NC : 8;  // more keys would compete for one set of L1 if a cell has 4 KB
     for (int c = 0; c < list.n; c += NC, scores += S::LANES) {
         F32 sum[S::LANES];
 #pragma GCC unroll 16
@@ -68,8 +70,8 @@ static void gather_scores(const float * q, int64_t dk, const CellVectors & keys,
 #pragma GCC unroll 8
             for (int j = 0; j < AT_ONCE; j++) {
                 key[j] = keys.data + list.cell[c + first + j] * keys.step;
-                if (keys.soon != nullptr) {
-                    prefetch_next(*keys.soon);
+                if (keys.prefetch != nullptr) {
+                    prefetch_next(*keys.prefetch);
                 }
             }
             for (int64_t d = 0; d < dk; d += STEP) {
@@ -100,9 +102,9 @@ static void gather_scores(const float * q, int64_t dk, const CellVectors & keys,
     }
 }
 
-// One number for each line, in the lanes of that line.
+// The number of each line, in all lanes of that line.
 template <class S, int MR> static inline typename S::F32 lines_to_lanes(const float * lines) {
-    constexpr int NC = cells_at_once<S>(MR);
+    constexpr int NC = tile_cells<S>(MR);
     float lanes[S::LANES] = {};
 #pragma GCC unroll 4
     for (int i = 0; i < MR; i++) {
@@ -113,8 +115,9 @@ template <class S, int MR> static inline typename S::F32 lines_to_lanes(const fl
     return S::load(lanes);
 }
 
+// The first lane of each line.
 template <class S, int MR> static inline void lanes_to_lines(typename S::F32 v, float * lines) {
-    constexpr int NC = cells_at_once<S>(MR);
+    constexpr int NC = tile_cells<S>(MR);
     float lanes[S::LANES];
     S::store(lanes, v);
 #pragma GCC unroll 4
@@ -123,12 +126,13 @@ template <class S, int MR> static inline void lanes_to_lines(typename S::F32 v, 
     }
 }
 
-// Scores become weights; m and l are brought up to date, `factor` is what the output so far is to be multiplied by. Every cell
-// of the list is open for every line, so the maximum is a number.
+// Replaces scores by weights and updates m and l. Returns in `factor` by how much each line's output so far has to be multiplied.
+// Every cell of the list is visible for every line, so the maximum is finite.
 template <class S, int MR>
-static void gather_online_softmax(float * scores, const CellList & list, const float * slopes, float cap, const LineState & s, float * factor) {
+static void gather_online_softmax(float * scores, const CellList & list, const float * slopes, float cap, const LineState & s,
+                                  float * factor) {
     using F32 = typename S::F32;
-    constexpr int NC = cells_at_once<S>(MR);
+    constexpr int NC = tile_cells<S>(MR);
     const F32 slope = lines_to_lanes<S, MR>(slopes);
     const F32 old = lines_to_lanes<S, MR>(s.m);
     F32 top = S::broadcast(-__builtin_inff());
@@ -136,7 +140,7 @@ static void gather_online_softmax(float * scores, const CellList & list, const f
     for (int c = 0; c < list.n; c += NC, x += S::LANES) {
         F32 v = S::load(x);
         v = cap != 0.0f ? apply_soft_cap<S>(v, cap) : v;
-        v = list.masked ? add_mask<S>(v, S::template load_repeated<NC>(list.bias + c), slope) : v;
+        v = list.has_bias ? add_mask<S>(v, S::template load_repeated<NC>(list.bias + c), slope) : v;
         S::store(x, v);
         top = S::max(v, top);
     }
@@ -154,12 +158,13 @@ static void gather_online_softmax(float * scores, const CellList & list, const f
     lanes_to_lines<S, MR>(S::fma(lines_to_lanes<S, MR>(s.l), f, sum_of_groups<S, NC>(sum)), s.l);
 }
 
+// MR lines x NR vectors of the output from d on: o = o * factor + weights * values.
 template <class S, KvType T, int MR, int NR>
 static inline void gather_values_tile(const float * weights, const CellList & list, const CellVectors & values, int64_t d,
-                                   const float * factor, float * o, int64_t dv) {
+                                      const float * factor, float * o, int64_t dv) {
     using F32 = typename S::F32;
-    constexpr int NC = cells_at_once<S>(MR);
-    Prefetch * const soon = d == 0 ? values.soon : nullptr;
+    constexpr int NC = tile_cells<S>(MR);
+    Prefetch * const prefetch = d == 0 ? values.prefetch : nullptr;
     const auto line = [=](int i) { return o + i * dv + d; };
     F32 sum[MR][NR];
     load_tile_scaled<S>(sum, factor, line);
@@ -167,8 +172,8 @@ static inline void gather_values_tile(const float * weights, const CellList & li
 #pragma GCC unroll 4
         for (int k = 0; k < NC; k++) {
             const uint8_t * value = values.data + list.cell[c + k] * values.step;
-            if (soon != nullptr) {
-                prefetch_next(*soon);
+            if (prefetch != nullptr) {
+                prefetch_next(*prefetch);
             }
             F32 v[NR];
             F32 scale = kv_scale<S, T>(value, d);
@@ -191,8 +196,8 @@ static inline void gather_values_tile(const float * weights, const CellList & li
 }
 
 template <class S, KvType T, int MR>
-static void gather_values(const float * weights, const CellList & list, const CellVectors & values, const float * factor, float * o,
-                       int64_t dv) {
+static void gather_values(const float * weights, const CellList & list, const CellVectors & values, const float * factor,
+                          float * o, int64_t dv) {
     constexpr int NR = MR > 2 ? S::GATHER_NR : 4;
     int64_t d = 0;
     for (; d + NR * S::LANES <= dv; d += NR * S::LANES) {
@@ -208,11 +213,11 @@ static void gather_values(const float * weights, const CellList & list, const Ce
 
 // Lines of one head of K and V.
 struct GatherLines {
-    const float * q;         // n lines of dk
-    const float * slopes;
-    CellVectors keys, values;
-    LineState state;
-    float * scores;          // of CELLS * n
+    const float * q;       // lines of dk
+    const float * slopes;  // of each line
+    CellVectors   keys, values;
+    LineState     state;
+    float *       scores;  // room for 4 * CELLS
 };
 
 template <class S, int MR> static void gather_lines(const Attention & a, const CellList & list, const GatherLines & f) {
@@ -242,7 +247,7 @@ template <class S> static void gather_group(const Attention & a, const CellList 
             default: gather_lines<S, 4>(a, list, f); break;
         }
         left -= n;
-        f.keys.soon = f.values.soon = nullptr;
+        f.keys.prefetch = f.values.prefetch = nullptr;
         f.q += n * a.dk;
         f.slopes += n;
         f.state.m += n;

@@ -1,10 +1,14 @@
-// The attention operation over an instruction set I. Each level's file defines I and calls run_attention(); everything here
-// and in the headers below has internal linkage, because each file is compiled with its level's flags.
+// The attention operation over the SIMD traits S (isa/simd/simd.h) with these additional members:
+//   GATHER_NR, BLOCKED_NR   vectors of a register tile (NR) for three and four lines in gather, and in blocked
+//   HAS_TILES               blocked uses AMX where shapes allow it
+// The file of each instruction set (attention_*.cpp) defines S and calls run_attention(). Everything here and in the included
+// headers has internal linkage, because these files are compiled with different flags.
 //
-// Two ways through a block of cells: row by row, by lists of open cells, read straight from the cache (attention_gather.h), or
-// all lines of the tile together from converted keys and values (attention_blocked.h). The first never touches a cell that is
-// closed for the row. The second multiplies what is closed for some lines by a weight of 0, so a block whose values are not
-// all finite is left to the first.
+// A block of cells is computed in one of two ways:
+//   gather    (attention_gather.h)   row by row from lists of visible cells, with keys and values read from the KV cache directly.
+//             Never accesses a cell that is masked for the row.
+//   blocked   (attention_blocked.h, with AMX attention_blocked_amx.h)   all lines of the tile together, with keys and values packed
+//             once. Masked cells get a weight of 0, so a block whose values are not all finite is left to gather.
 #pragma once
 
 #include "kernels/attention/attention_blocked.h"
@@ -12,7 +16,7 @@
 namespace lc::kernels {
 namespace {
 
-// The item with a number. Tiles go from the last to the first: in a causal chunk the later ones have more to do, and a long
+// The item with this number. Tiles are taken from the last to the first: in a causal chunk the later tiles take longer, and a long
 // item at the end would leave threads idle.
 static WorkItem item_at(const Attention & a, const AttentionPlan & p, const ThreadTeam & team, int64_t number, const Workspace & workspace) {
     int64_t tile = a.n_tiles - 1;
@@ -34,11 +38,11 @@ static WorkItem item_at(const Attention & a, const AttentionPlan & p, const Thre
     return item;
 }
 
-// attention_tiles.h: entries_by_lines() with AMX. Only where I::TILES.
+// In attention_blocked_amx.h. Only if S::HAS_TILES.
 template <class S> static void run_blocked_entries_amx(const Attention & a, const WorkItem & item, const AttentionPlan & p, const Workspace & workspace);
 
-// AMX takes 32 numbers of a key at once and 16 of a value.
-template <class S> static bool has_tiles(const Attention & a) {
+// A tile holds 32 numbers of a key and 16 of a value.
+template <class S> static bool uses_tiles(const Attention & a) {
     return S::HAS_TILES && a.dk % 32 == 0 && a.dv % 16 == 0;
 }
 
@@ -48,7 +52,7 @@ template <class S> static void run_item(const Attention & a, const AttentionPlan
     }
     clear_state(a, item);
     if constexpr (S::HAS_TILES) {
-        has_tiles<S>(a) ? run_blocked_entries_amx<S>(a, item, p, workspace) : run_blocked_entries<S>(a, item, p, workspace);
+        uses_tiles<S>(a) ? run_blocked_entries_amx<S>(a, item, p, workspace) : run_blocked_entries<S>(a, item, p, workspace);
     } else {
         run_blocked_entries<S>(a, item, p, workspace);
     }
@@ -63,14 +67,14 @@ template <class S> static void run_item(const Attention & a, const AttentionPlan
     }
 }
 
-// Adds up one line of n slots in the first of them.
+// Merges one line of n slots into the first of them.
 template <class S> static LineState merge_line(const Attention & a, float * slot, int64_t n, int64_t head, int64_t line) {
     const LineState sum = state_of(a, slot, head, line);
     for (int64_t i = 1; i < n; i++) {
         const LineState s = state_of(a, slot + i * a.slot_floats, head, line);
         const float top = *s.m > *sum.m ? *s.m : *sum.m;
         if (*s.l == 0.0f) {
-            continue;  // no open cells: m is minus infinity, perhaps in both
+            continue;  // no visible cells: m is minus infinity, perhaps in both
         }
         const float old_factor = scalar_exp<S>(*sum.m - top);
         const float factor = scalar_exp<S>(*s.m - top);

@@ -1,4 +1,4 @@
-// An item of work and the state of its lines. Included by each level's file; see attention_impl.h.
+// An item of work and the state of its lines. Included by the file of each instruction set; see attention_impl.h.
 #pragma once
 
 #include "kernels/attention/attention_math.h"
@@ -7,23 +7,23 @@
 namespace lc::kernels {
 namespace {
 
-// The state of consecutive lines: maximum, sum, output.
+// State of consecutive lines in the online softmax: maximum score, sum of weights, output before the division by the sum.
 struct LineState {
     float * m;
     float * l;
     float * o;
 };
 
-// An item of work, and where its state lies.
 struct WorkItem {
     int64_t tile, stream;
-    int64_t row, n_rows;                // the first, of the stream
-    int64_t head, n_heads;              // of K and V
-    int32_t entry, end;                 // of the plan
-    float * state;
-    bool    is_only_span;                   // the tile's only span
+    int64_t row, n_rows;    // the first row of the tile, counted within the stream
+    int64_t head, n_heads;  // the first head of K and V
+    int32_t entry, end;     // entries of the plan
+    float * state;          // of all lines, see state_of()
+    bool    is_only_span;   // the tile has no other span
 };
 
+// For each head: line_pad maxima, line_pad sums, line_pad outputs.
 static inline LineState state_of(const Attention & a, float * base, int64_t head, int64_t line) {
     float * s = base + head * a.line_pad * (2 + a.dv);
     return {s + line, s + a.line_pad + line, s + 2 * a.line_pad + line * a.dv};
@@ -33,7 +33,7 @@ static inline float * slot_of(const Attention & a, const ThreadTeam & team, int6
     return reinterpret_cast<float *>(team.scratch + a.slots_at) + slot * a.slot_floats;
 }
 
-// Spans of the tiles before `tile` that have several: the number of their slots.
+// Number of slots of the tiles before `tile`. A tile with one span has none.
 static inline int64_t slots_before(const AttentionPlan & p, int64_t tile) {
     int64_t n = 0;
     for (int64_t t = 0; t < tile; t++) {
@@ -64,8 +64,9 @@ static inline void clear_state(const Attention & a, const WorkItem & item) {
     }
 }
 
-// Divides by the sum (with the sink's share) and writes the output. A line without open cells is 0.
-template <class S> static void write_line(const Attention & a, const WorkItem & item, int64_t head, int64_t line, const LineState & s) {
+// Divides the output by the sum (with the sink's share) and writes it. The output of a line without visible cells is 0.
+template <class S>
+static void write_line(const Attention & a, const WorkItem & item, int64_t head, int64_t line, const LineState & s) {
     const int64_t q_head = head * a.group + line % a.group;
     float factor = 1.0f;
     float sum = *s.l;

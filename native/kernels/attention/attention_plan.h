@@ -1,29 +1,30 @@
-// What the mask closes, and what is left to do. Included by each level's file; see attention_impl.h.
+// Scans the mask and plans the work: which blocks of a tile are not empty, whether they are computed by gather or blocked, and how
+// they are divided into spans. Included by the file of each instruction set; see attention_impl.h.
 //
-// The state of a block for a row: how many of its cells are open, | BIASED if some open cell has a value other than 0.
+// The state of a block for a row is one byte: the number of visible cells (0: empty, CELLS: full, else partial), | HAS_BIAS if some
+// visible cell has a mask value other than 0.
 #pragma once
 
 #include "kernels/attention/attention_shape.h"
-
 
 #include <string.h>
 
 namespace lc::kernels {
 namespace {
 
-constexpr uint8_t  HAS_BIAS = 0x80;
-constexpr int32_t  BLOCKED = int32_t{1} << 30;  // in Entry::block: all lines of the tile take the block together
-constexpr uint16_t MASKED_F16 = 0xfc00;              // minus infinity
+constexpr uint8_t  HAS_BIAS   = 0x80;
+constexpr int32_t  BLOCKED    = int32_t{1} << 30;  // flag in BlockEntry::block: blocked, not gather
+constexpr uint16_t MASKED_F16 = 0xfc00;            // mask value of a cell that is not visible: minus infinity
 
 struct AttentionPlan {
-    const uint8_t * states;  // [stream][row][block]
-    const BlockEntry *   entries; // blocks that are not closed for every row of the tile, tile after tile
-    const int32_t * begins;  // [n_tiles + 1]: of a tile's entries
-    const int32_t * spans;   // [n_tiles + 1]: spans before the tile
-    int32_t n_spans;
+    const uint8_t *    states;   // [stream][row][block]
+    const BlockEntry * entries;  // tile after tile, the blocks that are not empty for all of its rows
+    const int32_t *    begins;   // [n_tiles + 1]: the first entry of each tile
+    const int32_t *    spans;    // [n_tiles + 1]: number of spans before each tile
+    int32_t            n_spans;
 };
 
-// The open cells of a block, as bits, and the values of its mask.
+// A row's mask of one block: the visible cells as bits, and the values (NULL without a mask).
 struct BlockMask {
     const uint16_t * values;
     uint64_t visible;
@@ -80,10 +81,10 @@ template <class S> static const uint8_t * find_all_block_states(const Attention 
     return states;
 }
 
-// From how many lines on a block is taken by all of them together (its keys and values are then converted once).
+// With fewer lines, a block is computed by gather. Blocked converts keys and values once for all lines.
 constexpr int64_t MIN_BLOCKED_LINES = 16;
 
-// One block of a tile, `n` rows: 0 if it is closed, else about what it costs. `by_lines` as in BY_LINES.
+// Estimated cost of one block of a tile of `n` rows; 0 if it is empty for all of them. Decides between blocked and gather.
 static inline int32_t block_cost(const Attention & a, const uint8_t * states, int64_t n, bool * is_blocked) {
     int32_t rows = 0;
     int32_t visible = 0;
@@ -146,7 +147,8 @@ static AttentionPlan make_attention_plan(const Attention & a, const uint8_t * st
     return p;
 }
 
-// From the entry `e` on, those whose middle lies before the share `s` of n of the tile's cost. `sum`: the cost before `e`.
+// The first entry from `e` on whose middle is not before share / n, where positions are sums of cost. `sum`: the cost before `e`,
+// updated.
 static inline int32_t skip_share(const BlockEntry * entries, int32_t e, int32_t end, int64_t share, int64_t n, int64_t * sum) {
     while (e < end && (2 * *sum + entries[e].cost) * n < 2 * share) {
         *sum += entries[e++].cost;
@@ -154,7 +156,7 @@ static inline int32_t skip_share(const BlockEntry * entries, int32_t e, int32_t 
     return e;
 }
 
-// The entries of a tile's span `s` of n, by equal shares of the cost.
+// The entries of span `s` of a tile's n spans, which have about equal cost.
 static inline void span_entries(const AttentionPlan & p, int64_t tile, int64_t s, int64_t n, int32_t * begin, int32_t * end) {
     const int64_t cost = tile_cost(p, tile);
     int64_t sum = 0;

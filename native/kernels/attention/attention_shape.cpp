@@ -7,8 +7,8 @@
 namespace lc::kernels {
 namespace {
 
-constexpr int64_t MAX_VECTOR = 576;           // of Q, K and V: the longest in use (MLA)
-constexpr int64_t MAX_PRIVATE_MASK = 16 * 1024;     // values
+constexpr int64_t MAX_VECTOR       = 576;        // length of a vector of Q, K and V: the longest in use (MLA)
+constexpr int64_t MAX_PRIVATE_MASK = 16 * 1024;  // values
 constexpr int64_t ITEMS_PER_THREAD = 4;
 
 int64_t round_up(int64_t n, int64_t to) {
@@ -84,7 +84,7 @@ bool read_mask(const ggml_tensor * node, Attention & a) {
         mask->ne[1] >= a.n_rows && mask->ne[2] == 1 && (mask->ne[3] == 1 || mask->ne[3] == a.n_streams);
 }
 
-// Neither total_bytes nor any part of it shrinks with more threads: the team may turn out smaller than was planned for.
+// Neither total_bytes nor any part of it may shrink with more threads: the team may be smaller than the one planned for.
 void divide_work(int n_threads, int64_t tile_lines, Attention & a) {
     a.n_blocks = (a.n_cells + CELLS - 1) / CELLS;
     const int64_t rows = std::clamp<int64_t>(tile_lines / a.group, 1, a.n_rows);
@@ -93,7 +93,7 @@ void divide_work(int n_threads, int64_t tile_lines, Attention & a) {
     a.n_tiles = a.stream_tiles * a.n_streams;
     a.line_pad = round_up(a.tile_rows * a.group, 16);
     a.target_items = n_threads > 1 ? ITEMS_PER_THREAD * n_threads : 1;
-    // Several heads in an item walk through memory in order, as long as that leaves enough items.
+    // Several heads in an item read memory in order. There are as many as leave enough items.
     a.max_range_heads = std::clamp<int64_t>(ITEM_LINES / (a.tile_rows * a.group), 1, a.n_head_kv);
     const int64_t fewest = (a.n_head_kv + a.max_range_heads - 1) / a.max_range_heads;
     const int64_t units = a.n_tiles * a.n_blocks;
@@ -101,8 +101,8 @@ void divide_work(int n_threads, int64_t tile_lines, Attention & a) {
     a.range_heads = (a.n_head_kv + ranges - 1) / ranges;
     a.n_ranges = (a.n_head_kv + a.range_heads - 1) / a.range_heads;
     a.is_scan_private = a.n_streams * a.n_rows * a.n_cells <= MAX_PRIVATE_MASK || n_threads == 1;
-    // make_plan() gives tiles with several spans at most twice n_goal / n_ranges, rounded up, of them; n_ranges is at least
-    // half of `ranges`.
+    // make_attention_plan() makes at most 2 * target_items / n_ranges, rounded up, spans of tiles with several spans, and n_ranges is
+    // at least half of `ranges`.
     const int64_t share = std::min(a.target_items / fewest, 2 * std::max(units, a.target_items / a.n_head_kv));
     a.max_slots = a.target_items > 1 ? 2 * (share + 1) : 0;
 }

@@ -111,8 +111,9 @@ void to_bf16(int64_t n, const float * x, uint16_t * y) {
     }
 }
 
+// to_f16 is limited by memory, so the shorter vectors, whose remainder is shorter, are enough.
 template <class S> constexpr RowOps row_ops_of() {
-    return {add, mul, scale, rms_norm, swiglu, geglu, rope, rope_neox, to_f16<S>, to_bf16};
+    return {add, mul, scale, rms_norm, swiglu, geglu, rope, rope_neox, to_f16<typename S::Half>, to_bf16};
 }
 
 } // namespace

@@ -164,7 +164,7 @@ struct Avx512 {
     LC_INLINE F32 to_floats(I32 v) { return _mm512_cvtepi32_ps(v); }
     LC_INLINE I32 to_ints(F32 x) { return _mm512_cvtps_epi32(x); }
 
-    LC_INLINE uint64_t match_u16x64(const uint16_t * p, uint16_t value, uint16_t care) {
+    static inline uint64_t match_u16x64(const uint16_t * p, uint16_t value, uint16_t care) {
         const I32      x    = _mm512_set1_epi16(static_cast<short>(value));
         const I32      c    = _mm512_set1_epi16(static_cast<short>(care));
         const uint64_t low  = _mm512_cmpeq_epi16_mask(_mm512_and_si512(load_bytes(p), c), x);
