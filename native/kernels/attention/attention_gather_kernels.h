@@ -51,7 +51,8 @@ struct CellVectors {
     Prefetch *      prefetch;  // one part is prefetched with each cell; NULL: none
 };
 
-// scores: list.n / NC vectors of MR x NC. q: MR lines of dk.
+// scores: list.n / NC vectors of MR x NC. q: MR lines of dk. In one piece, since gcc allocates registers worse if the inner loops
+// are a function, even an inlined one.
 template <class S, KvType T, int MR>
 static void gather_scores(const float * q, int64_t dk, const CellVectors & keys, const CellList & list, float * scores) {
     using F32 = typename S::F32;

@@ -147,8 +147,8 @@ static AttentionPlan make_attention_plan(const Attention & a, const uint8_t * st
     return p;
 }
 
-// The first entry from `e` on whose middle is not before share / n, where positions are sums of cost. `sum`: the cost before `e`,
-// updated.
+// The first entry, from `e` on, whose middle does not lie before share / n, in units of cost. Updates `sum`, the cost of all entries
+// before `e`.
 static inline int32_t skip_share(const BlockEntry * entries, int32_t e, int32_t end, int64_t share, int64_t n, int64_t * sum) {
     while (e < end && (2 * *sum + entries[e].cost) * n < 2 * share) {
         *sum += entries[e++].cost;

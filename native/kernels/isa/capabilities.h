@@ -1,4 +1,4 @@
-// What this machine can execute, and the choice of the best implementation for it.
+// The instructions that this machine can execute, and the choice of an implementation by them.
 #pragma once
 
 #include <cstddef>
