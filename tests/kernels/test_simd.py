@@ -11,7 +11,9 @@ KERNELS = Path(__file__).parents[2] / "native/kernels"
 SIMD = KERNELS / "isa/simd"
 FOLDERS = ("isa", "attention", "elementwise", "backend", "peak")
 INTRINSIC = re.compile(r"\b_(mm(256|512)?|tile|cvt\w+)_\w+|\b__m(128|256|512|mask)\w*|immintrin\.h")
-MEMBER = re.compile(r"(?:LC_INLINE|static inline) [\w:]+ (\w+)\(|^    using (\w+) |^    static constexpr \w+ +(\w+) ", re.MULTILINE)
+MEMBER = re.compile(
+    r"(?:LC_INLINE|static inline) [\w:]+ (\w+)\(|^    using (\w+) |^    static constexpr \w+ +(\w+) ", re.MULTILINE
+)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
