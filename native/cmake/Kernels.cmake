@@ -1,6 +1,7 @@
-# Our own ggml backend (native/kernels), as a part of the shim. Its files hold one level of instruction sets each; which one is
-# used is decided at run time, so they are built whatever the machine. Other architectures, and builds without OpenMP (whose
-# threads it shares with ggml), get none. Sets LLMCORE_KERNELS (the sources) and LLMCORE_KERNELS_NEED (what they link).
+# Our own ggml backend (native/kernels), a part of the shim. A file with code for one instruction set is named <part>_<isa>.cpp and
+# compiled with the flags of that set. All of them are built on every x86-64 machine; which one is used is decided at run time.
+# Other architectures, and builds without OpenMP (the kernels share its threads with ggml), get no kernels.
+# Sets LLMCORE_KERNELS (the sources) and LLMCORE_KERNELS_NEED (what they link).
 
 set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/kernels")
 set(has_kernels OFF)
@@ -9,15 +10,15 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" AND GGML_OPENMP)
     set(has_kernels ${OpenMP_CXX_FOUND})
 endif()
 
-# GCC knows them all from version 11 on.
+# GCC has all of these flags since version 11.
 include(CheckCXXCompilerFlag)
 foreach(flag IN ITEMS mavxvnni mavx512bf16 mamx-bf16)
     if(has_kernels)
-        string(MAKE_C_IDENTIFIER "LLMCORE_CXX_${flag}" known)
-        check_cxx_compiler_flag("-${flag}" ${known})
-        if(NOT ${known})
+        string(MAKE_C_IDENTIFIER "LLMCORE_CXX_${flag}" has_flag)
+        check_cxx_compiler_flag("-${flag}" ${has_flag})
+        if(NOT ${has_flag})
             set(has_kernels OFF)
-            message(STATUS "No kernels of our own: this compiler does not know -${flag}")
+            message(STATUS "No kernels of our own: this compiler does not have -${flag}")
         endif()
     endif()
 endforeach()
@@ -32,7 +33,7 @@ if(has_kernels)
     set(LLMCORE_KERNELS ${kernel_sources})
     set(LLMCORE_KERNELS_NEED OpenMP::OpenMP_CXX)
     foreach(source IN LISTS kernel_sources)
-        # By name: <part>_<level>.cpp. -O3, since vectors of loops are what these files are for.
+        # -O3 vectorizes loops.
         if(source MATCHES "_(avx2|avxvnni|avx512|amx)\\.cpp$")
             set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_OPTIONS -O3 ${flags_${CMAKE_MATCH_1}})
         endif()

@@ -1,22 +1,22 @@
-// gcc 12 takes its own header's _mm512_undefined_ps() for a mistake (bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
+#include "kernels/isa/simd/avx512.h"
 
-#include "kernels/attention/attention_512.h"
 #include "kernels/attention/attention_impl.h"
-#include "kernels/attention/attention_tiles.h"
+
+#include "kernels/attention/attention_blocked_amx.h"
 
 namespace lc::kernels {
 namespace {
 
-struct Amx : Avx512 {
-    static constexpr bool TILES = true;
+struct AmxAttention : simd::Avx512 {
+    static constexpr int  GATHER_NR  = 4;
+    static constexpr int  BLOCKED_NR = 4;
+    static constexpr bool HAS_TILES  = true;
 };
 
 } // namespace
 
-void attention_amx(const Attention & a, const Team & team) {
-    run_attention<Amx>(a, team);
+void attention_amx(const Attention & a, const ThreadTeam & team) {
+    run_attention<AmxAttention>(a, team);
 }
 
 } // namespace lc::kernels

@@ -1,14 +1,20 @@
-// gcc 12 takes its own header's _mm512_undefined_ps() for a mistake (bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
+#include "kernels/isa/simd/avx512.h"
 
-#include "kernels/attention/attention_512.h"
 #include "kernels/attention/attention_impl.h"
 
 namespace lc::kernels {
+namespace {
 
-void attention_avx512(const Attention & a, const Team & team) {
-    run_attention<Avx512>(a, team);
+struct Avx512Attention : simd::Avx512 {
+    static constexpr int  GATHER_NR  = 4;
+    static constexpr int  BLOCKED_NR = 4;
+    static constexpr bool HAS_TILES  = false;
+};
+
+} // namespace
+
+void attention_avx512(const Attention & a, const ThreadTeam & team) {
+    run_attention<Avx512Attention>(a, team);
 }
 
 } // namespace lc::kernels

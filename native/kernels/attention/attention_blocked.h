@@ -1,181 +1,153 @@
-// A block of cells by many lines: keys and values are converted once, then all lines use them. Included by each level's file;
-// see attention_impl.h. The three steps (scores, softmax, values) are functions of their own over plain buffers:
-//
-//   q       [line / 4][dk][line % 4], scaled     keys    [dk][CELLS]
-//   scores  [line][CELLS]                        values  [CELLS][dv]
+// Blocked: computes a block of cells for all lines of a tile for which it is not empty. Included by the file of each instruction
+// set; see attention_impl.h.
 #pragma once
 
+#include "kernels/attention/attention_blocked_kernels.h"
 #include "kernels/attention/attention_gather.h"
 
 namespace lc::kernels {
 namespace {
 
-constexpr int LINES = 4;  // at once
+// The lines that a block is computed for, padded to a multiple of BLOCKED_MR.
+struct LineList {
+    int64_t   n, n_pad;
+    int32_t * line;  // number within the tile; -1 for padding
+    int32_t * row;   // row within the tile
+};
 
-template <class I, KvType T> static inline typename I::V numbers_at(const uint8_t * vector, int64_t d) {
-    return I::template numbers<T>(vector, d, scale_at<I, T>(vector, d));
-}
-
-// Keys of the n cells from cells.data on; what is missing to CELLS is copies of the last one.
-template <class I, KvType T> static void convert_keys(const Cells & cells, int64_t n, int64_t dk, float * out) {
-    using V = typename I::V;
-    for (int64_t c = 0; c < CELLS; c += I::W) {
-        const uint8_t * key[I::W];
-#pragma GCC unroll 16
-        for (int j = 0; j < I::W; j++) {
-            key[j] = cells.data + least(c + j, n - 1) * cells.step;
-            fetch(*cells.soon);
-        }
-        for (int64_t d = 0; d < dk; d += I::W) {
-            V v[I::W];
-#pragma GCC unroll 16
-            for (int j = 0; j < I::W; j++) {
-                v[j] = numbers_at<I, T>(key[j], d);
-            }
-            I::transpose(v);
-#pragma GCC unroll 16
-            for (int j = 0; j < I::W; j++) {
-                I::store(out + (d + j) * CELLS + c, v[j]);
+// The queries of one head as blocked_scores() reads them.
+template <class S>
+static void pack_queries(const Attention & a, const WorkItem & item, int64_t head, const LineList & lines, float * out) {
+    for (int64_t i = 0; i < lines.n_pad; i += BLOCKED_MR, out += BLOCKED_MR * a.dk) {
+        for (int64_t j = 0; j < BLOCKED_MR; j++) {
+            const float * q = lines.line[i + j] < 0 ? nullptr : line_of(a, item, head, lines.line[i + j]);
+            for (int64_t d = 0; d < a.dk; d++) {
+                out[d * BLOCKED_MR + j] = q == nullptr ? 0.0f : q[d] * a.scale;
             }
         }
     }
 }
 
-// Likewise values. False if one of them is infinite or NaN.
-template <class I, KvType T> static bool convert_values(const Cells & cells, int64_t n, int64_t dv, float * out) {
-    using V = typename I::V;
-    V check = I::zero();
-    for (int64_t c = 0; c < CELLS; c++, out += dv) {
-        const uint8_t * value = cells.data + least(c, n - 1) * cells.step;
-        fetch(*cells.soon);
-        for (int64_t d = 0; d < dv; d += I::W) {
-            const V v = numbers_at<I, T>(value, d);
-            check = I::fma(v, I::zero(), check);
-            I::store(out + d, v);
+// Lists the lines for which the block is not empty. True if they are not those that were listed before.
+static bool find_lines(const Attention & a, const WorkItem & item, const uint8_t * states, LineList & lines) {
+    const int32_t group = static_cast<int32_t>(a.group);
+    bool changed = false;
+    int64_t n = 0;
+    for (int32_t row = 0; row < item.n_rows; row++) {
+        if (states[row * a.n_blocks] == 0) {
+            continue;
+        }
+        changed |= n >= lines.n || lines.row[n] != row;
+        for (int32_t i = 0; i < group; i++, n++) {
+            lines.line[n] = row * group + i;
+            lines.row[n] = row;
         }
     }
-    return !I::any_nan(check);
+    changed |= n != lines.n;
+    lines.n = n;
+    while (n % BLOCKED_MR != 0) {
+        lines.line[n++] = -1;
+    }
+    lines.n_pad = n;
+    return changed;
 }
 
-template <class I, int NV>
-static inline void many_scores_part(const float * q, int64_t dk, const float * keys, float * scores) {
-    using V = typename I::V;
-    V sum[LINES][NV];
-#pragma GCC unroll 4
-    for (int i = 0; i < LINES; i++) {
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            sum[i][j] = I::zero();
-        }
-    }
-    for (int64_t d = 0; d < dk; d++, keys += CELLS, q += LINES) {
-        V k[NV];
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            k[j] = I::load(keys + j * I::W);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < LINES; i++) {
-            const V x = I::set1(q[i]);
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; j++) {
-                sum[i][j] = I::fma(x, k[j], sum[i][j]);
+template <class S>
+static void online_softmax_lines(const Attention & a, const WorkItem & item, int64_t h, int64_t block, const uint8_t * states,
+                         const LineList & lines, const Workspace & workspace) {
+    float bias[CELLS];
+    int64_t bias_row = -1;
+    const float * slopes = workspace.slopes + h * a.group;
+    for (int64_t i = 0; i < lines.n; i++) {
+        const int64_t row = lines.row[i];
+        const bool is_partial = states[row * a.n_blocks] != CELLS;
+        if (is_partial && row != bias_row) {
+            BlockMask m;
+            read_block_mask<S>(a, item.stream, item.row + row, block, m);
+            for (int64_t c = 0; c < CELLS; c += S::LANES) {
+                S::store(bias + c, m.values != nullptr ? S::load_f16(m.values + c) : visible_bias<S>(m.visible >> c));
             }
+            bias_row = row;
         }
+        const float slope = slopes[lines.line[i] - row * a.group];
+        const LineState s = state_of(a, item.state, h, lines.line[i]);
+        workspace.factor[i] = blocked_online_softmax<S>(workspace.scores + i * CELLS, is_partial ? bias : nullptr, slope, a.soft_cap, s.m, s.l);
     }
-    store_lines<I>(sum, [=](int i) { return scores + i * CELLS; });
-}
-
-// n_lines: a multiple of LINES.
-template <class I> static void many_scores(const float * q, int64_t n_lines, int64_t dk, const float * keys, float * scores) {
-    constexpr int NV = I::MANY_VECTORS;
-    for (int64_t i = 0; i < n_lines; i += LINES, q += LINES * dk, scores += LINES * CELLS) {
-        int64_t c = 0;
-        for (; c + NV * I::W <= CELLS; c += NV * I::W) {
-            many_scores_part<I, NV>(q, dk, keys + c, scores + c);
-        }
-        for (; c + 2 * I::W <= CELLS; c += 2 * I::W) {
-            many_scores_part<I, 2>(q, dk, keys + c, scores + c);
-        }
-        for (; c < CELLS; c += I::W) {
-            many_scores_part<I, 1>(q, dk, keys + c, scores + c);
-        }
+    for (int64_t i = lines.n; i < lines.n_pad; i++) {
+        workspace.factor[i] = 0.0f;
     }
 }
 
-// One line's scores become weights. bias: NULL, or CELLS of them; at least one is above minus infinity. Returns the factor of
-// the output so far.
-template <class I>
-static inline float many_softmax(float * scores, const float * bias, float slope, float cap, float * m, float * l) {
-    using V = typename I::V;
-    constexpr int N = CELLS / I::W;
-    V x[N];
-    V top = I::set1(*m);
-#pragma GCC unroll 8
-    for (int i = 0; i < N; i++) {
-        x[i] = I::load(scores + i * I::W);
-        x[i] = cap != 0.0f ? soft_capped<I>(x[i], cap) : x[i];
-        x[i] = bias != nullptr ? I::masked(x[i], I::load(bias + i * I::W), I::set1(slope)) : x[i];
-        top = I::max(x[i], top);
+template <class S> static void convert_keys_of_type(const Attention & a, const CellVectors & keys, int64_t n, float * out) {
+    switch (a.k_type) {
+        case KvType::f16:  return convert_keys<S, KvType::f16>(keys, n, a.dk, out);
+        case KvType::bf16: return convert_keys<S, KvType::bf16>(keys, n, a.dk, out);
+        case KvType::q8_0: return convert_keys<S, KvType::q8_0>(keys, n, a.dk, out);
     }
-    top = group_max<I, I::W>(top);
-    V sum = I::zero();
-#pragma GCC unroll 8
-    for (int i = 0; i < N; i++) {
-        x[i] = exp_of<I>(I::sub(x[i], top));
-        I::store(scores + i * I::W, x[i]);
-        sum = I::add(sum, x[i]);
-    }
-    const float old = *m;
-    *m = I::first(top);
-    const float factor = old == *m ? 1.0f : exp_of_one<I>(old - *m);
-    *l = *l * factor + I::first(group_sum<I, I::W>(sum));
-    return factor;
 }
 
-template <class I, int NV>
-static inline void many_values_part(const float * weights, const float * values, int64_t dv, const float * factor,
-                                    float * const * o) {
-    using V = typename I::V;
-    const auto line = [=](int i) { return o[i]; };
-    V sum[LINES][NV];
-    load_scaled<I>(sum, factor, line);
-    for (int64_t c = 0; c < CELLS; c++, values += dv) {
-        V v[NV];
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            v[j] = I::load(values + j * I::W);
+template <class S> static bool convert_values_of_type(const Attention & a, const CellVectors & values, int64_t n, float * out) {
+    switch (a.v_type) {
+        case KvType::f16:  return convert_values<S, KvType::f16>(values, n, a.dv, out);
+        case KvType::bf16: return convert_values<S, KvType::bf16>(values, n, a.dv, out);
+        default:           return convert_values<S, KvType::q8_0>(values, n, a.dv, out);
+    }
+}
+
+// Computes one block of head `h` of the item. Masked cells get a weight of 0, which makes their values harmless only if these are
+// finite: returns false, with nothing done, if they are not.
+template <class S>
+static bool run_block(const Attention & a, const WorkItem & item, int64_t h, int64_t block, const uint8_t * states,
+                           const LineList & lines, Prefetch * prefetch, const Workspace & workspace) {
+    const int64_t n = block_cells(a, block);
+    if (!convert_values_of_type<S>(a, cell_vectors(a.v, item, h, block * CELLS, &prefetch[1]), n, workspace.values)) {
+        return false;
+    }
+    convert_keys_of_type<S>(a, cell_vectors(a.k, item, h, block * CELLS, &prefetch[0]), n, workspace.keys);
+    blocked_scores<S>(workspace.q_packed + h * a.line_pad * a.dk, lines.n_pad, a.dk, workspace.keys, workspace.scores);
+    online_softmax_lines<S>(a, item, h, block, states, lines, workspace);
+    for (int64_t i = 0; i < lines.n_pad; i += BLOCKED_MR) {
+        float * o[BLOCKED_MR];
+        for (int64_t j = 0; j < BLOCKED_MR; j++) {
+            const int32_t line = lines.line[i + j];
+            o[j] = line < 0 ? workspace.spare : state_of(a, item.state, h, line).o;
         }
-#pragma GCC unroll 4
-        for (int i = 0; i < LINES; i++) {
-            const V w = I::set1(weights[i * CELLS + c]);
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; j++) {
-                sum[i][j] = I::fma(w, v[j], sum[i][j]);
+        blocked_values<S>(workspace.scores + i * CELLS, workspace.values, a.dv, workspace.factor + i, o);
+    }
+    return true;
+}
+
+template <class S>
+static void pack_queries_of_heads(const Attention & a, const WorkItem & item, const LineList & lines, const Workspace & workspace) {
+    for (int64_t h = 0; h < item.n_heads; h++) {
+        pack_queries<S>(a, item, item.head + h, lines, workspace.q_packed + h * a.line_pad * a.dk);
+    }
+}
+
+// Computes the item's entries that are BLOCKED. Blocks that run_block() refuses are computed by gather.
+template <class S> static void run_blocked_entries(const Attention & a, const WorkItem & item, const AttentionPlan & p, const Workspace & workspace) {
+    const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
+    LineList lines{-1, 0, workspace.lines, workspace.rows};
+    for (int32_t e = item.entry; e < item.end; e++) {
+        if ((p.entries[e].block & BLOCKED) == 0) {
+            continue;
+        }
+        const int64_t block = p.entries[e].block & ~BLOCKED;
+        if (find_lines(a, item, tile_states + block, lines)) {
+            pack_queries_of_heads<S>(a, item, lines, workspace);
+        }
+        Prefetch prefetch[2] = {prefetch_from(a.k, item, (block + 1) * CELLS, vector_bytes(a.k_type, a.dk)),
+                         prefetch_from(a.v, item, (block + 1) * CELLS, vector_bytes(a.v_type, a.dv))};
+        for (int64_t h = 0; h < item.n_heads; h++) {
+            if (!run_block<S>(a, item, h, block, tile_states + block, lines, prefetch, workspace)) {
+                WorkItem one = item;
+                one.head += h;
+                one.n_heads = 1;
+                one.state = state_of(a, item.state, h, 0).m;
+                Workspace of_head = workspace;
+                of_head.slopes += h * a.group;
+                run_gather_entries<S>(a, one, p, &e, of_head);
             }
-        }
-    }
-    store_lines<I>(sum, line);
-}
-
-// LINES lines: o = o * factor + weights * values.
-template <class I>
-static inline void many_values(const float * weights, const float * values, int64_t dv, const float * factor, float * const * o) {
-    constexpr int NV = I::MANY_VECTORS;
-    float * at[LINES] = {o[0], o[1], o[2], o[3]};
-    for (int64_t d = 0; d < dv;) {
-        const int64_t left = (dv - d) / I::W;
-        const int n = left >= NV ? NV : left >= 2 ? 2 : 1;
-        if (n == NV) {
-            many_values_part<I, NV>(weights, values + d, dv, factor, at);
-        } else if (n == 2) {
-            many_values_part<I, 2>(weights, values + d, dv, factor, at);
-        } else {
-            many_values_part<I, 1>(weights, values + d, dv, factor, at);
-        }
-        d += n * I::W;
-        for (float *& p : at) {
-            p += n * I::W;
         }
     }
 }

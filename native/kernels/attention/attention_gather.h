@@ -1,253 +1,124 @@
-// A few lines (one row's heads of a group) by a list of cells, straight from the cache: for one row, and for the cells that a
-// row does not share with others. Included by each level's file; see attention_impl.h.
-//
-// NL lines take NC cells at a time, so that their NL * NC products fill one vector: lane = line * NC + cell. Scores stay in
-// that order (one vector for every NC cells), which makes the softmax vertical. Three lines leave the last lanes unused.
+// Gather: for each row and head, makes lists of the row's visible cells and computes them. Included by the file of each instruction
+// set; see attention_impl.h.
 #pragma once
 
+#include "kernels/attention/attention_gather_kernels.h"
 #include "kernels/attention/attention_item.h"
 
 namespace lc::kernels {
 namespace {
 
-template <class I> constexpr int cells_at_once(int n_lines) {
-    return n_lines == 1 ? I::W : n_lines == 2 ? I::W / 2 : I::W / 4;
+// Bytes of a vector of n numbers in the cache.
+static inline int64_t vector_bytes(KvType type, int64_t n) {
+    return type == KvType::q8_0 ? n / 32 * 34 : 2 * n;
 }
 
-// The open cells of one row, up to CELLS of them, filled up to whole vectors with copies of the last one.
-struct CellList {
-    int     n;
-    bool    masked;         // `bias` has to be looked at
-    int32_t cell[CELLS];
-    float   bias[CELLS];    // minus infinity for what only fills up
-};
-
-// Memory that is wanted soon: rows, each in n_parts parts of n_lines cache lines, fetched one after the other. Memory is
-// fastest when it is read in order, and a head's vectors alone are not in order.
-struct Fetch {
-    const uint8_t * row;
-    int64_t step;       // from row to row
-    int64_t n_parts;
-    int64_t n_lines;
-    int64_t part;       // the next one
-};
-
-static inline __attribute__((always_inline)) void fetch(Fetch & f) {
-    const uint8_t * p = f.row + 64 * f.n_lines * f.part;
-    for (int64_t i = 0; i < f.n_lines; i++) {
-        _mm_prefetch(reinterpret_cast<const char *>(p + 64 * i), _MM_HINT_T1);
-    }
-    if (++f.part == f.n_parts) {
-        f.part = 0;
-        f.row += f.step;
-    }
+// Prefetches vectors of all heads of the item from a cell on. Heads that lie side by side are one row.
+static inline Prefetch prefetch_from(const StridedVectors & v, const WorkItem & item, int64_t cell, int64_t bytes) {
+    const bool is_row = item.n_heads * v.head <= v.step;
+    const int64_t n = is_row ? (item.n_heads - 1) * v.head + bytes : bytes;
+    const int64_t n_lines = ((n + 63) / 64 + item.n_heads - 1) / item.n_heads;
+    return {head_of(v, item.stream, cell, item.head), v.step, item.n_heads, n_lines, 0};
 }
 
-// Keys or values of one head.
-struct Cells {
-    const uint8_t * data;   // the head in the first cell
-    int64_t step;
-    Fetch * soon;           // a part for each cell; or NULL
-};
+static inline CellVectors cell_vectors(const StridedVectors & v, const WorkItem & item, int64_t head, int64_t cell, Prefetch * prefetch) {
+    return {head_of(v, item.stream, cell, item.head + head), v.step, prefetch};
+}
 
-template <class I, KvType T, int NL>
-static void few_scores(const float * q, int64_t dk, const Cells & keys, const CellList & list, float * scores) {
-    using V = typename I::V;
-    constexpr int NC = cells_at_once<I>(NL);
-    constexpr int STEP = T == KvType::q8_0 ? 32 : I::W;
-    constexpr int AT_ONCE = NC < 8 ? NC : 8;  // more would compete for one set of the first cache where a cell is 4 KB
-    for (int c = 0; c < list.n; c += NC, scores += I::W) {
-        V sum[I::W];
-#pragma GCC unroll 16
-        for (int i = 0; i < I::W; i++) {
-            sum[i] = I::zero();
+// Computes the listed cells for the row's lines of all heads of the item. Empties the list.
+template <class S>
+static void run_cell_list(const Attention & a, const WorkItem & item, int64_t row, CellList & list, const Workspace & workspace) {
+    if (list.n == 0) {
+        return;
+    }
+    for (int i = list.n; i % S::LANES != 0; i++) {
+        list.cell[i] = list.cell[list.n - 1];
+        list.bias[i] = -__builtin_inff();
+        list.has_bias = true;
+    }
+    // The cells of the next list mostly follow the last cell of this one.
+    const int64_t next = list.cell[list.n - 1] + 1;
+    Prefetch keys = prefetch_from(a.k, item, next, vector_bytes(a.k_type, a.dk));
+    Prefetch values = prefetch_from(a.v, item, next, vector_bytes(a.v_type, a.dv));
+    for (int64_t h = 0; h < item.n_heads; h++) {
+        gather_group<S>(a, list, {workspace.q + h * a.group * a.dk, workspace.slopes + h * a.group, cell_vectors(a.k, item, h, 0, &keys),
+                               cell_vectors(a.v, item, h, 0, &values), state_of(a, item.state, h, row * a.group), workspace.scores});
+    }
+    list.n = 0;
+    list.has_bias = false;
+}
+
+// Adds the cells `visible` of a block to the list until it is full. Returns those that are left.
+template <class S>
+static inline uint64_t add_cells(const BlockMask & m, uint64_t visible, int64_t block, bool has_bias, CellList & list) {
+    const int32_t first = static_cast<int32_t>(block * CELLS);
+    int n = list.n;
+    if (visible == ~uint64_t{0} && n == 0) {
+        for (int i = 0; i < CELLS; i++) {
+            list.cell[i] = first + i;
         }
-#pragma GCC unroll 2
-        for (int first = 0; first < NC; first += AT_ONCE) {
-            const uint8_t * key[AT_ONCE];
-#pragma GCC unroll 8
-            for (int j = 0; j < AT_ONCE; j++) {
-                key[j] = keys.data + list.cell[c + first + j] * keys.step;
-                if (keys.soon != nullptr) {
-                    fetch(*keys.soon);
-                }
-            }
-            for (int64_t d = 0; d < dk; d += STEP) {
-                V scale[AT_ONCE];
-#pragma GCC unroll 8
-                for (int j = 0; j < AT_ONCE; j++) {
-                    scale[j] = scale_at<I, T>(key[j], d);
-                }
-#pragma GCC unroll 4
-                for (int64_t e = d; e < d + STEP; e += I::W) {
-                    V k[AT_ONCE];
-#pragma GCC unroll 8
-                    for (int j = 0; j < AT_ONCE; j++) {
-                        k[j] = I::template numbers<T>(key[j], e, scale[j]);
-                    }
-#pragma GCC unroll 4
-                    for (int i = 0; i < NL; i++) {
-                        const V line = I::load(q + i * dk + e);
-#pragma GCC unroll 8
-                        for (int j = 0; j < AT_ONCE; j++) {
-                            sum[i * NC + first + j] = I::fma(line, k[j], sum[i * NC + first + j]);
-                        }
-                    }
-                }
-            }
-        }
-        I::store(scores, I::sums(sum));
+        n = CELLS;
+        visible = 0;
     }
+    for (; visible != 0 && n < CELLS; visible &= visible - 1) {
+        list.cell[n++] = first + __builtin_ctzll(visible);
+    }
+    for (int i = list.n; i < n; i++) {
+        list.bias[i] = has_bias ? S::half_to_float(m.values[list.cell[i] - first]) : 0.0f;
+    }
+    list.has_bias |= has_bias;
+    list.n = n;
+    return visible;
 }
 
-// One number for each line, in the lanes of that line.
-template <class I, int NL> static inline typename I::V spread(const float * lines) {
-    constexpr int NC = cells_at_once<I>(NL);
-    float lanes[I::W] = {};
-#pragma GCC unroll 4
-    for (int i = 0; i < NL; i++) {
-        for (int j = 0; j < NC; j++) {
-            lanes[i * NC + j] = lines[i];
+template <class S>
+static void gather_block(const Attention & a, const WorkItem & item, int64_t row, int64_t block, uint8_t state, CellList & list,
+                         const Workspace & workspace) {
+    BlockMask m;
+    read_block_mask<S>(a, item.stream, item.row + row, block, m);
+    for (uint64_t visible = m.visible; visible != 0;) {
+        visible = add_cells<S>(m, visible, block, (state & HAS_BIAS) != 0, list);
+        if (list.n == CELLS) {
+            run_cell_list<S>(a, item, row, list, workspace);
         }
     }
-    return I::load(lanes);
 }
 
-template <class I, int NL> static inline void gather(typename I::V v, float * lines) {
-    constexpr int NC = cells_at_once<I>(NL);
-    float lanes[I::W];
-    I::store(lanes, v);
-#pragma GCC unroll 4
-    for (int i = 0; i < NL; i++) {
-        lines[i] = lanes[i * NC];
-    }
-}
-
-// Scores become weights; m and l are brought up to date, `factor` is what the output so far is to be multiplied by. Every cell
-// of the list is open for every line, so the maximum is a number.
-template <class I, int NL>
-static void few_softmax(float * scores, const CellList & list, const float * slopes, float cap, const State & s, float * factor) {
-    using V = typename I::V;
-    constexpr int NC = cells_at_once<I>(NL);
-    const V slope = spread<I, NL>(slopes);
-    const V old = spread<I, NL>(s.m);
-    V top = I::set1(-__builtin_inff());
-    float * x = scores;
-    for (int c = 0; c < list.n; c += NC, x += I::W) {
-        V v = I::load(x);
-        v = cap != 0.0f ? soft_capped<I>(v, cap) : v;
-        v = list.masked ? I::masked(v, I::template repeat<NC>(list.bias + c), slope) : v;
-        I::store(x, v);
-        top = I::max(v, top);
-    }
-    top = I::max(old, group_max<I, NC>(top));
-    V sum = I::zero();
-    x = scores;
-    for (int c = 0; c < list.n; c += NC, x += I::W) {
-        const V v = exp_of<I>(I::sub(I::load(x), top));
-        I::store(x, v);
-        sum = I::add(sum, v);
-    }
-    const V f = exp_of<I>(I::sub(old, top));
-    gather<I, NL>(top, s.m);
-    gather<I, NL>(f, factor);
-    gather<I, NL>(I::fma(spread<I, NL>(s.l), f, group_sum<I, NC>(sum)), s.l);
-}
-
-template <class I, KvType T, int NL, int NV>
-static inline void few_values_part(const float * weights, const CellList & list, const Cells & values, int64_t d,
-                                   const float * factor, float * o, int64_t dv) {
-    using V = typename I::V;
-    constexpr int NC = cells_at_once<I>(NL);
-    Fetch * const soon = d == 0 ? values.soon : nullptr;
-    const auto line = [=](int i) { return o + i * dv + d; };
-    V sum[NL][NV];
-    load_scaled<I>(sum, factor, line);
-    for (int c = 0; c < list.n; c += NC, weights += I::W) {
-#pragma GCC unroll 4
-        for (int k = 0; k < NC; k++) {
-            const uint8_t * value = values.data + list.cell[c + k] * values.step;
-            if (soon != nullptr) {
-                fetch(*soon);
-            }
-            V v[NV];
-            V scale = scale_at<I, T>(value, d);
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; j++) {
-                scale = j > 0 && j * I::W % 32 == 0 ? scale_at<I, T>(value, d + j * I::W) : scale;
-                v[j] = I::template numbers<T>(value, d + j * I::W, scale);
-            }
-#pragma GCC unroll 4
-            for (int i = 0; i < NL; i++) {
-                const V w = I::set1(weights[i * NC + k]);
-#pragma GCC unroll 4
-                for (int j = 0; j < NV; j++) {
-                    sum[i][j] = I::fma(w, v[j], sum[i][j]);
-                }
+// Copies a row's lines of the item's heads, times the scale, to workspace.q.
+template <class S> static void scale_row(const Attention & a, const WorkItem & item, int64_t row, const Workspace & workspace) {
+    float * out = workspace.q;
+    for (int64_t h = 0; h < item.n_heads; h++) {
+        for (int64_t g = 0; g < a.group; g++, out += a.dk) {
+            const float * q = line_of(a, item, item.head + h, row * a.group + g);
+            for (int64_t d = 0; d < a.dk; d += S::LANES) {
+                S::store(out + d, S::mul(S::load(q + d), S::broadcast(a.scale)));
             }
         }
     }
-    store_lines<I>(sum, line);
 }
 
-template <class I, KvType T, int NL>
-static void few_values(const float * weights, const CellList & list, const Cells & values, const float * factor, float * o,
-                       int64_t dv) {
-    constexpr int NV = NL > 2 ? I::FEW_VECTORS : 4;
-    int64_t d = 0;
-    for (; d + NV * I::W <= dv; d += NV * I::W) {
-        few_values_part<I, T, NL, NV>(weights, list, values, d, factor, o, dv);
-    }
-    for (; d + 2 * I::W <= dv; d += 2 * I::W) {
-        few_values_part<I, T, NL, 2>(weights, list, values, d, factor, o, dv);
-    }
-    for (; d < dv; d += I::W) {
-        few_values_part<I, T, NL, 1>(weights, list, values, d, factor, o, dv);
-    }
-}
-
-// Lines of one head of K and V.
-struct FewLines {
-    const float * q;         // n lines of dk
-    const float * slopes;
-    Cells keys, values;
-    State state;
-    float * scores;          // of CELLS * n
-};
-
-template <class I, int NL> static void few_lines(const Attention & a, const CellList & list, const FewLines & f) {
-    float factor[4];
-    switch (a.k_type) {
-        case KvType::f16:  few_scores<I, KvType::f16, NL>(f.q, a.dk, f.keys, list, f.scores); break;
-        case KvType::bf16: few_scores<I, KvType::bf16, NL>(f.q, a.dk, f.keys, list, f.scores); break;
-        case KvType::q8_0: few_scores<I, KvType::q8_0, NL>(f.q, a.dk, f.keys, list, f.scores); break;
-    }
-    few_softmax<I, NL>(f.scores, list, f.slopes, a.soft_cap, f.state, factor);
-    float * o = f.state.o;
-    switch (a.v_type) {
-        case KvType::f16:  few_values<I, KvType::f16, NL>(f.scores, list, f.values, factor, o, a.dv); break;
-        case KvType::bf16: few_values<I, KvType::bf16, NL>(f.scores, list, f.values, factor, o, a.dv); break;
-        case KvType::q8_0: few_values<I, KvType::q8_0, NL>(f.scores, list, f.values, factor, o, a.dv); break;
-    }
-}
-
-// All lines of a group, at most four at a time.
-template <class I> static void few_group(const Attention & a, const CellList & list, FewLines f) {
-    for (int64_t left = a.group; left > 0;) {
-        const int64_t n = left == 5 || left == 6 ? 3 : left > 4 ? 4 : left;
-        switch (n) {
-            case 1:  few_lines<I, 1>(a, list, f); break;
-            case 2:  few_lines<I, 2>(a, list, f); break;
-            case 3:  few_lines<I, 3>(a, list, f); break;
-            default: few_lines<I, 4>(a, list, f); break;
+// Computes the item's entries that are not BLOCKED; if `only` is not NULL, that entry alone, whatever its flag.
+template <class S>
+static void run_gather_entries(const Attention & a, const WorkItem & item, const AttentionPlan & p, const int32_t * only, const Workspace & workspace) {
+    const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
+    CellList list;
+    list.n = 0;
+    list.has_bias = false;
+    for (int64_t row = 0; row < item.n_rows; row++) {
+        bool is_scaled = false;
+        for (int32_t e = only != nullptr ? *only : item.entry; e < (only != nullptr ? *only + 1 : item.end); e++) {
+            const int64_t block = p.entries[e].block & ~BLOCKED;
+            const uint8_t state = tile_states[row * a.n_blocks + block];
+            if (state == 0 || (only == nullptr && (p.entries[e].block & BLOCKED) != 0)) {
+                continue;
+            }
+            if (!is_scaled) {
+                scale_row<S>(a, item, row, workspace);
+                is_scaled = true;
+            }
+            gather_block<S>(a, item, row, block, state, list, workspace);
         }
-        left -= n;
-        f.keys.soon = f.values.soon = nullptr;
-        f.q += n * a.dk;
-        f.slopes += n;
-        f.state.m += n;
-        f.state.l += n;
-        f.state.o += n * a.dv;
+        run_cell_list<S>(a, item, row, list, workspace);
     }
 }
 

@@ -1,100 +1,129 @@
-// exp, soft caps, reductions and scales on vectors. Included by each level's file; see attention_impl.h.
+// Functions of whole vectors over the SIMD traits S (isa/simd/simd.h): exp, soft cap, mask, reductions, numbers of the KV cache.
+// Included by the file of each instruction set; see attention_impl.h.
 #pragma once
 
 #include "kernels/attention/attention_shape.h"
 
-#include <immintrin.h>
-#include <string.h>
+#include "kernels/isa/simd/simd.h"
 
 namespace lc::kernels {
 namespace {
 
 // e^x for x <= 0 (and small positive x), relative error 2e-7; 0 below -87, NaN stays NaN.
-// x = n ln 2 + r with |r| <= ln 2 / 2; the polynomial is fitted to e^r's relative error.
-template <class I> static inline typename I::V exp_of(typename I::V x) {
-    using V = typename I::V;
-    const V low = I::set1(-87.0f);
-    const V y = I::max(low, x);  // in this order NaN comes through
-    const V n = I::round(I::mul(y, I::set1(1.44269504f)));
-    V r = I::fma(n, I::set1(-0.693359375f), y);
-    r = I::fma(n, I::set1(2.12194440e-4f), r);
-    V p = I::set1(0.00831252429f);
-    p = I::fma(p, r, I::set1(0.0418901145f));
-    p = I::fma(p, r, I::set1(0.166671142f));
-    p = I::fma(p, r, I::set1(0.499992311f));
-    p = I::fma(p, r, I::set1(1.0f));
-    p = I::fma(p, r, I::set1(1.0f));
-    return I::zero_below(I::scale2(p, n), x, low);
+// x = n ln 2 + r with |r| <= ln 2 / 2; the polynomial is fitted to the relative error of e^r.
+template <class S> static inline typename S::F32 vector_exp(typename S::F32 x) {
+    using F32 = typename S::F32;
+    const F32 low = S::broadcast(-87.0f);
+    const F32 y = S::max(low, x);  // in this order NaN stays NaN
+    const F32 n = S::round(S::mul(y, S::broadcast(1.44269504f)));
+    F32 r = S::fma(n, S::broadcast(-0.693359375f), y);
+    r = S::fma(n, S::broadcast(2.12194440e-4f), r);
+    F32 p = S::broadcast(0.00831252429f);
+    p = S::fma(p, r, S::broadcast(0.0418901145f));
+    p = S::fma(p, r, S::broadcast(0.166671142f));
+    p = S::fma(p, r, S::broadcast(0.499992311f));
+    p = S::fma(p, r, S::broadcast(1.0f));
+    p = S::fma(p, r, S::broadcast(1.0f));
+    return S::zero_if(S::less(x, low), S::scale_by_power(p, n));
+}
+
+template <class S> static inline float scalar_exp(float x) {
+    return S::first(vector_exp<S>(S::broadcast(x)));
 }
 
 // cap * tanh(x)
-template <class I> static inline typename I::V soft_capped(typename I::V x, float cap) {
-    using V = typename I::V;
-    const V sign_bit = I::set1(-0.0f);
-    const V size = I::bit_andnot(sign_bit, x);
-    const V e = exp_of<I>(I::mul(size, I::set1(-2.0f)));
-    const V one = I::set1(1.0f);
-    const V t = I::mul(I::set1(cap), I::div(I::sub(one, e), I::add(one, e)));
-    return I::bit_or(t, I::bit_and(sign_bit, x));
+template <class S> static inline typename S::F32 apply_soft_cap(typename S::F32 x, float cap) {
+    using F32 = typename S::F32;
+    const F32 sign_bit = S::broadcast(-0.0f);
+    const F32 size = S::bit_andnot(sign_bit, x);
+    const F32 e = vector_exp<S>(S::mul(size, S::broadcast(-2.0f)));
+    const F32 one = S::broadcast(1.0f);
+    const F32 t = S::mul(S::broadcast(cap), S::div(S::sub(one, e), S::add(one, e)));
+    return S::bit_or(t, S::bit_and(sign_bit, x));
 }
 
-template <class I> static inline float exp_of_one(float x) {
-    return I::first(exp_of<I>(I::set1(x)));
+// x + slope * bias; minus infinity where the bias is minus infinity, even if x is NaN.
+template <class S> static inline typename S::F32 add_mask(typename S::F32 x, typename S::F32 bias, typename S::F32 slope) {
+    const typename S::Mask is_masked = S::equal(bias, S::broadcast(-__builtin_inff()));
+    return S::select(is_masked, bias, S::fma(slope, bias, x));
 }
 
-// op over each N lanes, in all of them.
-template <class I, int N, class Op> static inline typename I::V group_of(typename I::V x, Op op) {
-    x = op(x, I::template swapped<1>(x));
+// The bias of LANES cells without mask values: 0 where the cell's bit is set, minus infinity elsewhere.
+template <class S> static inline typename S::F32 visible_bias(uint64_t bits) {
+    const typename S::Mask is_visible = S::mask_of_bits(bits);
+    return S::zero_if(is_visible, S::broadcast(-__builtin_inff()));
+}
+
+// op over each N consecutive lanes; the result is in all of them.
+template <class S, int N, class Op> static inline typename S::F32 reduce_groups(typename S::F32 x, Op op) {
+    x = op(x, S::template swap_lanes<1>(x));
     if constexpr (N >= 4) {
-        x = op(x, I::template swapped<2>(x));
+        x = op(x, S::template swap_lanes<2>(x));
     }
     if constexpr (N >= 8) {
-        x = op(x, I::template swapped<4>(x));
+        x = op(x, S::template swap_lanes<4>(x));
     }
     if constexpr (N >= 16) {
-        x = op(x, I::template swapped<8>(x));
+        x = op(x, S::template swap_lanes<8>(x));
     }
     return x;
 }
 
-template <class I, int N> static inline typename I::V group_max(typename I::V x) {
-    return group_of<I, N>(x, [](typename I::V a, typename I::V b) { return I::max(a, b); });
+template <class S, int N> static inline typename S::F32 max_of_groups(typename S::F32 x) {
+    return reduce_groups<S, N>(x, [](typename S::F32 a, typename S::F32 b) { return S::max(a, b); });
 }
 
-template <class I, int N> static inline typename I::V group_sum(typename I::V x) {
-    return group_of<I, N>(x, [](typename I::V a, typename I::V b) { return I::add(a, b); });
+template <class S, int N> static inline typename S::F32 sum_of_groups(typename S::F32 x) {
+    return reduce_groups<S, N>(x, [](typename S::F32 a, typename S::F32 b) { return S::add(a, b); });
 }
 
-// What a cell's numbers from d on, up to a multiple of 32, are multiplied by: q8_0 is blocks of an f16 scale and 32 int8.
-template <class I, KvType T> static inline typename I::V scale_at(const uint8_t * p, int64_t d) {
+// The scale of the numbers d to d + 31 (d a multiple of 32) of a vector in the cache. q8_0 consists of blocks: an f16 scale and
+// 32 int8. The other types have no scale.
+template <class S, KvType T> static inline typename S::F32 kv_scale(const uint8_t * vector, int64_t d) {
     if constexpr (T == KvType::q8_0) {
         uint16_t half;
-        memcpy(&half, p + d / 32 * 34, sizeof(half));
-        return I::set1(_cvtsh_ss(half));
+        memcpy(&half, vector + d / 32 * 34, sizeof(half));
+        return S::broadcast(S::half_to_float(half));
     } else {
-        return I::zero();  // not used
+        return S::zero();  // not used
     }
 }
 
-// Lines of NV vectors each: the i-th lies at(i).
-template <class I, int NL, int NV, class At>
-static inline __attribute__((always_inline)) void load_scaled(typename I::V (&lines)[NL][NV], const float * factor, At at) {
+// LANES numbers of a vector in the cache, from number d on.
+template <class S, KvType T>
+static inline typename S::F32 load_kv(const uint8_t * vector, int64_t d, [[maybe_unused]] typename S::F32 scale) {
+    if constexpr (T == KvType::f16) {
+        return S::load_f16(vector + 2 * d);
+    } else if constexpr (T == KvType::bf16) {
+        return S::load_bf16(vector + 2 * d);
+    } else {
+        return S::mul(S::load_i8(vector + d / 32 * 34 + 2 + d % 32), scale);
+    }
+}
+
+template <class S, KvType T> static inline typename S::F32 load_kv(const uint8_t * vector, int64_t d) {
+    return load_kv<S, T>(vector, d, kv_scale<S, T>(vector, d));
+}
+
+// A register tile of MR lines x NR vectors. Line i lies in memory at line(i).
+template <class S, int MR, int NR, class Line>
+static inline __attribute__((always_inline)) void load_tile_scaled(typename S::F32 (&tile)[MR][NR], const float * factor, Line line) {
 #pragma GCC unroll 4
-    for (int i = 0; i < NL; i++) {
+    for (int i = 0; i < MR; i++) {
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            lines[i][j] = I::mul(I::load(at(i) + j * I::W), I::set1(factor[i]));
+        for (int j = 0; j < NR; j++) {
+            tile[i][j] = S::mul(S::load(line(i) + j * S::LANES), S::broadcast(factor[i]));
         }
     }
 }
 
-template <class I, int NL, int NV, class At>
-static inline __attribute__((always_inline)) void store_lines(const typename I::V (&lines)[NL][NV], At at) {
+template <class S, int MR, int NR, class Line>
+static inline __attribute__((always_inline)) void store_tile(const typename S::F32 (&tile)[MR][NR], Line line) {
 #pragma GCC unroll 4
-    for (int i = 0; i < NL; i++) {
+    for (int i = 0; i < MR; i++) {
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; j++) {
-            I::store(at(i) + j * I::W, lines[i][j]);
+        for (int j = 0; j < NR; j++) {
+            S::store(line(i) + j * S::LANES, tile[i][j]);
         }
     }
 }

@@ -7,9 +7,9 @@
 namespace lc::kernels {
 namespace {
 
-constexpr int64_t MAX_VECTOR = 576;           // of Q, K and V: the longest in use (MLA)
-constexpr int64_t ALONE_MASK = 16 * 1024;     // values
-constexpr int64_t ITEMS_OF_THREAD = 4;
+constexpr int64_t MAX_VECTOR       = 576;        // length of a vector of Q, K and V: the longest in use (MLA)
+constexpr int64_t MAX_PRIVATE_MASK = 16 * 1024;  // values
+constexpr int64_t ITEMS_PER_THREAD = 4;
 
 int64_t round_up(int64_t n, int64_t to) {
     return (n + to - 1) / to * to;
@@ -24,11 +24,11 @@ bool read_type(ggml_type type, KvType & out) {
     }
 }
 
-bool length_ok(int64_t n, KvType type) {
+bool is_length_supported(int64_t n, KvType type) {
     return n > 0 && n <= MAX_VECTOR && n % (type == KvType::q8_0 ? 32 : 16) == 0;
 }
 
-Vectors vectors_of(const ggml_tensor * t) {
+StridedVectors vectors_of(const ggml_tensor * t) {
     return {static_cast<const uint8_t *>(t->data), static_cast<int64_t>(t->nb[1]), static_cast<int64_t>(t->nb[2]),
             static_cast<int64_t>(t->nb[3])};
 }
@@ -56,7 +56,7 @@ bool read_sources(const ggml_tensor * node, Attention & a) {
     a.k = vectors_of(k);
     a.v = vectors_of(v);
     a.out = static_cast<float *>(node->data);
-    return length_ok(a.dk, a.k_type) && length_ok(a.dv, a.v_type) && k->ne[0] == a.dk && a.n_head % a.n_head_kv == 0 &&
+    return is_length_supported(a.dk, a.k_type) && is_length_supported(a.dv, a.v_type) && k->ne[0] == a.dk && a.n_head % a.n_head_kv == 0 &&
         k->ne[3] == a.n_streams && v->ne[1] == a.n_cells && v->ne[2] == a.n_head_kv && v->ne[3] == a.n_streams &&
         q->nb[0] == sizeof(float) && k->nb[0] == ggml_type_size(k->type) && v->nb[0] == ggml_type_size(v->type) &&
         ggml_is_contiguous(node);
@@ -84,36 +84,36 @@ bool read_mask(const ggml_tensor * node, Attention & a) {
         mask->ne[1] >= a.n_rows && mask->ne[2] == 1 && (mask->ne[3] == 1 || mask->ne[3] == a.n_streams);
 }
 
-// Neither total_bytes nor any part of it shrinks with more threads: the team may turn out smaller than was planned for.
-void divide(int n_threads, int64_t tile_lines, Attention & a) {
+// Neither total_bytes nor any part of it may shrink with more threads: the team may be smaller than the one planned for.
+void divide_work(int n_threads, int64_t tile_lines, Attention & a) {
     a.n_blocks = (a.n_cells + CELLS - 1) / CELLS;
     const int64_t rows = std::clamp<int64_t>(tile_lines / a.group, 1, a.n_rows);
     a.stream_tiles = (a.n_rows + rows - 1) / rows;
     a.tile_rows = (a.n_rows + a.stream_tiles - 1) / a.stream_tiles;
     a.n_tiles = a.stream_tiles * a.n_streams;
     a.line_pad = round_up(a.tile_rows * a.group, 16);
-    a.n_goal = n_threads > 1 ? ITEMS_OF_THREAD * n_threads : 1;
-    // Several heads in an item walk through memory in order, as long as that leaves enough items.
-    a.most_heads = std::clamp<int64_t>(ITEM_LINES / (a.tile_rows * a.group), 1, a.n_head_kv);
-    const int64_t fewest = (a.n_head_kv + a.most_heads - 1) / a.most_heads;
+    a.target_items = n_threads > 1 ? ITEMS_PER_THREAD * n_threads : 1;
+    // Several heads in an item read memory in order. There are as many as leave enough items.
+    a.max_range_heads = std::clamp<int64_t>(ITEM_LINES / (a.tile_rows * a.group), 1, a.n_head_kv);
+    const int64_t fewest = (a.n_head_kv + a.max_range_heads - 1) / a.max_range_heads;
     const int64_t units = a.n_tiles * a.n_blocks;
-    const int64_t ranges = std::clamp<int64_t>((a.n_goal + units - 1) / units, fewest, a.n_head_kv);
+    const int64_t ranges = std::clamp<int64_t>((a.target_items + units - 1) / units, fewest, a.n_head_kv);
     a.range_heads = (a.n_head_kv + ranges - 1) / ranges;
     a.n_ranges = (a.n_head_kv + a.range_heads - 1) / a.range_heads;
-    a.scan_alone = a.n_streams * a.n_rows * a.n_cells <= ALONE_MASK || n_threads == 1;
-    // make_plan() gives tiles with several spans at most twice n_goal / n_ranges, rounded up, of them; n_ranges is at least
-    // half of `ranges`.
-    const int64_t share = std::min(a.n_goal / fewest, 2 * std::max(units, a.n_goal / a.n_head_kv));
-    a.max_slots = a.n_goal > 1 ? 2 * (share + 1) : 0;
+    a.is_scan_private = a.n_streams * a.n_rows * a.n_cells <= MAX_PRIVATE_MASK || n_threads == 1;
+    // make_attention_plan() makes at most 2 * target_items / n_ranges, rounded up, spans of tiles with several spans, and n_ranges is
+    // at least half of `ranges`.
+    const int64_t share = std::min(a.target_items / fewest, 2 * std::max(units, a.target_items / a.n_head_kv));
+    a.max_slots = a.target_items > 1 ? 2 * (share + 1) : 0;
 }
 
-void lay_out(int n_threads, Attention & a) {
+void lay_out_scratch(int n_threads, Attention & a) {
     a.states_bytes = round_up(a.n_streams * a.n_rows * a.n_blocks, 64);
-    a.slots_at = a.states_bytes * (a.scan_alone ? n_threads : 1);
+    a.slots_at = a.states_bytes * (a.is_scan_private ? n_threads : 1);
     a.slot_floats = a.n_head_kv * a.line_pad * (2 + a.dv);
-    a.local_at = a.slots_at + a.max_slots * a.slot_floats * static_cast<int64_t>(sizeof(float));
-    a.local_bytes = attention_local(a, nullptr, nullptr);
-    a.total_bytes = a.local_at + n_threads * a.local_bytes;
+    a.workspaces_at = a.slots_at + a.max_slots * a.slot_floats * static_cast<int64_t>(sizeof(float));
+    a.workspace_bytes = attention_workspace(a, nullptr, nullptr);
+    a.total_bytes = a.workspaces_at + n_threads * a.workspace_bytes;
 }
 
 } // namespace
@@ -130,35 +130,35 @@ bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines,
     if (!read_mask(node, a)) {
         return false;
     }
-    divide(n_threads, tile_lines, a);
-    lay_out(n_threads, a);
+    divide_work(n_threads, tile_lines, a);
+    lay_out_scratch(n_threads, a);
     return true;
 }
 
-int64_t attention_local(const Attention & a, uint8_t * base, Local * local) {
+int64_t attention_workspace(const Attention & a, uint8_t * base, Workspace * workspace) {
     int64_t at = 0;
     const auto take = [&](int64_t n) {
         uint8_t * start = base == nullptr ? nullptr : base + at;
         at += round_up(n * 4, 64);
         return start;
     };
-    Local l;
-    l.entries  = reinterpret_cast<Entry *>(take(2 * a.n_tiles * a.n_blocks));
+    Workspace l;
+    l.entries  = reinterpret_cast<BlockEntry *>(take(2 * a.n_tiles * a.n_blocks));
     l.tiles    = reinterpret_cast<int32_t *>(take(2 * (a.n_tiles + 1)));
-    l.slopes   = reinterpret_cast<float *>(take(a.most_heads * a.group));
+    l.slopes   = reinterpret_cast<float *>(take(a.max_range_heads * a.group));
     l.lines    = reinterpret_cast<int32_t *>(take(a.line_pad));
     l.rows     = reinterpret_cast<int32_t *>(take(a.line_pad));
-    l.q        = reinterpret_cast<float *>(take(a.most_heads * a.group * a.dk));
-    l.q_packed = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * a.dk));
+    l.q        = reinterpret_cast<float *>(take(a.max_range_heads * a.group * a.dk));
+    l.q_packed = reinterpret_cast<float *>(take(a.max_range_heads * a.line_pad * a.dk));
     l.keys     = reinterpret_cast<float *>(take(a.dk * CELLS));
     l.values   = reinterpret_cast<float *>(take(CELLS * a.dv));
     l.scores   = reinterpret_cast<float *>(take(std::max(a.line_pad, SCORE_LINES) * CELLS));
     l.factor   = reinterpret_cast<float *>(take(a.line_pad));
     l.spare    = reinterpret_cast<float *>(take(a.dv));
-    l.sums     = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * (2 + a.dv)));
-    l.slot     = reinterpret_cast<float *>(take(a.most_heads * a.line_pad * (2 + a.dv)));
-    if (local != nullptr) {
-        *local = l;
+    l.sums     = reinterpret_cast<float *>(take(a.max_range_heads * a.line_pad * (2 + a.dv)));
+    l.slot     = reinterpret_cast<float *>(take(a.max_range_heads * a.line_pad * (2 + a.dv)));
+    if (workspace != nullptr) {
+        *workspace = l;
     }
     return at;
 }

@@ -1,4 +1,4 @@
-// The kernels' part of the C ABI in builds that have none: other architectures than x86-64, or no OpenMP.
+// The kernels' part of the C ABI in builds without kernels: architectures other than x86-64, or no OpenMP.
 #include "shim/error.h"
 
 int32_t lc_kernels_best(void) {

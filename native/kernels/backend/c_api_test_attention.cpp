@@ -1,17 +1,18 @@
-// One attention operation on plain arrays, for tests and measurements.
+// One attention operation on plain arrays, for tests and measurements. Builds the ggml node that llama.cpp would build.
 #include "kernels/attention/attention.h"
+#include "kernels/backend/isa_argument.h"
+#include "kernels/backend/single_op.h"
 
 #include "shim/error.h"
-#include "kernels/backend/single_op.h"
 
 #include <memory>
 
 namespace {
 
-using lc::kernels::Level;
-using lc::kernels::Team;
+using lc::kernels::Isa;
+using lc::kernels::ThreadTeam;
 
-struct Arrays {
+struct AttentionArrays {
     int64_t dk, dv, n_rows, n_head, n_head_kv, n_cells, n_streams;
     ggml_type k_type, v_type;
     const float * q;
@@ -23,8 +24,8 @@ struct Arrays {
     float * out;
 };
 
-// What ggml would abort at.
-void require_sound(const Arrays & a) {
+// Raises for arguments at which ggml would abort.
+void require_valid(const AttentionArrays & a) {
     for (const int64_t n : {a.dk, a.dv, a.n_rows, a.n_head, a.n_head_kv, a.n_cells, a.n_streams}) {
         lc::require(n > 0 && n <= INT32_MAX, "sizes: must be at least 1");
     }
@@ -43,8 +44,8 @@ ggml_tensor * tensor(ggml_context * ctx, ggml_type type, int64_t n0, int64_t n1,
     return t;
 }
 
-// As llama.cpp makes it: in memory a cell's heads follow one another.
-ggml_tensor * node_of(ggml_context * ctx, const Arrays & a) {
+// The node as llama.cpp builds it: in memory a cell's heads follow one another.
+ggml_tensor * make_node(ggml_context * ctx, const AttentionArrays & a) {
     ggml_tensor * q = tensor(ctx, GGML_TYPE_F32, a.dk, a.n_head, a.n_rows, a.n_streams, a.q);
     ggml_tensor * k = tensor(ctx, a.k_type, a.dk, a.n_head_kv, a.n_cells, a.n_streams, a.k);
     ggml_tensor * v = tensor(ctx, a.v_type, a.dv, a.n_head_kv, a.n_cells, a.n_streams, a.v);
@@ -61,14 +62,14 @@ ggml_tensor * node_of(ggml_context * ctx, const Arrays & a) {
     return node;
 }
 
-void run(Level level, const Arrays & a, int n_threads) {
+void run(Isa isa, const AttentionArrays & a, int n_threads) {
     const std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
         ggml_init({16 * ggml_tensor_overhead(), nullptr, true}), ggml_free);
     lc::require(ctx != nullptr, "ggml_init failed");
-    const ggml_tensor * node = node_of(ctx.get(), a);
-    lc::require(lc::kernels::attention_supported(level, node), "this attention is not computed by the kernels");
-    const lc::kernels::AlignedBytes scratch = lc::kernels::aligned_bytes(lc::kernels::attention_scratch(level, node, n_threads));
-    lc::kernels::run_team(n_threads, scratch.get(), [&](const Team & team) { lc::kernels::attention(level, node, team); });
+    const ggml_tensor * node = make_node(ctx.get(), a);
+    lc::require(lc::kernels::attention_supported(isa, node), "this attention is not computed by the kernels");
+    const lc::kernels::AlignedBytes scratch = lc::kernels::aligned_bytes(lc::kernels::attention_scratch(isa, node, n_threads));
+    lc::kernels::run_team(n_threads, scratch.get(), [&](const ThreadTeam & team) { lc::kernels::attention(isa, node, team); });
 }
 
 } // namespace
@@ -78,12 +79,12 @@ lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t k_type,
                                const float * q, const void * k, const void * v, const uint16_t * mask, const float * sinks,
                                float scale, float max_bias, float soft_cap, float * out) {
     return lc::guard([&] {
-        lc::require(level > 0 && level < lc::kernels::N_LEVELS, "level: no such level of kernels");
-        lc::require(lc::kernels::level_runs(static_cast<Level>(level)), "level: this CPU does not have its instructions");
+        const Isa isa = lc::kernels::require_isa(level);
+        lc::require(isa != Isa::none, "level: must not be 0");
         lc::require(n_threads > 0 && n_threads <= 1024, "n_threads: must be 1 to 1024");
-        const Arrays a{dk, dv, n_rows, n_head, n_head_kv, n_cells, n_streams, static_cast<ggml_type>(k_type),
+        const AttentionArrays a{dk, dv, n_rows, n_head, n_head_kv, n_cells, n_streams, static_cast<ggml_type>(k_type),
                        static_cast<ggml_type>(v_type), q, k, v, mask, sinks, scale, max_bias, soft_cap, out};
-        require_sound(a);
-        run(static_cast<Level>(level), a, n_threads);
+        require_valid(a);
+        run(isa, a, n_threads);
     });
 }

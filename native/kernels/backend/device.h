@@ -1,14 +1,16 @@
-// Our devices in ggml's registry.
+// Our devices in ggml's registry of backends.
 #pragma once
 
 #include "kernels/isa/isa.h"
 
 namespace lc::kernels {
 
-// Registers the devices when called first. From then on models that are loaded have their weights packed, and graphs use the
-// kernels, or not any more (Level::none). Packed models stay usable in either case. `n_threads` pack.
-void devices_use(Level level, int n_threads);
+// Sets the instruction set for models that are loaded and graphs that are computed from now on. Isa::none leaves them to ggml;
+// models whose weights are packed already stay usable. Packing uses `n_threads`. The first call with another instruction set than
+// Isa::none registers the devices.
+void devices_use(Isa isa, int n_threads);
 
-Level devices_level();
+// The instruction set in use.
+Isa devices_isa();
 
 } // namespace lc::kernels

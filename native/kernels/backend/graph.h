@@ -1,4 +1,4 @@
-// Computes graphs whose nodes are all ours: one parallel region for a graph, in the OpenMP runtime that ggml uses.
+// Computes graphs that consist of our operations only: one parallel region for a graph, in the OpenMP runtime that ggml uses.
 #pragma once
 
 #include "kernels/backend/plan.h"
@@ -11,12 +11,12 @@
 
 namespace lc::kernels {
 
-class Computer {
+class GraphExecutor {
 public:
-    explicit Computer(Level level) : level(level) {}
-    ~Computer();
-    Computer(const Computer &) = delete;
-    Computer & operator=(const Computer &) = delete;
+    explicit GraphExecutor(Isa isa) : isa_(isa) {}
+    ~GraphExecutor();
+    GraphExecutor(const GraphExecutor &) = delete;
+    GraphExecutor & operator=(const GraphExecutor &) = delete;
 
     ggml_status compute(const ggml_cgraph * graph);
 
@@ -25,21 +25,21 @@ public:
     void *              abort_data = nullptr;
 
 private:
-    bool prepare();
+    bool allocate();
     void run(int ith, int nth);
     int64_t * counters_of(int group);
     void run_step(const Step & step, int64_t * counters, int ith, int nth);
-    void fill_tables(int ith, int nth);
-    void fetch_weights(int i_step, bool is_idle, int ith, int nth) const;
+    void fill_rope_tables(int ith, int nth);
+    void prefetch_weights(int i_step, bool is_idle, int ith, int nth) const;
 
-    const Level level;
-    Plan        plan;
-    uint64_t    planned_uid = 0;  // of the graph that `plan` is for; 0: of none
-    int         planned_threads = 0;
-    uint8_t *   scratch = nullptr;
-    size_t      scratch_size = 0;
-    std::vector<int64_t> counters;
-    std::atomic<int> stop_at{0};  // the step before which everybody stops; thread 0 writes it
+    const Isa isa_;
+    GraphPlan plan_;
+    uint64_t  planned_uid_     = 0;  // ggml's number of the graph that plan_ is for; 0: no graph
+    int       planned_threads_ = 0;
+    uint8_t * scratch_         = nullptr;
+    size_t    scratch_size_    = 0;
+    std::vector<int64_t> counters_;
+    std::atomic<int>     stop_at_{0};  // the step before which all threads stop; written by thread 0
 };
 
 } // namespace lc::kernels

@@ -32,13 +32,13 @@ void * get_base(ggml_backend_buffer_t buffer) {
     return buffer->context;
 }
 
-// A range of bytes in the file's layout of a tensor. A view's bytes lie within its root's.
-struct Range {
+// A range of bytes of a tensor in the file's layout. For a view it is a range of its root, the tensor that it is a view of.
+struct ByteRange {
     const ggml_tensor * root;
     size_t              begin;
     size_t              end;
 
-    Range(const ggml_tensor * t, size_t offset, size_t size)
+    ByteRange(const ggml_tensor * t, size_t offset, size_t size)
         : root(t->view_src != nullptr ? t->view_src : t), begin(offset + (t->view_src != nullptr ? t->view_offs : 0)),
           end(begin + size) {}
 
@@ -50,8 +50,8 @@ struct Range {
     int64_t columns_of(int64_t group) const { return std::min(GROUP, root->ne[1] - group * GROUP); }
 };
 
-// work(group) for each group that the range meets.
-template <typename Work> void each_group(const Range & range, const Work & work) {
+// Calls work(group) for each group of columns that the range overlaps, on several threads.
+template <typename Work> void each_group(const ByteRange & range, const Work & work) {
     const int64_t begin = range.groups_begin(), end = range.groups_end();
     const int n_threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(end - begin, n_packers)));
 #pragma omp parallel for num_threads(n_threads) schedule(dynamic, 4)
@@ -60,14 +60,15 @@ template <typename Work> void each_group(const Range & range, const Work & work)
     }
 }
 
-// The bytes of one group in the file's layout, and which of them belong to the range.
+// One group of columns in the file's layout, and the part of it that belongs to the range: n bytes from `first` on, which are
+// `place` bytes behind the begin of the range.
 struct GroupBytes {
     std::vector<uint8_t> bytes;
     uint8_t *            first;
     size_t               n;
-    size_t               place;  // of `first` in the range
+    size_t               place;
 
-    GroupBytes(const Range & range, int64_t group)
+    GroupBytes(const ByteRange & range, int64_t group)
         : bytes(static_cast<size_t>(range.columns_of(group)) * range.root->nb[1]) {
         const size_t start = range.first_of(group), from = std::max(range.begin, start);
         first = bytes.data() + (from - start);
@@ -78,13 +79,13 @@ struct GroupBytes {
 };
 
 void set_whole(const ggml_tensor * root, const void * data) {
-    each_group(Range(root, 0, ggml_nbytes(root)), [&](int64_t group) {
+    each_group(ByteRange(root, 0, ggml_nbytes(root)), [&](int64_t group) {
         pack(root->type, data, root->ne[0], root->ne[1], group, group + 1, root->data);
     });
 }
 
-// Other packed values around it stay. (llama.cpp sets every weight whole.)
-void set_part(const Range & range, const void * data) {
+// Unpacks, changes and packs again the groups that the range overlaps. (llama.cpp itself sets every weight as a whole.)
+void set_part(const ByteRange & range, const void * data) {
     const ggml_tensor * root = range.root;
     const int64_t stride = packed_bytes(format_of(root->type), root->ne[0], GROUP);
     each_group(range, [&](int64_t group) {
@@ -96,7 +97,7 @@ void set_part(const Range & range, const void * data) {
 }
 
 void set_tensor(ggml_backend_buffer_t, ggml_tensor * tensor, const void * data, size_t offset, size_t size) {
-    const Range range(tensor, offset, size);
+    const ByteRange range(tensor, offset, size);
     if (!lies_packed(range.root)) {
         memcpy(static_cast<uint8_t *>(range.root->data) + range.begin, data, size);
     } else if (range.is_whole()) {
@@ -106,10 +107,10 @@ void set_tensor(ggml_backend_buffer_t, ggml_tensor * tensor, const void * data, 
     }
 }
 
-// For operations that ggml computes: it takes a copy before each of them. llama.cpp asks before it loads a weight, so this is for what
-// it did not ask about, and for models that are saved.
+// Used by ggml, which copies a weight before each operation that it computes itself. llama.cpp asks which operations a device
+// supports before it loads a weight, so this happens only for operations that it did not ask about, and when a model is saved.
 void get_tensor(ggml_backend_buffer_t, const ggml_tensor * tensor, void * data, size_t offset, size_t size) {
-    const Range range(tensor, offset, size);
+    const ByteRange range(tensor, offset, size);
     if (!lies_packed(range.root)) {
         memcpy(data, static_cast<const uint8_t *>(range.root->data) + range.begin, size);
         return;
@@ -155,7 +156,7 @@ ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t buft, size_t size)
     if (base == MAP_FAILED) {
         return nullptr;
     }
-    // A step reads all of it in a row: with small pages the look-ups cost bandwidth.
+    // Every step reads all of it in order: with small pages, translating addresses would cost bandwidth.
     madvise(base, size, MADV_HUGEPAGE);
     live_bytes += size;
     return ggml_backend_buffer_init(buft, buffer_interface, base, size);
@@ -172,7 +173,7 @@ size_t get_alloc_size(ggml_backend_buffer_type_t, const ggml_tensor * tensor) {
     return static_cast<size_t>(packed_bytes(format_of(tensor->type), tensor->ne[0], tensor->ne[1]));
 }
 
-ggml_backend_buffer_type & the_type() {
+ggml_backend_buffer_type & buffer_type() {
     static ggml_backend_buffer_type type = {
         /* .iface   = */ {
             /* .get_name       = */ get_name,
@@ -191,22 +192,22 @@ ggml_backend_buffer_type & the_type() {
 } // namespace
 
 ggml_backend_buffer_type_t packed_buffer_type() {
-    return &the_type();
+    return &buffer_type();
 }
 
 void packed_buffer_set_device(ggml_backend_dev_t device) {
-    the_type().device = device;
+    buffer_type().device = device;
 }
 
 void packed_buffer_set_threads(int n_threads) {
     n_packers = n_threads > 0 ? n_threads : 1;
 }
 
-uint64_t packed_buffers_bytes() {
+uint64_t packed_bytes_in_use() {
     return live_bytes;
 }
 
-uint64_t packed_buffers_unpacked_bytes() {
+uint64_t unpacked_bytes_read() {
     return unpacked_bytes;
 }
 

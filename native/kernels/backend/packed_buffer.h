@@ -1,6 +1,6 @@
-// The buffer type of packed weights: it does not claim to be host memory, so that every tensor passes through set_tensor, which packs
-// it, and get_tensor, which gives it back in the file's layout. Tensors of other types and shapes, such as those of adapters, which
-// llama.cpp puts beside the weights that they change, lie there as they are.
+// The buffer type of packed weights. It does not claim to be host memory, so every tensor passes through set_tensor, which packs it,
+// and get_tensor, which unpacks it to the file's layout. Tensors of other types and shapes are stored unchanged: llama.cpp puts an
+// adapter's tensors beside the weights that they modify.
 #pragma once
 
 #include "ggml-backend.h"
@@ -11,22 +11,22 @@ namespace lc::kernels {
 
 ggml_backend_buffer_type_t packed_buffer_type();
 
-// Its device, set once when the devices are made.
+// Sets the buffer type's device. Called once, when the devices are made.
 void packed_buffer_set_device(ggml_backend_dev_t device);
 
-// Threads that pack. (The thread count of a context is not known when weights are loaded.)
+// Sets the number of threads that pack. (The thread count of a context is not known yet when weights are loaded.)
 void packed_buffer_set_threads(int n_threads);
 
-// Bytes of all packed weights in this process.
-uint64_t packed_buffers_bytes();
+// Bytes of all buffers of packed weights in this process.
+uint64_t packed_bytes_in_use();
 
-// Bytes of packed weights that were read back in the file's layout, since the process began.
-uint64_t packed_buffers_unpacked_bytes();
+// Bytes of packed weights that were unpacked to the file's layout since the process began.
+uint64_t unpacked_bytes_read();
 
-// Whether `t`, or what it is a view of, is in a buffer of this type.
+// True if `t`, or the tensor that it is a view of, is in a buffer of this type.
 bool in_packed_buffer(const ggml_tensor * t);
 
-// Whether a tensor that is no view is packed there.
+// True if a tensor that is not a view is stored packed there.
 bool lies_packed(const ggml_tensor * root);
 
 } // namespace lc::kernels

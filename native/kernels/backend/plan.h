@@ -1,4 +1,4 @@
-// What is to be done for a graph: steps, the barriers between them, and where in the scratch memory each one works.
+// The plan of a graph: its steps, the barriers between them, and where in the scratch memory each step works.
 #pragma once
 
 #include "kernels/isa/isa.h"
@@ -12,34 +12,35 @@ struct ggml_cgraph;
 
 namespace lc::kernels {
 
-enum class StepKind { rows, cut, rope, matmul, attention };
+enum class StepKind { rows, row_part, rope, matmul, attention };
 
 struct Step {
     StepKind            kind;
     const ggml_tensor * node;
-    int64_t             items;            // rows, rope: shared among the threads in contiguous ranges; cut: elements
+    int64_t             items;            // rows, rope: items, row_part: elements; each thread takes a contiguous range
     size_t              scratch;          // offset of this step's scratch
-    int                 counters;         // which of the counters, see Plan
-    int                 rope_table;       // rope: which table
+    int                 counters;         // number of its set of counters, see GraphPlan
+    int                 rope_table;       // rope: number of its table
     bool                barrier_before;
 };
 
-// The angles of one kind of ROPE in the graph (models have one, or two where layers differ).
+// The table of cosines and sines for ROPE nodes with the same angles. Models have one table, or two if layers differ.
 struct RopeTable {
     Rope   rope;
     size_t offset;  // in the scratch
 };
 
-struct Plan {
+struct GraphPlan {
     std::vector<Step>      steps;
     std::vector<RopeTable> tables;
     size_t                 scratch_bytes = 0;
-    // Steps between two barriers have counters of their own, and three such groups follow one another in a ring: those of the group
-    // before last, which everybody has left, are made zero again for the next.
-    int                    group_counters = 0;  // sets of a group
+    // The steps between two barriers are a group, and each step of a group that needs counters has a set of its own. Three groups
+    // of sets are used in turn: while a group runs, the sets of the next one are zeroed. They were last used by the group before
+    // the previous one, which all threads have left.
+    int                    group_counters = 0;  // sets in a group
 };
 
-// Every node must be one that the device supports, or empty. `plan` is filled anew (its memory is used again).
-void make_plan(const ggml_cgraph * graph, Level level, int n_threads, Plan & plan);
+// Plans a graph. Every node must be empty or supported by the device. Replaces what `plan` holds and reuses its memory.
+void make_graph_plan(const ggml_cgraph * graph, Isa isa, int n_threads, GraphPlan & plan);
 
 } // namespace lc::kernels

@@ -6,12 +6,12 @@ namespace lc::kernels {
 
 namespace {
 
-// The tensor in whose memory `t` lies, and where: ggml names the first one even for a view of a view.
+// The tensor that owns the memory of `t`. (ggml's view_src is never a view itself.)
 const ggml_tensor * root_of(const ggml_tensor * t) {
     return t->view_src != nullptr ? t->view_src : t;
 }
 
-// Columns of the root before those of the view; -1 for a view that is not a range of whole groups of them.
+// The first column of a view within its root; -1 if the view is not a range of columns that begins with a group.
 int64_t first_column(const ggml_tensor * weights) {
     const ggml_tensor * root = root_of(weights);
     if (weights == root) {
@@ -41,32 +41,32 @@ int64_t floats(size_t bytes) {
     return static_cast<int64_t>(bytes / sizeof(float));
 }
 
-// The rows of x, with as few levels of strides as they need: mostly one.
-void take_rows(const ggml_tensor * x, MatMul * m) {
+// Describes where the rows of x lie, with as few nested strides as possible: mostly one.
+void set_rows(const ggml_tensor * x, MatMul * m) {
     int64_t counts[3] = {1, ALL_ROWS, ALL_ROWS}, strides[3] = {0, 0, 0};
-    int     level = 0;
+    int     depth = 0;
     for (int i = 1; i < 4; i++) {
         const int64_t stride = floats(x->nb[i]);
         if (x->ne[i] == 1) {
             continue;
         }
-        if (counts[level] == 1) {
-            counts[level]  = x->ne[i];
-            strides[level] = stride;
-        } else if (stride == counts[level] * strides[level]) {
-            counts[level] *= x->ne[i];
+        if (counts[depth] == 1) {
+            counts[depth]  = x->ne[i];
+            strides[depth] = stride;
+        } else if (stride == counts[depth] * strides[depth]) {
+            counts[depth] *= x->ne[i];
         } else {
-            level++;
-            counts[level]  = x->ne[i];
-            strides[level] = stride;
+            depth++;
+            counts[depth]  = x->ne[i];
+            strides[depth] = stride;
         }
     }
     m->x_stride = strides[0];
-    if (level > 0) {
+    if (depth > 0) {
         m->x_rows         = counts[0];
         m->x_slice_stride = strides[1];
     }
-    if (level > 1) {
+    if (depth > 1) {
         m->x_slices      = counts[1];
         m->x_part_stride = strides[2];
     }
@@ -90,7 +90,7 @@ MatMul matmul_of(const ggml_tensor * node) {
         weights->ne[1], x->ne[1] * x->ne[2] * x->ne[3], static_cast<const float *>(x->data), 0, static_cast<float *>(node->data),
         node->ne[0],
     };
-    take_rows(x, &m);
+    set_rows(x, &m);
     return m;
 }
 

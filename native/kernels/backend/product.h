@@ -1,4 +1,4 @@
-// Which of ggml's products the kernels compute, and how one is told to them.
+// ggml's MUL_MAT nodes: which of them the kernels compute, and their translation to MatMul.
 #pragma once
 
 #include "kernels/matmul/matmul.h"
@@ -7,10 +7,10 @@
 
 namespace lc::kernels {
 
-// A product of packed weights (whole, or whole groups of their columns), with rows of f32 that may lie anyhow.
+// True for a product of packed weights (all columns, or whole groups of them) with rows of f32 of any strides.
 bool product_supported(const ggml_tensor * op);
 
-// The plain data of a supported product.
+// Describes a supported product to the kernels.
 MatMul matmul_of(const ggml_tensor * node);
 
 } // namespace lc::kernels

@@ -11,14 +11,14 @@ namespace lc::kernels {
 
 namespace {
 
-struct Sum {
+struct OperationTime {
     int64_t calls = 0;
     double  seconds = 0.0;
 };
 
 std::atomic<bool>          is_profiling{false};
 std::mutex                 sums_mutex;
-std::map<std::string, Sum> sums;
+std::map<std::string, OperationTime> sums;
 
 double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -35,25 +35,25 @@ std::string name_of(const ggml_tensor * node) {
 
 } // namespace
 
-Profile::Profile(int ith) : is_on(ith == 0 && is_profiling) {
-    if (is_on) {
-        last = now();
+GraphProfile::GraphProfile(int ith) : is_on_(ith == 0 && is_profiling) {
+    if (is_on_) {
+        last_lap_ = now();
     }
 }
 
-void Profile::lap() {
-    if (!is_on) {
+void GraphProfile::lap() {
+    if (!is_on_) {
         return;
     }
     const double time = now();
     const std::lock_guard<std::mutex> lock(sums_mutex);
-    for (const ggml_tensor * node : since) {
-        Sum & sum = sums[name_of(node)];
+    for (const ggml_tensor * node : since_last_lap_) {
+        OperationTime & sum = sums[name_of(node)];
         sum.calls++;
-        sum.seconds += (time - last) / static_cast<double>(since.size());
+        sum.seconds += (time - last_lap_) / static_cast<double>(since_last_lap_.size());
     }
-    since.clear();
-    last = time;
+    since_last_lap_.clear();
+    last_lap_ = time;
 }
 
 void profile_start() {

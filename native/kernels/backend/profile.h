@@ -1,4 +1,4 @@
-// Where the time of graphs goes, by operation, when somebody asks: as thread 0 sees it, waiting included.
+// Time of graphs by operation, measured on thread 0 (with its waiting at barriers) between profile_start() and profile_stop().
 #pragma once
 
 #include "ggml.h"
@@ -8,29 +8,29 @@
 
 namespace lc::kernels {
 
-class Profile {
+class GraphProfile {
 public:
-    explicit Profile(int ith);
+    explicit GraphProfile(int ith);
 
     void add(const ggml_tensor * node) {
-        if (is_on) {
-            since.push_back(node);
+        if (is_on_) {
+            since_last_lap_.push_back(node);
         }
     }
 
-    // The time since the last lap belongs to the operations added since, in equal parts.
+    // Divides the time since the last lap equally among the operations that were added since.
     void lap();
 
 private:
-    const bool is_on;
-    double     last = 0.0;
-    std::vector<const ggml_tensor *> since;
+    const bool is_on_;
+    double     last_lap_ = 0.0;
+    std::vector<const ggml_tensor *> since_last_lap_;
 };
 
-// Begins anew.
+// Forgets earlier measurements and begins to measure.
 void profile_start();
 
-// Ends, and tells: {"MUL_MAT 8192x2048 q4_K": {"calls": n, "seconds": s}, ...}.
+// Stops measuring and returns JSON: {"MUL_MAT 8192x2048 q4_K": {"calls": n, "seconds": s}, ...}.
 std::string profile_stop();
 
 } // namespace lc::kernels

@@ -1,4 +1,5 @@
-// One operation by itself, outside of a graph: its memory and its team. For measurements and tests; not for files of one level.
+// Memory and threads for one operation outside of a graph, for measurements and tests. Not to be included by the files that are
+// compiled for one instruction set.
 #pragma once
 
 #include "kernels/isa/thread_team.h"
@@ -18,16 +19,16 @@ struct FreeAligned {
 
 using AlignedBytes = std::unique_ptr<uint8_t, FreeAligned>;
 
-// Exactly n, so that AddressSanitizer sees what goes beyond them; 64-byte aligned, not zeroed.
+// Exactly n bytes, so that AddressSanitizer detects accesses beyond them; 64-byte aligned, not zeroed.
 inline AlignedBytes aligned_bytes(size_t n) {
     return AlignedBytes(static_cast<uint8_t *>(::operator new(n, std::align_val_t{64})));
 }
 
-// work(team) in each thread.
+// Calls work(team) in each of n_threads threads.
 template <typename Work> void run_team(int n_threads, uint8_t * scratch, const Work & work) {
-    alignas(64) int64_t counters[8 * N_COUNTERS] = {};
+    alignas(64) int64_t counters[COUNTER_STRIDE * N_COUNTERS] = {};
 #pragma omp parallel num_threads(n_threads)
-    work(Team{omp_get_thread_num(), omp_get_num_threads(), counters, scratch});
+    work(ThreadTeam{omp_get_thread_num(), omp_get_num_threads(), counters, scratch});
 }
 
 } // namespace lc::kernels

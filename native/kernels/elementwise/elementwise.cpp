@@ -1,30 +1,26 @@
 #include "kernels/elementwise/elementwise.h"
 
+#include "kernels/elementwise/op_params.h"
+
 #include <cstring>
 
 namespace lc::kernels {
-
 namespace {
 
-struct Row {
+// A row of a tensor, by its place in the dimensions 1 to 3.
+struct RowIndex {
     int64_t i1, i2, i3;
 };
 
 template <typename T>
-T * row_of(const ggml_tensor * t, const Row & r) {
-    // Broadcast: a dimension of size 1 is repeated, as ggml repeats src[1] of ADD and MUL.
+T * row_of(const ggml_tensor * t, const RowIndex & r) {
+    // A dimension of size 1 is broadcast, as ggml does with src[1] of ADD and MUL.
     return reinterpret_cast<T *>(static_cast<char *>(t->data) + (r.i1 % t->ne[1]) * t->nb[1] + (r.i2 % t->ne[2]) * t->nb[2] +
                                  (r.i3 % t->ne[3]) * t->nb[3]);
 }
 
 bool is_f32_rows(const ggml_tensor * t) {
     return t != nullptr && t->type == GGML_TYPE_F32 && t->nb[0] == sizeof(float);
-}
-
-float float_param(const ggml_tensor * node, int index) {
-    float value;
-    memcpy(&value, node->op_params + index, sizeof(value));
-    return value;
 }
 
 bool glu_supported(const ggml_tensor * node) {
@@ -38,7 +34,7 @@ bool binary_supported(const ggml_tensor * node) {
         node->src[1]->ne[0] == node->ne[0];
 }
 
-// Cells are written: rows of keys and values go to the places that src[1] names.
+// Rows of keys and values are written to the cells that src[1] lists.
 bool set_rows_supported(const ggml_tensor * node) {
     const bool is_known = node->type == GGML_TYPE_F16 || node->type == GGML_TYPE_BF16 || node->type == GGML_TYPE_F32 ||
         node->type == GGML_TYPE_Q8_0;
@@ -54,7 +50,7 @@ bool get_rows_supported(const ggml_tensor * node) {
         ggml_is_vector(node->src[1]) && (table->type == GGML_TYPE_F32 || ggml_get_type_traits(table->type)->to_float != nullptr);
 }
 
-void run_glu(const ggml_tensor * node, const Row & r, int64_t begin, int64_t n, const RowOps & ops) {
+void run_glu(const ggml_tensor * node, const RowIndex & r, int64_t begin, int64_t n, const RowOps & ops) {
     const bool is_swapped = node->op_params[1] != 0;
     const float * gate = row_of<float>(node->src[0], r);
     const float * up;
@@ -68,7 +64,7 @@ void run_glu(const ggml_tensor * node, const Row & r, int64_t begin, int64_t n, 
     run(n, gate + begin, up + begin, row_of<float>(node, r) + begin);
 }
 
-void run_set_rows(const ggml_tensor * node, const Row & r, const RowOps & ops) {
+void run_set_rows(const ggml_tensor * node, const RowIndex & r, const RowOps & ops) {
     const ggml_tensor * at = node->src[1];
     const char * where = static_cast<const char *>(at->data) + r.i1 * at->nb[0];
     int64_t cell;
@@ -105,7 +101,7 @@ void run_get_rows(const ggml_tensor * node, int64_t item) {
     }
 }
 
-void run_row(const ggml_tensor * node, const Row & r, const RowOps & ops) {
+void run_one_row(const ggml_tensor * node, const RowIndex & r, const RowOps & ops) {
     const int64_t n = node->ne[0];
     const float * x = row_of<float>(node->src[0], r);
     switch (node->op) {
@@ -119,14 +115,14 @@ void run_row(const ggml_tensor * node, const Row & r, const RowOps & ops) {
     }
 }
 
-// The tensor whose rows are walked: SET_ROWS writes few of its destination's.
-const ggml_tensor * walked(const ggml_tensor * node) {
+// The tensor whose rows are the items. SET_ROWS writes only some rows of its destination, so its source counts.
+const ggml_tensor * item_tensor(const ggml_tensor * node) {
     return node->op == GGML_OP_SET_ROWS ? node->src[0] : node;
 }
 
 } // namespace
 
-bool rows_supported(const ggml_tensor * node) {
+bool row_op_supported(const ggml_tensor * node) {
     switch (node->op) {
         case GGML_OP_ADD:
         case GGML_OP_MUL:      return binary_supported(node);
@@ -139,38 +135,38 @@ bool rows_supported(const ggml_tensor * node) {
     }
 }
 
-int64_t rows_items(const ggml_tensor * node) {
-    const ggml_tensor * t = walked(node);
+int64_t count_row_items(const ggml_tensor * node) {
+    const ggml_tensor * t = item_tensor(node);
     const int64_t outer = t->ne[2] * t->ne[3];
     return outer > 1 ? outer : t->ne[1];
 }
 
-void rows_run(const ggml_tensor * node, int64_t first, int64_t last, const RowOps & ops) {
+void run_rows(const ggml_tensor * node, int64_t first, int64_t last, const RowOps & ops) {
     if (node->op == GGML_OP_GET_ROWS) {
         for (int64_t item = first; item < last; item++) {
             run_get_rows(node, item);
         }
         return;
     }
-    const ggml_tensor * t = walked(node);
+    const ggml_tensor * t = item_tensor(node);
     if (t->ne[2] * t->ne[3] == 1) {
         for (int64_t i1 = first; i1 < last; i1++) {
-            run_row(node, {i1, 0, 0}, ops);
+            run_one_row(node, {i1, 0, 0}, ops);
         }
         return;
     }
     for (int64_t item = first; item < last; item++) {
         for (int64_t i1 = 0; i1 < t->ne[1]; i1++) {
-            run_row(node, {i1, item % t->ne[2], item / t->ne[2]}, ops);
+            run_one_row(node, {i1, item % t->ne[2], item / t->ne[2]}, ops);
         }
     }
 }
 
-bool rows_can_cut(const ggml_tensor * node) {
+bool can_split_row(const ggml_tensor * node) {
     return node->op == GGML_OP_GLU && ggml_nrows(node) == 1;
 }
 
-void rows_run_cut(const ggml_tensor * node, int64_t first, int64_t last, const RowOps & ops) {
+void run_row_part(const ggml_tensor * node, int64_t first, int64_t last, const RowOps & ops) {
     run_glu(node, {0, 0, 0}, first, last - first, ops);
 }
 

@@ -1,19 +1,11 @@
 #include "kernels/elementwise/rope.h"
 
+#include "kernels/elementwise/op_params.h"
+
 #include <cmath>
 #include <cstring>
 
 namespace lc::kernels {
-
-namespace {
-
-float float_param(const ggml_tensor * node, int index) {
-    float value;
-    memcpy(&value, node->op_params + index, sizeof(value));
-    return value;
-}
-
-} // namespace
 
 Rope::Rope(const ggml_tensor * node)
     : positions(static_cast<const int32_t *>(node->src[1]->data)),
@@ -29,17 +21,17 @@ Rope::Rope(const ggml_tensor * node)
       beta_fast(float_param(node, 9)),
       beta_slow(float_param(node, 10)) {}
 
-bool Rope::same_angles(const Rope & other) const {
+bool Rope::has_same_angles(const Rope & other) const {
     return positions == other.positions && freq_factors == other.freq_factors && n_tokens == other.n_tokens &&
         n_dims == other.n_dims && n_ctx_orig == other.n_ctx_orig && freq_base == other.freq_base &&
         freq_scale == other.freq_scale && ext_factor == other.ext_factor && attn_factor == other.attn_factor &&
         beta_fast == other.beta_fast && beta_slow == other.beta_slow;
 }
 
-void Rope::fill(int64_t token, float * cos_sin) const {
+void Rope::fill_table_row(int64_t token, float * cos_sin) const {
     const double pi = 3.14159265358979323846;
     const double log_base = std::log(static_cast<double>(freq_base));
-    // The dimensions between which YaRN goes over from extrapolated to interpolated angles.
+    // YaRN: the dimensions between which angles change from extrapolated to interpolated.
     const auto dimension = [&](double beta) { return n_dims * std::log(n_ctx_orig / (beta * 2 * pi)) / (2 * log_base); };
     const bool is_yarn = ext_factor != 0.0f;
     const double low = is_yarn ? std::fmax(0.0, std::floor(dimension(beta_fast))) : 0.0;
@@ -59,7 +51,7 @@ void Rope::fill(int64_t token, float * cos_sin) const {
     }
 }
 
-void Rope::turn(const ggml_tensor * node, int64_t token, const float * cos_sin, const RowOps & ops) const {
+void Rope::rotate(const ggml_tensor * node, int64_t token, const float * cos_sin, const RowOps & ops) const {
     const ggml_tensor * x = node->src[0];
     const char * in = static_cast<const char *>(x->data) + token * x->nb[2];
     char * out = static_cast<char *>(node->data) + token * node->nb[2];

@@ -1,10 +1,9 @@
-// The rows' operations, compiled once for each level: everything here is static, so that no level's code is taken for
-// another's.
+// The operations of row_ops.h, compiled once for each instruction set: loops that the compiler vectorizes, and conversions over
+// the SIMD traits S (isa/simd/simd.h). Internal linkage, because every file that includes this is compiled with flags of its own.
 #pragma once
 
 #include "kernels/elementwise/row_ops.h"
-
-#include <immintrin.h>
+#include "kernels/isa/simd/simd.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,9 +11,9 @@
 namespace lc::kernels {
 namespace {
 
-// exp(x) for floats: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial for exp(r) (Taylor's to the sixth power: below 3e-7
-// there), 2^n by the exponent's bits. Below -87 it is 0, above 88 it stays at exp(88).
-inline __attribute__((always_inline)) float exp_row(float x) {
+// e^x in a form that the compiler vectorizes: x = n ln 2 + r with |r| <= ln 2 / 2, Taylor's polynomial to the sixth power for e^r
+// (error below 3e-7 there), 2^n by the exponent's bits. 0 below -87, e^88 above 88.
+LC_INLINE float exp_of_element(float x) {
     const float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
     const float n = __builtin_rintf(clamped * 1.44269504f);
     const float r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
@@ -59,7 +58,7 @@ void rms_norm(int64_t n, const float * x, float eps, float * y) {
 void swiglu(int64_t n, const float * gate, const float * up, float * y) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        y[i] = gate[i] / (1.0f + exp_row(-gate[i])) * up[i];
+        y[i] = gate[i] / (1.0f + exp_of_element(-gate[i])) * up[i];
     }
 }
 
@@ -69,7 +68,7 @@ void geglu(int64_t n, const float * gate, const float * up, float * y) {
         const float x = gate[i];
         // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3)
         const float u = 0.7978845608f * x * (1.0f + 0.044715f * x * x);
-        y[i] = x / (1.0f + exp_row(-2.0f * u)) * up[i];
+        y[i] = x / (1.0f + exp_of_element(-2.0f * u)) * up[i];
     }
 }
 
@@ -92,14 +91,13 @@ void rope_neox(int64_t n, const float * cos_sin, const float * x, float * y) {
     }
 }
 
-void to_f16(int64_t n, const float * x, uint16_t * y) {
+template <class S> void to_f16(int64_t n, const float * x, uint16_t * y) {
     int64_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        const __m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT);
-        _mm_storeu_si128(reinterpret_cast<__m128i *>(y + i), half);
+    for (; i + S::LANES <= n; i += S::LANES) {
+        S::store_f16(y + i, S::load(x + i));
     }
     for (; i < n; i++) {
-        y[i] = static_cast<uint16_t>(_cvtss_sh(x[i], _MM_FROUND_TO_NEAREST_INT));
+        y[i] = S::float_to_half(x[i]);
     }
 }
 
@@ -113,7 +111,10 @@ void to_bf16(int64_t n, const float * x, uint16_t * y) {
     }
 }
 
+// to_f16 is limited by memory, so the shorter vectors, whose remainder is shorter, are enough.
+template <class S> constexpr RowOps row_ops_of() {
+    return {add, mul, scale, rms_norm, swiglu, geglu, rope, rope_neox, to_f16<typename S::Half>, to_bf16};
+}
+
 } // namespace
 } // namespace lc::kernels
-
-#define LC_ROW_OPS {add, mul, scale, rms_norm, swiglu, geglu, rope, rope_neox, to_f16, to_bf16}

@@ -1,8 +1,6 @@
-// AMX tiles of bf16. The compiler knows nothing of tile registers: every operation is volatile and clobbers memory, so that
-// they keep their order among one another and to the stores of the buffers that tiles are loaded from.
+// AMX tiles of bf16 as assembly. The compiler does not model tile registers, so every operation is volatile and those that access
+// memory clobber it: they keep their order among each other and to the stores to buffers that tiles are loaded from.
 #pragma once
-
-#include <immintrin.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -24,15 +22,16 @@ struct alignas(64) TileConfig {
     uint16_t row_bytes[16];
     uint8_t  rows[16];
 };
-static_assert(sizeof(TileConfig) == 64, "what ldtilecfg reads");
+static_assert(sizeof(TileConfig) == 64, "ldtilecfg reads 64 bytes");
 
-// The tile registers, configured for one operation. ggml's own AMX kernels configure each of their threads once for good, and ours
-// run in the same threads: what was there before comes back. (Nothing configured is palette 0, and loading that releases them.)
-// Not _tile_loadconfig(): gcc takes 8 bytes for its operand and drops the stores to the others.
+// Configures the tile registers for the lifetime of the object, then restores the former configuration: ggml's own AMX kernels
+// configure each of their threads once for good, and ours run in the same threads. (Without a configuration the palette is 0, and
+// loading palette 0 releases the registers.) Does not use _tile_loadconfig(): gcc takes its operand to be 8 bytes long and drops the
+// stores to the rest.
 class TileSession {
 public:
     explicit inline __attribute__((always_inline)) TileSession(const TileRows & tiles) {
-        __asm__ volatile("sttilecfg\t%0" : "=m"(before));
+        __asm__ volatile("sttilecfg\t%0" : "=m"(before_));
         TileConfig config = {};
         config.palette    = 1;
         for (int t = 0; t < 8; t++) {
@@ -41,19 +40,19 @@ public:
         }
         __asm__ volatile("ldtilecfg\t%0" : : "m"(config));
     }
-    inline __attribute__((always_inline)) ~TileSession() { __asm__ volatile("ldtilecfg\t%0" : : "m"(before) : "memory"); }
+    inline __attribute__((always_inline)) ~TileSession() { __asm__ volatile("ldtilecfg\t%0" : : "m"(before_) : "memory"); }
     TileSession(const TileSession &)             = delete;
     TileSession & operator=(const TileSession &) = delete;
 
 private:
-    TileConfig before;
+    TileConfig before_;
 };
 
 template <int T> static inline __attribute__((always_inline)) void tile_zero() {
     __asm__ volatile("tilezero\t%%tmm%c0" : : "i"(T));
 }
 
-// AddressSanitizer does not see what assembly reads and writes. Where it is there, both ends of the tile's rows are read for it.
+// AddressSanitizer does not see the accesses of assembly. With it, the first and last byte of each row of the tile are read here.
 template <int T> static inline __attribute__((always_inline)) void tile_touch(const void * at, int64_t stride) {
 #ifdef __SANITIZE_ADDRESS__
     TileConfig config;
@@ -74,7 +73,7 @@ template <int T> static inline __attribute__((always_inline)) void tile_load(con
     __asm__ volatile("tileloadd\t(%1,%2,1), %%tmm%c0" : : "i"(T), "r"(from), "r"(stride) : "memory");
 }
 
-// Likewise, of what is not to stay in L1.
+// Loads with a hint that the data need not stay in L1.
 template <int T> static inline __attribute__((always_inline)) void tile_stream(const void * from, int64_t stride) {
     tile_touch<T>(from, stride);
     __asm__ volatile("tileloaddt1\t(%1,%2,1), %%tmm%c0" : : "i"(T), "r"(from), "r"(stride) : "memory");
@@ -85,7 +84,7 @@ template <int T> static inline __attribute__((always_inline)) void tile_store(vo
     __asm__ volatile("tilestored\t%%tmm%c0, (%1,%2,1)" : : "i"(T), "r"(to), "r"(stride) : "memory");
 }
 
-// C += A B, where B holds pairs of consecutive k.
+// C += A B, where each 32-bit element of B is a pair of consecutive k.
 template <int C, int A, int B> static inline __attribute__((always_inline)) void tile_product() {
     __asm__ volatile("tdpbf16ps\t%%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
 }
