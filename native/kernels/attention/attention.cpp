@@ -5,35 +5,40 @@
 namespace lc::kernels {
 namespace {
 
-// Keys and values are converted once for the lines of a tile. With AMX that is a large part of the work; without, more lines
-// gain nothing, and in a causal chunk more cells are closed for some of them.
-int64_t tile_lines(Level level) {
-    return level == Level::amx ? 256 : 128;
+struct Implementation {
+    void (*run)(const Attention & a, const ThreadTeam & team);
+    int64_t tile_lines;  // of a tile and one head of K and V
+};
+
+// Keys and values are converted once for the lines of a tile. With AMX the conversion is a large part of the work. Without it,
+// more lines gain nothing, and in a causal chunk more cells are masked for some of them.
+constexpr Variant<Implementation> VARIANTS[] = {
+    {AVX2 | AVX512 | AVX512_BF16 | AMX_BF16, {attention_amx, 256}},
+    {AVX2 | AVX512, {attention_avx512, 128}},
+    {AVX2, {attention_avx2, 128}},
+};
+
+const Implementation & implementation_for(Isa isa) {
+    return choose(VARIANTS, isa_features(isa));
 }
 
 } // namespace
 
-bool attention_supported(Level level, const ggml_tensor * node) {
+bool attention_supported(Isa isa, const ggml_tensor * node) {
     Attention a;
-    return level != Level::none && attention_read(node, 1, tile_lines(level), a);
+    return isa != Isa::none && attention_read(node, 1, implementation_for(isa).tile_lines, a);
 }
 
-size_t attention_scratch(Level level, const ggml_tensor * node, int n_threads) {
+size_t attention_scratch(Isa isa, const ggml_tensor * node, int n_threads) {
     Attention a;
-    return attention_read(node, n_threads, tile_lines(level), a) ? static_cast<size_t>(a.total_bytes) : 0;
+    return attention_read(node, n_threads, implementation_for(isa).tile_lines, a) ? static_cast<size_t>(a.total_bytes) : 0;
 }
 
-void attention(Level level, const ggml_tensor * node, const Team & team) {
+void attention(Isa isa, const ggml_tensor * node, const ThreadTeam & team) {
+    const Implementation & implementation = implementation_for(isa);
     Attention a;
-    if (!attention_read(node, team.nth, tile_lines(level), a)) {
-        return;
-    }
-    if (level == Level::amx) {
-        attention_amx(a, team);
-    } else if (level == Level::avx512) {
-        attention_avx512(a, team);
-    } else if (level != Level::none) {
-        attention_avx2(a, team);
+    if (isa != Isa::none && attention_read(node, team.nth, implementation.tile_lines, a)) {
+        implementation.run(a, team);
     }
 }
 

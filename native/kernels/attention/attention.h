@@ -10,12 +10,12 @@
 namespace lc::kernels {
 
 // Whether this node (its sources' types and shapes, its parameters) is computed here; everything else stays with ggml.
-bool attention_supported(Level level, const ggml_tensor * node);
+bool attention_supported(Isa isa, const ggml_tensor * node);
 
 // Bytes of shared scratch that attention() needs.
-size_t attention_scratch(Level level, const ggml_tensor * node, int n_threads);
+size_t attention_scratch(Isa isa, const ggml_tensor * node, int n_threads);
 
 // Called by every thread of the team. node->data and its sources' data point to host memory.
-void attention(Level level, const ggml_tensor * node, const Team & team);
+void attention(Isa isa, const ggml_tensor * node, const ThreadTeam & team);
 
 } // namespace lc::kernels

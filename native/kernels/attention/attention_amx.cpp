@@ -15,7 +15,7 @@ struct Amx : Avx512 {
 
 } // namespace
 
-void attention_amx(const Attention & a, const Team & team) {
+void attention_amx(const Attention & a, const ThreadTeam & team) {
     run_attention<Amx>(a, team);
 }
 

@@ -144,7 +144,7 @@ struct Avx2 {
 
 } // namespace
 
-void attention_avx2(const Attention & a, const Team & team) {
+void attention_avx2(const Attention & a, const ThreadTeam & team) {
     run_attention<Avx2>(a, team);
 }
 

@@ -7,7 +7,7 @@
 
 namespace lc::kernels {
 
-void attention_avx512(const Attention & a, const Team & team) {
+void attention_avx512(const Attention & a, const ThreadTeam & team) {
     run_attention<Avx512>(a, team);
 }
 

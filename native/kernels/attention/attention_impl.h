@@ -14,7 +14,7 @@ namespace {
 
 // The item with a number. Tiles go from the last to the first: in a causal chunk the later ones have more to do, and a long
 // item at the end would leave threads idle.
-static Item item_at(const Attention & a, const Plan & p, const Team & team, int64_t number, const Local & local) {
+static Item item_at(const Attention & a, const Plan & p, const ThreadTeam & team, int64_t number, const Local & local) {
     int64_t tile = a.n_tiles - 1;
     int64_t span = number / a.n_ranges;
     for (; span >= p.spans[tile + 1] - p.spans[tile]; tile--) {
@@ -84,7 +84,7 @@ template <class I> static State merge_line(const Attention & a, float * slot, in
     return sum;
 }
 
-template <class I> static void merge_slots(const Attention & a, const Plan & p, const Team & team) {
+template <class I> static void merge_slots(const Attention & a, const Plan & p, const ThreadTeam & team) {
     for (int64_t t = 0; t < a.n_tiles; t++) {
         const int64_t n_spans = p.spans[t + 1] - p.spans[t];
         if (n_spans == 1) {
@@ -102,7 +102,7 @@ template <class I> static void merge_slots(const Attention & a, const Plan & p, 
     }
 }
 
-template <class I> static void run_attention(const Attention & a, const Team & team) {
+template <class I> static void run_attention(const Attention & a, const ThreadTeam & team) {
     Local local;
     attention_local(a, team.scratch + a.local_at + team.ith * a.local_bytes, &local);
     const Plan p = make_plan(a, find_all_states<I>(a, team), local);

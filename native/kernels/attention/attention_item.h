@@ -29,7 +29,7 @@ static inline State state_of(const Attention & a, float * base, int64_t head, in
     return {s + line, s + a.line_pad + line, s + 2 * a.line_pad + line * a.dv};
 }
 
-static inline float * slot_of(const Attention & a, const Team & team, int64_t slot) {
+static inline float * slot_of(const Attention & a, const ThreadTeam & team, int64_t slot) {
     return reinterpret_cast<float *>(team.scratch + a.slots_at) + slot * a.slot_floats;
 }
 

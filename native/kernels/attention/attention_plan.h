@@ -66,7 +66,7 @@ template <class I> static void find_states(const Attention & a, int64_t stream, 
     }
 }
 
-template <class I> static const uint8_t * find_all_states(const Attention & a, const Team & team) {
+template <class I> static const uint8_t * find_all_states(const Attention & a, const ThreadTeam & team) {
     uint8_t * states = team.scratch + (a.scan_alone ? team.ith * a.states_bytes : 0);
     const int64_t n = a.n_streams * a.n_rows;
     const int64_t begin = a.scan_alone ? 0 : n * team.ith / team.nth;

@@ -90,8 +90,8 @@ int64_t attention_local(const Attention & a, uint8_t * base, Local * local);
 float attention_slope(const Attention & a, int64_t head);
 
 // By level.
-void attention_avx2(const Attention & a, const Team & team);
-void attention_avx512(const Attention & a, const Team & team);
-void attention_amx(const Attention & a, const Team & team);
+void attention_avx2(const Attention & a, const ThreadTeam & team);
+void attention_avx512(const Attention & a, const ThreadTeam & team);
+void attention_amx(const Attention & a, const ThreadTeam & team);
 
 } // namespace lc::kernels

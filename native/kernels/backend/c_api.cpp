@@ -1,7 +1,8 @@
 // The kernels' part of the C ABI.
 #include "kernels/attention/attention.h"
-#include "kernels/backend/packed_buffer.h"
 #include "kernels/backend/device.h"
+#include "kernels/backend/isa_argument.h"
+#include "kernels/backend/packed_buffer.h"
 #include "kernels/backend/profile.h"
 
 #include "shim/error.h"
@@ -12,7 +13,7 @@
 #include <mutex>
 #include <string>
 
-using lc::kernels::Level;
+using lc::kernels::Isa;
 
 namespace {
 
@@ -21,31 +22,30 @@ std::mutex use_mutex;
 } // namespace
 
 int32_t lc_kernels_best(void) {
-    return static_cast<int32_t>(lc::kernels::level_best());
+    return static_cast<int32_t>(lc::kernels::best_isa());
 }
 
 bool lc_kernels_runs(int32_t level) {
-    return level >= 0 && level < lc::kernels::N_LEVELS && lc::kernels::level_runs(static_cast<Level>(level));
+    return lc::kernels::isa_runs(static_cast<Isa>(level));
 }
 
 lc_status lc_kernels_use(int32_t level, int32_t n_threads) {
     return lc::guard([&] {
-        lc::require(level >= 0 && level < lc::kernels::N_LEVELS, "level: no such level of kernels");
+        const Isa isa = lc::kernels::require_isa(level);
         lc::require(n_threads > 0, "n_threads: must be at least 1");
-        lc::require(lc::kernels::level_runs(static_cast<Level>(level)), "level: this CPU does not have its instructions");
         const std::lock_guard<std::mutex> lock(use_mutex);
-        lc::kernels::devices_use(static_cast<Level>(level), n_threads);
+        lc::kernels::devices_use(isa, n_threads);
     });
 }
 
 int32_t lc_kernels_used(void) {
-    return static_cast<int32_t>(lc::kernels::devices_level());
+    return static_cast<int32_t>(lc::kernels::devices_isa());
 }
 
 bool lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t k_type, int32_t v_type) {
-    const Level level = lc::kernels::devices_level();
+    const Isa isa = lc::kernels::devices_isa();
     const bool is_known = k_type >= 0 && k_type < GGML_TYPE_COUNT && v_type >= 0 && v_type < GGML_TYPE_COUNT;
-    if (level == Level::none || !is_known || k_length <= 0 || v_length <= 0) {
+    if (isa == Isa::none || !is_known || k_length <= 0 || v_length <= 0) {
         return false;
     }
     const auto type_k = static_cast<ggml_type>(k_type), type_v = static_cast<ggml_type>(v_type);
@@ -58,7 +58,7 @@ bool lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t k_type, int3
     ggml_tensor * k = ggml_new_tensor_3d(ctx.get(), type_k, k_length, CELLS, 1);
     ggml_tensor * v = ggml_new_tensor_3d(ctx.get(), type_v, v_length, CELLS, 1);
     ggml_tensor * mask = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F16, CELLS, 1);
-    return lc::kernels::attention_supported(level, ggml_flash_attn_ext(ctx.get(), q, k, v, mask, 1.0f, 0.0f, 0.0f));
+    return lc::kernels::attention_supported(isa, ggml_flash_attn_ext(ctx.get(), q, k, v, mask, 1.0f, 0.0f, 0.0f));
 }
 
 uint64_t lc_kernels_packed_bytes(void) {

@@ -1,15 +1,16 @@
 // One attention operation on plain arrays, for tests and measurements.
 #include "kernels/attention/attention.h"
+#include "kernels/backend/isa_argument.h"
+#include "kernels/backend/single_op.h"
 
 #include "shim/error.h"
-#include "kernels/backend/single_op.h"
 
 #include <memory>
 
 namespace {
 
-using lc::kernels::Level;
-using lc::kernels::Team;
+using lc::kernels::Isa;
+using lc::kernels::ThreadTeam;
 
 struct Arrays {
     int64_t dk, dv, n_rows, n_head, n_head_kv, n_cells, n_streams;
@@ -61,14 +62,14 @@ ggml_tensor * node_of(ggml_context * ctx, const Arrays & a) {
     return node;
 }
 
-void run(Level level, const Arrays & a, int n_threads) {
+void run(Isa isa, const Arrays & a, int n_threads) {
     const std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
         ggml_init({16 * ggml_tensor_overhead(), nullptr, true}), ggml_free);
     lc::require(ctx != nullptr, "ggml_init failed");
     const ggml_tensor * node = node_of(ctx.get(), a);
-    lc::require(lc::kernels::attention_supported(level, node), "this attention is not computed by the kernels");
-    const lc::kernels::AlignedBytes scratch = lc::kernels::aligned_bytes(lc::kernels::attention_scratch(level, node, n_threads));
-    lc::kernels::run_team(n_threads, scratch.get(), [&](const Team & team) { lc::kernels::attention(level, node, team); });
+    lc::require(lc::kernels::attention_supported(isa, node), "this attention is not computed by the kernels");
+    const lc::kernels::AlignedBytes scratch = lc::kernels::aligned_bytes(lc::kernels::attention_scratch(isa, node, n_threads));
+    lc::kernels::run_team(n_threads, scratch.get(), [&](const ThreadTeam & team) { lc::kernels::attention(isa, node, team); });
 }
 
 } // namespace
@@ -78,12 +79,12 @@ lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t k_type,
                                const float * q, const void * k, const void * v, const uint16_t * mask, const float * sinks,
                                float scale, float max_bias, float soft_cap, float * out) {
     return lc::guard([&] {
-        lc::require(level > 0 && level < lc::kernels::N_LEVELS, "level: no such level of kernels");
-        lc::require(lc::kernels::level_runs(static_cast<Level>(level)), "level: this CPU does not have its instructions");
+        const Isa isa = lc::kernels::require_isa(level);
+        lc::require(isa != Isa::none, "level: must not be 0");
         lc::require(n_threads > 0 && n_threads <= 1024, "n_threads: must be 1 to 1024");
         const Arrays a{dk, dv, n_rows, n_head, n_head_kv, n_cells, n_streams, static_cast<ggml_type>(k_type),
                        static_cast<ggml_type>(v_type), q, k, v, mask, sinks, scale, max_bias, soft_cap, out};
         require_sound(a);
-        run(static_cast<Level>(level), a, n_threads);
+        run(isa, a, n_threads);
     });
 }

@@ -1,14 +1,15 @@
 // Matrix products by themselves, for tests.
-#include "shim/error.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/backend/isa_argument.h"
 #include "kernels/backend/single_op.h"
+#include "kernels/matmul/matmul.h"
+
+#include "shim/error.h"
 
 namespace {
 
 using namespace lc::kernels;
 
-void require_product(int level, int type, int64_t k, int64_t n_cols, int64_t n_rows, int n_threads) {
-    lc::require(level > 0 && level_runs(static_cast<Level>(level)), "level: does not run on this machine");
+void require_product(int type, int64_t k, int64_t n_cols, int64_t n_rows, int n_threads) {
     lc::require(type >= 0 && type < GGML_TYPE_COUNT && format_of(static_cast<ggml_type>(type)) != Format::none,
                 "type: has no packed format");
     lc::require(k >= 1 && k % ggml_blck_size(static_cast<ggml_type>(type)) == 0, "k: must be a multiple of the type's block");
@@ -17,9 +18,9 @@ void require_product(int level, int type, int64_t k, int64_t n_cols, int64_t n_r
     lc::require(n_threads >= 1, "n_threads: must be at least 1");
 }
 
-void multiply(Level level, const MatMul & product, int n_threads) {
-    const AlignedBytes scratch = aligned_bytes(matmul_scratch(level, product, n_threads));
-    run_team(n_threads, scratch.get(), [&](const Team & team) { matmul(level, product, team); });
+void multiply(Isa isa, const MatMul & product, int n_threads) {
+    const AlignedBytes scratch = aligned_bytes(matmul_scratch(isa, product, n_threads));
+    run_team(n_threads, scratch.get(), [&](const ThreadTeam & team) { matmul(isa, product, team); });
 }
 
 } // namespace
@@ -27,7 +28,9 @@ void multiply(Level level, const MatMul & product, int n_threads) {
 lc_status lc_kernels_matmul(int level, int type, int64_t k, int64_t n_cols, int64_t n_rows, const void * rows, const float * x,
                             float * y, int n_threads) {
     return lc::guard([&] {
-        require_product(level, type, k, n_cols, n_rows, n_threads);
+        const Isa isa = require_isa(level);
+        lc::require(isa != Isa::none, "level: must not be 0");
+        require_product(type, k, n_cols, n_rows, n_threads);
         lc::require(rows != nullptr && x != nullptr && y != nullptr, "rows, x, y: must not be NULL");
         const auto    ggml     = static_cast<ggml_type>(type);
         const Format  format   = format_of(ggml);
@@ -37,6 +40,6 @@ lc_status lc_kernels_matmul(int level, int type, int64_t k, int64_t n_cols, int6
         for (int64_t group = 0; group < n_groups; group++) {
             pack(ggml, rows, k, n_cols, group, group + 1, packed.get());
         }
-        multiply(static_cast<Level>(level), MatMul{format, packed.get(), k, n_cols, n_rows, x, k, y, n_cols}, n_threads);
+        multiply(isa, MatMul{format, packed.get(), k, n_cols, n_rows, x, k, y, n_cols}, n_threads);
     });
 }

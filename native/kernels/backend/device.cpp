@@ -21,7 +21,7 @@ namespace lc::kernels {
 
 namespace {
 
-std::atomic<Level> level_in_use{Level::none};
+std::atomic<Isa> isa_in_use{Isa::none};
 
 ggml_backend_dev_t device_of(bool is_weights);
 ggml_backend_reg_t registration();
@@ -65,12 +65,12 @@ ggml_guid_t backend_guid() {
 }
 
 ggml_backend_t init_backend(ggml_backend_dev_t device, const char *) {
-    const Level level = level_in_use != Level::none ? level_in_use.load() : level_best();
+    const Isa isa = isa_in_use != Isa::none ? isa_in_use.load() : best_isa();
     ggml_backend_i interface = {};
     interface.get_name = backend_name;
     interface.free = backend_free;
     interface.graph_compute = backend_compute;
-    return new ggml_backend{backend_guid(), interface, device, new Computer(level)};
+    return new ggml_backend{backend_guid(), interface, device, new Computer(isa)};
 }
 
 void set_n_threads(ggml_backend_t backend, int n_threads) {
@@ -118,7 +118,7 @@ ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t device) {
 
 bool device_supports_op(ggml_backend_dev_t device, const ggml_tensor * op) {
     if (is_weights_device(device)) {
-        return level_in_use != Level::none && product_supported(op);
+        return isa_in_use != Isa::none && product_supported(op);
     }
     if (ggml_op_is_empty(op->op)) {
         return true;
@@ -126,12 +126,12 @@ bool device_supports_op(ggml_backend_dev_t device, const ggml_tensor * op) {
     if (op->op == GGML_OP_MUL_MAT) {
         return product_supported(op);
     }
-    const Level level = level_in_use;
-    if (level == Level::none || reads_packed(op)) {
+    const Isa isa = isa_in_use;
+    if (isa == Isa::none || reads_packed(op)) {
         return false;
     }
     if (op->op == GGML_OP_FLASH_ATTN_EXT) {
-        return attention_supported(level, op);
+        return attention_supported(isa, op);
     }
     // Where products stay with ggml, the small operations do too: they come along only to spare graph splits.
     return packed_buffers_bytes() > 0 && (op->op == GGML_OP_ROPE ? rope_supported(op) : rows_supported(op));
@@ -178,7 +178,7 @@ ggml_backend_dev_t device_at(ggml_backend_reg_t, size_t index) {
 
 ggml_backend_feature * features(ggml_backend_reg_t) {
     static ggml_backend_feature list[] = {{"LEVEL", nullptr}, {nullptr, nullptr}};
-    list[0].value = level_name(level_in_use);
+    list[0].value = isa_name(isa_in_use);
     return list;
 }
 
@@ -204,20 +204,20 @@ ggml_backend_reg_t registration() {
 
 } // namespace
 
-void devices_use(Level level, int n_threads) {
+void devices_use(Isa isa, int n_threads) {
     packed_buffer_set_threads(n_threads);
-    calibrate(level, n_threads);
-    level_in_use = level;
+    calibrate(isa, n_threads);
+    isa_in_use = isa;
     static bool is_registered = false;
-    if (level != Level::none && !is_registered) {
+    if (isa != Isa::none && !is_registered) {
         packed_buffer_set_device(device_of(true));
         ggml_backend_register(registration());
         is_registered = true;
     }
 }
 
-Level devices_level() {
-    return level_in_use;
+Isa devices_isa() {
+    return isa_in_use;
 }
 
 } // namespace lc::kernels

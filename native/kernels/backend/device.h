@@ -7,8 +7,8 @@ namespace lc::kernels {
 
 // Registers the devices when called first. From then on models that are loaded have their weights packed, and graphs use the
 // kernels, or not any more (Level::none). Packed models stay usable in either case. `n_threads` pack.
-void devices_use(Level level, int n_threads);
+void devices_use(Isa isa, int n_threads);
 
-Level devices_level();
+Isa devices_isa();
 
 } // namespace lc::kernels

@@ -17,7 +17,7 @@ namespace lc::kernels {
 namespace {
 
 // 64 bytes apart, see team_take().
-constexpr int COUNTER_WORDS = N_COUNTERS * 8;
+constexpr int COUNTER_WORDS = N_COUNTERS * COUNTER_STRIDE;
 
 // Groups of steps whose counters lie side by side, see Plan.
 constexpr int RING = 3;
@@ -35,7 +35,7 @@ struct Share {
 
 } // namespace
 
-void team_barrier(const Team & team) {
+void team_barrier(const ThreadTeam & team) {
     if (team.nth > 1) {
 #pragma omp barrier
     }
@@ -70,7 +70,7 @@ ggml_status Computer::compute(const ggml_cgraph * graph) {
     // llama.cpp computes the same graph again as long as its shapes stay; only then does it keep its number.
     if (graph->uid == 0 || graph->uid != planned_uid || n_threads != planned_threads) {
         planned_uid = 0;
-        make_plan(graph, level, n_threads, plan);
+        make_plan(graph, isa, n_threads, plan);
         planned_uid = graph->uid;
         planned_threads = n_threads;
     }
@@ -96,7 +96,7 @@ int64_t * Computer::counters_of(int group) {
 void Computer::run(int ith, int nth) {
     fill_tables(ith, nth);
     const int n_steps = static_cast<int>(plan.steps.size());
-    const Team team{ith, nth, nullptr, nullptr};
+    const ThreadTeam team{ith, nth, nullptr, nullptr};
     Profile profile(ith);
     bool is_idle = false;  // this thread had nothing to do since the last barrier
     int  group = 0;
@@ -137,7 +137,7 @@ void Computer::fetch_weights(int i_step, bool is_idle, int ith, int nth) const {
     if (i >= n_steps || plan.steps[i].kind != StepKind::matmul || (i > i_step && !is_idle)) {
         return;
     }
-    const auto * first = static_cast<const char *>(matmul_first(level, matmul_of(plan.steps[i].node), ith, nth));
+    const auto * first = static_cast<const char *>(matmul_first(isa, matmul_of(plan.steps[i].node), ith, nth));
     const int64_t n = is_idle ? FETCH_IDLE : FETCH_BUSY;
     for (int64_t at = 0; first != nullptr && at < n; at += 64) {
         __builtin_prefetch(first + at, 0, 2);
@@ -159,18 +159,18 @@ void Computer::fill_tables(int ith, int nth) {
 }
 
 void Computer::run_step(const Step & step, int64_t * step_counters, int ith, int nth) {
-    const Team team{ith, nth, step_counters, scratch + step.scratch};
+    const ThreadTeam team{ith, nth, step_counters, scratch + step.scratch};
     const Share share(step.items, ith, nth);
     switch (step.kind) {
-        case StepKind::rows:      rows_run(step.node, share.first, share.last, row_ops(level)); break;
-        case StepKind::cut:       rows_run_cut(step.node, share.first, share.last, row_ops(level)); break;
-        case StepKind::matmul:    matmul(level, matmul_of(step.node), team); break;
-        case StepKind::attention: attention(level, step.node, team); break;
+        case StepKind::rows:      rows_run(step.node, share.first, share.last, row_ops(isa)); break;
+        case StepKind::cut:       rows_run_cut(step.node, share.first, share.last, row_ops(isa)); break;
+        case StepKind::matmul:    matmul(isa, matmul_of(step.node), team); break;
+        case StepKind::attention: attention(isa, step.node, team); break;
         case StepKind::rope: {
             const RopeTable & table = plan.tables[step.rope_table];
             const auto * floats = reinterpret_cast<const float *>(scratch + table.offset);
             for (int64_t token = share.first; token < share.last; token++) {
-                table.rope.turn(step.node, token, floats + token * table.rope.n_dims, row_ops(level));
+                table.rope.turn(step.node, token, floats + token * table.rope.n_dims, row_ops(isa));
             }
             break;
         }

@@ -13,7 +13,7 @@ namespace lc::kernels {
 
 class Computer {
 public:
-    explicit Computer(Level level) : level(level) {}
+    explicit Computer(Isa isa) : isa(isa) {}
     ~Computer();
     Computer(const Computer &) = delete;
     Computer & operator=(const Computer &) = delete;
@@ -32,7 +32,7 @@ private:
     void fill_tables(int ith, int nth);
     void fetch_weights(int i_step, bool is_idle, int ith, int nth) const;
 
-    const Level level;
+    const Isa isa;
     Plan        plan;
     uint64_t    planned_uid = 0;  // of the graph that `plan` is for; 0: of none
     int         planned_threads = 0;

@@ -153,19 +153,19 @@ Step step_of(const ggml_tensor * node, int n_threads, Plan & plan) {
     return step;
 }
 
-size_t scratch_of(const Step & step, Level level, int n_threads) {
+size_t scratch_of(const Step & step, Isa isa, int n_threads) {
     if (step.kind == StepKind::matmul) {
-        return aligned(matmul_scratch(level, matmul_of(step.node), n_threads));
+        return aligned(matmul_scratch(isa, matmul_of(step.node), n_threads));
     }
     if (step.kind == StepKind::attention) {
-        return aligned(attention_scratch(level, step.node, n_threads));
+        return aligned(attention_scratch(isa, step.node, n_threads));
     }
     return 0;
 }
 
 } // namespace
 
-void make_plan(const ggml_cgraph * graph, Level level, int n_threads, Plan & plan) {
+void make_plan(const ggml_cgraph * graph, Isa isa, int n_threads, Plan & plan) {
     plan.steps.clear();
     plan.tables.clear();
     plan.group_counters = 0;
@@ -178,7 +178,7 @@ void make_plan(const ggml_cgraph * graph, Level level, int n_threads, Plan & pla
             continue;
         }
         Step step = step_of(node, n_threads, plan);
-        const size_t needed = scratch_of(step, level, n_threads);
+        const size_t needed = scratch_of(step, isa, n_threads);
         step.barrier_before = !group.admits(step, needed);
         if (step.barrier_before) {
             group.clear();

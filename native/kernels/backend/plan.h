@@ -40,6 +40,6 @@ struct Plan {
 };
 
 // Every node must be one that the device supports, or empty. `plan` is filled anew (its memory is used again).
-void make_plan(const ggml_cgraph * graph, Level level, int n_threads, Plan & plan);
+void make_plan(const ggml_cgraph * graph, Isa isa, int n_threads, Plan & plan);
 
 } // namespace lc::kernels

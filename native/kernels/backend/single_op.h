@@ -25,9 +25,9 @@ inline AlignedBytes aligned_bytes(size_t n) {
 
 // work(team) in each thread.
 template <typename Work> void run_team(int n_threads, uint8_t * scratch, const Work & work) {
-    alignas(64) int64_t counters[8 * N_COUNTERS] = {};
+    alignas(64) int64_t counters[COUNTER_STRIDE * N_COUNTERS] = {};
 #pragma omp parallel num_threads(n_threads)
-    work(Team{omp_get_thread_num(), omp_get_num_threads(), counters, scratch});
+    work(ThreadTeam{omp_get_thread_num(), omp_get_num_threads(), counters, scratch});
 }
 
 } // namespace lc::kernels

@@ -1,9 +1,14 @@
 #include "kernels/elementwise/row_ops.h"
 
 namespace lc::kernels {
+namespace {
 
-const RowOps & row_ops(Level level) {
-    return level >= Level::avx512 ? row_ops_avx512 : row_ops_avx2;
+constexpr Variant<const RowOps *> VARIANTS[] = {{AVX2 | AVX512, &row_ops_avx512}, {AVX2, &row_ops_avx2}};
+
+} // namespace
+
+const RowOps & row_ops(Isa isa) {
+    return *choose(VARIANTS, isa_features(isa));
 }
 
 } // namespace lc::kernels

@@ -23,7 +23,7 @@ struct RowOps {
 };
 
 // For Level::avx2 and above.
-const RowOps & row_ops(Level level);
+const RowOps & row_ops(Isa isa);
 
 extern const RowOps row_ops_avx2;
 extern const RowOps row_ops_avx512;

@@ -1,25 +1,51 @@
-// Instruction sets that the kernels are written for, the faster the higher. Some CPUs have avx512 and not avxvnni.
+// The instruction sets that the option --kernels names. An instruction set is a set of features (capabilities.h); those that run
+// here are tried in a fixed order of preference. They are no linear order: some CPUs have AVX-512 and not AVX-VNNI.
 #pragma once
+
+#include "kernels/isa/capabilities.h"
+
+#include <cstdint>
 
 namespace lc::kernels {
 
-enum class Level : int {
-    none    = 0,  // nothing is offered
-    avx2    = 1,  // AVX2, FMA, F16C
-    avxvnni = 2,  // those and AVX-VNNI: vpdpbusd in 256 bits
-    avx512  = 3,  // avx2 and AVX-512 F, BW, DQ, VL and VNNI
-    amx     = 4,  // avx512 and AMX tiles of bf16, AVX-512 BF16
+// The numbers are part of the C ABI (lc_kernels_*).
+enum class Isa : int32_t {
+    none    = 0,  // everything is left to ggml
+    avx2    = 1,
+    avxvnni = 2,
+    avx512  = 3,
+    amx     = 4,
 };
 
-inline constexpr int N_LEVELS = 5;
+struct IsaInfo {
+    Isa          isa;
+    const char * name;
+    Features     features;  // all that kernels may use
+};
 
-const char * level_name(Level level);
+// In order of preference.
+inline constexpr IsaInfo ISAS[] = {
+    {Isa::amx, "amx", AVX2 | AVX512 | AVX512_BF16 | AMX_BF16},
+    {Isa::avx512, "avx512", AVX2 | AVX512},
+    {Isa::avxvnni, "avxvnni", AVX2 | AVX_VNNI},
+    {Isa::avx2, "avx2", AVX2},
+    {Isa::none, "none", NO_FEATURES},
+};
 
-// Whether this CPU, its operating system and this process can run the level. For AMX the kernel has been asked for the
-// permission to use the tiles.
-bool level_runs(Level level);
+// True if ISAS has an instruction set with this number.
+bool is_isa(int32_t number);
 
-// The highest level that runs here.
-Level level_best();
+const char * isa_name(Isa isa);
+
+Features isa_features(Isa isa);
+
+// True if this machine has all features of the instruction set. Isa::none always runs, a number that is not in ISAS never.
+bool isa_runs(Isa isa);
+
+// The first of ISAS that runs here.
+Isa best_isa();
+
+// The former name. For files that are not renamed yet.
+using Level = Isa;
 
 } // namespace lc::kernels

@@ -6,21 +6,25 @@
 
 namespace lc::kernels {
 
-inline constexpr int N_COUNTERS = 4;
+inline constexpr int N_COUNTERS     = 4;  // of an operation
+inline constexpr int COUNTER_STRIDE = 8;  // words from one counter to the next: a cache line each
 
-struct Team {
-    int       ith;           // this thread, 0 to nth - 1
-    int       nth;
-    int64_t * counters;      // N_COUNTERS of them, shared, 64 bytes apart; zero when an operation begins
-    uint8_t * scratch;       // shared by all threads, 64-byte aligned, as large as the operation's *_scratch() asked for
+struct ThreadTeam {
+    int       ith;       // this thread, 0 to nth - 1
+    int       nth;       // number of threads
+    int64_t * counters;  // N_COUNTERS, shared by all threads; zero when an operation begins
+    uint8_t * scratch;   // shared by all threads, 64-byte aligned, of the size that the operation's *_scratch() returned
 };
 
 // Waits for all threads of the team. (OpenMP's barrier; in graph.cpp.)
-void team_barrier(const Team & team);
+void team_barrier(const ThreadTeam & team);
 
-// Takes `n` items of work from a counter and returns the first. Dynamic sharing: a thread without a core takes less.
-static inline __attribute__((always_inline)) int64_t team_take(const Team & team, int counter, int64_t n) {
-    return __atomic_fetch_add(team.counters + 8 * counter, n, __ATOMIC_RELAXED);
+// Takes the next `n` items of work from a counter and returns the first of them. A thread that gets less CPU time takes fewer.
+static inline __attribute__((always_inline)) int64_t team_take(const ThreadTeam & team, int counter, int64_t n) {
+    return __atomic_fetch_add(team.counters + COUNTER_STRIDE * counter, n, __ATOMIC_RELAXED);
 }
+
+// The former name. For files that are not renamed yet.
+using Team = ThreadTeam;
 
 } // namespace lc::kernels

@@ -3,7 +3,7 @@
 
 namespace lc::kernels {
 
-int64_t limit_bf16_amx(int64_t rounds, float * sink) {
+int64_t peak_bf16_amx(int64_t rounds, float * sink) {
     alignas(64) float tile[256] = {};
     const TileSession session(TileRows{{16, 16, 16, 16, 16, 16, 16, 16}});
     tile_load<4>(tile, 64);

@@ -1,64 +1,66 @@
-// The measurements of peak.h over a level's vectors `S`, local to each file as int8_gemm_impl.h is:
-//   I, V               vectors of integers and of floats, BYTES long
-//   load, either       of integers: aligned bytes, exclusive or
-//   dot(sum, bytes)    adds products of 8 bits to sums of 32
-//   word, first        the first lane
+// The measurements of peak.h as templates over the SIMD traits S (isa/simd/simd.h). Internal linkage, because every file that
+// includes this is compiled with flags of its own.
 #pragma once
 
 #include "kernels/peak/peak.h"
 
-#include <immintrin.h>
-
 namespace lc::kernels {
 namespace {
 
-constexpr int CHAINS = 12;  // more than any unit's latency
+constexpr int CHAINS = 12;  // independent sums: enough to hide the latency of any unit
 
 template <class S> int64_t read_bytes(const uint8_t * bytes, size_t n, float * sink) {
-    typename S::I sums[4] = {};
+    using I32 = typename S::I32;
+    I32 sums[4] = {};
     for (size_t i = 0; i + 4 * S::BYTES <= n; i += 4 * S::BYTES) {
         for (int j = 0; j < 4; j++) {
-            sums[j] = S::either(sums[j], S::load(bytes + i + S::BYTES * j));
+            sums[j] = S::bit_xor(sums[j], S::load_bytes_aligned(bytes + i + S::BYTES * j));
         }
     }
-    *sink += static_cast<float>(S::word(S::either(S::either(sums[0], sums[1]), S::either(sums[2], sums[3]))));
+    *sink += static_cast<float>(S::first_i32(S::bit_xor(S::bit_xor(sums[0], sums[1]), S::bit_xor(sums[2], sums[3]))));
     return static_cast<int64_t>(n);
 }
 
-template <class S> int64_t fp32(int64_t rounds, float * sink) {
-    typename S::V sums[CHAINS];
-    for (typename S::V & sum : sums) {
-        sum = S::all(1.0f);
+template <class S> int64_t multiply_fp32(int64_t rounds, float * sink) {
+    using F32 = typename S::F32;
+    F32 sums[CHAINS];
+    for (F32 & sum : sums) {
+        sum = S::broadcast(1.0f);
     }
-    const typename S::V factor = S::all(0.999f);
+    const F32 factor = S::broadcast(0.999f);
     for (int64_t i = 0; i < rounds * 100; i++) {
 #pragma GCC unroll 12
         for (int j = 0; j < CHAINS; j++) {
             sums[j] = S::fma(sums[j], factor, factor);
         }
     }
-    for (const typename S::V & sum : sums) {
+    for (const F32 & sum : sums) {
         *sink += S::first(sum);
     }
-    return rounds * 100 * CHAINS * (S::BYTES / 4) * 2;
+    return rounds * 100 * CHAINS * S::LANES * 2;
 }
 
-template <class S> int64_t int8(int64_t rounds, float * sink) {
-    typename S::I sums[CHAINS] = {};
-    const typename S::I bytes = S::bytes(3);
+template <class S> int64_t multiply_int8(int64_t rounds, float * sink) {
+    using I32 = typename S::I32;
+    I32       sums[CHAINS] = {};
+    const I32 bytes        = S::broadcast_i8(3);
     for (int64_t i = 0; i < rounds * 100; i++) {
 #pragma GCC unroll 12
         for (int j = 0; j < CHAINS; j++) {
-            sums[j] = S::dot(sums[j], bytes);
+            // Without VNNI the product does not depend on the sum: the exclusive or keeps the compiler from computing it once.
+            const I32 u = S::HAS_VNNI ? bytes : S::bit_xor(bytes, sums[j]);
+            sums[j]     = S::dot(sums[j], u, bytes);
         }
     }
-    for (const typename S::I & sum : sums) {
-        *sink += static_cast<float>(S::word(sum));
+    for (const I32 & sum : sums) {
+        *sink += static_cast<float>(S::first_i32(sum));
     }
     return rounds * 100 * CHAINS * S::BYTES * 2;
 }
 
+template <class S> constexpr Peak peak_of() {
+    return {read_bytes<S>, multiply_fp32<S>, multiply_int8<S>};
+}
+
 } // namespace
 } // namespace lc::kernels
-
-#define LC_LIMIT(S) {read_bytes<S>, fp32<S>, int8<S>, nullptr}
