@@ -137,7 +137,7 @@ void Computer::fetch_weights(int i_step, bool is_idle, int ith, int nth) const {
     if (i >= n_steps || plan.steps[i].kind != StepKind::matmul || (i > i_step && !is_idle)) {
         return;
     }
-    const auto * first = static_cast<const char *>(matmul_first(isa, matmul_of(plan.steps[i].node), ith, nth));
+    const auto * first = static_cast<const char *>(matmul_first_weights(isa, matmul_of(plan.steps[i].node), ith, nth));
     const int64_t n = is_idle ? FETCH_IDLE : FETCH_BUSY;
     for (int64_t at = 0; first != nullptr && at < n; at += 64) {
         __builtin_prefetch(first + at, 0, 2);

@@ -56,7 +56,7 @@ static inline void pack_row_tile(const MatMul & m, const Bf16GemmPlan & p, uint8
 }
 
 // Packs all of x, together with the team's other threads. Complete after a barrier.
-static inline void pack_activations(const MatMul & m, const Bf16GemmPlan & p, const Team & team, int counter) {
+static inline void pack_activations(const MatMul & m, const Bf16GemmPlan & p, const ThreadTeam & team, int counter) {
     const int64_t n_parts = ceil_div(p.n_blocks, PACK_BLOCKS);
     const int64_t n_tiles = p.block_rows / p.tile_rows;
     const int64_t n_units = p.n_row_blocks * n_tiles * n_parts;

@@ -97,7 +97,7 @@ StripDequantizer::BlockToTile block_to_tile_of(Format format) {
 }
 
 // Multiplies one slice while the next one is dequantized, in two buffers by turns.
-void multiply(const MatMul & m, const Bf16GemmPlan & p, const Team & team) {
+void multiply(const MatMul & m, const Bf16GemmPlan & p, const ThreadTeam & team) {
     uint8_t *        mine       = team.scratch + p.activation_bytes() + team.ith * p.thread_bytes();
     uint8_t *        buffers[2] = {mine, mine + p.strip_buffer_bytes()};
     StripSliceQueue  slices(p, team, WORK_ITEMS);
@@ -132,7 +132,7 @@ size_t bf16_gemm_scratch(const MatMul & m, int n_threads) {
     return static_cast<size_t>(p.activation_bytes() + n_threads * p.thread_bytes());
 }
 
-void bf16_gemm_amx(const MatMul & m, const Team & team) {
+void bf16_gemm_amx(const MatMul & m, const ThreadTeam & team) {
     const Bf16GemmPlan p = plan_bf16_gemm(m, team.nth);
     pack_activations(m, p, team, PACKED_TILES);
     team_barrier(team);

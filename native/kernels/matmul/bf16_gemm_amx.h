@@ -7,6 +7,6 @@ namespace lc::kernels {
 
 size_t bf16_gemm_scratch(const MatMul & m, int n_threads);
 
-void bf16_gemm_amx(const MatMul & m, const Team & team);
+void bf16_gemm_amx(const MatMul & m, const ThreadTeam & team);
 
 } // namespace lc::kernels

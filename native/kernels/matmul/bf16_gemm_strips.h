@@ -23,7 +23,7 @@ struct StripSlice {
 // Takes work items from the team's counter and lists their slices: slice by slice of k, in each all strips of the item.
 class StripSliceQueue {
   public:
-    StripSliceQueue(const Bf16GemmPlan & p, const Team & team, int counter)
+    StripSliceQueue(const Bf16GemmPlan & p, const ThreadTeam & team, int counter)
         : p_(p), team_(team), counter_(counter), slice_(p.n_slices) {}
 
     // Returns false when all work items are taken.
@@ -67,7 +67,7 @@ class StripSliceQueue {
     }
 
     const Bf16GemmPlan & p_;
-    const Team &         team_;
+    const ThreadTeam &         team_;
     int                  counter_;
     int64_t              row_block_   = 0;
     int64_t              first_strip_ = 0;

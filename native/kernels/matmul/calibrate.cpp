@@ -25,7 +25,7 @@ double seconds(const MatMul & m, uint8_t * scratch, int n_threads) {
     double best = std::numeric_limits<double>::max();
     for (int i = 0; i <= REPEATS; i++) {
         const auto begin = std::chrono::steady_clock::now();
-        run_team(n_threads, scratch, [&](const Team & team) { matmul(Level::amx, m, team); });
+        run_team(n_threads, scratch, [&](const ThreadTeam & team) { matmul(Isa::amx, m, team); });
         const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
         best = std::min(best, took.count());
     }
@@ -34,9 +34,9 @@ double seconds(const MatMul & m, uint8_t * scratch, int n_threads) {
 
 size_t scratch_bytes(const MatMul & m, int n_threads) {
     set_amx_min_rows(1);
-    const size_t with_amx = matmul_scratch(Level::amx, m, n_threads);
+    const size_t with_amx = matmul_scratch(Isa::amx, m, n_threads);
     set_amx_min_rows(NEVER);
-    return std::max(with_amx, matmul_scratch(Level::amx, m, n_threads));
+    return std::max(with_amx, matmul_scratch(Isa::amx, m, n_threads));
 }
 
 // Compares the two products from many rows to few, as long as AMX is faster.
@@ -57,9 +57,9 @@ int64_t find_amx_min_rows(MatMul m, uint8_t * scratch, int n_threads) {
 
 } // namespace
 
-void calibrate(Level level, int n_threads) {
+void calibrate(Isa isa, int n_threads) {
     static bool is_done = false;
-    if (level != Level::amx || is_done) {
+    if (isa != Isa::amx || is_done) {
         return;
     }
     is_done = true;

@@ -33,8 +33,8 @@ static inline __attribute__((always_inline)) int64_t n_fixed_panels(int64_t n_pa
     return n_panels * 3 / (4 * n_threads);
 }
 
-void int8_gemm_avx2(const MatMul & m, const Team & team);
-void int8_gemm_avxvnni(const MatMul & m, const Team & team);
-void int8_gemm_avx512(const MatMul & m, const Team & team);
+void int8_gemm_avx2(const MatMul & m, const ThreadTeam & team);
+void int8_gemm_avxvnni(const MatMul & m, const ThreadTeam & team);
+void int8_gemm_avx512(const MatMul & m, const ThreadTeam & team);
 
 } // namespace lc::kernels

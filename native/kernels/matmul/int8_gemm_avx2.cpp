@@ -13,7 +13,7 @@ struct Avx2Kernel : simd::Avx2 {
 
 } // namespace
 
-void int8_gemm_avx2(const MatMul & m, const Team & team) {
+void int8_gemm_avx2(const MatMul & m, const ThreadTeam & team) {
     int8_gemm<Avx2Kernel>(m, team);
 }
 

@@ -13,7 +13,7 @@ struct Avx512Kernel : simd::Avx512 {
 
 } // namespace
 
-void int8_gemm_avx512(const MatMul & m, const Team & team) {
+void int8_gemm_avx512(const MatMul & m, const ThreadTeam & team) {
     int8_gemm<Avx512Kernel>(m, team);
 }
 

@@ -13,7 +13,7 @@ struct AvxVnniKernel : simd::AvxVnni {
 
 } // namespace
 
-void int8_gemm_avxvnni(const MatMul & m, const Team & team) {
+void int8_gemm_avxvnni(const MatMul & m, const ThreadTeam & team) {
     int8_gemm<AvxVnniKernel>(m, team);
 }
 

@@ -27,7 +27,7 @@ inline constexpr int64_t COLUMN_BLOCK_BYTES = 192 * 1024;
 inline constexpr int64_t QUANTIZE_AT_ONCE = 64;
 
 // Quantizes all of x, shared with the team or for this thread alone.
-template <class F> LC_INLINE const Q8Block * quantize_x(const MatMul & m, const RowTiles & tiles, const Team & team) {
+template <class F> LC_INLINE const Q8Block * quantize_x(const MatMul & m, const RowTiles & tiles, const ThreadTeam & team) {
     const int64_t n   = m.n_rows * (m.k / BLOCK_K);
     Q8Block *     out = reinterpret_cast<Q8Block *>(team.scratch);
     if (quantizes_privately(m, team.nth)) {
@@ -88,7 +88,7 @@ LC_INLINE WorkGrid work_grid_of(int64_t n_panels, int64_t panel_bytes, int64_t n
 
 // A product of one row tile: one pass over the weights.
 template <class K, class F>
-LC_INLINE void multiply_one_tile(const MatMul & m, const RowTiles & tiles, const Q8Block * x, const Team & team) {
+LC_INLINE void multiply_one_tile(const MatMul & m, const RowTiles & tiles, const Q8Block * x, const ThreadTeam & team) {
     const int64_t n_panels = panels_of(m.n_cols);
     const int64_t n_fixed  = n_fixed_panels(n_panels, team.nth);
     multiply_panels<K, F>(m, tiles, x, {n_fixed * team.ith, n_fixed * (team.ith + 1)}, {0, 1});
@@ -100,7 +100,7 @@ LC_INLINE void multiply_one_tile(const MatMul & m, const RowTiles & tiles, const
     }
 }
 
-template <class K, class F> static void multiply(const MatMul & m, const Team & team) {
+template <class K, class F> static void multiply(const MatMul & m, const ThreadTeam & team) {
     const RowTiles  tiles    = row_tiles_of(m.n_rows, K::MAX_MR);
     const Q8Block * x        = quantize_x<F>(m, tiles, team);
     const int64_t   n_panels = panels_of(m.n_cols);
@@ -120,7 +120,7 @@ template <class K, class F> static void multiply(const MatMul & m, const Team & 
 }
 
 // `K`: see int8_microkernel.h.
-template <class K> LC_INLINE void int8_gemm(const MatMul & m, const Team & team) {
+template <class K> LC_INLINE void int8_gemm(const MatMul & m, const ThreadTeam & team) {
     visit_format(m.format, [&](auto traits) { multiply<K, decltype(traits)>(m, team); });
 }
 

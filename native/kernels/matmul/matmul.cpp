@@ -12,11 +12,19 @@ namespace {
 
 std::atomic<int64_t> min_rows_for_amx{16};
 
-// Rows that one pass over the weights computes at every level: the smallest MAX_MR of the int8 microkernels.
+using Int8Gemm = void (*)(const MatMul & m, const ThreadTeam & team);
+
+constexpr Variant<Int8Gemm> INT8_GEMMS[] = {
+    {AVX2 | AVX512, int8_gemm_avx512},
+    {AVX2 | AVX_VNNI, int8_gemm_avxvnni},
+    {AVX2, int8_gemm_avx2},
+};
+
+// Rows that every int8 microkernel computes in one pass over the weights: the smallest of their MAX_MR.
 constexpr int64_t MAX_ONE_PASS_ROWS = 4;
 
-bool uses_amx(Level level, const MatMul & m) {
-    return level == Level::amx && m.n_rows >= amx_min_rows();
+bool uses_amx(Isa isa, const MatMul & m) {
+    return has_all(isa_features(isa), AMX_BF16 | AVX512_BF16) && m.n_rows >= amx_min_rows();
 }
 
 } // namespace
@@ -29,44 +37,25 @@ int64_t amx_min_rows() {
     return min_rows_for_amx.load(std::memory_order_relaxed);
 }
 
-#if defined(__x86_64__)
-
-size_t matmul_scratch(Level level, const MatMul & m, int n_threads) {
-    return uses_amx(level, m) ? bf16_gemm_scratch(m, n_threads) : int8_gemm_scratch(m, n_threads);
+size_t matmul_scratch(Isa isa, const MatMul & m, int n_threads) {
+    return uses_amx(isa, m) ? bf16_gemm_scratch(m, n_threads) : int8_gemm_scratch(m, n_threads);
 }
 
-const void * matmul_first_weights(Level level, const MatMul & m, int ith, int n_threads) {
-    if (m.n_rows > MAX_ONE_PASS_ROWS || uses_amx(level, m)) {
+const void * matmul_first_weights(Isa isa, const MatMul & m, int ith, int n_threads) {
+    if (m.n_rows > MAX_ONE_PASS_ROWS || uses_amx(isa, m)) {
         return nullptr;
     }
     const int64_t panel = n_fixed_panels(panels_of(m.n_cols), n_threads) * ith;
     return static_cast<const uint8_t *>(m.weights) + panel * (m.k / BLOCK_K) * packed_block_bytes(m.format);
 }
 
-void matmul(Level level, const MatMul & m, const Team & team) {
-    switch (level) {
-        case Level::avx2:    return int8_gemm_avx2(m, team);
-        case Level::avxvnni: return int8_gemm_avxvnni(m, team);
-        case Level::avx512:  return int8_gemm_avx512(m, team);
-        case Level::amx:     return uses_amx(level, m) ? bf16_gemm_amx(m, team) : int8_gemm_avx512(m, team);
-        default:             GGML_ABORT("kernels: no level runs here");
+void matmul(Isa isa, const MatMul & m, const ThreadTeam & team) {
+    GGML_ASSERT(isa != Isa::none);
+    if (uses_amx(isa, m)) {
+        bf16_gemm_amx(m, team);
+    } else {
+        choose(INT8_GEMMS, isa_features(isa))(m, team);
     }
 }
-
-#else
-
-size_t matmul_scratch(Level, const MatMul &, int) {
-    return 0;
-}
-
-const void * matmul_first_weights(Level, const MatMul &, int, int) {
-    return nullptr;
-}
-
-void matmul(Level, const MatMul &, const Team &) {
-    GGML_ABORT("kernels: no level runs here");
-}
-
-#endif
 
 } // namespace lc::kernels

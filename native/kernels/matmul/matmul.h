@@ -38,14 +38,14 @@ static inline __attribute__((always_inline)) const float * x_row(const MatMul & 
 }
 
 // Bytes of shared scratch that matmul() needs.
-size_t matmul_scratch(Level level, const MatMul & m, int n_threads);
+size_t matmul_scratch(Isa isa, const MatMul & m, int n_threads);
 
 // Every thread of the team calls this, after x is complete. y is complete after the caller's next barrier.
-void matmul(Level level, const MatMul & m, const Team & team);
+void matmul(Isa isa, const MatMul & m, const ThreadTeam & team);
 
 // Returns the weights that thread `ith` reads first in a product of few rows, so that an idle thread can prefetch them. NULL if the
 // product shares its weights out only when it runs.
-const void * matmul_first_weights(Level level, const MatMul & m, int ith, int n_threads);
+const void * matmul_first_weights(Isa isa, const MatMul & m, int ith, int n_threads);
 
 // The number of rows from which on the AMX product is used instead of the int8 product. Measured by calibrate().
 void set_amx_min_rows(int64_t n_rows);

@@ -53,8 +53,8 @@ template <> struct FormatTraits<Format::w5> {
         const typename S::I32 both = S::load_bytes(block.nibbles[line] + S::BYTES * part);
         // A bit for each byte of the vector.
         const int bits = S::BYTES / 8 * part;
-        *low  = S::add_where(S::low_nibbles(both), block.fifth_bits[2 * line] + bits, 16);
-        *high = S::add_where(S::high_nibbles(both), block.fifth_bits[2 * line + 1] + bits, 16);
+        *low  = S::set_bits_where(S::low_nibbles(both), block.fifth_bits[2 * line] + bits, 16);
+        *high = S::set_bits_where(S::high_nibbles(both), block.fifth_bits[2 * line + 1] + bits, 16);
     }
 
     template <class T> LC_INLINE void to_bf16(const PackedBlock & block, typename T::Vector * tile) {
