@@ -1,4 +1,4 @@
-"""Packed weights in operations that the kernels do not compute, and read and written in parts."""
+"""Packed weights: their size, reading and writing them whole and in parts, and operations that the kernels leave to ggml."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from tests.native_kernels import TYPES, Floats, dequantize, levels, quantize
 pytestmark = pytest.mark.skipif(not levels(), reason="this build or machine has no kernels")
 
 K, N = 512, 70
-# Types whose scales are whole numbers times a common one, of which the rounded product is packed.
+# Types whose scales are whole numbers times a common scale. Packed, only the products are left, rounded to f16.
 PRODUCTS = ("q4_K", "q5_K", "q6_K")
-HALF = 2.0**-10
+HALF = 2.0**-10  # f16's rounding error, with room
+# Bits of a packed weight, by its format (native/kernels/weights/format_*.h).
+PACKED_BITS = {
+    "q4_0": 5, "q4_1": 5, "q4_K": 5, "q5_0": 6, "q5_1": 6, "q5_K": 6, "q6_K": 7, "q8_0": 8.5,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +46,7 @@ def weights(kind: str, seed: int = 0, n: int = N) -> tuple[Bytes, Floats]:
 
 
 def assert_same(got: Floats, right: Floats, kind: str) -> None:
-    """The values, or as near as a rounded scale is."""
+    """Compares weights: exactly, or within the error of a rounded scale."""
     if kind in PRODUCTS:
         assert (np.abs(got - right) <= HALF * np.abs(right).max(axis=-1, keepdims=True)).all()
     else:
@@ -212,6 +216,17 @@ def test_parts(kind: str, data: st.DataObject) -> None:
             assert_same(found, right, kind)
         else:
             np.testing.assert_array_equal(graph.get(second), quants)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_size_of_packed_weights(kind: str) -> None:
+    """The last panel of 16 columns is filled up."""
+    n_padded = (N + 15) // 16 * 16
+    with Graph() as graph:
+        graph.weight(kind, (K, N))
+        before = ffi.library().lc_kernels_packed_bytes()
+        graph.place()
+        assert ffi.library().lc_kernels_packed_bytes() - before == K * n_padded * PACKED_BITS[kind] / 8
 
 
 def test_memory_is_filled() -> None:

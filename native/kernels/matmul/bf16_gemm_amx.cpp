@@ -9,7 +9,7 @@
 #include "kernels/matmul/bf16_gemm_plan.h"
 #include "kernels/matmul/bf16_gemm_strips.h"
 #include "kernels/matmul/bf16_microkernel.h"
-#include "kernels/weights/format_traits.h"
+#include "kernels/weights/formats.h"
 
 namespace lc::kernels {
 namespace {
@@ -41,7 +41,9 @@ class StripProduct {
     }
 
   private:
-    uint8_t * sums_of(int64_t i_strip, int64_t tile) const { return sums_ + (i_strip * p_.tile_pairs() + tile / 2) * PAIR_BYTES; }
+    uint8_t * sums_of(int64_t i_strip, int64_t tile) const {
+        return sums_ + (i_strip * p_.tile_pairs() + tile / 2) * PAIR_BYTES;
+    }
 
     template <int N_TILES, int N_PANELS>
     void multiply_pair(const StripSlice & slice, int64_t tile, const uint8_t * w, StripDequantizer * next_slice) {

@@ -1,16 +1,17 @@
 // Packed blocks as tiles of bf16, for FormatTraits<F>::to_bf16().
 //
-// A tile is the B operand of tdpbf16ps: 16 lines of 64 bytes, one pair of k for 16 columns each. Word w of the columns' quants (k = 4w .. 4w + 3)
-// gives two lines:
+// A tile is the B operand of tdpbf16ps: 16 lines of 64 bytes, one pair of k for 16 columns each. Word w of the columns' quants
+// (k = 4w .. 4w + 3) gives two lines:
 //
 //   line 2w        k = 4w,     4w + 2        for columns 0 .. 15
 //   line 2w + 1    k = 4w + 1, 4w + 3
 //
 // Activations are packed in the same order of k (k_order()).
 //
-// A quant becomes a float without a conversion instruction: it is or'ed into the mantissa of 2^7, in which bit 16 counts one, or of 2^15, in
-// which bit 8 counts one. Affine takes the power of two off again. The upper half of the resulting float is its bf16, truncated. Scales
-// and mins are slightly enlarged, so that the error of truncating is zero on average and as small as that of rounding.
+// A quant becomes a float without a conversion instruction: it is or'ed into the mantissa of 2^7, in which bit 16 counts one,
+// or of 2^15, in which bit 8 counts one. Affine takes the power of two off again. The upper half of the resulting float is its
+// bf16, truncated. Scales and mins are slightly enlarged, so that the error of truncating is zero on average and as small as
+// that of rounding.
 #pragma once
 
 #include "kernels/isa/simd/simd.h"
@@ -49,13 +50,15 @@ class Bf16TileWriter {
     LC_INLINE Affine affine_with_min(const uint16_t * scales, const uint16_t * mins) {
         const __m512 scale = load_factors(scales);
         const __m512 min   = load_factors(mins);
-        return {scale, _mm512_fmadd_ps(scale, _mm512_set1_ps(128.0f), min), _mm512_fmadd_ps(scale, _mm512_set1_ps(32768.0f), min)};
+        return {scale, _mm512_fmadd_ps(scale, _mm512_set1_ps(128.0f), min),
+                _mm512_fmadd_ps(scale, _mm512_set1_ps(32768.0f), min)};
     }
 
     LC_INLINE Affine affine_with_zero_point(const uint16_t * scales, int zero_point) {
         const __m512 scale = load_factors(scales);
         const float  zero  = static_cast<float>(zero_point);
-        return {scale, _mm512_mul_ps(scale, _mm512_set1_ps(128.0f + zero)), _mm512_mul_ps(scale, _mm512_set1_ps(32768.0f + zero))};
+        return {scale, _mm512_mul_ps(scale, _mm512_set1_ps(128.0f + zero)),
+                _mm512_mul_ps(scale, _mm512_set1_ps(32768.0f + zero))};
     }
 
     LC_INLINE Vector load(const uint8_t * line) { return _mm512_loadu_si512(line); }
@@ -74,7 +77,8 @@ class Bf16TileWriter {
         return _mm512_movm_epi8(mask);
     }
 
-    // Writes two lines of the tile from a word of each column. The lower BITS bits of its bytes are the quants; others are ignored.
+    // Writes two lines of the tile from a word of each column. The lower BITS bits of its bytes are the quants; others are
+    // ignored.
     template <int BITS> LC_INLINE void put_word(Vector word, const Affine & affine, Vector * lines) {
         if constexpr (BITS == 8) {
             // An eighth bit would lie in the exponent of 2^7.
@@ -112,7 +116,8 @@ class Bf16TileWriter {
         return _mm512_ternarylogic_epi32(word, _mm512_set1_epi32(mask), _mm512_set1_epi32(power), 0xEA);
     }
 
-    // Writes a line of pairs: the upper half of `first` as each lane's lower half, the upper half of `second` as its upper half.
+    // Writes a line of pairs: the upper half of `first` as each lane's lower half, the upper half of `second` as its upper
+    // half.
     LC_INLINE void put_pair(Vector first, Vector second, Vector * line) {
         const Vector down = _mm512_set4_epi32(0x0F0E0F0E, 0x0B0A0B0A, 0x07060706, 0x03020302);
         _mm512_store_si512(line, _mm512_mask_shuffle_epi8(second, 0x3333333333333333, first, down));

@@ -4,12 +4,12 @@
 //   columns    strips of two panels, 32 columns
 //   k          slices of up to 16 blocks, 512 values
 //
-// The smallest step multiplies two row tiles with a strip: 2 x 2 tile registers of sums. A slice of a strip is dequantized once, into a buffer
-// that stays in L1 or L2, and used for all rows of a row block.
+// The smallest step multiplies two row tiles with a strip: 2 x 2 tile registers of sums. A slice of a strip is dequantized
+// once, into a buffer that stays in L1 or L2, and used for all rows of a row block.
 //
-// A work item, taken by one thread, is a row block times a few strips, slice by slice. All its strips read a slice of the activations from
-// L2; partial sums lie in L2; and each row of the result is written in one piece. (Rows of the result often lie a power of two apart:
-// written strip by strip they would compete for a few sets of the caches.)
+// A work item, taken by one thread, is a row block times a few strips, slice by slice. All its strips read a slice of the
+// activations from L2; partial sums lie in L2; and each row of the result is written in one piece. (Rows of the result often
+// lie a power of two apart: written strip by strip they would compete for a few sets of the caches.)
 #pragma once
 
 #include "kernels/matmul/matmul.h"

@@ -76,8 +76,8 @@ class StripSliceQueue {
     int64_t              slice_;
 };
 
-// Dequantizes a slice in small steps, between the tile products of the slice before it: so the vector units work while the tile unit does.
-// Both panels' tiles of a block lie side by side in the buffer.
+// Dequantizes a slice in small steps, between the tile products of the slice before it: so the vector units work while the tile
+// unit does. Both panels' tiles of a block lie side by side in the buffer.
 class StripDequantizer {
   public:
     using BlockToTile = void (*)(const uint8_t * packed_block, uint8_t * tile);

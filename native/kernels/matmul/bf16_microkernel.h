@@ -1,4 +1,5 @@
-// The microkernel of the bf16 product: one or two row tiles times one or two panels (a strip), over a slice of k, in tile registers.
+// The microkernel of the bf16 product: one or two row tiles times one or two panels (a strip), over a slice of k, in tile
+// registers.
 //
 //   registers            panel 0 (6)    panel 1 (7)      weights
 //   row tile 0 (4)       sums 0         sums 1
@@ -79,8 +80,8 @@ static inline __attribute__((always_inline)) void multiply_block(const uint8_t *
     }
 }
 
-// A slice of k. Meanwhile the sums of the next pair of row tiles, which follow `sums`, are prefetched, a few lines a block, and the next
-// slice is dequantized.
+// A slice of k. Meanwhile the sums of the next pair of row tiles, which follow `sums`, are prefetched, a few lines a block, and
+// the next slice is dequantized.
 template <int N_TILES, int N_PANELS>
 void multiply_slice(const uint8_t * x, const uint8_t * w, int64_t row_tile_bytes, int64_t n_blocks, const uint8_t * sums,
                     StripDequantizer * next_slice) {

@@ -1,5 +1,5 @@
-// Integer sums of the int8 microkernel: products of the weights' quants (unsigned bytes) with the activations' (signed bytes), added in 32
-// bits.
+// Integer sums of the int8 microkernel: products of the weights' quants (unsigned bytes) with the activations' (signed bytes),
+// added in 32 bits.
 //
 // Int8Accumulator<S, F> has
 //   IS_SIGNED               prepare() has taken off the weights' zero point, so that sums begin with zero
@@ -35,7 +35,8 @@ template <class S, class F> class Int8Accumulator<S, F, true> {
     I32 sum_;
 };
 
-// Without VNNI, products come as sums of pairs in 16 bits. As many of these as cannot overflow are added in 16 bits, then widened.
+// Without VNNI, products come as sums of pairs in 16 bits. As many of these as cannot overflow are added in 16 bits, then
+// widened.
 template <class S, class F> class Int8Accumulator<S, F, false> {
     using I32 = typename S::I32;
 

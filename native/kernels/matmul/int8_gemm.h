@@ -1,5 +1,5 @@
-// The int8 product: activations quantized to int8 times packed weights, for any number of rows. One entry for each instruction set, all made
-// of the templates in int8_gemm_impl.h.
+// The int8 product: activations quantized to int8 times packed weights, for any number of rows. One entry for each instruction
+// set, all made of the templates in int8_gemm_impl.h.
 #pragma once
 
 #include "kernels/matmul/matmul.h"
@@ -26,9 +26,9 @@ static inline size_t int8_gemm_scratch(const MatMul & m, int n_threads) {
     return static_cast<size_t>(n_copies * m.n_rows * (m.k / BLOCK_K)) * sizeof(Q8Block);
 }
 
-// Number of panels that each thread computes in any case, in a product that is one pass over the weights: thread i has the i-th run of so
-// many panels. They are known before the product begins, so they can be prefetched. (The others are taken dynamically: a thread that
-// has lost its core takes fewer.)
+// Number of panels that each thread computes in any case, in a product that is one pass over the weights: thread i has the i-th
+// run of so many panels. They are known before the product begins, so they can be prefetched. (The others are taken
+// dynamically: a thread that has lost its core takes fewer.)
 static inline __attribute__((always_inline)) int64_t n_fixed_panels(int64_t n_panels, int n_threads) {
     return n_panels * 3 / (4 * n_threads);
 }

@@ -1,5 +1,5 @@
-// The int8 product around the microkernel, for the file of each instruction set. Everything is local to the file that includes it: the linker
-// must not take one instruction set's code for another's.
+// The int8 product around the microkernel, for the file of each instruction set. Everything is local to the file that includes
+// it: the linker must not take one instruction set's code for another's.
 //
 //   quantize x; barrier (unless each thread quantizes for itself)
 //   for each work item (column block, range of row tiles), taken from a shared counter:
@@ -11,7 +11,7 @@
 
 #include "kernels/matmul/int8_microkernel.h"
 #include "kernels/matmul/int8_quantize.h"
-#include "kernels/weights/format_traits.h"
+#include "kernels/weights/formats.h"
 
 namespace lc::kernels {
 namespace {
@@ -61,15 +61,17 @@ static void multiply_panels(const MatMul & m, const RowTiles & tiles, const Q8Bl
         const int64_t     row    = tile_begin(tiles, tile);
         const Microkernel kernel = microkernel_for<K, F>(tile_begin(tiles, tile + 1) - row);
         for (int64_t panel = panels.begin; panel < panels.end; panel++) {
-            const int64_t left = m.n_cols - panel * PANEL_COLS;
+            const int64_t left   = m.n_cols - panel * PANEL_COLS;
+            const int     n_cols = static_cast<int>(left < PANEL_COLS ? left : PANEL_COLS);
             kernel(static_cast<const uint8_t *>(m.weights) + panel * panel_bytes, n_blocks, x + row * n_blocks,
-                   m.y + row * m.y_stride + panel * PANEL_COLS, m.y_stride, static_cast<int>(left < PANEL_COLS ? left : PANEL_COLS));
+                   m.y + row * m.y_stride + panel * PANEL_COLS, m.y_stride, n_cols);
         }
     }
 }
 
-// The work items of a product: column blocks (the last one may be smaller) times ranges of row tiles. Column blocks are few enough to stay in
-// L2 and many enough that every thread takes several. Rows are divided only if there are too few column blocks.
+// The work items of a product: column blocks (the last one may be smaller) times ranges of row tiles. Column blocks are few
+// enough to stay in L2 and many enough that every thread takes several. Rows are divided only if there are too few column
+// blocks.
 struct WorkGrid {
     int64_t block_panels;
     int64_t n_column_blocks;

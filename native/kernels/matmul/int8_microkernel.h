@@ -4,8 +4,8 @@
 //     sums[MR][16]  = quants of activations times quants of weights, in 32-bit integers       (Int8Accumulator)
 //     y[MR][16]    += sums * (scale of the weights * scale of the activations) [+ min * min_factor]
 //
-// Vectors hold S::LANES columns, so a panel has 16 / S::LANES parts. The sums of MR rows and NV parts stay in registers. If all parts do not
-// fit, the panel is passed over once for each part.
+// Vectors hold S::LANES columns, so a panel has 16 / S::LANES parts. The sums of MR rows and NV parts stay in registers. If all
+// parts do not fit, the panel is passed over once for each part.
 //
 // A kernel class K is a trait class S of isa/simd with two constants for its registers:
 //   MAX_MR        rows of the largest tile
@@ -128,7 +128,8 @@ static __attribute__((noinline)) void microkernel(const void * panel, int64_t n_
     constexpr int N_PARTS = static_cast<int>(PANEL_COLS) / K::LANES;
     constexpr int NV      = MR <= K::MAX_MR_WIDE ? N_PARTS : 1;
     for (int part = 0; part < N_PARTS; part += NV) {
-        multiply_parts<K, F, MR, NV>(static_cast<const typename F::PackedBlock *>(panel), n_blocks, x, part, y, y_stride, n_cols);
+        const auto * blocks = static_cast<const typename F::PackedBlock *>(panel);
+        multiply_parts<K, F, MR, NV>(blocks, n_blocks, x, part, y, y_stride, n_cols);
     }
 }
 

@@ -36,8 +36,8 @@ template <class F> LC_INLINE void quantize(const float * x, Q8Block * out) {
     }
 }
 
-// Quantizes blocks begin..end - 1, counted row by row. The microkernel reads a tile block by block: block b of row r of a tile with n rows
-// is number b * n + r of the tile.
+// Quantizes blocks begin..end - 1, counted row by row. The microkernel reads a tile block by block: block b of row r of a tile
+// with n rows is number b * n + r of the tile.
 template <class F>
 static void quantize_range(const MatMul & m, const RowTiles & tiles, int64_t begin, int64_t end, Q8Block * out) {
     const int64_t n_blocks = m.k / BLOCK_K;

@@ -1,4 +1,5 @@
-// y = x W: rows of activations times packed weights. The one entry to the products; int8_gemm.h and bf16_gemm_amx.h are behind it.
+// y = x W: rows of activations times packed weights. The one entry to the products; int8_gemm.h and bf16_gemm_amx.h are behind
+// it.
 #pragma once
 
 #include "kernels/isa/isa.h"
@@ -43,8 +44,8 @@ size_t matmul_scratch(Isa isa, const MatMul & m, int n_threads);
 // Every thread of the team calls this, after x is complete. y is complete after the caller's next barrier.
 void matmul(Isa isa, const MatMul & m, const ThreadTeam & team);
 
-// Returns the weights that thread `ith` reads first in a product of few rows, so that an idle thread can prefetch them. NULL if the
-// product shares its weights out only when it runs.
+// Returns the weights that thread `ith` reads first in a product of few rows, so that an idle thread can prefetch them. NULL if
+// the product shares its weights out only when it runs.
 const void * matmul_first_weights(Isa isa, const MatMul & m, int ith, int n_threads);
 
 // The number of rows from which on the AMX product is used instead of the int8 product. Measured by calibrate().

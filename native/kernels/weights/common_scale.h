@@ -1,8 +1,8 @@
 // The common scale of a K-quant's block, recovered from the scales that were packed.
 //
-// A K-quant stores one f16 scale for 256 weights and a small whole number for each 16 or 32 of them. Packed, only the products of both
-// are left, rounded to f16. find_common_scale() returns a scale and whole numbers that have exactly these products. The scale may differ
-// from the file's in its last bits; the weights do not.
+// A K-quant stores one f16 scale for 256 weights and a small whole number for each 16 or 32 of them. Packed, only the products
+// of both are left, rounded to f16. find_common_scale() returns a scale and whole numbers that have exactly these products. The
+// scale may differ from the file's in its last bits; the weights do not.
 #pragma once
 
 #include "kernels/weights/half.h"

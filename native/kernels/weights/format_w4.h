@@ -1,7 +1,7 @@
 // Format w4: weight = scale * quant - min, quants of 4 bits. 5 bits a weight.
 #pragma once
 
-#include "kernels/weights/format.h"
+#include "kernels/weights/format_traits.h"
 
 namespace lc::kernels {
 namespace {
@@ -37,7 +37,6 @@ template <> struct FormatTraits<Format::w4> {
         to->min       = from.mins[column];
     }
 
-    // Words 2 * line (`low`) and 2 * line + 1 (`high`) of the quants of columns S::LANES * part .. S::LANES * (part + 1) - 1.
     template <class S>
     LC_INLINE void load_quants(const PackedBlock & block, int line, int part, typename S::I32 * low, typename S::I32 * high) {
         const typename S::I32 both = S::load_bytes(block.nibbles[line] + S::BYTES * part);

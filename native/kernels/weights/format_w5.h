@@ -1,7 +1,7 @@
 // Format w5: weight = scale * quant - min, quants of 5 bits. 6 bits a weight.
 #pragma once
 
-#include "kernels/weights/format.h"
+#include "kernels/weights/format_traits.h"
 
 namespace lc::kernels {
 namespace {
@@ -16,7 +16,7 @@ template <> struct FormatTraits<Format::w5> {
     using GgmlTypes = BlockList<block_q5_0, block_q5_1, block_q5_K>;
 
     //   0    nibbles, 4 lines
-    //   256  fifth bits, 8 words of 64 bits: word j is for word j of the columns' quants; its bit 4c + i is for byte i of column c
+    //   256  fifth bits, 8 times 64: bit 4c + i of the j-th 64 is for byte i of word j of column c
     //   320  scales, 32 bytes
     //   352  mins, 32 bytes
     struct PackedBlock {
@@ -47,7 +47,6 @@ template <> struct FormatTraits<Format::w5> {
         to->min       = from.mins[column];
     }
 
-    // See format_w4.h.
     template <class S>
     LC_INLINE void load_quants(const PackedBlock & block, int line, int part, typename S::I32 * low, typename S::I32 * high) {
         const typename S::I32 both = S::load_bytes(block.nibbles[line] + S::BYTES * part);

@@ -1,7 +1,7 @@
 // Format w6: weight = scale * (quant - 32), quants of 6 bits, a scale for each 16 values of k. 7 bits a weight.
 #pragma once
 
-#include "kernels/weights/format.h"
+#include "kernels/weights/format_traits.h"
 
 namespace lc::kernels {
 namespace {
@@ -51,7 +51,6 @@ template <> struct FormatTraits<Format::w6> {
         }
     }
 
-    // See format_w4.h.
     template <class S>
     LC_INLINE void load_quants(const PackedBlock & block, int line, int part, typename S::I32 * low, typename S::I32 * high) {
         const typename S::I32 both  = S::load_bytes(block.nibbles[line] + S::BYTES * part);

@@ -1,7 +1,7 @@
 // Format w8: weight = scale * (quant - 128), quants of 8 bits. 8.5 bits a weight.
 #pragma once
 
-#include "kernels/weights/format.h"
+#include "kernels/weights/format_traits.h"
 
 namespace lc::kernels {
 namespace {
@@ -37,7 +37,6 @@ template <> struct FormatTraits<Format::w8> {
         to->scales[0] = from.scales[0][column];
     }
 
-    // See format_w4.h.
     template <class S>
     LC_INLINE void load_quants(const PackedBlock & block, int line, int part, typename S::I32 * low, typename S::I32 * high) {
         *low  = S::load_bytes(block.bytes[2 * line] + S::BYTES * part);

@@ -1,5 +1,5 @@
-// ggml's quantized blocks of 32 weights, read into ColumnBlocks and written back: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0. (The K-quants are in
-// ggml_k_blocks.h.) These five are written back bit for bit.
+// ggml's quantized blocks of 32 weights, read into ColumnBlocks and written back: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0. (The K-quants
+// are in ggml_k_blocks.h.) These five are written back bit for bit.
 //
 // A specialization of GgmlBlock<Block> has
 //   Block            ggml's struct

@@ -1,7 +1,7 @@
 // ggml's K-quants, blocks of 256 weights, read into eight ColumnBlocks and written back: Q4_K, Q5_K, Q6_K.
 //
-// A block that is written back stands for the same weights and packs to the same bytes as the file's. It need not be the same bytes:
-// see common_scale.h.
+// A block that is written back stands for the same weights and packs to the same bytes as the file's. It need not be the same
+// bytes: see common_scale.h.
 #pragma once
 
 #include "kernels/weights/common_scale.h"
@@ -10,8 +10,9 @@
 namespace lc::kernels {
 namespace {
 
-// Q4_K and Q5_K have 8 scales and 8 mins of 6 bits in 12 bytes. The first four of each lie in the lower 6 bits of bytes 0-7. Bytes 8-11
-// hold the lower 4 bits of the last four (scale in the low nibble, min in the high one); their upper 2 bits lie above the first four.
+// Q4_K and Q5_K have 8 scales and 8 mins of 6 bits in 12 bytes. The first four of each lie in the lower 6 bits of bytes 0-7.
+// Bytes 8-11 hold the lower 4 bits of the last four (scale in the low nibble, min in the high one); their upper 2 bits lie
+// above the first four.
 template <typename Block> void read_scales(const Block & from, ColumnBlock * to) {
     const uint8_t * in    = from.scales;
     const float     scale = from_half(from.d);
@@ -114,8 +115,9 @@ template <> struct GgmlBlock<block_q5_K> {
     }
 };
 
-// weight = d * scale * (quant - 32), with a scale for each 16 weights. Each half of the block (four ColumnBlocks) has 64 bytes of nibbles,
-// ColumnBlocks 0 and 1 in the low ones, 2 and 3 in the high ones, and 32 bytes with the upper two bits of each ColumnBlock.
+// weight = d * scale * (quant - 32), with a scale for each 16 weights. Each half of the block (four ColumnBlocks) has 64 bytes
+// of nibbles, ColumnBlocks 0 and 1 in the low ones, 2 and 3 in the high ones, and 32 bytes with the upper two bits of each
+// ColumnBlock.
 template <> struct GgmlBlock<block_q6_K> {
     using Block = block_q6_K;
     static constexpr ggml_type TYPE            = GGML_TYPE_Q6_K;
@@ -153,7 +155,8 @@ template <> struct GgmlBlock<block_q6_K> {
         std::memcpy(upper, upper_bits, sizeof upper);
         for (int b = 0; b < 4; b++) {
             for (int j = 0; j < 8; j++) {
-                to[b].quants[j] = (low[8 * (b & 1) + j] >> 4 * (b >> 1) & LOW_NIBBLES) | (upper[j] >> 2 * b & LOWEST_PAIRS) << 4;
+                const uint32_t nibbles = low[8 * (b & 1) + j] >> 4 * (b >> 1) & LOW_NIBBLES;
+                to[b].quants[j]        = nibbles | (upper[j] >> 2 * b & LOWEST_PAIRS) << 4;
             }
         }
     }

@@ -13,7 +13,8 @@ inline float from_half(uint16_t half) {
     return ggml_fp16_to_fp32(half);
 }
 
-// Rounds to the nearest f16, ties to even; infinity beyond f16's range. (ggml's own conversion depends on how ggml was compiled.)
+// Rounds to the nearest f16, ties to even; infinity beyond f16's range. (ggml's own conversion depends on how ggml was
+// compiled.)
 inline uint16_t to_half(float value) {
     uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);

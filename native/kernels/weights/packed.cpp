@@ -1,6 +1,6 @@
 #include "kernels/weights/packed.h"
 
-#include "kernels/weights/format_traits.h"
+#include "kernels/weights/formats.h"
 
 #include <cstring>
 

@@ -12,8 +12,8 @@
 //   panel 0   0           1                k/32 - 1             number of the packed block in memory
 //   panel 1   k/32        k/32 + 1         2 * k/32 - 1
 //
-// A product reads whole panels, so each thread reads memory in one direction. The layout within a packed block belongs to the format:
-// format_w4.h, format_w5.h, format_w6.h, format_w8.h.
+// A product reads whole panels, so each thread reads memory in one direction. The layout within a packed block belongs to the
+// format: format_w4.h, format_w5.h, format_w6.h, format_w8.h.
 #pragma once
 
 #include "ggml.h"
@@ -22,7 +22,7 @@
 
 namespace lc::kernels {
 
-// Each is one specialization of FormatTraits<> (format_traits.h). The number is the bits of a quant.
+// Each is one specialization of FormatTraits<> (format_traits.h) and is listed in formats.h. The number in the name: bits of a quant.
 enum class Format : int {
     none = 0,  // not packed
     w4   = 1,  // scale * quant - min
@@ -46,12 +46,12 @@ int64_t packed_block_bytes(Format format);
 // Size of a packed matrix in bytes.
 int64_t packed_bytes(Format format, int64_t k, int64_t n_cols);
 
-// Packs the panels panel_begin..panel_end - 1 of the matrix at `rows`, which has ggml's layout: n_cols rows of k values. Several threads may
-// pack different panels.
+// Packs the panels panel_begin..panel_end - 1 of the matrix at `rows`, which has ggml's layout: n_cols rows of k values.
+// Several threads may pack different panels.
 void pack(ggml_type type, const void * rows, int64_t k, int64_t n_cols, int64_t panel_begin, int64_t panel_end, void * packed);
 
-// Writes the columns of one panel to `rows` in ggml's layout: 16 rows, fewer for the last panel. `k` and `n_cols` are those of the matrix.
-// The rows pack to the same bytes again. They are the original bytes for all types but K-quants (common_scale.h).
+// Writes the columns of one panel to `rows` in ggml's layout: 16 rows, fewer for the last panel. `k` and `n_cols` are those of
+// the matrix. The rows pack to the same bytes again. They are the original bytes for all types but K-quants (common_scale.h).
 void unpack(ggml_type type, const void * packed, int64_t k, int64_t n_cols, int64_t panel, void * rows);
 
 } // namespace lc::kernels
