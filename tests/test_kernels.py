@@ -26,14 +26,14 @@ needs_kernels = pytest.mark.skipif(not levels(), reason="this build or machine h
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
-    """Which kernels are in use belongs to the process."""
+    """Restores the kernels in use, which are a setting of the process."""
     before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
     yield
     use_kernels("off" if before == "none" else before)
 
 
 def test_which_levels_this_machine_cannot_run(record_property: Callable[[str, object], None]) -> None:
-    """Seen in the output: `pytest -rA`, or the report."""
+    """Prints them: `pytest -rA` shows the output, the report has them as a property."""
     missing = ", ".join(levels_missing()) or "none"
     record_property("levels_not_run", missing)
     print(f"kernels not tested on this machine: {missing}")
@@ -61,7 +61,7 @@ def test_a_level_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 @needs_kernels
 @pytest.mark.parametrize(("level", "n_threads"), [(-1, 1), (99, 1), (1, 0)])
-def test_native_code_refuses_what_there_is_not(level: int, n_threads: int) -> None:
+def test_native_code_refuses_unknown_instruction_sets_and_no_threads(level: int, n_threads: int) -> None:
     lib = ffi.library()
     with pytest.raises(InvalidRequestError):
         lib.check(lib.lc_kernels_use(level, n_threads))
@@ -71,7 +71,7 @@ def test_native_code_refuses_what_there_is_not(level: int, n_threads: int) -> No
 
 
 def logits_of(path: Path, kernels: str, tokens: list[int], *, flash_attn: bool = True, threads: int = 2) -> Floats:
-    """Behind a long prompt, one token more, and five rows at once."""
+    """Logits after a long prompt, and of two of six sequences that continue it by one token in one batch."""
     params = ContextParams(
         n_ctx=1024, n_slots=6, n_batch=512, threads=threads, threads_batch=threads, flash_attn=flash_attn
     )
@@ -96,7 +96,7 @@ def logits_of(path: Path, kernels: str, tokens: list[int], *, flash_attn: bool =
 def test_a_model_computes_what_it_computes_without(
     tiny: Callable[..., Path], tmp_path: Path, level: int, quant: str
 ) -> None:
-    """Closer than 8-bit activations are to fp32, which both round to: see test_context.py for that distance."""
+    """The bound is below the error of rounding activations to 8 bits, which both do (test_context.py)."""
     source, path = tiny("wide", n_embd=512, n_ff=1024, n_head=8, n_head_kv=2, quant="F16"), tmp_path / "quantized.gguf"
     quantize(source, path, quant)
     tokens = [int(token) for token in np.random.default_rng(0).integers(3, 1000, 300)]
@@ -127,7 +127,7 @@ def test_architectures_whose_operations_stay_with_ggml_in_part(
                 found.append(context.logits(row.logits_at).copy())
             logits[kernels] = np.array(found)
     error = np.linalg.norm(logits["auto"] - logits["off"]) / np.linalg.norm(logits["off"])
-    # Both round, and with AMX it is measured which kernel takes 39 rows: 0.051 and 0.088 for the same file.
+    # Both round. With AMX, the product for 39 rows is chosen by measurement: 0.051 and 0.088 were seen for the same file.
     assert error < 0.12
 
 
@@ -157,7 +157,7 @@ def test_a_file_that_is_read_instead_of_mapped(default_model: Path) -> None:
 
 @pytest.fixture(scope="module")
 def exact(default_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[int], Floats, Floats]]:
-    """Of each text: its tokens, their logits with fp32 (the same weights, dequantized), and those that ggml's kernels give."""
+    """Tokens of each text, their logits with the dequantized weights in fp32, and with ggml's kernels."""
     exact_path = tmp_path_factory.mktemp("exact") / "f32.gguf"
     quantize(default_model, exact_path, "F32", requantize=True)
     with Model(default_model, vocab_only=True) as model:
@@ -177,13 +177,13 @@ def exact(default_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list
 def test_the_default_model_is_as_near_to_fp32_as_with_ggml(
     default_model: Path, exact: list[tuple[list[int], Floats, Floats]], level: int
 ) -> None:
-    """Over six texts, errors of all logits."""
+    """Compares the mean error of the logits of six texts."""
     ours, theirs = [], []
     for tokens, right, ggml in exact:
         norm = np.linalg.norm(right)
         ours.append(np.linalg.norm(logits_of(default_model, KERNEL_LEVELS[level], tokens) - right) / norm)
         theirs.append(np.linalg.norm(ggml - right) / norm)
-    # Six texts say no more than this; `benchmarks.accuracy` measures it over many.
+    # A coarse bound, since there are six texts; `benchmarks.accuracy` measures many.
     assert np.mean(ours) <= 1.4 * np.mean(theirs), (ours, theirs)
 
 

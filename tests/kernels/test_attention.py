@@ -19,7 +19,7 @@ ATTENTION_ERROR = 0.004
 
 
 def causal(n_rows: int, n_cells: int, *, window: int = 0) -> Floats:
-    """The last rows of a sequence of n_cells, perhaps with a sliding window."""
+    """Mask of the last rows of a sequence of n_cells, with a sliding window if `window` is not 0."""
     position = np.arange(n_cells - n_rows, n_cells)[:, None]
     cell = np.arange(n_cells)[None, :]
     seen = (cell <= position) & ((cell > position - window) if window else True)
@@ -71,7 +71,7 @@ LENGTHS = [
     [(kind, *each) for kind in CELL_TYPES for each in LENGTHS if kind != "q8_0" or not (each[0] % 32 or each[1] % 32)],
 )
 def test_attention_of_any_head_size(level: int, kind: str, dk: int, dv: int) -> None:
-    """Computed right, or refused: ggml computes it then."""
+    """Sizes that the kernels refuse are left to ggml."""
     rng = np.random.default_rng(2)
     for n_rows in (1, 7, 30):
         attention = case(rng, causal(n_rows, 256), n_rows, 256, dk=dk, dv=dv)
@@ -113,7 +113,7 @@ def test_sequences_in_one_buffer(level: int) -> None:
 @pytest.mark.parametrize("step", [-6.0, -0.8, 0.8, 3.0, 6.0, 40.0])
 @pytest.mark.parametrize("n_rows", [1, 6, 70])
 def test_scores_that_rise_and_fall_with_the_cells(level: int, kind: str, step: float, n_rows: int) -> None:
-    """By about `step` from each 64 cells to the next: what was summed up before is worth less and less, or nothing at once."""
+    """Scores change by about `step` from each 64 cells to the next, so the online softmax has to rescale its sums."""
     rng = np.random.default_rng(9)
     some = case(rng, causal(n_rows, 512), n_rows, 512)
     q, k = some.q / np.float32(4), some.k / np.float32(4)
@@ -126,8 +126,8 @@ def test_scores_that_rise_and_fall_with_the_cells(level: int, kind: str, step: f
 @needs_kernels
 @pytest.mark.parametrize("level", levels())
 @pytest.mark.parametrize("n_rows", [1, 6, 70])
-def test_what_masked_cells_hold_does_not_matter(level: int, n_rows: int) -> None:
-    """Not even NaN: cells that nobody owns may hold anything."""
+def test_masked_cells_do_not_matter(level: int, n_rows: int) -> None:
+    """Cells that belong to no sequence may hold anything, even NaN."""
     rng = np.random.default_rng(6)
     mask = np.where(rng.random((n_rows, 512)) < 0.5, 0.0, -np.inf).astype(np.float32)
     mask[:, ::7] = -np.inf
@@ -144,7 +144,7 @@ def test_what_masked_cells_hold_does_not_matter(level: int, n_rows: int) -> None
 @pytest.mark.parametrize("level", levels())
 @pytest.mark.parametrize("kind", CELL_TYPES)
 @pytest.mark.parametrize("n_rows", [1, 6, 70])
-def test_a_query_that_is_no_number_shows_in_its_row_alone(level: int, kind: str, n_rows: int) -> None:
+def test_nan_in_a_query_changes_its_own_row_only(level: int, kind: str, n_rows: int) -> None:
     rng = np.random.default_rng(8)
     clean = case(rng, causal(n_rows, 512), n_rows, 512)
     hurt = np.arange(0, n_rows, 3)

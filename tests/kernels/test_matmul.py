@@ -121,7 +121,7 @@ def test_a_product_refuses_what_it_cannot_compute() -> None:
 
 @needs_kernels
 def test_every_type_that_is_packed_is_tested() -> None:
-    """A type that is added to the kernels belongs into TYPES: then all tests of packed weights and products include it."""
+    """A type that is added to the kernels is added to TYPES too, so that all tests of packed weights and products include it."""
     assert {number for number in range(N_GGML_TYPES) if is_packed(number)} == {number for number, _ in TYPES.values()}
 
 

@@ -1,4 +1,4 @@
-// The bf16 product with AMX, for many rows. Same terms as matmul.h's functions.
+// The bf16 product with AMX, for many rows. Called like the functions of matmul.h.
 #pragma once
 
 #include "kernels/matmul/matmul.h"

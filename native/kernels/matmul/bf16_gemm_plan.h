@@ -38,7 +38,7 @@ struct Bf16GemmPlan {
     }
     int64_t tiles_of(int64_t row_block) const { return (rows_of(row_block) + tile_rows - 1) / tile_rows; }
 
-    // Whether sums stay in the tile registers from slice to slice: an item is one pair of row tiles times one strip.
+    // True if sums stay in the tile registers from slice to slice: an item is one pair of row tiles times one strip.
     bool sums_stay() const { return item_strips == 1 && block_rows <= 32; }
 
     int64_t tile_pairs() const { return (block_rows / tile_rows + 1) / 2; }

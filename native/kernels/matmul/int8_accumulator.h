@@ -6,7 +6,7 @@
 //   prepare(w)              weights as add() needs them, once for all rows
 //   begin(), begin(start)   sums of zero, or of *start
 //   add(j, w, x)            adds 4 products to each lane. Calls have j = 0, 1, ...; `x` points to 4 bytes
-//   total()                 the sums, after a number of calls that is a multiple of 8
+//   total()                 the sums, after add() was called 8 / F::N_SCALES times: for all words of one scale
 #pragma once
 
 #include "kernels/isa/simd/simd.h"
@@ -35,8 +35,8 @@ template <class S, class F> class Int8Accumulator<S, F, true> {
     I32 sum_;
 };
 
-// Without VNNI, products come as sums of pairs in 16 bits. As many of these as cannot overflow are added in 16 bits, then
-// widened.
+// Without VNNI, products come as sums of pairs in 16 bits. Several of these are added in 16 bits, as many as cannot
+// overflow, then widened.
 template <class S, class F> class Int8Accumulator<S, F, false> {
     using I32 = typename S::I32;
 
@@ -71,11 +71,12 @@ template <class S, class F> class Int8Accumulator<S, F, false> {
     inline __attribute__((always_inline)) I32 total() const { return wide_; }
 
   private:
-    // Sums of pairs that fit into 16 bits: 2 * n * max_weight * 127 <= 32767. Rounded down to a power of two.
+    // Number of pair sums that are added in 16 bits: 2 * 127 * MAX_WEIGHT * n must not exceed 32767. A power of two, so that it
+    // divides the number of calls.
     static constexpr int MAX_WEIGHT = IS_SIGNED ? 128 : (1 << F::BITS) - 1;
     static constexpr int N_FIT      = 32767 / (2 * 127 * MAX_WEIGHT);
     static constexpr int N_NARROW   = N_FIT >= 8 ? 8 : N_FIT >= 4 ? 4 : N_FIT >= 2 ? 2 : 1;
-    static_assert(N_FIT >= 1);
+    static_assert(N_FIT >= 1 && 8 / F::N_SCALES % N_NARROW == 0);
 
     I32 wide_;
     I32 narrow_;

@@ -26,9 +26,9 @@ static inline size_t int8_gemm_scratch(const MatMul & m, int n_threads) {
     return static_cast<size_t>(n_copies * m.n_rows * (m.k / BLOCK_K)) * sizeof(Q8Block);
 }
 
-// Number of panels that each thread computes in any case, in a product that is one pass over the weights: thread i has the i-th
-// run of so many panels. They are known before the product begins, so they can be prefetched. (The others are taken
-// dynamically: a thread that has lost its core takes fewer.)
+// Number of panels that are assigned to each thread in a product with one row tile: thread i computes panels i * n .. (i + 1) *
+// n - 1. They are known before the product begins, so they can be prefetched. The remaining quarter is shared dynamically: a
+// thread that gets less CPU time takes fewer.
 static inline __attribute__((always_inline)) int64_t n_fixed_panels(int64_t n_panels, int n_threads) {
     return n_panels * 3 / (4 * n_threads);
 }

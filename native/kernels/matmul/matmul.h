@@ -1,5 +1,4 @@
-// y = x W: rows of activations times packed weights. The one entry to the products; int8_gemm.h and bf16_gemm_amx.h are behind
-// it.
+// y = x W: rows of activations times packed weights, by int8_gemm.h or bf16_gemm_amx.h.
 #pragma once
 
 #include "kernels/isa/isa.h"

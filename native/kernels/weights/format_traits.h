@@ -15,8 +15,8 @@
 //   to_bf16<T>(block, tile)
 //     For the AMX product. The block's weights as a tile of bf16. T: Bf16TileWriter (matmul/bf16_gemm_dequantize.h).
 //
-// Products are templates over FormatTraits<F>; whatever differs between formats is here. A new format is one more specialization, one
-// line in formats.h and its test (README.md, "Add a quantization type").
+// Products are templates over FormatTraits<F> and depend on a format through it only. A new format is one more specialization,
+// one line in formats.h and its test (README.md, "Add a quantization type").
 #pragma once
 
 #include "kernels/isa/simd/simd.h"
