@@ -1,4 +1,4 @@
-"""The kernels, called on arrays, and what they are held against: ggml's own dequantization, and double precision."""
+"""Calls of the kernels on arrays, and references for their results: ggml's own dequantization and double precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcore.llama import ffi
 
 Floats = npt.NDArray[np.float32]
 
-# ggml_type of those that are packed: number, values of a block, and the quantization's and dequantization's name in ggml.
+# The types that are packed, by the names that ggml's quantization functions have: number in ggml_type, values of a block.
 TYPES = {
     "q4_0": (2, 32),
     "q4_1": (3, 32),
@@ -28,7 +28,7 @@ CELL_TYPES = {"f16": 1, "bf16": 30, "q8_0": 8}
 
 
 def levels() -> list[int]:
-    """Those that this machine runs."""
+    """Returns the numbers of the instruction sets that this machine runs."""
     lib = ffi.library()
     return [level for level in range(1, len(KERNEL_LEVELS)) if lib.lc_kernels_runs(level)]
 
@@ -49,7 +49,7 @@ GUARD, UNTOUCHED = 64, 12345.0
 
 
 def _guarded(shape: tuple[int, ...]) -> Floats:
-    """An array for results, before something that must stay: sanitizers do not see masked stores."""
+    """Returns an array for results, with a guard behind it that _check_guard() checks: sanitizers do not see masked stores."""
     size = int(np.prod(shape))
     whole = np.full(size + GUARD, np.nan, np.float32)
     whole[size:] = UNTOUCHED
@@ -63,7 +63,7 @@ def _check_guard(array: Floats) -> None:
 
 
 def quantize(weights: Floats, kind: str) -> npt.NDArray[np.uint8]:
-    """[n_cols, k] in ggml's blocks."""
+    """Returns weights [n_cols, k] in ggml's blocks."""
     number, _ = TYPES[kind]
     ggml = _ggml()
     ggml.ggml_row_size.restype = C.c_size_t
@@ -84,7 +84,7 @@ def dequantize(quants: npt.NDArray[np.uint8], kind: str, n: int) -> Floats:
 
 
 def matmul(level: int, kind: str, quants: npt.NDArray[np.uint8], x: Floats, n_cols: int, n_threads: int = 2) -> Floats:
-    """x [n_rows, k] times the weights: [n_rows, n_cols]."""
+    """Returns x [n_rows, k] times the weights: [n_rows, n_cols]."""
     lib, (n_rows, k) = ffi.library(), x.shape
     y = _guarded((n_rows, n_cols))
     number = TYPES[kind][0]
@@ -94,9 +94,18 @@ def matmul(level: int, kind: str, quants: npt.NDArray[np.uint8], x: Floats, n_co
     return y
 
 
+def multiply_zeros(level: int, type_number: int, k: int = 256, n_cols: int = 4, n_rows: int = 1) -> None:
+    """Raises InvalidRequestError if the kernels refuse a product of this ggml_type and shape."""
+    lib = ffi.library()
+    quants, x = np.zeros(n_cols * k * 4 + 64, np.uint8), np.zeros((n_rows, k), np.float32)
+    y = np.zeros((n_rows, n_cols), np.float32)
+    arguments = (level, type_number, k, n_cols, n_rows, _pointer(quants), _pointer(x), _pointer(y), 1)
+    lib.check(lib.lc_kernels_matmul(*arguments))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """A case of attention: arrays as lc_kernels_attention() takes them, of one stream. `mask` is added to scores; -inf excludes."""
+    """Arguments of lc_kernels_attention() for one stream. `mask` is added to scores; -inf excludes."""
 
     q: Floats  # [n_rows, n_head, dk]
     k: Floats  # [n_cells, n_head_kv, dk]
@@ -121,7 +130,7 @@ class Attention:
         return out
 
     def reference(self, kind: str) -> npt.NDArray[np.float64]:
-        """In double precision, over cells as they were rounded."""
+        """Computes the result in double precision, from the rounded cells."""
         n_rows, n_head, _ = self.q.shape
         group = n_head // self.k.shape[1]
         k, v = (_read_cells(_cells(each, kind), kind, each.shape) for each in (self.k, self.v))
@@ -145,7 +154,7 @@ class Attention:
 
 
 def _slope(head: int, n_head: int, max_bias: float) -> float:
-    """ALiBi's (Press et al., arXiv 2108.12409)."""
+    """Slope of a head in ALiBi (Press et al., arXiv 2108.12409)."""
     if not max_bias:
         return 1.0
     whole = 2 ** int(np.log2(n_head))

@@ -1,4 +1,4 @@
-"""Graphs of ggml, computed through its scheduler as in llama.cpp: our backend, the one of packed weights, and ggml's CPU."""
+"""Graphs of ggml on three backends: ours, that of packed weights, and ggml's CPU. ggml's scheduler divides them as in llama.cpp."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 @functools.cache
 def ggml() -> Any:
-    """The functions above, declared, in libraries of their own handles: ctypes keeps declarations by handle."""
+    """Returns the functions above with their declarations. The libraries are opened anew: ctypes keeps declarations by handle."""
     libraries = [C.CDLL(str(ffi.library_dir() / f"lib{name}.so")) for name in ("ggml-base", "ggml")]
     found: dict[str, Any] = {}
     for name, (result, arguments) in _FUNCTIONS.items():
@@ -78,7 +78,7 @@ def ggml() -> Any:
 
 
 class Graph:
-    """Weights, inputs and operations on them. Tensors are handles; a shape is ggml's, the fastest-running dimension first."""
+    """Weights, inputs and operations on them. Tensors are handles; shapes have the fastest dimension first, as in ggml."""
 
     def __init__(self) -> None:
         g = ggml()
@@ -111,7 +111,7 @@ class Graph:
         return int(ggml().new_tensor(context, NUMBERS[kind], len(shape), (_I64 * len(shape))(*shape)))
 
     def weight(self, kind: str, shape: tuple[int, ...], data: npt.NDArray[np.generic] | None = None) -> int:
-        """In memory for packed weights; without `data` to be set by the caller, after place()."""
+        """Creates a tensor in a buffer of packed weights. Without `data`, the caller sets it after place()."""
         tensor = self._tensor(self._contexts[0], kind, shape)
         if data is not None:
             self._weights.append((tensor, data))
@@ -124,7 +124,7 @@ class Graph:
         return tensor
 
     def place(self) -> None:
-        """Gives the weights their memory and sets them."""
+        """Allocates the weights and sets those that have data."""
         g = ggml()
         self._buffer = g.backend_alloc_ctx_tensors_from_buft(self._contexts[0], self._weights_type)
         g.backend_buffer_set_usage(self._buffer, _WEIGHTS)
@@ -145,7 +145,7 @@ class Graph:
         return int(getattr(ggml(), name)(self._contexts[1], *arguments))
 
     def compute(self, *results: int) -> list[Floats]:
-        """The results' values, flat."""
+        """Computes the graph and returns the values of each result as a flat array."""
         g = ggml()
         if self._buffer is None:
             self.place()
@@ -160,5 +160,5 @@ class Graph:
         return [self.get(result).view(np.float32) for result in results]
 
     def backend_of(self, tensor: int) -> str:
-        """Which backend computed it."""
+        """Name of the backend that the tensor was computed on."""
         return str(ggml().backend_name(ggml().backend_sched_get_tensor_backend(self._sched, tensor)).decode())

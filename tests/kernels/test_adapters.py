@@ -1,4 +1,4 @@
-"""Adapters, control vectors and saved models, by llama.cpp's own API: it puts them beside packed weights, or reads these."""
+"""Adapters and control vectors beside packed weights, and saving of packed models, through llama.cpp's own API."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RANK, WIDTH = 8, sizes_of("llama").n_embd
 
 @pytest.fixture(scope="module")
 def llama() -> Any:
-    """A handle of its own, with the functions that llmcore does not declare."""
+    """Opens libllama anew and declares functions that llmcore does not use."""
     library = C.CDLL(str(ffi.library_dir() / "libllama.so"))
     for name, result, arguments in (
         ("llama_adapter_lora_init", _P, (_P, C.c_char_p)),

@@ -1,4 +1,4 @@
-"""Products with rows of activations in several dimensions, as recurrent models make of several sequences."""
+"""Products whose activations have rows in several dimensions: recurrent models have one more for sequences."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from tests.native_kernels import TYPES, Floats, dequantize, levels, quantize
 
 pytestmark = pytest.mark.skipif(not levels(), reason="this build or machine has no kernels")
 
-ERROR = 0.02  # of a sum, by the lengths of its factors: activations are rounded to eight bits, see test_kernels.py
+ERROR = 0.02  # of a sum, by the lengths of its factors: activations are rounded to eight bits, see test_matmul.py
 
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
-    """Which kernels are in use belongs to the process."""
+    """Restores the kernels in use, which are a setting of the process."""
     before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
     yield
     use_kernels("off" if before == "none" else before)
 
 
 def weights_of(rng: np.random.Generator, kind: str, n_cols: int, k: int) -> tuple[np.ndarray, Floats]:
-    """In ggml's blocks, and the values that these stand for."""
+    """Returns weights in ggml's blocks, and their values."""
     quants = quantize((rng.standard_normal((n_cols, k)) * 0.05).astype(np.float32), kind)
     return quants, dequantize(quants, kind, n_cols * k).reshape(n_cols, k)
 
 
 def assert_product(got: Floats, x: Floats, values: Floats) -> None:
-    """`got`: flat; x [..., k] times the rows of `values`."""
+    """Compares `got`, which is flat, with x [..., k] times the rows of `values`."""
     lengths = np.linalg.norm(x, axis=-1)[..., None] * np.linalg.norm(values, axis=-1)
     right = x.astype(np.float64) @ values.T
     assert (np.abs(got.reshape(right.shape) - right) <= ERROR * lengths).all()
@@ -61,8 +61,8 @@ def test_several_sequences(level: int, kind: str, shape: tuple[int, int]) -> Non
 @pytest.mark.parametrize("level", levels())
 @settings(deadline=None, max_examples=30)
 @given(data=st.data())
-def test_rows_that_lie_anyhow(level: int, data: st.DataObject) -> None:
-    """A part of a larger tensor, its rows in any order of dimensions."""
+def test_rows_with_any_strides(level: int, data: st.DataObject) -> None:
+    """The rows are a part of a larger tensor, with dimensions in any order."""
     use_kernels(KERNEL_LEVELS[level])
     kind = data.draw(st.sampled_from(sorted(TYPES)))
     k, n_cols = TYPES[kind][1] * data.draw(st.integers(1, 3)), data.draw(st.integers(1, 40))
@@ -89,7 +89,7 @@ def test_rows_that_lie_anyhow(level: int, data: st.DataObject) -> None:
 @pytest.mark.parametrize("level", levels())
 @pytest.mark.parametrize("n_rows", [1, 3, 40])
 def test_columns_of_a_weight(level: int, n_rows: int) -> None:
-    """A view of whole groups of 16 columns stays with the kernels."""
+    """A view of whole panels of 16 columns is computed by the kernels."""
     use_kernels(KERNEL_LEVELS[level])
     rng, k, n_cols = np.random.default_rng(1), 256, 100
     quants, values = weights_of(rng, "q4_K", n_cols, k)

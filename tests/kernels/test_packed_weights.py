@@ -1,4 +1,4 @@
-"""Packed weights in operations that the kernels do not compute, and read and written in parts."""
+"""Packed weights: their size, reading and writing them whole and in parts, and operations that the kernels leave to ggml."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from tests.native_kernels import TYPES, Floats, dequantize, levels, quantize
 pytestmark = pytest.mark.skipif(not levels(), reason="this build or machine has no kernels")
 
 K, N = 512, 70
-# Types whose scales are whole numbers times a common one, of which the rounded product is packed.
+# Types whose scales are whole numbers times a common scale. Packed, only the products are left, rounded to f16.
 PRODUCTS = ("q4_K", "q5_K", "q6_K")
-HALF = 2.0**-10
+HALF = 2.0**-10  # f16's rounding error, with room
+# Bits of a packed weight, by its format (native/kernels/weights/format_*.h).
+PACKED_BITS = {
+    "q4_0": 5, "q4_1": 5, "q4_K": 5, "q5_0": 6, "q5_1": 6, "q5_K": 6, "q6_K": 7, "q8_0": 8.5,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def in_use() -> Iterator[None]:
-    """Which kernels are in use belongs to the process."""
+    """Restores the kernels in use, which are a setting of the process."""
     before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
     use_kernels("auto")
     yield
@@ -42,7 +46,7 @@ def weights(kind: str, seed: int = 0, n: int = N) -> tuple[Bytes, Floats]:
 
 
 def assert_same(got: Floats, right: Floats, kind: str) -> None:
-    """The values, or as near as a rounded scale is."""
+    """Compares weights: exactly, or within the error of a rounded scale."""
     if kind in PRODUCTS:
         assert (np.abs(got - right) <= HALF * np.abs(right).max(axis=-1, keepdims=True)).all()
     else:
@@ -72,7 +76,7 @@ def test_a_weight_is_converted(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_weight_serves_two_operations(kind: str) -> None:
-    """Tied embeddings that were not duplicated: looked up, and multiplied."""
+    """Tied embeddings without a duplicate are looked up and multiplied."""
     quants, values = weights(kind)
     wanted, x = np.array([3, 33], np.int32), np.random.default_rng(1).standard_normal((2, K)).astype(np.float32)
     with Graph() as graph:
@@ -100,7 +104,7 @@ def test_rows_of_a_weight_are_multiplied(kind: str, first: int, n: int) -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_part_of_each_row_is_multiplied(kind: str) -> None:
-    """The rows of the view do not follow one another."""
+    """The view has gaps between its rows."""
     quants, values = weights(kind)
     x, row = np.random.default_rng(3).standard_normal((3, K // 2)).astype(np.float32), len(quants) // N
     with Graph() as graph:
@@ -112,7 +116,7 @@ def test_a_part_of_each_row_is_multiplied(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_weight_is_taken_as_several_matrices(kind: str) -> None:
-    """A view of another shape than the weights were loaded with: latent attention does so with its heads."""
+    """The view has another shape than the weight. Latent attention does so with its heads."""
     quants, values = weights(kind)
     x = np.random.default_rng(4).standard_normal((2, 3, K)).astype(np.float32)
     with Graph() as graph:
@@ -123,8 +127,8 @@ def test_a_weight_is_taken_as_several_matrices(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["f32", "f16", "q8_0"])
-def test_tensors_that_are_not_packed_lie_beside(kind: str) -> None:
-    """Adapters' matrices, and experts."""
+def test_tensors_that_are_not_packed(kind: str) -> None:
+    """Matrices of adapters and of experts lie in the same buffer, unpacked."""
     rng = np.random.default_rng(5)
     values = rng.standard_normal((4, N, K)).astype(np.float32)
     data: np.ndarray = values
@@ -161,7 +165,7 @@ def test_what_is_read_is_what_was_set(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_any_bytes_can_be_packed_and_read(kind: str) -> None:
-    """Scales that no quantization makes: zero, negative, subnormal, infinite."""
+    """Scales may be zero, negative, subnormal or infinite, though no quantization makes such."""
     quants = np.random.default_rng(6).integers(0, 256, len(weights(kind)[0]), dtype=np.uint8)
     with Graph() as graph:
         weight = graph.weight(kind, (K, N), quants)
@@ -179,7 +183,7 @@ def test_any_bytes_can_be_packed_and_read(kind: str) -> None:
 
 
 def largest_products(quants: Bytes, kind: str) -> npt.NDArray[np.float64]:
-    """Bound of the weights of each block."""
+    """Upper bound of the magnitudes of each block's weights."""
     if kind == "q6_K":
         halves = quants.reshape(-1, 210)[:, 208:].copy().view(np.float16).astype(np.float64)
         return np.asarray(np.abs(halves[:, 0]) * 128 * 32)
@@ -191,7 +195,7 @@ def largest_products(quants: Bytes, kind: str) -> npt.NDArray[np.float64]:
 @settings(deadline=None, max_examples=15)
 @given(data=st.data())
 def test_parts(kind: str, data: st.DataObject) -> None:
-    """Read as a cut of the whole; set in any order, they make the whole. Half a block of a K-quant has no scales to keep."""
+    """Parts are read as slices of the whole, and set in any order. Half a block of a K-quant has no scale."""
     quants, _ = weights(kind)
     unit = len(quants) * 256 // (N * K) if kind in PRODUCTS else 1
     cuts = sorted(
@@ -212,6 +216,17 @@ def test_parts(kind: str, data: st.DataObject) -> None:
             assert_same(found, right, kind)
         else:
             np.testing.assert_array_equal(graph.get(second), quants)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_size_of_packed_weights(kind: str) -> None:
+    """The last panel of 16 columns is filled up."""
+    n_padded = (N + 15) // 16 * 16
+    with Graph() as graph:
+        graph.weight(kind, (K, N))
+        before = ffi.library().lc_kernels_packed_bytes()
+        graph.place()
+        assert ffi.library().lc_kernels_packed_bytes() - before == K * n_padded * PACKED_BITS[kind] / 8
 
 
 def test_memory_is_filled() -> None:

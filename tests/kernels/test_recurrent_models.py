@@ -27,7 +27,7 @@ from tests.native_kernels import Floats, levels
 
 pytestmark = pytest.mark.skipif(not levels(), reason="this build or machine has no kernels")
 
-# Those that aborted.
+# Architectures that once aborted.
 ARCHITECTURES = ["mamba", "lfm2", "lfm2moe", "jamba", "plamo2", "minimax-01", "qwen3next", "qwen35", "qwen35moe"]
 QUANTS = ["Q4_0", "Q4_1", "Q5_0", "Q4_K_M", "Q5_K_M", "Q6_K"]
 
@@ -40,7 +40,7 @@ MakePair = Callable[[str, str], Pair]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> MakePair:
-    """An architecture and a type: the file, and the same weights in F32."""
+    """Returns a function that writes a model of an architecture and type, and the same weights in F32."""
     folder = tmp_path_factory.mktemp("architectures")
     made: dict[tuple[str, str], Pair] = {}
 
@@ -57,7 +57,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> MakePair:
 
 
 def prompts(n: int) -> list[list[int]]:
-    """Sequences of equal lengths and of others: both ways of cutting a batch into sequences."""
+    """Sequences of equal and of different lengths: llama.cpp divides their batches in two ways."""
     rng = np.random.default_rng(0)
     return [[int(token) for token in rng.integers(3, n_vocab(), length)] for length in (9, 9, 5)[:n]]
 
@@ -67,7 +67,7 @@ def params(n_slots: int) -> ContextParams:
 
 
 def step(context: Context, batch: Batch, rows: dict[int, tuple[int, list[int]]]) -> list[Floats]:
-    """Slot: its position and tokens. Logits after each one's last token."""
+    """Decodes each slot's tokens from its position on, in one batch. Returns the logits after each slot's last token."""
     batch.clear()
     last = [batch.add(slot, start, tokens, wants_logits=True) for slot, (start, tokens) in rows.items()]
     context.decode(batch)
@@ -75,7 +75,7 @@ def step(context: Context, batch: Batch, rows: dict[int, tuple[int, list[int]]])
 
 
 def logits_of(path: Path, kernels: str, n_sequences: int) -> Floats:
-    """A prompt of each, and two tokens more, all of them in the same steps."""
+    """Decodes a prompt of each sequence and two more tokens, all sequences in the same steps."""
     texts = prompts(n_sequences)
     with Model(path, kernels=kernels) as model, Context(model, params(n_sequences)) as context:
         batch = Batch(64)
@@ -108,7 +108,7 @@ def test_every_type(models: MakePair, architecture: str, quant: str) -> None:
 
 @pytest.mark.parametrize("architecture", ["mamba", "minimax-01"])
 def test_without_kernels(models: MakePair, architecture: str) -> None:
-    """llama.cpp repacks weights of this type in a way of its own."""
+    """llama.cpp repacks weights of this type for its own kernels."""
     path, exact = models(architecture, "Q4_0")
     assert error(logits_of(path, "off", 2), logits_of(exact, "off", 2)) < ERROR
 

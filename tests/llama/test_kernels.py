@@ -1,8 +1,7 @@
-"""Our own kernels against double precision: every type and shape, at every level of instructions that this machine has."""
+"""The option `kernels`, and whole models with our own kernels against the same models with ggml's."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -10,40 +9,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from llmcore import LLM
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
-from llmcore.errors import ConfigError, InvalidRequestError, LlmcoreError
-from llmcore.llama import ffi
+from llmcore.errors import ConfigError, InvalidRequestError
 from llmcore.llama.context import Context, ContextParams
 from llmcore.llama.kernels import decide_level, use_kernels
 from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
-from tests.native_kernels import CELL_TYPES, TYPES, Attention, Floats, dequantize, levels, levels_missing, matmul
-from tests.native_kernels import quantize as quantized
+from tests.native_kernels import Floats, levels, levels_missing
 from tests.tiny_models import write_tiny_bert, write_tiny_gemma3, write_tiny_llama, write_tiny_mamba
 
 needs_kernels = pytest.mark.skipif(not levels(), reason="this build or machine has no kernels")
 
-# Activations are rounded to eight bits per 32, or to bf16: both err by less than this, relative to the result's norm.
-MATMUL_ERROR, ELEMENT_ERROR = 0.01, 0.02
-# fp32 sums; the AMX tiles round weights of the softmax to bf16.
-ATTENTION_ERROR = 0.004
-
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
-    """Which kernels are in use belongs to the process."""
+    """Restores the kernels in use, which are a setting of the process."""
     before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
     yield
     use_kernels("off" if before == "none" else before)
 
 
 def test_which_levels_this_machine_cannot_run(record_property: Callable[[str, object], None]) -> None:
-    """Seen in the output: `pytest -rA`, or the report."""
+    """Prints them: `pytest -rA` shows the output, the report has them as a property."""
     missing = ", ".join(levels_missing()) or "none"
     record_property("levels_not_run", missing)
     print(f"kernels not tested on this machine: {missing}")
@@ -71,288 +61,17 @@ def test_a_level_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 @needs_kernels
 @pytest.mark.parametrize(("level", "n_threads"), [(-1, 1), (99, 1), (1, 0)])
-def test_native_code_refuses_what_there_is_not(level: int, n_threads: int) -> None:
+def test_native_code_refuses_unknown_instruction_sets_and_no_threads(level: int, n_threads: int) -> None:
     lib = ffi.library()
     with pytest.raises(InvalidRequestError):
         lib.check(lib.lc_kernels_use(level, n_threads))
-
-
-# --- Products ---------------------------------------------------------------------------------------------------------------
-
-
-def weights_of(rng: np.random.Generator, n_cols: int, k: int) -> Floats:
-    return (rng.standard_normal((n_cols, k)) * rng.uniform(0.01, 0.1, (n_cols, 1))).astype(np.float32)
-
-
-def check_product(level: int, kind: str, n_rows: int, n_cols: int, k: int, n_threads: int = 2, seed: int = 0) -> None:
-    rng = np.random.default_rng(seed)
-    quants = quantized(weights_of(rng, n_cols, k), kind)
-    x = rng.standard_normal((n_rows, k)).astype(np.float32) * rng.uniform(0.1, 10, (n_rows, 1)).astype(np.float32)
-    got = matmul(level, kind, quants, x, n_cols, n_threads)
-    weights = dequantize(quants, kind, n_cols * k).reshape(n_cols, k).astype(np.float64)
-    exact = x.astype(np.float64) @ weights.T
-    assert np.isfinite(got).all()
-    # A sum of few terms may be next to nothing: what it may err by is measured by its terms.
-    lengths = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(weights, axis=1)[None, :]
-    assert (np.abs(got - exact) <= ELEMENT_ERROR * lengths).all(), (KERNEL_LEVELS[level], kind, n_rows, n_cols, k)
-    if exact.size * k >= 64 * 1024:
-        assert np.linalg.norm(got - exact) <= MATMUL_ERROR * np.linalg.norm(exact), (
-            KERNEL_LEVELS[level],
-            kind,
-            n_rows,
-            n_cols,
-            k,
-        )
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 5, 8, 9, 15, 16, 17, 31, 33, 64])
-def test_products(level: int, kind: str, n_rows: int) -> None:
-    check_product(level, kind, n_rows, n_cols=83, k=512)
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("kind", ["q4_K", "q6_K", "q8_0", "q5_1"])
-@pytest.mark.parametrize("n_rows", [511, 512, 513])
-def test_products_of_a_whole_chunk(level: int, kind: str, n_rows: int) -> None:
-    check_product(level, kind, n_rows, n_cols=200, k=1024)
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@settings(deadline=None, max_examples=25)
-@given(data=st.data())
-def test_products_of_any_shape(level: int, data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from(sorted(TYPES)))
-    k = TYPES[kind][1] * data.draw(st.integers(1, 9))
-    check_product(
-        level,
-        kind,
-        n_rows=data.draw(st.integers(1, 70)),
-        n_cols=data.draw(st.integers(1, 130)),
-        k=k,
-        n_threads=data.draw(st.integers(1, 5)),
-        seed=data.draw(st.integers(0, 2**31)),
-    )
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("kind", TYPES)
-def test_rows_of_zeros_and_of_extremes(level: int, kind: str) -> None:
-    rng = np.random.default_rng(3)
-    quants = quantized(weights_of(rng, 40, 256), kind)
-    x = np.zeros((20, 256), np.float32)
-    x[3], x[4], x[5, 17] = 1e-30, 1e6, 1.0
-    got = matmul(level, kind, quants, x, 40)
-    assert (got[:3] == 0).all()
-    assert (got[6:] == 0).all()
-    exact = x.astype(np.float64) @ dequantize(quants, kind, 40 * 256).reshape(40, 256).T
-    assert np.linalg.norm(got[4:6] - exact[4:6]) <= MATMUL_ERROR * np.linalg.norm(exact[4:6])
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("what", [np.nan, -np.nan, np.inf, -np.inf])
-def test_what_is_no_number_shows_in_its_row_alone(level: int, kind: str, what: float) -> None:
-    """In every place of a block, alone or beside numbers as large as there are."""
-    rng = np.random.default_rng(7)
-    n_cols, k = 40, 512
-    quants = quantized(weights_of(rng, n_cols, k), kind)
-    for n_rows in (1, 5, 40):
-        x = rng.standard_normal((n_rows, k)).astype(np.float32)
-        clean = matmul(level, kind, quants, x, n_cols)
-        hurt = rng.choice(n_rows, (n_rows + 1) // 2, replace=False)
-        x[hurt, (7 * hurt) % k] = what
-        x[hurt[::2], (7 * hurt[::2] + 1) % k] = 3e38
-        got = matmul(level, kind, quants, x, n_cols)
-        others = np.setdiff1d(np.arange(n_rows), hurt)
-        assert not np.isfinite(got[hurt]).any(), (KERNEL_LEVELS[level], n_rows)
-        assert np.isnan(got[hurt]).all() or np.isinf(what)
-        np.testing.assert_array_equal(got[others], clean[others])
-
-
-@needs_kernels
-def test_a_product_refuses_what_it_cannot_do() -> None:
-    x, quants = np.zeros((1, 512), np.float32), np.zeros(4096, np.uint8)
-    with pytest.raises(InvalidRequestError):
-        matmul(99, "q4_K", quants, x, 4)
-    lib = ffi.library()
-    for kind, k, n_cols, n_rows in ((0, 512, 4, 1), (12, 100, 4, 1), (12, 512, 0, 1), (12, 512, 4, 0)):
-        arguments = (levels()[0], kind, k, n_cols, n_rows, quants.ctypes.data, x.ctypes.data, x.ctypes.data, 1)
-        with pytest.raises(InvalidRequestError):
-            lib.check(lib.lc_kernels_matmul(*arguments))
-
-
-# --- Attention --------------------------------------------------------------------------------------------------------------
-
-
-def causal(n_rows: int, n_cells: int, *, window: int = 0) -> Floats:
-    """The last rows of a sequence of n_cells, perhaps with a sliding window."""
-    position = np.arange(n_cells - n_rows, n_cells)[:, None]
-    cell = np.arange(n_cells)[None, :]
-    seen = (cell <= position) & ((cell > position - window) if window else True)
-    return np.where(seen, 0.0, -np.inf).astype(np.float32)
-
-
-def case(
-    rng: np.random.Generator, mask: Floats | None, n_rows: int, n_cells: int, *, heads: int = 4, groups: int = 2, dk: int = 64,
-    dv: int = 64, **more: object,
-) -> Attention:  # fmt: skip
-    return Attention(
-        q=rng.standard_normal((n_rows, heads, dk)).astype(np.float32),
-        k=rng.standard_normal((n_cells, groups, dk)).astype(np.float32),
-        v=rng.standard_normal((n_cells, groups, dv)).astype(np.float32),
-        mask=mask,
-        scale=dk**-0.5,
-        **more,  # type: ignore[arg-type]
-    )
-
-
-def check_attention(level: int, kind: str, attention: Attention, n_threads: int = 2) -> None:
-    got, exact = attention.run(level, kind, n_threads), attention.reference(kind)
-    seen = slice(None) if attention.mask is None else np.isfinite(attention.mask).any(axis=1)
-    assert np.isfinite(got).all()
-    np.testing.assert_allclose(got[seen], exact[seen], atol=ATTENTION_ERROR * np.abs(attention.v).max(), rtol=0.01)
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("kind", CELL_TYPES)
-@pytest.mark.parametrize(("heads", "groups"), [(1, 1), (3, 3), (9, 3), (8, 2), (8, 1), (32, 8)])
-@pytest.mark.parametrize(("n_rows", "n_cells"), [(1, 256), (3, 256), (40, 256), (128, 512)])
-def test_attention(level: int, kind: str, heads: int, groups: int, n_rows: int, n_cells: int) -> None:
-    rng = np.random.default_rng(1)
-    check_attention(level, kind, case(rng, causal(n_rows, n_cells), n_rows, n_cells, heads=heads, groups=groups))
-
-
-# Lengths of keys and of values.
-LENGTHS = [
-    *((n, n) for n in (8, 16, 24, 32, 40, 64, 72, 80, 96, 100, 112, 120, 128, 192, 256)),
-    *((192, 128), (48, 80), (40, 80), (576, 512)),
-]
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize(
-    ("kind", "dk", "dv"),
-    [(kind, *each) for kind in CELL_TYPES for each in LENGTHS if kind != "q8_0" or not (each[0] % 32 or each[1] % 32)],
-)
-def test_attention_of_any_head_size(level: int, kind: str, dk: int, dv: int) -> None:
-    """Computed right, or refused: ggml computes it then."""
-    rng = np.random.default_rng(2)
-    for n_rows in (1, 7, 30):
-        attention = case(rng, causal(n_rows, 256), n_rows, 256, dk=dk, dv=dv)
-        if dk % 16 or dv % 16:
-            with pytest.raises(LlmcoreError, match="not computed by the kernels"):
-                attention.run(level, kind)
-        else:
-            check_attention(level, kind, attention)
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("n_rows", [1, 5, 64])
-def test_attention_with_everything_that_ggml_defines(level: int, n_rows: int) -> None:
-    rng = np.random.default_rng(4)
-    mask = causal(n_rows, 512, window=100)
-    sinks = rng.standard_normal(8).astype(np.float32)
-    for more in ({"sinks": sinks}, {"soft_cap": 5.0}, {"max_bias": 8.0}, {"sinks": sinks, "soft_cap": 20.0}):
-        biased = np.where(np.isfinite(mask), rng.uniform(-4, 0, mask.shape), -np.inf).astype(np.float32)
-        check_attention(level, "f16", case(rng, biased, n_rows, 512, heads=8, **more))
-    check_attention(level, "f16", case(rng, None, n_rows, 512))
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-def test_sequences_in_one_buffer(level: int) -> None:
-    """Eight rows that share a prefix, each with some cells of its own among those of the others."""
-    rng = np.random.default_rng(5)
-    n_rows, n_prefix, n_cells = 8, 300, 1024
-    owner = rng.integers(-1, n_rows, n_cells)
-    mask = np.where(owner[None, :] == np.arange(n_rows)[:, None], 0.0, -np.inf).astype(np.float32)
-    mask[:, :n_prefix] = 0.0
-    check_attention(level, "f16", case(rng, mask, n_rows, n_cells, heads=8))
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("kind", ["f16", "q8_0"])
-@pytest.mark.parametrize("step", [-6.0, -0.8, 0.8, 3.0, 6.0, 40.0])
-@pytest.mark.parametrize("n_rows", [1, 6, 70])
-def test_scores_that_rise_and_fall_with_the_cells(level: int, kind: str, step: float, n_rows: int) -> None:
-    """By about `step` from each 64 cells to the next: what was summed up before is worth less and less, or nothing at once."""
-    rng = np.random.default_rng(9)
-    some = case(rng, causal(n_rows, 512), n_rows, 512)
-    q, k = some.q / np.float32(4), some.k / np.float32(4)
-    q[:, :, 0] = 8.0
-    k[:, :, 0] = step * (np.arange(512) // 64)[:, None]
-    for n_threads in (1, 3):  # one item of work, and several whose results are merged
-        check_attention(level, kind, dataclasses.replace(some, q=q, k=k), n_threads)
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("n_rows", [1, 6, 70])
-def test_what_masked_cells_hold_does_not_matter(level: int, n_rows: int) -> None:
-    """Not even NaN: cells that nobody owns may hold anything."""
-    rng = np.random.default_rng(6)
-    mask = np.where(rng.random((n_rows, 512)) < 0.5, 0.0, -np.inf).astype(np.float32)
-    mask[:, ::7] = -np.inf
-    clean = case(rng, mask, n_rows, 512)
-    dirty = case(np.random.default_rng(6), mask, n_rows, 512)
-    for array in (dirty.k, dirty.v):
-        array[::7] = np.nan
-    dirty = Attention(q=clean.q, k=np.where(np.isnan(dirty.k), np.nan, clean.k).astype(np.float32),
-                      v=np.where(np.isnan(dirty.v), np.nan, clean.v).astype(np.float32), mask=mask, scale=clean.scale)  # fmt: skip
-    np.testing.assert_allclose(dirty.run(level, "f16"), clean.run(level, "f16"), atol=0.02)
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("kind", CELL_TYPES)
-@pytest.mark.parametrize("n_rows", [1, 6, 70])
-def test_a_query_that_is_no_number_shows_in_its_row_alone(level: int, kind: str, n_rows: int) -> None:
-    rng = np.random.default_rng(8)
-    clean = case(rng, causal(n_rows, 512), n_rows, 512)
-    hurt = np.arange(0, n_rows, 3)
-    q = clean.q.copy()
-    q[hurt, :, 5] = np.nan
-    got = dataclasses.replace(clean, q=q).run(level, kind)
-    assert np.isnan(got[hurt]).all()
-    others = np.setdiff1d(np.arange(n_rows), hurt)
-    np.testing.assert_array_equal(got[others], clean.run(level, kind)[others])
-
-
-@needs_kernels
-@pytest.mark.parametrize("level", levels())
-@settings(deadline=None, max_examples=40)
-@given(data=st.data())
-def test_attention_with_any_mask(level: int, data: st.DataObject) -> None:
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
-    n_rows, n_cells = data.draw(st.integers(1, 80)), 32 * data.draw(st.integers(1, 20))
-    groups = data.draw(st.sampled_from([1, 2, 3]))
-    heads = groups * data.draw(st.sampled_from([1, 3, 4, 8]))
-    density = data.draw(st.sampled_from([0.01, 0.3, 0.9, 1.0]))
-    holes = rng.random((n_rows, n_cells)) < density
-    if data.draw(st.booleans()):  # whole blocks
-        holes &= np.repeat(rng.random((n_rows, n_cells // 32)) < 0.5, 32, axis=1)
-    mask = np.where(holes, rng.choice([0.0, -1.5], (n_rows, n_cells)), -np.inf).astype(np.float32)
-    kind = data.draw(st.sampled_from(sorted(CELL_TYPES)))
-    attention = case(rng, mask, n_rows, n_cells, heads=heads, groups=groups, dk=32, dv=64)
-    check_attention(level, kind, attention, n_threads=data.draw(st.integers(1, 5)))
 
 
 # --- Whole models -----------------------------------------------------------------------------------------------------------
 
 
 def logits_of(path: Path, kernels: str, tokens: list[int], *, flash_attn: bool = True, threads: int = 2) -> Floats:
-    """Behind a long prompt, one token more, and five rows at once."""
+    """Logits after a long prompt, and of two of six sequences that continue it by one token in one batch."""
     params = ContextParams(
         n_ctx=1024, n_slots=6, n_batch=512, threads=threads, threads_batch=threads, flash_attn=flash_attn
     )
@@ -377,7 +96,7 @@ def logits_of(path: Path, kernels: str, tokens: list[int], *, flash_attn: bool =
 def test_a_model_computes_what_it_computes_without(
     tiny: Callable[..., Path], tmp_path: Path, level: int, quant: str
 ) -> None:
-    """Closer than 8-bit activations are to fp32, which both round to: see test_context.py for that distance."""
+    """The bound is below the error of rounding activations to 8 bits, which both do (test_context.py)."""
     source, path = tiny("wide", n_embd=512, n_ff=1024, n_head=8, n_head_kv=2, quant="F16"), tmp_path / "quantized.gguf"
     quantize(source, path, quant)
     tokens = [int(token) for token in np.random.default_rng(0).integers(3, 1000, 300)]
@@ -408,7 +127,7 @@ def test_architectures_whose_operations_stay_with_ggml_in_part(
                 found.append(context.logits(row.logits_at).copy())
             logits[kernels] = np.array(found)
     error = np.linalg.norm(logits["auto"] - logits["off"]) / np.linalg.norm(logits["off"])
-    # Both round, and with AMX it is measured which kernel takes 39 rows: 0.051 and 0.088 for the same file.
+    # Both round. With AMX, the product for 39 rows is chosen by measurement: 0.051 and 0.088 were seen for the same file.
     assert error < 0.12
 
 
@@ -438,7 +157,7 @@ def test_a_file_that_is_read_instead_of_mapped(default_model: Path) -> None:
 
 @pytest.fixture(scope="module")
 def exact(default_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[int], Floats, Floats]]:
-    """Of each text: its tokens, their logits with fp32 (the same weights, dequantized), and those that ggml's kernels give."""
+    """Tokens of each text, their logits with the dequantized weights in fp32, and with ggml's kernels."""
     exact_path = tmp_path_factory.mktemp("exact") / "f32.gguf"
     quantize(default_model, exact_path, "F32", requantize=True)
     with Model(default_model, vocab_only=True) as model:
@@ -458,13 +177,13 @@ def exact(default_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list
 def test_the_default_model_is_as_near_to_fp32_as_with_ggml(
     default_model: Path, exact: list[tuple[list[int], Floats, Floats]], level: int
 ) -> None:
-    """Over six texts, errors of all logits."""
+    """Compares the mean error of the logits of six texts."""
     ours, theirs = [], []
     for tokens, right, ggml in exact:
         norm = np.linalg.norm(right)
         ours.append(np.linalg.norm(logits_of(default_model, KERNEL_LEVELS[level], tokens) - right) / norm)
         theirs.append(np.linalg.norm(ggml - right) / norm)
-    # Six texts say no more than this; `benchmarks.accuracy` measures it over many.
+    # A coarse bound, since there are six texts; `benchmarks.accuracy` measures many.
     assert np.mean(ours) <= 1.4 * np.mean(theirs), (ours, theirs)
 
 

@@ -137,7 +137,7 @@ void GraphExecutor::prefetch_weights(int i_step, bool is_idle, int ith, int nth)
     if (i >= n_steps || plan_.steps[i].kind != StepKind::matmul || (i > i_step && !is_idle)) {
         return;
     }
-    const auto * first = static_cast<const char *>(matmul_first(isa_, matmul_of(plan_.steps[i].node), ith, nth));
+    const auto * first = static_cast<const char *>(matmul_first_weights(isa_, matmul_of(plan_.steps[i].node), ith, nth));
     const int64_t n = is_idle ? PREFETCH_IDLE : PREFETCH_BUSY;
     for (int64_t at = 0; first != nullptr && at < n; at += 64) {
         __builtin_prefetch(first + at, 0, 2);

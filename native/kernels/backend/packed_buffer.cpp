@@ -1,7 +1,6 @@
 #include "kernels/backend/packed_buffer.h"
 
 #include "kernels/weights/packed.h"
-#include "kernels/weights/unpack.h"
 
 #include "ggml-backend-impl.h"
 #include "ggml-impl.h"
@@ -43,56 +42,56 @@ struct ByteRange {
           end(begin + size) {}
 
     bool is_whole() const { return begin == 0 && end == ggml_nbytes(root); }
-    size_t group_bytes() const { return GROUP * root->nb[1]; }
-    size_t first_of(int64_t group) const { return static_cast<size_t>(group) * group_bytes(); }
-    int64_t groups_begin() const { return static_cast<int64_t>(begin / group_bytes()); }
-    int64_t groups_end() const { return static_cast<int64_t>((end + group_bytes() - 1) / group_bytes()); }
-    int64_t columns_of(int64_t group) const { return std::min(GROUP, root->ne[1] - group * GROUP); }
+    size_t panel_bytes() const { return PANEL_COLS * root->nb[1]; }
+    size_t first_of(int64_t panel) const { return static_cast<size_t>(panel) * panel_bytes(); }
+    int64_t panels_begin() const { return static_cast<int64_t>(begin / panel_bytes()); }
+    int64_t panels_end() const { return static_cast<int64_t>((end + panel_bytes() - 1) / panel_bytes()); }
+    int64_t columns_of(int64_t panel) const { return std::min(PANEL_COLS, root->ne[1] - panel * PANEL_COLS); }
 };
 
-// Calls work(group) for each group of columns that the range overlaps, on several threads.
-template <typename Work> void each_group(const ByteRange & range, const Work & work) {
-    const int64_t begin = range.groups_begin(), end = range.groups_end();
+// Calls work(panel) for each panel of columns that the range overlaps, on several threads.
+template <typename Work> void each_panel(const ByteRange & range, const Work & work) {
+    const int64_t begin = range.panels_begin(), end = range.panels_end();
     const int n_threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(end - begin, n_packers)));
 #pragma omp parallel for num_threads(n_threads) schedule(dynamic, 4)
-    for (int64_t group = begin; group < end; group++) {
-        work(group);
+    for (int64_t panel = begin; panel < end; panel++) {
+        work(panel);
     }
 }
 
-// One group of columns in the file's layout, and the part of it that belongs to the range: n bytes from `first` on, which are
+// One panel of columns in the file's layout, and the part of it that belongs to the range: n bytes from `first` on, which are
 // `place` bytes behind the begin of the range.
-struct GroupBytes {
+struct PanelBytes {
     std::vector<uint8_t> bytes;
     uint8_t *            first;
     size_t               n;
     size_t               place;
 
-    GroupBytes(const ByteRange & range, int64_t group)
-        : bytes(static_cast<size_t>(range.columns_of(group)) * range.root->nb[1]) {
-        const size_t start = range.first_of(group), from = std::max(range.begin, start);
+    PanelBytes(const ByteRange & range, int64_t panel)
+        : bytes(static_cast<size_t>(range.columns_of(panel)) * range.root->nb[1]) {
+        const size_t start = range.first_of(panel), from = std::max(range.begin, start);
         first = bytes.data() + (from - start);
         n     = std::min(range.end, start + bytes.size()) - from;
         place = from - range.begin;
-        unpack(range.root->type, range.root->data, range.root->ne[0], range.root->ne[1], group, bytes.data());
+        unpack(range.root->type, range.root->data, range.root->ne[0], range.root->ne[1], panel, bytes.data());
     }
 };
 
 void set_whole(const ggml_tensor * root, const void * data) {
-    each_group(ByteRange(root, 0, ggml_nbytes(root)), [&](int64_t group) {
-        pack(root->type, data, root->ne[0], root->ne[1], group, group + 1, root->data);
+    each_panel(ByteRange(root, 0, ggml_nbytes(root)), [&](int64_t panel) {
+        pack(root->type, data, root->ne[0], root->ne[1], panel, panel + 1, root->data);
     });
 }
 
-// Unpacks, changes and packs again the groups that the range overlaps. (llama.cpp itself sets every weight as a whole.)
+// Unpacks, changes and packs again the panels that the range overlaps. (llama.cpp itself sets every weight as a whole.)
 void set_part(const ByteRange & range, const void * data) {
     const ggml_tensor * root = range.root;
-    const int64_t stride = packed_bytes(format_of(root->type), root->ne[0], GROUP);
-    each_group(range, [&](int64_t group) {
-        const GroupBytes old(range, group);
+    const int64_t stride = packed_bytes(format_of(root->type), root->ne[0], PANEL_COLS);
+    each_panel(range, [&](int64_t panel) {
+        const PanelBytes old(range, panel);
         memcpy(old.first, static_cast<const uint8_t *>(data) + old.place, old.n);
-        pack(root->type, old.bytes.data(), root->ne[0], range.columns_of(group), 0, 1,
-             static_cast<uint8_t *>(root->data) + group * stride);
+        pack(root->type, old.bytes.data(), root->ne[0], range.columns_of(panel), 0, 1,
+             static_cast<uint8_t *>(root->data) + panel * stride);
     });
 }
 
@@ -118,8 +117,8 @@ void get_tensor(ggml_backend_buffer_t, const ggml_tensor * tensor, void * data, 
     if (unpacked_bytes.fetch_add(size) == 0) {
         GGML_LOG_WARN("llmcore: %s is read in the file's layout, which is slow where it happens in every step\n", tensor->name);
     }
-    each_group(range, [&](int64_t group) {
-        const GroupBytes all(range, group);
+    each_panel(range, [&](int64_t panel) {
+        const PanelBytes all(range, panel);
         memcpy(static_cast<uint8_t *>(data) + all.place, all.first, all.n);
     });
 }

@@ -11,7 +11,7 @@ const ggml_tensor * root_of(const ggml_tensor * t) {
     return t->view_src != nullptr ? t->view_src : t;
 }
 
-// The first column of a view within its root; -1 if the view is not a range of columns that begins with a group.
+// The first column of a view within its root; -1 if the view is not a range of columns that begins with a panel.
 int64_t first_column(const ggml_tensor * weights) {
     const ggml_tensor * root = root_of(weights);
     if (weights == root) {
@@ -19,7 +19,7 @@ int64_t first_column(const ggml_tensor * weights) {
     }
     const auto offset = static_cast<int64_t>(weights->view_offs), row = static_cast<int64_t>(root->nb[1]);
     const bool is_range = weights->type == root->type && weights->ne[0] == root->ne[0] && weights->nb[0] == root->nb[0] &&
-        (weights->nb[1] == root->nb[1] || weights->ne[1] == 1) && offset % (row * GROUP) == 0;
+        (weights->nb[1] == root->nb[1] || weights->ne[1] == 1) && offset % (row * PANEL_COLS) == 0;
     return is_range ? offset / row : -1;
 }
 
@@ -63,12 +63,12 @@ void set_rows(const ggml_tensor * x, MatMul * m) {
     }
     m->x_stride = strides[0];
     if (depth > 0) {
-        m->x_rows         = counts[0];
-        m->x_slice_stride = strides[1];
+        m->x_n1      = counts[0];
+        m->x_stride2 = strides[1];
     }
     if (depth > 1) {
-        m->x_slices      = counts[1];
-        m->x_part_stride = strides[2];
+        m->x_n2      = counts[1];
+        m->x_stride3 = strides[2];
     }
 }
 
@@ -84,9 +84,9 @@ MatMul matmul_of(const ggml_tensor * node) {
     const ggml_tensor * x = node->src[1];
     const ggml_tensor * root = root_of(weights);
     const Format  format = format_of(weights->type);
-    const int64_t group  = first_column(weights) / GROUP;
+    const int64_t panel  = first_column(weights) / PANEL_COLS;
     MatMul m{
-        format, static_cast<const uint8_t *>(root->data) + packed_bytes(format, weights->ne[0], group * GROUP), weights->ne[0],
+        format, static_cast<const uint8_t *>(root->data) + packed_bytes(format, weights->ne[0], panel * PANEL_COLS), weights->ne[0],
         weights->ne[1], x->ne[1] * x->ne[2] * x->ne[3], static_cast<const float *>(x->data), 0, static_cast<float *>(node->data),
         node->ne[0],
     };

@@ -46,6 +46,5 @@ bool isa_runs(Isa isa);
 Isa best_isa();
 
 // The former name. For files that are not renamed yet.
-using Level = Isa;
 
 } // namespace lc::kernels

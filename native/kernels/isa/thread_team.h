@@ -25,6 +25,5 @@ static inline __attribute__((always_inline)) int64_t team_take(const ThreadTeam 
 }
 
 // The former name. For files that are not renamed yet.
-using Team = ThreadTeam;
 
 } // namespace lc::kernels

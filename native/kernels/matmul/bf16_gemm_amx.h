@@ -1,12 +1,12 @@
-// Matrix products of many rows with AMX: how matmul.cpp reaches bf16_gemm_amx.cpp. Same terms as matmul.h's functions.
+// The bf16 product with AMX, for many rows. Called like the functions of matmul.h.
 #pragma once
 
 #include "kernels/matmul/matmul.h"
 
 namespace lc::kernels {
 
-size_t gemm_amx_scratch(const MatMul & m, int n_threads);
+size_t bf16_gemm_scratch(const MatMul & m, int n_threads);
 
-void gemm_amx(const MatMul & m, const Team & team);
+void bf16_gemm_amx(const MatMul & m, const ThreadTeam & team);
 
 } // namespace lc::kernels

@@ -1,12 +1,12 @@
-// Where one kind of kernel overtakes another is measured, not believed.
+// The number of rows from which on the AMX product is faster than the int8 product, measured on this machine.
 #pragma once
 
 #include "kernels/isa/isa.h"
 
 namespace lc::kernels {
 
-// Finds from how many rows on the AMX product is faster than the integer kernels on this machine, with so many threads, and
-// tells it to matmul(). Takes some 20 ms; does nothing below Level::amx, or when it was done before.
-void calibrate(Level level, int n_threads);
+// Measures that number with `n_threads` threads and passes it to set_amx_min_rows(). Takes about 20 ms. Does nothing without
+// AMX, or when it was done before.
+void calibrate(Isa isa, int n_threads);
 
 } // namespace lc::kernels

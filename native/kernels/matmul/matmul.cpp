@@ -10,64 +10,52 @@
 namespace lc::kernels {
 namespace {
 
-std::atomic<int64_t> amx_rows{16};
+std::atomic<int64_t> min_rows_for_amx{16};
 
-// Rows that one pass over the weights serves at every level.
-constexpr int64_t MOST_BRIEF = 4;
+using Int8Gemm = void (*)(const MatMul & m, const ThreadTeam & team);
 
-bool by_amx(Level level, const MatMul & m) {
-    return level == Level::amx && m.n_rows >= matmul_amx_rows();
+constexpr Variant<Int8Gemm> INT8_GEMMS[] = {
+    {AVX2 | AVX512, int8_gemm_avx512},
+    {AVX2 | AVX_VNNI, int8_gemm_avxvnni},
+    {AVX2, int8_gemm_avx2},
+};
+
+// Rows that every int8 microkernel computes in one pass over the weights: the smallest of their MAX_MR.
+constexpr int64_t MAX_ONE_PASS_ROWS = 4;
+
+bool uses_amx(Isa isa, const MatMul & m) {
+    return has_all(isa_features(isa), AMX_BF16 | AVX512_BF16) && m.n_rows >= amx_min_rows();
 }
 
 } // namespace
 
-void matmul_set_amx_rows(int64_t n_rows) {
-    amx_rows.store(n_rows, std::memory_order_relaxed);
+void set_amx_min_rows(int64_t n_rows) {
+    min_rows_for_amx.store(n_rows, std::memory_order_relaxed);
 }
 
-int64_t matmul_amx_rows() {
-    return amx_rows.load(std::memory_order_relaxed);
+int64_t amx_min_rows() {
+    return min_rows_for_amx.load(std::memory_order_relaxed);
 }
 
-#if defined(__x86_64__)
-
-size_t matmul_scratch(Level level, const MatMul & m, int n_threads) {
-    return by_amx(level, m) ? gemm_amx_scratch(m, n_threads) : rows_scratch(m, n_threads);
+size_t matmul_scratch(Isa isa, const MatMul & m, int n_threads) {
+    return uses_amx(isa, m) ? bf16_gemm_scratch(m, n_threads) : int8_gemm_scratch(m, n_threads);
 }
 
-const void * matmul_first(Level level, const MatMul & m, int ith, int n_threads) {
-    if (m.n_rows > MOST_BRIEF || by_amx(level, m)) {
+const void * matmul_first_weights(Isa isa, const MatMul & m, int ith, int n_threads) {
+    if (m.n_rows > MAX_ONE_PASS_ROWS || uses_amx(isa, m)) {
         return nullptr;
     }
-    const int64_t n_groups = (m.n_cols + GROUP - 1) / GROUP;
-    const int64_t group    = rows_own_groups(n_groups, n_threads) * ith;
-    return static_cast<const uint8_t *>(m.weights) + group * (m.k / BLOCK) * record_bytes(m.format);
+    const int64_t panel = n_fixed_panels(panels_of(m.n_cols), n_threads) * ith;
+    return static_cast<const uint8_t *>(m.weights) + panel * (m.k / BLOCK_K) * packed_block_bytes(m.format);
 }
 
-void matmul(Level level, const MatMul & m, const Team & team) {
-    switch (level) {
-        case Level::avx2:    return rows_avx2(m, team);
-        case Level::avxvnni: return rows_avxvnni(m, team);
-        case Level::avx512:  return rows_avx512(m, team);
-        case Level::amx:     return by_amx(level, m) ? gemm_amx(m, team) : rows_avx512(m, team);
-        default:             GGML_ABORT("kernels: no level runs here");
+void matmul(Isa isa, const MatMul & m, const ThreadTeam & team) {
+    GGML_ASSERT(isa != Isa::none);
+    if (uses_amx(isa, m)) {
+        bf16_gemm_amx(m, team);
+    } else {
+        choose(INT8_GEMMS, isa_features(isa))(m, team);
     }
 }
-
-#else
-
-size_t matmul_scratch(Level, const MatMul &, int) {
-    return 0;
-}
-
-const void * matmul_first(Level, const MatMul &, int, int) {
-    return nullptr;
-}
-
-void matmul(Level, const MatMul &, const Team &) {
-    GGML_ABORT("kernels: no level runs here");
-}
-
-#endif
 
 } // namespace lc::kernels
