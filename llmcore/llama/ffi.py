@@ -252,7 +252,6 @@ P, S, I32, U32, I64, U64, F32, BOOL, SIZE = (
 PP = C.POINTER(C.c_void_p)
 
 SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
-    ("llama_version", S, ()),
     ("llama_print_system_info", S, ()),
     ("llama_backend_init", None, ()),
     ("llama_model_default_params", ModelParams, ()),
@@ -283,7 +282,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_model_is_recurrent", BOOL, (P,)),
     ("llama_model_is_hybrid", BOOL, (P,)),
     # vocabulary
-    ("llama_vocab_type", I32, (P,)),
     ("llama_vocab_n_tokens", I32, (P,)),
     ("llama_vocab_is_eog", BOOL, (P, I32)),
     ("llama_vocab_is_control", BOOL, (P, I32)),
@@ -291,8 +289,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_vocab_eos", I32, (P,)),
     ("llama_vocab_eot", I32, (P,)),
     ("llama_vocab_sep", I32, (P,)),
-    ("llama_vocab_nl", I32, (P,)),
-    ("llama_vocab_pad", I32, (P,)),
     ("llama_vocab_fim_pre", I32, (P,)),
     ("llama_vocab_fim_suf", I32, (P,)),
     ("llama_vocab_fim_mid", I32, (P,)),
@@ -301,15 +297,11 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_vocab_get_add_sep", BOOL, (P,)),
     # context
     ("llama_n_ctx", U32, (P,)),
-    ("llama_n_batch", U32, (P,)),
-    ("llama_n_ubatch", U32, (P,)),
-    ("llama_n_seq_max", U32, (P,)),
     ("llama_pooling_type", I32, (P,)),
     ("llama_get_causal_attn", BOOL, (P,)),
     ("llama_get_memory", P, (P,)),
     ("llama_decode", I32, (P, BatchStruct)),
     ("llama_encode", I32, (P, BatchStruct)),
-    ("llama_synchronize", None, (P,)),
     ("llama_set_n_threads", None, (P, I32, I32)),
     ("llama_n_threads", I32, (P,)),
     ("llama_n_threads_batch", I32, (P,)),
