@@ -324,7 +324,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     # the shim
     ("lc_last_error", S, ()),
     ("lc_string_free", None, (P,)),
-    ("lc_watch", None, (LogCallback, AbortMessageCallback)),
+    ("lc_set_callbacks", None, (LogCallback, AbortMessageCallback)),
     ("lc_model_load", P, (S, C.POINTER(ModelParams))),
     ("lc_context_new", P, (P, C.POINTER(ContextParams))),
     ("lc_quantize", I32, (S, S, C.POINTER(QuantizeParams), P)),
@@ -332,7 +332,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_tokenize_or_none", I32, (P, S, I32, P, I32, BOOL, BOOL)),
     ("lc_detokenize", I32, (P, P, I32, P, I32, BOOL, BOOL)),
     ("lc_token_to_piece", I32, (P, I32, P, I32, BOOL)),
-    ("lc_abi", C.POINTER(AbiEntry), (C.POINTER(SIZE),)),
+    ("lc_abi_table", C.POINTER(AbiEntry), (C.POINTER(SIZE),)),
     ("lc_build_info", S, ()),
     ("lc_backends_load", I32, (S,)),
     ("lc_backends_json", I32, (PP,)),
@@ -349,7 +349,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_sampler_free", None, (P,)),
     ("lc_sampler_reset", I32, (P,)),
     ("lc_sampler_prime", I32, (P, P, SIZE)),
-    ("lc_sampler_hold", I32, (P, P, S)),
+    ("lc_sampler_set_grammar", I32, (P, P, S)),
     ("lc_sampler_accept", I32, (P, P, SIZE)),
     ("lc_sample", I32, (P, SIZE, P, P, C.POINTER(SampleExtras), P)),
     ("lc_sample_logits", I32, (P, P, SIZE, C.POINTER(I32))),
@@ -461,7 +461,7 @@ class Library:
         self._abort_flags: weakref.WeakSet[AbortFlag] = weakref.WeakSet()
         self._log = LogCallback(NativeLog(lambda: any(flag.is_set for flag in self._abort_flags)))
         self._abort = AbortMessageCallback(_log_abort)
-        self.lc_watch(self._log, self._abort)
+        self.lc_set_callbacks(self._log, self._abort)
         self.check(self.lc_backends_load(os.fsencode(folder)))
         self.llama_backend_init()
 
@@ -470,7 +470,7 @@ class Library:
 
     def abi(self) -> dict[str, AbiRow]:
         n = C.c_size_t()
-        table = self.lc_abi(C.byref(n))
+        table = self.lc_abi_table(C.byref(n))
         return {table[i].name.decode(): AbiRow(table[i].value, table[i].size) for i in range(n.value)}
 
     def last_error(self) -> str:

@@ -311,10 +311,10 @@ void sample_row(lc_sampler & sampler, const float * logits, const lc_sample_extr
         out[i] = LLAMA_TOKEN_NULL;
         return;
     } catch (const lc::bad_logits &) {
-        out[i] = LC_TOKEN_BROKEN;
+        out[i] = LC_TOKEN_BAD_LOGITS;
         return;
     } catch (const lc::grammar_spent &) {
-        out[i] = LC_TOKEN_SPENT;
+        out[i] = LC_TOKEN_GRAMMAR_LIMIT;
         return;
     }
     accept_held(sampler, out[i]);
@@ -344,7 +344,7 @@ lc_status lc_sampler_reset(lc_sampler * sampler) {
     });
 }
 
-lc_status lc_sampler_hold(lc_sampler * sampler, const llama_model * model, const char * grammar) {
+lc_status lc_sampler_set_grammar(lc_sampler * sampler, const llama_model * model, const char * grammar) {
     return lc::guard([&] {
         lc::require(sampler != nullptr, "sampler: must not be NULL");
         lc::require(model != nullptr, "model: must not be NULL");

@@ -67,7 +67,7 @@ static const lc_abi_entry abi_table[] = {
 #undef S
 };
 
-const lc_abi_entry * lc_abi(size_t * n) {
+const lc_abi_entry * lc_abi_table(size_t * n) {
     if (n != nullptr) {
         *n = sizeof(abi_table) / sizeof(abi_table[0]);
     }

@@ -37,7 +37,7 @@ typedef struct lc_abi_entry {
 } lc_abi_entry;
 
 // The table has *n entries; it lives as long as the library.
-LC_API const lc_abi_entry * lc_abi(size_t * n);
+LC_API const lc_abi_entry * lc_abi_table(size_t * n);
 
 // One JSON object: {"llama_cpp": version, "llama_cpp_commit", "compiler", "cpu_build": "native"|"all",
 // "blas": {"built": bool, "source": "scipy-openblas32"|"system"|""}, "openblas_config": str}
@@ -50,7 +50,7 @@ typedef void (*lc_abort_callback)(const char * message);
 
 // Where log lines go, and the last message of a process that native code ends: an abort, or an exception that nobody catches.
 // Before anything else.
-LC_API void lc_watch(lc_log_callback log, lc_abort_callback abort);
+LC_API void lc_set_callbacks(lc_log_callback log, lc_abort_callback abort);
 
 // --- loading.cpp: llama.cpp's functions of these names, save that an assertion on this thread, or an exception, is a failure ----
 
@@ -168,7 +168,7 @@ LC_API lc_status    lc_sampler_reset(lc_sampler * sampler);
 LC_API lc_status    lc_sampler_prime(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
 
 // Holds the answer to a tool-call grammar: the "grammar" that lc_chat_render() gave. Tokens that it refuses are not drawn.
-LC_API lc_status    lc_sampler_hold(lc_sampler * sampler, const struct llama_model * model, const char * grammar);
+LC_API lc_status    lc_sampler_set_grammar(lc_sampler * sampler, const struct llama_model * model, const char * grammar);
 
 // Tells tokens of the answer that were not drawn (a constraint left no choice).
 LC_API lc_status    lc_sampler_accept(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
@@ -186,13 +186,13 @@ typedef struct lc_sample_extras {
 } lc_sample_extras;
 
 // See lc_sample().
-#define LC_TOKEN_BROKEN (-2)
-#define LC_TOKEN_SPENT (-3)
+#define LC_TOKEN_BAD_LOGITS (-2)
+#define LC_TOKEN_GRAMMAR_LIMIT (-3)
 
 // Samples and accepts one token for each of n rows of the last decode: samplers[i] from the logits of batch index
 // rows[i]. `extras` may be NULL. A row that has no token to choose (its mask, or odd parameters, leave none) gets
-// LLAMA_TOKEN_NULL, one whose logits are no numbers to draw by (NaN, or infinity) LC_TOKEN_BROKEN, one whose grammar allows too
-// many readings to be followed LC_TOKEN_SPENT; nothing else of it is to be used. On failure no token of the call is.
+// LLAMA_TOKEN_NULL, one whose logits are no numbers to draw by (NaN, or infinity) LC_TOKEN_BAD_LOGITS, one whose grammar allows too
+// many readings to be followed LC_TOKEN_GRAMMAR_LIMIT; nothing else of it is to be used. On failure no token of the call is.
 LC_API lc_status lc_sample(struct llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows,
                            const lc_sample_extras * extras, llama_token * out);
 
@@ -212,7 +212,7 @@ LC_API void      lc_chat_free(lc_chat * chat);
 //            "parallel_tool_calls": bool?, "chat_template_kwargs": {name: JSON value}?}
 // response: {"prompt", "stops": [...], "preserved": [texts of special tokens that the parser must see],
 //            "syntax": str (for lc_chat_parser_new; "" where the answer's text is its content),
-//            "grammar": str (for lc_sampler_hold; "" for none), "thinking_start", "thinking_ends": [...],
+//            "grammar": str (for lc_sampler_set_grammar; "" for none), "thinking_start", "thinking_ends": [...],
 //            "relaxed": [{"tool": index, "reason": str}] (tools whose parameters are held to being an object alone)}
 LC_API lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out);
 

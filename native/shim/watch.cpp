@@ -103,7 +103,7 @@ std::string abort_guard::reason(const char * otherwise) const {
 
 } // namespace lc
 
-void lc_watch(lc_log_callback log, lc_abort_callback abort) {
+void lc_set_callbacks(lc_log_callback log, lc_abort_callback abort) {
     lc::log_line   = log;
     lc::abort_line = abort;
     llama_log_set(lc::on_log, nullptr);
