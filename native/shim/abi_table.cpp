@@ -1,6 +1,7 @@
-// What the headers of this very build say about every structure that crosses the boundary to Python.
+// Sizes and offsets of the structures that cross the C boundary, as the compiler of this build sees them.
 //
-// llmcore/ffi.py writes these structures by hand and compares them with this table when it loads the library.
+// llmcore/llama/ffi.py declares the same structures by hand and compares them with this table when it loads the library. Each
+// structure here has a class there.
 #include "shim/llmcore.h"
 
 #include <cstddef>
