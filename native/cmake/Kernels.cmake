@@ -1,6 +1,6 @@
-# Our own ggml backend (native/kernels), as a part of the shim. Its files hold one level of instruction sets each; which one is
-# used is decided at run time, so they are built whatever the machine. Other architectures, and builds without OpenMP (whose
-# threads it shares with ggml), get none. Sets LLMCORE_KERNELS (the sources) and LLMCORE_KERNELS_NEED (what they link).
+# Our own ggml backend (native/kernels), a part of libllmcore. A file is compiled for one instruction set, and all are built on every
+# x86-64 machine, because the choice is made at run time. Other architectures have no kernels, and neither have builds without OpenMP,
+# whose threads the kernels share with ggml. Sets LLMCORE_KERNELS (sources) and LLMCORE_KERNELS_NEED (libraries to link).
 
 set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/kernels")
 set(has_kernels OFF)
@@ -9,7 +9,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$" AND GGML_OPENMP)
     set(has_kernels ${OpenMP_CXX_FOUND})
 endif()
 
-# GCC knows them all from version 11 on.
+# GCC supports all of these from version 11 on.
 include(CheckCXXCompilerFlag)
 foreach(flag IN ITEMS mavxvnni mavx512bf16 mamx-bf16)
     if(has_kernels)
@@ -32,7 +32,7 @@ if(has_kernels)
     set(LLMCORE_KERNELS ${kernel_sources})
     set(LLMCORE_KERNELS_NEED OpenMP::OpenMP_CXX)
     foreach(source IN LISTS kernel_sources)
-        # By name: <part>_<level>.cpp. -O3, since vectors of loops are what these files are for.
+        # The name gives the instruction set: <part>_<isa>.cpp. -O3, so that loops are vectorized.
         if(source MATCHES "_(avx2|avxvnni|avx512|amx)\\.cpp$")
             set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_OPTIONS -O3 ${flags_${CMAKE_MATCH_1}})
         endif()
