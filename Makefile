@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 TREE    = $(firstword $(wildcard build/py3-none-linux_*))
 
 # Tests that call native code in their own process.
-SANITIZED_TESTS ?= tests/test_kernels.py tests/kernels/test_batched_products.py tests/kernels/test_packed_weights.py
+SANITIZED_TESTS ?= tests/llama/test_kernels.py tests/kernels/test_batched_products.py tests/kernels/test_packed_weights.py
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-families lint bench build sanitize clients lock clean

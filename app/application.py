@@ -12,27 +12,28 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-import llmcore
-from llmcore.config import ServerConfig
-from llmcore.machine.os_text import printable, system_name
+from llmcore import __version__
+from llmcore.errors import printable
+from llmcore.machine.os_text import system_name
 
 from .auth.keys import Keys
-from .auth.middleware import Doors
+from .auth.middleware import AuthMiddleware
+from .config import ServerConfig
 from .http.cors import BoundedCORSMiddleware
 from .http.errors import HANDLERS
 from .http.origin import Hosts, Origins, PagesGuard
 from .metrics.service import Metrics
-from .routes.chat import ChatCompletions
-from .routes.completions import Completions
+from .routes.chat import ChatEndpoint
+from .routes.completions import CompletionsEndpoint
 from .routes.documentation import Documentation
-from .routes.embeddings import Embeddings
-from .routes.models import Models
+from .routes.embeddings import EmbeddingsEndpoint
+from .routes.models import ModelsEndpoint
 from .routes.monitoring import Monitoring
 from .routes.openapi import openapi_document
-from .routes.prefixes import Prefixes
-from .routes.requests import Requests
-from .routes.rerank import Rerank
-from .routes.responses import Responses
+from .routes.prefixes import PrefixesEndpoint
+from .routes.requests import RequestsEndpoint
+from .routes.rerank import RerankEndpoint
+from .routes.responses import ResponsesEndpoint
 from .routes.text import TextEndpoints
 from .service.engine import EngineLike
 from .service.service import Service
@@ -50,7 +51,7 @@ def model_id(config: ServerConfig, model_path: str) -> str:
 
 
 def create_service(engine: EngineLike, config: ServerConfig, model: str, keys: Keys | None = None) -> Service:
-    metrics = Metrics(CollectorRegistry(), model, llmcore.__version__)
+    metrics = Metrics(CollectorRegistry(), model, __version__)
     if keys is not None:
         metrics.name_keys(keys.names)
     engine.on_cancelled = metrics.cancelled
@@ -117,7 +118,7 @@ def _guard(service: Service, host: str, *, is_local: bool, asks_for_keys: bool) 
 def _doors(service: Service) -> list[Middleware]:
     if service.keys is None:
         return []
-    return [Middleware(Doors, keys=service.keys, everywhere=service.config.keys_everywhere)]
+    return [Middleware(AuthMiddleware, keys=service.keys, everywhere=service.config.keys_everywhere)]
 
 
 def _health(service: Service) -> list[Route]:
@@ -136,25 +137,25 @@ def _monitoring(service: Service) -> list[Route]:
 
 
 def _document(service: Service, *, with_debug: bool) -> dict[str, Any]:
-    return openapi_document(llmcore.__version__, with_debug=with_debug, with_keys=service.keys is not None)
+    return openapi_document(__version__, with_debug=with_debug, with_keys=service.keys is not None)
 
 
 def _routes(service: Service) -> list[Route]:
-    models = Models(service)
-    prefixes = Prefixes(service)
+    models = ModelsEndpoint(service)
+    prefixes = PrefixesEndpoint(service)
     text = TextEndpoints(service)
     is_admin_apart = service.config.admin_port >= 0
     with_debug = service.config.debug and not is_admin_apart
     documentation = Documentation(_document(service, with_debug=with_debug))
     return [
-        Route("/v1/chat/completions", ChatCompletions(service).post, methods=["POST"]),
-        Route("/v1/completions", Completions(service).post, methods=["POST"]),
-        Route("/v1/responses", Responses(service).post, methods=["POST"]),
-        Route("/v1/requests/{id}", Requests(service).delete, methods=["DELETE"]),
+        Route("/v1/chat/completions", ChatEndpoint(service).post, methods=["POST"]),
+        Route("/v1/completions", CompletionsEndpoint(service).post, methods=["POST"]),
+        Route("/v1/responses", ResponsesEndpoint(service).post, methods=["POST"]),
+        Route("/v1/requests/{id}", RequestsEndpoint(service).delete, methods=["DELETE"]),
         Route("/v1/prefixes", prefixes.list),
         Route("/v1/prefixes/{name}", prefixes.one, methods=["PUT", "DELETE"]),
-        Route("/v1/embeddings", Embeddings(service).post, methods=["POST"]),
-        Route("/v1/rerank", Rerank(service).post, methods=["POST"]),
+        Route("/v1/embeddings", EmbeddingsEndpoint(service).post, methods=["POST"]),
+        Route("/v1/rerank", RerankEndpoint(service).post, methods=["POST"]),
         Route("/tokenize", text.tokenize, methods=["POST"]),
         Route("/detokenize", text.detokenize, methods=["POST"]),
         Route("/apply-template", text.apply_template, methods=["POST"]),

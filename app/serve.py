@@ -13,13 +13,15 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 
 from llmcore import config, log
-from llmcore.config import EngineConfig, ServerConfig
+from llmcore.config import EngineConfig
 from llmcore.errors import LlmcoreError, ModelMissingError
 from llmcore.hub import model_store as hub
+from llmcore.machine.options import add_flags
 from llmcore.worker.client import AsyncEngine
 
 from .application import create_admin_app, create_app, create_service, model_id
 from .auth.keys import Keys, load_keys
+from .config import ServerConfig
 from .server.reaper import reap_for_ever
 from .server.server import AdminServer, Server, bind, ignore_hang_ups, url_of
 from .server.tls import check_certificate
@@ -27,8 +29,8 @@ from .service.service import Service
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    config.add_flags(parser, ServerConfig)
-    config.add_flags(parser, EngineConfig)
+    add_flags(parser, ServerConfig)
+    add_flags(parser, EngineConfig)
 
 
 def run(args: argparse.Namespace) -> int:

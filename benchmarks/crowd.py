@@ -20,7 +20,7 @@ _END = b"0\r\n\r\n"
 
 
 @dataclass(eq=False)
-class Visit:
+class KeyVisit:
     """One request and what came of it; times are of time.perf_counter()."""
 
     request: bytes
@@ -56,7 +56,9 @@ class Crowd:
         self._selector = selectors.DefaultSelector()
         self._n_open = 0
 
-    def run(self, visits: Sequence[Visit], gaps_s: Sequence[float], probes: Sequence[Visit], every_s: float) -> None:
+    def run(
+        self, visits: Sequence[KeyVisit], gaps_s: Sequence[float], probes: Sequence[KeyVisit], every_s: float
+    ) -> None:
         """Until the last reply has ended. Visit i begins gaps_s[i] after the one before it; a probe every `every_s`, while
         visits begin."""
         began_s = time.perf_counter()
@@ -78,7 +80,7 @@ class Crowd:
     def close(self) -> None:
         self._selector.close()
 
-    def _begin(self, visit: Visit) -> None:
+    def _begin(self, visit: KeyVisit) -> None:
         visit.asked_s = time.perf_counter()
         try:
             sock = socket.create_connection(self._address)

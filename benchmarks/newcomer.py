@@ -26,7 +26,7 @@ N_SHORT, N_ANSWER = 20, 2
 
 
 @dataclass(frozen=True)
-class Visit:
+class KeyVisit:
     """A newcomer that came when `at` of the long prompt's time alone had passed; times to first tokens in seconds."""
 
     at: float
@@ -46,27 +46,27 @@ class Newcomers:
     async def alone(self, n_tokens: int) -> float:
         return (await self._endpoint.ask(self._prompt(n_tokens), N_ANSWER)).ttft_s
 
-    async def measure(self, parts: Sequence[float]) -> tuple[float, float, list[Visit]]:
+    async def measure(self, parts: Sequence[float]) -> tuple[float, float, list[KeyVisit]]:
         """Seconds to the first token of a short and of a long request alone, and the visits."""
         await self.alone(N_SHORT)
         short_s = min([await self.alone(N_SHORT) for _ in range(3)])
         long_s = await self.alone(self._n_long)
         return short_s, long_s, [await self._visit(part, part * long_s) for part in parts]
 
-    async def _visit(self, part: float, after_s: float) -> Visit:
+    async def _visit(self, part: float, after_s: float) -> KeyVisit:
         long, short = self._prompt(self._n_long), self._prompt(N_SHORT)
         call = await self._endpoint.start(long.text, N_ANSWER)
         await asyncio.sleep(after_s)
         newcomer = await self._endpoint.ask(short, N_ANSWER)
         answer = await self._endpoint.finish(call, long, N_ANSWER)
-        return Visit(part, newcomer.ttft_s, answer.ttft_s)
+        return KeyVisit(part, newcomer.ttft_s, answer.ttft_s)
 
     def _prompt(self, n_tokens: int) -> Prompt:
         self._n_sent += 1
         return self._prompts.make(n_tokens, "newcomer", self._n_sent)
 
 
-def lines(short_s: float, long_s: float, visits: Sequence[Visit]) -> list[str]:
+def lines(short_s: float, long_s: float, visits: Sequence[KeyVisit]) -> list[str]:
     """The table."""
     return [
         f"{machine()}; alone: short {short_s:.2f} s, long {long_s:.2f} s.",

@@ -28,7 +28,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.crowd import Crowd, Visit
+from benchmarks.crowd import Crowd, KeyVisit
 from benchmarks.figures import percentile
 from benchmarks.load import Answer, Endpoint, Prompt
 from benchmarks.machine import machine
@@ -74,11 +74,11 @@ class Full:
 
 
 @dataclass(frozen=True)
-class Crowded:
+class ConnectionsExceeded:
     """What those who came all at once have seen."""
 
     answers: list[Answer]
-    refused: list[Visit]
+    refused: list[KeyVisit]
     others: Counter[str]
     probes_s: list[float]
     share: Share
@@ -136,16 +136,16 @@ class Overload:
         await asyncio.gather(*(caller() for _ in range(N_CALLERS)))
         return Full(len(answers) / (time.perf_counter() - began_s), answers, self._shares.since())
 
-    def crowd(self, rate: float, seconds: float) -> Crowded:
+    def crowd(self, rate: float, seconds: float) -> ConnectionsExceeded:
         """Arrivals at that rate, at random, for so long; until the last one has its answer."""
         chance = random.Random(0)
         n = round(rate * seconds)
         # Made in advance: the callers share the cores with the service.
-        visits = [Visit(self._endpoint.request(self._prompt().text, N_ANSWER)) for _ in range(n)]
+        visits = [KeyVisit(self._endpoint.request(self._prompt().text, N_ANSWER)) for _ in range(n)]
         gaps = [chance.expovariate(rate) for _ in range(n)]
         paths = itertools.islice(itertools.cycle(PROBES), round(2 * seconds / PROBE_EVERY_S))
         probes = [
-            Visit(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()) for path in paths
+            KeyVisit(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()) for path in paths
         ]
         self._shares.since()
         crowd = Crowd(*self._endpoint.address)
@@ -154,7 +154,7 @@ class Overload:
         return told(visits, [each for each in probes if each.asked_s], self._shares.since())
 
 
-def told(visits: Sequence[Visit], probes: Sequence[Visit], share: Share) -> Crowded:
+def told(visits: Sequence[KeyVisit], probes: Sequence[KeyVisit], share: Share) -> ConnectionsExceeded:
     answers, refused, others = [], [], Counter[str]()
     for visit in visits:
         if visit.status == "429" and float(visit.header("retry-after") or 0) >= 1:
@@ -164,7 +164,7 @@ def told(visits: Sequence[Visit], probes: Sequence[Visit], share: Share) -> Crow
         else:
             others[visit.error or visit.status or "no answer"] += 1
     others.update(f"probe: {each.error or each.status}" for each in probes if each.status != "200")
-    return Crowded(answers, refused, others, [each.seconds for each in probes if each.arrivals], share)
+    return ConnectionsExceeded(answers, refused, others, [each.seconds for each in probes if each.arrivals], share)
 
 
 def gaps_s(answers: Sequence[Answer]) -> list[float]:
@@ -172,7 +172,7 @@ def gaps_s(answers: Sequence[Answer]) -> list[float]:
 
 
 def findings(
-    before: Sequence[Answer], full: Full, crowd: Crowded, after: Sequence[Answer], times: float
+    before: Sequence[Answer], full: Full, crowd: ConnectionsExceeded, after: Sequence[Answer], times: float
 ) -> list[Finding]:
     def row(measured: str, value: str, goal: str = "–", is_met: bool | None = None) -> Finding:
         return Finding(measured, value, goal, {None: "–", True: "met", False: "**not met**"}[is_met])

@@ -27,7 +27,7 @@ class Completion:
 
 
 @dataclass
-class Parts:
+class CompletionBuilder:
     """An answer's parts beside its text, as they grow."""
 
     reasoning: str = ""

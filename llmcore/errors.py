@@ -6,9 +6,22 @@ argument or field at fault. The HTTP layer maps the classes to status codes in o
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
-from llmcore.machine.os_text import printable
+_REPLACEMENT = "\ufffd"
+# Those that stand for no byte (surrogateescape's are U+DC80 to U+DCFF).
+_OTHER_SURROGATES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` without lone surrogates: those that stand for bytes of UTF-8 become its characters, others U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        escaped = _OTHER_SURROGATES.sub(_REPLACEMENT, text)
+        return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text
 
 
 class LlmcoreError(Exception):

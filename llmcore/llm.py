@@ -13,25 +13,25 @@ from typing import Any, Literal, TypeVar, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from llmcore.completion import Completion, Parts
+from llmcore.completion import Completion, CompletionBuilder
 from llmcore.config import EngineConfig
-from llmcore.embedding.queue import Done, Embeddings
+from llmcore.embedding.queue import EmbeddingQueue, EmbeddingResult
 from llmcore.engine.encoder import open_engine
 from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, error_from_code
 from llmcore.grammar.response_format import take_constraint
 from llmcore.hub.model_store import default_model_path
-from llmcore.llama.model import Progress
+from llmcore.llama.model import LoadProgress
 from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,
-    Embed,
+    EmbedCommand,
     Failed,
     Finished,
     GenerateRequest,
     Output,
     Piece,
     Prompt,
-    Rerank,
+    RerankCommand,
     TextPrompt,
     TokensPrompt,
 )
@@ -54,7 +54,7 @@ class Stream(Iterator[str]):
         self._request_id = request_id
         self._ended = False
         self.finished: Finished | None = None
-        self.parts = Parts()
+        self.parts = CompletionBuilder()
 
     def __next__(self) -> str:
         while not self._ended:
@@ -109,12 +109,16 @@ class LLM:
     """
 
     def __init__(
-        self, model: str | bytes | os.PathLike[str] | None = None, *, progress: Progress | None = None, **options: Any
+        self,
+        model: str | bytes | os.PathLike[str] | None = None,
+        *,
+        progress: LoadProgress | None = None,
+        **options: Any,
     ) -> None:
         self._lock = threading.RLock()
         self._inboxes: dict[str, deque[Output]] = {}
         self._ids = itertools.count()
-        self._done: dict[str, Done] = {}
+        self._done: dict[str, EmbeddingResult] = {}
         self._closed = False
         self._process = Process.current
         path = _model_path(model)
@@ -316,7 +320,7 @@ class LLM:
         Raises UnsupportedError if the model gives none, ContextLengthError for a text that is too long.
         """
         several = (texts,) if isinstance(texts, str) else _sequence(texts, "texts")
-        wanted = checked(Embed(0, several, dimensions))  # type: ignore[arg-type]  # checked
+        wanted = checked(EmbedCommand(0, several, dimensions))  # type: ignore[arg-type]  # checked
         id = f"llm-{next(self._ids)}"
         rows = self._compute(
             id, lambda jobs: jobs.submit(id, wanted.texts, dimensions=wanted.dimensions, param="texts")
@@ -326,11 +330,11 @@ class LLM:
     def rerank(self, query: str, documents: Sequence[str]) -> npt.NDArray[np.float32]:
         """How well each document answers the query, as the model's own number: float32[n_documents]. For models that pool
         by rank. Raises as embed()."""
-        wanted = checked(Rerank(0, query, _sequence(documents, "documents")))
+        wanted = checked(RerankCommand(0, query, _sequence(documents, "documents")))
         id = f"llm-{next(self._ids)}"
         return self._compute(id, lambda jobs: jobs.submit_pairs(id, wanted.query, wanted.documents))[:, 0]
 
-    def _compute(self, id: str, submit: Callable[[Embeddings], None]) -> npt.NDArray[np.float32]:
+    def _compute(self, id: str, submit: Callable[[EmbeddingQueue], None]) -> npt.NDArray[np.float32]:
         """Steps the embeddings of all threads until those of `id` are there."""
         self._check_process()
         jobs = self.engine.embeddings

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from llmcore.machine.os_text import printable
+from llmcore.errors import printable
 
 # Characters of a text that a line, or an answer, quotes.
 TEXT_MAX = 200

@@ -290,7 +290,7 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
 # --- Client to worker -------------------------------------------------------------------------------------------------
 
 
-class Configure(msgspec.Struct, frozen=True, tag="configure"):
+class ConfigureCommand(msgspec.Struct, frozen=True, tag="configure"):
     """The first message: what to load. `paths` are those of the config (config.detach_paths)."""
 
     engine: EngineConfig
@@ -298,34 +298,34 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     paths: dict[str, bytes] = {}
 
 
-class Submit(msgspec.Struct, frozen=True, tag="submit"):
+class SubmitCommand(msgspec.Struct, frozen=True, tag="submit"):
     request: GenerateRequest
 
 
-class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+class CancelCommand(msgspec.Struct, frozen=True, tag="cancel"):
     request_id: str
 
 
-class Tokenize(msgspec.Struct, frozen=True, tag="tokenize"):
+class TokenizeCommand(msgspec.Struct, frozen=True, tag="tokenize"):
     call_id: int
     text: str
     add_special: bool
     parse_special: bool
 
 
-class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
+class DetokenizeCommand(msgspec.Struct, frozen=True, tag="detokenize"):
     call_id: int
     tokens: tuple[int, ...]
 
 
-class Render(msgspec.Struct, frozen=True, tag="render"):
+class RenderCommand(msgspec.Struct, frozen=True, tag="render"):
     """What the model's chat template makes of messages. Answered by Text."""
 
     call_id: int
     prompt: ChatPrompt
 
 
-class Embed(msgspec.Struct, frozen=True, tag="embed"):
+class EmbedCommand(msgspec.Struct, frozen=True, tag="embed"):
     """Texts, or token ids as they stand. Answered by Vectors of length 1."""
 
     call_id: int
@@ -333,7 +333,7 @@ class Embed(msgspec.Struct, frozen=True, tag="embed"):
     dimensions: int | None = None  # cut to that, None: as the model gives them
 
 
-class Rerank(msgspec.Struct, frozen=True, tag="rerank"):
+class RerankCommand(msgspec.Struct, frozen=True, tag="rerank"):
     """Answered by Vectors of width 1: the score of each document."""
 
     call_id: int
@@ -341,62 +341,73 @@ class Rerank(msgspec.Struct, frozen=True, tag="rerank"):
     documents: tuple[str, ...]
 
 
-class Abandon(msgspec.Struct, frozen=True, tag="abandon"):
+class AbandonCommand(msgspec.Struct, frozen=True, tag="abandon"):
     """Nobody waits for the reply to an Embed or Rerank any more: what of it is not computed need not be."""
 
     call_id: int
 
 
-class GetStats(msgspec.Struct, frozen=True, tag="stats"):
+class GetStatsCommand(msgspec.Struct, frozen=True, tag="stats"):
     call_id: int
 
 
-class Pin(msgspec.Struct, frozen=True, tag="pin"):
+class PinCommand(msgspec.Struct, frozen=True, tag="pin"):
     """Answered by Prefixes (of one) once the prefix is computed."""
 
     call_id: int
     prefix: PrefixSpec
 
 
-class Unpin(msgspec.Struct, frozen=True, tag="unpin"):
-    """Answered by Prefixes (of none), or CallFailed with "prefix_missing"."""
+class UnpinCommand(msgspec.Struct, frozen=True, tag="unpin"):
+    """Answered by Prefixes (of none), or CallFailedReply with "prefix_missing"."""
 
     call_id: int
     name: str
 
 
-class GetPrefixes(msgspec.Struct, frozen=True, tag="get_prefixes"):
+class GetPrefixesCommand(msgspec.Struct, frozen=True, tag="get_prefixes"):
     call_id: int
 
 
-class Inspect(msgspec.Struct, frozen=True, tag="inspect"):
+class InspectCommand(msgspec.Struct, frozen=True, tag="inspect"):
     """Answered by Inspection."""
 
     call_id: int
 
 
-class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
+class ShutdownCommand(msgspec.Struct, frozen=True, tag="shutdown"):
     """End now: what is running is cancelled."""
 
 
-Call = Tokenize | Detokenize | Render | Embed | Rerank | GetStats | Pin | Unpin | GetPrefixes | Inspect
-Command = Configure | Submit | Cancel | Abandon | Call | Shutdown
+CallCommand = (
+    TokenizeCommand
+    | DetokenizeCommand
+    | RenderCommand
+    | EmbedCommand
+    | RerankCommand
+    | GetStatsCommand
+    | PinCommand
+    | UnpinCommand
+    | GetPrefixesCommand
+    | InspectCommand
+)
+Command = ConfigureCommand | SubmitCommand | CancelCommand | AbandonCommand | CallCommand | ShutdownCommand
 
 
 # --- Worker to client -------------------------------------------------------------------------------------------------
 
 
-class Loading(msgspec.Struct, frozen=True, tag="loading"):
+class LoadingReply(msgspec.Struct, frozen=True, tag="loading"):
     progress: float  # 0..1
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class ReadyReply(msgspec.Struct, frozen=True, tag="ready"):
     """A model is loaded and a warm-up token was decoded."""
 
     model: ModelInfo
 
 
-class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
+class LoadFailedReply(msgspec.Struct, frozen=True, tag="load_failed"):
     """The worker ends after this: starting it again with the same configuration would fail again."""
 
     code: str
@@ -404,52 +415,52 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     param: str | None = None
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class AdmissionRefusal(msgspec.Struct, frozen=True):
     """Why a request may not wait. See OverloadedError."""
 
     message: str
     retry_after_s: float
 
 
-class StepDone(msgspec.Struct, frozen=True, tag="step"):
+class StepReply(msgspec.Struct, frozen=True, tag="step"):
     """All outputs of one engine step (or of commands between two): one message and one wake-up, not one a token.
 
     `refusals`, by priority (high, normal, low): what even the cheapest request would be told now, so that none needs to be
-    sent until the next StepDone. Empty where nobody is refused.
+    sent until the next StepReply. Empty where nobody is refused.
     """
 
     outputs: tuple[Output, ...]
-    refusals: tuple[Refusal | None, ...] = ()
+    refusals: tuple[AdmissionRefusal | None, ...] = ()
 
 
-class Tokens(msgspec.Struct, frozen=True, tag="tokens_reply"):
+class TokensReply(msgspec.Struct, frozen=True, tag="tokens_reply"):
     call_id: int
     tokens: tuple[int, ...]
 
 
-class Text(msgspec.Struct, frozen=True, tag="text_reply"):
+class TextReply(msgspec.Struct, frozen=True, tag="text_reply"):
     call_id: int
     text: str
 
 
-class Stats(msgspec.Struct, frozen=True, tag="stats_reply"):
+class StatsReply(msgspec.Struct, frozen=True, tag="stats_reply"):
     call_id: int
     stats: EngineStats
 
 
-class Prefixes(msgspec.Struct, frozen=True, tag="prefixes_reply"):
+class PrefixesReply(msgspec.Struct, frozen=True, tag="prefixes_reply"):
     call_id: int
     prefixes: tuple[PrefixInfo, ...]
 
 
-class Inspection(msgspec.Struct, frozen=True, tag="inspection"):
+class InspectionReply(msgspec.Struct, frozen=True, tag="inspection"):
     """`engine` is JSON: slots, tree, queue, host tier and cost model, without any text or token."""
 
     call_id: int
     engine: bytes
 
 
-class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
+class VectorsReply(msgspec.Struct, frozen=True, tag="vectors"):
     """`data` is float32[n_texts, width] in the order of the texts, little-endian; these had `n_tokens` together."""
 
     call_id: int
@@ -458,7 +469,7 @@ class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
     n_tokens: int
 
 
-class CallFailed(msgspec.Struct, frozen=True, tag="call_failed"):
+class CallFailedReply(msgspec.Struct, frozen=True, tag="call_failed"):
     call_id: int
     code: str
     message: str
@@ -466,5 +477,5 @@ class CallFailed(msgspec.Struct, frozen=True, tag="call_failed"):
     retry_after_s: float | None = None  # with "overloaded": when the same call may be admitted
 
 
-Reply = Tokens | Text | Stats | Prefixes | Inspection | Vectors | CallFailed
-Event = Loading | Ready | LoadFailed | StepDone | Reply
+Reply = TokensReply | TextReply | StatsReply | PrefixesReply | InspectionReply | VectorsReply | CallFailedReply
+Event = LoadingReply | ReadyReply | LoadFailedReply | StepReply | Reply

@@ -8,9 +8,18 @@ from typing import Any
 import msgspec
 
 from llmcore.errors import InvalidRequestError
-from llmcore.protocol.plain_values import plain_value
 
 MAX_SEED = 2**32 - 1
+
+
+def is_numpy(value: Any) -> bool:
+    """Whether a value is a numpy scalar or array, or converts itself like one."""
+    return hasattr(value, "tolist") and not isinstance(value, type)
+
+
+def plain_value(value: Any) -> Any:
+    """The number or list that a numpy value stands for; any other value unchanged."""
+    return value.tolist() if is_numpy(value) else value
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

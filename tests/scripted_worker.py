@@ -11,12 +11,22 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from llmcore.messages import Accepted, Command, Configure, Event, ModelInfo, Output, Ready, StepDone, Submit
+from llmcore.messages import (
+    Accepted,
+    Command,
+    ConfigureCommand,
+    Event,
+    ModelInfo,
+    Output,
+    ReadyReply,
+    StepReply,
+    SubmitCommand,
+)
 from llmcore.protocol.framing import HEADER_BYTES, frame, frame_length
 from llmcore.worker import supervisor
 from llmcore.worker.client import AsyncEngine
-from llmcore.worker.heartbeat import Pulse
-from llmcore.worker.process import Child
+from llmcore.worker.heartbeat import Heartbeat
+from llmcore.worker.process import WorkerProcess
 
 MODEL = ModelInfo(
     path="/models/scripted.gguf",
@@ -38,7 +48,7 @@ C = TypeVar("C", bound=Command)
 class ScriptedWorker:
     """One life of a worker. `pulse` is the client's, which a test writes in the worker's stead."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pulse: Pulse) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pulse: Heartbeat) -> None:
         self.pulse = pulse
         self._reader = reader
         self.writer = writer
@@ -56,15 +66,15 @@ class ScriptedWorker:
         self.writer.write(frame(event, self._encoder))
 
     def step(self, *outputs: Output) -> None:
-        self.send(StepDone(outputs))
+        self.send(StepReply(outputs))
 
     async def get_ready(self) -> None:
-        await self.next(Configure)
-        self.send(Ready(MODEL))
+        await self.next(ConfigureCommand)
+        self.send(ReadyReply(MODEL))
 
     async def admit(self) -> str:
         """Accepts the next request and returns its id."""
-        submit = await self.next(Submit)
+        submit = await self.next(SubmitCommand)
         self.step(Accepted(submit.request.request_id, 7))
         return submit.request.request_id
 
@@ -83,13 +93,13 @@ class _Ended:
 
 
 class Stage:
-    """Makes children of which the test plays the other end: `Child` to a client, and `await enter()` for the test."""
+    """Makes children of which the test plays the other end: `WorkerProcess` to a client, and `await enter()` for the test."""
 
     def __init__(self) -> None:
         self._entries: asyncio.Queue[ScriptedWorker] = asyncio.Queue()
         self._all: list[ScriptedWorker] = []
 
-    def child(self, *args: Any) -> Child:
+    def child(self, *args: Any) -> WorkerProcess:
         return _ScriptedChild(self, *args)
 
     async def enter(self) -> ScriptedWorker:
@@ -103,7 +113,7 @@ class Stage:
         await engine.wait_ready()
         return worker
 
-    async def connect(self, sock: socket.socket, pulse: Pulse) -> None:
+    async def connect(self, sock: socket.socket, pulse: Heartbeat) -> None:
         worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock), pulse)
         self._all.append(worker)
         self._entries.put_nowait(worker)
@@ -113,7 +123,7 @@ class Stage:
             worker.die()
 
 
-class _ScriptedChild(Child):
+class _ScriptedChild(WorkerProcess):
     def __init__(self, stage: Stage, *args: Any) -> None:
         super().__init__(*args)
         self._stage = stage

@@ -13,16 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore import config
-from llmcore.config import EngineConfig, ServerConfig
+from llmcore.commands.configuration import document
+from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError
+from llmcore.machine.options import add_flags, env_names, flag, options
+from llmcore_app.config import ServerConfig
 
 ROOT = Path(__file__).parent.parent
 
 
 def flags(*argv: str) -> dict[str, object]:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    config.add_flags(parser, EngineConfig)
-    config.add_flags(parser, ServerConfig)
+    add_flags(parser, EngineConfig)
+    add_flags(parser, ServerConfig)
     return vars(parser.parse_args(argv))
 
 
@@ -101,16 +104,16 @@ def test_booleans_read_the_usual_words() -> None:
 
 def test_help_names_every_option_with_its_variable_and_default() -> None:
     parser = argparse.ArgumentParser()
-    config.add_flags(parser, EngineConfig)
+    add_flags(parser, EngineConfig)
     text = " ".join(parser.format_help().split())
-    for name, _, option in config.options(EngineConfig):
-        assert config.flag(name) in text
-        assert config.env_names(name, option)[0] in text
+    for name, _, option in options(EngineConfig):
+        assert flag(name) in text
+        assert env_names(name, option)[0] in text
 
 
 def test_flags_of_some_options_alone() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    config.add_flags(parser, EngineConfig, ("n_ctx", "blas"))
+    add_flags(parser, EngineConfig, ("n_ctx", "blas"))
     assert vars(parser.parse_args(["--n-ctx", "5", "--blas", "on"])) == {"n_ctx": "5", "blas": "on"}
     with pytest.raises(SystemExit):
         parser.parse_args(["--n-slots", "5"])
@@ -118,7 +121,7 @@ def test_flags_of_some_options_alone() -> None:
 
 def test_the_document_is_what_the_declarations_make() -> None:
     written = (ROOT / "docs" / "CONFIGURATION.md").read_text("utf-8")
-    assert written == config.document(), "run: python -m llmcore.config > docs/CONFIGURATION.md"
+    assert written == document(), "run: python -m llmcore.commands.configuration > docs/CONFIGURATION.md"
 
 
 PATHS = ("model_path", "chat_template", "profile_dir", "prefix_file", "prefix_dir")
@@ -150,9 +153,9 @@ def test_what_no_path_can_be_is_refused_by_name(path: str) -> None:
 def test_paths_keep_their_bytes_and_all_other_options_are_text(kind: type[config.Config]) -> None:
     raw = os.fsdecode(b"x\xff\xc3\xa8")
     checked = ("embed_dimensions", "cors_origins", "allowed_hosts", "tls_key")  # by rules of their own
-    for name, default, option in config.options(kind):
+    for name, default, option in options(kind):
         if isinstance(default, str) and not option.choices and name not in checked:
-            variable = config.env_names(name, option)[0]
+            variable = env_names(name, option)[0]
             expected = raw if option.is_path else "x\ufffdè"
             assert getattr(config.load(kind, {}, {variable: raw}), name) == expected, name
             assert getattr(config.load(kind, {name: raw}, {}), name) == expected, name

@@ -46,7 +46,7 @@ def write_tiny_llama(
     is_tied: bool = True,
 ) -> Path:
     """A llama model. `quant` as in random_model.write_model; for K-quants write F16, then use
-    llmcore.model.quantize."""
+    llmcore.llama.quantization.quantize."""
     vocab = vocab or vocabulary(DEFAULT_VOCABULARY)
     shape = replace(_shape(vocab, n_embd, n_layer, n_head, n_head_kv, n_ff, n_ctx), is_tied=is_tied)
     metadata = _common(shape.metadata(), chat_template)

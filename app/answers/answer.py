@@ -10,6 +10,7 @@ import msgspec
 
 from llmcore.messages import Finished, Piece, TokenLogprob, ToolCall, Usage, collect_calls
 
+from ..metrics.rates import tokens_per_s
 from ..schemas.replies import AnswerEnd, CompletionTokensDetails, PromptTokensDetails, Timings, TokenUsage
 
 
@@ -30,11 +31,11 @@ class AnswerForm(Protocol):
     def usage(self, usage: TokenUsage) -> msgspec.Struct:
         """The last chunk, if the client asked for it."""
 
-    def whole(self, choices: Sequence[Choice], usage: TokenUsage) -> msgspec.Struct: ...
+    def whole(self, choices: Sequence[AnswerChoice], usage: TokenUsage) -> msgspec.Struct: ...
 
 
 @dataclass
-class Choice:
+class AnswerChoice:
     """One answer, as it is put together."""
 
     texts: list[str] = field(default_factory=list)
@@ -102,11 +103,3 @@ def _timings(usages: Sequence[Usage]) -> Timings:
 
 def _longest(times_s: Iterable[float]) -> float:
     return round(max(times_s), 6)  # microseconds: what follows is noise
-
-
-def tokens_per_s(usages: Sequence[Usage]) -> float | None:
-    """The rate of decoding of answers that were generated side by side. An answer's first token is prefill's, so None
-    where there is no second one."""
-    n_decoded = sum(max(0, usage.n_generated - 1) for usage in usages)
-    decode_s = max(usage.decode_s for usage in usages)
-    return n_decoded / decode_s if n_decoded and decode_s > 0 else None

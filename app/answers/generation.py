@@ -11,14 +11,14 @@ from msgspec import structs
 from llmcore.errors import InvalidRequestError, RequestCancelledError, RequestTimeoutError
 from llmcore.messages import Finished, GenerateRequest, Piece
 
-from ..auth.estimate import answer_tokens, estimated_tokens
-from ..http.request_log import Record
+from ..http.request_log import RequestLog
 from ..service.engine import GenerationLike
 from ..service.service import Service
-from .merge import Race
+from ..service.token_estimate import answer_tokens, estimated_tokens
+from .merge import Merge
 
 
-class Work:
+class GenerationGroup:
     """`async with work:` admits, and cancels at the end whatever has not finished. Iterating gives lists of
     (index, output): what has come at the same time can be sent at once.
 
@@ -28,7 +28,7 @@ class Work:
     def __init__(
         self,
         service: Service,
-        record: Record,
+        record: RequestLog,
         answer_id: str,
         requests: Sequence[GenerateRequest],
         prompt_param: str,
@@ -48,12 +48,12 @@ class Work:
         self.n_choices = len(requests)
         self.n_per_prompt = n_per_prompt
         self._generations: list[GenerationLike] = []
-        self._race: Race | None = None
+        self._race: Merge | None = None
         self._last_s = [0.0] * len(requests)  # of the last output; 0 before the first
         self._n_tokens = [0] * len(requests)
         self._finished = 0
 
-    async def __aenter__(self) -> Work:
+    async def __aenter__(self) -> GenerationGroup:
         self._service.check_open()
         n_most = estimated_tokens(self._requests, self.n_per_prompt)
         self._service.alive.add(self)  # already: what waits for admission can be cancelled as well
@@ -69,7 +69,7 @@ class Work:
         self._record.n_prompt = sum(generation.n_prompt for generation in self._generations)
         self._record.n_per_prompt = self.n_per_prompt
         if len(self._generations) > 1:
-            self._race = Race(self._generations)
+            self._race = Merge(self._generations)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -114,7 +114,7 @@ class Work:
                     await outcome.aclose()
             raise
 
-    def __aiter__(self) -> Work:
+    def __aiter__(self) -> GenerationGroup:
         return self
 
     async def __anext__(self) -> list[tuple[int, Piece | Finished]]:

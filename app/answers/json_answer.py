@@ -7,14 +7,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..http.disconnect import while_connected
-from .answer import AnswerForm, Choice, total_usage
-from .generation import Work
+from .answer import AnswerChoice, AnswerForm, total_usage
+from .generation import GenerationGroup
 
 
-class OnePiece(Response):
+class JsonAnswer(Response):
     """A body that is put together from the outputs of `work`, which is cancelled if the client leaves meanwhile."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: GenerationGroup) -> None:
         self.status_code = 200
         self.background = None
         self._work = work
@@ -27,15 +27,15 @@ class OnePiece(Response):
         raise NotImplementedError
 
 
-class WholeAnswer(OnePiece):
+class JsonChoices(JsonAnswer):
     """All choices of an answer."""
 
-    def __init__(self, work: Work, form: AnswerForm) -> None:
+    def __init__(self, work: GenerationGroup, form: AnswerForm) -> None:
         super().__init__(work)
         self._form = form
 
     async def _collect(self) -> bytes:
-        choices = [Choice() for _ in range(self._work.n_choices)]
+        choices = [AnswerChoice() for _ in range(self._work.n_choices)]
         async with self._work:
             async for outputs in self._work:
                 for index, output in outputs:

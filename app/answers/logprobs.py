@@ -5,54 +5,19 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-import msgspec
-
 from llmcore.messages import TokenLogprob, TopLogprob
+
+from ..schemas.logprobs import (
+    AnswerLogprob,
+    AnswerTopLogprob,
+    ChatLogprobs,
+    EventLogprob,
+    EventTopLogprob,
+    TextLogprobs,
+)
 
 # OpenAI's number for what is next to impossible. JSON has none for what is impossible.
 LEAST = -9999.0
-
-
-class AnswerTopLogprob(msgspec.Struct):
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class AnswerLogprob(msgspec.Struct):
-    """Of chat, and of the text of a response."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-    top_logprobs: list[AnswerTopLogprob]
-
-
-class ChatLogprobs(msgspec.Struct):
-    content: list[AnswerLogprob]
-    refusal: None = None
-
-
-class EventTopLogprob(msgspec.Struct):
-    token: str
-    logprob: float
-
-
-class EventLogprob(msgspec.Struct):
-    """Of the events of a response, which have no bytes in OpenAI's API."""
-
-    token: str
-    logprob: float
-    top_logprobs: list[EventTopLogprob]
-
-
-class TextLogprobs(msgspec.Struct):
-    """Lists of the same length. A token that is no whole text is told as "bytes:\\\\xe2\\\\x80"."""
-
-    tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
-    text_offset: list[int]
 
 
 def chat_logprobs(tokens: Sequence[TokenLogprob]) -> ChatLogprobs:

@@ -10,7 +10,7 @@ from llmcore.messages import Finished, Piece
 from ..service.engine import GenerationLike
 
 
-class Race:
+class Merge:
     """Gives outputs until every generation has finished. The first error ends it.
 
     A task for each generation lasts as long as the race: making one for each output would cost more than all the rest.

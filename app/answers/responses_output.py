@@ -8,16 +8,17 @@ from typing import NamedTuple, Protocol, TypeVar
 from llmcore.messages import CallDelta, Finished, Piece, TokenLogprob
 
 from ..schemas import responses_events as events
+from ..schemas.logprobs import AnswerLogprob
 from ..schemas.responses_input import Status
 from ..schemas.responses_replies import (
-    AnsweredCall,
-    AnsweredMessage,
-    AnsweredReasoning,
-    AnsweredText,
     OutputItem,
     ReasoningThought,
+    ResponseCall,
+    ResponseMessage,
+    ResponseReasoning,
+    ResponseText,
 )
-from .logprobs import AnswerLogprob, answer_logprobs, event_logprobs
+from .logprobs import answer_logprobs, event_logprobs
 
 
 class GrowingItem(Protocol):
@@ -29,10 +30,10 @@ class GrowingItem(Protocol):
     def item(self, status: Status) -> OutputItem:
         """As it stands. In progress it tells nothing of its text yet: deltas do."""
 
-    def part(self, status: Status) -> events.Part | None:
+    def part(self, status: Status) -> events.ResponsePart | None:
         """The same of the one part that its content has, or None where it has no content."""
 
-    def delta(self, text: str) -> events.Delta: ...
+    def delta(self, text: str) -> events.ResponseDelta: ...
 
     def done(self) -> events.TextDone | events.ReasoningDone | events.ArgumentsDone: ...
 
@@ -43,14 +44,14 @@ class GrowingMessage:
         self.pieces: list[str] = []
         self.logprobs: list[AnswerLogprob] = []
 
-    def item(self, status: Status) -> AnsweredMessage:
+    def item(self, status: Status) -> ResponseMessage:
         content = [] if status == "in_progress" else [self.part(status)]
-        return AnsweredMessage(self.id, status, content)
+        return ResponseMessage(self.id, status, content)
 
-    def part(self, status: Status) -> AnsweredText:
+    def part(self, status: Status) -> ResponseText:
         if status == "in_progress":
-            return AnsweredText("")
-        return AnsweredText("".join(self.pieces), logprobs=tuple(self.logprobs))
+            return ResponseText("")
+        return ResponseText("".join(self.pieces), logprobs=tuple(self.logprobs))
 
     def delta(self, text: str, logprobs: Sequence[AnswerLogprob] = ()) -> events.TextDelta:
         return events.TextDelta(self.id, self.index, text, logprobs=event_logprobs(logprobs))
@@ -68,8 +69,8 @@ class GrowingReasoning:
         content = [] if status == "in_progress" else [self.part(status)]
         return ReasoningThought(self.id, status, content)
 
-    def part(self, status: Status) -> AnsweredReasoning:
-        return AnsweredReasoning("" if status == "in_progress" else "".join(self.pieces))
+    def part(self, status: Status) -> ResponseReasoning:
+        return ResponseReasoning("" if status == "in_progress" else "".join(self.pieces))
 
     def delta(self, text: str) -> events.ReasoningDelta:
         return events.ReasoningDelta(self.id, self.index, text)
@@ -84,9 +85,9 @@ class GrowingCall:
         self.pieces: list[str] = []
         self._call_id, self._name = call.id, call.name
 
-    def item(self, status: Status) -> AnsweredCall:
+    def item(self, status: Status) -> ResponseCall:
         arguments = "" if status == "in_progress" else "".join(self.pieces)
-        return AnsweredCall(self.id, status, self._call_id, self._name, arguments)
+        return ResponseCall(self.id, status, self._call_id, self._name, arguments)
 
     def part(self, status: Status) -> None:
         return None
@@ -108,13 +109,13 @@ class Growth(NamedTuple):
     text: str
     logprobs: Sequence[AnswerLogprob] = ()
 
-    def event(self) -> events.Delta:
+    def event(self) -> events.ResponseDelta:
         if isinstance(self.item, GrowingMessage):
             return self.item.delta(self.text, self.logprobs)
         return self.item.delta(self.text)
 
 
-class Output:
+class ResponseOutput:
     """The items of one response. `unique` makes their ids."""
 
     def __init__(self, unique: str) -> None:

@@ -11,9 +11,8 @@ from msgspec import structs
 
 from llmcore.messages import Finished, Piece
 
-from ..http.errors import ApiError
+from ..http.errors import ApiError, ErrorBody
 from ..schemas import responses_events as events
-from ..schemas.replies import ErrorBody
 from ..schemas.responses_input import Status
 from ..schemas.responses_replies import (
     IncompleteDetails,
@@ -24,15 +23,15 @@ from ..schemas.responses_replies import (
     ResponseUsage,
 )
 from .answer import total_usage
-from .generation import Work
-from .json_answer import OnePiece
-from .responses_output import GrowingItem, Output
+from .generation import GenerationGroup
+from .json_answer import JsonAnswer
+from .responses_output import GrowingItem, ResponseOutput
 from .sse import SentEvents
 
 _ENCODER = msgspec.json.Encoder()
 
 
-def response_event(event: events.Event) -> bytes:
+def response_event(event: events.ResponseEvent) -> bytes:
     """JSON has no raw line breaks, so one line carries it."""
     return b"event: %b\ndata: %b\n\n" % (str(event.__struct_config__.tag).encode(), _ENCODER.encode(event))
 
@@ -57,7 +56,7 @@ class DeltaEvents:
 class ResponseStream(SentEvents):
     """`begun` is the response without an answer, and `output` takes that in."""
 
-    def __init__(self, work: Work, begun: ResponseObject, output: Output) -> None:
+    def __init__(self, work: GenerationGroup, begun: ResponseObject, output: ResponseOutput) -> None:
         super().__init__(work)
         self._begun = begun
         self._output = output
@@ -91,7 +90,7 @@ class ResponseStream(SentEvents):
         )
         error = ErrorBody(failure.message, failure.type, failure.param, failure.code)
         # The SDK raises at an error: what is to be read comes before it.
-        return self._event(events.Failed(response)) + self._event(
+        return self._event(events.ResponseFailed(response)) + self._event(
             events.ErrorEvent(failure.message, failure.code, failure.param, error)
         )
 
@@ -120,7 +119,7 @@ class ResponseStream(SentEvents):
         response = ended(self._begun, self._output, finished)
         yield self._event(events.Completed(response) if response.status == "completed" else events.Incomplete(response))
 
-    def _event(self, event: events.Event) -> bytes:
+    def _event(self, event: events.ResponseEvent) -> bytes:
         event.sequence_number = self._next_number()
         return response_event(event)
 
@@ -129,10 +128,10 @@ class ResponseStream(SentEvents):
         return self._n_events - 1
 
 
-class WholeResponse(OnePiece):
+class WholeResponse(JsonAnswer):
     """See ResponseStream."""
 
-    def __init__(self, work: Work, begun: ResponseObject, output: Output) -> None:
+    def __init__(self, work: GenerationGroup, begun: ResponseObject, output: ResponseOutput) -> None:
         super().__init__(work)
         self._begun = begun
         self._output = output
@@ -149,7 +148,7 @@ class WholeResponse(OnePiece):
         return msgspec.json.encode(ended(self._begun, self._output, finished))
 
 
-def ended(begun: ResponseObject, output: Output, finished: Finished) -> ResponseObject:
+def ended(begun: ResponseObject, output: ResponseOutput, finished: Finished) -> ResponseObject:
     """The response with its answer."""
     status = _status(finished)
     return structs.replace(

@@ -18,7 +18,7 @@ from ..http.disconnect import while_connected
 from ..http.errors import ApiError, ClientDisconnected, translate
 from ..schemas.replies import TokenUsage
 from .answer import AnswerForm, end_of, total_usage
-from .generation import Work
+from .generation import GenerationGroup
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -58,7 +58,7 @@ class SentEvents(Response):
     a token is awaited or while one is being sent. Which events there are is what subclasses say.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: GenerationGroup) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = list(HEADERS)
@@ -111,7 +111,7 @@ class SentEvents(Response):
 class EventStream(SentEvents):
     """The choices of an answer, in the chunks of `form`."""
 
-    def __init__(self, work: Work, form: AnswerForm, wants_usage: bool) -> None:
+    def __init__(self, work: GenerationGroup, form: AnswerForm, wants_usage: bool) -> None:
         super().__init__(work)
         self._form = form
         self._wants_usage = wants_usage

@@ -9,14 +9,14 @@ from typing import Any
 from starlette.requests import Request
 
 from llmcore.errors import RequestCancelledError, RequestTimeoutError
-from llmcore.messages import Vectors
+from llmcore.messages import VectorsReply
 
 from ..http import request_log as record
 from ..http.disconnect import while_connected
 from ..service.service import Service
 
 
-class Computation:
+class VectorCall:
     """Runs a call for vectors, and tells of its tokens in the request's record."""
 
     def __init__(self, service: Service, request: Request, answer_id: str) -> None:
@@ -25,10 +25,10 @@ class Computation:
         self._record = record.of(request.scope)
         self.ids = (answer_id, self._record.request_id)
         self.key = self._record.key
-        self._task: asyncio.Task[Vectors] | None = None
+        self._task: asyncio.Task[VectorsReply] | None = None
         self._is_cancelled = False
 
-    async def run(self, call: Coroutine[Any, Any, Vectors]) -> Vectors:
+    async def run(self, call: Coroutine[Any, Any, VectorsReply]) -> VectorsReply:
         """Raises what the call raises, RequestCancelledError, RequestTimeoutError or ClientDisconnected."""
         self._service.alive.add(self)
         try:
@@ -38,7 +38,7 @@ class Computation:
         self._record.n_prompt = vectors.n_tokens
         return vectors
 
-    async def _run(self, call: Coroutine[Any, Any, Vectors]) -> Vectors:
+    async def _run(self, call: Coroutine[Any, Any, VectorsReply]) -> VectorsReply:
         self._task = asyncio.ensure_future(call)
         timeout_s = self._service.bounds.timeout_s(None)
         try:

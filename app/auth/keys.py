@@ -13,9 +13,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 
+from ..config import ServerConfig
 from .rate_limit import Meter, RateLimits
 
 # Names become values of a metric's label, and stand in logs as they are.

@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..http import request_log as record
 from ..http.errors import ApiError
-from ..http.request_log import Record
+from ..http.request_log import RequestLog
 from .keys import ApiKey, Keys
-from .rate_limit import Refusal
+from .rate_limit import RateRefusal
 
 # Probes have no keys, and tell nothing that is worth one.
 HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
@@ -21,7 +21,7 @@ PUBLIC = frozenset({"/metrics", "/docs", "/openapi.json", "/"})
 _UNLIMITED = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
-class Doors:
+class AuthMiddleware:
     """Refuses before anything of a body is read. Stands inside of Telemetry, which answers what is raised here."""
 
     def __init__(self, app: ASGIApp, *, keys: Keys, everywhere: bool) -> None:
@@ -41,7 +41,7 @@ class Doors:
         if scope["method"] in _UNLIMITED:
             await self._app(scope, receive, send)
             return
-        visit = Visit(key, entry, self._keys.clock)
+        visit = KeyVisit(key, entry, self._keys.clock)
         visit.enter()
 
         async def send_with_limits(message: Message) -> None:
@@ -58,10 +58,10 @@ class Doors:
             visit.leave()
 
 
-class Visit:
+class KeyVisit:
     """One request of a key: what it reserves, and what it comes to."""
 
-    def __init__(self, key: ApiKey, entry: Record, clock: Callable[[], float]) -> None:
+    def __init__(self, key: ApiKey, entry: RequestLog, clock: Callable[[], float]) -> None:
         self._meter = key.meter
         self._entry = entry
         self._clock = clock
@@ -76,7 +76,7 @@ class Visit:
         self._raise(self._meter.reserve(n_tokens, self._clock()), {})
         self._n_reserved += n_tokens
 
-    def _raise(self, refusal: Refusal | None, headers: dict[str, str]) -> None:
+    def _raise(self, refusal: RateRefusal | None, headers: dict[str, str]) -> None:
         if refusal is not None:
             self._entry.limit = refusal.limit
             retry = {"retry-after": str(max(1, math.ceil(refusal.retry_after_s)))}

@@ -23,7 +23,7 @@ class RateLimits:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RateRefusal:
     limit: Limit
     retry_after_s: float
     message: str
@@ -73,15 +73,15 @@ class Meter:
         self.requests = Bucket(limits.requests_per_minute, now_s) if limits.requests_per_minute else None
         self.tokens = Bucket(limits.tokens_per_minute, now_s) if limits.tokens_per_minute else None
 
-    def enter(self, now_s: float) -> Refusal | None:
+    def enter(self, now_s: float) -> RateRefusal | None:
         """None if the request may go on; then it counts until `leave`."""
         limits = self.limits
         if limits.concurrent and self.n_running >= limits.concurrent:
             message = f"This key has {self.n_running} requests under way, and at most {limits.concurrent} are allowed."
-            return Refusal("concurrent", CONCURRENT_RETRY_S, message)
+            return RateRefusal("concurrent", CONCURRENT_RETRY_S, message)
         if self.requests is not None and (wait_s := self.requests.wait_s(1, now_s)):
             message = f"This key may send {limits.requests_per_minute} requests per minute."
-            return Refusal("requests", wait_s, message)
+            return RateRefusal("requests", wait_s, message)
         if (refusal := self._tokens_refusal(1, now_s)) is not None:  # in debt: no need to read what is asked
             return refusal
         if self.requests is not None:
@@ -89,7 +89,7 @@ class Meter:
         self.n_running += 1
         return None
 
-    def reserve(self, n_tokens: int, now_s: float) -> Refusal | None:
+    def reserve(self, n_tokens: int, now_s: float) -> RateRefusal | None:
         """None if so many tokens may be spent; they are taken then."""
         refusal = self._tokens_refusal(n_tokens, now_s)
         if refusal is None and self.tokens is not None:
@@ -105,11 +105,11 @@ class Meter:
         """The request has ended."""
         self.n_running -= 1
 
-    def _tokens_refusal(self, n_tokens: int, now_s: float) -> Refusal | None:
+    def _tokens_refusal(self, n_tokens: int, now_s: float) -> RateRefusal | None:
         if self.tokens is None or not (wait_s := self.tokens.wait_s(n_tokens, now_s)):
             return None
         message = f"This key may use {self.limits.tokens_per_minute} tokens per minute, of prompts and answers."
-        return Refusal("tokens", wait_s, message)
+        return RateRefusal("tokens", wait_s, message)
 
     def headers(self, now_s: float) -> dict[str, str]:
         """OpenAI's: limits, what is left of them, and when they are whole again."""

@@ -14,10 +14,12 @@ import threading
 from collections.abc import Sequence
 
 from llmcore import config
-from llmcore.config import ClusterConfig, EngineConfig, ServerConfig
+from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, EngineUnavailableError, LlmcoreError
+from llmcore.machine.options import add_flags
 from llmcore.machine.threads import decide_threads
 
+from ..config import ClusterConfig, ServerConfig
 from ..serve import with_model
 
 # Ray's HTTP proxy is the listener, not ours: what these would set up is not there.
@@ -30,7 +32,7 @@ _STORE_BYTES = 128 * 2**20  # of Ray's object store: what passes through it here
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m llmcore_app.cluster", description=__doc__, allow_abbrev=False)
     for each in (ClusterConfig, ServerConfig, EngineConfig):
-        config.add_flags(parser, each)
+        add_flags(parser, each)
     try:
         _serve(vars(parser.parse_args(argv)))
     except LlmcoreError as error:

@@ -14,14 +14,15 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message
 
 from llmcore import log
-from llmcore.config import ClusterConfig, EngineConfig, ServerConfig
+from llmcore.config import EngineConfig
 from llmcore.errors import EngineDiedError, EngineUnavailableError, OverloadedError
 from llmcore.log import event
 from llmcore.worker.client import AsyncEngine
 
 from ..application import create_service, model_id
 from ..auth.keys import load_keys
-from .forwarded import Forwarded, WholeAnswer
+from ..config import ClusterConfig, ServerConfig
+from .forwarded import Forwarded, ForwardedAnswer
 from .ingress import Ingress
 from .replica import Replica
 from .router import PlacementRouter
@@ -54,7 +55,7 @@ class Llm:
         async for messages in self._replica.respond(request):
             yield messages
 
-    async def whole(self, request: Forwarded) -> WholeAnswer:
+    async def whole(self, request: Forwarded) -> ForwardedAnswer:
         return await self._replica.whole(request)
 
     def check_health(self) -> None:
@@ -70,13 +71,13 @@ class Front:
 
     def __init__(self, llm: DeploymentHandle, server: ServerConfig) -> None:
         log.configure(server.log_level)
-        self._ingress = Ingress(Handle(llm), server.max_body_bytes)
+        self._ingress = Ingress(ReplicaHandle(llm), server.max_body_bytes)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._ingress
 
 
-class Handle:
+class ReplicaHandle:
     """The way to the replicas, by a handle of Serve."""
 
     def __init__(self, llm: DeploymentHandle) -> None:
@@ -103,8 +104,8 @@ class Handle:
             if not is_over:
                 response.cancel()
 
-    async def all(self, request: Forwarded) -> Sequence[WholeAnswer]:
-        answers: Sequence[WholeAnswer] = await self._handle.broadcast("whole", request).results_async()
+    async def all(self, request: Forwarded) -> Sequence[ForwardedAnswer]:
+        answers: Sequence[ForwardedAnswer] = await self._handle.broadcast("whole", request).results_async()
         return answers
 
 

@@ -57,7 +57,7 @@ def forwarded(scope: Scope, body: bytes, beginning: Beginning) -> Forwarded:
 
 
 @dataclass(frozen=True)
-class WholeAnswer:
+class ForwardedAnswer:
     """What one replica answered to a request that all of them got."""
 
     replica: str

@@ -19,12 +19,12 @@ from ..http.body import receive_all
 from ..http.disconnect import while_connected
 from ..http.errors import ClientDisconnected, translate
 from .beginnings import beginning_of
-from .forwarded import Forwarded, WholeAnswer, forwarded
+from .forwarded import Forwarded, ForwardedAnswer, forwarded
 from .pages import labelled
 
 logger = logging.getLogger(__name__)
 
-Call = Callable[[Forwarded], AsyncGenerator[list[Message], None]]
+ForwardedCall = Callable[[Forwarded], AsyncGenerator[list[Message], None]]
 
 
 class Replicas(Protocol):
@@ -33,7 +33,7 @@ class Replicas(Protocol):
     def one(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
         """ASGI messages of the answer, as they come. Closing it cancels."""
 
-    def all(self, request: Forwarded) -> Awaitable[Sequence[WholeAnswer]]:
+    def all(self, request: Forwarded) -> Awaitable[Sequence[ForwardedAnswer]]:
         """The whole answer of every replica."""
 
 

@@ -12,7 +12,7 @@ from llmcore.errors import EngineUnavailableError
 
 from ..application import create_app
 from ..service.service import Service
-from .forwarded import Forwarded, WholeAnswer
+from .forwarded import Forwarded, ForwardedAnswer
 
 # Time for the application to end an answer that nobody waits for any more, before its task is cancelled.
 LEAVE_S = 5.0
@@ -44,9 +44,9 @@ class Replica:
             async for messages in parts:
                 yield messages
 
-    async def whole(self, request: Forwarded) -> WholeAnswer:
+    async def whole(self, request: Forwarded) -> ForwardedAnswer:
         messages = [message async for messages in self.respond(request) for message in messages]
-        return WholeAnswer(self._name, tuple(messages))
+        return ForwardedAnswer(self._name, tuple(messages))
 
 
 async def respond(app: ASGIApp, request: Forwarded) -> AsyncGenerator[list[Message], None]:

@@ -22,7 +22,6 @@ from llmcore.errors import (
 )
 from llmcore.log import MESSAGE_MAX, cut, cut_middle, event
 
-from ..schemas.replies import ErrorBody, ErrorReply
 from . import request_log as record
 
 logger = logging.getLogger(__name__)
@@ -33,6 +32,17 @@ RETRY_AFTER_S = 2
 # Official clients send a request again after 408 and 409 unless this tells them not to. Whoever set the deadline, or
 # cancelled, did not mean that.
 NO_RETRY = {"x-should-retry": "false"}
+
+
+class ErrorBody(msgspec.Struct):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorReply(msgspec.Struct):
+    error: ErrorBody
 
 
 class ApiError(Exception):

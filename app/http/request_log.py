@@ -23,7 +23,7 @@ def _free(n_tokens: int) -> None:
 
 
 @dataclass
-class Record:
+class RequestLog:
     method: str
     path: str
     endpoint: str  # the route's pattern: of unbounded paths, only these become label values
@@ -67,16 +67,16 @@ class Record:
         self.status, self.error = status, code
 
 
-def attach(scope: Scope, endpoint: str) -> Record:
+def attach(scope: Scope, endpoint: str) -> RequestLog:
     """Makes the record of a request, with the caller's X-Request-Id if that is a sane one."""
     unique = secrets.token_hex(12)
     given = dict(scope["headers"]).get(b"x-request-id", b"")
     request_id = given.decode() if _SANE_ID.fullmatch(given) else f"req-{unique}"
-    record = scope[_KEY] = Record(scope["method"], scope["path"], endpoint, request_id, unique)
+    record = scope[_KEY] = RequestLog(scope["method"], scope["path"], endpoint, request_id, unique)
     return record
 
 
-def of(scope: Scope) -> Record:
+def of(scope: Scope) -> RequestLog:
     """The record that telemetry.py attached."""
-    record: Record = scope[_KEY]
+    record: RequestLog = scope[_KEY]
     return record

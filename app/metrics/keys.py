@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter
 
-from ..http.request_log import Record
+from ..http.request_log import RequestLog
 
 
 class KeyMetrics:
@@ -30,7 +30,7 @@ class KeyMetrics:
             for limit in ("requests", "tokens", "concurrent"):
                 self._refused.labels(name, limit, model)
 
-    def request_ended(self, record: Record) -> None:
+    def request_ended(self, record: RequestLog) -> None:
         self._requests.labels(record.key, str(record.status), self._model).inc()
         self._tokens.labels(record.key, "prompt", self._model).inc(record.n_prompt)
         self._tokens.labels(record.key, "cached", self._model).inc(record.n_cached)

@@ -19,12 +19,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from llmcore.messages import Priority, Usage
 
-from ..answers.answer import tokens_per_s
 from ..http.priority import PRIORITIES
-from ..http.request_log import Record
+from ..http.request_log import RequestLog
 from .engine import EngineCollector
 from .keys import KeyMetrics
 from .quotas import QuotaCollector
+from .rates import tokens_per_s
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -112,7 +112,7 @@ class Metrics:
         """For the answers to requests of that priority."""
         return self._answers[priority]
 
-    def request_ended(self, record: Record, duration_s: float) -> None:
+    def request_ended(self, record: RequestLog, duration_s: float) -> None:
         self._requests.labels(record.endpoint, str(record.status), self._model).inc()
         self._duration.labels(record.endpoint, self._model).observe(duration_s)
         self._prompt.inc(record.n_prompt)

@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from llmcore.messages import CallDelta, Finished, GenerateRequest, Piece, Priority
 
-from ..answers.answer import Choice
-from ..answers.generation import Work
-from ..answers.json_answer import WholeAnswer
-from ..answers.logprobs import ChatLogprobs, chat_logprobs
+from ..answers.answer import AnswerChoice
+from ..answers.generation import GenerationGroup
+from ..answers.json_answer import JsonChoices
+from ..answers.logprobs import chat_logprobs
 from ..answers.sse import EventStream
 from ..http import request_log as record
 from ..http.body import read_body
@@ -23,6 +23,7 @@ from ..http.decode import decode
 from ..http.priority import priority_of
 from ..schemas.chat import ChatRequest, check_chat
 from ..schemas.format_fields import constraint_field, constraint_of
+from ..schemas.logprobs import ChatLogprobs
 from ..schemas.replies import (
     AnswerCall,
     AnswerEnd,
@@ -31,16 +32,16 @@ from ..schemas.replies import (
     ChatChoice,
     ChatChunk,
     ChatCompletion,
+    ChoiceDelta,
     ChunkCall,
     ChunkChoice,
     ChunkFunction,
-    Delta,
     TokenUsage,
 )
 from ..service.service import Service
 
 
-class ChatCompletions:
+class ChatEndpoint:
     """The endpoint."""
 
     def __init__(self, service: Service) -> None:
@@ -61,8 +62,10 @@ class ChatCompletions:
         priority = priority_of(request.headers, wanted.asked_priority)
         requests = list(self._generate(wanted, form.id, priority))
         service.bounds.check_prompts([requests[0].prompt], "messages")
-        work = Work(service, entry, form.id, requests, "messages", wanted.n_choices, constraint_field(wanted))
-        return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
+        work = GenerationGroup(
+            service, entry, form.id, requests, "messages", wanted.n_choices, constraint_field(wanted)
+        )
+        return EventStream(work, form, wanted.wants_usage) if wanted.stream else JsonChoices(work, form)
 
     def _generate(self, wanted: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
         prompt, constraint, bounds = wanted.prompt(), constraint_of(wanted), self._service.bounds
@@ -95,36 +98,36 @@ class ChatForm:
         return ChatChunk(self.id, self._created, self._model, choices, usage=usage)
 
     def first(self, index: int) -> ChatChunk:
-        return self._chunk([ChunkChoice(index, Delta(role="assistant", content=""))], self._no_usage)
+        return self._chunk([ChunkChoice(index, ChoiceDelta(role="assistant", content=""))], self._no_usage)
 
     def text(self, index: int, text: str) -> ChatChunk:
-        return self._chunk([ChunkChoice(index, Delta(content=text))], self._no_usage)
+        return self._chunk([ChunkChoice(index, ChoiceDelta(content=text))], self._no_usage)
 
     def parts(self, index: int, output: Piece | Finished) -> Iterator[ChatChunk]:
-        deltas = [Delta(reasoning_content=output.reasoning)] if output.reasoning else []
-        deltas += [Delta(content=output.text)] if output.text else []
-        deltas += [Delta(tool_calls=[_chunk_call(call)]) for call in output.calls]
+        deltas = [ChoiceDelta(reasoning_content=output.reasoning)] if output.reasoning else []
+        deltas += [ChoiceDelta(content=output.text)] if output.text else []
+        deltas += [ChoiceDelta(tool_calls=[_chunk_call(call)]) for call in output.calls]
         logprobs = chat_logprobs(output.logprobs) if output.logprobs else None
         if logprobs is not None and not deltas:  # of tokens whose text is not told yet, or never
-            deltas = [Delta(content="")]
+            deltas = [ChoiceDelta(content="")]
         for delta in deltas:
             yield self._chunk([ChunkChoice(index, delta, logprobs=logprobs)], self._no_usage)
             logprobs = None
 
     def end(self, index: int, reason: AnswerEnd) -> ChatChunk:
-        return self._chunk([ChunkChoice(index, Delta(), reason)], self._no_usage)
+        return self._chunk([ChunkChoice(index, ChoiceDelta(), reason)], self._no_usage)
 
     def usage(self, usage: TokenUsage) -> ChatChunk:
         return self._chunk([], usage)
 
-    def whole(self, choices: Sequence[Choice], usage: TokenUsage) -> ChatCompletion:
+    def whole(self, choices: Sequence[AnswerChoice], usage: TokenUsage) -> ChatCompletion:
         found = [
             ChatChoice(index, _message(each), each.finish_reason, self._logprobs(each))
             for index, each in enumerate(choices)
         ]
         return ChatCompletion(self.id, self._created, self._model, found, usage)
 
-    def _logprobs(self, choice: Choice) -> ChatLogprobs | None:
+    def _logprobs(self, choice: AnswerChoice) -> ChatLogprobs | None:
         return chat_logprobs(choice.logprobs) if self._wants_logprobs else None
 
 
@@ -134,7 +137,7 @@ def _chunk_call(call: CallDelta) -> ChunkCall:
     return ChunkCall(call.index, ChunkFunction(arguments=call.arguments))
 
 
-def _message(choice: Choice) -> AnswerMessage:
+def _message(choice: AnswerChoice) -> AnswerMessage:
     calls = [AnswerCall(call.id, CallArguments(call.name, call.arguments)) for call in choice.calls]
     return AnswerMessage(
         choice.text if choice.text or not calls else None,

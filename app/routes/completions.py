@@ -15,24 +15,25 @@ from starlette.responses import Response
 
 from llmcore.messages import Finished, GenerateRequest, Piece, Priority, TextPrompt, TokensPrompt
 
-from ..answers.answer import Choice
-from ..answers.generation import Work
-from ..answers.json_answer import WholeAnswer
-from ..answers.logprobs import TextLogprobs, TextOffsets
+from ..answers.answer import AnswerChoice
+from ..answers.generation import GenerationGroup
+from ..answers.json_answer import JsonChoices
+from ..answers.logprobs import TextOffsets
 from ..answers.sse import EventStream
-from ..auth.estimate import prompt_tokens
 from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..http.priority import priority_of
 from ..schemas.completion import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
 from ..schemas.format_fields import constraint_field, constraint_of
+from ..schemas.logprobs import TextLogprobs
 from ..schemas.replies import AnswerEnd, TextChoice, TextCompletion, TokenUsage
-from ..service.request_limits import Bounds
+from ..service.request_limits import RequestLimits
 from ..service.service import Service
+from ..service.token_estimate import prompt_tokens
 
 
-class Completions:
+class CompletionsEndpoint:
     """The endpoint. Several prompts give several choices, which run side by side."""
 
     def __init__(self, service: Service) -> None:
@@ -58,8 +59,10 @@ class Completions:
             _generate(wanted, prompt, f"{form.id}-{index}", priority, choice, service.bounds)
             for index, (prompt, choice) in choices
         ]
-        work = Work(service, entry, form.id, requests, "prompt", wanted.n_candidates, constraint_field(wanted))
-        return EventStream(work, form, wanted.wants_usage) if wanted.stream else WholeAnswer(work, form)
+        work = GenerationGroup(
+            service, entry, form.id, requests, "prompt", wanted.n_candidates, constraint_field(wanted)
+        )
+        return EventStream(work, form, wanted.wants_usage) if wanted.stream else JsonChoices(work, form)
 
     async def _text(self, prompt: TextPrompt | TokensPrompt) -> str:
         return prompt.text if isinstance(prompt, TextPrompt) else await self._service.engine.detokenize(prompt.tokens)
@@ -71,7 +74,7 @@ def _generate(
     request_id: str,
     priority: Priority,
     choice: int,
-    bounds: Bounds,
+    bounds: RequestLimits,
 ) -> GenerateRequest:
     # Which of several answers is the best is told by their tokens' probabilities.
     is_compared = wanted.logprobs is None and wanted.n_candidates > wanted.n_choices
@@ -125,14 +128,14 @@ class CompletionForm:
     def usage(self, usage: TokenUsage) -> TextCompletion:
         return self._chunk([], usage)
 
-    def whole(self, choices: Sequence[Choice], usage: TokenUsage) -> TextCompletion:
+    def whole(self, choices: Sequence[AnswerChoice], usage: TokenUsage) -> TextCompletion:
         found = [
             TextChoice(index, self._echo(index) + each.text, each.finish_reason, self._logprobs(each))
             for index, each in enumerate(self._best(choices))
         ]
         return self._chunk(found, usage)
 
-    def _best(self, choices: Sequence[Choice]) -> Iterator[Choice]:
+    def _best(self, choices: Sequence[AnswerChoice]) -> Iterator[AnswerChoice]:
         """Of the candidates for each prompt, the n that the model finds most probable per token."""
         n_candidates, n = self._wanted.n_candidates, self._wanted.n_choices
         if n_candidates == n:
@@ -142,9 +145,9 @@ class CompletionForm:
             group = choices[start : start + n_candidates]
             yield from sorted(group, key=_mean_logprob, reverse=True)[:n]
 
-    def _logprobs(self, choice: Choice) -> TextLogprobs | None:
+    def _logprobs(self, choice: AnswerChoice) -> TextLogprobs | None:
         return TextOffsets().logprobs(choice.logprobs) if self._wanted.logprobs is not None else None
 
 
-def _mean_logprob(choice: Choice) -> float:
+def _mean_logprob(choice: AnswerChoice) -> float:
     return statistics.fmean(each.logprob for each in choice.logprobs) if choice.logprobs else 0.0

@@ -11,22 +11,22 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.messages import Vectors
+from llmcore.messages import VectorsReply
 
-from ..answers.vector_call import Computation
-from ..auth.estimate import estimate
+from ..answers.vector_call import VectorCall
 from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..schemas.embeddings import Embedding, EmbeddingList, EmbeddingsRequest, InputUsage
 from ..service.service import Service
+from ..service.token_estimate import estimate
 
 # Numbers that are written as text at a time: other requests' tokens go out in between.
 _NUMBERS_AT_A_TIME = 16_384
 _FLOAT32_BYTES = 4
 
 
-class Embeddings:
+class EmbeddingsEndpoint:
     """The endpoint. Without `encoding_format` vectors are arrays of numbers; official clients ask for base64."""
 
     def __init__(self, service: Service) -> None:
@@ -41,7 +41,7 @@ class Embeddings:
         service.check_model(wanted.model)
         service.bounds.check_texts(texts, "input")
         entry = record.of(request.scope)
-        computation = Computation(service, request, f"embd-{entry.unique}")
+        computation = VectorCall(service, request, f"embd-{entry.unique}")
         with entry.charge(sum(map(estimate, texts))):
             vectors = await computation.run(service.engine.embed(texts, dimensions=wanted.dimensions))
         items = await _items(vectors, wanted.encoding_format or "float")
@@ -51,7 +51,7 @@ class Embeddings:
         return Response(frame.replace(b"[]", b"[" + b",".join(items) + b"]", 1), media_type="application/json")
 
 
-async def _items(vectors: Vectors, encoding: Literal["float", "base64"]) -> list[bytes]:
+async def _items(vectors: VectorsReply, encoding: Literal["float", "base64"]) -> list[bytes]:
     """JSON of each vector."""
     size = vectors.width * _FLOAT32_BYTES
     rows = memoryview(vectors.data)

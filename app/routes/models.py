@@ -10,7 +10,7 @@ from ..schemas.replies import ModelCard, ModelList
 from ..service.service import Service
 
 
-class Models:
+class ModelsEndpoint:
     """The endpoints: the one model that is served."""
 
     def __init__(self, service: Service) -> None:

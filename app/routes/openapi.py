@@ -8,6 +8,7 @@ import msgspec
 
 from llmcore.messages import PREFIX_NAME_PATTERN
 
+from ..http.errors import ErrorReply
 from ..http.priority import HEADER, PRIORITIES
 from ..schemas.chat import ChatRequest
 from ..schemas.completion import CompletionRequest
@@ -18,8 +19,7 @@ from ..schemas.replies import (
     Cancelled,
     ChatChunk,
     ChatCompletion,
-    Detokenized,
-    ErrorReply,
+    DetokenizeReply,
     Health,
     ModelCard,
     ModelList,
@@ -28,11 +28,11 @@ from ..schemas.replies import (
     PrefixList,
     Probe,
     TextCompletion,
-    Tokenized,
+    TokenizeReply,
 )
 from ..schemas.rerank import Ranking, RerankRequest
 from ..schemas.responses import ResponsesRequest
-from ..schemas.responses_events import Event
+from ..schemas.responses_events import ResponseEvent
 from ..schemas.responses_input import ITEMS
 from ..schemas.responses_replies import ResponseObject
 from ..schemas.text import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
@@ -41,10 +41,10 @@ _REF = "#/components/schemas/{name}"
 _ROOTS = (
     *(ChatRequest, CompletionRequest, PrefixRequest),
     *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, Probe, ErrorReply),
-    *(ResponsesRequest, *ITEMS, ResponseObject, *get_args(Event)),
+    *(ResponsesRequest, *ITEMS, ResponseObject, *get_args(ResponseEvent)),
     *(Cancelled, PrefixCard, PrefixList, PrefixDeleted),
     *(EmbeddingsRequest, EmbeddingList, RerankRequest, Ranking),
-    *(TokenizeRequest, Tokenized, DetokenizeRequest, Detokenized, ApplyTemplateRequest, AppliedTemplate),
+    *(TokenizeRequest, TokenizeReply, DetokenizeRequest, DetokenizeReply, ApplyTemplateRequest, AppliedTemplate),
 )
 
 _CHUNKS = "events `data: {}`, then `data: [DONE]`"
@@ -120,8 +120,8 @@ def _paths() -> dict[str, Any]:
         "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
         "/v1/embeddings": {"post": _compute("createEmbeddings", _EMBED, EmbeddingsRequest, EmbeddingList)},
         "/v1/rerank": {"post": _compute("rerank", _RERANK, RerankRequest, Ranking)},
-        "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, Tokenized)},
-        "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, Detokenized)},
+        "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, TokenizeReply)},
+        "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, DetokenizeReply)},
         "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, AppliedTemplate)},
         "/v1/models": {"get": _get("listModels", "The model that is served", ModelList, {})},
         "/v1/models/{model}": {"get": model},

@@ -9,7 +9,6 @@ from starlette.responses import Response
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import PrefixInfo
 
-from ..auth.estimate import prompt_tokens
 from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
@@ -18,9 +17,10 @@ from ..http.json_response import json_response
 from ..schemas.prefixes import PrefixRequest, check_name
 from ..schemas.replies import PrefixCard, PrefixDeleted, PrefixList
 from ..service.service import Service
+from ..service.token_estimate import prompt_tokens
 
 
-class Prefixes:
+class PrefixesEndpoint:
     """The endpoints."""
 
     def __init__(self, service: Service) -> None:

@@ -14,7 +14,7 @@ from ..schemas.replies import Cancelled
 from ..service.service import Service
 
 
-class Requests:
+class RequestsEndpoint:
     """The endpoint: ends answers that are under way, whoever asked for them; with API keys, those of the same key."""
 
     def __init__(self, service: Service) -> None:

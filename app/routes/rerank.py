@@ -6,8 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..answers.vector_call import Computation
-from ..auth.estimate import estimate
+from ..answers.vector_call import VectorCall
 from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
@@ -15,9 +14,10 @@ from ..http.json_response import json_response
 from ..schemas.embeddings import InputUsage
 from ..schemas.rerank import Document, Ranked, Ranking, RerankRequest
 from ..service.service import Service
+from ..service.token_estimate import estimate
 
 
-class Rerank:
+class RerankEndpoint:
     """The endpoint."""
 
     def __init__(self, service: Service) -> None:
@@ -32,7 +32,7 @@ class Rerank:
         texts = wanted.texts()
         service.bounds.check_texts([wanted.query, *texts], "documents")
         entry = record.of(request.scope)
-        computation = Computation(service, request, f"rerank-{entry.unique}")
+        computation = VectorCall(service, request, f"rerank-{entry.unique}")
         with entry.charge(sum(estimate(wanted.query) + estimate(text) for text in texts)):
             vectors = await computation.run(service.engine.rerank(wanted.query, texts))
         scores = memoryview(vectors.data).cast("f").tolist()

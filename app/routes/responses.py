@@ -13,8 +13,8 @@ from llmcore.errors import InvalidRequestError
 from llmcore.messages import GenerateRequest, Priority
 from llmcore.sampling import SamplingParams
 
-from ..answers.generation import Work
-from ..answers.responses_output import Output
+from ..answers.generation import GenerationGroup
+from ..answers.responses_output import ResponseOutput
 from ..answers.responses_stream import ResponseStream, WholeResponse
 from ..http import request_log as record
 from ..http.body import read_body
@@ -23,14 +23,14 @@ from ..http.priority import priority_of
 from ..schemas.format_fields import JsonObjectFormat, constraint_field, constraint_of
 from ..schemas.responses import FORMAT_NAMES, ResponseJsonSchema, ResponsesRequest, ResponseToolChoice, check_responses
 from ..schemas.responses_replies import (
+    ResponseChosenTool,
+    ResponseFunctionTool,
+    ResponseJsonObjectFormat,
+    ResponseJsonSchemaFormat,
     ResponseObject,
-    ToldJsonObject,
-    ToldJsonSchema,
-    ToldReasoning,
-    ToldText,
-    ToldTextFormat,
-    ToldTool,
-    ToldToolChoice,
+    ResponseReasoningOptions,
+    ResponseTextFormat,
+    ResponseTextOptions,
 )
 from ..service.engine import GenerationLike
 from ..service.service import Service
@@ -44,7 +44,7 @@ _TIERS: dict[Priority, Literal["default", "flex", "priority"]] = {
 _PARAMS = {"messages": "input", "reasoning_effort": "reasoning.effort", "max_tokens": "max_output_tokens"}
 
 
-class Responses:
+class ResponsesEndpoint:
     """The endpoint. Nothing is stored: a request brings the whole conversation along."""
 
     def __init__(self, service: Service) -> None:
@@ -66,7 +66,7 @@ class Responses:
         service.bounds.check_prompts([generation.prompt], "input")
         constrained = constraint_field(wanted, FORMAT_NAMES)
         work = ResponseWork(service, entry, begun.id, [generation], "input", constraint_param=constrained)
-        output = Output(entry.unique)
+        output = ResponseOutput(entry.unique)
         return ResponseStream(work, begun, output) if wanted.stream else WholeResponse(work, begun, output)
 
     def _generate(self, wanted: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
@@ -82,7 +82,7 @@ class Responses:
         )
 
 
-class ResponseWork(Work):
+class ResponseWork(GenerationGroup):
     """What the engine refuses is told by the fields' names in this API."""
 
     async def _admit(self) -> list[GenerationLike]:
@@ -108,15 +108,18 @@ def _begun(wanted: ResponsesRequest, id: str, model: str, priority: Priority) ->
         created_at=int(time.time()),
         model=model,
         instructions=wanted.instructions,
-        tools=[ToldTool(tool.name, tool.description, tool.parameters, tool.strict) for tool in wanted.tools or ()],
-        tool_choice=ToldToolChoice(choice.name) if isinstance(choice, ResponseToolChoice) else choice or "auto",
+        tools=[
+            ResponseFunctionTool(tool.name, tool.description, tool.parameters, tool.strict)
+            for tool in wanted.tools or ()
+        ],
+        tool_choice=ResponseChosenTool(choice.name) if isinstance(choice, ResponseToolChoice) else choice or "auto",
         parallel_tool_calls=wanted.parallel_tool_calls is not False,
         max_output_tokens=wanted.max_output_tokens,
         max_tool_calls=wanted.max_tool_calls,
         temperature=defaults.temperature if wanted.temperature is None else wanted.temperature,
         top_p=defaults.top_p if wanted.top_p is None else wanted.top_p,
-        text=ToldText(_told_format(wanted)),
-        reasoning=ToldReasoning(wanted.effort),
+        text=ResponseTextOptions(_told_format(wanted)),
+        reasoning=ResponseReasoningOptions(wanted.effort),
         service_tier=_TIERS[priority],
         metadata=wanted.metadata or {},
         prompt_cache_key=wanted.prompt_cache_key,
@@ -126,10 +129,10 @@ def _begun(wanted: ResponsesRequest, id: str, model: str, priority: Priority) ->
     )
 
 
-def _told_format(wanted: ResponsesRequest) -> ToldTextFormat | ToldJsonObject | ToldJsonSchema:
+def _told_format(wanted: ResponsesRequest) -> ResponseTextFormat | ResponseJsonObjectFormat | ResponseJsonSchemaFormat:
     given = None if wanted.text is None else wanted.text.format
     if isinstance(given, ResponseJsonSchema):
         # Without the line breaks that it may have, which would end an event; its numbers stay as they were written.
         schema = msgspec.Raw(msgspec.json.format(bytes(given.schema), indent=-1))
-        return ToldJsonSchema(given.name, schema, given.description, bool(given.strict))
-    return ToldJsonObject() if isinstance(given, JsonObjectFormat) else ToldTextFormat()
+        return ResponseJsonSchemaFormat(given.name, schema, given.description, bool(given.strict))
+    return ResponseJsonObjectFormat() if isinstance(given, JsonObjectFormat) else ResponseTextFormat()

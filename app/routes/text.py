@@ -8,14 +8,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..auth.estimate import estimate, prompt_tokens
 from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..http.json_response import json_response
-from ..schemas.replies import AppliedTemplate, Detokenized, Tokenized
+from ..schemas.replies import AppliedTemplate, DetokenizeReply, TokenizeReply
 from ..schemas.text import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest, check_apply_template
 from ..service.service import Service
+from ..service.token_estimate import estimate, prompt_tokens
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class TextEndpoints:
                 parse_special=wanted.parse_special is not False,
             )
             entry.n_text = len(tokens)
-        return json_response(Tokenized(tokens))
+        return json_response(TokenizeReply(tokens))
 
     async def detokenize(self, request: Request) -> Response:
         wanted = await self._read(self._detokenize, request)
@@ -47,7 +47,7 @@ class TextEndpoints:
         with entry.charge(len(wanted.tokens)):
             text = await self._service.engine.detokenize(wanted.tokens)
             entry.n_text = len(wanted.tokens)
-        return json_response(Detokenized(text))
+        return json_response(DetokenizeReply(text))
 
     async def apply_template(self, request: Request) -> Response:
         wanted = await self._read(self._apply, request)

@@ -12,7 +12,7 @@ from llmcore.log import cut
 
 from ..http.errors import invalid
 from .fields import OnlyEmpty, OnlyNull, refuse_unsupported
-from .tools import ToolCall
+from .tools import SentToolCall
 
 # A template has no place for it: accepting a name would be ignoring it.
 _NAME = "templates cannot show it"
@@ -49,7 +49,7 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid
     empty."""
 
     content: Content | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[SentToolCall] | None = None
     reasoning_content: Annotated[str, Meta(description="for templates that show it")] | None = None
     name: Name = None
     refusal: OnlyNull = None

@@ -9,20 +9,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from llmcore.machine.threads import ThreadDecision
 
-from ..answers.logprobs import ChatLogprobs, TextLogprobs
+from .logprobs import ChatLogprobs, TextLogprobs
 
 AnswerEnd = Literal["stop", "length", "tool_calls"]
-
-
-class ErrorBody(msgspec.Struct):
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class ErrorReply(msgspec.Struct):
-    error: ErrorBody
 
 
 class WorkerHealth(msgspec.Struct):
@@ -135,7 +124,7 @@ class ChunkCall(msgspec.Struct):
     type: Literal["function"] | UnsetType = UNSET
 
 
-class Delta(msgspec.Struct, omit_defaults=True):
+class ChoiceDelta(msgspec.Struct, omit_defaults=True):
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET
@@ -144,7 +133,7 @@ class Delta(msgspec.Struct, omit_defaults=True):
 
 class ChunkChoice(msgspec.Struct):
     index: int
-    delta: Delta
+    delta: ChoiceDelta
     finish_reason: AnswerEnd | None = None
     logprobs: ChatLogprobs | None = None
 
@@ -182,11 +171,11 @@ class Cancelled(msgspec.Struct):
     object: Literal["request"] = "request"
 
 
-class Tokenized(msgspec.Struct):
+class TokenizeReply(msgspec.Struct):
     tokens: list[int]
 
 
-class Detokenized(msgspec.Struct):
+class DetokenizeReply(msgspec.Struct):
     content: str
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
-from ..answers.logprobs import EventLogprob
-from .replies import ErrorBody
-from .responses_replies import AnsweredReasoning, AnsweredText, OutputItem, ResponseObject
+from ..http.errors import ErrorBody
+from .logprobs import EventLogprob
+from .responses_replies import OutputItem, ResponseObject, ResponseReasoning, ResponseText
 
-Part = AnsweredText | AnsweredReasoning
+ResponsePart = ResponseText | ResponseReasoning
 
 
 class _Lifecycle(msgspec.Struct):
@@ -35,7 +35,7 @@ class Incomplete(_Lifecycle, tag_field="type", tag="response.incomplete"):
     """The answer reached max_output_tokens, or the end of the context."""
 
 
-class Failed(_Lifecycle, tag_field="type", tag="response.failed"):
+class ResponseFailed(_Lifecycle, tag_field="type", tag="response.failed"):
     """`output` is what came until then."""
 
 
@@ -54,7 +54,7 @@ class ItemDone(msgspec.Struct, tag_field="type", tag="response.output_item.done"
 class PartAdded(msgspec.Struct, tag_field="type", tag="response.content_part.added"):
     item_id: str
     output_index: int
-    part: Part
+    part: ResponsePart
     content_index: int = 0
     sequence_number: int = 0
 
@@ -62,7 +62,7 @@ class PartAdded(msgspec.Struct, tag_field="type", tag="response.content_part.add
 class PartDone(msgspec.Struct, tag_field="type", tag="response.content_part.done"):
     item_id: str
     output_index: int
-    part: Part
+    part: ResponsePart
     content_index: int = 0
     sequence_number: int = 0
 
@@ -126,13 +126,13 @@ class ErrorEvent(msgspec.Struct, tag_field="type", tag="error"):
     sequence_number: int = 0
 
 
-Delta = TextDelta | ReasoningDelta | ArgumentsDelta
-Event = (
+ResponseDelta = TextDelta | ReasoningDelta | ArgumentsDelta
+ResponseEvent = (
     Created
     | InProgress
     | Completed
     | Incomplete
-    | Failed
+    | ResponseFailed
     | ItemAdded
     | ItemDone
     | PartAdded

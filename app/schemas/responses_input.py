@@ -24,7 +24,7 @@ from .messages import (
     ToolMessage,
     UserMessage,
 )
-from .tools import CalledFunction, ToolCall
+from .tools import CalledFunction, SentToolCall
 
 Status = Literal["in_progress", "completed", "incomplete"]
 Parsed = Annotated[Any, Meta(description="accepted without effect: the SDK's own, made of the text beside it")]
@@ -184,12 +184,12 @@ class _Turn:
 
     content: Content | None = None
     reasoning: str = ""
-    calls: list[ToolCall] = field(default_factory=list)
+    calls: list[SentToolCall] = field(default_factory=list)
 
     def add(self, item: AssistantItem | CallItem | ReasoningItem) -> bool:
         """False if the item has no place in this turn: it begins another one."""
         if isinstance(item, CallItem):
-            self.calls.append(ToolCall(id=item.call_id, function=CalledFunction(item.name, item.arguments)))
+            self.calls.append(SentToolCall(id=item.call_id, function=CalledFunction(item.name, item.arguments)))
         elif self.content is not None or (isinstance(item, ReasoningItem) and self.calls):
             return False
         elif isinstance(item, AssistantItem):

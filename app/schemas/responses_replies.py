@@ -7,31 +7,31 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from ..answers.logprobs import AnswerLogprob
+from .logprobs import AnswerLogprob
 from .replies import Timings
 from .responses_input import Status
 
 ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
-class AnsweredText(msgspec.Struct, tag_field="type", tag="output_text"):
+class ResponseText(msgspec.Struct, tag_field="type", tag="output_text"):
     text: str
     annotations: tuple[()] = ()
     logprobs: tuple[AnswerLogprob, ...] = ()
 
 
-class AnsweredReasoning(msgspec.Struct, tag_field="type", tag="reasoning_text"):
+class ResponseReasoning(msgspec.Struct, tag_field="type", tag="reasoning_text"):
     text: str
 
 
-class AnsweredMessage(msgspec.Struct, tag_field="type", tag="message"):
+class ResponseMessage(msgspec.Struct, tag_field="type", tag="message"):
     id: str
     status: Status
-    content: list[AnsweredText]
+    content: list[ResponseText]
     role: Literal["assistant"] = "assistant"
 
 
-class AnsweredCall(msgspec.Struct, tag_field="type", tag="function_call"):
+class ResponseCall(msgspec.Struct, tag_field="type", tag="function_call"):
     id: str
     status: Status
     call_id: Annotated[str, Meta(description="what a function_call_output refers to")]
@@ -44,12 +44,12 @@ class ReasoningThought(msgspec.Struct, tag_field="type", tag="reasoning"):
 
     id: str
     status: Status
-    content: list[AnsweredReasoning]
+    content: list[ResponseReasoning]
     summary: tuple[()] = ()
     encrypted_content: None = None
 
 
-OutputItem = AnsweredMessage | AnsweredCall | ReasoningThought
+OutputItem = ResponseMessage | ResponseCall | ReasoningThought
 
 
 class InputTokensDetails(msgspec.Struct):
@@ -81,37 +81,37 @@ class IncompleteDetails(msgspec.Struct):
     reason: Literal["max_output_tokens"] = "max_output_tokens"
 
 
-class ToldTool(msgspec.Struct, tag_field="type", tag="function"):
+class ResponseFunctionTool(msgspec.Struct, tag_field="type", tag="function"):
     name: str
     description: str | None
     parameters: dict[str, Any] | None
     strict: bool | None
 
 
-class ToldToolChoice(msgspec.Struct, tag_field="type", tag="function"):
+class ResponseChosenTool(msgspec.Struct, tag_field="type", tag="function"):
     name: str
 
 
-class ToldTextFormat(msgspec.Struct, tag_field="type", tag="text"):
+class ResponseTextFormat(msgspec.Struct, tag_field="type", tag="text"):
     pass
 
 
-class ToldJsonObject(msgspec.Struct, tag_field="type", tag="json_object"):
+class ResponseJsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
     pass
 
 
-class ToldJsonSchema(msgspec.Struct, tag_field="type", tag="json_schema"):
+class ResponseJsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
     name: str
     schema: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "boolean"]})]
     description: str | None
     strict: bool
 
 
-class ToldText(msgspec.Struct):
-    format: ToldTextFormat | ToldJsonObject | ToldJsonSchema
+class ResponseTextOptions(msgspec.Struct):
+    format: ResponseTextFormat | ResponseJsonObjectFormat | ResponseJsonSchemaFormat
 
 
-class ToldReasoning(msgspec.Struct):
+class ResponseReasoningOptions(msgspec.Struct):
     effort: str | None = None
     summary: None = None
 
@@ -130,15 +130,15 @@ class ResponseObject(msgspec.Struct, kw_only=True):
     output: list[OutputItem] = msgspec.field(default_factory=list)
     usage: ResponseUsage | None = None
     instructions: str | None
-    tools: list[ToldTool]
-    tool_choice: str | ToldToolChoice
+    tools: list[ResponseFunctionTool]
+    tool_choice: str | ResponseChosenTool
     parallel_tool_calls: bool
     max_output_tokens: int | None
     max_tool_calls: int | None
     temperature: float
     top_p: float
-    text: ToldText
-    reasoning: ToldReasoning
+    text: ResponseTextOptions
+    reasoning: ResponseReasoningOptions
     service_tier: Literal["default", "flex", "priority"]
     metadata: dict[str, str]
     prompt_cache_key: str | None

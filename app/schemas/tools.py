@@ -52,7 +52,7 @@ class CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
     arguments: Annotated[str, Meta(description="JSON")]
 
 
-class ToolCall(msgspec.Struct, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
+class SentToolCall(msgspec.Struct, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
     """In messages that clients send back."""
 
     id: Annotated[str, Meta(min_length=1)]

@@ -36,7 +36,7 @@ PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 
 
 @dataclass(frozen=True)
-class Patience:
+class ConnectionTimeouts:
     """What a connection gets."""
 
     head_s: float  # for a TLS handshake; for a whole head, from its first byte, or from the beginning of the connection
@@ -50,7 +50,7 @@ class Connection(H11Protocol):
     def __init__(
         self,
         place: Place,
-        patience: Patience,
+        patience: ConnectionTimeouts,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -61,7 +61,7 @@ class Connection(H11Protocol):
         self._place = place
         self._patience = patience
         if place.is_spare:
-            self.app = Crowded(self.app)
+            self.app = ConnectionsExceeded(self.app)
             self._patience = dataclasses.replace(patience, head_s=min(patience.head_s, SPARE_HEAD_S))
         self._is_refused = False
         self._awaited: object | None = None  # h11's state that the receiving timer is for
@@ -201,7 +201,7 @@ class Connection(H11Protocol):
         self.transport.abort()
 
 
-class Crowded:
+class ConnectionsExceeded:
     """The application for connections that are too many: probes are answered, all else is a 503; then the connection ends."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 from llmcore.log import event
 
+from ..config import ServerConfig
 from ..service.service import Service
 from . import connection, open_files
-from .connection import Connection, Patience
+from .connection import Connection, ConnectionTimeouts
 from .listener import Listener, Place, Room
 from .open_files import Rooms
 
@@ -53,7 +53,7 @@ def _settings(config: ServerConfig) -> dict[str, Any]:
 class _Listening(uvicorn.Server):
     """uvicorn's server with a listener of ours for each socket."""
 
-    def __init__(self, config: uvicorn.Config, room: Room, patience: Patience) -> None:
+    def __init__(self, config: uvicorn.Config, room: Room, patience: ConnectionTimeouts) -> None:
         super().__init__(config)
         self._room = room
         self._patience = patience
@@ -134,8 +134,8 @@ def ignore_hang_ups() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def patience(config: ServerConfig) -> Patience:
-    return Patience(config.head_timeout_s, config.body_timeout_s, config.send_timeout_s)
+def patience(config: ServerConfig) -> ConnectionTimeouts:
+    return ConnectionTimeouts(config.head_timeout_s, config.body_timeout_s, config.send_timeout_s)
 
 
 def rooms(config: ServerConfig) -> Rooms:

@@ -6,8 +6,9 @@ import os
 import ssl
 from typing import NoReturn
 
-from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
+
+from ..config import ServerConfig
 
 
 def check_certificate(config: ServerConfig) -> None:

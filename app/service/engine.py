@@ -14,7 +14,7 @@ from llmcore.messages import (
     Piece,
     PrefixInfo,
     PrefixSpec,
-    Vectors,
+    VectorsReply,
 )
 
 
@@ -69,10 +69,10 @@ class EngineLike(Protocol):
 
     async def render(self, prompt: ChatPrompt) -> str: ...
 
-    async def embed(self, texts: Sequence[str | Sequence[int]], *, dimensions: int | None) -> Vectors:
+    async def embed(self, texts: Sequence[str | Sequence[int]], *, dimensions: int | None) -> VectorsReply:
         """Cancelling ends what is not computed yet; so with rerank()."""
 
-    async def rerank(self, query: str, documents: Sequence[str]) -> Vectors: ...
+    async def rerank(self, query: str, documents: Sequence[str]) -> VectorsReply: ...
 
     async def inspect(self) -> bytes: ...
 

@@ -18,7 +18,7 @@ class Cancellable(Protocol):
         """False if nothing of it was alive any more."""
 
 
-class Alive:
+class InFlight:
     """An id need not be unique: one that callers choose (X-Request-Id) may stand for several requests."""
 
     def __init__(self) -> None:

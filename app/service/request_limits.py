@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from llmcore.config import ServerConfig
 from llmcore.messages import Prompt
 
-from ..auth.estimate import prompt_characters
+from ..config import ServerConfig
 from ..http.errors import ApiError, invalid
+from ..service.token_estimate import prompt_characters
 
 
-class Bounds:
+class RequestLimits:
     """All raise ApiError (400). A limit of 0 is none."""
 
     def __init__(self, config: ServerConfig) -> None:

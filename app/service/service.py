@@ -6,17 +6,17 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from llmcore.config import ServerConfig
 from llmcore.errors import EngineError
 from llmcore.log import cut
 from llmcore.messages import EngineStats
 
 from ..auth.keys import Keys
+from ..config import ServerConfig
 from ..http.errors import ApiError, unavailable
 from ..metrics.service import Metrics
 from .engine import EngineLike
-from .in_flight import Alive
-from .request_limits import Bounds
+from .in_flight import InFlight
+from .request_limits import RequestLimits
 
 # A scrape must not hang because a step is long.
 STATS_TIMEOUT_S = 0.5
@@ -29,15 +29,15 @@ class Service:
     model_id: str
     metrics: Metrics
     keys: Keys | None = None  # None: whoever reaches the port may come in
-    alive: Alive = field(default_factory=Alive)
+    alive: InFlight = field(default_factory=InFlight)
     started_s: float = field(default_factory=time.monotonic)
     created: int = field(default_factory=lambda: int(time.time()))
     is_draining: bool = False
     n_active: int = 0  # HTTP requests that have no whole answer yet
-    bounds: Bounds = field(init=False)
+    bounds: RequestLimits = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bounds = Bounds(self.config)
+        self.bounds = RequestLimits(self.config)
 
     @property
     def uptime_s(self) -> float:

@@ -13,7 +13,7 @@ from llmcore.log import event
 
 from ..http import request_log as record
 from ..http.errors import ClientDisconnected, translate
-from ..http.request_log import Record
+from ..http.request_log import RequestLog
 from .service import Service
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Telemetry:
             self._service.n_active -= 1
             self._tell(entry)
 
-    async def _run(self, scope: Scope, receive: Receive, send: Send, entry: Record) -> None:
+    async def _run(self, scope: Scope, receive: Receive, send: Send, entry: RequestLog) -> None:
         try:
             await self._app(scope, receive, send)
         except ClientDisconnected:
@@ -64,13 +64,13 @@ class Telemetry:
             entry.error = answer.code
             await answer.response()(scope, receive, send)
 
-    def _headers(self, entry: Record) -> list[tuple[bytes, bytes]]:
+    def _headers(self, entry: RequestLog) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", entry.request_id.encode())]
         if self._service.is_draining:
             headers.append((b"connection", b"close"))
         return headers
 
-    def _tell(self, entry: Record) -> None:
+    def _tell(self, entry: RequestLog) -> None:
         duration_s = time.monotonic() - entry.started_s
         self._service.metrics.request_ended(entry, duration_s)
         fields: dict[str, object] = {"method": entry.method, "path": entry.path, "status": entry.status}

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 
 from llmcore import config, log
-from llmcore.errors import ContextLengthError
+from llmcore.errors import ContextLengthError, printable
 from llmcore.llm import LLM
-from llmcore.machine.os_text import printable
+from llmcore.machine.options import add_flags
 
 HELP = "Type a message. /reset forgets the conversation, /exit (or Ctrl-D) ends; Ctrl-C interrupts an answer."
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-tokens", type=int, default=None, help="longest answer (default: to the end of the context)"
     )
-    config.add_flags(parser, config.EngineConfig)
+    add_flags(parser, config.EngineConfig)
 
 
 def run(args: argparse.Namespace) -> int:

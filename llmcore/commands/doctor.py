@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmcore import config
-from llmcore.config import EngineConfig, ServerConfig
+from llmcore.config import EngineConfig
 from llmcore.doctor.check import Check, has_failed
 from llmcore.doctor.install_checks import check_blas, check_library, check_memory, check_model, check_port
 from llmcore.doctor.library_probe import probe
@@ -30,17 +30,18 @@ from llmcore.doctor.machine_checks import (
 from llmcore.errors import ConfigError, LibraryError
 from llmcore.hub import model_store as hub
 from llmcore.llama.ffi import library_dir
+from llmcore.machine.options import add_flags
 from llmcore.machine.threads import decide_threads
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
-Config = TypeVar("Config", EngineConfig, ServerConfig)
+Config = TypeVar("Config")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
-    config.add_flags(parser, ServerConfig)
-    config.add_flags(parser, EngineConfig)
+    add_flags(parser, config.configs()["service"])
+    add_flags(parser, EngineConfig)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,10 +81,10 @@ def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Check]
     return checks
 
 
-def _configs(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[EngineConfig, ServerConfig, list[Check]]:
+def _configs(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[EngineConfig, Any, list[Check]]:
     """What can be read of the configuration; a part that cannot is a failed check, and the rest is looked at without it."""
     engine, engine_problems = _load(EngineConfig, flags, environ)
-    server, server_problems = _load(ServerConfig, flags, environ)
+    server, server_problems = _load(config.configs()["service"], flags, environ)
     problems = list(dict.fromkeys(engine_problems + server_problems))
     if not engine.model_path:
         path = hub.default_model_path(environ)

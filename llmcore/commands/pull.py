@@ -97,7 +97,7 @@ def _pulled(folder: Path) -> Iterator[str]:
             yield f"{each.repo}/{each.file}  {path} ({each.size_bytes / 1e6:.0f} MB, revision {each.revision})"
 
 
-class PlainReport:
+class PlainPullReport:
     """Lines, for logs and pipes."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class PlainReport:
             print(f"llmcore: {self._told:.0%} ({done / 1e6:.0f} of {total / 1e6:.0f} MB)", file=sys.stderr, flush=True)
 
 
-class BarReport:
+class BarPullReport:
     """A line for each phase, and below it one bar."""
 
     def __init__(self, bars: Progress) -> None:
@@ -130,15 +130,15 @@ class BarReport:
 
 
 @contextlib.contextmanager
-def plain() -> Iterator[PlainReport]:
-    yield PlainReport()
+def plain() -> Iterator[PlainPullReport]:
+    yield PlainPullReport()
 
 
 @contextlib.contextmanager
-def terminal(console: Console) -> Iterator[BarReport]:
+def terminal(console: Console) -> Iterator[BarPullReport]:
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
-        yield BarReport(bars)
+        yield BarPullReport(bars)
 
 
 @contextlib.contextmanager

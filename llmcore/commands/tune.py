@@ -19,9 +19,10 @@ from llmcore.errors import ConfigError, ModelMissingError
 from llmcore.gguf.fingerprint import cpu_name
 from llmcore.hub import model_store as hub
 from llmcore.llama.model import Model
+from llmcore.machine.options import add_flags
 from llmcore.machine.os_text import system_name
 from llmcore.startup.trial_result import TrialResult
-from llmcore.startup.tuned_profile import Conditions, TunedProfile, identity_of, profile_folder, store
+from llmcore.startup.tuned_profile import TunedProfile, TuningConditions, identity_of, profile_folder, store
 from llmcore.tuning.grid import Space, TuningChoice
 from llmcore.tuning.plot import check_plot_path, write_plot
 from llmcore.tuning.report import report_rows, report_table, spread
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plot", type=Path, default=None, help="draw the results into a file, .svg or .png (needs matplotlib)"
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON instead of a table")
-    config.add_flags(parser, EngineConfig, OPTIONS)
+    add_flags(parser, EngineConfig, OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,7 +108,7 @@ def _profile(
     engine: EngineConfig, space: Space, job: TrialJob, tuning: Tuning, choice: TuningChoice | None, description: str
 ) -> TunedProfile:
     """The profile to show and store; without a choice the default is its chosen candidate."""
-    conditions = Conditions(
+    conditions = TuningConditions(
         n_threads_allowed=space.n_threads_max,
         n_ctx=job.n_ctx,
         n_slots=job.n_slots,

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from llmcore.machine.os_text import printable
+from llmcore.errors import printable
 
-Status = Literal["ok", "warn", "fail"]
+CheckStatus = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Check:
     """`found` is one line. `advice` says what to change, where the status is not ok; with "fail" the service does not start."""
 
     name: str
-    status: Status
+    status: CheckStatus
     found: str
     advice: str = ""
 

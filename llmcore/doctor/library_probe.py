@@ -1,6 +1,6 @@
 """Looks at the native libraries in a process of its own, which may die of them without harm: `llmcore doctor` asks it.
 
-    python -m llmcore.library_probe < question.json
+    python -m llmcore.doctor.library_probe < question.json
 
 A Question comes in on standard input, a Finding goes out on standard output, both as JSON.
 """
@@ -16,17 +16,16 @@ from typing import Any
 import msgspec
 
 from llmcore.config import EngineConfig, attach_paths, detach_paths
-from llmcore.errors import LlmcoreError, NativeError
+from llmcore.errors import LlmcoreError, NativeError, printable
 from llmcore.gguf.header import check_model_file
 from llmcore.gguf.model_checks import check_model_metadata
 from llmcore.llama import ffi
 from llmcore.llama.attention_shape import attention_shape
 from llmcore.llama.context import ContextParams, native_params
 from llmcore.llama.kernels import use_kernels
-from llmcore.llama.memory_estimate import memory_need
+from llmcore.llama.memory_estimate import estimate_memory
 from llmcore.llama.origin import mapped
-from llmcore.machine.os_text import printable
-from llmcore.startup.attention_tuning import Settings, candidates
+from llmcore.startup.attention_tuning import AttentionSettings, candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 
 _TIMEOUT_S = 120.0
@@ -139,7 +138,7 @@ def _need(config: EngineConfig) -> Need:
     return msgspec.structs.replace(needs[0], least_bytes=min(need.total_bytes for need in needs))
 
 
-def _reckon(config: EngineConfig, n_ctx: int, settings: Settings) -> Need:
+def _reckon(config: EngineConfig, n_ctx: int, settings: AttentionSettings) -> Need:
     n_batch, n_ubatch = decide_batches(config)
     params = ContextParams(
         n_ctx=n_ctx,
@@ -153,7 +152,7 @@ def _reckon(config: EngineConfig, n_ctx: int, settings: Settings) -> Need:
     use_kernels(config.kernels)
     model = ffi.library().llama_model_default_params()
     model.use_extra_bufts = config.repack
-    found = memory_need(config.model_path, model, native_params(params))
+    found = estimate_memory(config.model_path, model, native_params(params))
     return Need(n_ctx, found.model_bytes, found.context_bytes, found.compute_bytes)
 
 

@@ -26,7 +26,7 @@ class TextJob:
 
 
 @dataclass(frozen=True)
-class Part:
+class PassPart:
     """Tokens of text `index` of a job, from position `start`. `is_last`: the text ends with them."""
 
     job: TextJob
@@ -36,7 +36,7 @@ class Part:
     is_last: bool = True
 
 
-class PassQueue:
+class PassPlanner:
     """Jobs that are not finished, the one whose turn it is first."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class PassQueue:
         for job in self._jobs:
             job.n_split = 0
 
-    def plan(self, n_tokens: int, n_texts: int, *, can_split: bool) -> list[Part]:
+    def plan(self, n_tokens: int, n_texts: int, *, can_split: bool) -> list[PassPart]:
         """At most so many tokens of so many texts; a longer text comes alone, in parts where it can be split, else whole.
         A split text goes on before anything else: its beginning stands in the context."""
         first = next((job for job in self._jobs if job.n_split), self._jobs[0])
@@ -71,21 +71,21 @@ class PassQueue:
         left = len(text) - first.n_split
         if first.n_split or left > n_tokens:
             end = first.n_split + (min(left, n_tokens) if can_split else left)
-            return [Part(first, first.n_done, first.n_split, text[first.n_split : end], end == len(text))]
+            return [PassPart(first, first.n_done, first.n_split, text[first.n_split : end], end == len(text))]
         return list(self._fill(n_tokens, n_texts))
 
-    def _fill(self, n_tokens: int, n_texts: int) -> Iterable[Part]:
+    def _fill(self, n_tokens: int, n_texts: int) -> Iterable[PassPart]:
         turns = deque((job, job.n_done) for job in self._jobs)
         while turns and n_texts:
             job, index = turns.popleft()
             if index == len(job.texts) or len(job.texts[index]) > n_tokens:
                 continue
-            yield Part(job, index, 0, job.texts[index])
+            yield PassPart(job, index, 0, job.texts[index])
             n_tokens -= len(job.texts[index])
             n_texts -= 1
             turns.append((job, index + 1))
 
-    def commit(self, parts: Iterable[Part]) -> list[TextJob]:
+    def commit(self, parts: Iterable[PassPart]) -> list[TextJob]:
         """The parts are computed. Returns the jobs that are finished by that; they are here no more."""
         for part in parts:
             job = part.job

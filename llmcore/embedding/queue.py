@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from llmcore.embedding.embedder import PASS_TEXTS, Embedder
 from llmcore.embedding.pairs import PairFormat
-from llmcore.embedding.planner import Part, PassQueue, TextJob
+from llmcore.embedding.planner import PassPart, PassPlanner, TextJob
 from llmcore.errors import ContextLengthError, InvalidRequestError, LlmcoreError, OverloadedError, UnsupportedError
 from llmcore.limits import Limits
 from llmcore.llama.context import StepAborted
@@ -45,7 +45,7 @@ class _Job(TextJob):
 
 
 @dataclass(frozen=True)
-class Done:
+class EmbeddingResult:
     """The end of a job: float32[n_texts, width] in the order of its texts, and the tokens that these had; or an error."""
 
     id: Hashable
@@ -64,7 +64,7 @@ class EmbedCounters:
     embed_s: float = 0.0
 
 
-class Embeddings:
+class EmbeddingQueue:
     """Jobs of one model. Without an embedder every request is refused with a word on what to do."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Embeddings:
         self._clock = clock
         self._jobs: dict[Hashable, _Job] = {}
         self._unread: deque[_Job] = deque()
-        self._queue = PassQueue()
+        self._queue = PassPlanner()
         self._token_s = 0.0  # seconds a token takes; 0 while unknown
         self._serving: frozenset[Hashable] = frozenset()
         self._leaving: frozenset[Hashable] = frozenset()  # told by other threads, and only replaced as a whole
@@ -214,7 +214,7 @@ class Embeddings:
 
     # --- Work ---------------------------------------------------------------------------------------------------------
 
-    def step(self, *, is_busy: bool = False) -> list[Done]:
+    def step(self, *, is_busy: bool = False) -> list[EmbeddingResult]:
         """A bounded piece of work: some reading, and one pass. `is_busy`: answers are being generated beside it."""
         for id in self._leaving:
             self.cancel(id)
@@ -244,7 +244,7 @@ class Embeddings:
             message = f"the text has at least {n_least} tokens; the model takes {n_max}"
             raise ContextLengthError(message, n_prompt=n_least, n_ctx=n_max)
 
-    def _read(self) -> list[Done]:
+    def _read(self) -> list[EmbeddingResult]:
         """Makes tokens of texts, so many at a time; a job whose texts are all right can be computed then."""
         job = self._unread.popleft()
         n_left = _READ_CHARACTERS
@@ -288,7 +288,7 @@ class Embeddings:
             raise OverloadedError(message, retry_after_s=excess * self._token_s)
         self._queue.add(job)
 
-    def _pass(self, is_busy: bool) -> list[Done]:
+    def _pass(self, is_busy: bool) -> list[EmbeddingResult]:
         embedder = self._check_embedder()
         parts = self._queue.plan(self._room(embedder, is_busy), PASS_TEXTS, can_split=embedder.can_split)
         embedder.rearm()
@@ -320,7 +320,7 @@ class Embeddings:
         limit_s = min(self._limits.inter_token_s) * _BUSY_SHARE
         return max(min(_BUSY_TOKENS, embedder.n_pass), min(embedder.n_pass, int(limit_s / self._token_s)))
 
-    def _learn(self, parts: Sequence[Part], seconds: float) -> None:
+    def _learn(self, parts: Sequence[PassPart], seconds: float) -> None:
         n_tokens = sum(len(part.tokens) for part in parts)
         token_s = seconds / n_tokens
         self._token_s += (token_s - self._token_s) * (_RATE if self._token_s else 1.0)
@@ -337,14 +337,14 @@ class Embeddings:
         length = float(np.linalg.norm(vector))
         return vector / np.float32(length) if length > 0 else vector
 
-    def _finish(self, job: TextJob) -> Done:
+    def _finish(self, job: TextJob) -> EmbeddingResult:
         assert isinstance(job, _Job)
         del self._jobs[job.id]
-        return Done(job.id, np.stack(job.vectors), sum(map(len, job.texts)))
+        return EmbeddingResult(job.id, np.stack(job.vectors), sum(map(len, job.texts)))
 
-    def _fail(self, job: TextJob, error: LlmcoreError) -> Done:
+    def _fail(self, job: TextJob, error: LlmcoreError) -> EmbeddingResult:
         self.cancel(job.id)
-        return Done(job.id, error=error)
+        return EmbeddingResult(job.id, error=error)
 
 
 def _place(param: str, index: int, n_texts: int) -> str:

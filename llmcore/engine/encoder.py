@@ -14,11 +14,11 @@ from typing import NoReturn
 import msgspec
 
 from llmcore.config import EngineConfig
-from llmcore.embedding.queue import Embeddings
+from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.engine.engine import Engine
-from llmcore.engine.prompts import Tokenized
+from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.errors import ConfigError, InsufficientMemoryError, PrefixMissingError, UnsupportedError, error_from_code
-from llmcore.llama.model import Model, Progress, model_info
+from llmcore.llama.model import LoadProgress, Model, model_info
 from llmcore.log import event
 from llmcore.messages import (
     Accepted,
@@ -57,7 +57,7 @@ class EncoderEngine:
         except BaseException:
             model.close()
             raise
-        self.embeddings = Embeddings(model, embedder, self.limits, dimensions=config.embed_dimensions)
+        self.embeddings = EmbeddingQueue(model, embedder, self.limits, dimensions=config.embed_dimensions)
         self.threads = threads.n_threads
         self._threads = threads
         self.has_work = False  # of generating there is none
@@ -89,14 +89,14 @@ class EncoderEngine:
 
     # --- Generating, and what belongs to it ---------------------------------------------------------------------------
 
-    def read(self, prompt: Prompt) -> Tokenized:
+    def read(self, prompt: Prompt) -> TokenizedPrompt:
         self._refuse()
 
     def read_prefix(self, prompt: Prompt) -> list[int]:
         self._refuse()
 
     def submit(
-        self, request: GenerateRequest, *, prompt: Tokenized | None = None, arrived_s: float | None = None
+        self, request: GenerateRequest, *, prompt: TokenizedPrompt | None = None, arrived_s: float | None = None
     ) -> Accepted:
         self._refuse()
 
@@ -155,7 +155,7 @@ class EncoderEngine:
 AnyEngine = Engine | EncoderEngine
 
 
-def open_engine(config: EngineConfig, *, progress: Progress | None = None) -> AnyEngine:
+def open_engine(config: EngineConfig, *, progress: LoadProgress | None = None) -> AnyEngine:
     """Loads what `config` names and makes the engine for it, with what `llmcore tune` found where that is left open. Raises what
     Engine.open raises."""
     tuned = with_profile(config)
@@ -168,6 +168,6 @@ def open_engine(config: EngineConfig, *, progress: Progress | None = None) -> An
     return _open(config, progress)
 
 
-def _open(config: EngineConfig, progress: Progress | None) -> AnyEngine:
+def _open(config: EngineConfig, progress: LoadProgress | None) -> AnyEngine:
     model = open_model(config, progress)
     return Engine.open(config, model=model) if model.can_generate else EncoderEngine(config, model)

@@ -13,15 +13,15 @@ from types import TracebackType
 
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
-from llmcore.embedding.queue import Embeddings
+from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.engine.inspection import inspect
-from llmcore.engine.output_processor import Taking
-from llmcore.engine.pinned_prefixes import Pinning
-from llmcore.engine.prompts import Prompts, Tokenized
-from llmcore.engine.request_builder import Intake
-from llmcore.engine.request_state import Answer
-from llmcore.engine.stats import Counters
-from llmcore.engine.token_text import Pieces
+from llmcore.engine.output_processor import OutputProcessor
+from llmcore.engine.pinned_prefixes import PinnedPrefixes
+from llmcore.engine.prompts import Prompts, TokenizedPrompt
+from llmcore.engine.request_builder import RequestBuilder
+from llmcore.engine.request_state import RequestState
+from llmcore.engine.stats import EngineCounters
+from llmcore.engine.token_text import TokenText
 from llmcore.errors import (
     CellsBrokenError,
     ClosedError,
@@ -35,9 +35,9 @@ from llmcore.errors import (
 )
 from llmcore.grammar.constraint import Constraints, MaskThread
 from llmcore.llama.context import StepAborted
-from llmcore.llama.kv_memory import ContextMemory
-from llmcore.llama.model import Model, Progress, model_info
-from llmcore.llama.sampler import BROKEN, NOT_FINITE, Drawn, draw_rows
+from llmcore.llama.kv_memory import KVMemory
+from llmcore.llama.model import LoadProgress, Model, model_info
+from llmcore.llama.sampler import BROKEN, NOT_FINITE, SampledToken, sample_batch
 from llmcore.log import event
 from llmcore.machine.process import Process
 from llmcore.messages import (
@@ -51,11 +51,11 @@ from llmcore.messages import (
     GenerateRequest,
     ModelInfo,
     Output,
-    Pin,
+    PinCommand,
     PrefixInfo,
     PrefixSpec,
     Prompt,
-    Render,
+    RenderCommand,
     TokensPrompt,
 )
 from llmcore.protocol.checks import check_request, checked, checked_request
@@ -64,7 +64,7 @@ from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.refusals import Refusals
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
-from llmcore.startup.engine_parts import Parts, open_model, open_parts
+from llmcore.startup.engine_parts import EngineParts, open_engine_parts, open_model
 from llmcore.startup.prefix_store import read_prefix_file
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Engine:
     Use `Engine.open(config)`. Raises what Model and Context raise.
     """
 
-    def __init__(self, parts: Parts, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, parts: EngineParts, clock: Callable[[], float] = time.monotonic) -> None:
         limits, context = parts.limits, parts.context
         self.model = parts.model
         self.limits = limits
@@ -90,25 +90,25 @@ class Engine:
         self._clock = clock
         costs = CostModel(parts.measured)
         self._cache = KVCache(
-            ContextMemory(context),
+            KVMemory(context),
             n_slots=context.params.n_slots - 1,
             n_cells=context.n_ctx,
             host=parts.host,
             cost=lambda start, end: costs.prefill_seconds(start, end, limits.n_batch) or float(end - start),
         )
         self._scheduler = Scheduler(self._cache, limits, costs)
-        self.embeddings = Embeddings(
+        self.embeddings = EmbeddingQueue(
             parts.model, parts.embedder, limits, dimensions=parts.embed_dimensions, clock=clock
         )
         self._prompts = Prompts(parts.model, parts.template, limits)
-        self._pinning = Pinning(self._scheduler, self._prompts, parts.store, clock)
-        self._answers: dict[str, Answer] = {}
+        self._pinning = PinnedPrefixes(self._scheduler, self._prompts, parts.store, clock)
+        self._answers: dict[str, RequestState] = {}
         self._constraints = Constraints(parts.model)
-        pieces = Pieces(parts.model)
-        self._intake = Intake(parts.model, limits, self._cache, self._prompts, self._constraints, pieces)
-        self._taking = Taking(pieces, self._scheduler.force)
+        pieces = TokenText(parts.model)
+        self._intake = RequestBuilder(parts.model, limits, self._cache, self._prompts, self._constraints, pieces)
+        self._taking = OutputProcessor(pieces, self._scheduler.force)
         self._masks = MaskThread()
-        self._counters = Counters()
+        self._counters = EngineCounters()
         self._process = Process.current
         self._is_closed = False
         self._serving: frozenset[str] = frozenset()
@@ -117,13 +117,13 @@ class Engine:
         self.on_step: Callable[[tuple[str, ...], float], None] | None = None
 
     @classmethod
-    def open(cls, config: EngineConfig, *, progress: Progress | None = None, model: Model | None = None) -> Engine:
+    def open(cls, config: EngineConfig, *, progress: LoadProgress | None = None, model: Model | None = None) -> Engine:
         """Loads what `config` names, makes an engine of it, and computes the prefixes that are to be pinned. A `model` that is
         loaded already becomes the engine's, which closes it also on an error."""
         model = model or open_model(config, progress)
         try:
             pins = read_prefix_file(config.prefix_file) if config.prefix_file else []
-            engine = cls(open_parts(config, model))
+            engine = cls(open_engine_parts(config, model))
         except BaseException:
             model.close()
             raise
@@ -174,7 +174,7 @@ class Engine:
     def has_work(self) -> bool:
         return self._scheduler.has_work
 
-    def read(self, prompt: Prompt) -> Tokenized:
+    def read(self, prompt: Prompt) -> TokenizedPrompt:
         """Renders and tokenizes a prompt for submit(), which does it otherwise. For any thread. Raises InvalidRequestError or
         ContextLengthError."""
         return self._intake.read(prompt)
@@ -184,7 +184,7 @@ class Engine:
         return self._prompts.prefix(prompt)
 
     def submit(
-        self, request: GenerateRequest, *, prompt: Tokenized | None = None, arrived_s: float | None = None
+        self, request: GenerateRequest, *, prompt: TokenizedPrompt | None = None, arrived_s: float | None = None
     ) -> Accepted:
         """Queues a request. Raises InvalidRequestError, ContextLengthError or OverloadedError; nothing changes then.
 
@@ -249,7 +249,7 @@ class Engine:
         OverloadedError."""
         self._check_open()
         if tokens is None:
-            spec = checked(Pin(0, spec)).prefix
+            spec = checked(PinCommand(0, spec)).prefix
         return self._pinning.pin(spec, tokens)
 
     def unpin(self, name: str) -> None:
@@ -258,7 +258,7 @@ class Engine:
 
     def render(self, prompt: ChatPrompt) -> str:
         """Messages as the chat template writes them. For any thread. Raises InvalidRequestError."""
-        return self._prompts.render(checked(Render(0, prompt)).prompt)
+        return self._prompts.render(checked(RenderCommand(0, prompt)).prompt)
 
     def prefixes(self) -> list[PrefixInfo]:
         return self._pinning.infos()
@@ -322,7 +322,7 @@ class Engine:
         self._counters.step_s += self._clock() - started_s
         return outputs
 
-    def _compute(self, batch: Batch) -> list[Drawn]:
+    def _compute(self, batch: Batch) -> list[SampledToken]:
         """Decodes, and draws a token for each row that wants one. What constraints allow is found out meanwhile."""
         rows = [(self._answers[sequence.request_id], row) for sequence, row in self._scheduler.scheduled()]
         self._masks.start([answer.holder for answer, _ in rows if answer.holder is not None])
@@ -330,7 +330,7 @@ class Engine:
             self._context.decode(batch)
         finally:
             self._masks.wait()
-        return draw_rows(self._context, [answer.draw(row) for answer, row in rows])
+        return sample_batch(self._context, [answer.draw(row) for answer, row in rows])
 
     def _begin(self, batch: Batch) -> None:
         counters, in_step = self._counters, self._scheduler.in_step
@@ -407,11 +407,11 @@ class Engine:
             outputs.append(self._fail(answer, EngineError(error.message)))
         return outputs
 
-    def _fail(self, answer: Answer, error: LlmcoreError) -> Failed:
+    def _fail(self, answer: RequestState, error: LlmcoreError) -> Failed:
         self._forget(answer, "failed")
         return Failed(answer.sequence.request_id, error.code, error.message, error.param)
 
-    def _advance(self, sequence: Sequence, drawn: Drawn) -> Output:
+    def _advance(self, sequence: Sequence, drawn: SampledToken) -> Output:
         """Makes text of a new token and of those that have to follow it, and ends the answer where it ends."""
         answer = self._answers[sequence.request_id]
         if answer.first_token_s is None:
@@ -445,12 +445,12 @@ class Engine:
         event(logger, logging.INFO, "context_shifted", request_id=sequence.request_id, n_dropped=n_drop)
         return True
 
-    def _finish(self, answer: Answer, reason: FinishReason, text: str) -> Finished:
+    def _finish(self, answer: RequestState, reason: FinishReason, text: str) -> Finished:
         finished = answer.end(text, reason, self._clock())
         self._forget(answer, reason)
         return finished
 
-    def _forget(self, answer: Answer, reason: str) -> None:
+    def _forget(self, answer: RequestState, reason: str) -> None:
         self._scheduler.remove(answer.sequence, reason, self._clock())
         answer.close()
         del self._answers[answer.sequence.request_id]
@@ -466,7 +466,7 @@ class Engine:
             for output in self.step():
                 if isinstance(output, Failed):
                     raise error_from_code(output.code, output.message)
-        self._counters = Counters()
+        self._counters = EngineCounters()
 
     def inspect(self) -> bytes:
         """JSON about slots, queue, host tier and cost model, without any text or token."""

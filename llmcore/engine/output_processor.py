@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmcore.engine.request_state import Answer
-from llmcore.engine.token_text import Pieces
+from llmcore.engine.request_state import RequestState
+from llmcore.engine.token_text import TokenText
 from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
-from llmcore.grammar.content_gate import Holder
-from llmcore.llama.sampler import BROKEN, NO_TOKEN, NOT_FINITE, SPENT, TOO_AMBIGUOUS, Drawn
+from llmcore.grammar.content_gate import TokenConstraint
+from llmcore.llama.sampler import BROKEN, NO_TOKEN, NOT_FINITE, SPENT, TOO_AMBIGUOUS, SampledToken
 from llmcore.messages import FinishReason
 from llmcore.sequence import Sequence
 
@@ -19,14 +19,14 @@ def _no_choice() -> InvalidRequestError:
     return InvalidRequestError(problem, param="temperature")
 
 
-class Taking:
+class OutputProcessor:
     """Takes drawn tokens, and those that have to follow them. `force` tells the scheduler of the latter."""
 
-    def __init__(self, pieces: Pieces, force: Callable[[Sequence, int], None]) -> None:
+    def __init__(self, pieces: TokenText, force: Callable[[Sequence, int], None]) -> None:
         self._pieces = pieces
         self._force = force
 
-    def take(self, answer: Answer, drawn: Drawn) -> tuple[str, FinishReason | None]:
+    def take(self, answer: RequestState, drawn: SampledToken) -> tuple[str, FinishReason | None]:
         """A token was drawn: text that is certain now, and whether the answer ends. Raises InvalidRequestError, or NativeError
         where the model gave no numbers to draw by."""
         text, reason = self._take(answer, drawn)
@@ -35,7 +35,7 @@ class Taking:
             text += more
         return text, reason
 
-    def _take(self, answer: Answer, drawn: Drawn) -> tuple[str, FinishReason | None]:
+    def _take(self, answer: RequestState, drawn: SampledToken) -> tuple[str, FinishReason | None]:
         """A token has become part of the answer. Its text, and whether that ends the answer. Raises as take()."""
         token, holder = drawn.token, answer.holder
         if token == BROKEN:
@@ -57,7 +57,7 @@ class Taking:
             return text, "length"
         return text, None
 
-    def _follow(self, answer: Answer, holder: Holder) -> tuple[str, FinishReason | None]:
+    def _follow(self, answer: RequestState, holder: TokenConstraint) -> tuple[str, FinishReason | None]:
         """Takes the tokens about which the constraint leaves no choice. Where log-probabilities are asked for, the model is
         asked about these as well, one by one."""
         sequence, text = answer.sequence, ""
@@ -66,7 +66,7 @@ class Taking:
         n_before = sequence.n_generated
         for token in forced[: sequence.n_tokens_max - len(sequence.tokens)]:
             self._force(sequence, token)
-            more, reason = self._take(answer, Drawn(token))
+            more, reason = self._take(answer, SampledToken(token))
             text += more
             if reason is not None:
                 break

@@ -29,7 +29,7 @@ class _Pin:
     replaced: list[int] | None = None  # tokens of the one that stays pinned until then
 
 
-class Pinning:
+class PinnedPrefixes:
     """Computes pinned prefixes as sequences of their own, and keeps the books on them."""
 
     def __init__(

@@ -28,7 +28,7 @@ _N_CHECKPOINTS = 4
 
 
 @dataclass(frozen=True)
-class Tokenized:
+class TokenizedPrompt:
     """`checkpoints` are lengths at which the state is worth saving, where it cannot be cut later. `chat` is what the template
     made of messages, `preserved` the special tokens that stay visible in the answer to them."""
 
@@ -51,7 +51,7 @@ class Prompts:
         self._template = template
         self._bound = None if limits is None else PromptBound(limits.n_ctx, limits.n_prompt)
 
-    def read(self, prompt: Prompt, *, with_checkpoints: bool = False) -> Tokenized:
+    def read(self, prompt: Prompt, *, with_checkpoints: bool = False) -> TokenizedPrompt:
         """Raises InvalidRequestError or ContextLengthError."""
         chat: RenderedChat | None = None
         if isinstance(prompt, ChatPrompt):
@@ -66,7 +66,7 @@ class Prompts:
         if not tokens:
             raise InvalidRequestError("the prompt is empty", param="prompt")
         preserved = self._preserved(chat) if chat is not None and chat.syntax else frozenset[int]()
-        return Tokenized(tokens, chat, preserved, self._checkpoints(prompt, tokens) if with_checkpoints else ())
+        return TokenizedPrompt(tokens, chat, preserved, self._checkpoints(prompt, tokens) if with_checkpoints else ())
 
     def render(self, prompt: ChatPrompt) -> str:
         """The text that the template makes of messages. Raises InvalidRequestError."""

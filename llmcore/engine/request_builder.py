@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from llmcore.engine.prompt_limit import PromptBound
-from llmcore.engine.prompts import Prompts, Tokenized
-from llmcore.engine.request_state import Answer, hold_answer, open_answer
-from llmcore.engine.token_text import Pieces
+from llmcore.engine.prompts import Prompts, TokenizedPrompt
+from llmcore.engine.request_state import RequestState, constrain_request_state, open_request_state
+from llmcore.engine.token_text import TokenText
 from llmcore.grammar.constraint import Constraints
 from llmcore.limits import Limits
 from llmcore.llama.model import Model
@@ -14,7 +14,7 @@ from llmcore.scheduling.kv_cache import KVCache
 from llmcore.sequence import Sequence
 
 
-class Intake:
+class RequestBuilder:
     """Opens answers for one engine, whose parts it uses and does not own."""
 
     def __init__(
@@ -24,7 +24,7 @@ class Intake:
         cache: KVCache,
         prompts: Prompts,
         constraints: Constraints,
-        pieces: Pieces,
+        pieces: TokenText,
     ) -> None:
         self._model = model
         self._limits = limits
@@ -35,11 +35,11 @@ class Intake:
         self._bound = PromptBound(limits.n_ctx, limits.n_prompt)
         self._tenants: dict[str, int] = {"": 0}  # a number for each name; of names there are few
 
-    def read(self, prompt: Prompt) -> Tokenized:
+    def read(self, prompt: Prompt) -> TokenizedPrompt:
         """A request's prompt, for open(). For any thread. Raises InvalidRequestError or ContextLengthError."""
         return self._prompts.read(prompt, with_checkpoints=not self._cache.is_cuttable)
 
-    def open(self, request: GenerateRequest, now_s: float, prompt: Tokenized | None = None) -> Answer:
+    def open(self, request: GenerateRequest, now_s: float, prompt: TokenizedPrompt | None = None) -> RequestState:
         """`prompt` is what read() has made of the request's. Raises InvalidRequestError or ContextLengthError; nothing stays
         open then."""
         prompt = prompt or self.read(request.prompt)
@@ -61,11 +61,13 @@ class Intake:
             group=group,
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
-        answer = open_answer(self._model, request, prompt, sequence, deadline_s, n_ctx=self._limits.n_ctx)
+        answer = open_request_state(self._model, request, prompt, sequence, deadline_s, n_ctx=self._limits.n_ctx)
         if request.constraint is not None:
             try:
                 matcher = self._constraints.matcher(request.constraint)
-                hold_answer(answer, matcher, prompt, self._model, self._constraints.anything, self._pieces.name)
+                constrain_request_state(
+                    answer, matcher, prompt, self._model, self._constraints.anything, self._pieces.name
+                )
             except BaseException:
                 answer.close()
                 raise

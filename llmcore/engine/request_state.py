@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from llmcore.engine.prompts import Tokenized
+from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.engine.text_stream import TextStream
 from llmcore.errors import InvalidRequestError
-from llmcore.grammar.content_gate import Gate, Holder, call_tokens, calls_are_certain, is_opened, reads_json
+from llmcore.grammar.content_gate import (
+    ContentGate,
+    TokenConstraint,
+    call_tokens,
+    calls_are_certain,
+    is_opened,
+    reads_json,
+)
 from llmcore.llama.chat import ChatParser
 from llmcore.llama.chat_stream import ChatStream, ParsedChat
 from llmcore.llama.ffi import UInt32Array
 from llmcore.llama.model import Model
-from llmcore.llama.sampler import Draw, Sampler
+from llmcore.llama.sampler import Sampler, SampleRequest
 from llmcore.messages import Finished, FinishReason, GenerateRequest, Piece, TokenLogprob, Usage
 from llmcore.sequence import Sequence
 
 
 @dataclass(eq=False)
-class Answer:
+class RequestState:
     """`n_generated_max` bounds the answer, the sequence's n_tokens_max what fits into the context. Times are a clock's.
 
     `_untold` are log-probabilities of tokens whose text is held back, and where in the answer's bytes each token begins.
@@ -35,7 +42,7 @@ class Answer:
     chat: ChatStream | None = None  # what the parser has read
     preserved: frozenset[int] = frozenset()  # special tokens that are text here
     n_reasoning: int = 0
-    holder: Holder | None = None  # to what its tokens are held
+    holder: TokenConstraint | None = None  # to what its tokens are held
     n_logprobs: int | None = None
     is_started: bool = False
     first_token_s: float | None = None
@@ -75,9 +82,9 @@ class Answer:
         delta = self.chat.finish(text, is_whole=reason == "stop" and not self.text.stopped)
         return Finished(request_id, delta.content, reason, usage, delta.reasoning, delta.calls, logprobs)
 
-    def draw(self, row: int) -> Draw:
+    def draw(self, row: int) -> SampleRequest:
         """What its next token is to be drawn from."""
-        return Draw(self.sampler, row, None if self.holder is None else self.holder.mask, self.n_logprobs)
+        return SampleRequest(self.sampler, row, None if self.holder is None else self.holder.mask, self.n_logprobs)
 
     def push(self, data: bytes, logprob: TokenLogprob | None = None) -> str:
         """Adds the bytes of a token; returns the text that became certain by it."""
@@ -112,15 +119,15 @@ class Answer:
         )
 
 
-def open_answer(
+def open_request_state(
     model: Model,
     request: GenerateRequest,
-    prompt: Tokenized,
+    prompt: TokenizedPrompt,
     sequence: Sequence,
     deadline_s: float | None,
     *,
     n_ctx: int,
-) -> Answer:
+) -> RequestState:
     """What a request's answer needs. Raises InvalidRequestError; nothing stays open then."""
     sampler = Sampler(model, request.sampling, n_ctx=n_ctx)
     try:
@@ -131,7 +138,7 @@ def open_answer(
     except BaseException:
         sampler.close()
         raise
-    return Answer(
+    return RequestState(
         sequence,
         sampler,
         TextStream([*request.stop, *prompt.stops]),
@@ -145,10 +152,10 @@ def open_answer(
     )
 
 
-def hold_answer(
-    answer: Answer,
-    holder: Holder,
-    prompt: Tokenized,
+def constrain_request_state(
+    answer: RequestState,
+    holder: TokenConstraint,
+    prompt: TokenizedPrompt,
     model: Model,
     anything: Callable[[], UInt32Array],
     piece: Callable[[int], bytes],
@@ -166,7 +173,7 @@ def hold_answer(
         starts = (
             model.tokenize(chat.thinking_start, add_special=False, parse_special=True) if chat.thinking_start else []
         )
-        answer.holder = Gate(
+        answer.holder = ContentGate(
             holder,
             anything(),
             piece,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from llmcore.embedding.queue import Embeddings
+from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.messages import EngineStats
 from llmcore.scheduling.scheduler import Scheduler
 
 
 @dataclass(eq=False)
-class Counters:
+class EngineCounters:
     """Fields of EngineStats that only grow."""
 
     n_steps: int = 0
@@ -23,7 +23,7 @@ class Counters:
     step_s: float = 0.0
     native_s: float = 0.0
 
-    def stats(self, scheduler: Scheduler, embeddings: Embeddings) -> EngineStats:
+    def stats(self, scheduler: Scheduler, embeddings: EmbeddingQueue) -> EngineStats:
         """These counts, and what there is right now."""
         cache, admission = scheduler.cache, scheduler.admission
         host = cache.host

@@ -6,7 +6,7 @@ from llmcore.llama.model import Model
 from llmcore.messages import TokenLogprob, TopLogprob
 
 
-class Pieces:
+class TokenText:
     """Bytes of tokens, and which ones end an answer."""
 
     def __init__(self, model: Model) -> None:
@@ -36,7 +36,7 @@ class Pieces:
         return name
 
     def logprob(self, pairs: tuple[tuple[int, float], ...]) -> TokenLogprob | None:
-        """What is told of a drawn token; see sampler.Drawn. None where nothing was asked for."""
+        """What is told of a drawn token; see sampler.SampledToken. None where nothing was asked for."""
         if not pairs:
             return None
         told = [TopLogprob(token, self.name(token), logprob) for token, logprob in pairs]

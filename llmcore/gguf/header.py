@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from llmcore.errors import ModelError, ModelFormatError, ModelMissingError, ModelSplitError
 from llmcore.gguf.file_signatures import N_BYTES, describe, describe_folder
-from llmcore.gguf.reader import ARRAY, BOOL, MAX_KEY_BYTES, MAX_STRING_BYTES, SCALARS, STRING, Reader, Scalar
+from llmcore.gguf.reader import ARRAY, BOOL, MAX_KEY_BYTES, MAX_STRING_BYTES, SCALARS, STRING, GgufReader, Scalar
 from llmcore.gguf.tensor_types import TENSOR_TYPES, TensorType, describe_unknown_type
 
 _MAGIC = b"GGUF"
@@ -50,13 +50,13 @@ class GgufArray:
         """Reads all items; bytes of strings that are not UTF-8 become U+FFFD. Raises ModelError if the file has
         changed."""
         with _open(self.path) as file:
-            reader = Reader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
+            reader = GgufReader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
             return [_scalar(reader, self.type_number) for _ in range(self.length)]
 
     def strings(self) -> list[bytes]:
         """Of an array of strings: all of them, as they stand."""
         with _open(self.path) as file:
-            reader = Reader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
+            reader = GgufReader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
             return [reader.string("a string", MAX_STRING_BYTES) for _ in range(self.length)]
 
 
@@ -139,7 +139,7 @@ def read_header(path: str | os.PathLike[str]) -> GgufHeader:
     """
     name = os.fsdecode(path)
     with _open(name) as file:
-        reader = Reader(file, name, os.fstat(file.fileno()).st_size)
+        reader = GgufReader(file, name, os.fstat(file.fileno()).st_size)
         version = _check_start(reader, file)
         n_tensors, n_metadata = reader.count(), reader.count()
         if n_tensors > _MAX_TENSORS or n_metadata > _MAX_METADATA:
@@ -233,7 +233,7 @@ def _can_exist(path: str) -> bool:
         return False
 
 
-def _check_start(reader: Reader, file: BinaryIO) -> int:
+def _check_start(reader: GgufReader, file: BinaryIO) -> int:
     """Checks the magic number; returns the version."""
     start = file.read(N_BYTES)
     if start[:4] != _MAGIC:
@@ -253,14 +253,14 @@ def _check_start(reader: Reader, file: BinaryIO) -> int:
     )
 
 
-def _scalar(reader: Reader, type_number: int) -> Scalar:
+def _scalar(reader: GgufReader, type_number: int) -> Scalar:
     if type_number == STRING:
         return reader.text("a string", MAX_STRING_BYTES, strict=False)
     value = reader.number(SCALARS[type_number][1])
     return bool(value) if type_number == BOOL else value
 
 
-def _read_entry(reader: Reader, metadata: dict[str, Scalar | GgufArray]) -> None:
+def _read_entry(reader: GgufReader, metadata: dict[str, Scalar | GgufArray]) -> None:
     key = reader.text("a metadata key", MAX_KEY_BYTES)
     if not key or key in metadata:
         raise reader.damaged(f"metadata key {key!r} is {'there twice' if key else 'empty'}")
@@ -277,14 +277,14 @@ def _read_entry(reader: Reader, metadata: dict[str, Scalar | GgufArray]) -> None
     reader.skip_array(item_type, length)
 
 
-def _alignment(reader: Reader, metadata: dict[str, Scalar | GgufArray]) -> int:
+def _alignment(reader: GgufReader, metadata: dict[str, Scalar | GgufArray]) -> int:
     alignment = metadata.get(_ALIGNMENT_KEY, 32)
     if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
         raise reader.damaged(f"{_ALIGNMENT_KEY} is {alignment!r}")
     return alignment
 
 
-def _read_tensors(reader: Reader, n_tensors: int, alignment: int) -> tuple[TensorInfo, ...]:
+def _read_tensors(reader: GgufReader, n_tensors: int, alignment: int) -> tuple[TensorInfo, ...]:
     tensors: dict[str, TensorInfo] = {}
     expected = 0
     for _ in range(n_tensors):
@@ -299,7 +299,7 @@ def _read_tensors(reader: Reader, n_tensors: int, alignment: int) -> tuple[Tenso
     return tuple(tensors.values())
 
 
-def _read_tensor(reader: Reader) -> TensorInfo:
+def _read_tensor(reader: GgufReader) -> TensorInfo:
     name = reader.text("a tensor name", _MAX_NAME_BYTES)
     n_dimensions = reader.count("<I")
     if n_dimensions > _MAX_DIMENSIONS:

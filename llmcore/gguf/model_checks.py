@@ -1,7 +1,7 @@
 """What llama.cpp takes for granted in a model's metadata, and would end the process over: checked here before.
 
 The form of the file is gguf.py's concern, its vocabulary's that of model_files/vocabulary.py. Found by reading llama.cpp's
-assertions that depend on metadata, and by loading changed files (tests/test_gguf_fuzz.py).
+assertions that depend on metadata, and by loading changed files (tests/gguf/test_fuzz.py).
 
 | where in llama.cpp | asserted | here |
 |---|---|---|

@@ -43,7 +43,7 @@ _WINDOW_BYTES = 256 * 2**10
 _U64 = struct.Struct("<Q")
 
 
-class Reader:
+class GgufReader:
     """A window that slides forward over a file. Errors carry the place in the file."""
 
     def __init__(self, file: BinaryIO, path: str, file_bytes: int, start: int = 0) -> None:

@@ -22,7 +22,7 @@ from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.grammar.gbnf import gbnf_to_lark
 from llmcore.grammar.schema import locate, read_schema
 from llmcore.llama import ffi
-from llmcore.llama.handle import Part
+from llmcore.llama.handle import PartHandle
 from llmcore.llama.model import Model
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
 
@@ -126,7 +126,7 @@ class Constraints:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._tokenizer: LLTokenizer | None = None
-        self._vocabulary: Part | None = None  # that the tokenizer points to
+        self._vocabulary: PartHandle | None = None  # that the tokenizer points to
         self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()  # of what is kept
         self._compiling = threading.Lock()
@@ -264,7 +264,7 @@ def _tokenizer(model: Model) -> LLTokenizer:
     return made
 
 
-class Fillable(Protocol):
+class MaskSource(Protocol):
     """What a mask is computed for."""
 
     def fill(self) -> None: ...
@@ -277,7 +277,7 @@ class MaskThread:
         self._pool: ThreadPoolExecutor | None = None
         self._filling: Future[None] | None = None
 
-    def start(self, matchers: Sequence[Fillable]) -> None:
+    def start(self, matchers: Sequence[MaskSource]) -> None:
         """Fills the masks of these. Until wait(), nobody else may use them."""
         if not matchers:
             return
@@ -296,6 +296,6 @@ class MaskThread:
             self._pool.shutdown()
 
 
-def _fill(matchers: Sequence[Fillable]) -> None:
+def _fill(matchers: Sequence[MaskSource]) -> None:
     for matcher in matchers:
         matcher.fill()

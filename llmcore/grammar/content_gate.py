@@ -16,7 +16,7 @@ from llmcore.llama.ffi import UInt32Array
 _PROBE = '{"a": 1}'
 
 
-class Holder(Protocol):
+class TokenConstraint(Protocol):
     """What an answer is held by; constraint.Matcher is one."""
 
     @property
@@ -30,7 +30,7 @@ class Holder(Protocol):
     def forced(self) -> list[int]: ...
 
 
-class Gate:
+class ContentGate:
     """A holder of the content alone.
 
     Before it, while `is_reasoning`, anything may come but the end of the answer, until one of `ends` has; else the token `start`
@@ -40,7 +40,7 @@ class Gate:
 
     def __init__(
         self,
-        inner: Holder,
+        inner: TokenConstraint,
         anything: UInt32Array,
         piece: Callable[[int], bytes],
         *,

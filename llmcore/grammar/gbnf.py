@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from llmcore.grammar.characters import Ranges, regex
 from llmcore.grammar.gbnf_parser import COUNT_MAX, FindToken, Parser, refusal
-from llmcore.grammar.gbnf_tree import Characters, Choice, Node, Reference, Repeat, Rules, Sequence, Token
+from llmcore.grammar.gbnf_tree import Characters, GbnfChoice, GbnfSequence, Node, Repeat, RuleReference, Rules, Token
 
 # Items of all rules, each counted as often as it is repeated at most.
 SIZE_MAX = 100_000
@@ -52,18 +52,18 @@ def _check(text: str, rules: Rules) -> None:
         raise refusal(text, rules.places[cycle], f"the rule {cycle!r} begins with itself (left recursion)")
 
 
-def references(node: Node) -> list[Reference]:
+def references(node: Node) -> list[RuleReference]:
     """All rules that a node names."""
-    if isinstance(node, Reference):
+    if isinstance(node, RuleReference):
         return [node]
     return [found for child in children(node) for found in references(child)]
 
 
 def children(node: Node) -> tuple[Node, ...]:
     """The nodes that it is made of."""
-    if isinstance(node, Sequence):
+    if isinstance(node, GbnfSequence):
         return node.items
-    if isinstance(node, Choice):
+    if isinstance(node, GbnfChoice):
         return node.options
     return (node.item,) if isinstance(node, Repeat) else ()
 
@@ -112,20 +112,20 @@ def may_be_empty(rules: Rules) -> set[str]:
 
 def is_empty(node: Node, empty: set[str]) -> bool:
     """Whether a node matches the empty text, where these rules do."""
-    if isinstance(node, Reference):
+    if isinstance(node, RuleReference):
         return node.name in empty
     if isinstance(node, Repeat):
         return node.n_min == 0 or is_empty(node.item, empty)
-    if isinstance(node, Sequence):
+    if isinstance(node, GbnfSequence):
         return all(is_empty(each, empty) for each in node.items)
-    return isinstance(node, Choice) and any(is_empty(each, empty) for each in node.options)
+    return isinstance(node, GbnfChoice) and any(is_empty(each, empty) for each in node.options)
 
 
 def _leading(node: Node, empty: set[str]) -> set[str]:
     """Rules with which a node may begin."""
-    if isinstance(node, Reference):
+    if isinstance(node, RuleReference):
         return {node.name}
-    if not isinstance(node, Sequence):
+    if not isinstance(node, GbnfSequence):
         return {name for child in children(node) for name in _leading(child, empty)}
     found: set[str] = set()
     for each in node.items:
@@ -181,19 +181,19 @@ class _Writer:
     def _written(self, node: Node) -> str:
         if isinstance(node, Characters):
             return self._sets.setdefault(node.ranges, f"C{len(self._sets)}")
-        if isinstance(node, Reference):
+        if isinstance(node, RuleReference):
             return self._names[node.name]
         if isinstance(node, Token):
             return self._token(node)
         if isinstance(node, Repeat):
             return self._repeat(node)
-        if isinstance(node, Sequence):
+        if isinstance(node, GbnfSequence):
             return " ".join(self._grouped(each) for each in node.items) or '""'
         return " | ".join(self._grouped(each) for each in node.options)
 
     def _grouped(self, node: Node) -> str:
         written = self._written(node)
-        return f"({written})" if isinstance(node, (Choice, Sequence)) and " " in written else written
+        return f"({written})" if isinstance(node, (GbnfChoice, GbnfSequence)) and " " in written else written
 
     def _repeat(self, node: Repeat) -> str:
         if node.n_max == 0:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from llmcore.errors import InvalidRequestError
 from llmcore.grammar.characters import ANY, complement, is_character, joined
-from llmcore.grammar.gbnf_tree import Characters, Choice, Node, Reference, Repeat, Rules, Sequence, Token
+from llmcore.grammar.gbnf_tree import Characters, GbnfChoice, GbnfSequence, Node, Repeat, RuleReference, Rules, Token
 
 # Parentheses in each other, counts of a repetition, and counts of repetitions in each other multiplied.
 DEPTH_MAX = 64
@@ -77,7 +77,7 @@ class Parser:
         while self._take("|"):
             self._skip(lines=True)
             options.append(self._sequence(is_nested))
-        return options[0] if len(options) == 1 else Choice(tuple(options))
+        return options[0] if len(options) == 1 else GbnfChoice(tuple(options))
 
     def _sequence(self, is_nested: bool) -> Node:
         items: list[Node] = []
@@ -95,7 +95,7 @@ class Parser:
                 n_repeated = 0
                 items.append(item)
             else:
-                return items[0] if len(items) == 1 else Sequence(tuple(items))
+                return items[0] if len(items) == 1 else GbnfSequence(tuple(items))
             self._skip(lines=is_nested)
 
     def _item(self, char: str) -> Node | None:
@@ -111,7 +111,7 @@ class Parser:
             return Characters(ANY)
         at = self._at
         name = self._match(_NAME)
-        return None if name is None else Reference(name, at)
+        return None if name is None else RuleReference(name, at)
 
     def _group(self) -> Node:
         at = self._at
@@ -124,7 +124,7 @@ class Parser:
         if not self._take(")"):
             raise self._unclosed("(", at)
         self._depth -= 1
-        return Sequence((found,))
+        return GbnfSequence((found,))
 
     def _literal(self) -> Node:
         at = self._at
@@ -136,7 +136,7 @@ class Parser:
             if not is_character(code):
                 raise self._refusal(f"U+{code:04X} is no character that a text may hold", place)
             characters.append(Characters(((code, code),)))
-        return Sequence(tuple(characters))
+        return GbnfSequence(tuple(characters))
 
     def _class(self) -> Node:
         at = self._at

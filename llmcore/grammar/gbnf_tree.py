@@ -23,7 +23,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Reference:
+class RuleReference:
     """A rule by its name, and where in the text it stands."""
 
     name: str
@@ -40,20 +40,20 @@ class Repeat:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class GbnfSequence:
     """One item after the other; none is the empty text."""
 
     items: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
-class Choice:
+class GbnfChoice:
     """One of several."""
 
     options: tuple[Node, ...]
 
 
-Node = Characters | Token | Reference | Repeat | Sequence | Choice
+Node = Characters | Token | RuleReference | Repeat | GbnfSequence | GbnfChoice
 
 
 @dataclass

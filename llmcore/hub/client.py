@@ -1,6 +1,6 @@
 """The hub, as seen from our process: what a repository holds, and one file of it, verified.
 
-Everything on the wire happens in a child process (hubchild.py); this module imports nothing of huggingface_hub.
+Everything on the wire happens in a child process (download_worker.py); this module imports nothing of huggingface_hub.
 """
 
 from __future__ import annotations
@@ -16,14 +16,21 @@ import msgspec
 from llmcore.hub import transfer
 from llmcore.hub.reference import HUB, HubFile
 from llmcore.hub.registry import HubSource, KnownModel
-from llmcore.hub.transfer import CHILD_PREAMBLE, Child, Notify, Progress, SourceError, UnreachableError
+from llmcore.hub.transfer import (
+    CHILD_PREAMBLE,
+    DownloadProcess,
+    DownloadProgress,
+    Notify,
+    SourceError,
+    UnreachableError,
+)
 from llmcore.machine.user_folders import named_cache_folder, temporary_folder
 
 WAIT_S = 1.0  # before the second attempt
 SILENT_S = 300.0
 
 _CHILD = f"""{CHILD_PREAMBLE}
-from llmcore.hubchild import main
+from llmcore.hub.download_worker import main
 sys.exit(main(sys.argv[1]))
 """
 # Xet's transfers leave chunks in a cache of their own and cannot be resumed by Range: plain HTTP.
@@ -68,7 +75,7 @@ def list_files(repo: str, revision: str, *, python: str, notify: Notify) -> List
 
 
 def download(
-    source: HubSource, model: KnownModel, folder: Path, *, python: str, progress: Progress, notify: Notify
+    source: HubSource, model: KnownModel, folder: Path, *, python: str, progress: DownloadProgress, notify: Notify
 ) -> Path:
     """Brings the file of a source with a commit into a folder, which holds nothing else, and resumes what lies there.
 
@@ -103,7 +110,7 @@ def home_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _ask(
-    request: dict[str, Any], python: str, notify: Notify, *, folder: Path, n_bytes: int, progress: Progress
+    request: dict[str, Any], python: str, notify: Notify, *, folder: Path, n_bytes: int, progress: DownloadProgress
 ) -> object:
     """One request to the child. Returns its answer; raises SourceError or OSError for its failure."""
     variable = offline_variable()
@@ -123,7 +130,7 @@ def _ask(
                 answers.append(event)
 
     command = [python, "-c", _CHILD, json.dumps({**request, "wait_s": WAIT_S})]
-    child = Child(command, _ENVIRON | home_environ(os.environ), "stdout")
+    child = DownloadProcess(command, _ENVIRON | home_environ(os.environ), "stdout")
     status = transfer.run_child(child, on_line, grows=folder, n_bytes=n_bytes, progress=progress, silent_s=SILENT_S)
     if not answers:
         raise SourceError(f"the process that asks the hub ended with status {status} and without an answer")

@@ -35,7 +35,7 @@ _UNREACHABLE = frozenset(
 Result = TypeVar("Result")
 
 
-class Failure(Exception):
+class DownloadFailure(Exception):
     """What went wrong, as the parent is told: `kind` for programs, `message` for people."""
 
     def __init__(self, kind: str, message: str, *, number: int | None = None, retry_after_s: float = 0.0) -> None:
@@ -117,15 +117,15 @@ class _Download:
             file.flush()
             os.fsync(file.fileno())
         if not self._sha256 and get_hf_file_metadata(url, timeout=_TIMEOUT_S).etag != metadata.etag:
-            raise Failure("busy", f"{self._file} changed on the hub while it was downloaded")
+            raise DownloadFailure("busy", f"{self._file} changed on the hub while it was downloaded")
         return path
 
     def _checked_size(self, size_bytes: int | None, etag: str) -> int:
         """The file's size. Raises Failure where the hub says beforehand that it has another file than ours."""
         if self._sha256 and len(etag) == 64 and etag != self._sha256:
-            raise Failure("other_file", f"{self._file} has the sha256 {etag}, not {self._sha256}")
+            raise DownloadFailure("other_file", f"{self._file} has the sha256 {etag}, not {self._sha256}")
         if self._size_bytes and size_bytes and size_bytes != self._size_bytes:
-            raise Failure("other_file", f"{self._file} has {size_bytes:,} bytes, not {self._size_bytes:,}")
+            raise DownloadFailure("other_file", f"{self._file} has {size_bytes:,} bytes, not {self._size_bytes:,}")
         return size_bytes or self._size_bytes
 
     def _partial(self, etag: str) -> Path:
@@ -138,7 +138,7 @@ class _Download:
                 self._n_changes += 1
                 _tell(note=f"{self._file} has changed on the hub: starting from the beginning")
         if self._n_changes > N_CHANGES:
-            raise Failure("other", f"{self._file} keeps changing on the hub")
+            raise DownloadFailure("other", f"{self._file} keeps changing on the hub")
         return self._folder / name
 
 
@@ -157,41 +157,41 @@ def _persistently(attempt: Callable[[], Result], n_bytes: Callable[[], int], wai
                 raise failure from error
             if failure.retry_after_s > RETRY_AFTER_MAX_S:
                 message = f"{failure.message}; it asks to come again in {failure.retry_after_s:.0f} s"
-                raise Failure("busy", message) from error
+                raise DownloadFailure("busy", message) from error
             delay_s = max(failure.retry_after_s, min(wait_s * 2 ** (n_failures - 1), WAIT_MAX_S))
             _tell(note=f"{failure.message}: trying again in {delay_s:.3g} s")
             time.sleep(delay_s)
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: Exception) -> DownloadFailure:
     """What an exception of huggingface_hub or of the HTTP library below it comes down to. Both are known by the names of
     their classes: which HTTP library it is has changed twice."""
     names = {each.__name__ for each in type(error).__mro__}
     response = getattr(error, "response", None)
     status = int(getattr(response, "status_code", 0) or 0)
     text = " ".join(str(error).split())[:300]
-    if isinstance(error, Failure):
+    if isinstance(error, DownloadFailure):
         return error
     if isinstance(error, ImportError):
-        return Failure("other", f"huggingface_hub cannot be imported: {text}")
+        return DownloadFailure("other", f"huggingface_hub cannot be imported: {text}")
     if isinstance(error, OSError) and error.errno and not names & _UNREACHABLE:
-        return Failure("os", text, number=error.errno)
+        return DownloadFailure("os", text, number=error.errno)
     if "GatedRepoError" in names:
-        return Failure("gated", text)
+        return DownloadFailure("gated", text)
     for name in ("RepositoryNotFoundError", "RevisionNotFoundError", "EntryNotFoundError"):
         if name in names:
-            return Failure(name.removesuffix("NotFoundError").lower() + "_missing", text)
+            return DownloadFailure(name.removesuffix("NotFoundError").lower() + "_missing", text)
     if status in (401, 403):
-        return Failure("denied", text)
+        return DownloadFailure("denied", text)
     if status in (408, 429) or status >= 500:
         what = (
             "the hub answers that there are too many requests (429)" if status == 429 else f"the hub answers {status}"
         )
-        return Failure("busy", what, retry_after_s=_retry_after_s(response))
+        return DownloadFailure("busy", what, retry_after_s=_retry_after_s(response))
     # Without a status and an errno, an OSError of http_get() says that too few bytes came.
     if names & _UNREACHABLE or (isinstance(error, OSError) and not status):
-        return Failure("unreachable", f"{type(error).__name__}: {text}" if text else type(error).__name__)
-    return Failure("other", f"{type(error).__name__}: {text}")
+        return DownloadFailure("unreachable", f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    return DownloadFailure("other", f"{type(error).__name__}: {text}")
 
 
 def _retry_after_s(response: Any) -> float:

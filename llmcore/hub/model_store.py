@@ -25,7 +25,7 @@ from llmcore.hub import fetch, provenance, transfer
 from llmcore.hub.folder_lock import locked
 from llmcore.hub.provenance import Provenance
 from llmcore.hub.registry import HubSource, KnownModel, Registry, WheelSource, load_registry
-from llmcore.hub.transfer import Notify, Progress, SourceError
+from llmcore.hub.transfer import DownloadProgress, Notify, SourceError
 from llmcore.machine.user_folders import cache_folder, expanded
 
 MODEL_CONFIG_VARIABLE = "LLMCORE_MODEL_CONFIG"
@@ -67,7 +67,7 @@ def pull(
     model: KnownModel,
     folder: Path,
     *,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
     notify: Notify | None = None,
     python: str = sys.executable,
 ) -> Path:
@@ -100,7 +100,9 @@ def pull(
     return path
 
 
-def _resolved_and_pulled(model: KnownModel, folder: Path, progress: Progress, notify: Notify, python: str) -> Path:
+def _resolved_and_pulled(
+    model: KnownModel, folder: Path, progress: DownloadProgress, notify: Notify, python: str
+) -> Path:
     """The caller holds the lock."""
     if model.sha256 and model.size_bytes:
         return _download(model, folder, progress, notify, python)
@@ -135,7 +137,7 @@ def _resolved(model: KnownModel, folder: Path, notify: Notify, python: str) -> K
     raise _failed(model, folder, reasons)
 
 
-def _verified(model: KnownModel, folder: Path, progress: Progress, notify: Notify) -> Path | None:
+def _verified(model: KnownModel, folder: Path, progress: DownloadProgress, notify: Notify) -> Path | None:
     """The model's file if it is the right one; None if there is none, or nothing here says what it should be.
     DownloadError if it is another: it may be dear to somebody, so it is not replaced."""
     path = folder / model.file_name
@@ -181,7 +183,7 @@ def _is_recorded(path: Path, sha256: str) -> bool:
         return False
 
 
-def _download(model: KnownModel, folder: Path, progress: Progress, notify: Notify, python: str) -> Path:
+def _download(model: KnownModel, folder: Path, progress: DownloadProgress, notify: Notify, python: str) -> Path:
     """From the first source that delivers. The caller holds the lock."""
     for left in folder.glob(glob.escape(f".{model.file_name}.partial-") + "*"):
         shutil.rmtree(left, ignore_errors=True)

@@ -17,12 +17,12 @@ from llmcore.hub import provenance
 from llmcore.hub.provenance import Provenance
 from llmcore.hub.reference import HubFile, Reference, choose
 from llmcore.hub.registry import HubSource, KnownModel
-from llmcore.hub.transfer import Notify, Progress, SourceError, UnreachableError
+from llmcore.hub.transfer import DownloadProgress, Notify, SourceError, UnreachableError
 from llmcore.machine.os_text import name_as_path
 
 
 def pull_reference(
-    reference: Reference, folder: Path, *, progress: Progress, notify: Notify, python: str = sys.executable
+    reference: Reference, folder: Path, *, progress: DownloadProgress, notify: Notify, python: str = sys.executable
 ) -> Path:
     """Brings the files that a reference means into the folder of models. Returns the path to load: of a split model, its
     first part.

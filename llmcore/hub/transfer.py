@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
+DownloadProgress = Callable[[int, int], None]  # bytes done, bytes in all
 Notify = Callable[[str], None]
 
 _POLL_S = 0.1
@@ -45,7 +45,7 @@ class UnreachableError(SourceError):
 
 
 @dataclass(frozen=True)
-class Child:
+class DownloadProcess:
     """A command to run. `listen` is the stream of it that is read: "stdout" or "stderr"; the other one is dropped."""
 
     command: list[str]
@@ -54,12 +54,12 @@ class Child:
 
 
 def run_child(
-    child: Child,
+    child: DownloadProcess,
     on_line: Callable[[str], None],
     *,
     grows: Path,
     n_bytes: int,
-    progress: Progress,
+    progress: DownloadProgress,
     silent_s: float = 0,
 ) -> int:
     """Runs a command until it ends or we are interrupted, and tells what the folder `grows` by. Returns its status.
@@ -90,7 +90,7 @@ def run_child(
 
 
 @contextlib.contextmanager
-def _started(child: Child) -> Iterator[tuple[subprocess.Popen[bytes], queue.SimpleQueue[str | None]]]:
+def _started(child: DownloadProcess) -> Iterator[tuple[subprocess.Popen[bytes], queue.SimpleQueue[str | None]]]:
     lifeline, ours = os.pipe()
     try:
         process = subprocess.Popen(
@@ -139,13 +139,13 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def sha256_of(path: Path, progress: Progress | None = None) -> str:
+def sha256_of(path: Path, progress: DownloadProgress | None = None) -> str:
     """Of a file, in hex. Raises OSError."""
     with open(path, "rb") as file:
         return copy(file, None, os.fstat(file.fileno()).st_size, progress)
 
 
-def copy(source: IO[bytes], target: IO[bytes] | None, n_bytes: int, progress: Progress | None) -> str:
+def copy(source: IO[bytes], target: IO[bytes] | None, n_bytes: int, progress: DownloadProgress | None) -> str:
     """Copies a file, or only reads it; returns its sha256 in hex."""
     digest = hashlib.sha256()
     done = 0

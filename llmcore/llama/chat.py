@@ -12,9 +12,9 @@ import msgspec
 from llmcore.errors import InvalidRequestError, NativeError
 from llmcore.llama import ffi
 from llmcore.llama.chat_stream import ParsedChat
-from llmcore.llama.handle import Owner
+from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
-from llmcore.llama.tool_schema import Held, hold
+from llmcore.llama.tool_schema import HeldTool, hold
 from llmcore.log import event
 from llmcore.messages import ChatPrompt
 from llmcore.protocol.chat_limits import check_chat_size
@@ -53,7 +53,7 @@ class RenderedChat(msgspec.Struct, frozen=True):
     relaxed: tuple[RelaxedTool, ...] = ()
 
 
-class ChatTemplate(Owner):
+class ChatTemplate(HandleOwner):
     """Owns the chat template of a model, or a Jinja source given instead. Without a model, a source is compiled for no
     vocabulary.
 
@@ -151,7 +151,7 @@ class RefusedTemplate(ChatTemplate):
         return {"source": "", "caps": {}, "explicit": False, "knows_tools": False}
 
 
-class ChatParser(Owner):
+class ChatParser(HandleOwner):
     """Reads the answers to one rendered prompt."""
 
     def __init__(self, syntax: str) -> None:
@@ -169,7 +169,7 @@ class ChatParser(Owner):
         return msgspec.json.decode(answer, type=ParsedChat)
 
 
-def _tell_left_out(index: int, function: dict[str, Any], held: Held) -> None:
+def _tell_left_out(index: int, function: dict[str, Any], held: HeldTool) -> None:
     path, keyword = held.left_out[0]
     if function.get("strict"):
         where = f"tools[{index}].function.parameters"

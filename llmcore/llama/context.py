@@ -13,9 +13,9 @@ from llmcore.batch import Batch
 from llmcore.errors import InsufficientMemoryError, InvalidRequestError, NativeError, UnsupportedError
 from llmcore.llama import ffi
 from llmcore.llama.attention_shape import BLOCK_SIZES
-from llmcore.llama.handle import Handle, Owner, Part
+from llmcore.llama.handle import Handle, HandleOwner, PartHandle
 from llmcore.llama.interruptible import interruptible, nothing
-from llmcore.llama.memory_estimate import MemoryNeed, memory_need
+from llmcore.llama.memory_estimate import MemoryEstimate, estimate_memory
 from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.machine.memory import memory_available_bytes
@@ -85,7 +85,7 @@ def native_params(params: ContextParams) -> ffi.ContextParams:
     return native  # type: ignore[no-any-return]
 
 
-class Context(Owner):
+class Context(HandleOwner):
     """Owns a llama_context of a model. One thread at a time, but for close() and the abort flag.
 
     Raises ConfigError, naming the option, for a cache type or flash attention that this model's heads do not allow, and
@@ -105,7 +105,7 @@ class Context(Owner):
         self.abort_flag = ffi.AbortFlag()
         self._parent = model
         whole = self._take(interruptible(lambda: self._make(native), nothing))
-        self._memory: Part | None = Part.of(whole, self._lib.llama_get_memory(whole) or 0)
+        self._memory: PartHandle | None = PartHandle.of(whole, self._lib.llama_get_memory(whole) or 0)
         # Whether steps leave anything behind. Encoders (BERT and its kin) compute a text in one step and forget it.
         self.has_memory = bool(self._memory)
         self._view: tuple[Batch, ffi.BatchView] | None = None  # of the batch that was last computed
@@ -135,7 +135,7 @@ class Context(Owner):
         return Handle.own(address, lib.llama_free, lib, model, self.abort_flag)
 
     def _check_memory(self, native: ffi.ContextParams) -> None:
-        need = memory_need(self.model.path, self.model.params, native)
+        need = estimate_memory(self.model.path, self.model.params, native)
         output_bytes = self._output_bytes()
         wanted, available = need.context_bytes + need.compute_bytes + output_bytes, memory_available_bytes()
         if wanted > available:
@@ -157,11 +157,11 @@ class Context(Owner):
             return 0
         return 4 * self.params.n_batch * (self.model.n_vocab + self.model.n_embd_out)
 
-    def memory_used(self) -> MemoryNeed:
+    def memory_used(self) -> MemoryEstimate:
         """What this context and its model have allocated."""
         out = ffi.MemoryNeed()
         self._lib.check(self._lib.lc_memory_used(self.handle, out))
-        return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)
+        return MemoryEstimate(out.model_bytes, out.context_bytes, out.compute_bytes)
 
     def close(self) -> None:
         """Closes the handle. A step in progress ends soon, with ClosedError."""
@@ -275,7 +275,7 @@ class Context(Owner):
 
     # --- Memory: positions are [start, end), end=-1 is the sequence's end --------------------------------------------------
 
-    def _slot(self, *slots: int) -> Part:
+    def _slot(self, *slots: int) -> PartHandle:
         memory = self._usable(self._memory)
         for slot in slots:
             if not 0 <= slot < self.params.n_slots:

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from llmcore.errors import ClosedError
 from llmcore.machine.process import Process
 
-T = TypeVar("T", bound="Owner")
-H = TypeVar("H", bound="Handle | Part")
+T = TypeVar("T", bound="HandleOwner")
+H = TypeVar("H", bound="Handle | PartHandle")
 
 # Dead references are looked for once there are so many, or twice as many as were alive the last time.
 _N_RELEASES = 64
@@ -74,26 +74,28 @@ atexit.register(Handle.forget)
 os.register_at_fork(after_in_child=Handle.forget)
 
 
-class Part(int):
+class PartHandle(int):
     """The address of something inside of a native object, which lives as long as this."""
 
     _whole: Handle
 
     @classmethod
-    def of(cls, whole: Handle, address: int) -> Part:
+    def of(cls, whole: Handle, address: int) -> PartHandle:
         part = cls(address)
         part._whole = whole
         return part
 
 
-class Owner(ABC):
+class HandleOwner(ABC):
     """Owns one native object. A subclass sets `_what`, then calls `_own` once native code has made the object."""
 
     _handle: Handle | None = None
-    _parent: Owner | None = None
+    _parent: HandleOwner | None = None
     _what: str  # for messages: "the context"
 
-    def _own(self, address: int, free: Callable[[int], object], *needs: object, parent: Owner | None = None) -> Handle:
+    def _own(
+        self, address: int, free: Callable[[int], object], *needs: object, parent: HandleOwner | None = None
+    ) -> Handle:
         """`parent` owns what the object was made from: its memory outlives the object, and after its close() the object
         cannot be used."""
         self._parent = parent

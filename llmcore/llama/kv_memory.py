@@ -14,7 +14,7 @@ from llmcore.log import event
 logger = logging.getLogger(__name__)
 
 
-class ContextMemory:
+class KVMemory:
     """See kvcache.Memory. `n_slots` of the context is one more than the cache's: the last slot is scratch."""
 
     def __init__(self, context: Context) -> None:

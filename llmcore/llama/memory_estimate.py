@@ -14,7 +14,7 @@ _N_CTX_MEASURED = 65536
 
 
 @dataclass(frozen=True)
-class MemoryNeed:
+class MemoryEstimate:
     """Bytes that llama.cpp allocates of this machine's memory (not of GPUs), by its own reckoning."""
 
     model_bytes: int
@@ -22,7 +22,7 @@ class MemoryNeed:
     compute_bytes: int
 
 
-def memory_need(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryNeed:
+def estimate_memory(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryEstimate:
     """Of a model and a context for it, neither of which need exist. Raises NativeError.
 
     llama.cpp's reckoning makes its bookkeeping for every cell, which for a huge n_ctx would itself not fit. What a context
@@ -38,10 +38,10 @@ def memory_need(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -
     context.n_ctx = wanted
     steps = (wanted - 2 * half) / half
     grown = [now + int(steps * (now - before)) for before, now in zip(astuple(small), astuple(large), strict=True)]
-    return MemoryNeed(*grown)
+    return MemoryEstimate(*grown)
 
 
-def _reckon(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryNeed:
+def _reckon(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryEstimate:
     lib, out = ffi.library(), ffi.MemoryNeed()
 
     def reckon() -> None:
@@ -51,4 +51,4 @@ def _reckon(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> Me
             raise NativeError(f"llama.cpp cannot create a context for {path}: {ffi.reason(lib)}") from None
 
     interruptible(reckon, nothing)
-    return MemoryNeed(out.model_bytes, out.context_bytes, out.compute_bytes)
+    return MemoryEstimate(out.model_bytes, out.context_bytes, out.compute_bytes)

@@ -26,7 +26,7 @@ from llmcore.gguf.model_kinds import check_kind
 from llmcore.gguf.vocabulary_checks import Override, vocabulary_overrides
 from llmcore.llama import ffi
 from llmcore.llama.attention_shape import AttentionShape, attention_shape
-from llmcore.llama.handle import Handle, Owner, Part
+from llmcore.llama.handle import Handle, HandleOwner, PartHandle
 from llmcore.llama.interruptible import Aside
 from llmcore.llama.kernels import log_kernels, use_kernels
 from llmcore.llama.rpc import check_server, parse_servers
@@ -39,7 +39,7 @@ from llmcore.messages import ModelInfo
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[float], bool]
+LoadProgress = Callable[[float], bool]
 
 # llama_load_mode, by llama.h of the pinned source.
 _LOAD_MODES = {"none": 0, "mmap": 1}
@@ -57,7 +57,7 @@ _NO_TOKEN = -1
 _FAILED = -(2**31)
 
 
-class Model(Owner):
+class Model(HandleOwner):
     """Owns a llama_model and its vocabulary. Read-only after loading, so any thread may tokenize.
 
     Args:
@@ -81,7 +81,7 @@ class Model(Owner):
         self,
         path: str | bytes | os.PathLike[str],
         *,
-        progress: Progress | None = None,
+        progress: LoadProgress | None = None,
         vocab_only: bool = False,
         mmap: bool = True,
         repack: bool = True,
@@ -125,7 +125,7 @@ class Model(Owner):
         self.params.kv_overrides = ffi.address_of(self._kv_overrides)
         self.packed_bytes = 0  # of its weights, in the kernels' own layout
         whole = self._load(progress, vocab_only, log_level)
-        self._vocab: Part | None = Part.of(whole, lib.llama_model_get_vocab(whole))
+        self._vocab: PartHandle | None = PartHandle.of(whole, lib.llama_model_get_vocab(whole))
         self.n_vocab: int = lib.llama_vocab_n_tokens(self._vocab)
 
     # --- Loading and closing ------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class Model(Owner):
                 event(logger, logging.WARNING, "vocabulary_mended", path=self.path, key=key, theirs=theirs, ours=value)
         return found
 
-    def _load(self, progress: Progress | None, vocab_only: bool, log_level: int) -> Handle:
+    def _load(self, progress: LoadProgress | None, vocab_only: bool, log_level: int) -> Handle:
         started, packed_before = time.monotonic(), self._lib.lc_kernels_packed_bytes()
         loading = _Loading(self._lib, self.path, self.params, progress)
         whole = loading.run()
@@ -331,11 +331,11 @@ class Model(Owner):
         return None if source is None else source.decode("utf-8", "replace")
 
     @property
-    def vocab(self) -> Part:
+    def vocab(self) -> PartHandle:
         """The native vocabulary. Raises as `handle`."""
         return self._usable(self._vocab)
 
-    def _special(self, function: Callable[[Part], int]) -> int | None:
+    def _special(self, function: Callable[[PartHandle], int]) -> int | None:
         token = function(self.vocab)
         return None if token == _NO_TOKEN else int(token)
 
@@ -482,7 +482,7 @@ class Model(Owner):
         return ModelError(f"the vocabulary of {self.path} is faulty: {reason}", param="model_path") if reason else None
 
     @property
-    def tokenizer_addresses(self) -> tuple[Part, int]:
+    def tokenizer_addresses(self) -> tuple[PartHandle, int]:
         """Addresses of the native vocabulary and of a function like llama_tokenize, for other native code, which must keep the
         former."""
         return self.vocab, ffi.function_address(self._lib.lc_tokenize_or_none)
@@ -506,7 +506,7 @@ class Model(Owner):
 class _Loading:
     """One load, aside from its caller, who is asked for the progress."""
 
-    def __init__(self, lib: ffi.Library, path: str, params: ffi.ModelParams, progress: Progress | None) -> None:
+    def __init__(self, lib: ffi.Library, path: str, params: ffi.ModelParams, progress: LoadProgress | None) -> None:
         self._lib = lib
         self._path = os.fsencode(path)
         self._params = params

@@ -11,7 +11,7 @@ import numpy as np
 from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
 from llmcore.llama import ffi
 from llmcore.llama.context import Context
-from llmcore.llama.handle import Owner
+from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
 from llmcore.sampling import MAX_SEED, SamplingParams
 
@@ -21,7 +21,7 @@ _PLAIN_FIELDS = tuple(
 )
 
 
-class Sampler(Owner):
+class Sampler(HandleOwner):
     """Owns a native sampler of a model.
 
     Args:
@@ -95,7 +95,7 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
     return tokens
 
 
-class Draw(NamedTuple):
+class SampleRequest(NamedTuple):
     """What is to be drawn from batch index `row`. `mask` has a bit for each token that is allowed (uint32, the lowest bit
     first); `n_top` asks for log-probabilities: of the drawn token, and of so many most probable ones."""
 
@@ -105,7 +105,7 @@ class Draw(NamedTuple):
     n_top: int | None = None
 
 
-class Drawn(NamedTuple):
+class SampledToken(NamedTuple):
     """`token` is NO_TOKEN where the mask, or odd parameters, left none, BROKEN where the logits are NaN or infinity, and SPENT
     where a tool-call grammar is too ambiguous to be followed.
     `logprobs`, if asked for, are (token, log-probability): of the drawn one, then of the most probable ones. They are the
@@ -120,7 +120,7 @@ TOO_AMBIGUOUS = "the schema of a tool allows too many readings of its arguments:
 NOT_FINITE = "the model's logits are not finite: its numbers ran over, or its file is broken"
 
 
-def draw_rows(context: Context, draws: Sequence[Draw]) -> list[Drawn]:
+def sample_batch(context: Context, draws: Sequence[SampleRequest]) -> list[SampledToken]:
     """Draws one token for each of several rows of the last step, in one native crossing."""
     if not draws:
         return []
@@ -131,8 +131,8 @@ def draw_rows(context: Context, draws: Sequence[Draw]) -> list[Drawn]:
     handles, rows = [each.sampler.handle for each in draws], [each.row for each in draws]
     tokens = ffi.sample(ffi.library(), context.handle, handles, rows, extras)
     if extras is None:
-        return [Drawn(token) for token in tokens]
-    return [Drawn(token, _logprobs(extras, i, draws[i].n_top, token)) for i, token in enumerate(tokens)]
+        return [SampledToken(token) for token in tokens]
+    return [SampledToken(token, _logprobs(extras, i, draws[i].n_top, token)) for i, token in enumerate(tokens)]
 
 
 def _logprobs(extras: ffi.Extras, row: int, n_top: int | None, token: int) -> tuple[tuple[int, float], ...]:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmcore.grammar.pattern_bound import SIZE_MAX, pattern_size
+from llmcore.llama.pattern_bound import SIZE_MAX, pattern_size
 
 Schema = dict[str, Any]
 
@@ -37,16 +37,16 @@ _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": " "}
 
 
 @dataclass
-class Held:
+class HeldTool:
     """A schema without what cannot be held, and what that was: (JSON path, keyword)."""
 
     schema: Schema
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def hold(schema: Schema) -> Held:
+def hold(schema: Schema) -> HeldTool:
     """The part of a schema that a grammar holds an answer to."""
-    held = Held({})
+    held = HeldTool({})
     held.schema = _node(schema, "$", held.left_out)
     return held
 

@@ -8,21 +8,8 @@ and what is shown (a name, a message, a label) goes through here. U+FFFD stands 
 from __future__ import annotations
 
 import os
-import re
 
-_REPLACEMENT = "\ufffd"
-# Those that stand for no byte (surrogateescape's are U+DC80 to U+DCFF).
-_OTHER_SURROGATES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-
-
-def printable(text: str) -> str:
-    """`text` without lone surrogates: those that stand for bytes of UTF-8 become its characters, others U+FFFD."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        escaped = _OTHER_SURROGATES.sub(_REPLACEMENT, text)
-        return escaped.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return text
+from llmcore.errors import printable
 
 
 def system_name(value: str | bytes | os.PathLike[str]) -> str:

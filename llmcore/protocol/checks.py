@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from llmcore.errors import InvalidRequestError
-from llmcore.messages import N_LOGPROBS_MAX, Command, GenerateRequest, Submit
+from llmcore.messages import N_LOGPROBS_MAX, Command, GenerateRequest, SubmitCommand
 from llmcore.protocol.framing import check_size
-from llmcore.protocol.plain_values import is_numpy, plain_value
+from llmcore.sampling import is_numpy, plain_value
 
 C = TypeVar("C", bound=Command)
 
@@ -47,14 +47,14 @@ def checked(command: C) -> C:
     except ValueError as error:  # too large
         raise InvalidRequestError(f"the request cannot be sent: {error}") from None
     assert isinstance(found, type(command)), "the tag says so"
-    if isinstance(found, Submit):
+    if isinstance(found, SubmitCommand):
         check_request(found.request)
     return found
 
 
 def checked_request(request: GenerateRequest) -> GenerateRequest:
     """The same of a request. Raises InvalidRequestError, naming the field."""
-    return checked(Submit(request)).request
+    return checked(SubmitCommand(request)).request
 
 
 def check_request(request: GenerateRequest) -> None:

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from llmcore.errors import LlmcoreError
-from llmcore.messages import Accepted, CallFailed, Event, Failed, Finished, Output, Piece, StepDone
+from llmcore.messages import Accepted, CallFailedReply, Event, Failed, Finished, Output, Piece, StepReply
 from llmcore.protocol.framing import Channel
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,12 @@ class Outbox:
         except OSError:
             self.is_gone = True
             return []
-        if isinstance(event, StepDone):
+        if isinstance(event, StepReply):
             return [each.request_id for each in event.outputs if not self._send_alone(each, event)]
         call_id = getattr(event, "call_id", None)
         if call_id is None:
             raise TypeError(f"a {type(event).__name__} that cannot be encoded")
-        self.send(CallFailed(call_id, LlmcoreError.code, _PROBLEM))
+        self.send(CallFailedReply(call_id, LlmcoreError.code, _PROBLEM))
         return []
 
     def _is_sent(self, event: Event) -> bool:
@@ -48,12 +48,12 @@ class Outbox:
             return False
         return True
 
-    def _send_alone(self, output: Output, step: StepDone) -> bool:
+    def _send_alone(self, output: Output, step: StepReply) -> bool:
         assert isinstance(output, (Accepted, Piece, Finished, Failed))
         try:
-            if self._is_sent(StepDone((output,), step.refusals)):
+            if self._is_sent(StepReply((output,), step.refusals)):
                 return True
-            self._is_sent(StepDone((Failed(output.request_id, LlmcoreError.code, _PROBLEM),), step.refusals))
+            self._is_sent(StepReply((Failed(output.request_id, LlmcoreError.code, _PROBLEM),), step.refusals))
         except OSError:
             self.is_gone = True
         return False

@@ -10,10 +10,10 @@ import itertools
 
 from llmcore.errors import OverloadedError
 from llmcore.limits import Limits
-from llmcore.messages import Refusal
+from llmcore.messages import AdmissionRefusal
 from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.kv_cache import KVCache
-from llmcore.scheduling.radix_tree import PrefixTree
+from llmcore.scheduling.radix_tree import RadixTree
 from llmcore.scheduling.refusals import Refusals
 from llmcore.scheduling.shares import Shares
 from llmcore.scheduling.turns import HANDICAP_S, Turn, delay_s
@@ -48,7 +48,7 @@ class Admission:
         self._waiting = waiting
         self._running = running
         self.shares = Shares(limits.n_running, limits.n_waiting, waiting, running)
-        self._queue = PrefixTree()  # of what waits, so that a prefix that many wait for is counted once
+        self._queue = RadixTree()  # of what waits, so that a prefix that many wait for is counted once
         self._holders: dict[str, int] = {}
         self._numbers = itertools.count()
         self._service_s = 0.0  # mean time of a sequence in a slot; 0 while unknown
@@ -82,25 +82,27 @@ class Admission:
         """Whether somebody may have to wait for so long that it matters."""
         return self._limits.ttft_max_s > 0 and bool(self._running or self._waiting)
 
-    def _refusal(self, n_tokens: int, ahead: tuple[int, int] | None, holders: tuple[str, ...]) -> Refusal | None:
+    def _refusal(
+        self, n_tokens: int, ahead: tuple[int, int] | None, holders: tuple[str, ...]
+    ) -> AdmissionRefusal | None:
         """Of a prompt that costs n_tokens, behind others (None: nobody whom it matters to be behind)."""
         limits = self._limits
         are_full = len(self._waiting) >= limits.n_waiting and len(self._running) >= limits.n_running
         if are_full and self.shares.n_waiting(holders) >= limits.n_waiting:
-            return Refusal(f"{len(self._waiting)} requests are waiting already", self.slot_wait_s(1))
+            return AdmissionRefusal(f"{len(self._waiting)} requests are waiting already", self.slot_wait_s(1))
         if limits.n_waiting_tokens:
             n_waiting = self.n_tokens_waiting
             excess = n_waiting + n_tokens - limits.n_waiting_tokens
             if n_waiting and excess > 0:
                 message = f"{n_waiting} tokens of prompts are waiting, and this one has {n_tokens} more"
-                return Refusal(message, self._prefill_s(excess))
+                return AdmissionRefusal(message, self._prefill_s(excess))
         if ahead is not None:
             reckoned_s = self.reckoned_ttft_s(n_tokens, ahead)
             spread_s = max(self._deviation_s, _DEVIATION_MIN * reckoned_s)
             ttft_s = reckoned_s * self._correction + _DEVIATIONS * spread_s
             if ttft_s > limits.ttft_max_s:
                 message = f"the first token might come only after {ttft_s:.1f} s; {limits.ttft_max_s:g} s are allowed"
-                return Refusal(message, ttft_s - limits.ttft_max_s)
+                return AdmissionRefusal(message, ttft_s - limits.ttft_max_s)
         return None
 
     def queued(self, sequence: Sequence) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
-from llmcore.scheduling.radix_tree import PrefixTree
+from llmcore.scheduling.radix_tree import RadixTree
 
 # What computing tokens[start:end] of a sequence costs, in any unit.
 Cost = Callable[[int, int], float]
@@ -25,8 +25,8 @@ def by_count(start: int, end: int) -> float:
 
 
 @dataclass(eq=False)
-class Entry:
-    """`blob` is the state of tokens[start:], `credit` how much it is worth to keep (see HostTier), `used` when it was last."""
+class HostEntry:
+    """`blob` is the state of tokens[start:], `credit` how much it is worth to keep (see HostCache), `used` when it was last."""
 
     tokens: list[int]
     start: int
@@ -39,7 +39,7 @@ class Entry:
         return len(self.blob)
 
 
-class HostTier:
+class HostCache:
     """Invariant: n_bytes, the sum over all entries, never exceeds n_bytes_max.
 
     What goes first is chosen by GreedyDual-Size (Cao and Irani, USITS 1997): an entry's credit is its cost for each byte plus
@@ -50,8 +50,8 @@ class HostTier:
         self.n_bytes_max = n_bytes_max
         self.n_bytes = 0
         self._cost = cost
-        self._entries: dict[int, Entry] = {}
-        self._tree = PrefixTree()
+        self._entries: dict[int, HostEntry] = {}
+        self._tree = RadixTree()
         self._n_made = 0
         self._tick = 0
         self._level = 0.0
@@ -71,7 +71,7 @@ class HostTier:
             victim = min(self._entries, key=lambda holder: (self._entries[holder].credit, self._entries[holder].used))
             self._level = self._entries[victim].credit
             self._remove(victim)
-        entry = Entry(list(tokens), start, blob)
+        entry = HostEntry(list(tokens), start, blob)
         self.touch(entry)
         self._entries[self._n_made] = entry
         self._tree.insert(self._n_made, tokens)
@@ -79,7 +79,7 @@ class HostTier:
         self.n_bytes += entry.n_bytes
         return True
 
-    def best(self, tokens: list[int], n_have: int, *, whole: bool = False) -> tuple[int, Entry] | None:
+    def best(self, tokens: list[int], n_have: int, *, whole: bool = False) -> tuple[int, HostEntry] | None:
         """(n, entry): the entry that reaches furthest beyond the first `n_have` tokens, and how far; None if none does.
 
         whole: only entries of which every token matches, and that begin at 0.
@@ -98,13 +98,13 @@ class HostTier:
             n_have = found[0]
         return n_have
 
-    def touch(self, entry: Entry) -> None:
+    def touch(self, entry: HostEntry) -> None:
         """It was of use just now."""
         self._tick += 1
         entry.used = self._tick
         entry.credit = self._level + self._cost(entry.start, len(entry.tokens)) / max(entry.n_bytes, 1)
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: HostEntry) -> None:
         """Forgets an entry that turned out to be of no use."""
         for holder, each in self._entries.items():
             if each is entry:
@@ -115,7 +115,7 @@ class HostTier:
         for holder in list(self._entries):
             self._remove(holder)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[HostEntry]:
         return list(self._entries.values())
 
     def _remove(self, holder: int) -> None:

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from llmcore.scheduling.host_cache import Cost, HostTier, by_count
-from llmcore.scheduling.kv_ranges import Cells
-from llmcore.scheduling.radix_tree import PrefixTree
+from llmcore.scheduling.host_cache import Cost, HostCache, by_count
+from llmcore.scheduling.kv_ranges import KVRanges
+from llmcore.scheduling.radix_tree import RadixTree
 from llmcore.sequence import Sequence, shared
 
 # Waiting for, saving or loading fewer tokens than this costs more than computing them.
@@ -26,7 +26,7 @@ N_WORTH_IT = 16
 N_CELLS_STEP = 256
 
 
-class Memory(Protocol):
+class SequenceMemory(Protocol):
     """The native memory of slots 0 to KVCache.n_slots; the last one is scratch."""
 
     @property
@@ -80,14 +80,20 @@ class KVCache:
     """Slots 0 to n_slots - 1 over n_cells cells. `host` keeps what is evicted; `cost` weighs what it takes to compute it."""
 
     def __init__(
-        self, memory: Memory, *, n_slots: int, n_cells: int, host: HostTier | None = None, cost: Cost = by_count
+        self,
+        memory: SequenceMemory,
+        *,
+        n_slots: int,
+        n_cells: int,
+        host: HostCache | None = None,
+        cost: Cost = by_count,
     ) -> None:
         self._memory = memory
         self._host = host
         self._cost = cost
         self._slots = [Slot() for _ in range(n_slots)]
-        self.cells = Cells(n_slots)
-        self._tree = PrefixTree()  # of slots, by the tokens that they hold or are going to hold
+        self.cells = KVRanges(n_slots)
+        self._tree = RadixTree()  # of slots, by the tokens that they hold or are going to hold
         self._level = 0.0
         self._tick = 0
         self._bytes_a_token = 0.0  # of a saved state, as last seen
@@ -102,7 +108,7 @@ class KVCache:
         return self._slots
 
     @property
-    def host(self) -> HostTier | None:
+    def host(self) -> HostCache | None:
         return self._host
 
     @property

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 
 @dataclass(eq=False)
-class Run:
+class KVRange:
     n: int
     slots: set[int]
 
 
-class Cells:
+class KVRanges:
     """The runs of each slot, in the order of positions. `n_used` counts each cell once."""
 
     def __init__(self, n_slots: int) -> None:
-        self._runs: list[list[Run]] = [[] for _ in range(n_slots)]
+        self._runs: list[list[KVRange]] = [[] for _ in range(n_slots)]
         self.n_used = 0
 
-    def runs(self, slot: int) -> list[Run]:
+    def runs(self, slot: int) -> list[KVRange]:
         """For looking at."""
         return self._runs[slot]
 
@@ -46,7 +46,7 @@ class Cells:
         if runs and runs[-1].slots == {slot}:
             runs[-1].n += n
         elif n:
-            runs.append(Run(n, {slot}))
+            runs.append(KVRange(n, {slot}))
         self.n_used += n
 
     def share(self, source: int, target: int, n: int) -> None:
@@ -76,7 +76,7 @@ class Cells:
         start = 0
         for run in self._runs[slot]:
             if start < n < start + run.n:
-                tail = Run(start + run.n - n, set(run.slots))
+                tail = KVRange(start + run.n - n, set(run.slots))
                 run.n = n - start
                 for holder in run.slots:
                     runs = self._runs[holder]

@@ -37,7 +37,7 @@ class _Node:
         self.holders: set[int] = set()
 
 
-class PrefixTree:
+class RadixTree:
     """Holders (any numbers) and their token sequences, one each."""
 
     def __init__(self) -> None:

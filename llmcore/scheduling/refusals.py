@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from llmcore.errors import OverloadedError
-from llmcore.messages import PRIORITIES, Priority, Refusal
+from llmcore.messages import PRIORITIES, AdmissionRefusal, Priority
 
 # By priority, in the order of PRIORITIES: what even the cheapest request would be told. Empty: nobody is refused.
-Refusals = tuple[Refusal | None, ...]
+Refusals = tuple[AdmissionRefusal | None, ...]
 
 
 def check(refusals: Refusals, priority: Priority) -> None:

@@ -10,12 +10,12 @@ from llmcore.errors import NativeError
 from llmcore.llama.context import ContextParams
 from llmcore.llama.model import Model
 from llmcore.log import event
-from llmcore.startup.attention_tuning import Settings, Tuner
+from llmcore.startup.attention_tuning import AttentionSettings, AttentionTuner
 from llmcore.startup.self_check import Compute, SelfCheck, Subject
 
 logger = logging.getLogger(__name__)
 
-PLAIN = Settings()
+PLAIN = AttentionSettings()
 
 
 class AttentionChoice:
@@ -25,8 +25,8 @@ class AttentionChoice:
         self,
         config: EngineConfig,
         model: Model,
-        tuner: Tuner,
-        params: Callable[[Settings], ContextParams],
+        tuner: AttentionTuner,
+        params: Callable[[AttentionSettings], ContextParams],
         compute: Compute | None = None,
     ) -> None:
         self._tuner = tuner
@@ -35,7 +35,7 @@ class AttentionChoice:
         check = SelfCheck(model, params(PLAIN), tuner.checks, compute)
         self._check = check if config.self_check == "auto" and check.is_possible else None
 
-    def ranked(self, choices: list[Settings]) -> Iterator[Settings]:
+    def ranked(self, choices: list[AttentionSettings]) -> Iterator[AttentionSettings]:
         """Those of `choices` that are sound, or, if none is, the fastest with a warning. Raises KernelsUnfitError if the kernels
         are at fault, and NativeError if each of the choices has ended a process."""
         check = self._check
@@ -61,12 +61,12 @@ class AttentionChoice:
         event(logger, logging.WARNING, "self_check_overridden", **ranked[0].words, reason="nothing else is open")
         yield ranked[0]
 
-    def _has_ended(self, check: SelfCheck, settings: Settings) -> bool:
+    def _has_ended(self, check: SelfCheck, settings: AttentionSettings) -> bool:
         """Plain settings are never left out: there would be nothing behind them."""
         if settings == PLAIN or not check.has_ended(self._subject(settings)):
             return False
         event(logger, logging.WARNING, "attention_left_out", **settings.words, reason="it ended a process")
         return True
 
-    def _subject(self, settings: Settings) -> Subject:
+    def _subject(self, settings: AttentionSettings) -> Subject:
         return Subject(settings.name, self._params(settings), settings.words)

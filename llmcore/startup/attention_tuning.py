@@ -30,8 +30,8 @@ from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.machine.user_folders import can_have, named_cache_folder, temporary_folder
 from llmcore.scheduling.cost_model import Measurement
-from llmcore.startup.check_record import Check, CheckRecord
-from llmcore.startup.step_timing import FILL, Clock, StepBench, can_fill
+from llmcore.startup.check_record import CheckRecord, SelfCheckResult
+from llmcore.startup.step_timing import FILL, Clock, StepTimer, can_fill
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ _CHUNK = 64
 _GAIN_MIN = 0.05
 
 
-class Settings(msgspec.Struct, frozen=True):
+class AttentionSettings(msgspec.Struct, frozen=True):
     """How attention is computed. The order of fields is that of preference among equals."""
 
     flash_attn: bool = False
@@ -63,10 +63,10 @@ class Settings(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self)
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class AttentionTrial(msgspec.Struct, frozen=True, kw_only=True):
     """What one choice took, over _DEPTH cells (or as many as fit): seconds of a step of one token and of one of _CHUNK."""
 
-    settings: Settings
+    settings: AttentionSettings
     n_cells: int
     decode_s: float
     chunk_s: float
@@ -76,19 +76,19 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return self.decode_s * _TURN_ANSWER + self.chunk_s * _TURN_PROMPT / _CHUNK
 
 
-class Profile(msgspec.Struct, kw_only=True):
+class AttentionProfile(msgspec.Struct, kw_only=True):
     """What is remembered of one model on one kind of machine with one number of threads."""
 
     version: int = _VERSION
-    trials: list[Trial] = []
+    trials: list[AttentionTrial] = []
     steps: dict[str, list[Measurement]] = {}  # by settings
-    checks: list[Check] = []
+    checks: list[SelfCheckResult] = []
 
-    def trial(self, settings: Settings) -> Trial | None:
+    def trial(self, settings: AttentionSettings) -> AttentionTrial | None:
         return next((each for each in self.trials if each.settings == settings), None)
 
 
-def candidates(config: EngineConfig, shape: AttentionShape) -> list[Settings]:
+def candidates(config: EngineConfig, shape: AttentionShape) -> list[AttentionSettings]:
     """The settings that a configuration leaves open and the model's heads allow, the preferred one first. Raises ConfigError,
     which names the option at fault, if there are none."""
     flash = {"auto": [False, True], "on": [True], "off": [False]}[config.flash_attn]
@@ -101,7 +101,7 @@ def candidates(config: EngineConfig, shape: AttentionShape) -> list[Settings]:
             continue  # mixed types are for those who ask for them
         problem = shape.problem(on, key, value)
         if problem is None:
-            found.append(Settings(on, key, value))
+            found.append(AttentionSettings(on, key, value))
         else:
             problems.append(problem)
     if not found:
@@ -109,7 +109,7 @@ def candidates(config: EngineConfig, shape: AttentionShape) -> list[Settings]:
     return found
 
 
-class Tuner:
+class AttentionTuner:
     """Chooses settings and measures steps for a loaded model, with the profile in `folder` as memory (None: it forgets)."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Tuner:
     def _depth(self) -> int:
         return min(_DEPTH, (self._params.n_ctx - 2 * _CHUNK) // FILL * FILL)
 
-    def rank(self, choices: list[Settings]) -> list[Settings]:
+    def rank(self, choices: list[AttentionSettings]) -> list[AttentionSettings]:
         """The choices, the fastest in a turn at depth first. Measures what is not known yet."""
         if len(choices) <= 1 or not self.can_measure:
             return choices
@@ -162,7 +162,7 @@ class Tuner:
         event(logger, logging.INFO, "attention_chosen", **chosen.settings.words, turn_s=chosen.turn_s, of=len(trials))
         return [each.settings for each in trials]
 
-    def steps(self, settings: Settings) -> list[Measurement]:
+    def steps(self, settings: AttentionSettings) -> list[Measurement]:
         """How long steps of several sizes take, empty and at depth: what a cost model starts from."""
         if not self.can_measure:
             return []
@@ -177,7 +177,7 @@ class Tuner:
             self._save()
         return self.profile.steps[key]
 
-    def _try(self, settings: Settings) -> Trial | None:
+    def _try(self, settings: AttentionSettings) -> AttentionTrial | None:
         try:
             with self.checks.begun(settings.name), self._open(settings) as bench:
                 trial = _trial(bench, settings, self._depth)
@@ -196,7 +196,7 @@ class Tuner:
         self._save()
         return trial
 
-    def _open(self, settings: Settings) -> StepBench:
+    def _open(self, settings: AttentionSettings) -> StepTimer:
         params = replace(
             self._params,
             n_ctx=self._depth + 2 * _CHUNK + 512,
@@ -205,7 +205,7 @@ class Tuner:
             cache_type_k=settings.cache_type_k,
             cache_type_v=settings.cache_type_v,
         )
-        return StepBench(Context(self._model, params), self._clock)
+        return StepTimer(Context(self._model, params), self._clock)
 
     # --- The profile ------------------------------------------------------------------------------------------------------
 
@@ -228,17 +228,17 @@ class Tuner:
         build = model_fingerprint(ffi.library_dir() / ffi.LIBRARY_NAME)
         return CheckRecord(self.profile.checks, build, self._save)
 
-    def _load(self) -> Profile:
+    def _load(self) -> AttentionProfile:
         if not self._is_kept:
-            return Profile()
+            return AttentionProfile()
         try:
-            profile = msgspec.json.decode(self.path.read_bytes(), type=Profile)
+            profile = msgspec.json.decode(self.path.read_bytes(), type=AttentionProfile)
         except FileNotFoundError:
-            return Profile()
+            return AttentionProfile()
         except (OSError, msgspec.DecodeError) as error:
             event(logger, logging.WARNING, "profile_unreadable", path=str(self.path), error=str(error))
-            return Profile()
-        return profile if profile.version == _VERSION else Profile()
+            return AttentionProfile()
+        return profile if profile.version == _VERSION else AttentionProfile()
 
     def _save(self) -> None:
         """A folder that cannot be written to means measuring again at the next start, not a failure; said once."""
@@ -254,16 +254,16 @@ class Tuner:
             event(logger, logging.WARNING, "profile_not_kept", path=str(self.path), error=str(error))
 
 
-def _trial(bench: StepBench, settings: Settings, depth: int) -> Trial:
+def _trial(bench: StepTimer, settings: AttentionSettings, depth: int) -> AttentionTrial:
     bench.fill(depth)
     bench.step(1)  # touches what is touched for the first time
     decode_s = min(bench.step(1) for _ in range(3))
     n_chunk = min(_CHUNK, bench.n_batch)
     chunk_s = bench.step(n_chunk) * _CHUNK / n_chunk
-    return Trial(settings=settings, n_cells=depth, decode_s=decode_s, chunk_s=chunk_s)
+    return AttentionTrial(settings=settings, n_cells=depth, decode_s=decode_s, chunk_s=chunk_s)
 
 
-def _steps(bench: StepBench, depth: int) -> list[Measurement]:
+def _steps(bench: StepTimer, depth: int) -> list[Measurement]:
     found = []
     for n_cells in (0, depth):
         if n_cells:

@@ -19,7 +19,7 @@ BEGUN, PASSED, FAILED, ENDED = "begun", "passed", "failed", "ended"
 _ENDED_S, _ENDS_MAX = 600.0, 2
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
+class SelfCheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """`subject` is what was checked, `build` a digest of the native library that computed; `difference` from the plain results
     is None where there is none, since logits were not finite. `begun_at` is in seconds since the epoch; `n_ended` counts the
     processes that ended in it."""
@@ -36,7 +36,7 @@ class CheckRecord:
     """Checks of one build. `save` stores the list, whose items this object replaces."""
 
     def __init__(
-        self, checks: list[Check], build: str, save: Callable[[], None], now: Callable[[], float] = time.time
+        self, checks: list[SelfCheckResult], build: str, save: Callable[[], None], now: Callable[[], float] = time.time
     ) -> None:
         self._checks = checks
         self._build = build
@@ -58,7 +58,7 @@ class CheckRecord:
         finally:
             self._is_kept = False
 
-    def find(self, subject: str) -> Check | None:
+    def find(self, subject: str) -> SelfCheckResult | None:
         """Returns the check of a subject that still counts."""
         check = self._of(subject)
         if check is None or check.outcome == BEGUN:
@@ -74,7 +74,9 @@ class CheckRecord:
             return
         before = self._of(subject)
         n_ended = before.n_ended if before is not None else 0
-        self._replace(Check(subject=subject, build=self._build, outcome=BEGUN, begun_at=self._now(), n_ended=n_ended))
+        self._replace(
+            SelfCheckResult(subject=subject, build=self._build, outcome=BEGUN, begun_at=self._now(), n_ended=n_ended)
+        )
         self._save()
         try:
             yield
@@ -84,17 +86,17 @@ class CheckRecord:
                 self._checks.append(before)
             self._save()
 
-    def conclude(self, subject: str, outcome: str, difference: float | None = None) -> Check:
+    def conclude(self, subject: str, outcome: str, difference: float | None = None) -> SelfCheckResult:
         """Replaces what is known of a subject."""
-        check = Check(subject=subject, build=self._build, outcome=outcome, difference=difference)
+        check = SelfCheckResult(subject=subject, build=self._build, outcome=outcome, difference=difference)
         self._replace(check)
         self._save()
         return check
 
-    def _of(self, subject: str) -> Check | None:
+    def _of(self, subject: str) -> SelfCheckResult | None:
         found = (each for each in self._checks if each.subject == subject and each.build == self._build)
         return next(found, None)
 
-    def _replace(self, check: Check) -> None:
+    def _replace(self, check: SelfCheckResult) -> None:
         self._checks[:] = [each for each in self._checks if each.subject != check.subject]
         self._checks.append(check)

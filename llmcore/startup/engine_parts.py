@@ -15,11 +15,11 @@ from llmcore.gguf.fingerprint import model_fingerprint
 from llmcore.limits import Limits
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.context import Context
-from llmcore.llama.model import Model, Progress
+from llmcore.llama.model import LoadProgress, Model
 from llmcore.log import event
 from llmcore.machine.threads import ThreadDecision, decide_threads
 from llmcore.scheduling.cost_model import Measurement
-from llmcore.scheduling.host_cache import HostTier
+from llmcore.scheduling.host_cache import HostCache
 from llmcore.startup.chat_template import open_template
 from llmcore.startup.prefix_store import PrefixStore
 from llmcore.startup.resolve import decide_limits, host_bytes, open_context, open_embedder
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Parts:
+class EngineParts:
     """Native handles (owned by the engine that gets them), and what was decided."""
 
     model: Model
     context: Context
     template: ChatTemplate
     limits: Limits
-    host: HostTier | None = None
+    host: HostCache | None = None
     measured: Sequence[Measurement] = ()
     store: PrefixStore | None = None
     context_shift: bool = False
@@ -44,7 +44,7 @@ class Parts:
     threads: ThreadDecision | None = None
 
 
-def open_model(config: EngineConfig, progress: Progress | None = None) -> Model:
+def open_model(config: EngineConfig, progress: LoadProgress | None = None) -> Model:
     """Loads the model that `config` names. Raises what Model raises, and ConfigError."""
     if not config.model_path:
         raise ConfigError("no model: set model_path (or MODEL_PATH)", param="model_path")
@@ -75,7 +75,7 @@ def choose_threads(config: EngineConfig) -> ThreadDecision:
     return decision
 
 
-def open_parts(config: EngineConfig, model: Model) -> Parts:
+def open_engine_parts(config: EngineConfig, model: Model) -> EngineParts:
     """Opens the parts of an engine for `model`. Where our kernels compute it wrongly, the model is loaded again without them.
 
     Raises what Model, Context, Embedder and ChatTemplate raise; the model is closed then, and nothing else stays open."""
@@ -87,7 +87,7 @@ def open_parts(config: EngineConfig, model: Model) -> Parts:
     return _open_parts(without, open_model(without))
 
 
-def _open_parts(config: EngineConfig, model: Model) -> Parts:
+def _open_parts(config: EngineConfig, model: Model) -> EngineParts:
     with contextlib.ExitStack() as opened:
         opened.callback(model.close)
         threads = choose_threads(config)
@@ -99,11 +99,11 @@ def _open_parts(config: EngineConfig, model: Model) -> Parts:
         context, measured = open_context(config, model, limits, threads.counts)
         opened.callback(context.close)
         n_bytes = host_bytes(config)
-        host = HostTier(n_bytes) if n_bytes else None
+        host = HostCache(n_bytes) if n_bytes else None
         store = _open_store(config, context) if config.prefix_dir else None
         opened.pop_all()
     shift, dimensions = config.context_shift, config.embed_dimensions
-    return Parts(model, context, template, limits, host, measured, store, shift, embedder, dimensions, threads)
+    return EngineParts(model, context, template, limits, host, measured, store, shift, embedder, dimensions, threads)
 
 
 def _open_store(config: EngineConfig, context: Context) -> PrefixStore:

@@ -48,7 +48,7 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-class PinEntry(msgspec.Struct, forbid_unknown_fields=True):
+class StoredPrefix(msgspec.Struct, forbid_unknown_fields=True):
     """One entry of a prefix file: messages of a conversation's beginning, or a text or token ids."""
 
     name: str
@@ -73,7 +73,7 @@ class _Kept:
 def read_prefix_file(path: str) -> list[PrefixSpec]:
     """The prefixes that a file names. Raises ConfigError, naming the entry at fault."""
     try:
-        entries = msgspec.json.decode(Path(path).read_bytes(), type=list[PinEntry])
+        entries = msgspec.json.decode(Path(path).read_bytes(), type=list[StoredPrefix])
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"prefix_file: cannot read {path}: {error}", param="prefix_file") from None
     names = [each.name for each in entries]
@@ -90,7 +90,7 @@ def read_prefix_file(path: str) -> list[PrefixSpec]:
     return [PrefixSpec(name=each.name, prompt=_prompt(each)) for each in entries]
 
 
-def _prompt(entry: PinEntry) -> Prompt:
+def _prompt(entry: StoredPrefix) -> Prompt:
     if entry.messages is not None:
         tools = msgspec.json.encode(entry.tools) if entry.tools else b""
         return ChatPrompt(msgspec.json.encode(entry.messages), tools=tools)

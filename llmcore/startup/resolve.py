@@ -15,7 +15,13 @@ from llmcore.log import event
 from llmcore.machine.memory import memory_available_bytes
 from llmcore.scheduling.cost_model import Measurement
 from llmcore.startup.attention_candidates import AttentionChoice
-from llmcore.startup.attention_tuning import Settings, Tuner, candidates, default_profile_dir, is_temporary
+from llmcore.startup.attention_tuning import (
+    AttentionSettings,
+    AttentionTuner,
+    candidates,
+    default_profile_dir,
+    is_temporary,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +115,7 @@ def open_context(
     fits, and KernelsUnfitError."""
     n_batch, n_ubatch = decide_batches(config)
 
-    def params(settings: Settings) -> ContextParams:
+    def params(settings: AttentionSettings) -> ContextParams:
         return ContextParams(
             n_ctx=limits.n_ctx,
             n_slots=n_slots_cached(limits.n_running) + 1,
@@ -128,7 +134,7 @@ def open_context(
         where = "nowhere" if folder is None else str(folder)
         reason = "there is no home folder that can be written to: name a profile_dir that lasts"
         event(logger, logging.WARNING, "nothing_remembered", reason=reason, kept_in=where)
-    tuner = Tuner(model, params(choices[0]), folder)
+    tuner = AttentionTuner(model, params(choices[0]), folder)
     unfit: InsufficientMemoryError | None = None
     with tuner.kept():
         for settings in AttentionChoice(config, model, tuner, params).ranked(choices):

@@ -28,7 +28,7 @@ from llmcore.llama.context import Context, ContextParams
 from llmcore.llama.kernels import without_kernels
 from llmcore.llama.model import Model
 from llmcore.log import event
-from llmcore.startup.check_record import ENDED, FAILED, PASSED, Check, CheckRecord
+from llmcore.startup.check_record import ENDED, FAILED, PASSED, CheckRecord, SelfCheckResult
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class SelfCheck:
         except LlmcoreError:
             return False
 
-    def _run(self, subject: Subject) -> Check | None:
+    def _run(self, subject: Subject) -> SelfCheckResult | None:
         plain = self._plain_logits()
         if plain is None or (subject.name == _KERNELS and self._is_by_kernels):
             return None
@@ -178,7 +178,7 @@ class SelfCheck:
             return None
         except LlmcoreError as error:
             event(logger, logging.WARNING, "self_check_error", **subject.words, message=error.message)
-            return Check(subject=subject.name, build="", outcome=FAILED)
+            return SelfCheckResult(subject=subject.name, build="", outcome=FAILED)
         outcome = PASSED if found <= self.tolerance else FAILED
         event(logger, logging.INFO, "self_check", **subject.words, outcome=outcome, difference=found)
         return self._record.conclude(subject.name, outcome, found if math.isfinite(found) else None)

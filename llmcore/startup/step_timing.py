@@ -19,7 +19,7 @@ def can_fill(model: Model) -> bool:
     return model.has_decoder and not (model.is_recurrent or model.is_hybrid or model.n_swa)
 
 
-class StepBench:
+class StepTimer:
     """Owns `context`. Steps go into slot 0, each behind the one before; seconds are those of `clock`."""
 
     def __init__(self, context: Context, clock: Clock) -> None:
@@ -29,7 +29,7 @@ class StepBench:
         self._batch = Batch(self.n_batch)
         self._at = 0
 
-    def __enter__(self) -> StepBench:
+    def __enter__(self) -> StepTimer:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -38,20 +38,20 @@ _GROUPS = (
 _OPEN = (0, "auto")
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class ProfileIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprints of the model file and of the kind of CPU; llama.cpp's commit, and the CPUs that it was built for."""
 
     model: str
     machine: str
     build: str
 
-    def difference(self, other: Identity) -> str:
+    def difference(self, other: ProfileIdentity) -> str:
         """Names of the parts in which `other` differs, as "another machine"; "" for none."""
         different = [name for name in self.__struct_fields__ if getattr(self, name) != getattr(other, name)]
         return "another " + " and ".join(different) if different else ""
 
 
-class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+class TuningConditions(msgspec.Struct, frozen=True, kw_only=True):
     """Circumstances of the trials: the threads that machine and limits allowed, the context in tokens and slots, and how weights
     were loaded and multiplied."""
 
@@ -77,12 +77,12 @@ class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
     the chosen ones save; `is_complete` is False where the time limit left something out."""
 
     version: int = VERSION
-    identity: Identity
+    identity: ProfileIdentity
     measured_at: str
     cpu: str
     model_path: str
     description: str
-    conditions: Conditions
+    conditions: TuningConditions
     default: Candidate
     chosen: Candidate
     gain: float
@@ -90,11 +90,11 @@ class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
     trials: tuple[TrialResult, ...]
 
 
-def identity_of(model_path: str | os.PathLike[str]) -> Identity:
+def identity_of(model_path: str | os.PathLike[str]) -> ProfileIdentity:
     """Raises OSError if the file cannot be read."""
     info = ffi.library().build_info()
     build = f"{info.get('llama_cpp_commit', '')}-{info.get('cpu_build', '')}"
-    return Identity(model=model_fingerprint(model_path), machine=machine_fingerprint(), build=build)
+    return ProfileIdentity(model=model_fingerprint(model_path), machine=machine_fingerprint(), build=build)
 
 
 def threads_allowed(decision: ThreadDecision) -> int:
@@ -111,7 +111,7 @@ def profile_folder(config: EngineConfig) -> Path | None:
 # --- On disk ----------------------------------------------------------------------------------------------------------
 
 
-def profile_path(folder: Path, identity: Identity) -> Path:
+def profile_path(folder: Path, identity: ProfileIdentity) -> Path:
     parts = (identity.model[:16], identity.machine[:16], "".join(c for c in identity.build if c.isalnum())[:16])
     return folder / f"tuned-{'-'.join(parts)}.json"
 
@@ -140,11 +140,11 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a profile that every version has."""
 
     version: int
-    identity: Identity
+    identity: ProfileIdentity
     model_path: str
 
 
-def _found(folder: Path, identity: Identity, config: EngineConfig) -> tuple[Path, TunedProfile] | None:
+def _found(folder: Path, identity: ProfileIdentity, config: EngineConfig) -> tuple[Path, TunedProfile] | None:
     """The profile that holds here. A line is logged for each other one of this model, and for files that cannot be read."""
     found, model_path = None, system_name(os.path.abspath(config.model_path))
     for path in sorted(folder.glob("tuned-*.json")):
@@ -192,7 +192,7 @@ def with_profile(config: EngineConfig) -> EngineConfig:
     return dataclasses.replace(config, **taken)
 
 
-class Taken(NamedTuple):
+class ProfileDecision(NamedTuple):
     """Options to take from a profile, its options that the user overrode, and why its threads are not taken ("" if they are)."""
 
     taken: dict[str, Any]
@@ -200,7 +200,7 @@ class Taken(NamedTuple):
     unfit: str
 
 
-def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> Taken:
+def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> ProfileDecision:
     """`n_allowed` are the threads that may run today."""
     taken: dict[str, Any] = {}
     overridden: dict[str, Any] = {}
@@ -216,10 +216,10 @@ def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> Taken
             unfit = f"threads: {n_allowed} may run today, and {n_before} when it was measured"
         else:
             taken |= {name: value for name, value in values.items() if name not in own}
-    return Taken(taken, overridden, unfit)
+    return ProfileDecision(taken, overridden, unfit)
 
 
-def _option_value(holder: Candidate | Conditions, name: str) -> Any:
+def _option_value(holder: Candidate | TuningConditions, name: str) -> Any:
     value = getattr(holder, name)
     return ("on" if value else "off") if isinstance(value, bool) else value
 

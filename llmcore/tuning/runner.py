@@ -51,7 +51,7 @@ class Measuring(Protocol):
 
 
 # Is called with a label when a trial begins, without a result, and when it has ended.
-Progress = Callable[[str, TrialResult | None], None]
+TuningProgress = Callable[[str, TrialResult | None], None]
 
 
 def plan(config: EngineConfig, model: Model) -> tuple[Space, TrialJob]:
@@ -93,7 +93,12 @@ class Tuning:
     which includes a time limit that is too short; `is_complete` is False once something was left out for want of time."""
 
     def __init__(
-        self, space: Space, measuring: Measuring, time_limit_s: float, progress: Progress, clock: Clock = time.monotonic
+        self,
+        space: Space,
+        measuring: Measuring,
+        time_limit_s: float,
+        progress: TuningProgress,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._space = space
         self._measuring = measuring

@@ -27,7 +27,7 @@ from llmcore.llama.model import Model
 from llmcore.machine.threads import decide_threads
 from llmcore.protocol.framing import Channel
 from llmcore.startup.resolve import decide_limits, open_context
-from llmcore.startup.step_timing import FILL, Clock, StepBench, can_fill
+from llmcore.startup.step_timing import FILL, Clock, StepTimer, can_fill
 from llmcore.startup.trial_result import COLD_PROMPT, TURN_PROMPT, Candidate, Figures
 from llmcore.tuning.trial_messages import TrialCommand, TrialJob, TrialReply
 
@@ -60,7 +60,7 @@ def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock =
         raise UnsupportedError(f"a context of {job.n_ctx} tokens is too small to measure in", param="n_ctx")
     params = ContextParams(n_ctx=job.n_ctx, n_slots=job.n_slots, **msgspec.structs.asdict(candidate))
     begun_s, waited_before_s = clock(), waited_s()
-    with StepBench(Context(model, params), clock) as bench:
+    with StepTimer(Context(model, params), clock) as bench:
         n_cold, n_prompt = min(COLD_PROMPT, job.n_ctx), min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
         cold_s = _prompt_s(bench, n_cold, bench.clear)
         bench.clear()
@@ -85,7 +85,7 @@ def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock =
     )
 
 
-def _prompt_s(bench: StepBench, n: int, forget: Callable[[], None] | None) -> float:
+def _prompt_s(bench: StepTimer, n: int, forget: Callable[[], None] | None) -> float:
     """Seconds of a prompt of n tokens. Short times are the noisiest: then the better of two, if it can be forgotten."""
     seconds = bench.prompt(n)
     if seconds < _BRIEF_S and forget is not None:

@@ -8,22 +8,31 @@ from collections.abc import Callable
 from typing import Any
 
 from llmcore.errors import InvalidRequestError, LlmcoreError, error_from_code
-from llmcore.messages import Call, CallFailed, Inspection, Prefixes, Reply, Stats, Text, Vectors
+from llmcore.messages import (
+    CallCommand,
+    CallFailedReply,
+    InspectionReply,
+    PrefixesReply,
+    Reply,
+    StatsReply,
+    TextReply,
+    VectorsReply,
+)
 
 
 class Calls:
     """Those that wait for a reply. `send` passes a call on to the worker."""
 
-    def __init__(self, send: Callable[[Call], None]) -> None:
+    def __init__(self, send: Callable[[CallCommand], None]) -> None:
         self._send = send
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._calls: dict[int, Call] = {}  # of these
+        self._calls: dict[int, CallCommand] = {}  # of these
 
     def next_id(self) -> int:
         return next(self._ids)
 
-    def start(self, call: Call) -> asyncio.Future[Any]:
+    def start(self, call: CallCommand) -> asyncio.Future[Any]:
         """Sends a call. The future gets what its reply carries, or the error that is its reply, or that kept it from being sent."""
         future = self._waiting[call.call_id] = asyncio.get_running_loop().create_future()
         self._calls[call.call_id] = call
@@ -34,7 +43,7 @@ class Calls:
             future.set_exception(InvalidRequestError(f"the call cannot be sent: {error}"))
         return future
 
-    def get(self, call_id: int) -> Call | None:
+    def get(self, call_id: int) -> CallCommand | None:
         """One that waits for its reply."""
         return self._calls.get(call_id)
 
@@ -47,7 +56,7 @@ class Calls:
         future = self._waiting.get(message.call_id)
         if future is None or future.done():
             return
-        if isinstance(message, CallFailed):
+        if isinstance(message, CallFailedReply):
             future.set_exception(error_from_code(message.code, message.message, message.param, message.retry_after_s))
         else:
             future.set_result(_content(message))
@@ -60,15 +69,15 @@ class Calls:
 
 
 def _content(reply: Reply) -> Any:
-    if isinstance(reply, Stats):
+    if isinstance(reply, StatsReply):
         return reply.stats
-    if isinstance(reply, Prefixes):
+    if isinstance(reply, PrefixesReply):
         return reply.prefixes
-    if isinstance(reply, Inspection):
+    if isinstance(reply, InspectionReply):
         return reply.engine
-    if isinstance(reply, Vectors):
+    if isinstance(reply, VectorsReply):
         return reply
-    if isinstance(reply, Text):
+    if isinstance(reply, TextReply):
         return reply.text
-    assert not isinstance(reply, CallFailed)
+    assert not isinstance(reply, CallFailedReply)
     return reply.tokens

@@ -27,36 +27,36 @@ from llmcore.errors import (
 from llmcore.log import event
 from llmcore.machine.process import Process
 from llmcore.messages import (
-    Call,
+    CallCommand,
     ChatPrompt,
-    Detokenize,
-    Embed,
+    DetokenizeCommand,
+    EmbedCommand,
     EngineStats,
     Event,
     GenerateRequest,
-    GetPrefixes,
-    GetStats,
-    Inspect,
-    LoadFailed,
-    Loading,
+    GetPrefixesCommand,
+    GetStatsCommand,
+    InspectCommand,
+    LoadFailedReply,
+    LoadingReply,
     ModelInfo,
-    Pin,
+    PinCommand,
     PrefixInfo,
     PrefixSpec,
-    Ready,
-    Render,
-    Rerank,
-    StepDone,
-    Tokenize,
-    Unpin,
-    Vectors,
+    ReadyReply,
+    RenderCommand,
+    RerankCommand,
+    StepReply,
+    TokenizeCommand,
+    UnpinCommand,
+    VectorsReply,
 )
 from llmcore.protocol.checks import checked, checked_request
 from llmcore.scheduling import refusals
 from llmcore.worker.calls import Calls
 from llmcore.worker.generation import Generation
 from llmcore.worker.quarantine import digest
-from llmcore.worker.request_table import Ledger
+from llmcore.worker.request_table import RequestTable
 from llmcore.worker.supervisor import Supervisor
 from llmcore.worker.vector_calls import VectorCalls
 
@@ -78,7 +78,7 @@ class AsyncEngine:
 
     def __init__(self, config: EngineConfig, *, log_level: str = "info") -> None:
         self._supervisor = Supervisor(config, log_level, self._dispatch, self._lost, self._died)
-        self._ledger = Ledger(config, self._supervisor.send, self._tell_cancelled)
+        self._ledger = RequestTable(config, self._supervisor.send, self._tell_cancelled)
         self._calls = Calls(self._supervisor.send)
         self._vectors = VectorCalls(self._calls, self._ledger, self._back, self._supervisor.send)
         self._config = config
@@ -218,7 +218,7 @@ class AsyncEngine:
         Raises InvalidRequestError, ContextLengthError, OverloadedError or EngineUnavailableError; then what was pinned
         under that name before stays.
         """
-        call = checked(Pin(self._next_call(), spec))
+        call = checked(PinCommand(self._next_call(), spec))
         pinning = self._start(call)
         pinning.add_done_callback(functools.partial(self._pinned, call.prefix))
         info: PrefixInfo
@@ -228,13 +228,13 @@ class AsyncEngine:
 
     async def unpin(self, name: str) -> None:
         """Lets a prefix go. Raises PrefixMissingError."""
-        unpinning = self._calls.start(checked(Unpin(self._next_call(), name)))
+        unpinning = self._calls.start(checked(UnpinCommand(self._next_call(), name)))
         unpinning.add_done_callback(functools.partial(self._unpinned, name))
         await asyncio.shield(unpinning)
 
     async def prefixes(self) -> list[PrefixInfo]:
         """All pinned prefixes, those of the configuration's prefix file included."""
-        return list(await self._calls.start(GetPrefixes(self._next_call())))
+        return list(await self._calls.start(GetPrefixesCommand(self._next_call())))
 
     def _pinned(self, spec: PrefixSpec, pinning: asyncio.Future[Any]) -> None:
         if pinning.exception() is None:
@@ -246,7 +246,7 @@ class AsyncEngine:
 
     def _pin_again(self) -> None:
         for name, spec in self._pins.items():
-            pinning = self._calls.start(Pin(self._next_call(), spec))
+            pinning = self._calls.start(PinCommand(self._next_call(), spec))
             self._warming.add(pinning)
             pinning.add_done_callback(self._warming.discard)
             pinning.add_done_callback(functools.partial(_tell_lost, name))
@@ -255,38 +255,38 @@ class AsyncEngine:
 
     async def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Token ids of a text; see Model.tokenize."""
-        return list(await self._start(Tokenize(self._next_call(), text, add_special, parse_special)))
+        return list(await self._start(TokenizeCommand(self._next_call(), text, add_special, parse_special)))
 
     async def detokenize(self, tokens: Tokens[int]) -> str:
         """Text of tokens, special ones shown. Raises InvalidRequestError for an id outside the vocabulary."""
-        return str(await self._start(Detokenize(self._next_call(), tokens)))  # type: ignore[arg-type]  # checked
+        return str(await self._start(DetokenizeCommand(self._next_call(), tokens)))  # type: ignore[arg-type]  # checked
 
     async def render(self, prompt: ChatPrompt) -> str:
         """Messages as the chat template writes them. Raises InvalidRequestError."""
-        return str(await self._start(Render(self._next_call(), prompt)))
+        return str(await self._start(RenderCommand(self._next_call(), prompt)))
 
-    async def embed(self, texts: Tokens[str | Tokens[int]], *, dimensions: int | None = None) -> Vectors:
+    async def embed(self, texts: Tokens[str | Tokens[int]], *, dimensions: int | None = None) -> VectorsReply:
         """Embeddings of texts, or of token ids as they stand. Cancelling ends what is not computed yet.
 
         Raises UnsupportedError, InvalidRequestError, ContextLengthError, PoisonousError, OverloadedError or
         EngineUnavailableError.
         """
-        return await self._vectors.ask(checked(Embed(0, texts, dimensions)))  # type: ignore[arg-type]  # checked
+        return await self._vectors.ask(checked(EmbedCommand(0, texts, dimensions)))  # type: ignore[arg-type]  # checked
 
-    async def rerank(self, query: str, documents: Tokens[str]) -> Vectors:
+    async def rerank(self, query: str, documents: Tokens[str]) -> VectorsReply:
         """Scores of documents, of width 1. As embed()."""
-        return await self._vectors.ask(checked(Rerank(0, query, documents)))  # type: ignore[arg-type]  # checked
+        return await self._vectors.ask(checked(RerankCommand(0, query, documents)))  # type: ignore[arg-type]  # checked
 
     async def stats(self) -> EngineStats:
         """Counts and gauges of the engine."""
-        reply: EngineStats = await self._calls.start(GetStats(self._next_call()))
+        reply: EngineStats = await self._calls.start(GetStatsCommand(self._next_call()))
         return reply
 
     async def inspect(self) -> bytes:
         """JSON of what the engine has in hand: slots, tree, queue, host tier and cost model, without text or tokens."""
-        return bytes(await self._calls.start(Inspect(self._next_call())))
+        return bytes(await self._calls.start(InspectCommand(self._next_call())))
 
-    def _start(self, call: Call) -> asyncio.Future[Any]:
+    def _start(self, call: CallCommand) -> asyncio.Future[Any]:
         """Starts a call that runs native code for its caller. Raises InvalidRequestError or PoisonousError."""
         call = checked(call)
         self._ledger.check(call, f"call {call.call_id}")
@@ -325,20 +325,20 @@ class AsyncEngine:
     # --- Messages -----------------------------------------------------------------------------------------------------
 
     def _dispatch(self, message: Event) -> None:
-        if isinstance(message, StepDone):
+        if isinstance(message, StepReply):
             self._refusals = message.refusals
             self._ledger.receive(message.outputs)
-        elif isinstance(message, Loading):
+        elif isinstance(message, LoadingReply):
             self.load_progress = message.progress
-        elif isinstance(message, (Ready, LoadFailed)):
+        elif isinstance(message, (ReadyReply, LoadFailedReply)):
             self._settle(message)
         else:
             self._calls.reply(message)
 
-    def _settle(self, message: Ready | LoadFailed) -> None:
+    def _settle(self, message: ReadyReply | LoadFailedReply) -> None:
         if self.state == "stopped":
             return
-        if isinstance(message, LoadFailed):
+        if isinstance(message, LoadFailedReply):
             if self.model is not None:  # it could be loaded before: what is wrong (memory, most likely) may pass
                 event(logger, logging.ERROR, "reload_failed", code=message.code, message=message.message)
                 return

@@ -6,14 +6,14 @@ import contextlib
 import queue
 
 from llmcore.engine.encoder import AnyEngine
-from llmcore.messages import Abandon, Cancel, Command
+from llmcore.messages import AbandonCommand, CancelCommand, Command
 from llmcore.protocol.unreadable import Unreadable
-from llmcore.worker.preparation import Prepared
+from llmcore.worker.preparation import PreparedRequest
 
-Received = Command | Unreadable | Prepared
+Received = Command | Unreadable | PreparedRequest
 
 
-class Inbox:
+class CommandQueue:
     """Commands from the reader's thread to the engine's, and word from those that prepare."""
 
     def __init__(self) -> None:
@@ -24,14 +24,14 @@ class Inbox:
     def put(self, command: Command | Unreadable, engine: AnyEngine) -> None:
         """For the reader's thread. A cancel ends the current step, or pass, if that serves nobody else."""
         self._queue.put(command)
-        if isinstance(command, Cancel):
+        if isinstance(command, CancelCommand):
             self._cancelled.add(command.request_id)
             engine.interrupt(frozenset(self._cancelled))
-        elif isinstance(command, Abandon):
+        elif isinstance(command, AbandonCommand):
             self._abandoned.add(command.call_id)
             engine.embeddings.interrupt(frozenset(self._abandoned))
 
-    def tell(self, prepared: Prepared) -> None:
+    def tell(self, prepared: PreparedRequest) -> None:
         """For the threads that prepare."""
         self._queue.put(prepared)
 
@@ -44,8 +44,8 @@ class Inbox:
             while True:
                 commands.append(self._queue.get_nowait())
         for command in commands:
-            if isinstance(command, Cancel):
+            if isinstance(command, CancelCommand):
                 self._cancelled.discard(command.request_id)
-            elif isinstance(command, Abandon):
+            elif isinstance(command, AbandonCommand):
                 self._abandoned.discard(command.call_id)
         return commands

@@ -29,14 +29,14 @@ _SIZE = _CAUSE + _CAUSE_BYTES
 Ids = Collection[str | int]
 
 
-class Heartbeat(NamedTuple):
+class HeartbeatReading(NamedTuple):
     """`n` grows with each beat; the next one may take `allowance_s` longer than usual."""
 
     n: int
     allowance_s: float
 
 
-class Pulse:
+class Heartbeat:
     """One life of a worker. The worker's two threads write regions of their own; the client only reads."""
 
     def __init__(self, fd: int | None = None) -> None:
@@ -93,8 +93,8 @@ class Pulse:
 
     # --- The client's side --------------------------------------------------------------------------------------------
 
-    def heartbeat(self) -> Heartbeat:
-        return Heartbeat(*_HEARTBEAT.unpack_from(self._memory, 0))
+    def heartbeat(self) -> HeartbeatReading:
+        return HeartbeatReading(*_HEARTBEAT.unpack_from(self._memory, 0))
 
     def served(self) -> set[str | int]:
         """Whom the worker was working for. Of one that is alive, what is read may be half written: then nobody."""

@@ -1,6 +1,6 @@
 """The engine's process: commands in from a socket, events out, one thread that owns the engine.
 
-Started by child.py as `python -m llmcore.worker FD PULSE`, where FD is one end of a socket pair and PULSE the memory that
+Started by process.py as `python -m llmcore.worker.main FD PULSE`, where FD is one end of a socket pair and PULSE the memory that
 tells that it is alive, and for whom it works. The first frame is the EngineConfig. A second thread does nothing but read
 commands, so that a cancel can interrupt the step that is being computed. The process ends when the other side is gone.
 """
@@ -24,7 +24,7 @@ from msgspec import structs
 from llmcore import log
 from llmcore.config import EngineConfig, attach_paths
 from llmcore.engine.encoder import AnyEngine, open_engine
-from llmcore.engine.prompts import Tokenized
+from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.errors import (
     InsufficientMemoryError,
     InvalidRequestError,
@@ -34,50 +34,50 @@ from llmcore.errors import (
     PrefixMissingError,
     RequestCancelledError,
     RequestTimeoutError,
+    printable,
 )
 from llmcore.log import event
-from llmcore.machine.os_text import printable
 from llmcore.messages import (
-    Abandon,
-    Call,
-    CallFailed,
-    Cancel,
+    AbandonCommand,
+    CallCommand,
+    CallFailedReply,
+    CancelCommand,
     Command,
-    Configure,
-    Detokenize,
-    Embed,
+    ConfigureCommand,
+    DetokenizeCommand,
+    EmbedCommand,
     Event,
     Failed,
-    GetPrefixes,
-    GetStats,
-    Inspect,
-    Inspection,
-    LoadFailed,
-    Loading,
+    GetPrefixesCommand,
+    GetStatsCommand,
+    InspectCommand,
+    InspectionReply,
+    LoadFailedReply,
+    LoadingReply,
     Output,
-    Pin,
-    Prefixes,
+    PinCommand,
+    PrefixesReply,
     PrefixInfo,
-    Ready,
-    Render,
+    ReadyReply,
+    RenderCommand,
     Reply,
-    Rerank,
-    Shutdown,
-    Stats,
-    StepDone,
-    Submit,
-    Text,
-    Tokenize,
-    Tokens,
-    Vectors,
+    RerankCommand,
+    ShutdownCommand,
+    StatsReply,
+    StepReply,
+    SubmitCommand,
+    TextReply,
+    TokenizeCommand,
+    TokensReply,
+    VectorsReply,
 )
 from llmcore.protocol.framing import Channel
 from llmcore.protocol.outbox import Outbox
 from llmcore.protocol.unreadable import Unreadable, unreadable
 from llmcore.scheduling import refusals
-from llmcore.worker.command_queue import Inbox, Received
-from llmcore.worker.heartbeat import LOADING_S, Pulse
-from llmcore.worker.preparation import PREPARING_MAX_S, Preparation, Prepared, Task
+from llmcore.worker.command_queue import CommandQueue, Received
+from llmcore.worker.heartbeat import LOADING_S, Heartbeat
+from llmcore.worker.preparation import PREPARING_MAX_S, Preparation, PreparedRequest, Task
 from llmcore.worker.prompt_reading import Reading, is_light, prompt_lane, reading
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Worker:
         self,
         engine: AnyEngine,
         channel: Channel[Command | Unreadable],
-        pulse: Pulse,
+        pulse: Heartbeat,
         *,
         silent_s: float = 0.0,
         compiling_max_s: float = PREPARING_MAX_S,
@@ -120,7 +120,7 @@ class Worker:
         self._idle_s = min(_BEAT_S, silent_s / _BEATS or _BEAT_S)
         engine.on_step = self._on_step
         engine.embeddings.on_pass = self._on_pass
-        self._inbox = Inbox()
+        self._inbox = CommandQueue()
         self._outputs: list[Output] = []
         self._has_refused = False  # since the last word on who is refused
         self._refusals: refusals.Refusals = ()  # reckoned only once somebody was refused
@@ -152,7 +152,7 @@ class Worker:
         if self._preparation.overdue() is not None:
             raise TimeoutError(f"a constraint has been compiled, or a prompt read, for {self._compiling_max_s:g} s")
         for task in self._preparation.late():
-            assert isinstance(task.command, Submit), "calls have no deadline"
+            assert isinstance(task.command, SubmitCommand), "calls have no deadline"
             timeout_s = task.command.request.timeout_s
             message = f"the answer was not finished within the request's timeout of {timeout_s} s"
             self._fail(task.command.request.request_id, RequestTimeoutError(message))
@@ -180,14 +180,14 @@ class Worker:
         except Exception:  # what is no frame: nothing behind it can be trusted
             logger.exception("commands_garbled")
         finally:
-            self._inbox.put(Shutdown(), self._engine)
+            self._inbox.put(ShutdownCommand(), self._engine)
 
     def _flush(self) -> None:
         had_refused = bool(self._refusals)
         self._refusals = self._engine.refusals() if self._has_refused or had_refused else ()
         self._has_refused = False
         if self._outputs or (had_refused and not self._refusals):
-            self._send(StepDone(tuple(self._outputs), self._refusals))
+            self._send(StepReply(tuple(self._outputs), self._refusals))
             self._outputs.clear()
 
     def _send(self, message: Event) -> None:
@@ -195,20 +195,20 @@ class Worker:
             self._engine.cancel(request_id)
 
     def _handle(self, command: Received) -> None:
-        if isinstance(command, Submit):
+        if isinstance(command, SubmitCommand):
             self._submit(command)
-        elif isinstance(command, Prepared):
+        elif isinstance(command, PreparedRequest):
             self._prepared(command)
         elif isinstance(command, Unreadable):
             self._refuse(command)
-        elif isinstance(command, Cancel):
+        elif isinstance(command, CancelCommand):
             self._cancel(command.request_id)
-        elif isinstance(command, Abandon):
+        elif isinstance(command, AbandonCommand):
             self._preparation.take(command.call_id)
             self._engine.embeddings.cancel(command.call_id)
-        elif isinstance(command, Shutdown):
+        elif isinstance(command, ShutdownCommand):
             self._stopping = True
-        elif not isinstance(command, Configure):
+        elif not isinstance(command, ConfigureCommand):
             self._call(command)
 
     def _refuse(self, frame: Unreadable) -> None:
@@ -227,7 +227,7 @@ class Worker:
         if finished is not None:
             self._outputs.append(finished)
 
-    def _submit(self, command: Submit) -> None:
+    def _submit(self, command: SubmitCommand) -> None:
         request = command.request
         try:
             # Before its prompt is read, which costs those who are being answered.
@@ -243,13 +243,13 @@ class Worker:
         except Exception as error:
             self._fail(request.request_id, error)
 
-    def _compile(self, command: Submit, prompt: Tokenized | None) -> Tokenized | None:
+    def _compile(self, command: SubmitCommand, prompt: TokenizedPrompt | None) -> TokenizedPrompt | None:
         """In the thread that compiles."""
         assert command.request.constraint is not None
         self._engine.prepare(command.request.constraint)
         return prompt
 
-    def _admit(self, command: Submit, task: Task | None = None, prompt: Tokenized | None = None) -> None:
+    def _admit(self, command: SubmitCommand, task: Task | None = None, prompt: TokenizedPrompt | None = None) -> None:
         request = command.request
         self._pulse.serve((request.request_id,))
         if task is None or prompt is None:
@@ -259,11 +259,11 @@ class Worker:
         else:
             self._outputs.append(self._engine.submit(request, prompt=prompt, arrived_s=task.arrived_s))
 
-    def _prepared(self, prepared: Prepared) -> None:
+    def _prepared(self, prepared: PreparedRequest) -> None:
         task = prepared.task
         if not self._preparation.took(task):
             return  # it was cancelled meanwhile
-        if not isinstance(task.command, Submit):
+        if not isinstance(task.command, SubmitCommand):
             self._call(task.command, prepared)
             return
         request = task.command.request
@@ -287,7 +287,7 @@ class Worker:
         logger.error("submit_failed", exc_info=error)
         self._outputs.append(Failed(request_id, LlmcoreError.code, f"internal error: {type(error).__name__}"))
 
-    def _call(self, command: Call, prepared: Prepared | None = None) -> None:
+    def _call(self, command: CallCommand, prepared: PreparedRequest | None = None) -> None:
         self._pulse.serve((command.call_id,))
         try:
             if prepared is not None and prepared.error is not None:
@@ -297,25 +297,25 @@ class Worker:
             reply = _failed(command.call_id, error)
         except Exception as error:  # as in _submit
             logger.exception("call_failed")
-            reply = CallFailed(command.call_id, LlmcoreError.code, f"internal error: {type(error).__name__}")
+            reply = CallFailedReply(command.call_id, LlmcoreError.code, f"internal error: {type(error).__name__}")
         if reply is not None:
             self._send(reply)
 
-    def _answer(self, command: Call, prepared: Prepared | None) -> Reply | None:
+    def _answer(self, command: CallCommand, prepared: PreparedRequest | None) -> Reply | None:
         """None where the answer comes later."""
         engine, call_id = self._engine, command.call_id
-        if isinstance(command, (Tokenize, Render, Pin, Embed, Rerank)):
+        if isinstance(command, (TokenizeCommand, RenderCommand, PinCommand, EmbedCommand, RerankCommand)):
             return self._read_call(command) if prepared is None else self._take(command, prepared.result)
-        if isinstance(command, Detokenize):
-            return Text(call_id, engine.model.detokenize(command.tokens, unparse_special=True))
-        if isinstance(command, GetStats):
-            return Stats(call_id, engine.stats())
-        if isinstance(command, Inspect):
-            return Inspection(call_id, engine.inspect())
-        if isinstance(command, GetPrefixes):
-            return Prefixes(call_id, tuple(engine.prefixes()))
+        if isinstance(command, DetokenizeCommand):
+            return TextReply(call_id, engine.model.detokenize(command.tokens, unparse_special=True))
+        if isinstance(command, GetStatsCommand):
+            return StatsReply(call_id, engine.stats())
+        if isinstance(command, InspectCommand):
+            return InspectionReply(call_id, engine.inspect())
+        if isinstance(command, GetPrefixesCommand):
+            return PrefixesReply(call_id, tuple(engine.prefixes()))
         engine.unpin(command.name)
-        return Prefixes(call_id, ())
+        return PrefixesReply(call_id, ())
 
     def _read_call(self, command: Reading) -> Reply | None:
         """Reads the text of a call: here, or in a thread of its own if it is long."""
@@ -328,13 +328,13 @@ class Worker:
     def _take(self, command: Reading, read: Any) -> Reply | None:
         """Answers a call whose text was read."""
         engine, call_id = self._engine, command.call_id
-        if isinstance(command, Tokenize):
-            return Tokens(call_id, read)
-        if isinstance(command, Render):
-            return Text(call_id, read)
-        if isinstance(command, Embed):
+        if isinstance(command, TokenizeCommand):
+            return TokensReply(call_id, read)
+        if isinstance(command, RenderCommand):
+            return TextReply(call_id, read)
+        if isinstance(command, EmbedCommand):
             engine.embeddings.submit(call_id, read, dimensions=command.dimensions)
-        elif isinstance(command, Rerank):
+        elif isinstance(command, RerankCommand):
             engine.embeddings.submit_pairs(call_id, command.query, read)
         else:
             engine.pin(command.prefix, tokens=read)
@@ -349,7 +349,7 @@ class Worker:
                 assert done.error is not None
                 self._send(_failed(done.id, done.error))
             else:
-                self._send(Vectors(done.id, done.vectors.tobytes(), done.vectors.shape[1], done.n_tokens))
+                self._send(VectorsReply(done.id, done.vectors.tobytes(), done.vectors.shape[1], done.n_tokens))
 
     def _tell_pinned(self) -> None:
         """Answers the calls whose prefix is computed, or is no more."""
@@ -360,17 +360,19 @@ class Worker:
                 continue
             del self._pinning[call_id]
             if info is not None:
-                self._send(Prefixes(call_id, (info,)))
+                self._send(PrefixesReply(call_id, (info,)))
             else:
-                self._send(CallFailed(call_id, PrefixMissingError.code, f"the prefix {name!r} was unpinned, or failed"))
+                self._send(
+                    CallFailedReply(call_id, PrefixMissingError.code, f"the prefix {name!r} was unpinned, or failed")
+                )
 
 
-def _failed(call_id: int, error: LlmcoreError) -> CallFailed:
+def _failed(call_id: int, error: LlmcoreError) -> CallFailedReply:
     retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
-    return CallFailed(call_id, error.code, error.message, error.param, retry_after_s)
+    return CallFailedReply(call_id, error.code, error.message, error.param, retry_after_s)
 
 
-def open_and_warm(config: EngineConfig, channel: Channel[Command | Unreadable], pulse: Pulse) -> AnyEngine:
+def open_and_warm(config: EngineConfig, channel: Channel[Command | Unreadable], pulse: Heartbeat) -> AnyEngine:
     """Loads and warms an engine, telling the progress, and that it is ready. Raises ClientGone, and what open_engine() raises."""
     told = -1.0
 
@@ -379,13 +381,13 @@ def open_and_warm(config: EngineConfig, channel: Channel[Command | Unreadable], 
         pulse.beat(LOADING_S)
         if fraction - told >= _PROGRESS_STEP or fraction >= 1.0:
             told = fraction
-            _tell(channel, Loading(fraction))
+            _tell(channel, LoadingReply(fraction))
         return True
 
     engine = open_engine(config, progress=progress)
     try:
         engine.warm_up()
-        _tell(channel, Ready(engine.info()))
+        _tell(channel, ReadyReply(engine.info()))
     except BaseException:
         engine.close()
         raise
@@ -399,14 +401,14 @@ def _tell(channel: Channel[Command | Unreadable], message: Event) -> None:
         raise ClientGone from None
 
 
-def serve(sock: socket.socket, pulse: Pulse) -> int:
+def serve(sock: socket.socket, pulse: Heartbeat) -> int:
     """The process's life. Returns its exit status."""
     channel: Channel[Command | Unreadable] = Channel(sock, Command, unreadable)
     try:
         first = channel.receive()
     except (EOFError, OSError):
         return 0
-    if not isinstance(first, Configure):
+    if not isinstance(first, ConfigureCommand):
         raise TypeError(f"expected Configure, got {type(first).__name__}")
     log.configure(first.log_level)
     try:
@@ -425,19 +427,19 @@ def serve(sock: socket.socket, pulse: Pulse) -> int:
     return 0
 
 
-def load_failure(error: Exception, path: str) -> LoadFailed:
+def load_failure(error: Exception, path: str) -> LoadFailedReply:
     """Makes the message of a load that failed: a typed error unchanged, any other with its kind."""
     if isinstance(error, LlmcoreError):
-        return LoadFailed(error.code, error.message, error.param)
+        return LoadFailedReply(error.code, error.message, error.param)
     kind = InsufficientMemoryError if isinstance(error, MemoryError) else ModelError
     why = ": ".join(filter(None, (type(error).__name__, str(error))))
-    return LoadFailed(kind.code, printable(f"cannot load {path}: {why}"), "model_path")
+    return LoadFailedReply(kind.code, printable(f"cannot load {path}: {why}"), "model_path")
 
 
 class LastWords(logging.Handler):
     """Leaves the message of an abort where the client finds it when this process is gone."""
 
-    def __init__(self, pulse: Pulse) -> None:
+    def __init__(self, pulse: Heartbeat) -> None:
         super().__init__(logging.CRITICAL)
         self._pulse = pulse
 
@@ -453,7 +455,7 @@ def main() -> None:
     # A core file would hold everybody's prompts, and keep whoever waits for this process waiting while it is written.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     status = 1
-    pulse = Pulse(int(sys.argv[2]))
+    pulse = Heartbeat(int(sys.argv[2]))
     logging.getLogger("llmcore.native").addHandler(LastWords(pulse))
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmcore.errors import OverloadedError
-from llmcore.messages import Call, Submit
+from llmcore.messages import CallCommand, SubmitCommand
 
 Id = str | int  # of a request, or of a call
 Lane = Literal["compile", "read", "read_large", "render"]
@@ -31,13 +31,13 @@ class Task:
     """A request or call that is being prepared, and the command that it came with."""
 
     id: Id
-    command: Submit | Call
+    command: SubmitCommand | CallCommand
     arrived_s: float
     deadline_s: float
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRequest:
     """A piece of work is done: its result, or its error."""
 
     task: Task
@@ -51,7 +51,7 @@ class Preparation:
 
     def __init__(
         self,
-        tell: Callable[[Prepared], None],
+        tell: Callable[[PreparedRequest], None],
         serve: Callable[[Collection[Id]], None],
         *,
         max_s: float = PREPARING_MAX_S,
@@ -67,7 +67,12 @@ class Preparation:
         self._running: dict[Task, float] = {}  # since when; under the lock, as is serving
 
     def begin(
-        self, id: Id, command: Submit | Call, lane: Lane, work: Callable[[], Any], timeout_s: float | None = None
+        self,
+        id: Id,
+        command: SubmitCommand | CallCommand,
+        lane: Lane,
+        work: Callable[[], Any],
+        timeout_s: float | None = None,
     ) -> None:
         """Starts a piece of work. Raises OverloadedError where too many are being prepared."""
         if len(self._tasks) >= N_PREPARING_MAX:
@@ -143,4 +148,4 @@ class Preparation:
         with self._lock:
             del self._running[task]
             self._serve([each.id for each in self._running])
-        self._tell(Prepared(task, result, failure))
+        self._tell(PreparedRequest(task, result, failure))

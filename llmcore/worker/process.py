@@ -19,10 +19,10 @@ import msgspec
 from llmcore.errors import EngineError
 from llmcore.log import event
 from llmcore.machine.process import Process
-from llmcore.messages import CallFailed, Command, Event
+from llmcore.messages import CallFailedReply, Command, Event
 from llmcore.protocol.framing import HEADER_BYTES, FrameError, frame, frame_length
 from llmcore.protocol.unreadable import id_in
-from llmcore.worker.heartbeat import Pulse
+from llmcore.worker.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def cause_of_death(status: int | None, told: str, *, was_silent: bool = False) -
         return f"ended by signal {-status}"
 
 
-class Child(asyncio.Protocol):
+class WorkerProcess(asyncio.Protocol):
     """One life of the worker process. Each event that it sends goes to `receive`, in the loop's callback that read it: a
     task of its own for reading would cost every step a second wake-up."""
 
@@ -76,7 +76,7 @@ class Child(asyncio.Protocol):
         self._process: asyncio.subprocess.Process | None = None
         self._home = Process.current
         self._was_silent = False
-        self.pulse = Pulse()
+        self.pulse = Heartbeat()
         self.started_s = time.monotonic()
 
     async def start(self) -> None:
@@ -188,7 +188,7 @@ class Child(asyncio.Protocol):
             if not isinstance(id, int):
                 raise FrameError(f"an event that cannot be read: {error}") from None
             event(logger, logging.ERROR, "reply_unreadable", call_id=id, error=repr(error))
-            return CallFailed(id, EngineError.code, f"the engine's reply cannot be read: {error}")
+            return CallFailedReply(id, EngineError.code, f"the engine's reply cannot be read: {error}")
 
     def _next_frame(self) -> bytes | None:
         """Takes the first frame out of the buffer. None if there is no whole one."""

@@ -7,11 +7,20 @@ from functools import partial
 from typing import Any
 
 from llmcore.engine.encoder import AnyEngine
-from llmcore.messages import ChatPrompt, Embed, Pin, Prompt, Render, Rerank, TextPrompt, Tokenize
+from llmcore.messages import (
+    ChatPrompt,
+    EmbedCommand,
+    PinCommand,
+    Prompt,
+    RenderCommand,
+    RerankCommand,
+    TextPrompt,
+    TokenizeCommand,
+)
 from llmcore.worker.preparation import Lane
 
 # Calls that carry text.
-Reading = Tokenize | Render | Pin | Embed | Rerank
+Reading = TokenizeCommand | RenderCommand | PinCommand | EmbedCommand | RerankCommand
 
 # Fewer characters are read by the engine's thread, within a few milliseconds.
 LONG_CHARACTERS = 16 * 1024
@@ -47,22 +56,24 @@ def reading_lane(n: int) -> Lane:
 
 def reading(command: Reading, engine: AnyEngine) -> tuple[Lane | None, Callable[[], Any]]:
     """The thread that reads the text of a call (None: the engine's own), and the work: it gives what the answer needs."""
-    if isinstance(command, (Render, Pin)):
-        prompt = command.prompt if isinstance(command, Render) else command.prefix.prompt
+    if isinstance(command, (RenderCommand, PinCommand)):
+        prompt = command.prompt if isinstance(command, RenderCommand) else command.prefix.prompt
         lane = None if is_light(prompt) else prompt_lane(prompt)
-        if isinstance(command, Render):
+        if isinstance(command, RenderCommand):
             return lane, partial(engine.render, command.prompt)
         return lane, partial(engine.read_prefix, command.prefix.prompt)
     n, work = _text_reading(command, engine)
     return None if n <= LONG_CHARACTERS else reading_lane(n), work
 
 
-def _text_reading(command: Tokenize | Embed | Rerank, engine: AnyEngine) -> tuple[int, Callable[[], Any]]:
+def _text_reading(
+    command: TokenizeCommand | EmbedCommand | RerankCommand, engine: AnyEngine
+) -> tuple[int, Callable[[], Any]]:
     """How many characters must be read at once for a call, and the work."""
-    if isinstance(command, Tokenize):
+    if isinstance(command, TokenizeCommand):
         add, parse = command.add_special, command.parse_special
         return len(command.text), partial(_tokens, engine, command.text, add, parse)
-    if isinstance(command, Embed):
+    if isinstance(command, EmbedCommand):
         # Short texts are read a slice at a time between the passes.
         n = max((len(each) for each in command.texts if isinstance(each, str)), default=0)
         return n, partial(engine.embeddings.read, command.texts)
@@ -74,5 +85,5 @@ def _tokens(engine: AnyEngine, text: str, add_special: bool, parse_special: bool
     return tuple(engine.model.tokenize(text, add_special=add_special, parse_special=parse_special))
 
 
-def _pairs(engine: AnyEngine, command: Rerank, *, is_long: bool) -> Any:
+def _pairs(engine: AnyEngine, command: RerankCommand, *, is_long: bool) -> Any:
     return engine.embeddings.read_pairs(command.query, command.documents) if is_long else command.documents

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import structs
 
 from llmcore.errors import PoisonousError
-from llmcore.messages import Call, GenerateRequest
+from llmcore.messages import CallCommand, GenerateRequest
 
 Verdict = Literal["free", "doubtful", "poisonous"]
 
@@ -29,9 +29,9 @@ REMEMBERED_S = 1800.0
 N_REMEMBERED = 4096
 
 
-def digest(asked: GenerateRequest | Call) -> bytes:
+def digest(asked: GenerateRequest | CallCommand) -> bytes:
     """Digest of a request regardless of its caller: without names, urgency and seed (the answers to one prompt differ in it)."""
-    plain: GenerateRequest | Call
+    plain: GenerateRequest | CallCommand
     if isinstance(asked, GenerateRequest):
         bias = dict(sorted(asked.sampling.logit_bias.items()))
         sampling = structs.replace(asked.sampling, seed=None, logit_bias=bias)
@@ -49,7 +49,7 @@ class _Record:
     is_poisonous: bool = False
 
 
-class Suspects:
+class Quarantine:
     """Falsy as long as nobody is suspected, which is when nobody needs to be asked about."""
 
     def __init__(self) -> None:

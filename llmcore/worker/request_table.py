@@ -27,9 +27,19 @@ from llmcore.errors import (
     RequestTimeoutError,
 )
 from llmcore.log import event
-from llmcore.messages import Accepted, Call, Cancel, Failed, Finished, GenerateRequest, Output, Piece, Submit
+from llmcore.messages import (
+    Accepted,
+    CallCommand,
+    CancelCommand,
+    Failed,
+    Finished,
+    GenerateRequest,
+    Output,
+    Piece,
+    SubmitCommand,
+)
 from llmcore.worker.generation import Generation
-from llmcore.worker.quarantine import Suspects, Verdict, digest
+from llmcore.worker.quarantine import Quarantine, Verdict, digest
 
 logger = logging.getLogger(__name__)
 
@@ -61,19 +71,19 @@ class _Entry:
         return float("inf") if timeout_s is None else self.asked_s + timeout_s - time.monotonic()
 
 
-class Ledger:
+class RequestTable:
     """Requests until the engine has ended them, read or not."""
 
     def __init__(
         self,
         config: EngineConfig,
-        send: Callable[[Submit | Cancel], None],
+        send: Callable[[SubmitCommand | CancelCommand], None],
         cancelled: Callable[[float], None],
     ) -> None:
         """`cancelled` is told, for each request that was cancelled, the seconds from the Cancel to its end."""
         self._n_waiting_max = config.n_waiting_max
         self._wait_s = config.restart_wait_s
-        self._suspects = Suspects()
+        self._suspects = Quarantine()
         self._send = send
         self._cancelled = cancelled
         self._entries: dict[str, _Entry] = {}  # in the order in which they came
@@ -107,7 +117,7 @@ class Ledger:
         self._cancel(entry)
         return True
 
-    def check(self, asked: GenerateRequest | Call, name: str) -> Verdict:
+    def check(self, asked: GenerateRequest | CallCommand, name: str) -> Verdict:
         """Raises PoisonousError. `name` is for the log."""
         try:
             return self._suspects.check(digest(asked), time.monotonic()) if self._suspects else "free"
@@ -115,7 +125,7 @@ class Ledger:
             event(logger, logging.ERROR, error.code, request_id=name, digest=digest(asked).hex())
             raise
 
-    def acquit(self, asked: Call) -> None:
+    def acquit(self, asked: CallCommand) -> None:
         """It was answered."""
         if self._suspects:
             self._suspects.finished(digest(asked))
@@ -131,7 +141,7 @@ class Ledger:
             self._cancelled(0.0)
         elif entry.cancelled_s is None:
             entry.cancelled_s = time.monotonic()
-            self._send(Cancel(entry.request.request_id))
+            self._send(CancelCommand(entry.request.request_id))
 
     def _check_room(self) -> None:
         n_waiting = sum(entry.is_kept and not entry.is_accepted for entry in self._entries.values())
@@ -213,7 +223,7 @@ class Ledger:
             if request.timeout_s is not None:
                 request = structs.replace(request, timeout_s=max(entry.left_s(), 0.0))
         try:
-            self._send(Submit(request))
+            self._send(SubmitCommand(request))
         except Exception as error:  # it cannot be encoded, which would come again: it ends, and is not kept
             self._end(entry, InvalidRequestError(f"the request cannot be sent: {error}"))
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from llmcore.config import EngineConfig, detach_paths
 from llmcore.log import event
-from llmcore.messages import Command, Configure, Event, Shutdown
-from llmcore.worker.process import Child, Death
+from llmcore.messages import Command, ConfigureCommand, Event, ShutdownCommand
+from llmcore.worker.process import Death, WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Supervisor:
         self._receive = receive
         self._lost = lost
         self._died = died
-        self._child: Child | None = None
+        self._child: WorkerProcess | None = None
         self._is_over = False
         self._running: asyncio.Task[None] | None = None
         self.n_restarts = 0
@@ -57,7 +57,7 @@ class Supervisor:
         """Ends the process. Safe to call twice."""
         # Told besides: before Python 3.12, wait_for() may lose a cancel.
         self._is_over = True
-        self.send(Shutdown())
+        self.send(ShutdownCommand())
         if self._running is not None:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -94,12 +94,12 @@ class Supervisor:
 
     async def _live(self) -> Death:
         """One life of the process. Raises OSError if it cannot be started."""
-        child = Child(self._receive)
+        child = WorkerProcess(self._receive)
         try:
             await _start(child)
             self._child = child
             config, paths = detach_paths(self._config)
-            self.send(Configure(config, self._log_level, paths))
+            self.send(ConfigureCommand(config, self._log_level, paths))
             await _gone(child, self._config.worker_silent_s)
         finally:
             self._child = None
@@ -108,7 +108,7 @@ class Supervisor:
         return death
 
 
-async def _start(child: Child) -> None:
+async def _start(child: WorkerProcess) -> None:
     """A cancel in the middle of starting a process must not lose the process. Raises OSError."""
     starting = asyncio.ensure_future(child.start())
     try:
@@ -119,7 +119,7 @@ async def _start(child: Child) -> None:
         raise
 
 
-async def _gone(child: Child, silent_s: float) -> None:
+async def _gone(child: WorkerProcess, silent_s: float) -> None:
     """Until it is gone, by itself or because it was silent for so long (0: however long)."""
     watching = asyncio.ensure_future(child.watch(silent_s) if silent_s else asyncio.sleep(0))
     try:

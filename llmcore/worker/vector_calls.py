@@ -9,14 +9,18 @@ from collections.abc import Awaitable, Callable
 from msgspec import structs
 
 from llmcore.errors import EngineDiedError
-from llmcore.messages import Abandon, Embed, Rerank, Vectors
+from llmcore.messages import AbandonCommand, EmbedCommand, RerankCommand, VectorsReply
 from llmcore.worker.calls import Calls
-from llmcore.worker.request_table import Ledger
+from llmcore.worker.request_table import RequestTable
 
 
 class VectorCalls:
     def __init__(
-        self, calls: Calls, ledger: Ledger, ready: Callable[[], Awaitable[None]], send: Callable[[Abandon], None]
+        self,
+        calls: Calls,
+        ledger: RequestTable,
+        ready: Callable[[], Awaitable[None]],
+        send: Callable[[AbandonCommand], None],
     ) -> None:
         """`ready` waits until there is a worker. Raises EngineUnavailableError."""
         self._calls = calls
@@ -25,7 +29,7 @@ class VectorCalls:
         self._send = send
         self._alone = asyncio.Lock()  # for those that are doubtful, see suspects.py
 
-    async def ask(self, asked: Embed | Rerank) -> Vectors:
+    async def ask(self, asked: EmbedCommand | RerankCommand) -> VectorsReply:
         """The reply to a call, whose id is given here. Cancelling ends what is not computed yet."""
         async with contextlib.AsyncExitStack() as held:
             is_alone = False
@@ -42,11 +46,11 @@ class VectorCalls:
                     if not self._ledger.keeps:
                         raise
 
-    async def _ask(self, call: Embed | Rerank) -> Vectors:
+    async def _ask(self, call: EmbedCommand | RerankCommand) -> VectorsReply:
         try:
-            vectors: Vectors = await self._calls.start(call)
+            vectors: VectorsReply = await self._calls.start(call)
         except asyncio.CancelledError:
-            self._send(Abandon(call.call_id))
+            self._send(AbandonCommand(call.call_id))
             raise
         self._ledger.acquit(call)
         return vectors

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from llmcore.config import ServerConfig
 from llmcore_app.application import create_app, create_service
+from llmcore_app.config import ServerConfig
 from llmcore_app.server.server import Server, bind, url_of
 from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine

@@ -32,7 +32,7 @@ from llmcore.messages import (
     TokenLogprob,
     TopLogprob,
     Usage,
-    Vectors,
+    VectorsReply,
 )
 
 # One step of a script: text to say, a piece with more than text, an error to fail with, an event to wait for, or seconds to pause.
@@ -249,19 +249,19 @@ class FakeEngine:
         self._refuse()
         return f"{prompt.messages.decode()} {prompt.add_generation_prompt}"
 
-    async def embed(self, texts: Sequence[str | Sequence[int]], *, dimensions: int | None) -> Vectors:
+    async def embed(self, texts: Sequence[str | Sequence[int]], *, dimensions: int | None) -> VectorsReply:
         """Of each text: its length, and then fractions that no decimal number is."""
         self.embedded.append((list(texts), dimensions))
         await self._compute()
         width = dimensions or 3
         rows = [[float(len(text)), *(1 / (3 + i) for i in range(width - 1))] for text in texts]
-        return Vectors(1, array("f", itertools.chain(*rows)).tobytes(), width, sum(map(len, texts)))
+        return VectorsReply(1, array("f", itertools.chain(*rows)).tobytes(), width, sum(map(len, texts)))
 
-    async def rerank(self, query: str, documents: Sequence[str]) -> Vectors:
+    async def rerank(self, query: str, documents: Sequence[str]) -> VectorsReply:
         """The score of a document is its length."""
         self.embedded.append(([query, *documents], None))
         await self._compute()
-        return Vectors(1, array("f", map(len, documents)).tobytes(), 1, sum(map(len, documents)))
+        return VectorsReply(1, array("f", map(len, documents)).tobytes(), 1, sum(map(len, documents)))
 
     async def _compute(self) -> None:
         self._refuse()

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.app.test_chat import URL, events
+from tests.app.routes.test_chat import URL, events
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -183,8 +183,8 @@ def test_a_model_that_cannot_be_loaded() -> None:
 
 
 DYING = (
-    "import sys; from llmcore import child; from llmcore_app.serve import command; "
-    "child.WORKER = 'tests.load_failures'; sys.exit(command(sys.argv[1:]))"
+    "import sys; from llmcore.worker import process as child; "
+    "from llmcore_app.serve import command; child.WORKER = 'tests.load_failures'; sys.exit(command(sys.argv[1:]))"
 )
 
 

@@ -26,7 +26,7 @@ from llmcore.errors import LlmcoreError
 from llmcore.gguf.header import read_header
 from llmcore.llama import ffi
 from llmcore.llama.context import Context
-from llmcore.llama.kv_memory import ContextMemory
+from llmcore.llama.kv_memory import KVMemory
 from llmcore.llama.model import Model
 from llmcore.llm import LLM
 from tests.architectures import answers, probe
@@ -201,7 +201,7 @@ class _Case:
 
     def _continue(self, suffix: str, flash: bool) -> None:
         with Model(self._path, kernels="auto") as model, Context(model, probe.params(flash=flash)) as context:
-            memory = ContextMemory(context)
+            memory = KVMemory(context)
             _say(cuttable=memory.is_cuttable, sliceable=memory.is_sliceable)
             steps = probe.Probe(context)
             for name, step in steps.continuations.items():

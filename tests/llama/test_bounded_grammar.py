@@ -15,7 +15,7 @@ from llmcore.llama import chat
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.model import Model
 from llmcore.llama.sampler import Sampler
-from llmcore.llama.tool_schema import Held
+from llmcore.llama.tool_schema import HeldTool
 from llmcore.messages import ChatPrompt, Failed, Finished, GenerateRequest, TextPrompt
 from llmcore.sampling import SamplingParams
 
@@ -25,7 +25,7 @@ MESSAGES = b'[{"role": "user", "content": "Hi"}]'
 @pytest.fixture
 def unbounded_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Patterns reach the matcher, which the check before would not let through."""
-    monkeypatch.setattr(chat, "hold", Held)
+    monkeypatch.setattr(chat, "hold", HeldTool)
 
 
 def grammar_of(model: Model, pattern: str) -> str:

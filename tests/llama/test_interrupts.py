@@ -20,7 +20,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 logging.basicConfig(level=logging.DEBUG, filename=os.devnull)  # all lines of native code come to Python
 import numpy, llguidance
 from llmcore import *
-from llmcore import chat, llm, model
+from llmcore import llm
+from llmcore.llama import chat, model
 from llmcore.llama.quantization import quantize
 path, n_signals, within_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 again = lambda: None

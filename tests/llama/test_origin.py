@@ -14,7 +14,7 @@ import pytest
 from llmcore.errors import ForeignLibraryError
 from llmcore.llama import ffi
 from llmcore.llama.origin import check_functions, check_global_scope, mapped
-from tests.test_cli import llmcore
+from tests.commands.test_cli import llmcore
 
 SOURCE = """
 #include <stdlib.h>

@@ -11,7 +11,7 @@ import pytest
 from llmcore import Batch, ChatTemplate, Context, ContextParams, Model, Sampler, SamplingParams
 from llmcore.errors import ClosedError
 from llmcore.llama.chat import ChatParser
-from llmcore.llama.handle import Handle, Owner
+from llmcore.llama.handle import Handle, HandleOwner
 from llmcore.llama.sampler import sample_rows
 from llmcore.messages import ChatPrompt
 from tests.llama.programs import output_of
@@ -220,7 +220,7 @@ def test_a_parsers_use_after_close_is_a_closed_error(pulled_model: Path, llama_c
         parser.parse("text", is_partial=True)
 
 
-class Noted(Owner):
+class Noted(HandleOwner):
     """An owner of a made-up native object, whose end is noted."""
 
     def __init__(self, name: str, ends: list[str], parent: Noted | None = None) -> None:
@@ -243,7 +243,7 @@ def test_memory_goes_with_the_last_call_and_the_last_child() -> None:
 def test_whatever_order_the_garbage_collector_takes_children_go_first() -> None:
     ends: list[str] = []
 
-    class Holder:
+    class TokenConstraint:
         pass
 
     class Last:
@@ -256,7 +256,7 @@ def test_whatever_order_the_garbage_collector_takes_children_go_first() -> None:
             ends.append(f"used {self.child.handle != 0}")
 
     gc.collect()
-    holder = Holder()
+    holder = TokenConstraint()
     model = Noted("model", ends)
     context = Noted("context", ends, model)
     holder.__dict__.update(me=holder, model=model, context=context, last=Last(context))

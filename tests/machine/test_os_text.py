@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.machine.os_text import name_as_path, printable, system_name
+from llmcore.errors import printable
+from llmcore.machine.os_text import name_as_path, system_name
 
 
 @pytest.mark.parametrize(

@@ -12,35 +12,35 @@ import pytest
 
 from benchmarks.service import wait_until
 from llmcore.engine.engine import Engine
-from llmcore.engine.prompts import Tokenized
+from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.errors import ContextLengthError, InvalidRequestError
 from llmcore.messages import (
-    Abandon,
+    AbandonCommand,
     Accepted,
-    CallFailed,
-    Cancel,
+    CallFailedReply,
+    CancelCommand,
     ChatPrompt,
-    Embed,
+    EmbedCommand,
     Failed,
     GenerateRequest,
     Output,
     Piece,
-    Pin,
+    PinCommand,
     PrefixSpec,
     Prompt,
     Regex,
-    Render,
-    Rerank,
-    Shutdown,
-    StepDone,
-    Submit,
-    Text,
+    RenderCommand,
+    RerankCommand,
+    ShutdownCommand,
+    StepReply,
+    SubmitCommand,
     TextPrompt,
-    Tokenize,
-    Tokens,
+    TextReply,
+    TokenizeCommand,
+    TokensReply,
 )
 from llmcore.protocol.framing import Channel
-from llmcore.worker.heartbeat import Pulse
+from llmcore.worker.heartbeat import Heartbeat
 from llmcore.worker.main import Worker
 from llmcore.worker.prompt_reading import LONG_CHARACTERS
 
@@ -85,14 +85,16 @@ class SlowReader:
 
     def read(self, prompt: Any, *_: Any) -> Any:
         if isinstance(prompt, (TextPrompt, ChatPrompt)):
-            return Tokenized(self._slow(prompt.text if isinstance(prompt, TextPrompt) else prompt.messages.decode()))
+            return TokenizedPrompt(
+                self._slow(prompt.text if isinstance(prompt, TextPrompt) else prompt.messages.decode())
+            )
         return [self._slow(each) for each in prompt]
 
     def read_pairs(self, query: str, documents: Any) -> Any:
         return [self._slow(query + each) for each in documents]
 
     def read_prefix(self, prompt: Prompt) -> list[int]:
-        return cast(Tokenized, self.read(prompt)).tokens
+        return cast(TokenizedPrompt, self.read(prompt)).tokens
 
     def render(self, prompt: ChatPrompt) -> str:
         self._slow(prompt.messages.decode())
@@ -139,7 +141,7 @@ class Stage:
         self.engine = SlowReader()
         self.commands: queue.Queue[Any] = queue.Queue()
         self.events: queue.Queue[Any] = queue.Queue()
-        self.pulse = Pulse()
+        self.pulse = Heartbeat()
         worker = Worker(cast(Engine, self.engine), cast(Channel[Any], self), self.pulse, silent_s=0.1)
         self.thread = threading.Thread(target=worker.run)
         self.thread.start()
@@ -149,12 +151,12 @@ class Stage:
             yield command
 
     def send(self, event: Any) -> None:
-        for each in event.outputs if isinstance(event, StepDone) else [event]:
+        for each in event.outputs if isinstance(event, StepReply) else [event]:
             if not isinstance(each, Piece):
                 self.events.put(each)
 
     def submit(self, name: str, prompt: Prompt, **fields: Any) -> None:
-        self.commands.put(Submit(GenerateRequest(request_id=name, prompt=prompt, **fields)))
+        self.commands.put(SubmitCommand(GenerateRequest(request_id=name, prompt=prompt, **fields)))
 
     def next(self) -> Any:
         return self.events.get(timeout=30)
@@ -162,7 +164,7 @@ class Stage:
     def end(self) -> None:
         self.engine.may_read.set()
         self.engine.has_work = False
-        self.commands.put(Shutdown())
+        self.commands.put(ShutdownCommand())
         self.commands.put(None)
         self.thread.join(30)
         assert not self.thread.is_alive()
@@ -199,21 +201,21 @@ def test_chats_with_tools_are_rendered_beside_the_steps(stage: Stage) -> None:
     stage.engine.has_work = True
     stage.engine.is_light = False
     stage.submit("tools", ChatPrompt(b"[]", tools=b"[{}]"))
-    stage.commands.put(Render(7, ChatPrompt(b"[]", template_args=b'{"a": 1}')))
+    stage.commands.put(RenderCommand(7, ChatPrompt(b"[]", template_args=b'{"a": 1}')))
     assert stage.engine.is_reading.wait(30)
     before = stage.engine.n_steps
     wait_until(lambda: stage.engine.n_steps > before + 100, 30, "steps")
     stage.submit("short", TextPrompt("a"))
     assert stage.next() == Accepted("short", 1)
     stage.engine.may_read.set()
-    assert {type(stage.next()) for _ in range(2)} == {Accepted, Text}
+    assert {type(stage.next()) for _ in range(2)} == {Accepted, TextReply}
     assert stage.engine.threads == {"llmcore-render_0"}
 
 
 def test_a_cancel_finds_what_is_being_read(stage: Stage) -> None:
     stage.submit("a", TextPrompt(LONG))
     assert stage.engine.is_reading.wait(30)
-    stage.commands.put(Cancel("a"))
+    stage.commands.put(CancelCommand("a"))
     output = stage.next()
     assert isinstance(output, Failed)
     assert (output.request_id, output.code) == ("a", "cancelled")
@@ -251,11 +253,11 @@ def test_a_constraint_is_compiled_once_the_prompt_is_read(stage: Stage) -> None:
 
 
 CALLS = [
-    (Tokenize(1, LONG, True, False), Tokens(1, (len(LONG),))),
-    (Render(1, ChatPrompt(LONG.encode())), Text(1, "rendered")),
-    (Pin(1, PrefixSpec(name="p", prompt=TextPrompt(LONG))), None),
-    (Embed(1, ("a", LONG)), None),
-    (Rerank(1, "a", ("b", LONG)), None),
+    (TokenizeCommand(1, LONG, True, False), TokensReply(1, (len(LONG),))),
+    (RenderCommand(1, ChatPrompt(LONG.encode())), TextReply(1, "rendered")),
+    (PinCommand(1, PrefixSpec(name="p", prompt=TextPrompt(LONG))), None),
+    (EmbedCommand(1, ("a", LONG)), None),
+    (RerankCommand(1, "a", ("b", LONG)), None),
 ]
 
 
@@ -264,13 +266,13 @@ def test_calls_are_answered_while_another_reads(stage: Stage, call: Any, reply: 
     stage.commands.put(call)
     assert stage.engine.is_reading.wait(30)
     assert stage.pulse.served() >= {1}
-    stage.commands.put(Tokenize(2, "abc", True, False))
-    assert stage.next() == Tokens(2, (3,))
+    stage.commands.put(TokenizeCommand(2, "abc", True, False))
+    assert stage.next() == TokensReply(2, (3,))
     stage.engine.may_read.set()
     if reply is not None:
         assert stage.next() == reply
-    elif isinstance(call, Pin):
-        assert isinstance(stage.next(), CallFailed), "the scripted engine has no such prefix"
+    elif isinstance(call, PinCommand):
+        assert isinstance(stage.next(), CallFailedReply), "the scripted engine has no such prefix"
         assert stage.engine.pinned == [("p", [len(LONG)])]
     else:
         wait_until(lambda: bool(stage.engine.embedded), 30, "texts")
@@ -278,26 +280,30 @@ def test_calls_are_answered_while_another_reads(stage: Stage, call: Any, reply: 
 
 
 def test_an_abandoned_call_is_forgotten(stage: Stage) -> None:
-    stage.commands.put(Embed(1, (LONG,)))
+    stage.commands.put(EmbedCommand(1, (LONG,)))
     assert stage.engine.is_reading.wait(30)
-    stage.commands.put(Abandon(1))
-    stage.commands.put(Tokenize(2, "a", True, False))
-    assert stage.next() == Tokens(2, (1,))
+    stage.commands.put(AbandonCommand(1))
+    stage.commands.put(TokenizeCommand(2, "a", True, False))
+    assert stage.next() == TokensReply(2, (1,))
     stage.engine.may_read.set()
-    stage.commands.put(Tokenize(3, LONG, True, False))
-    assert stage.next() == Tokens(3, (len(LONG),))
+    stage.commands.put(TokenizeCommand(3, LONG, True, False))
+    assert stage.next() == TokensReply(3, (len(LONG),))
     assert stage.engine.embedded == []
 
 
 def test_a_call_that_cannot_be_read_fails_alone(stage: Stage) -> None:
     stage.engine.problem = InvalidRequestError("no", param="text")
     stage.engine.may_read.set()
-    stage.commands.put(Tokenize(1, LONG, True, False))
-    assert stage.next() == CallFailed(1, "invalid_request", "no", "text")
+    stage.commands.put(TokenizeCommand(1, LONG, True, False))
+    assert stage.next() == CallFailedReply(1, "invalid_request", "no", "text")
 
 
 def test_reading_that_hangs_ends_the_process_and_names_whose_it_is() -> None:
-    engine, commands, pulse = SlowReader(), [Submit(GenerateRequest(request_id="a", prompt=TextPrompt(LONG)))], Pulse()
+    engine, commands, pulse = (
+        SlowReader(),
+        [SubmitCommand(GenerateRequest(request_id="a", prompt=TextPrompt(LONG)))],
+        Heartbeat(),
+    )
 
     class Endless:
         def __iter__(self) -> Iterator[Any]:

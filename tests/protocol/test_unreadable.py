@@ -20,31 +20,31 @@ from llmcore.config import EngineConfig
 from llmcore.errors import EngineError, InvalidRequestError
 from llmcore.messages import (
     Accepted,
-    Configure,
+    ConfigureCommand,
     Event,
     Failed,
     Finished,
     GenerateRequest,
-    Loading,
+    LoadingReply,
     Piece,
-    Pin,
+    PinCommand,
     PrefixSpec,
-    Ready,
-    Shutdown,
-    StepDone,
-    Submit,
+    ReadyReply,
+    ShutdownCommand,
+    StepReply,
+    SubmitCommand,
     TextPrompt,
-    Tokenize,
-    Tokens,
+    TokenizeCommand,
+    TokensReply,
 )
 from llmcore.protocol.framing import Channel, frame
 from llmcore.protocol.outbox import Outbox
 from llmcore.protocol.unreadable import Unreadable, id_in, unreadable
 from llmcore.worker.client import AsyncEngine
-from llmcore.worker.heartbeat import Pulse
-from llmcore.worker.request_table import Ledger
+from llmcore.worker.heartbeat import Heartbeat
+from llmcore.worker.request_table import RequestTable
 from tests.scripted_worker import ScriptedWorker, Stage, scripted_stage
-from tests.test_client_messages import USAGE, until_read
+from tests.worker.test_client_messages import USAGE, until_read
 
 ENCODER = msgspec.msgpack.Encoder()
 
@@ -55,7 +55,7 @@ def raw(data: bytes) -> bytes:
 
 def submit(request_id: str = "a", text: str = "x", **fields: Any) -> bytes:
     request = GenerateRequest(request_id=request_id, prompt=TextPrompt(text), max_tokens=2, ignore_eos=True, **fields)
-    return ENCODER.encode(Submit(request))
+    return ENCODER.encode(SubmitCommand(request))
 
 
 # --- Whose a frame is -------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def test_the_id_of_a_request_is_found_whatever_is_behind_it(request_id: str, gar
 
 @given(st.integers(0, 2**64 - 1))
 def test_the_id_of_a_call_is_found(call_id: int) -> None:
-    assert id_in(ENCODER.encode(Tokenize(call_id, "request_id", True, False))) == call_id
+    assert id_in(ENCODER.encode(TokenizeCommand(call_id, "request_id", True, False))) == call_id
 
 
 @given(st.binary(max_size=200))
@@ -94,28 +94,28 @@ class Process:
 
     def __init__(self, path: Path) -> None:
         self.ours, theirs = socket.socketpair()
-        self.pulse = Pulse()
+        self.pulse = Heartbeat()
         fds = (theirs.fileno(), self.pulse.fd)
         self.process = subprocess.Popen([sys.executable, "-m", "llmcore.worker.main", *map(str, fds)], pass_fds=fds)
         theirs.close()
         self.ours.settimeout(60)
         self.channel: Channel[Event] = Channel(self.ours, Event)
-        self.channel.send(Configure(EngineConfig(model_path=str(path), n_ctx=512, n_slots=2), "error"))
-        while isinstance(event := self.channel.receive(), Loading):
+        self.channel.send(ConfigureCommand(EngineConfig(model_path=str(path), n_ctx=512, n_slots=2), "error"))
+        while isinstance(event := self.channel.receive(), LoadingReply):
             pass
-        assert isinstance(event, Ready), event
+        assert isinstance(event, ReadyReply), event
 
     def output(self, request_id: str) -> Failed | Finished:
         """How a request ends."""
         while True:
             event = self.channel.receive()
-            assert isinstance(event, StepDone), event
+            assert isinstance(event, StepReply), event
             for output in event.outputs:
                 if output.request_id == request_id and isinstance(output, (Failed, Finished)):
                     return output
 
     def close(self) -> None:
-        self.channel.send(Shutdown())
+        self.channel.send(ShutdownCommand())
         assert self.process.wait(60) == 0
         self.ours.close()
         self.channel._file.close()
@@ -153,11 +153,11 @@ def test_a_request_that_cannot_be_read_fails_alone(process: Process, data: bytes
 def test_a_call_that_cannot_be_read_fails_alone(process: Process) -> None:
     process.ours.sendall(raw(ENCODER.encode({"type": "tokenize", "call_id": 7, "text": 5})))
     process.ours.sendall(raw(b"\xc1 nonsense") + raw(b"") + raw(ENCODER.encode({"type": "nonsense"})))
-    process.channel.send(Tokenize(8, "a", True, False))
+    process.channel.send(TokenizeCommand(8, "a", True, False))
     failed, tokens = process.channel.receive(), process.channel.receive()
     assert getattr(failed, "call_id", None) == 7
     assert getattr(failed, "code", None) == "invalid_request"
-    assert isinstance(tokens, Tokens)
+    assert isinstance(tokens, TokensReply)
     assert tokens.call_id == 8
 
 
@@ -165,10 +165,10 @@ def test_the_stream_of_frames_stays_in_step() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         receiver: Channel[Any] = Channel(theirs, Event, unreadable)
-        ours.sendall(raw(b"\xc1\xc1") + frame(Loading(0.5), ENCODER) + raw(ENCODER.encode({"call_id": 3})))
+        ours.sendall(raw(b"\xc1\xc1") + frame(LoadingReply(0.5), ENCODER) + raw(ENCODER.encode({"call_id": 3})))
         found = [receiver.receive() for _ in range(3)]
         receiver._file.close()
-    assert found[1] == Loading(0.5)
+    assert found[1] == LoadingReply(0.5)
     assert isinstance(found[0], Unreadable)
     assert found[0].id is None
     assert isinstance(found[2], Unreadable)
@@ -179,17 +179,17 @@ def test_an_output_that_cannot_be_encoded_fails_alone() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         outbox, receiver = Outbox(Channel(ours, Event)), Channel[Event](theirs, Event)
-        assert outbox.send(StepDone((Piece("a", "fine", 1), Piece("b", "\ud800", 1), Accepted("c", 1)))) == ["b"]
+        assert outbox.send(StepReply((Piece("a", "fine", 1), Piece("b", "\ud800", 1), Accepted("c", 1)))) == ["b"]
         told = [receiver.receive() for _ in range(3)]
-        assert outbox.send(Tokens(5, (2**70,))) == []
+        assert outbox.send(TokensReply(5, (2**70,))) == []
         reply = receiver.receive()
         receiver._file.close()
         outbox._channel._file.close()
-    assert [each.outputs[0] for each in told if isinstance(each, StepDone)][::2] == [
+    assert [each.outputs[0] for each in told if isinstance(each, StepReply)][::2] == [
         Piece("a", "fine", 1),
         Accepted("c", 1),
     ]
-    assert isinstance(told[1], StepDone)
+    assert isinstance(told[1], StepReply)
     assert isinstance(told[1].outputs[0], Failed)
     assert told[1].outputs[0].request_id == "b"
     assert getattr(reply, "call_id", None) == 5
@@ -220,7 +220,7 @@ async def test_a_reply_that_cannot_be_read_ends_its_call(
     engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     asking = asyncio.create_task(engine.tokenize("a"))
-    call = await worker.next(Tokenize)
+    call = await worker.next(TokenizeCommand)
     worker.writer.write(raw(ENCODER.encode({"type": "tokens_reply", "call_id": call.call_id, "tokens": ["x"]})))
     with pytest.raises(EngineError, match="cannot be read"):
         await asking
@@ -249,7 +249,7 @@ async def test_what_cannot_be_sent_again_ends_and_is_not_kept(
 ) -> None:
     """Whatever keeps the encoder from it."""
     asking = asyncio.create_task(engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("x"))))
-    await worker.next(Submit)
+    await worker.next(SubmitCommand)
     entry = engine._ledger._entries["a"]
     entry.request = msgspec.structs.replace(entry.request, tenant="\ud800")
     worker.die()
@@ -271,7 +271,7 @@ async def test_a_pin_that_cannot_be_sent_again_does_not_keep_the_engine_from_bei
     worker.die()
     following = await stage.enter()
     await following.get_ready()
-    assert (await following.next(Pin)).prefix.name == "b"
+    assert (await following.next(PinCommand)).prefix.name == "b"
     await engine.wait_ready()
     assert "prefix_lost" in caplog.messages
 
@@ -281,7 +281,7 @@ def test_a_ledger_ends_what_its_sender_refuses() -> None:
         def send(_: object) -> None:
             raise OverflowError("too large")
 
-        ledger = Ledger(EngineConfig(model_path="/m.gguf"), send, lambda _: None)
+        ledger = RequestTable(EngineConfig(model_path="/m.gguf"), send, lambda _: None)
         ledger.open()
         generation = ledger.ask(GenerateRequest(request_id="a", prompt=TextPrompt("x")))
         with pytest.raises(InvalidRequestError, match="too large"):

@@ -10,8 +10,8 @@ from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.step_budget import TILE, TILE_SMALL, StepBudget, whole_tiles
 from llmcore.sequence import HIGH, LOW, Sequence
-from tests.test_kvcache import CountingMemory
-from tests.test_scheduler import LIMITS, learned, seconds
+from tests.scheduling.test_kv_cache import CountingMemory
+from tests.scheduling.test_scheduler import LIMITS, learned, seconds
 
 
 def budget(costs: CostModel | None = None) -> StepBudget:

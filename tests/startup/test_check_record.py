@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.startup.check_record import BEGUN, ENDED, FAILED, PASSED, Check, CheckRecord
+from llmcore.startup.check_record import BEGUN, ENDED, FAILED, PASSED, CheckRecord, SelfCheckResult
 
 
 class Disk:
     """A profile as it was last saved, and a clock."""
 
     def __init__(self) -> None:
-        self.saved: list[Check] = []
+        self.saved: list[SelfCheckResult] = []
         self.now = 1000.0
 
     def open(self, build: str = "b") -> CheckRecord:

@@ -21,7 +21,7 @@ from llmcore.llama.context import Context, ContextParams
 from llmcore.llama.kernels import decide_level
 from llmcore.llama.model import Model
 from llmcore.startup import self_check
-from llmcore.startup.attention_tuning import Tuner
+from llmcore.startup.attention_tuning import AttentionTuner
 from llmcore.startup.check_record import CheckRecord
 from llmcore.startup.self_check import (
     TOLERANCE,
@@ -239,7 +239,7 @@ def test_wrong_settings_give_way_to_the_next(
         return wrong(logits) if (params.flash_attn, params.cache_type_k) != (False, "f16") else logits
 
     replace_compute(monkeypatch, change)
-    monkeypatch.setattr(Tuner, "rank", lambda _self, choices: choices[::-1])
+    monkeypatch.setattr(AttentionTuner, "rank", lambda _self, choices: choices[::-1])
     config = config_of(tiny_model, tmp_path)
     for _ in range(2):  # computed, and remembered
         caplog.clear()
@@ -300,7 +300,7 @@ def test_settings_that_were_asked_for_are_taken_with_a_warning(
 _CHILD = """
 import os, sys
 from llmcore.config import EngineConfig
-from llmcore.encoder import open_engine
+from llmcore.engine.encoder import open_engine
 from llmcore.startup import self_check
 
 right = self_check.compute_logits

@@ -18,7 +18,7 @@ from llmcore.machine.threads import decide_threads
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.startup.tuned_profile import threads_allowed
 from llmcore.tuning.grid import COUNTS, FINAL_ROUNDS_MIN, Space, TuningChoice, grid
-from llmcore.tuning.runner import Progress, Tuning, plan
+from llmcore.tuning.runner import Tuning, TuningProgress, plan
 from llmcore.tuning.trial_process import TrialFailed
 from tests.tuning.candidates import DEFAULT, changed, figures
 
@@ -61,7 +61,7 @@ class Bench:
         return found if isinstance(found, Figures) else figures(found)
 
 
-def tuned(bench: Bench, limit_s: float = 1000.0, progress: Progress = lambda label, result: None) -> Tuning:
+def tuned(bench: Bench, limit_s: float = 1000.0, progress: TuningProgress = lambda label, result: None) -> Tuning:
     """A tuning after its end."""
     tuning = Tuning(SPACE, bench, limit_s, progress, bench.clock)
     tuning.run()

@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Message
 
 from llmcore.errors import EngineDiedError, EngineUnavailableError
-from llmcore_app.cluster.forwarded import Forwarded, WholeAnswer
+from llmcore_app.cluster.forwarded import Forwarded, ForwardedAnswer
 from llmcore_app.cluster.ingress import Ingress
 from llmcore_app.cluster.replica import Replica
 from llmcore_app.service.service import Service
@@ -44,9 +44,9 @@ class InProcess:
         finally:
             await parts.aclose()
 
-    def all(self, request: Forwarded) -> Awaitable[Sequence[WholeAnswer]]:
-        async def gathered() -> list[WholeAnswer]:
-            missing = WholeAnswer("b", ({"type": "http.response.start", "status": 404, "headers": []},))
+    def all(self, request: Forwarded) -> Awaitable[Sequence[ForwardedAnswer]]:
+        async def gathered() -> list[ForwardedAnswer]:
+            missing = ForwardedAnswer("b", ({"type": "http.response.start", "status": 404, "headers": []},))
             first = await self.replica.whole(request)
             return [first, first if request.path == "/metrics" else missing]
 

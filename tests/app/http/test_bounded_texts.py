@@ -12,13 +12,13 @@ import httpx
 import msgspec
 import pytest
 
-from llmcore.config import ServerConfig
 from llmcore.errors import InvalidRequestError, LlmcoreError
 from llmcore_app.application import create_app, create_service
 from llmcore_app.auth.key_command import new_key
+from llmcore_app.config import ServerConfig
 from llmcore_app.http.errors import ApiError, translate
 from tests.app.fake_engine import FakeEngine
-from tests.app.test_chat import HELLO, URL
+from tests.app.routes.test_chat import HELLO, URL
 from tests.app.test_serve import service
 
 LONG = "x" * 30_000

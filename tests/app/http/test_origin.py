@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.config import ServerConfig
 from llmcore.errors import ConfigError
 from llmcore_app.application import create_admin_app, create_app, create_service
 from llmcore_app.auth.keys import load_keys
+from llmcore_app.config import ServerConfig
 from llmcore_app.http.origin import Authority, Hosts, Origins, authority_of
+from tests.app.auth.test_middleware import ANN, KEYS
 from tests.app.fake_engine import FakeEngine
-from tests.app.test_chat import HELLO, URL
-from tests.app.test_doors import ANN, KEYS
+from tests.app.routes.test_chat import HELLO, URL
 from tests.app.test_serve import service as process
 
 HERE = "127.0.0.1:8001"

@@ -1,0 +1,74 @@
+"""Orphans that nobody waits for: as process 1, and as whoever else they are given to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.app.test_serve import ROOT, command, environ
+
+# A child that leaves a grandchild behind; then a child of our own, whose status must not be taken from us.
+ADOPTED = """
+import asyncio, ctypes, os, subprocess, sys
+from llmcore_app.server.reaper import dead_children, reap_for_ever
+
+async def main():
+    if ctypes.CDLL(None).prctl(36, 1, 0, 0, 0):  # PR_SET_CHILD_SUBREAPER
+        sys.exit("no subreaper")
+    reaping = asyncio.create_task(reap_for_ever(0.1))
+    orphan = int(subprocess.run(["sh", "-c", "sleep 0.3 >&- 2>&- & echo $!"], stdout=subprocess.PIPE).stdout)
+    own = await asyncio.create_subprocess_exec("sh", "-c", "sleep 0.5; exit 7")
+    assert await own.wait() == 7
+    while os.path.exists(f"/proc/{orphan}"):
+        await asyncio.sleep(0.05)
+    assert not dead_children()
+    reaping.cancel()
+
+asyncio.run(main())
+"""
+
+
+def test_an_orphan_is_reaped_and_a_child_is_left_to_whoever_waits_for_it() -> None:
+    done = subprocess.run([sys.executable, "-c", ADOPTED], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+UNSHARE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+
+
+def test_as_process_one(tmp_path: Path) -> None:
+    """In a PID namespace of its own: it reaps an orphan, and ends well at SIGTERM."""
+    if shutil.which("unshare") is None or subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
+        pytest.skip("PID namespaces are not permitted here")
+    note = tmp_path / "pids"
+    # A shell makes the orphan, and becomes the service: process 1 has then a child that it knows nothing of.
+    orphan = f"(sh -c 'sleep 0.2 & echo $! > {note}')"
+    script = f'{orphan}; exec "$@"'
+    args = [*UNSHARE, "sh", "-c", script, "sh", *command()]
+    with subprocess.Popen(args, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environ()) as popen:
+        assert popen.stderr is not None
+        try:
+            lines = []
+            for line in popen.stderr:
+                lines.append(line)
+                if "orphan_reaped" in line:
+                    break
+            assert lines, "the service ended"
+            assert f"pid={note.read_text().strip()}" in lines[-1], lines
+            os.kill(_child_of(popen.pid), signal.SIGTERM)
+            assert popen.wait(30) == 0
+        finally:
+            popen.kill()
+
+
+def _child_of(pid: int) -> int:
+    while not (children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        time.sleep(0.01)
+    return int(children[0])

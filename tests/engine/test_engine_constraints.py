@@ -1,0 +1,322 @@
+"""Engine with constraints and log-probabilities: forced tokens counted and stopped like others, failures of one alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import numpy as np
+import pytest
+from msgspec import structs
+
+from llmcore.config import EngineConfig
+from llmcore.engine.engine import Engine
+from llmcore.errors import InvalidRequestError
+from llmcore.grammar.constraint import Matcher
+from llmcore.messages import (
+    Constraint,
+    Failed,
+    Finished,
+    GenerateRequest,
+    Grammar,
+    JsonObject,
+    JsonSchema,
+    Output,
+    Piece,
+    Regex,
+    TextPrompt,
+)
+from llmcore.sampling import SamplingParams
+from tests.engine.test_engine import GREEDY, STORY, chat, request, run
+
+PERSON: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "first_name": {"type": "string", "maxLength": 30},
+        "age_in_years": {"type": "integer", "minimum": 0, "maximum": 150},
+        "favourite_colour": {"enum": ["red", "green", "blue"]},
+    },
+    "required": ["first_name", "age_in_years", "favourite_colour"],
+    "additionalProperties": False,
+}
+SCHEMA = JsonSchema(json.dumps(PERSON).encode())
+ASK = chat(("user", "Describe somebody, as JSON."))
+LITERAL = "Good morning, and welcome to the show! "
+
+
+def outputs(engine: Engine, *requests: GenerateRequest) -> dict[str, list[Output]]:
+    found: dict[str, list[Output]] = {}
+    for each in requests:
+        engine.submit(each)
+        found[each.request_id] = []
+    while engine.has_work:
+        for output in engine.step():
+            found[output.request_id].append(output)
+    return found
+
+
+def said(found: list[Output]) -> str:
+    return "".join(each.text for each in found if isinstance(each, (Piece, Finished)))
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        GREEDY,
+        SamplingParams(seed=1),
+        SamplingParams(seed=2, temperature=1.5, top_p=0.9),
+        SamplingParams(seed=3, typical_p=0.5),
+    ],
+    ids=["greedy", "drawn", "wild", "llama.cpp's chain"],
+)
+def test_an_answer_is_valid_by_its_schema(engine: Engine, sampling: SamplingParams) -> None:
+    answer = run(engine, request("a", ASK, constraint=SCHEMA, sampling=sampling, max_tokens=200))["a"]
+    jsonschema.validate(json.loads(answer.text), PERSON)
+    assert answer.reason == "stop"
+
+
+def test_json_objects_expressions_and_grammars(engine: Engine) -> None:
+    done = run(
+        engine,
+        request("object", ASK, constraint=JsonObject(), max_tokens=1000),
+        request("regex", STORY, constraint=Regex(r" [A-Z][a-z]+ \([0-9]{4}\)")),
+        request("gbnf", STORY, constraint=Grammar('root ::= "yes" | "no"')),
+    )
+    if done["object"].reason == "stop":
+        assert isinstance(json.loads(done["object"].text), dict)
+    assert done["gbnf"].text in ("yes", "no")
+    assert done["regex"].reason == done["gbnf"].reason == "stop"
+
+
+def test_neighbours_do_not_notice(tiny_engine: Engine) -> None:
+    alone = run(tiny_engine, request("a", STORY))["a"].text
+    together = run(
+        tiny_engine,
+        request("free", STORY),
+        request("constrained", STORY, constraint=Regex(LITERAL + "[a-z ]{100}")),
+        request("told", STORY, n_logprobs=5),
+    )
+    assert together["free"].text == together["told"].text == alone
+    assert together["constrained"].text.startswith(LITERAL)
+
+
+def test_forced_tokens_take_fewer_steps_and_are_counted(engine: Engine) -> None:
+    engine.prepare(Regex(LITERAL + "[0-9]{2}"))
+    before = engine.stats()
+    found = outputs(engine, request("a", STORY, constraint=Regex(LITERAL + "[0-9]{2}")))["a"]
+    finished = found[-1]
+    assert isinstance(finished, Finished)
+    pieces = [each for each in found if isinstance(each, Piece)]
+    text = "".join(each.text for each in pieces) + finished.text
+    assert text[: len(LITERAL)] == LITERAL
+    n_generated = finished.usage.n_generated
+    assert finished.usage.n_generated == len(engine.model.tokenize(LITERAL, add_special=False)) + 2
+    after = engine.stats()
+    assert after.n_steps - before.n_steps < n_generated
+    assert after.n_tokens_generated - before.n_tokens_generated == n_generated
+    assert sum(each.n_tokens for each in pieces) <= n_generated
+    n_prompt = finished.usage.n_prompt
+    assert after.n_tokens_prefilled - before.n_tokens_prefilled == n_prompt - finished.usage.n_cached
+
+
+@pytest.mark.parametrize("max_tokens", range(1, 12))
+def test_never_more_than_max_tokens(engine: Engine, max_tokens: int) -> None:
+    answer = run(engine, request("a", STORY, constraint=Regex(LITERAL + "[0-9]{2}"), max_tokens=max_tokens))["a"]
+    assert answer.usage.n_generated == max_tokens or answer.reason == "stop"
+    assert (LITERAL + "00").startswith(answer.text[: len(LITERAL)])
+
+
+def test_never_more_than_the_context_holds(engine: Engine) -> None:
+    n_ctx = engine.limits.n_ctx
+    text = "word " * (n_ctx - 8)
+    assert len(engine.model.tokenize(text)) < n_ctx
+    prompt = TextPrompt(text)
+    answer = run(engine, request("a", prompt, constraint=Regex("(" + LITERAL + "){5}"), max_tokens=None))["a"]
+    assert answer.reason == "length"
+    assert answer.usage.n_prompt + answer.usage.n_generated <= n_ctx
+
+
+def test_a_stop_string_ends_among_forced_tokens(engine: Engine) -> None:
+    answer = run(engine, request("a", STORY, constraint=Regex(LITERAL + "[0-9]{2}"), stop=(" to the",)))["a"]
+    assert answer.text == "Good morning, and welcome"
+    assert answer.reason == "stop"
+    assert answer.usage.n_generated <= len(engine.model.tokenize("Good morning, and welcome to the", add_special=False))
+
+
+def test_forced_tokens_count_for_penalties(engine: Engine) -> None:
+    constraint = Regex("(yes yes yes yes yes ){3}(yes|no)")
+    parts = {engine.model.tokenize(text, add_special=False)[0]: -100.0 for text in ("y", " y", "ye", " ye", "yes")}
+    plain = SamplingParams(temperature=0, logit_bias=parts)  # so that the word is one token, the one that was forced
+    biased = msgspec.structs.replace(plain, presence_penalty=2.0, frequency_penalty=2.0)
+    assert run(engine, request("a", STORY, constraint=constraint, sampling=biased, max_tokens=60))["a"].text.endswith(
+        "no"
+    )
+
+
+def test_what_follows_forced_tokens_is_what_follows_that_text(tiny_engine: Engine) -> None:
+    """Their cells are those of the same tokens in a prompt, or drawn one by one."""
+    engine = tiny_engine
+    constraint = Regex(LITERAL + r"(?s:.*)")
+    forced = outputs(engine, request("a", STORY, constraint=constraint, max_tokens=60))["a"]
+    engine.drop_cached_prefixes()
+    one_by_one = outputs(engine, request("b", STORY, constraint=constraint, max_tokens=60, n_logprobs=0))["b"]
+    assert len(forced) < len(one_by_one)
+    assert said(forced) == said(one_by_one)
+
+
+def test_a_request_goes_on_behind_a_constrained_answer(tiny_engine: Engine) -> None:
+    engine = tiny_engine
+    first = run(engine, request("a", STORY, constraint=Regex(LITERAL + "[0-9]{2}")))["a"]
+    again = run(engine, request("b", STORY + first.text + " and then", max_tokens=8))["b"]
+    assert again.usage.n_cached > again.usage.n_prompt // 2
+    engine.drop_cached_prefixes()
+    assert run(engine, request("c", STORY + first.text + " and then", max_tokens=8))["c"].text == again.text
+
+
+def test_eight_at_once_are_all_valid(engine: Engine) -> None:
+    requests = [
+        request(str(i), ASK, constraint=SCHEMA, sampling=SamplingParams(seed=i, temperature=1.2), max_tokens=200)
+        for i in range(8)
+    ]
+    for answer in run(engine, *requests).values():
+        if answer.reason == "stop":
+            jsonschema.validate(json.loads(answer.text), PERSON)
+
+
+@pytest.mark.parametrize(
+    ("details", "named"),
+    [
+        ({"constraint": JsonSchema(b'{"not": {}}')}, "constraint.not"),
+        ({"constraint": Regex("(")}, "constraint"),
+        ({"constraint": JsonObject(), "ignore_eos": True}, "ignore_eos"),
+        ({"n_logprobs": 21}, "n_logprobs"),
+        ({"n_logprobs": -1}, "n_logprobs"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(engine: Engine, details: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        engine.submit(request("a", STORY, **details))
+    assert caught.value.param == named
+    assert not engine.has_work
+
+
+def test_a_constraint_that_fails_on_the_way_ends_its_request_alone(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tiny_engine
+    alone = run(engine, request("a", STORY))["a"].text
+    n = 0
+    fill = Matcher.fill
+
+    def failing(self: Matcher) -> None:
+        nonlocal n
+        n += 1
+        fill(self)
+        if n == 4:
+            self.mask.fill(0)
+
+    monkeypatch.setattr(Matcher, "fill", failing)
+    found = outputs(engine, request("bad", STORY, constraint=Regex("[a-z ]+[0-9]")), request("good", STORY))
+    failed = found["bad"][-1]
+    assert isinstance(failed, Failed)
+    assert (failed.code, failed.param) == ("constraint_failed", "constraint")
+    assert said(found["good"]) == alone
+    assert engine.stats().n_running == 0
+
+
+def test_a_grammar_that_outgrows_its_limits_is_a_clear_error(engine: Engine) -> None:
+    # It has to remember where each of the last letters stood: more states than are allowed.
+    constraint = Regex("(a|b)*a(a|b){300}(c(a|b)*b(a|b){300})*")
+    sampling = SamplingParams(seed=1, temperature=5.0)
+    found = outputs(engine, request("a", STORY, constraint=constraint, sampling=sampling, max_tokens=30))["a"]
+    last = found[-1]
+    assert isinstance(last, Finished) or (isinstance(last, Failed) and last.code == "constraint_failed")
+
+
+# --- Log-probabilities --------------------------------------------------------------------------------------------------
+
+
+def logprobs(found: list[Output]) -> list[Any]:
+    return [logprob for each in found if isinstance(each, (Piece, Finished)) for logprob in each.logprobs]
+
+
+def test_each_token_tells_its_log_probability_and_alternatives(engine: Engine) -> None:
+    found = outputs(engine, request("a", STORY, n_logprobs=3, max_tokens=12))["a"]
+    told = logprobs(found)
+    assert len(told) == 12
+    text = said(found)
+    assert b"".join(each.data for each in told).decode() == text
+    for each in told:
+        assert len(each.top) == 3
+        assert each.top[0].token == each.token, "greedy"
+        assert each.logprob == each.top[0].logprob >= each.top[1].logprob >= each.top[2].logprob
+        assert np.exp([top.logprob for top in each.top]).sum() <= 1.0001
+
+
+def test_log_probabilities_do_not_depend_on_the_sampling(engine: Engine) -> None:
+    def first(**details: Any) -> Any:
+        return logprobs(outputs(engine, request("a", STORY, max_tokens=1, n_logprobs=2, **details))["a"])[0]
+
+    plain = first()
+    for sampling in (SamplingParams(seed=1, temperature=3.0), SamplingParams(temperature=0, logit_bias={5: 50.0})):
+        other = first(sampling=sampling)
+        assert [top.token for top in other.top] == [top.token for top in plain.top]
+        np.testing.assert_allclose([top.logprob for top in other.top], [top.logprob for top in plain.top], atol=1e-3)
+    forced = first(constraint=Regex("Zürich"))
+    assert forced.top == plain.top
+    assert forced.logprob < plain.logprob
+
+
+def test_nothing_of_a_stop_string_is_told(engine: Engine) -> None:
+    whole = run(engine, request("a", STORY))["a"].text
+    stop = whole[9:17]
+    found = outputs(engine, request("b", STORY, stop=(stop,), n_logprobs=0))["b"]
+    text = said(found)
+    told = b"".join(each.data for each in logprobs(found)).decode()
+    assert stop not in told
+    assert told.startswith(text), "the last token may reach into the stop string"
+
+
+def test_log_probabilities_come_with_their_text(engine: Engine) -> None:
+    shown = told = 0
+    for each in outputs(engine, request("a", STORY, n_logprobs=0, max_tokens=30, stop=("zzz",)))["a"]:
+        assert isinstance(each, (Piece, Finished))
+        shown += len(each.text.encode())
+        told += sum(len(logprob.data) for logprob in each.logprobs)
+        assert told >= shown
+    assert told == shown
+
+
+def test_constraints_and_messages_survive_the_wire() -> None:
+    constraints: list[Constraint] = [SCHEMA, JsonObject(), Regex("a"), Grammar("root ::= [a]", "gbnf")]
+    for constraint in constraints:
+        sent = GenerateRequest(request_id="a", prompt=ASK, constraint=constraint, n_logprobs=2)
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=GenerateRequest) == sent
+
+
+@pytest.mark.parametrize("template", ["Qwen-Qwen3-0.6B", "openai-gpt-oss-120b"])
+def test_content_is_held_whatever_a_template_puts_around_it(
+    default_model: Path, llama_cpp: Path, template: str
+) -> None:
+    """Reasoning that the model need not begin; and channels, whose marks a constraint cannot hold together with the content."""
+    source = llama_cpp / "models" / "templates" / f"{template}.jinja"
+    with Engine.open(EngineConfig(model_path=str(default_model), n_ctx=1024, chat_template=str(source))) as engine:
+        answer = run(engine, request("a", ASK, constraint=SCHEMA, sampling=GREEDY, max_tokens=200))["a"]
+    jsonschema.validate(json.loads(answer.text), PERSON)
+    assert answer.reason == "stop"
+
+
+def test_a_form_beside_tools_needs_calls_that_begin_with_a_token(engine: Engine) -> None:
+    tools = b'[{"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}]'
+    asked = structs.replace(ASK, tools=tools)
+    with pytest.raises(InvalidRequestError, match="either tools or a form"):
+        engine.submit(request("a", asked, constraint=SCHEMA))
+    required = structs.replace(asked, tool_choice="required", parallel_tool_calls=False)
+    found = outputs(engine, request("b", required, constraint=SCHEMA, sampling=GREEDY, max_tokens=100))["b"]
+    calls = [call for each in found if isinstance(each, (Piece, Finished)) for call in each.calls]
+    assert calls[0].name == "clock"
+    assert said(found) == ""
+    assert not engine.has_work
