@@ -3,7 +3,8 @@
 
     download_model.py [NAME] [options of `llmcore pull`]
 
-NAME (or MODEL_NAME, if the first argument is not a name) is what `llmcore pull` accepts. Without both, it fetches the default model.
+NAME (or MODEL_NAME, if the first argument is not a name) is what `llmcore pull` accepts. Without both, the default model
+is fetched.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def check_rules(url: str) -> int:
 
 
 def check_panels(url: str, may_be_empty: str) -> int:
-    """Prints each panel's query with its result. Returns the number of queries that were refused, or empty but not allowed to be."""
+    """Prints each panel's query with its result. Returns the number of queries that failed: refused, or unexpectedly empty."""
     n_bad = 0
     for title, reference, expression in queries(json.loads(DASHBOARD.read_text(encoding="utf-8"))):
         try:
