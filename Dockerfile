@@ -59,8 +59,8 @@ RUN apt-get update \
     && install -d -o llmcore -g llmcore /models /var/lib/llmcore
 COPY --from=build /opt/llmcore /opt/llmcore
 
-# The service writes only to these two folders and to /tmp, so the root file system may be read-only. A new volume takes the owner of
-# its folder.
+# The service writes only to these two folders and to /tmp, so the root file system may be read-only. A new volume takes the
+# owner of its folder.
 VOLUME ["/models", "/var/lib/llmcore"]
 ENV PATH="/opt/llmcore/bin:${PATH}" \
     PYTHONUNBUFFERED=1 \

@@ -43,8 +43,8 @@ bench: $(VENV)/.dev  ## reproducible measurements
 
 build: $(VENV)/.dev  ## compile, and set up .venv for development
 
-# A fault ends the run with a report. Leak detection is off, because Python itself leaks. pytest must not capture the report or handle
-# the signals.
+# A fault ends the run with a report. Leak detection is off, because Python itself leaks. pytest must not capture the report or
+# handle the signals.
 sanitize: $(VENV)/.dev  ## tests of native code under AddressSanitizer and UBSan
 	@echo "Compiling llmcore with sanitizers (minutes; log: build/sanitize.log)"
 	@$(BIN)/cmake --build $(TREE) --target llmcore-sanitized >build/sanitize.log 2>&1 \

@@ -30,7 +30,8 @@ folder_of() {
     "$engine" volume inspect --format '{{.Mountpoint}}' "$1"
 }
 
-# Checks that each entry of the archive is a regular file of its list, and that each file of the list is there with the right checksum.
+# Checks that each entry of the archive is a regular file of its list, and that each file of the list is there with the right
+# checksum.
 verify() {
     local read="$1" listed found
     [ -s "$read/SHA256SUMS" ] || fail "the archive has no SHA256SUMS: backup.sh did not make it"

@@ -100,14 +100,14 @@ through_nginx() {
 
 scrapes() { curl -s "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/query?query=up%7Bjob=%22llm%22%7D==1" | grep '"instance":"llm:8001"' > /dev/null; }
 
-# A question of some hundred tokens that nobody has asked before.
+# Prints the JSON of a new question of some hundred tokens, which no cache has.
 new_question() {
     local first="$RANDOM"
     printf '"messages":[{"role":"user","content":"Add up %s"}]' "$(seq -s ', ' "$first" "$((first + 80))")"
 }
 
-# More callers than the key may have; then a minute of some who ask the same and one who asks new things and hangs up: what the
-# dashboard is there for.
+# Makes load for the dashboard: more clients than the key allows, then a minute of clients that repeat one question, and one that asks
+# new questions and disconnects.
 busy() {
     local end n_gone=0 load
     local -a hey=(hey -t 120 -m POST -T application/json -H "Authorization: Bearer $key")

@@ -90,7 +90,8 @@ void read_tools(const common_json & request, ChatRequest & out) {
     out.inputs.tools        = common_chat_tools_parse_oaicompat(request.at("tools"));
     out.is_strict           = read_strict(request.at("tools"));
     out.has_own_constraints = request.contains("held_tools");
-    out.constrained_tools   = out.has_own_constraints ? common_chat_tools_parse_oaicompat(request.at("held_tools")) : out.inputs.tools;
+    out.constrained_tools =
+        out.has_own_constraints ? common_chat_tools_parse_oaicompat(request.at("held_tools")) : out.inputs.tools;
     require(out.constrained_tools.size() == out.inputs.tools.size(), "held_tools: must be as many as tools");
 }
 

@@ -137,7 +137,8 @@ void set_tool_call_parser(common_chat_params & params, const std::vector<common_
         if (!think_start.empty() && !think_end.empty()) {
             // Line feeds inside and after the tags belong neither to the reasoning nor to the content.
             const common_peg_parser blanks = p.chars("[ \n]", 0, N_BLANKS_MAX);
-            reasoning = p.optional(p.literal(think_start) + blanks + p.reasoning(p.until(think_end)) + p.literal(think_end) + blanks);
+            reasoning =
+                p.optional(p.literal(think_start) + blanks + p.reasoning(p.until(think_end)) + p.literal(think_end) + blanks);
         }
         common_peg_parser answer = is_required ? calls : p.content(p.until(CALL_START)) + p.optional(calls);
         return p.prefix(params.generation_prompt, think_start) + reasoning + answer + p.end();
@@ -145,7 +146,8 @@ void set_tool_call_parser(common_chat_params & params, const std::vector<common_
     params.format       = COMMON_CHAT_FORMAT_PEG_NATIVE;
     params.parser       = parser.save();
     params.grammar_lazy = !is_required;
-    params.grammar      = build_grammar([&](const common_grammar_builder & builder) { parser.build_grammar(builder, !is_required); });
+    params.grammar      = build_grammar(
+        [&](const common_grammar_builder & builder) { parser.build_grammar(builder, !is_required); });
     limit_space(params.grammar);
     params.grammar_triggers.clear();
     if (!is_required) {

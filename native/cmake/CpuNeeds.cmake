@@ -1,6 +1,6 @@
-# Writes cpu.json: the CPU features that these libraries need, which llmcore/machine/cpufeatures.py checks before it loads them. They
-# are the macros that the compiler defines with the flags of ggml's CPU code, or, if that is chosen at run time, with the user's
-# flags only.
+# Writes cpu.json: the CPU features that these libraries need, which llmcore/machine/cpufeatures.py checks before it loads them.
+# They are the macros that the compiler defines with the flags of ggml's CPU code, or, if that is chosen at run time, with the
+# user's flags only.
 
 separate_arguments(cpu_flags NATIVE_COMMAND "${CMAKE_CXX_FLAGS}")
 if(TARGET ggml-cpu)
@@ -18,8 +18,8 @@ list(TRANSFORM cpu_macros REPLACE "#define (__[A-Z0-9_]+) 1\n" "\"\\1\"")
 list(SORT cpu_macros)
 list(JOIN cpu_macros ", " cpu_macros)
 
-# The CPU flags that this machine's kernel lists. A kernel older than the CPU does not list every feature that the compiler uses, and
-# a feature that it does not list cannot be checked later.
+# The CPU flags that this machine's kernel lists. A kernel older than the CPU does not list every feature that the compiler
+# uses, and a feature that it does not list cannot be checked later.
 set(cpu_flags_here "")
 if(GGML_NATIVE AND EXISTS /proc/cpuinfo)
     file(STRINGS /proc/cpuinfo cpu_flags_here REGEX "^(flags|Features)[ \t]*:" LIMIT_COUNT 1)

@@ -2,8 +2,8 @@
 #
 # llmcore_llama_cpp_source(dir commit) sets the source folder and the commit ("" for a checkout, whose commit git knows).
 #
-# The cache is outside the source tree ($LLMCORE_CACHE_DIR, $XDG_CACHE_HOME/llmcore or ~/.cache/llmcore). The source's folder is named by
-# the hash of the archive, and is put in place by an atomic rename after everything is extracted.
+# The cache is outside the source tree ($LLMCORE_CACHE_DIR, $XDG_CACHE_HOME/llmcore or ~/.cache/llmcore). The source's folder is
+# named by the hash of the archive, and is put in place by an atomic rename after everything is extracted.
 
 function(_llmcore_cache_dir out)
     if(NOT "$ENV{LLMCORE_CACHE_DIR}" STREQUAL "")

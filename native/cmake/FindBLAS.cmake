@@ -1,8 +1,8 @@
 # Replaces CMake's own module for ggml's find_package(BLAS): finds the OpenBLAS that LLMCORE_BLAS names, and fails if it is missing,
 # instead of finding another BLAS.
 #
-# scipy   the scipy-openblas32 wheel of the build environment. Library and headers are copied into the build tree and used from there,
-#         because pip removes its build environments, and the next one has another path.
+# scipy   the scipy-openblas32 wheel of the build environment. Library and headers are copied into the build tree and used
+#         from there, because pip removes its build environments, and the next one has another path.
 # system  the distribution's OpenBLAS, which the built library then depends on.
 #
 # Sets BLAS_*, and LLMCORE_BLAS_PREFIX: the prefix of the library's symbols.

@@ -1,5 +1,5 @@
-# Corrections of llama.cpp, each a header of native/fixes that is force-included into the files that it corrects. The header gives the
-# reason.
+# Corrections of llama.cpp, each a header of native/fixes that is force-included into the files that it corrects. The header
+# gives the reason.
 
 # llmcore_fix(header folder file...): properties of single files belong to the directory of their target, `folder`.
 function(llmcore_fix header folder)

@@ -16,8 +16,9 @@ if(LLMCORE_BLAS STREQUAL "scipy")
     install(PROGRAMS "${blas_library}" DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore)
 endif()
 
-# gcc's OpenMP runtime is installed too, because slim images lack it (Debian installs it only with compilers and numerical packages),
-# unlike libstdc++. Its licence permits that (NOTICE). If the process has already loaded a libgomp.so.1, the loader uses that one.
+# gcc's OpenMP runtime is installed too, because slim images lack it (Debian installs it only with compilers and numerical
+# packages), unlike libstdc++. Its licence permits that (NOTICE). If the process has already loaded a libgomp.so.1, the loader
+# uses that one.
 if(GGML_OPENMP_ENABLED AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -print-file-name=libgomp.so.1
                     OUTPUT_VARIABLE gomp OUTPUT_STRIP_TRAILING_WHITESPACE)

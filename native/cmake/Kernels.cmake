@@ -1,6 +1,7 @@
-# Our own ggml backend (native/kernels), a part of libllmcore. A file is compiled for one instruction set, and all are built on every
-# x86-64 machine, because the choice is made at run time. Other architectures have no kernels, and neither have builds without OpenMP,
-# whose threads the kernels share with ggml. Sets LLMCORE_KERNELS (sources) and LLMCORE_KERNELS_NEED (libraries to link).
+# Our own ggml backend (native/kernels), a part of libllmcore. A file is compiled for one instruction set, and all are built on
+# every x86-64 machine, because the choice is made at run time. Other architectures have no kernels, and neither have builds
+# without OpenMP, whose threads the kernels share with ggml. Sets LLMCORE_KERNELS (sources) and LLMCORE_KERNELS_NEED (libraries
+# to link).
 
 set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/kernels")
 set(has_kernels OFF)

@@ -87,9 +87,9 @@ foreach(target IN LISTS LLMCORE_UPSTREAM)
     set_property(TARGET ${target} PROPERTY PUBLIC_HEADER)
 endforeach()
 
-# Another llama.cpp may be loaded in the process, or be on LD_LIBRARY_PATH, and the loader identifies libraries by their soname. A
-# soname with $ORIGIN makes dependents load exactly the file beside them. The version script keeps static variables of inline functions
-# local: GCC makes them unique in the process, and two versions of llama.cpp would share them.
+# Another llama.cpp may be loaded in the process, or be on LD_LIBRARY_PATH, and the loader identifies libraries by their soname.
+# A soname with $ORIGIN makes dependents load exactly the file beside them. The version script keeps static variables of inline
+# functions local: GCC makes them unique in the process, and two versions of llama.cpp would share them.
 set(upstream_map "${PROJECT_SOURCE_DIR}/native/upstream.map")
 foreach(target IN LISTS LLMCORE_UPSTREAM)
     get_target_property(kind ${target} TYPE)
@@ -124,8 +124,8 @@ if(GGML_BLAS)
     endif()
 endif()
 
-# -march=native depends on the machine, but the compile command does not show it, so neither ccache nor a build tree that is moved to
-# another machine would compile anew. The flags that it stands for are therefore hashed into the compile command.
+# -march=native depends on the machine, but the compile command does not show it, so neither ccache nor a build tree that is
+# moved to another machine would compile anew. The flags that it stands for are therefore hashed into the compile command.
 if(GGML_NATIVE AND TARGET ggml-cpu)
     execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -march=native "-###" -E -x c++ /dev/null
                     OUTPUT_QUIET ERROR_VARIABLE native_flags RESULT_VARIABLE failed)

@@ -1,6 +1,6 @@
-# Target llmcore-sanitized: our library with AddressSanitizer and UndefinedBehaviorSanitizer, in a folder with links to llama.cpp's
-# libraries as they are. Only our code is compiled again and checked. Not part of the default build: `make sanitize` builds it and runs
-# tests with it. gcc only, because clang keeps the libraries of its sanitizers elsewhere.
+# Target llmcore-sanitized: our library with AddressSanitizer and UndefinedBehaviorSanitizer, in a folder with links to
+# llama.cpp's libraries as they are. Only our code is compiled again and checked. Not part of the default build: `make sanitize`
+# builds it and runs tests with it. gcc only, because clang keeps the libraries of its sanitizers elsewhere.
 
 if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     return()

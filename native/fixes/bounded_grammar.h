@@ -61,8 +61,8 @@ static inline iterator llmcore_grammar_charged(iterator first, iterator last) {
 #define lexicographical_compare(first, ...) \
     lexicographical_compare((llmcore_grammar_charge(8 + std::min(a.size(), b.size()) / 4), first), __VA_ARGS__)
 
-// Charges for std::find(first, last, stack) in a list of stacks. Calls of other functions named find() have fewer arguments and stay
-// as they are.
+// Charges for std::find(first, last, stack) in a list of stacks. Calls of other functions named find() have fewer arguments and
+// stay as they are.
 #define LLMCORE_FIND_IN(first, last, ...) find(llmcore_grammar_charged(first, last), last, __VA_ARGS__)
 #define LLMCORE_FIND(...) find(__VA_ARGS__)
 #define LLMCORE_FOURTH(a, b, c, name, ...) name

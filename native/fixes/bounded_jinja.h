@@ -1,9 +1,9 @@
 // Force-included into the files of llama-common only (native/cmake/Fixes.cmake).
 //
-// A chat template is a program that comes with a model file, and llama.cpp runs it without limits: range(10**9), a macro that calls
-// itself, or a string that is doubled repeatedly uses up memory or stack. Here the interpreter's work is counted where it tests a
-// value's type (is_val) and where it makes a value (mk_val), in units of about 10 ns or 8 bytes. Rendering that exceeds its thread's
-// allowance, or the allowed stack, throws. A thread that set no allowance has no limit.
+// A chat template is a program that comes with a model file, and llama.cpp runs it without limits: range(10**9), a macro that
+// calls itself, or a string that is doubled repeatedly uses up memory or stack. Here the interpreter's work is counted where it
+// tests a value's type (is_val) and where it makes a value (mk_val), in units of about 10 ns or 8 bytes. Rendering that exceeds
+// its thread's allowance, or the allowed stack, throws. A thread that set no allowance has no limit.
 #pragma once
 
 #define is_val llmcore_is_val

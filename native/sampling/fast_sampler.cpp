@@ -89,8 +89,8 @@ void FastSampler::apply_biases_and_penalties(float * logits) const {
     }
 }
 
-// Returns a random number, uniform in [0, 1). The generator is SplitMix64 (https://doi.org/10.1145/2714064.2660195): seeding it costs
-// nothing because its state is one number, and adjacent seeds give independent sequences.
+// Returns a random number, uniform in [0, 1). The generator is SplitMix64 (https://doi.org/10.1145/2714064.2660195): seeding it
+// costs nothing because its state is one number, and adjacent seeds give independent sequences.
 double FastSampler::next_uniform() {
     random_state_ += 0x9e3779b97f4a7c15u;
     uint64_t bits = random_state_;

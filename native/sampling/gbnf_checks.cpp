@@ -41,8 +41,8 @@ void check_repetitions(const std::string & source) {
     }
 }
 
-// Counts the rules that llama.cpp visits when it checks for left recursion. It visits a rule again from each place that refers to it,
-// so the number can double with each level of nesting.
+// Counts the rules that llama.cpp visits when it checks for left recursion. It visits a rule again from each place that refers
+// to it, so the number can double with each level of nesting.
 class RecursionVisits {
   public:
     explicit RecursionVisits(const llama_grammar_rules & rules) : rules_(rules), visits_(rules.size(), 0) {}

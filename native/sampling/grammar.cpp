@@ -19,8 +19,8 @@ namespace lc {
 
 namespace {
 
-// Budget of one call of llama.cpp's matcher, in character comparisons of about 5 ns. Masking a vocabulary of 128,000 tokens by a list
-// of 128 tools takes 17 million.
+// Budget of one call of llama.cpp's matcher, in character comparisons of about 5 ns. Masking a vocabulary of 128,000 tokens by
+// a list of 128 tools takes 17 million.
 constexpr uint64_t N_COMPARISONS_MAX = 25'000'000;
 
 // Runs llama.cpp's matcher within the budget. Throws GrammarTooAmbiguous.
@@ -204,8 +204,8 @@ void Grammar::accept(llama_token token) {
     } catch (const GrammarTooAmbiguous &) {
         is_too_ambiguous_ = true;
     } catch (const std::exception &) {
-        // Only the text of a trigger reaches the matcher unchecked, and it may extend beyond what the grammar allows. llama.cpp would
-        // abort at the next call, so there is none.
+        // Only the text of a trigger reaches the matcher unchecked, and it may extend beyond what the grammar allows. llama.cpp
+        // would abort at the next call, so there is none.
         is_violated_ = true;
     }
 }

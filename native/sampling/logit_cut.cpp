@@ -106,8 +106,8 @@ class LogitCut::FloorSearch {
         return { cut, cut.buffers_.weights.data(), cut.buffers_.block_max_weight, true, target };
     }
 
-    // Raises the floor of `cut` to the token. If the target is not reached (there are fewer tokens, or by rounding) the floor stays,
-    // because all tokens are kept then.
+    // Raises the floor of `cut` to the token. If the target is not reached (there are fewer tokens, or by rounding) the floor
+    // stays, because all tokens are kept then.
     void raise_floor(LogitCut & cut) {
         if (!find_bounds()) {
             return;

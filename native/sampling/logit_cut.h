@@ -1,7 +1,7 @@
 // A row of logits, cut down to the tokens that may be sampled.
 //
-// Tokens are ordered by falling logit, equal ones by rising id. Each truncation (top-k, top-p, min-p) keeps the first tokens of that
-// order, so one floor describes what is kept, and only the few tokens near the new floor are sorted to raise it.
+// Tokens are ordered by falling logit, equal ones by rising id. Each truncation (top-k, top-p, min-p) keeps the first tokens of
+// that order, so one floor describes what is kept, and only the few tokens near the new floor are sorted to raise it.
 #pragma once
 
 #include "llama.h"

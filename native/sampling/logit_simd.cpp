@@ -5,7 +5,8 @@
 #include <cstring>
 #include <limits>
 
-// The shim is compiled for the baseline CPU of its architecture. These loops have variants for wider vectors, which the loader chooses.
+// The shim is compiled for the baseline CPU of its architecture. These loops have variants for wider vectors, which the loader
+// chooses.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
 #define LC_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
@@ -46,8 +47,8 @@ inline float max_of(float * lanes) {
     return lanes[0];
 }
 
-// Computes 2^x as 2^k * 2^f with an integer k and |f| <= 1/2. 2^f is a minimax polynomial of degree 5 (relative error 9e-8) that is 1
-// at 0; 2^k is added to its exponent bits. Results that would not be normal numbers are below `least` and masked.
+// Computes 2^x as 2^k * 2^f with an integer k and |f| <= 1/2. 2^f is a minimax polynomial of degree 5 (relative error 9e-8)
+// that is 1 at 0; 2^k is added to its exponent bits. Results that would not be normal numbers are below `least` and masked.
 inline float weight_of(float logit, const WeightFunction & function) {
     constexpr float ROUND = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, which is in the lowest bits
 

@@ -19,8 +19,8 @@ void copy_masked(const float * logits, size_t n, const uint32_t * mask, float * 
 
 // The weight of a logit: exp((logit - top) / temperature) from `least` up, and 0 below it.
 //
-// No logit exceeds `top`, so weights are at most 1, and exactly 1 at the top. Their relative error is below 4e-6, and below 1e-6 for
-// weights above 1e-9; weights below 1e-37 are 0.
+// No logit exceeds `top`, so weights are at most 1, and exactly 1 at the top. Their relative error is below 4e-6, and below
+// 1e-6 for weights above 1e-9; weights below 1e-37 are 0.
 struct WeightFunction {
     float top;
     float scale;  // log2(e) / temperature

@@ -1,4 +1,4 @@
-// Checks of lc_sampling_params, and what follows from them.
+// Checks lc_sampling_params, and derives the biases and the kind of sampler from them.
 #pragma once
 
 #include "shim/llmcore.h"

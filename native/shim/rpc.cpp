@@ -56,7 +56,8 @@ int32_t lc_rpc_protocol(void) {
 
 lc_status lc_rpc_devices(size_t n, const char * const * endpoints, void ** out, size_t n_out, uint64_t * free_bytes) {
     return lc::guard([&] {
-        lc::require(endpoints != nullptr && out != nullptr && free_bytes != nullptr, "endpoints, out, free_bytes: must not be NULL");
+        lc::require(endpoints != nullptr && out != nullptr && free_bytes != nullptr,
+                    "endpoints, out, free_bytes: must not be NULL");
 #ifdef LC_RPC
         // The devices are not registered with ggml: only models that name the server may use them.
         size_t n_found = 0;

@@ -1,5 +1,5 @@
-// Text to tokens and back, and a bound for the number of tokens of a text. A vocabulary can reach assertions of llama.cpp; here they
-// become failures with a message.
+// Text to tokens and back, and a bound for the number of tokens of a text. A vocabulary can reach assertions of llama.cpp; here
+// they become failures with a message.
 #include "shim/abort_guard.h"
 #include "shim/error.h"
 
