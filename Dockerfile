@@ -4,11 +4,11 @@
 #   docker run -v models:/models llmcore pull
 #   docker run -v models:/models -p 8001:8001 --read-only --tmpfs /tmp llmcore
 #
-# Both stages stand on one base (Debian or what derives from it), so that they have the same Python and C++ runtime. What a
-# base has already (Python; certificates, or a mount of your own ones) is left as it is.
+# Both stages use the same base (Debian or a derivative), so that they have the same Python and C++ runtime. Python and certificates
+# that the base has already, or that are mounted, are not installed again.
 ARG BASE=debian:bookworm-slim
 
-# --- build: compiler, wheel, and the environment that the run stage takes over -----------------------------------------
+# --- build: compiler, wheel, and the environment that the run stage copies ---------------------------------------------
 # hadolint ignore=DL3006
 FROM ${BASE} AS build
 # hadolint ignore=DL3008
@@ -20,8 +20,8 @@ RUN apt-get update \
     && python3 -m venv /build \
     && python3 -m venv --without-pip /opt/llmcore
 
-# The cache keeps llama.cpp's source, compiled objects and packages from one build to the next, and is part of no layer.
-# Packages come by hash (`make lock`), as wheels: nothing else is fetched, for the build or for the service.
+# The cache keeps llama.cpp's source, compiled objects and packages between builds, and is not part of a layer. Packages are wheels
+# pinned by hash (`make lock`): neither the build nor the service fetches anything else.
 WORKDIR /source
 COPY deploy/image/*.lock deploy/image/
 ENV XDG_CACHE_HOME=/cache
@@ -35,7 +35,7 @@ RUN --mount=type=cache,target=/cache \
         --wheel-dir /wheels --config-settings=cmake.define.LLMCORE_CPU=all . \
     && /build/bin/pip --python /opt/llmcore/bin/python install --no-deps --no-index /wheels/*.whl \
     && /build/bin/pip --python /opt/llmcore/bin/python check
-# Tests of packages are a tenth of the environment, and nobody runs them here.
+# Removes the packages' own tests, a tenth of the environment.
 RUN find /opt/llmcore -type d -name tests -path '*/site-packages/*' -prune -exec rm -rf {} + \
     && install -m 755 deploy/image/entry.py deploy/image/healthcheck.py deploy/download_model.py /opt/llmcore/bin/
 
@@ -59,8 +59,8 @@ RUN apt-get update \
     && install -d -o llmcore -g llmcore /models /var/lib/llmcore
 COPY --from=build /opt/llmcore /opt/llmcore
 
-# Everything that is written goes to these two, and to /tmp: the root file system may be read-only. A volume that is new
-# takes over the owner of the folder.
+# The service writes only to these two folders and to /tmp, so the root file system may be read-only. A new volume takes the
+# owner of its folder.
 VOLUME ["/models", "/var/lib/llmcore"]
 ENV PATH="/opt/llmcore/bin:${PATH}" \
     PYTHONUNBUFFERED=1 \
@@ -69,11 +69,11 @@ ENV PATH="/opt/llmcore/bin:${PATH}" \
     MODEL_DIR=/models \
     XDG_CACHE_HOME=/var/lib/llmcore/cache \
     LLMCORE_PROFILE_DIR=/var/lib/llmcore/profiles
-# A number, so that Kubernetes can see that it is not root.
+# A number, because Kubernetes cannot verify that a user name is not root.
 USER 10001:10001
 WORKDIR /var/lib/llmcore
 EXPOSE 8001
-# The service takes 25 seconds for running answers (LLMCORE_DRAIN_S): give `docker stop --time` more than that.
+# On SIGTERM, running answers get 25 seconds (LLMCORE_DRAIN_S): `docker stop --time` must be longer.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=6 CMD ["healthcheck.py"]
 ENTRYPOINT ["entry.py"]

@@ -1,4 +1,4 @@
-# make help tells what there is. Everything lives in .venv and build/; llama.cpp's source in the user's cache.
+# `make help` lists the targets. All output is in .venv and build/; llama.cpp's source is in the user's cache.
 #
 #   PYTHON=python3.12 make serve                    another Python (3.10 or newer)
 #   CMAKE_ARGS="-DLLMCORE_BLAS=system" make build   build options (CMakeLists.txt lists them)
@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 TREE    = $(firstword $(wildcard build/py3-none-linux_*))
 
-# Those that call native code in their own process.
+# Tests that call native code in their own process.
 SANITIZED_TESTS ?= tests/llama/test_kernels.py $(addprefix tests/kernels/test_,matmul.py attention.py batched_products.py packed_weights.py)
 
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ SANITIZED_TESTS ?= tests/llama/test_kernels.py $(addprefix tests/kernels/test_,m
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-serve: $(VENV)/.built  ## set up what is missing, fetch the default model, serve on port 8001
+serve: $(VENV)/.built  ## build if needed, fetch the default model, serve on port 8001
 	@if [ -z "$$MODEL_PATH" ]; then $(BIN)/llmcore pull; fi
 	@exec $(BIN)/llmcore serve
 
@@ -43,7 +43,8 @@ bench: $(VENV)/.dev  ## reproducible measurements
 
 build: $(VENV)/.dev  ## compile, and set up .venv for development
 
-# A fault ends the run, with its report. Leaks are Python's. pytest must neither swallow the report nor handle the signals.
+# A fault ends the run with a report. Leak detection is off, because Python itself leaks. pytest must not capture the report or
+# handle the signals.
 sanitize: $(VENV)/.dev  ## tests of native code under AddressSanitizer and UBSan
 	@echo "Compiling llmcore with sanitizers (minutes; log: build/sanitize.log)"
 	@$(BIN)/cmake --build $(TREE) --target llmcore-sanitized >build/sanitize.log 2>&1 \
@@ -53,21 +54,21 @@ sanitize: $(VENV)/.dev  ## tests of native code under AddressSanitizer and UBSan
 		UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 		$(BIN)/python -m pytest --capture=no -p no:faulthandler --timeout=1200 --native $(TREE)/sanitize $(SANITIZED_TESTS)
 
-clients: build/clients/.ready  ## programs of others that tests run against the service
+clients: build/clients/.ready  ## set up the third-party clients that tests run against the service
 
-# From pyproject.toml, for every Python and machine that it allows; wheels only, since building an sdist would fetch more.
+# Resolves pyproject.toml for every Python and machine that it allows. Wheels only, because building an sdist would fetch more.
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --only-binary :all: \
 	--custom-compile-command "make lock"
 
-lock: $(VENV)/.created  ## choose the image's Python packages anew, with their hashes
+lock: $(VENV)/.created  ## update the image's Python packages and their hashes
 	@$(PIP) install -qq --group lock
 	@$(LOCK) pyproject.toml --output-file deploy/image/requirements.lock
 	@$(LOCK) --group build --output-file deploy/image/build-requirements.lock
 
-clean:  ## remove what was built and .venv (not llama.cpp's source, not models)
+clean:  ## remove build output and .venv (not llama.cpp's source, not models)
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# --- set-up: each stamp says that a step is done ----------------------------------------------------------------------
+# --- set-up: a stamp file marks each completed step -------------------------------------------------------------------
 
 define CHECK_PREREQUISITES
 fail() { echo "llmcore: $$1" >&2; exit 1; }; \
@@ -89,7 +90,7 @@ $(VENV)/.created: pyproject.toml
 	@$(PIP) install -qq --group build
 	@touch $@
 
-# pip shows nothing of a build that lasts minutes, or all of it: the log goes to a file, its progress to the terminal.
+# pip prints either nothing of a build that takes minutes, or everything. The log goes to a file, only progress to the terminal.
 $(VENV)/.built: $(VENV)/.created pyproject.toml CMakeLists.txt $(shell find native -type f 2>/dev/null)
 	@mkdir -p build
 	@echo "Compiling llama.cpp and llmcore (the first time takes minutes; log: build/build.log)"
@@ -106,7 +107,7 @@ $(VENV)/.dev: $(VENV)/.built pyproject.toml
 	@$(PIP) install -qq --group dev
 	@touch $@
 
-# Clients in an environment of their own: what they need must not meet what llmcore needs. Node.js is optional.
+# The clients have their own environment, because their dependencies may conflict with llmcore's. Node.js is optional.
 build/clients/.ready: $(VENV)/.created pyproject.toml tests/clients/package.json
 	@echo "Setting up the clients that tests use"
 	@[ -x build/clients/bin/python ] || $(PYTHON) -m venv build/clients

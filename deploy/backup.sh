@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Packs the model volume into an archive with checksums: see usage(), and deploy/restore.sh for the way back.
+# Packs the model volume into an archive with checksums: see usage(). deploy/restore.sh restores it.
 set -euo pipefail
 
 usage() {
@@ -20,7 +20,7 @@ TEXT
 
 fail() { echo "backup.sh: $*" >&2; exit 1; }
 
-# The folder of a volume; podman and docker both tell it.
+# Prints the folder of a volume, for podman and docker.
 folder_of() {
     local engine="${ENGINE:-}"
     if [ -d "$1" ]; then echo "$1"; return; fi
@@ -44,16 +44,16 @@ main() {
 
     (cd "$source" && find . -type f ! -path '*/.*' ! -name SHA256SUMS -print0 | sort -z | xargs -0 -r sha256sum) > "$work/SHA256SUMS"
     [ -s "$work/SHA256SUMS" ] || fail "there is no file in $source"
-    # The list comes first, so that a restore knows what to expect.
+    # The list comes first in the archive, because a restore reads it first.
     tar --create --file "$partial" --directory "$work" SHA256SUMS
     cut -c67- "$work/SHA256SUMS" | tar --append --file "$partial" --directory "$source" --no-recursion --files-from -
 
-    # Read back as a stream, since models are large.
+    # Verified as a stream, because models are large.
     # shellcheck disable=SC2016 # the command is for tar's shell
     tar --extract --file "$partial" --exclude SHA256SUMS --to-command='echo "$(sha256sum | cut -c-64)  $TAR_FILENAME"' \
         | cmp --silent - "$work/SHA256SUMS" || fail "what was read back is not what was written: did a file change meanwhile?"
     sync "$partial"
-    # A link fails where another has put a file meanwhile.
+    # ln fails if another process has created the file in the meantime.
     ln "$partial" "$archive" || fail "cannot write $archive"
     echo "backup.sh: $archive holds $(wc -l < "$work/SHA256SUMS") files, $(stat --format %s "$archive") bytes, verified"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts a container of the service in place of the one that runs, or leaves that one running: see usage().
+# Replaces the running container of the service, and brings it back if the new one fails: see usage().
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -74,7 +74,7 @@ parse() {
 }
 
 exists() { "$engine" container inspect "$1" > /dev/null 2>&1; }
-# Running for the first time: one that ends and is started again by its restart policy does not count.
+# True if the container runs and has not been restarted: one that exits and that its restart policy starts again does not count.
 is_running() { [ "$("$engine" container inspect --format '{{.State.Running}} {{.RestartCount}}' "$1" 2> /dev/null)" = "true 0" ]; }
 
 obtain_image() {
@@ -82,7 +82,7 @@ obtain_image() {
     case "$obtain" in
         build)
             [ -z "$base" ] || arguments+=(--build-arg "BASE=$base")
-            # Podman's own format has no health check.
+            # An image in podman's own format has no health check.
             [ "$(basename "$engine")" != podman ] || arguments+=(--format docker)
             "$engine" "${arguments[@]}" .
             ;;
@@ -111,7 +111,7 @@ create() {
     "$engine" "${arguments[@]}" ${settings[@]+"${settings[@]}"} ${extra[@]+"${extra[@]}"} "$image" > /dev/null
 }
 
-# From here to the end of the questions, anything that ends this script brings the previous container back.
+# From here until all checks have passed, the exit of this script restores the previous container.
 swap() {
     if exists "$name"; then
         ! exists "$name-previous" || "$engine" rm --force "$name-previous" > /dev/null
@@ -131,7 +131,7 @@ roll_back() {
     [ -n "${is_swapped:-}" ] || { "$engine" rm --force "$name-next" > /dev/null 2>&1 || true; exit "$status"; }
     trap - EXIT
     set +e
-    if ! exists "$name-next"; then # it has become $name
+    if ! exists "$name-next"; then # it was renamed to $name
         echo "deploy-llm.sh: the new container failed; the end of its log:" >&2
         "$engine" logs --tail 30 "$name" >&2
         "$engine" rm --force "$name" > /dev/null
@@ -162,7 +162,7 @@ ask() {
     local host="$bind" key=""
     [ "$host" != 0.0.0.0 ] || host=127.0.0.1
     [ -z "${LLM_API_KEY:-}" ] || key="header = \"Authorization: Bearer $LLM_API_KEY\""
-    # The key goes through a pipe: arguments can be seen by everybody.
+    # The key goes through a pipe, because every user can read a process's arguments.
     curl --silent --show-error --fail-with-body --no-buffer --max-time 300 --config <(echo "$key") \
         --header "Content-Type: application/json" --data "$1" "http://$host:$port/v1/chat/completions"
 }

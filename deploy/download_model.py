@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""`llmcore pull` for images and init containers: brings the model that MODEL_NAME names into MODEL_DIR.
+"""Runs `llmcore pull` in images and init containers: fetches the model MODEL_NAME into MODEL_DIR.
 
     download_model.py [NAME] [options of `llmcore pull`]
 
-NAME (or MODEL_NAME, where no name is given first) is whatever `llmcore pull` takes; without both, the default model comes.
+NAME (or MODEL_NAME, if the first argument is not a name) is what `llmcore pull` accepts. Without both, the default model
+is fetched.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from llmcore.commands.cli import main
 
 
 def arguments(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """The command line of `llmcore`."""
+    """Returns the command line of `llmcore`."""
     name = environ.get("MODEL_NAME", "")
     has_name = bool(argv) and not argv[0].startswith("-")
     return ["pull", *([name] if name and not has_name else []), *argv]

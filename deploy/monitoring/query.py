@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Asks a running Prometheus everything that rules.yml and the dashboard ask, and says what has data.
+"""Sends each query of rules.yml and of the dashboard to a running Prometheus, and prints which ones have data.
 
     python3 deploy/monitoring/query.py http://127.0.0.1:9090
 
-The exit status is 1 if a rule is not well, or if a panel's query is refused or finds nothing; --may-be-empty names panels
-(by a regular expression) that find nothing where there is no quota, no API key, or no reranker.
+The exit status is 1 if a rule is unhealthy, or if a panel's query is refused or finds nothing. --may-be-empty is a regular
+expression of panels that may find nothing, because there is no quota, no API key, or no reranker.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from typing import Any
 
 DASHBOARD = Path(__file__).parent / "grafana" / "dashboards" / "llmcore.json"
 TIMEOUT_S = 30
-# What Grafana would put in: everything, and four scrapes of 15 seconds.
+# Values that Grafana would substitute: all instances, and four scrapes of 15 seconds.
 VARIABLES = {"$__rate_interval": "1m", "$model": ".*", "$instance": ".*"}
 
 
 def filled_in(expression: str) -> str:
-    """A query of the dashboard, with values for its variables."""
+    """Returns a query of the dashboard with values for its variables."""
     for name, value in VARIABLES.items():
         expression = expression.replace(name, value)
     return expression
 
 
 def queries(dashboard: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(panel, reference, expression without variables) of each query."""
+    """Yields (panel, reference, expression without variables) for each query."""
     for panel in dashboard["panels"]:
         for target in panel.get("targets", ()):
             yield panel["title"], target["refId"], filled_in(target["expr"])
 
 
 def get(url: str, path: str, **arguments: str) -> Any:
-    """The `data` of an answer of Prometheus' HTTP API. Raises RuntimeError with its error."""
+    """Returns the `data` of a reply of Prometheus' HTTP API. Raises RuntimeError with its error."""
     query = urllib.parse.urlencode(arguments)
     try:
         with urllib.request.urlopen(f"{url}/api/v1/{path}?{query}", timeout=TIMEOUT_S) as reply:
@@ -54,7 +54,7 @@ def get(url: str, path: str, **arguments: str) -> Any:
 
 
 def check_rules(url: str) -> int:
-    """Prints each rule with its state; returns how many are not well."""
+    """Prints each rule with its state. Returns the number of unhealthy rules."""
     n_bad = 0
     for group in get(url, "rules")["groups"]:
         for rule in group["rules"]:
@@ -68,7 +68,7 @@ def check_rules(url: str) -> int:
 
 
 def check_panels(url: str, may_be_empty: str) -> int:
-    """Prints each panel's query with what it found; returns how many were refused or empty without leave."""
+    """Prints each panel's query with its result. Returns the number of queries that failed: refused, or unexpectedly empty."""
     n_bad = 0
     for title, reference, expression in queries(json.loads(DASHBOARD.read_text(encoding="utf-8"))):
         try:

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154 # sourced by deploy/verify.sh, whose variables these are
 # Step compose: the service, nginx and Prometheus by podman-compose, load through TLS, and the dashboard's queries.
 
-# debian_image NAME PACKAGE [LINE...]: an image of compose, where its registry cannot be reached: Debian's package, with the
-# same configuration.
+# debian_image NAME PACKAGE [LINE...]: builds an image of docker-compose.yml from Debian's package, with the same configuration, for
+# machines that cannot reach its registry.
 debian_image() {
     local tag="localhost/$name-$1" folder="$work/$1" package="$2"
     shift 2
@@ -34,7 +34,7 @@ certificate() {
 
 compose() { "$work/tools/bin/podman-compose" --project-name "$name" --profile tls --profile monitoring "$@"; }
 
-# The model into compose's volume, by the script that is for that.
+# Fetches the model into compose's volume by download_model.py.
 model_volume() {
     rm -f "$work/models.tar"
     deploy/backup.sh "$work/models" "$work/models.tar" && ENGINE=podman deploy/restore.sh "$work/models.tar" "${name}_models" \
@@ -61,7 +61,7 @@ rate_headers() {
         && grep -qi '^x-ratelimit-remaining-requests:' "$work/headers.txt" && grep -qi '^x-request-id:' "$work/headers.txt"
 }
 
-# Tokens pass when they come, not all in the end. (On a busy machine several come at once.)
+# Tokens arrive one by one, not all at the end. (On a busy machine several arrive at once.)
 comes_in_pieces() {
     curl -sS -N "${secure[@]}" -H 'Content-Type: application/json' -d "{$QUESTION,\"max_tokens\":24,\"stream\":true}" \
         "$url/v1/chat/completions" | python3 -c '
@@ -100,14 +100,14 @@ through_nginx() {
 
 scrapes() { curl -s "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/query?query=up%7Bjob=%22llm%22%7D==1" | grep '"instance":"llm:8001"' > /dev/null; }
 
-# A question of some hundred tokens that nobody has asked before.
+# Prints the JSON of a new question of some hundred tokens, which no cache has.
 new_question() {
     local first="$RANDOM"
     printf '"messages":[{"role":"user","content":"Add up %s"}]' "$(seq -s ', ' "$first" "$((first + 80))")"
 }
 
-# More callers than the key may have; then a minute of some who ask the same and one who asks new things and hangs up: what the
-# dashboard is there for.
+# Makes load for the dashboard: more clients than the key allows, then a minute of clients that repeat one question, and one that asks
+# new questions and disconnects.
 busy() {
     local end n_gone=0 load
     local -a hey=(hey -t 120 -m POST -T application/json -H "Authorization: Bearer $key")
@@ -152,7 +152,7 @@ step_compose() {
     export GRAFANA_PORT="$((port + 3))" GRAFANA_PASSWORD="$key"
     check "tools of the package index" tools && check "model" models && check "certificate" certificate \
         && check "nginx's image" nginx_image && check "Prometheus' image" prometheus_image && check "the model's volume" model_volume || return 1
-    # Podman before 4.4 cannot wait for health: so the dependent one is started by hand.
+    # Podman before 4.4 cannot wait for health, so nginx is started after the check here.
     if check "compose up: llm" compose up --detach --no-build llm \
         && check "llm is healthy" wait_until 600 podman exec "${name}_llm_1" healthcheck.py \
         && check "compose up: nginx" compose up --detach --no-build --no-deps nginx \

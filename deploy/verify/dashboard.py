@@ -1,4 +1,4 @@
-"""Draws the dashboard from a running Prometheus, for a look at what its queries give; run by deploy/verify.sh, with its tools.
+"""Draws the dashboard's panels from a running Prometheus into an image. deploy/verify.sh runs it with its tools.
 
     python3 dashboard.py http://127.0.0.1:9090 dashboard.png
 
@@ -33,7 +33,7 @@ Series = list[tuple[str, list[float], list[float]]]
 
 
 def ask(url: str, target: dict[str, Any], end_s: float) -> Series:
-    """(legend, minutes before the end, values) of each series of a panel's query. What has no number is left out."""
+    """Returns (legend, minutes before the end, values) for each series of a panel's query, without points that are not numbers."""
     found = get(
         url,
         "query_range",
@@ -53,7 +53,7 @@ def ask(url: str, target: dict[str, Any], end_s: float) -> Series:
 
 
 def worded(value: float, unit: str) -> str:
-    """A value with its unit, as short as Grafana has it."""
+    """Returns a value with its unit, as short as in Grafana."""
     if unit == "percentunit":
         return f"{100 * value:.3g} %"
     if unit == "bytes":
@@ -62,7 +62,7 @@ def worded(value: float, unit: str) -> str:
 
 
 def draw_heatmap(axes: Axes, series: Series) -> None:
-    """Of cumulative buckets: each one less the one below."""
+    """Converts cumulative buckets to counts per bucket."""
     buckets = sorted((float(le), dict(zip(at, values, strict=True))) for le, at, values in series)
     times = sorted({at for _, values in buckets for at in values})
     rows = []
@@ -99,7 +99,7 @@ def draw(axes: Axes, panel: dict[str, Any], series: Series) -> None:
 
 
 def main(url: str, path: str) -> int:
-    """Returns how many panels are empty, and prints their names."""
+    """Draws all panels and prints the names of empty ones. Returns the number of empty panels."""
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
     n_rows = max(each["gridPos"]["y"] + each["gridPos"]["h"] for each in panels)
     figure = plt.figure(figsize=(WIDTH_INCHES, n_rows * ROW_INCHES), dpi=80)

@@ -1,10 +1,10 @@
-# shellcheck shell=bash disable=SC2154,SC2016 # sourced by deploy/verify.sh, whose variables these
-# are; what is in single quotes is for the container's shell
-# Steps image and run: built by buildah, run by podman.
+# shellcheck shell=bash disable=SC2154,SC2016 # sourced by deploy/verify.sh, which sets the
+# variables; text in single quotes is for the container's shell
+# Steps image and run: buildah builds the image, podman runs it.
 
 IMAGE_BYTES_MAX=350000000
 
-# What the Dockerfile's default names, or the same made from Debian's packages where no registry can be reached.
+# Gets the Dockerfile's default base image, or builds the same from Debian's packages if no registry can be reached.
 base_image() {
     [ -z "$base" ] || return 0
     base=debian:bookworm-slim
@@ -15,7 +15,7 @@ base_image() {
     rm -rf "$root"
     debootstrap --variant=minbase --include=ca-certificates bookworm "$root" || return 1
     cp /etc/apt/sources.list.d/debian.sources "$root/etc/apt/sources.list.d/" 2> /dev/null || true
-    # As Debian's slim images are made.
+    # Like Debian's slim images.
     rm -rf "$root"/usr/share/{doc,man,locale,info}/* "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*
     tar -C "$root" -c . | podman import - "localhost/$base" && rm -rf "$root"
     base="localhost/$base"
@@ -50,10 +50,10 @@ step_image() {
     check "download_model.py is llmcore pull" podman run --rm --no-healthcheck --network none --entrypoint download_model.py "$built" --help
 }
 
-# Not grep -q: it would leave before podman has written all, and pipefail makes that a failure.
+# Not grep -q, which exits before podman has written everything; with pipefail that is a failure.
 logged() { podman logs "$1" 2>&1 | grep "$2" > /dev/null; }
 
-# On x86-64 with AVX2 they have to be there, on another machine the line says that they are not.
+# With AVX2 the log must name the kernels; without, it must say that there are none.
 kernels_run() {
     if grep -qw avx2 /proc/cpuinfo; then
         logged "$name-run" 'kernels instructions="a.* own=.*products of packed weights'
@@ -69,8 +69,8 @@ no_model() {
     grep -q 'there is no model in /models' <<< "$said" && grep -q 'PULL_MODEL' <<< "$said"
 }
 
-# Stops it while an answer is being streamed: the answer comes to its end, and the exit status is 0. The answer has to be a long
-# one, or it is over before.
+# Stops the container during a streamed answer: the answer is completed, and the exit status is 0. The answer must be long enough to
+# be still running.
 drains() {
     local n_before streaming
     curl -sS -N --fail-with-body --max-time 300 -H 'Content-Type: application/json' \

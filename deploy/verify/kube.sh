@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # sourced by deploy/verify.sh, whose variables these are
-# Step kube: what of the small overlay one machine can run. Service, autoscaler and policies need a cluster.
+# Step kube: the parts of the small overlay that one machine can run. Service, autoscaler and policies need a cluster.
 
 pod_manifest() {
     mkdir -p "$work/keys"
@@ -10,7 +10,7 @@ pod_manifest() {
         | sed -E "s/claimName: .*/claimName: $name-models/" > "$work/pod.yaml"
 }
 
-# As fsGroup would have it, which podman does not know.
+# Sets the volume's owner as fsGroup does, which podman does not support.
 claim() {
     podman volume create "$name-models"
     local folder
@@ -45,6 +45,6 @@ step_kube() {
     fi
     podman logs "$pod-llm" >> "$log" 2>&1 || true
     check "podman play kube --down" podman play kube --down "$work/pod.yaml" && rm "$work/pod.yaml"
-    # The init-container's own, which podman leaves behind.
+    # The init container, which podman leaves behind.
     comm -13 <(echo "$volumes") <(nameless_volumes) | xargs -r podman volume rm >> "$log" 2>&1 || true
 }

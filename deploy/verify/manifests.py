@@ -1,6 +1,6 @@
-"""Compares each object of a file of manifests with Kubernetes' own schemas; run by deploy/verify.sh, with its tools.
+"""Validates each object of a file of manifests with Kubernetes' schemas. deploy/verify.sh runs it with its tools.
 
-What is of another API group than Kubernetes' has no schema there, which is told.
+Objects of other API groups have no schema; a line says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ KUBERNETES = "1.31"
 
 
 def validate(path: str) -> int:
-    """Prints a line for each object. Returns how many are wrong."""
+    """Prints a line for each object. Returns the number of invalid objects."""
     n_wrong = 0
     for item in yaml.safe_load_all(Path(path).read_text()):
         name = f"{item['kind']} {item['metadata']['name']}"

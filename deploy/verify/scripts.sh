@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # sourced by deploy/verify.sh, whose variables these are
-# Step scripts: deploy-llm.sh with its way back, backup.sh and restore.sh.
+# Step scripts: deploy-llm.sh with its rollback, backup.sh and restore.sh.
 
 deploy() {
     ENGINE=podman deploy/deploy-llm.sh --image "$built" --name "$name-llm" --network host --port "$port" \
@@ -8,7 +8,7 @@ deploy() {
 
 id_of() { podman container inspect --format '{{.Id}}' "$name-llm"; }
 
-# A setting that the service refuses: the container that ran before is there again, and answers.
+# With a setting that the service refuses, the previous container is restored and answers.
 rolls_back() {
     local before
     before="$(id_of)"
@@ -22,7 +22,7 @@ replaces() {
     deploy && [ "$(id_of)" != "$before" ] && ! podman container exists "$name-llm-previous"
 }
 
-# From a folder into a new volume and back; a damaged archive changes nothing.
+# Restores a backup of a folder into a new volume. A damaged archive changes nothing.
 backs_up_and_restores() {
     local archive="$work/models.tar" volume
     rm -f "$archive"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # sourced by deploy/verify.sh, whose variables these are
-# Steps that run nothing: lint and manifests.
+# Steps lint and manifests, which run no container.
 
 step_lint() {
     if has shellcheck; then check "shellcheck" shellcheck deploy/*.sh deploy/verify/*.sh; else report skip "no shellcheck"; fi
@@ -18,7 +18,7 @@ step_lint() {
     fi
 }
 
-# render OVERLAY: its manifests; without kustomize the plain files of the base, which have no overlay's values.
+# render OVERLAY: prints its manifests; without kustomize, the files of the base, without the overlay's values.
 render() {
     if has kustomize; then
         kustomize build "deploy/k8s/overlays/$1"
@@ -63,7 +63,7 @@ terraform_variables() {
     ! terraform -chdir="$folder" plan -input=false "${good[@]}" -var model_path=../m.gguf
 }
 
-# Validation of the whole needs the provider's plugin, from terraform's registry.
+# terraform validate needs the provider's plugin from terraform's registry.
 terraform_validates() {
     local folder said
     for folder in deploy/terraform/modules/*/; do

@@ -17,7 +17,7 @@ assertions that depend on metadata, and by loading changed files (tests/gguf/tes
 | llama-model-loader.cpp, gguf.cpp | types of keys, lengths of arrays, shapes and names of tensors | gguf.py, or native: an error |
 | common/chat.cpp, templates | what it throws is caught (native/chat/chat.cpp) | an error |
 
-"Native" is native/shim/loading.cpp: what is asserted or thrown while a model is loaded, or a context created (which builds all
+"Native" is native/shim/model.cpp: what is asserted or thrown while a model is loaded, or a context created (which builds all
 graphs), is an error with llama.cpp's words. Only what is asserted later, while a step is computed, must be refused before, and so
 must divisions by zero.
 """

@@ -14,7 +14,7 @@
 | "model vocab missing newline token" | RWKV vocabularies | native: an error |
 | unknown tokenizer or pre-tokenizer, no merges, arrays of wrong types or lengths | those keys | native: an error |
 
-"Native" is native/shim/loading.cpp, which makes errors of whatever is asserted or thrown while a vocabulary is loaded or used.
+"Native" is native/shim/model.cpp and tokenizer.cpp: an assertion or exception while a vocabulary is loaded or used is an error.
 """
 
 from __future__ import annotations

@@ -252,7 +252,6 @@ P, S, I32, U32, I64, U64, F32, BOOL, SIZE = (
 PP = C.POINTER(C.c_void_p)
 
 SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
-    ("llama_version", S, ()),
     ("llama_print_system_info", S, ()),
     ("llama_backend_init", None, ()),
     ("llama_model_default_params", ModelParams, ()),
@@ -283,7 +282,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_model_is_recurrent", BOOL, (P,)),
     ("llama_model_is_hybrid", BOOL, (P,)),
     # vocabulary
-    ("llama_vocab_type", I32, (P,)),
     ("llama_vocab_n_tokens", I32, (P,)),
     ("llama_vocab_is_eog", BOOL, (P, I32)),
     ("llama_vocab_is_control", BOOL, (P, I32)),
@@ -291,8 +289,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_vocab_eos", I32, (P,)),
     ("llama_vocab_eot", I32, (P,)),
     ("llama_vocab_sep", I32, (P,)),
-    ("llama_vocab_nl", I32, (P,)),
-    ("llama_vocab_pad", I32, (P,)),
     ("llama_vocab_fim_pre", I32, (P,)),
     ("llama_vocab_fim_suf", I32, (P,)),
     ("llama_vocab_fim_mid", I32, (P,)),
@@ -301,15 +297,11 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_vocab_get_add_sep", BOOL, (P,)),
     # context
     ("llama_n_ctx", U32, (P,)),
-    ("llama_n_batch", U32, (P,)),
-    ("llama_n_ubatch", U32, (P,)),
-    ("llama_n_seq_max", U32, (P,)),
     ("llama_pooling_type", I32, (P,)),
     ("llama_get_causal_attn", BOOL, (P,)),
     ("llama_get_memory", P, (P,)),
     ("llama_decode", I32, (P, BatchStruct)),
     ("llama_encode", I32, (P, BatchStruct)),
-    ("llama_synchronize", None, (P,)),
     ("llama_set_n_threads", None, (P, I32, I32)),
     ("llama_n_threads", I32, (P,)),
     ("llama_n_threads_batch", I32, (P,)),
@@ -332,7 +324,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     # the shim
     ("lc_last_error", S, ()),
     ("lc_string_free", None, (P,)),
-    ("lc_watch", None, (LogCallback, AbortMessageCallback)),
+    ("lc_set_callbacks", None, (LogCallback, AbortMessageCallback)),
     ("lc_model_load", P, (S, C.POINTER(ModelParams))),
     ("lc_context_new", P, (P, C.POINTER(ContextParams))),
     ("lc_quantize", I32, (S, S, C.POINTER(QuantizeParams), P)),
@@ -340,7 +332,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_tokenize_or_none", I32, (P, S, I32, P, I32, BOOL, BOOL)),
     ("lc_detokenize", I32, (P, P, I32, P, I32, BOOL, BOOL)),
     ("lc_token_to_piece", I32, (P, I32, P, I32, BOOL)),
-    ("lc_abi", C.POINTER(AbiEntry), (C.POINTER(SIZE),)),
+    ("lc_abi_table", C.POINTER(AbiEntry), (C.POINTER(SIZE),)),
     ("lc_build_info", S, ()),
     ("lc_backends_load", I32, (S,)),
     ("lc_backends_json", I32, (PP,)),
@@ -357,7 +349,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_sampler_free", None, (P,)),
     ("lc_sampler_reset", I32, (P,)),
     ("lc_sampler_prime", I32, (P, P, SIZE)),
-    ("lc_sampler_hold", I32, (P, P, S)),
+    ("lc_sampler_set_grammar", I32, (P, P, S)),
     ("lc_sampler_accept", I32, (P, P, SIZE)),
     ("lc_sample", I32, (P, SIZE, P, P, C.POINTER(SampleExtras), P)),
     ("lc_sample_logits", I32, (P, P, SIZE, C.POINTER(I32))),
@@ -469,7 +461,7 @@ class Library:
         self._abort_flags: weakref.WeakSet[AbortFlag] = weakref.WeakSet()
         self._log = LogCallback(NativeLog(lambda: any(flag.is_set for flag in self._abort_flags)))
         self._abort = AbortMessageCallback(_log_abort)
-        self.lc_watch(self._log, self._abort)
+        self.lc_set_callbacks(self._log, self._abort)
         self.check(self.lc_backends_load(os.fsencode(folder)))
         self.llama_backend_init()
 
@@ -478,7 +470,7 @@ class Library:
 
     def abi(self) -> dict[str, AbiRow]:
         n = C.c_size_t()
-        table = self.lc_abi(C.byref(n))
+        table = self.lc_abi_table(C.byref(n))
         return {table[i].name.decode(): AbiRow(table[i].value, table[i].size) for i in range(n.value)}
 
     def last_error(self) -> str:

@@ -60,7 +60,7 @@ class Sampler(HandleOwner):
 
     def hold(self, grammar: str) -> None:
         """Holds the answer to the tool-call grammar of a rendered chat. Raises InvalidRequestError if it is none."""
-        self._lib.check(self._lib.lc_sampler_hold(self.handle, self.model.handle, grammar.encode()))
+        self._lib.check(self._lib.lc_sampler_set_grammar(self.handle, self.model.handle, grammar.encode()))
 
     def accept(self, tokens: Sequence[int]) -> None:
         """Takes note of tokens of the answer that were not drawn."""

@@ -1,5 +1,5 @@
-// Requests to render a chat: JSON in, llama-common's own types out.
-#include "chat/chat_seam.h"
+#include "chat/chat_request.h"
+
 #include "shim/error.h"
 
 namespace lc {
@@ -9,7 +9,8 @@ namespace {
 constexpr const char * FIELDS[] = { "messages", "add_generation_prompt", "continue_final_message", "tools", "held_tools",
                                     "tool_choice", "tool_name", "parallel_tool_calls", "chat_template_kwargs" };
 
-common_json parse_request(const char * text) {
+// Parses a JSON object that has no fields but FIELDS.
+common_json parse_object(const char * text) {
     common_json request = common_json::parse_no_throw(text);
     require(!request.is_discarded() && request.is_object(), "request: is not a JSON object");
     for (const auto & item : request.items()) {
@@ -18,19 +19,19 @@ common_json parse_request(const char * text) {
             is_known = is_known || item.key() == name;
         }
         if (!is_known) {
-            throw invalid_argument("request: unknown field '" + item.key() + "'");
+            throw InvalidArgument("request: unknown field '" + item.key() + "'");
         }
     }
     require(request.contains("messages"), "messages: missing");
     return request;
 }
 
-bool get_bool(const common_json & request, const char * name, bool otherwise) {
+bool get_bool(const common_json & request, const char * name, bool default_value) {
     if (!request.contains(name)) {
-        return otherwise;
+        return default_value;
     }
     if (!request.at(name).is_boolean()) {
-        throw invalid_argument(std::string(name) + ": must be true or false");
+        throw InvalidArgument(std::string(name) + ": must be true or false");
     }
     return request.at(name).get<bool>();
 }
@@ -40,13 +41,13 @@ std::string get_string(const common_json & request, const char * name) {
         return "";
     }
     if (!request.at(name).is_string()) {
-        throw invalid_argument(std::string(name) + ": must be a string");
+        throw InvalidArgument(std::string(name) + ": must be a string");
     }
     return request.at(name).get<std::string>();
 }
 
 void read_template_kwargs(const common_json & request, common_chat_templates_inputs & inputs) {
-    // As llama-server: a conversation that goes on begins as it did before, its reasoning included, and is found in the cache.
+    // Like llama-server. A follow-up's prompt then repeats the conversation with its reasoning, so that the prefix cache finds it.
     inputs.chat_template_kwargs["preserve_reasoning"] = "true";
     if (!request.contains("chat_template_kwargs")) {
         return;
@@ -56,9 +57,9 @@ void read_template_kwargs(const common_json & request, common_chat_templates_inp
     for (const auto & item : kwargs.items()) {
         inputs.chat_template_kwargs[item.key()] = item.value().dump();
     }
-    // A template variable like the others, but llama-common also chooses the parser by it.
+    // A template variable, but llama-common also chooses the parser by it.
     require(!kwargs.contains("enable_thinking") || kwargs.at("enable_thinking").is_boolean(),
-                "chat_template_kwargs.enable_thinking: must be true or false");
+            "chat_template_kwargs.enable_thinking: must be true or false");
     inputs.enable_thinking = get_bool(kwargs, "enable_thinking", inputs.enable_thinking);
 }
 
@@ -76,57 +77,61 @@ void read_continuation(const common_json & request, common_chat_templates_inputs
         return;
     }
     require(!inputs.messages.empty() && inputs.messages.back().role == "assistant",
-                "continue_final_message: the last message is not the assistant's");
+            "continue_final_message: the last message is not the assistant's");
     require(inputs.messages.back().tool_calls.empty(), "continue_final_message: a message with tool calls is complete");
     inputs.continue_final_message = COMMON_CHAT_CONTINUATION_AUTO;
     inputs.add_generation_prompt  = false;
 }
 
+void read_tools(const common_json & request, ChatRequest & out) {
+    if (!request.contains("tools")) {
+        return;
+    }
+    out.inputs.tools        = common_chat_tools_parse_oaicompat(request.at("tools"));
+    out.is_strict           = read_strict(request.at("tools"));
+    out.has_own_constraints = request.contains("held_tools");
+    out.constrained_tools =
+        out.has_own_constraints ? common_chat_tools_parse_oaicompat(request.at("held_tools")) : out.inputs.tools;
+    require(out.constrained_tools.size() == out.inputs.tools.size(), "held_tools: must be as many as tools");
+}
+
 } // namespace
 
-
-// What the caller wrote wrongly is his error, unlike what a template does with it.
-wish read_wish(const char * text, bool can_think) {
-    const common_json request = parse_request(text);
-    wish found;
-    common_chat_templates_inputs & inputs = found.inputs;
+ChatRequest parse_chat_request(const char * text, bool can_think) {
+    const common_json request = parse_object(text);
+    ChatRequest       out;
+    common_chat_templates_inputs & inputs = out.inputs;
     inputs.enable_thinking = can_think;
     try {
         inputs.messages = common_chat_msgs_parse_oaicompat(request.at("messages"));
-        if (request.contains("tools")) {
-            inputs.tools    = common_chat_tools_parse_oaicompat(request.at("tools"));
-            found.is_strict = read_strict(request.at("tools"));
-            found.held      = request.contains("held_tools") ? common_chat_tools_parse_oaicompat(request.at("held_tools")) : inputs.tools;
-            require(found.held.size() == inputs.tools.size(), "held_tools: must be as many as tools");
-        }
+        read_tools(request, out);
         if (request.contains("tool_choice")) {
             inputs.tool_choice = common_chat_tool_choice_parse_oaicompat(get_string(request, "tool_choice"));
         }
-        found.is_held_otherwise       = request.contains("held_tools");
-        found.tool_name               = get_string(request, "tool_name");
+        out.tool_name                 = get_string(request, "tool_name");
         inputs.parallel_tool_calls    = get_bool(request, "parallel_tool_calls", true);
         inputs.add_generation_prompt  = get_bool(request, "add_generation_prompt", true);
         inputs.reasoning_format       = COMMON_REASONING_FORMAT_DEEPSEEK;
         read_continuation(request, inputs);
         read_template_kwargs(request, inputs);
-    } catch (const invalid_argument &) {
+    } catch (const InvalidArgument &) {
         throw;
     } catch (const std::exception & e) {
-        throw invalid_argument(e.what());
+        throw InvalidArgument(e.what());  // llama-common's complaint about the caller's JSON
     }
-    return found;
+    return out;
 }
 
-std::vector<common_chat_tool> callable(const wish & wanted, const std::vector<common_chat_tool> & tools) {
-    if (wanted.tool_name.empty()) {
+std::vector<common_chat_tool> ChatRequest::callable_tools(const std::vector<common_chat_tool> & tools) const {
+    if (tool_name.empty()) {
         return tools;
     }
     for (const common_chat_tool & tool : tools) {
-        if (tool.name == wanted.tool_name) {
+        if (tool.name == tool_name) {
             return { tool };
         }
     }
-    throw invalid_argument("tool_name: there is no tool '" + wanted.tool_name + "'");
+    throw InvalidArgument("tool_name: there is no tool '" + tool_name + "'");
 }
 
 } // namespace lc

@@ -1,5 +1,5 @@
-// Where reasoning begins and ends in an answer, by its text, as llama-common's parsers see it. By tokens it cannot be found where
-// a tag is no token of its own: the tokenizer may join its edges with what stands beside it.
+// Finds where reasoning begins and ends in an answer, by its text, like llama-common's parsers. Tokens are not enough: a tag may be
+// spelled by several tokens, and the tokenizer may join its edges with the text beside it.
 #pragma once
 
 #include "llama.h"
@@ -10,36 +10,37 @@
 
 namespace lc {
 
-class reasoning_watch {
+class ReasoningTracker {
   public:
-    // No tag is empty, and there is an end.
-    reasoning_watch(std::string start, std::vector<std::string> ends);
+    // No tag may be empty, and `end_tags` must have one or more.
+    ReasoningTracker(std::string start_tag, std::vector<std::string> end_tags);
 
-    bool is_inside() const { return inside; }
+    bool is_inside() const { return is_inside_; }
 
-    // Back to the beginning of an answer, which `begun`, a part of the prompt, may have opened.
-    void reset(const std::string & begun);
+    // Starts a new answer. `prefilled` is the part of the prompt that belongs to it; it may begin the reasoning.
+    void reset(const std::string & prefilled);
 
-    // One more token and its text. If it ends the reasoning: the last tokens, this one included, that spell the end.
+    // Adds a token with its text. Returns the last tokens, including this one, that spell the end tag if the token ends the
+    // reasoning; else none.
     std::vector<llama_token> accept(llama_token token, const std::string & piece);
 
   private:
-    struct spelled {
+    struct TokenSize {
         llama_token token;
-        size_t      size;
+        size_t      n_bytes;
     };
 
-    std::string              start;
-    std::vector<std::string> ends;
-    size_t                   n_longest = 0;  // of the ends
+    std::string              start_tag_;
+    std::vector<std::string> end_tags_;
+    size_t                   longest_end_tag_ = 0;  // bytes
 
-    bool                inside = false;
-    std::string         tail;  // what may be the beginning of a tag
-    std::deque<spelled> last;  // as many tokens as may spell an end
+    bool                  is_inside_ = false;
+    std::string           tail_;         // the last bytes, which may be the beginning of a tag
+    std::deque<TokenSize> last_tokens_;  // as many as an end tag may have
 
     bool                     find_tag(size_t & at, size_t & size) const;
-    std::vector<llama_token> tokens(size_t size) const;
-    void                     forget();
+    std::vector<llama_token> tokens_of_tail(size_t n_bytes) const;
+    void                     trim();
 };
 
 } // namespace lc

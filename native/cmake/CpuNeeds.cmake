@@ -1,6 +1,6 @@
-# Writes cpu.json, which tells what a CPU must have to run these libraries, for whoever has to know before loading them
-# (llmcore/cpufeatures.py): the macros that the compiler defines with the flags of ggml's CPU code. Where that is chosen at
-# run time, with nothing but the user's own flags.
+# Writes cpu.json: the CPU features that these libraries need, which llmcore/machine/cpufeatures.py checks before it loads them.
+# They are the macros that the compiler defines with the flags of ggml's CPU code, or, if that is chosen at run time, with the
+# user's flags only.
 
 separate_arguments(cpu_flags NATIVE_COMMAND "${CMAKE_CXX_FLAGS}")
 if(TARGET ggml-cpu)
@@ -11,14 +11,15 @@ endif()
 execute_process(COMMAND "${CMAKE_CXX_COMPILER}" ${cpu_flags} -dM -E -x c++ /dev/null
                 OUTPUT_VARIABLE cpu_macros RESULT_VARIABLE failed)
 if(failed)
-    message(FATAL_ERROR "The compiler does not tell its macros: ${CMAKE_CXX_COMPILER} ${cpu_flags} -dM -E")
+    message(FATAL_ERROR "The compiler does not print its macros: ${CMAKE_CXX_COMPILER} ${cpu_flags} -dM -E")
 endif()
 string(REGEX MATCHALL "#define __[A-Z0-9_]+ 1\n" cpu_macros "${cpu_macros}")
 list(TRANSFORM cpu_macros REPLACE "#define (__[A-Z0-9_]+) 1\n" "\"\\1\"")
 list(SORT cpu_macros)
 list(JOIN cpu_macros ", " cpu_macros)
 
-# What the compiler finds and the kernel does not list (it may be older) cannot be looked for later.
+# The CPU flags that this machine's kernel lists. A kernel older than the CPU does not list every feature that the compiler
+# uses, and a feature that it does not list cannot be checked later.
 set(cpu_flags_here "")
 if(GGML_NATIVE AND EXISTS /proc/cpuinfo)
     file(STRINGS /proc/cpuinfo cpu_flags_here REGEX "^(flags|Features)[ \t]*:" LIMIT_COUNT 1)

@@ -1,9 +1,9 @@
-# Where llama.cpp's source comes from: a checkout (LLMCORE_LLAMA_CPP_DIR), the cache, or pip (once).
+# Finds llama.cpp's source: a checkout (LLMCORE_LLAMA_CPP_DIR), the cache, or a download by pip, once.
 #
-# llmcore_llama_cpp_source(dir commit)  ->  its folder, and the commit ("" for a checkout, which knows its own)
+# llmcore_llama_cpp_source(dir commit) sets the source folder and the commit ("" for a checkout, whose commit git knows).
 #
-# The cache lies outside the source tree ($LLMCORE_CACHE_DIR, $XDG_CACHE_HOME/llmcore or ~/.cache/llmcore), in a folder
-# named by the hash of the archive, which appears by an atomic rename once everything is extracted.
+# The cache is outside the source tree ($LLMCORE_CACHE_DIR, $XDG_CACHE_HOME/llmcore or ~/.cache/llmcore). The source's folder is
+# named by the hash of the archive, and is put in place by an atomic rename after everything is extracted.
 
 function(_llmcore_cache_dir out)
     if(NOT "$ENV{LLMCORE_CACHE_DIR}" STREQUAL "")
@@ -19,7 +19,7 @@ function(_llmcore_cache_dir out)
     set(${out} "${dir}" PARENT_SCOPE)
 endfunction()
 
-# The last line of pip's output that tells the reason; the rest is for nobody.
+# Sets `out` to the first error line of pip's output, or to its last line if there is none.
 function(_llmcore_pip_reason output out)
     string(REGEX MATCHALL "ERROR: [^\n]+" errors "${output}")
     list(LENGTH errors n)
@@ -41,7 +41,7 @@ function(_llmcore_pip_download lock dir)
                             "Run `make build`, or install both, or set LLMCORE_LLAMA_CPP_DIR to a checkout.")
     endif()
     message(STATUS "Downloading llama.cpp's source with pip (76 MB, once)")
-    # Without build isolation, because pip prepares the metadata of what it downloads, and what that needs is here already.
+    # pip prepares the metadata of what it downloads. Without build isolation it uses the build tools that are installed here.
     execute_process(
         COMMAND "${Python_EXECUTABLE}" -m pip download --quiet --disable-pip-version-check --no-input --retries 2
                 --no-deps --no-binary :all: --no-build-isolation --require-hashes -r "${lock}" -d "${dir}"
@@ -58,7 +58,7 @@ function(_llmcore_pip_download lock dir)
     endif()
 endfunction()
 
-# Extracts `archive` so that `dir` is there completely or not at all.
+# Extracts `archive` to `dir`, which then exists completely or not at all.
 function(_llmcore_extract archive sha256 dir)
     file(SHA256 "${archive}" actual)
     if(NOT actual STREQUAL sha256)
@@ -73,7 +73,7 @@ function(_llmcore_extract archive sha256 dir)
         file(REMOVE_RECURSE "${partial}")
         message(FATAL_ERROR "${archive} holds no vendor/llama.cpp: native/llama.cpp.lock names the wrong package.")
     endif()
-    # A submodule's pointer to a repository that is not there.
+    # The .git file of a submodule, which points to a repository that the archive does not have.
     file(REMOVE "${source}/.git")
     file(RENAME "${source}" "${dir}" RESULT result)
     file(REMOVE_RECURSE "${partial}")
@@ -113,7 +113,7 @@ function(llmcore_llama_cpp_source out_dir out_commit)
         if(failed)
             message(FATAL_ERROR "Cannot create ${cache} for llama.cpp's source: set LLMCORE_CACHE_DIR to a writable folder.")
         endif()
-        # A second build that starts meanwhile waits, and then finds the folder.
+        # A second build that starts during the download waits here, and then finds the folder.
         file(LOCK "${cache}/.fetch" GUARD FUNCTION TIMEOUT 900 RESULT_VARIABLE locked)
         if(NOT locked EQUAL 0)
             message(FATAL_ERROR "Cannot lock ${cache}/.fetch: ${locked}. Is the folder writable, or another build stuck?")

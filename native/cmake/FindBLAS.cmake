@@ -1,10 +1,11 @@
-# What ggml's find_package(BLAS) finds: the OpenBLAS that LLMCORE_BLAS names, or an error. Never another BLAS by chance.
+# Replaces CMake's own module for ggml's find_package(BLAS): finds the OpenBLAS that LLMCORE_BLAS names, and fails if it is missing,
+# instead of finding another BLAS.
 #
-# scipy   the scipy-openblas32 wheel of the build environment. Library and headers are copied into the build tree, and
-#         only the copies are used: pip's build environments vanish, and the next one has another path.
-# system  the distribution's OpenBLAS, which stays a dependency of what is built.
+# scipy   the scipy-openblas32 wheel of the build environment. Library and headers are copied into the build tree and used
+#         from there, because pip removes its build environments, and the next one has another path.
+# system  the distribution's OpenBLAS, which the built library then depends on.
 #
-# Besides BLAS_*, sets LLMCORE_BLAS_PREFIX (of the library's symbols).
+# Sets BLAS_*, and LLMCORE_BLAS_PREFIX: the prefix of the library's symbols.
 
 if(LLMCORE_BLAS STREQUAL "scipy")
     execute_process(
@@ -39,6 +40,6 @@ endif()
 
 set(BLAS_FOUND TRUE)
 set(BLAS_LINKER_FLAGS "")
-# The shim and the install rules live in other directories.
+# Global properties, because the shim and the install rules are in other directories.
 set_property(GLOBAL PROPERTY LLMCORE_BLAS_LIBRARY "${BLAS_LIBRARIES}")
 set_property(GLOBAL PROPERTY LLMCORE_BLAS_PREFIX "${LLMCORE_BLAS_PREFIX}")

@@ -1,4 +1,4 @@
-# What goes into the package: our library and the ones that it needs, each exactly once, and nothing else.
+# Installs into the package: our library and the libraries that it needs, each once, and nothing else.
 
 set(LLMCORE_LIB_DIR "llmcore/lib")
 install(TARGETS llmcore ${LLMCORE_UPSTREAM}
@@ -7,7 +7,7 @@ install(TARGETS llmcore ${LLMCORE_UPSTREAM}
 install(FILES "${CMAKE_BINARY_DIR}/cpu.json" DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore)
 
 if(LLMCORE_RPC)
-    # Beside the libraries that it needs; `llmcore rpc-server` runs it.
+    # In the same folder as the libraries that it needs. `llmcore rpc-server` runs it.
     install(TARGETS ggml-rpc-server RUNTIME DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore)
 endif()
 
@@ -16,9 +16,9 @@ if(LLMCORE_BLAS STREQUAL "scipy")
     install(PROGRAMS "${blas_library}" DESTINATION "${LLMCORE_LIB_DIR}" COMPONENT llmcore)
 endif()
 
-# gcc's OpenMP runtime comes along: unlike libstdc++ it is not part of slim images (Debian installs it only with
-# compilers and numerical packages). Its licence permits that (NOTICE). Where the process has loaded a libgomp.so.1
-# before, that one is used, as the loader goes by the name.
+# gcc's OpenMP runtime is installed too, because slim images lack it (Debian installs it only with compilers and numerical
+# packages), unlike libstdc++. Its licence permits that (NOTICE). If the process has already loaded a libgomp.so.1, the loader
+# uses that one.
 if(GGML_OPENMP_ENABLED AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -print-file-name=libgomp.so.1
                     OUTPUT_VARIABLE gomp OUTPUT_STRIP_TRAILING_WHITESPACE)

@@ -1,8 +1,7 @@
-# Adds llama.cpp with our settings: nothing of it is built unless a target of ours needs it, nothing of it is installed
-# by its own rules.
+# Adds llama.cpp with our settings. Only what our targets need is built, and its own install rules are not used.
 
-# A default for one of upstream's options, which -D on the command line overrides. Not cached, so that LLMCORE_* may
-# change from one configuration of a build tree to the next.
+# Sets the default of one of llama.cpp's options, which -D on the command line overrides. It is not cached, so that LLMCORE_* may
+# change between two configurations of a build tree.
 macro(llmcore_default name value)
     if(NOT DEFINED CACHE{${name}})
         set(${name} "${value}")
@@ -28,10 +27,10 @@ else()
 endif()
 
 set(GGML_RPC ${LLMCORE_RPC})
-# A library of the system's that upstream would link where it finds one.
+# llama.cpp would link a system library if it found one.
 llmcore_default(GGML_RPC_RDMA OFF)
 
-# Likewise; it is for tensors split over several GPUs, which we never ask for.
+# Likewise; only needed for tensors split over several GPUs, which llmcore does not offer.
 llmcore_default(GGML_CUDA_NCCL OFF)
 
 set(LLAMA_BUILD_COMMON ON)
@@ -44,7 +43,7 @@ endforeach()
 set(LLAMA_USE_PREBUILT_UI OFF)
 llmcore_default(LLAMA_OPENSSL OFF)
 if(LLAMA_CPP_COMMIT)
-    # The cache may lie inside somebody's git repository, whose commit would be taken for llama.cpp's.
+    # If the cache is inside a git repository, llama.cpp would report that repository's commit as its own.
     set(ENV{GIT_CEILING_DIRECTORIES} "${LLAMA_CPP_DIR}")
     set(LLAMA_BUILD_NUMBER 0)
     set(LLAMA_BUILD_COMMIT "${LLAMA_CPP_COMMIT}")
@@ -59,7 +58,7 @@ if(LLMCORE_RPC)
     add_custom_target(llmcore-rpc-server ALL DEPENDS ggml-rpc-server)
 endif()
 
-# Backends that this configuration has (upstream's list also remembers those of earlier ones).
+# The backends of this configuration. (llama.cpp's list is cached and also has those of earlier configurations.)
 set(LLMCORE_BACKENDS "")
 foreach(target IN LISTS GGML_AVAILABLE_BACKENDS)
     if(TARGET ${target})
@@ -68,9 +67,9 @@ foreach(target IN LISTS GGML_AVAILABLE_BACKENDS)
 endforeach()
 set(LLMCORE_UPSTREAM ggml-base ggml llama llama-common ${LLMCORE_BACKENDS})
 
-# Of llama-common we need templates, parsers and JSON schema, not the command line with its downloads: an HTTP client has
-# no place in a library that never touches the network, and it takes an eighth of the build. llama.cpp's own programs do
-# need it. Should other files come to depend on these, linking fails here, not loading at the user's.
+# llmcore uses the templates, parsers and JSON schemas of llama-common, but not its command line and downloads. Without these the
+# library has no HTTP client, and the build takes an eighth less time. llama.cpp's own programs need them. If other files of
+# llama-common come to depend on them, --no-undefined makes linking fail here instead of loading on the user's machine.
 if(NOT LLMCORE_BUILD_PEERS)
     get_target_property(sources llama-common SOURCES)
     list(REMOVE_ITEM sources arg.cpp console.cpp debug.cpp download.cpp hf-cache.cpp imatrix-loader.cpp preset.cpp subproc.cpp)
@@ -81,16 +80,16 @@ if(NOT LLMCORE_BUILD_PEERS)
     target_link_options(llama-common PRIVATE -Wl,--no-undefined)
 endif()
 
-# A wheel holds no symbolic links, so each library is one file, under the very name that its dependents look up.
+# A wheel cannot hold symbolic links, so each library is one file with the name that its dependents look up.
 foreach(target IN LISTS LLMCORE_UPSTREAM)
     set_property(TARGET ${target} PROPERTY VERSION)
     set_property(TARGET ${target} PROPERTY SOVERSION)
     set_property(TARGET ${target} PROPERTY PUBLIC_HEADER)
 endforeach()
 
-# Another llama.cpp may be in the process already, or on LD_LIBRARY_PATH, and the loader takes a library of the same soname for
-# the same library. A soname with the folder in it makes dependents ask for that very file. Local: the variables of inline
-# functions, which GCC makes unique in the whole process, so that two versions of llama.cpp would share them.
+# Another llama.cpp may be loaded in the process, or be on LD_LIBRARY_PATH, and the loader identifies libraries by their soname.
+# A soname with $ORIGIN makes dependents load exactly the file beside them. The version script keeps static variables of inline
+# functions local: GCC makes them unique in the process, and two versions of llama.cpp would share them.
 set(upstream_map "${PROJECT_SOURCE_DIR}/native/upstream.map")
 foreach(target IN LISTS LLMCORE_UPSTREAM)
     get_target_property(kind ${target} TYPE)
@@ -101,7 +100,7 @@ foreach(target IN LISTS LLMCORE_UPSTREAM)
     endif()
 endforeach()
 
-# CUDA's own libraries stay where its toolkit is, which the loader need not know.
+# CUDA's libraries stay in the folder of its toolkit, which the loader may not search.
 if(TARGET ggml-cuda)
     set(cuda_folders "")
     foreach(library "${CUDA_CUDART}" "${CUDA_cublas_LIBRARY}")
@@ -114,38 +113,7 @@ if(TARGET ggml-cuda)
     set_property(TARGET ggml-cuda PROPERTY INSTALL_RPATH "$ORIGIN" ${cuda_folders})
 endif()
 
-# Each reason is told in its header. Properties of single files, in the directory that their targets belong to.
-set(amx_fix "${PROJECT_SOURCE_DIR}/native/fixes/amx_tile_loadconfig.h")
-set_source_files_properties("${LLAMA_CPP_DIR}/ggml/src/ggml-cpu/amx/mmq.cpp" DIRECTORY "${LLAMA_CPP_DIR}/ggml/src"
-                            PROPERTIES COMPILE_OPTIONS "-include;${amx_fix}" OBJECT_DEPENDS "${amx_fix}")
-set(quiet_fix "${PROJECT_SOURCE_DIR}/native/fixes/quiet_errors.h")
-set(grammar_fix "${PROJECT_SOURCE_DIR}/native/fixes/bounded_grammar.h")
-set_source_files_properties("${LLAMA_CPP_DIR}/common/json-schema-to-grammar.cpp" DIRECTORY "${LLAMA_CPP_DIR}/common"
-                            PROPERTIES COMPILE_OPTIONS "-include;${quiet_fix}" OBJECT_DEPENDS "${quiet_fix}")
-set_source_files_properties("${LLAMA_CPP_DIR}/src/llama-grammar.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"
-                            PROPERTIES COMPILE_OPTIONS "-include;${grammar_fix};-include;${quiet_fix}"
-                                       OBJECT_DEPENDS "${grammar_fix};${quiet_fix}")
-
-set(jinja_fix "${PROJECT_SOURCE_DIR}/native/fixes/bounded_jinja.h")
-target_compile_options(llama-common PRIVATE "SHELL:-include \"${jinja_fix}\"")
-get_target_property(sources llama-common SOURCES)
-set_property(SOURCE ${sources} DIRECTORY "${LLAMA_CPP_DIR}/common" APPEND PROPERTY OBJECT_DEPENDS "${jinja_fix}")
-set_property(SOURCE "${LLAMA_CPP_DIR}/common/jinja/value.cpp" DIRECTORY "${LLAMA_CPP_DIR}/common"
-             APPEND PROPERTY COMPILE_DEFINITIONS LLMCORE_JINJA_HOME)
-set_property(SOURCE "${LLAMA_CPP_DIR}/common/jinja/string.cpp" DIRECTORY "${LLAMA_CPP_DIR}/common"
-             APPEND PROPERTY COMPILE_DEFINITIONS LLMCORE_JINJA_STRINGS)
-
-set(plamo2_fix "${PROJECT_SOURCE_DIR}/native/fixes/plamo2_sequences.h")
-set_source_files_properties("${LLAMA_CPP_DIR}/src/models/plamo2.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"
-                            PROPERTIES COMPILE_OPTIONS "-include;${plamo2_fix}" OBJECT_DEPENDS "${plamo2_fix}")
-set(cogvlm_fix "${PROJECT_SOURCE_DIR}/native/fixes/cogvlm_outputs.h")
-set_source_files_properties("${LLAMA_CPP_DIR}/src/models/cogvlm.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"
-                            PROPERTIES COMPILE_OPTIONS "-include;${cogvlm_fix}" OBJECT_DEPENDS "${cogvlm_fix}")
-set(rwkv_fix "${PROJECT_SOURCE_DIR}/native/fixes/rwkv_sequences.h")
-foreach(name rwkv6qwen2 arwkv7)
-    set_source_files_properties("${LLAMA_CPP_DIR}/src/models/${name}.cpp" DIRECTORY "${LLAMA_CPP_DIR}/src"
-                                PROPERTIES COMPILE_OPTIONS "-include;${rwkv_fix}" OBJECT_DEPENDS "${rwkv_fix}")
-endforeach()
+include(Fixes)
 
 if(GGML_BLAS)
     get_property(blas_prefix GLOBAL PROPERTY LLMCORE_BLAS_PREFIX)
@@ -156,8 +124,8 @@ if(GGML_BLAS)
     endif()
 endif()
 
-# -march=native means another thing on another machine, but neither a build tree that moved there nor ccache sees that:
-# what it means here becomes part of the compile command.
+# -march=native depends on the machine, but the compile command does not show it, so neither ccache nor a build tree that is
+# moved to another machine would compile anew. The flags that it stands for are therefore hashed into the compile command.
 if(GGML_NATIVE AND TARGET ggml-cpu)
     execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -march=native "-###" -E -x c++ /dev/null
                     OUTPUT_QUIET ERROR_VARIABLE native_flags RESULT_VARIABLE failed)

@@ -1,13 +1,13 @@
-# The library once more, under AddressSanitizer and UndefinedBehaviorSanitizer, in a folder that has llama.cpp's libraries
-# as they were built beside it: what our own code does is checked, at the cost of compiling that alone. Built by name only;
-# `make sanitize` does, and runs tests with it. gcc only: clang keeps its sanitizers' libraries elsewhere.
+# Target llmcore-sanitized: our library with AddressSanitizer and UndefinedBehaviorSanitizer, in a folder with links to
+# llama.cpp's libraries as they are. Only our code is compiled again and checked. Not part of the default build: `make sanitize`
+# builds it and runs tests with it. gcc only, because clang keeps the libraries of its sanitizers elsewhere.
 
 if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     return()
 endif()
 
 set(folder "${CMAKE_BINARY_DIR}/sanitize")
-# -O1 comes last but for the kernels' files of one level, which keep -O3: what is checked are the vectors that users get.
+# -O1 overrides the build type's level, but not the -O3 of the kernels' files, so that the vectorized code of users is checked.
 set(sanitizers -fsanitize=address,undefined -fno-sanitize-recover=all)
 
 llmcore_library(llmcore-sanitized)
@@ -16,11 +16,11 @@ set_target_properties(llmcore-sanitized PROPERTIES
     OUTPUT_NAME llmcore
     LIBRARY_OUTPUT_DIRECTORY "${folder}")
 target_compile_definitions(llmcore-sanitized PRIVATE _GLIBCXX_ASSERTIONS)
-# With the checks in between, gcc 12 takes more for uninitialized than there is.
+# -Wno-error: with the sanitizers' checks, gcc 12 warns of uninitialized variables that are not.
 target_compile_options(llmcore-sanitized PRIVATE ${sanitizers} -fno-omit-frame-pointer -g -O1 -Wno-error)
 target_link_options(llmcore-sanitized PRIVATE ${sanitizers})
 
-# By links, since the loader looks beside the library.
+# Links, because the loader looks for the other libraries beside this one.
 get_property(blas_library GLOBAL PROPERTY LLMCORE_BLAS_LIBRARY)
 set(neighbours "${CMAKE_BINARY_DIR}/cpu.json" ${blas_library})
 foreach(target IN LISTS LLMCORE_UPSTREAM)
@@ -32,8 +32,8 @@ foreach(file IN LISTS neighbours)
                        COMMAND "${CMAKE_COMMAND}" -E create_symlink "${file}" "${folder}/$<PATH:GET_FILENAME,${file}>")
 endforeach()
 
-# What a Python that loads the library must have loaded before (LD_PRELOAD): the sanitizer, and libstdc++, which Python itself does
-# not need, and where the sanitizer looks up how exceptions are thrown at its very start.
+# The value of LD_PRELOAD for a Python that loads the library: the sanitizer, and libstdc++, in which the sanitizer looks up the
+# functions that throw exceptions when it starts. Python itself does not link libstdc++.
 set(first "")
 foreach(name libasan.so libstdc++.so)
     execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -print-file-name=${name} OUTPUT_VARIABLE file OUTPUT_STRIP_TRAILING_WHITESPACE)

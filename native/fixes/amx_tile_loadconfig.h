@@ -1,9 +1,9 @@
-// Force-included into llama.cpp's ggml-cpu/amx/mmq.cpp, and into nothing else (see CMakeLists.txt).
+// Force-included into llama.cpp's ggml-cpu/amx/mmq.cpp only (native/cmake/Fixes.cmake).
 //
-// gcc implements _tile_loadconfig() as inline assembly whose input operand is `*((const void **) config)`: it tells the
-// compiler that 8 bytes are read, where ldtilecfg reads 64. The optimizer therefore drops the stores to the other 56
-// bytes of the tile configuration, ldtilecfg loads garbage, and the first prompt ends in a segmentation fault
-// (llama.cpp issue 20824, PR 26954, both open at the pinned commit). Here the operand is the whole object.
+// gcc's _tile_loadconfig() is inline assembly with the input operand `*((const void **) config)`, that is 8 bytes, but
+// ldtilecfg reads 64. The optimizer therefore removes the stores to the other 56 bytes of the tile configuration, and the first
+// prompt ends in a segmentation fault (llama.cpp issue 20824, PR 26954, both open at the pinned commit). Here the operand is
+// the whole object.
 #pragma once
 
 #if defined(__AMX_TILE__) && defined(__GNUC__) && !defined(__clang__)

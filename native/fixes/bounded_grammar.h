@@ -1,8 +1,8 @@
-// Force-included into llama.cpp's llama-grammar.cpp, and into nothing else (see LlamaCpp.cmake).
+// Force-included into llama.cpp's llama-grammar.cpp only (native/cmake/Fixes.cmake).
 //
-// The matcher keeps every stack that an ambiguous grammar allows: 20 characters of a caller's schema, "((a?){30}){30}", make more
-// than memory holds, inside of one call that nothing can interrupt. Here each comparison of characters and of stacks is counted;
-// when a thread has spent its allowance, the call ends with an exception. Without an allowance there is no limit.
+// llama.cpp's matcher keeps a stack for each reading of an ambiguous grammar. A pattern of 20 characters in a caller's schema,
+// "((a?){30}){30}", needs more than all memory, within one call that cannot be interrupted. Here each comparison of characters and
+// stacks is counted, and a call that exceeds its thread's allowance throws. A thread that set no allowance has no limit.
 #pragma once
 
 #include "llama.h"
@@ -25,7 +25,7 @@ struct llmcore_grammar_spent : std::runtime_error {
 
 static thread_local uint64_t llmcore_grammar_left = UINT64_MAX;
 
-// Sets this thread's allowance for what follows. Returns what was left of the former one.
+// Sets this thread's allowance. Returns the rest of the previous one; 0 if it was exceeded.
 extern "C" __attribute__((visibility("default"))) uint64_t llmcore_grammar_allow(uint64_t n);
 extern "C" uint64_t llmcore_grammar_allow(uint64_t n) {
     const uint64_t left  = llmcore_grammar_left;
@@ -48,7 +48,7 @@ static inline iterator llmcore_grammar_charged(iterator first, iterator last) {
     return first;
 }
 
-// One for each character that is compared with an element of the grammar, which asserts something first.
+// Charges 1 for each comparison of a character with an element of the grammar: the code asserts before each of them.
 #undef GGML_ASSERT
 #define GGML_ASSERT(x) \
     do { \
@@ -57,11 +57,12 @@ static inline iterator llmcore_grammar_charged(iterator first, iterator last) {
         } \
     } while (0)
 
-// For two stacks (a and b) that are compared with each other: about as long as that takes.
+// Charges for the comparison of two stacks, a and b, in proportion to its time.
 #define lexicographical_compare(first, ...) \
     lexicographical_compare((llmcore_grammar_charge(8 + std::min(a.size(), b.size()) / 4), first), __VA_ARGS__)
 
-// For a stack that is looked for in a list of stacks: std::find(first, last, stack). All other functions of that name stay.
+// Charges for std::find(first, last, stack) in a list of stacks. Calls of other functions named find() have fewer arguments and
+// stay as they are.
 #define LLMCORE_FIND_IN(first, last, ...) find(llmcore_grammar_charged(first, last), last, __VA_ARGS__)
 #define LLMCORE_FIND(...) find(__VA_ARGS__)
 #define LLMCORE_FOURTH(a, b, c, name, ...) name

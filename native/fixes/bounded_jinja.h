@@ -1,9 +1,9 @@
-// Force-included into llama-common's files, and into nothing else (see LlamaCpp.cmake).
+// Force-included into the files of llama-common only (native/cmake/Fixes.cmake).
 //
-// A chat template is a program that comes with a model file, and llama.cpp runs it without any limit: range(10**9), a macro that
-// calls itself, or a string that is doubled again and again take all memory or the stack. Here what the interpreter does is
-// counted where it looks at the type of a value (is_val) and where it makes one (mk_val), in units of about 10 ns or 8 bytes.
-// When a thread has spent its allowance, or its stack, rendering ends with an exception. Without an allowance there is no limit.
+// A chat template is a program that comes with a model file, and llama.cpp runs it without limits: range(10**9), a macro that
+// calls itself, or a string that is doubled repeatedly uses up memory or stack. Here the interpreter's work is counted where it
+// tests a value's type (is_val) and where it makes a value (mk_val), in units of about 10 ns or 8 bytes. Rendering that exceeds
+// its thread's allowance, or the allowed stack, throws. A thread that set no allowance has no limit.
 #pragma once
 
 #define is_val llmcore_is_val
@@ -22,11 +22,11 @@ struct llmcore_jinja_spent : std::runtime_error {
 
 struct llmcore_jinja_allowance {
     uint64_t  units      = UINT64_MAX;
-    uint64_t  containers = UINT64_MAX;  // lists and objects: they may lie in each other, and are freed recursively
+    uint64_t  containers = UINT64_MAX;  // lists and objects: they can nest, and are freed recursively
     uintptr_t stack_end  = 0;           // the stack may not grow below this address
 };
 
-// Sets this thread's allowance for what follows. Returns what was left of the former one. Defined in jinja/value.cpp.
+// Sets this thread's allowance. Returns the rest of the previous one, with 0 units if it was exceeded. Defined in jinja/value.cpp.
 extern "C" __attribute__((visibility("default"))) llmcore_jinja_allowance llmcore_jinja_allow(llmcore_jinja_allowance allowance);
 
 extern __thread llmcore_jinja_allowance * llmcore_jinja_left;
@@ -51,7 +51,7 @@ template <typename T, typename P> bool llmcore_counted_is_val(const P & value) {
     const bool found = llmcore_is_val<T>(value);
     uint64_t   units = 1;
     if constexpr (std::is_same_v<T, value_string>) {
-        units += found ? value->val_str.length() / 4 : 0;  // whoever asks copies it
+        units += found ? value->val_str.length() / 4 : 0;  // the string is copied after this test
     }
     llmcore_spend(units);
     return found;
@@ -65,7 +65,7 @@ template <typename T> bool is_val(const value_t * value) {
     return llmcore_counted_is_val<T>(value);
 }
 
-// Checks a filter's arguments before it runs: what it makes may be far larger than they are. Defined in jinja/value.cpp.
+// Charges for a filter before it runs, because its result may be far larger than its arguments. Defined in jinja/value.cpp.
 void llmcore_check_filter(const std::string & name, const func_args & args);
 
 struct llmcore_checked_filter {
@@ -78,6 +78,7 @@ struct llmcore_checked_filter {
     }
 };
 
+// True for filters whose result may be far larger than their arguments.
 inline bool llmcore_is_amplifier(const std::string & name) {
     return name == "tojson" || name == "replace" || name == "indent" || name == "join" || name == "split" || name == "rsplit";
 }
@@ -100,6 +101,7 @@ template <typename T, typename... Args> auto mk_val(Args &&... args) {
 
 #ifdef LLMCORE_JINJA_HOME
 
+// Returns how often `part` occurs in `text`.
 inline size_t llmcore_count(const std::string & text, const std::string & part) {
     size_t n = 0;
     for (size_t at = part.empty() ? std::string::npos : text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) {
@@ -108,7 +110,7 @@ inline size_t llmcore_count(const std::string & text, const std::string & part) 
     return n;
 }
 
-// JSON of a value is indented by its depth at each line.
+// Charges for the indented JSON of a value: each line is indented by its depth.
 inline void llmcore_spend_indented(const value & of, uint64_t indent, uint64_t depth) {
     llmcore_spend(1 + indent * depth / 8);
     for (const value & item : of->val_arr) {
@@ -123,8 +125,8 @@ inline std::string llmcore_text(const value & of) {
     return llmcore_is_val<value_string>(of) ? of->as_string().str() : "";
 }
 
-inline uint64_t llmcore_number(const value & of, uint64_t otherwise) {
-    return llmcore_is_val<value_int>(of) && of->as_int() > 0 ? static_cast<uint64_t>(of->as_int()) : otherwise;
+inline uint64_t llmcore_number(const value & of, uint64_t default_value) {
+    return llmcore_is_val<value_int>(of) && of->as_int() > 0 ? static_cast<uint64_t>(of->as_int()) : default_value;
 }
 
 void llmcore_check_filter(const std::string & name, const func_args & args) {
@@ -146,7 +148,7 @@ void llmcore_check_filter(const std::string & name, const func_args & args) {
         llmcore_spend(is_sane ? (llmcore_count(text, "\n") + 2) * n_wide / 8 : UINT64_MAX);
     } else if (name == "join") {
         llmcore_spend(input->val_arr.size() * (1 + llmcore_text(args.get_kwarg_or_pos("d", 1)).size() / 8));
-    } else {  // these move what is behind each place that they find
+    } else {  // replace, split, rsplit: each match moves the rest of the text
         const std::string part = llmcore_text(args.get_pos(1, none));
         const size_t      n    = name == "replace" && part.empty() ? text.size() + 1 : llmcore_count(text, part.empty() ? " " : part);
         const size_t      more = name == "replace" ? llmcore_text(args.get_pos(2, none)).size() : 0;
@@ -174,6 +176,6 @@ extern "C" llmcore_jinja_allowance llmcore_jinja_allow(llmcore_jinja_allowance a
 #endif
 
 #ifdef LLMCORE_JINJA_STRINGS
-// In jinja/string.cpp, where a string is appended to another: one part at a time.
+// In jinja/string.cpp: charges for each part of a string that is appended to another one.
 #define push_back(part) push_back((jinja::llmcore_spend(4 + (part).val.size() / 4), part))
 #endif

@@ -1,8 +1,8 @@
-// Force-included into llama.cpp's models/cogvlm.cpp, and into nothing else (see LlamaCpp.cmake).
+// Force-included into llama.cpp's models/cogvlm.cpp only (native/cmake/Fixes.cmake).
 //
-// llama.cpp reads as many rows of a step's logits as were asked for, from the first on. Every other graph picks the rows of the tokens
-// that asked; this one gives those of all tokens (at the pinned commit), so that a prompt's first token answers for its last, and
-// one caller's for another's. Here they are picked before the last norm.
+// A graph must return logits only for the rows that have outputs: llama.cpp takes the first rows of the result for these. This
+// graph returns all rows (at the pinned commit), so that a prompt's last token gets the logits of its first, or of another
+// caller's token. Here the rows are selected before the last norm.
 #pragma once
 
 #include "models/models.h"

@@ -1,10 +1,10 @@
-// Force-included into llama.cpp's models/plamo2.cpp, and into nothing else (see LlamaCpp.cmake).
+// Force-included into llama.cpp's models/plamo2.cpp only (native/cmake/Fixes.cmake).
 //
-// Two places in it are right for one sequence in a step and wrong for several (at the pinned commit):
-// - The input projection {n, tokens, sequences} is permuted to {n, sequences, tokens} and then taken as if it were not, so that prompts
-//   read in one step get each other's tokens. It is the only ggml_permute in the file, and it is not needed.
-// - New states are written at kv_head * n_seqs rows where their rows begin at kv_head: over another sequence's, or past the end,
-//   which ends the process.
+// Two places of the graph are wrong for several sequences in a step (at the pinned commit):
+// - The input projection {n, tokens, sequences} is permuted to {n, sequences, tokens} but used in the first order, so that
+//   prompts in one step get each other's tokens. The permutation is not needed, and it is the only ggml_permute in the file.
+// - New states are written from row kv_head * n_seqs on instead of row kv_head: over another sequence's states, or past the end,
+//   which aborts the process.
 #pragma once
 
 #include "ggml.h"

@@ -1,8 +1,8 @@
-// Force-included into llama.cpp's llama-grammar.cpp and json-schema-to-grammar.cpp, and into nothing else (see LlamaCpp.cmake).
+// Force-included into llama.cpp's llama-grammar.cpp and json-schema-to-grammar.cpp only (native/cmake/Fixes.cmake).
 //
-// Both print what they cannot parse to standard error: whole grammars, and words of a caller's schema, past every log setting.
-// A service must not (no words of requests in its log unless asked for), and nothing is lost: a grammar that is none comes back
-// as an error, and what of a schema no grammar can hold is found, and told, before (llmcore/toolschema.py).
+// Both print what they cannot parse to standard error: whole grammars, and text of a caller's schema, whatever the log level. A
+// service must not log the text of requests unless it is told to. Nothing is lost: a grammar that does not parse is returned as an
+// error, and llmcore/llama/tool_schema.py reports what a grammar cannot enforce.
 #pragma once
 
 #include <cstdio>

@@ -1,8 +1,8 @@
-// Force-included into llama.cpp's models/rwkv6qwen2.cpp and models/arwkv7.cpp, and into nothing else (see LlamaCpp.cmake).
+// Force-included into llama.cpp's models/rwkv6qwen2.cpp and models/arwkv7.cpp only (native/cmake/Fixes.cmake).
 //
-// The last token of every sequence is kept for the next step: a view whose sequences lie apart, of which
-// build_rwkv_token_shift_store() takes as many numbers in a row. For several sequences in a step these are another token's (at the pinned
-// commit), so here they are put together before.
+// The last token of each sequence is kept for the next step, as a view with gaps between sequences. build_rwkv_token_shift_store()
+// copies it as if it were contiguous, so that with several sequences in a step it stores numbers of other tokens (at the pinned
+// commit). Here the view is made contiguous first.
 #pragma once
 
 #include "models/models.h"

@@ -1,95 +1,99 @@
 #include "sampling/fast_sampler.h"
 
+#include "sampling/logit_cut.h"
+
 #include <utility>
 
 namespace lc {
 
 namespace {
 
-// Not at all where it is off.
-size_t n_back(bool is_on, int32_t last_n, int32_t n_ctx) {
-    return is_on ? n_look_back(last_n, n_ctx) : 0;
+// Returns the length of a penalty's history; 0 if the penalty is off.
+size_t penalty_length(bool is_on, int32_t last_n, int32_t n_ctx) {
+    return is_on ? history_length(last_n, n_ctx) : 0;
 }
 
-struct thread_memory {
-    std::vector<float> changed;  // a copy of the logits, with biases and penalties
-    row_memory         row;
+// Buffers that all samplers of a thread share.
+struct Buffers {
+    std::vector<float> changed_logits;
+    LogitCutBuffers    cut;
 };
 
-thread_memory & memory_of_thread() {
-    static thread_local thread_memory memory;
-    return memory;
+Buffers & thread_buffers() {
+    static thread_local Buffers buffers;
+    return buffers;
 }
 
 } // namespace
 
-draw::draw(size_t n_vocab, const lc_sampling_params & p, std::vector<llama_logit_bias> biases, uint32_t seed)
-    : lc_sampler(n_vocab), temperature(p.temperature), top_k(p.top_k), top_p(p.top_p), min_p(p.min_p),
-      repeat_penalty(p.repeat_penalty), frequency_penalty(p.frequency_penalty), presence_penalty(p.presence_penalty),
-      biases(std::move(biases)), seed(seed), random(seed), repeated(n_back(p.repeat_penalty != 1, p.repeat_last_n, p.n_ctx)),
-      answered(n_back(p.frequency_penalty != 0 || p.presence_penalty != 0, -1, p.n_ctx)) {}
+FastSampler::FastSampler(size_t n_vocab, const lc_sampling_params & p, std::vector<llama_logit_bias> biases, uint32_t seed)
+    : lc_sampler(n_vocab), temperature_(p.temperature), top_k_(p.top_k), top_p_(p.top_p), min_p_(p.min_p),
+      repeat_penalty_(p.repeat_penalty), frequency_penalty_(p.frequency_penalty), presence_penalty_(p.presence_penalty),
+      biases_(std::move(biases)), seed_(seed), random_state_(seed),
+      prompt_and_answer_(penalty_length(p.repeat_penalty != 1, p.repeat_last_n, p.n_ctx)),
+      answer_(penalty_length(p.frequency_penalty != 0 || p.presence_penalty != 0, -1, p.n_ctx)) {}
 
-llama_token draw::sample(const float * logits) {
-    thread_memory & memory = memory_of_thread();
+llama_token FastSampler::sample(const float * logits) {
+    Buffers & buffers = thread_buffers();
     if (changes_logits()) {
-        memory.changed.assign(logits, logits + n_vocab);
-        change(memory.changed.data());
-        logits = memory.changed.data();
+        buffers.changed_logits.assign(logits, logits + n_vocab);
+        apply_biases_and_penalties(buffers.changed_logits.data());
+        logits = buffers.changed_logits.data();
     }
-    row kept(logits, n_vocab, memory.row);
-    if (temperature <= 0) {
-        return kept.best();
+    LogitCut cut(logits, n_vocab, buffers.cut);
+    if (temperature_ <= 0) {
+        return cut.best();
     }
-    if (top_k > 0) {
-        kept.keep_top_k(static_cast<size_t>(top_k));
+    if (top_k_ > 0) {
+        cut.keep_top_k(static_cast<size_t>(top_k_));
     }
-    if (top_p < 1) {
-        kept.keep_top_p(top_p);
+    if (top_p_ < 1) {
+        cut.keep_top_p(top_p_);
     }
-    if (min_p > 0) {
-        kept.keep_min_p(min_p);
+    if (min_p_ > 0) {
+        cut.keep_min_p(min_p_);
     }
-    return kept.pick(temperature, chance());
+    return cut.sample(temperature_, next_uniform());
 }
 
-void draw::accept(llama_token token) {
-    repeated.add(token);
-    answered.add(token);
+void FastSampler::accept(llama_token token) {
+    prompt_and_answer_.add(token);
+    answer_.add(token);
 }
 
-void draw::prime(const llama_token * tokens, size_t n_tokens) {
-    repeated.add(tokens, n_tokens);
+void FastSampler::prime(const llama_token * tokens, size_t n_tokens) {
+    prompt_and_answer_.add(tokens, n_tokens);
 }
 
-void draw::reset() {
-    random = seed;
-    repeated.clear();
-    answered.clear();
+void FastSampler::reset() {
+    random_state_ = seed_;
+    prompt_and_answer_.clear();
+    answer_.clear();
 }
 
-bool draw::changes_logits() const {
-    return !biases.empty() || !repeated.counts().empty() || !answered.counts().empty();
+bool FastSampler::changes_logits() const {
+    return !biases_.empty() || !prompt_and_answer_.counts().empty() || !answer_.counts().empty();
 }
 
-void draw::change(float * logits) const {
-    for (const llama_logit_bias & each : biases) {
+void FastSampler::apply_biases_and_penalties(float * logits) const {
+    for (const llama_logit_bias & each : biases_) {
         logits[each.token] += each.bias;
     }
-    for (const look_back::entry & each : repeated.counts()) {
+    for (const TokenHistory::TokenCount & each : prompt_and_answer_.counts()) {
         float & logit = logits[each.token];
-        // Less likely whatever the sign: https://arxiv.org/abs/1909.05858 only divides, which would favour negative logits.
-        logit = logit > 0 ? logit / repeat_penalty : logit * repeat_penalty;
+        // https://arxiv.org/abs/1909.05858 always divides, which would make tokens with negative logits more likely.
+        logit = logit > 0 ? logit / repeat_penalty_ : logit * repeat_penalty_;
     }
-    for (const look_back::entry & each : answered.counts()) {
-        logits[each.token] -= static_cast<float>(each.count) * frequency_penalty + presence_penalty;
+    for (const TokenHistory::TokenCount & each : answer_.counts()) {
+        logits[each.token] -= static_cast<float>(each.count) * frequency_penalty_ + presence_penalty_;
     }
 }
 
-// Uniform in [0, 1). SplitMix64 (https://doi.org/10.1145/2714064.2660195): its state is one number, which costs nothing to
-// seed, and neighbouring seeds have nothing in common.
-double draw::chance() {
-    random += 0x9e3779b97f4a7c15u;
-    uint64_t bits = random;
+// Returns a random number, uniform in [0, 1). The generator is SplitMix64 (https://doi.org/10.1145/2714064.2660195): seeding it
+// costs nothing because its state is one number, and adjacent seeds give independent sequences.
+double FastSampler::next_uniform() {
+    random_state_ += 0x9e3779b97f4a7c15u;
+    uint64_t bits = random_state_;
     bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
     bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu;
     bits ^= bits >> 31;

@@ -1,20 +1,18 @@
-// Our own sampler, for what nearly all requests ask for: biases, repeat, frequency and presence penalties, top-k, top-p,
-// min-p, temperature. It gives the probabilities that llama.cpp's chain gives, at a small part of its cost.
+// Our own sampler for what most requests use: biases, repeat, frequency and presence penalties, top-k, top-p, min-p, temperature.
+// Its probabilities are those of llama.cpp's chain of samplers, at a fraction of the cost.
 #pragma once
 
-#include "sampling/token_history.h"
-#include "sampling/logit_cut.h"
 #include "sampling/sampler.h"
+#include "sampling/token_history.h"
 
 #include <vector>
 
 namespace lc {
 
-class draw final : public lc_sampler {
+class FastSampler final : public lc_sampler {
   public:
-    // `biases` are added in turn; `seed` is the seed itself. See lc_sampling_params for the rest, of which only what the file
-    // names above is looked at.
-    draw(size_t n_vocab, const lc_sampling_params & params, std::vector<llama_logit_bias> biases, uint32_t seed);
+    // Ignores the fields of `params` that the file comment does not name. `biases` are added one after the other.
+    FastSampler(size_t n_vocab, const lc_sampling_params & params, std::vector<llama_logit_bias> biases, uint32_t seed);
 
     llama_token sample(const float * logits) override;
     void        accept(llama_token token) override;
@@ -22,25 +20,25 @@ class draw final : public lc_sampler {
     void        reset() override;
 
   private:
-    const float temperature;
-    const int   top_k;
-    const float top_p;
-    const float min_p;
-    const float repeat_penalty;
-    const float frequency_penalty;
-    const float presence_penalty;
+    const float temperature_;
+    const int   top_k_;
+    const float top_p_;
+    const float min_p_;
+    const float repeat_penalty_;
+    const float frequency_penalty_;
+    const float presence_penalty_;
 
-    const std::vector<llama_logit_bias> biases;
-    const uint64_t                      seed;
+    const std::vector<llama_logit_bias> biases_;
+    const uint64_t                      seed_;
 
-    // State, which reset() restores.
-    uint64_t  random;
-    look_back repeated;  // in prompt and answer
-    look_back answered;  // in the answer alone
+    // State that reset() restores.
+    uint64_t     random_state_;
+    TokenHistory prompt_and_answer_;  // for the repeat penalty
+    TokenHistory answer_;             // for frequency and presence penalty
 
     bool   changes_logits() const;
-    void   change(float * logits) const;
-    double chance();
+    void   apply_biases_and_penalties(float * logits) const;
+    double next_uniform();
 };
 
 } // namespace lc

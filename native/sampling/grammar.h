@@ -1,5 +1,4 @@
-// Tool-call grammars of llama-common, as it writes them: GBNF, begun at once or by a trigger. A token is drawn first and
-// checked then; only if the grammar refuses it, all tokens are.
+// A tool-call grammar of llama-common (GBNF), which applies from the beginning of the answer or, if it is lazy, from a trigger on.
 #pragma once
 
 #include "chat/reasoning.h"
@@ -8,52 +7,47 @@
 
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace lc {
 
-struct sampler_deleter {
+struct SamplerDeleter {
     void operator()(llama_sampler * sampler) const { llama_sampler_free(sampler); }
 };
 
-using sampler_ptr = std::unique_ptr<llama_sampler, sampler_deleter>;
+using SamplerPtr = std::unique_ptr<llama_sampler, SamplerDeleter>;
 
-// Finding out what a grammar allows next would take too long: it can be read in too many ways.
-struct grammar_spent : std::runtime_error {
-    grammar_spent() : std::runtime_error("the grammar allows too many readings of the answer") {}
-};
-
-class grammar {
+class Grammar {
   public:
-    // `description` is the "grammar" of lc_chat_render(). Throws invalid_argument if it is none, or is too ambiguous.
-    grammar(const llama_vocab * vocab, const char * description);
+    // `description` is the "grammar" of lc_chat_render(). Throws InvalidArgument if it does not compile or is too ambiguous.
+    Grammar(const llama_vocab * vocab, const char * description);
 
-    // Whether the answer may go on with this token. Throws grammar_spent.
+    // Returns true if the answer may continue with this token. Throws GrammarTooAmbiguous.
     bool allows(llama_token token);
-    // Sets the logits of all others to minus infinity. Throws grammar_spent.
+    // Sets the logits of all other tokens to minus infinity. Throws GrammarTooAmbiguous.
     void mask(std::vector<float> & logits);
-    // If this takes too long, the next of the above throws.
+    // Adds a token to the answer. If that exceeds the budget, the next allows() or mask() throws.
     void accept(llama_token token);
     void reset();
 
   private:
-    const llama_vocab * vocab;
-    bool                is_lazy = false;
-    sampler_ptr         rules;
-    bool                is_lost = false;  // the text that triggered it already broke it: there is nothing to hold any more
-    bool                is_spent = false;
+    const llama_vocab * vocab_;
+    bool                is_lazy_ = false;
+    SamplerPtr          matcher_;
+    bool                is_violated_      = false;  // the trigger's text broke the grammar: it applies no more
+    bool                is_too_ambiguous_ = false;
 
-    // Where the template knows reasoning: a trigger inside of it is none.
-    std::optional<reasoning_watch> reasoning;
+    // Set if the template has reasoning: a lazy grammar ignores triggers inside it.
+    std::optional<ReasoningTracker> reasoning_;
 
-    std::string              begun_text;  // what the prompt holds of the answer
-    std::vector<llama_token> begun;
+    // The part of the prompt that belongs to the answer.
+    std::string              prefilled_text_;
+    std::vector<llama_token> prefilled_tokens_;
 
-    void begin();
+    void accept_prefilled();
     bool applies() const;
-    void check_spent() const;
+    void check_budget() const;
 };
 
 } // namespace lc

@@ -1,7 +1,7 @@
 #include "sampling/logit_cut.h"
 
-#include "shim/error.h"
 #include "sampling/logit_simd.h"
+#include "sampling/sampling_errors.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,34 +12,34 @@ namespace {
 
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
 constexpr float LOWEST   = std::numeric_limits<float>::lowest();
-constexpr float TINY     = std::numeric_limits<float>::min();  // no weight but 0 is smaller
+constexpr float TINY     = std::numeric_limits<float>::min();  // every weight but 0 is at least this
 
-// So few tokens are sooner sorted than divided once more: a division looks at every block that may hold them.
-constexpr size_t FEW = 256;
+// Sorting this few tokens is faster than one more bisection, which reads every block that may hold one of them.
+constexpr size_t N_SORTED = 256;
 
-// Of any but absurd logits, far fewer divisions leave FEW. What is left after these is sorted, however many.
-constexpr int MOST_DIVISIONS = 40;
+// Normal logits need far fewer bisections until N_SORTED tokens are left. After these, all that are left are sorted.
+constexpr int MAX_BISECTIONS = 40;
 
-// Calls visit(block, start, end) for the blocks with a peak of at least `least`.
-template <typename Visit> void each_block(const std::vector<float> & peaks, size_t n, float least, Visit && visit) {
-    for (size_t block = 0; block < peaks.size(); block++) {
-        if (peaks[block] >= least) {
+// Calls visit(block, start, end) for each block whose maximum is at least `least`.
+template <typename Visit> void each_block(const std::vector<float> & block_max, size_t n, float least, Visit && visit) {
+    for (size_t block = 0; block < block_max.size(); block++) {
+        if (block_max[block] >= least) {
             const size_t start = block * BLOCK;
             visit(block, start, std::min(start + BLOCK, n));
         }
     }
 }
 
-// The place at which the running sum of `weights` exceeds `rest`, which is lessened by those before it. Where rounding keeps
-// the sum below that, the last place with any weight.
-size_t walk(const float * weights, size_t n, double & rest) {
+// Returns the first index at which the running sum of `weights` exceeds `target`, and subtracts the sum before it from `target`.
+// If rounding keeps the sum below the target, returns the last index with a weight above 0.
+size_t find_in_cumulative_sum(const float * weights, size_t n, double & target) {
     size_t last = 0;
     for (size_t i = 0; i < n; i++) {
         if (weights[i] > 0) {
-            if (rest < weights[i]) {
+            if (target < weights[i]) {
                 return i;
             }
-            rest -= weights[i];
+            target -= weights[i];
             last = i;
         }
     }
@@ -48,231 +48,237 @@ size_t walk(const float * weights, size_t n, double & rest) {
 
 } // namespace
 
-// What weighs the tokens that are kept, at a temperature. Tokens from tie_end on must exceed the floor.
-class row::cut {
+// Weights of a row at a temperature; 0 for tokens that are not kept.
+class LogitCut::KeptWeights {
   public:
-    cut(const row & of, float temperature)
-        : of(of), with_ties(of.top, temperature, of.floor), above(of.top, temperature, std::nextafter(of.floor, INFINITE)) {}
+    KeptWeights(const LogitCut & cut, float temperature)
+        : cut_(cut), at_floor_(cut.top_, temperature, cut.floor_),
+          above_floor_(cut.top_, temperature, std::nextafter(cut.floor_, INFINITE)) {}
 
+    // Returns the sum of the weights of the tokens in [start, end), which lie in one block.
     float sum(size_t start, size_t end) const {
-        return in_parts(start, end, [&](size_t from, size_t to, const weighing & how) {
-            return sum_weights(of.logits + from, to - from, how);
+        return sum_by_tie(start, end, [&](size_t from, size_t to, const WeightFunction & function) {
+            return sum_weights(cut_.logits_ + from, to - from, function);
         });
     }
 
-    // The weight of token `start` becomes weights[0].
+    // The same, and writes the weights: that of token `start` to weights[0].
     float store(size_t start, size_t end, float * weights) const {
-        return in_parts(start, end, [&](size_t from, size_t to, const weighing & how) {
-            return store_weights(of.logits + from, to - from, how, weights + (from - start));
+        return sum_by_tie(start, end, [&](size_t from, size_t to, const WeightFunction & function) {
+            return store_weights(cut_.logits_ + from, to - from, function, weights + (from - start));
         });
     }
 
-    // The weights of any logits, as if they were kept in a tie.
+    // Writes the weights of any logits, those equal to the floor included.
     void store(const std::vector<float> & logits, std::vector<float> & weights) const {
         weights.resize(logits.size());
         for (size_t start = 0; start < logits.size(); start += BLOCK) {
             const size_t size = std::min(BLOCK, logits.size() - start);
-            store_weights(logits.data() + start, size, with_ties, weights.data() + start);
+            store_weights(logits.data() + start, size, at_floor_, weights.data() + start);
         }
     }
 
   private:
-    const row &    of;
-    const weighing with_ties;
-    const weighing above;
+    const LogitCut &     cut_;
+    const WeightFunction at_floor_;     // for tokens before tie_end
+    const WeightFunction above_floor_;  // for tokens from tie_end on
 
-    template <typename Sum> float in_parts(size_t start, size_t end, Sum && sum) const {
-        const size_t middle = std::min(std::max(of.tie_end, start), end);
-        const float  first  = middle > start ? sum(start, middle, with_ties) : 0;
-        return end > middle ? first + sum(middle, end, above) : first;
+    template <typename Sum> float sum_by_tie(size_t start, size_t end, Sum && sum) const {
+        const size_t middle = std::min(std::max(cut_.tie_end_, start), end);
+        const float  first  = middle > start ? sum(start, middle, at_floor_) : 0;
+        return end > middle ? first + sum(middle, end, above_floor_) : first;
     }
 };
 
-// Finds the token at which a measure of all tokens, from the best one down, reaches a target. The measure is their number,
-// and they are told apart by their logits; or the sum of their weights (at temperature 1), by which they are told apart too.
-class row::search {
+// Finds the last token to keep: the one at which a measure of all tokens, from the best one down, reaches a target. Bisects over
+// keys, then sorts the tokens that are left.
+//
+// By count, the measure is the number of tokens and a token's key is its logit. By weight, the measure is the sum of the weights at
+// temperature 1, which are also the keys.
+class LogitCut::FloorSearch {
   public:
-    static search by_number(const row & of, size_t target) {
-        return { of, of.logits, of.memory.peaks, false, static_cast<double>(target) };
+    static FloorSearch by_count(const LogitCut & cut, size_t target) {
+        return { cut, cut.logits_, cut.buffers_.block_max, false, static_cast<double>(target) };
     }
 
-    // The weights are in the row's memory.
-    static search by_weight(const row & of, double target) {
-        return { of, of.memory.weights.data(), of.memory.weight_peaks, true, target };
+    // The weights are in the cut's buffers.
+    static FloorSearch by_weight(const LogitCut & cut, double target) {
+        return { cut, cut.buffers_.weights.data(), cut.buffers_.block_max_weight, true, target };
     }
 
-    // Raises the floor of `of` to the token. Where the target is never reached (there are fewer tokens; or a rounding error)
-    // it stays, for all that is left is kept then.
-    void raise(row & of) {
-        if (!widen()) {
+    // Raises the floor of `cut` to the token. If the target is not reached (there are fewer tokens, or by rounding) the floor
+    // stays, because all tokens are kept then.
+    void raise_floor(LogitCut & cut) {
+        if (!find_bounds()) {
             return;
         }
-        for (int i = 0; i < MOST_DIVISIONS; i++) {
-            if (all.count - above.count <= FEW || !divide()) {
+        for (int i = 0; i < MAX_BISECTIONS; i++) {
+            if (from_low_.count - from_high_.count <= N_SORTED || !bisect()) {
                 break;
             }
         }
-        settle(of);
+        sort_and_set_floor(cut);
     }
 
   private:
-    const size_t               n;
-    const float * const        logits;
-    const float * const        keys;
-    const std::vector<float> & peaks;
-    const bool                 is_by_weight;
-    const float                top;
-    const double               target;
+    const size_t               n_;
+    const float * const        logits_;
+    const float * const        keys_;
+    const std::vector<float> & block_max_;
+    const bool                 is_by_weight_;
+    const float                top_;
+    const double               target_;
 
-    // The token's key is in [least, below), which are the keys at two depths under the best one's. `above` and `all` are the
-    // tokens from `below` up, and from `least` up.
-    float shallow = 0, deep = 1;
-    float below = INFINITE, least;
-    tally above, all;
+    // Invariant: the token's key is in [low, high). low and high are the keys at depths low_depth and high_depth below the top.
+    float high_depth_ = 0, low_depth_ = 1;
+    float high_ = INFINITE, low_;
+    Tally from_high_, from_low_;  // the tokens with keys from high or low up
 
-    search(const row & of, const float * keys, const std::vector<float> & peaks, bool is_by_weight, double target)
-        : n(of.n), logits(of.logits), keys(keys), peaks(peaks), is_by_weight(is_by_weight), top(of.top), target(target) {}
+    FloorSearch(const LogitCut & cut, const float * keys, const std::vector<float> & block_max, bool is_by_weight, double target)
+        : n_(cut.n_), logits_(cut.logits_), keys_(keys), block_max_(block_max), is_by_weight_(is_by_weight), top_(cut.top_),
+          target_(target) {}
 
-    // Depths are differences of logits for both kinds of keys: evenly spaced, they divide the tokens best.
-    float key_at(float depth) const { return is_by_weight ? std::max(std::exp(-depth), TINY) : std::max(top - depth, LOWEST); }
+    // Depths are differences of logits for both kinds of keys, because halving these splits the tokens most evenly.
+    float key_at(float depth) const { return is_by_weight_ ? std::max(std::exp(-depth), TINY) : std::max(top_ - depth, LOWEST); }
 
-    double measure(const tally & tokens) const { return is_by_weight ? tokens.sum : static_cast<double>(tokens.count); }
+    double measure(const Tally & tokens) const { return is_by_weight_ ? tokens.sum : static_cast<double>(tokens.count); }
 
-    tally from(float key) const {
-        tally tokens;
-        each_block(peaks, n, key, [&](size_t, size_t start, size_t end) {
-            const tally part = tally_from(keys + start, end - start, key);
+    Tally tally_row_from(float key) const {
+        Tally tokens;
+        each_block(block_max_, n_, key, [&](size_t, size_t start, size_t end) {
+            const Tally part = tally_from(keys_ + start, end - start, key);
             tokens.count += part.count;
             tokens.sum += part.sum;
         });
         return tokens;
     }
 
-    bool widen() {
-        least = key_at(deep);
-        all   = from(least);
-        while (measure(all) < target) {
-            if (least == (is_by_weight ? TINY : LOWEST)) {
+    // Doubles the depth until the target is reached. Returns false if it never is.
+    bool find_bounds() {
+        low_      = key_at(low_depth_);
+        from_low_ = tally_row_from(low_);
+        while (measure(from_low_) < target_) {
+            if (low_ == (is_by_weight_ ? TINY : LOWEST)) {
                 return false;
             }
-            above = all, shallow = deep, below = least;
-            deep  = 2 * deep;
-            least = key_at(deep);
-            all   = from(least);
+            from_high_ = from_low_, high_depth_ = low_depth_, high_ = low_;
+            low_depth_ = 2 * low_depth_;
+            low_       = key_at(low_depth_);
+            from_low_  = tally_row_from(low_);
         }
         return true;
     }
 
-    // False if there are no keys between: all tokens there are tied, or nearly.
-    bool divide() {
-        const float depth = shallow + (deep - shallow) / 2;
+    // Halves the interval. Returns false if no key lies between its ends: the tokens in it are tied, or nearly.
+    bool bisect() {
+        const float depth = high_depth_ + (low_depth_ - high_depth_) / 2;
         const float key   = key_at(depth);
-        if (key <= least || key >= below) {
+        if (key <= low_ || key >= high_) {
             return false;
         }
-        const tally tokens = from(key);
-        if (measure(tokens) < target) {
-            above = tokens, shallow = depth, below = key;
+        const Tally tokens = tally_row_from(key);
+        if (measure(tokens) < target_) {
+            from_high_ = tokens, high_depth_ = depth, high_ = key;
         } else {
-            all = tokens, deep = depth, least = key;
+            from_low_ = tokens, low_depth_ = depth, low_ = key;
         }
         return true;
     }
 
-    void find(std::vector<llama_token> & found) const {
-        int places[BLOCK];
-        found.clear();
-        each_block(peaks, n, least, [&](size_t, size_t start, size_t end) {
-            const size_t n_found = find_between(keys + start, end - start, least, below, places);
+    void find_tokens_between(std::vector<llama_token> & tokens) const {
+        int indices[BLOCK];
+        tokens.clear();
+        each_block(block_max_, n_, low_, [&](size_t, size_t start, size_t end) {
+            const size_t n_found = find_between(keys_ + start, end - start, low_, high_, indices);
             for (size_t i = 0; i < n_found; i++) {
-                found.push_back(static_cast<llama_token>(start) + places[i]);
+                tokens.push_back(static_cast<llama_token>(start) + indices[i]);
             }
         });
     }
 
-    void settle(row & of) const {
-        std::vector<llama_token> & near = of.memory.near;
-        find(near);
+    void sort_and_set_floor(LogitCut & cut) const {
+        std::vector<llama_token> & near = cut.buffers_.near_floor;
+        find_tokens_between(near);
         std::sort(near.begin(), near.end(), [&](llama_token a, llama_token b) {
-            return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+            return logits_[a] != logits_[b] ? logits_[a] > logits_[b] : a < b;
         });
-        double reached = measure(above);
+        double reached = measure(from_high_);
         for (const llama_token token : near) {
-            of.floor   = logits[token];
-            of.tie_end = static_cast<size_t>(token) + 1;
-            reached += is_by_weight ? keys[token] : 1;
-            if (reached >= target) {
+            cut.floor_   = logits_[token];
+            cut.tie_end_ = static_cast<size_t>(token) + 1;
+            reached += is_by_weight_ ? keys_[token] : 1;
+            if (reached >= target_) {
                 return;
             }
         }
     }
 };
 
-row::row(const float * logits, size_t n, row_memory & memory) : logits(logits), n(n), memory(memory) {
-    memory.peaks.resize((n + BLOCK - 1) / BLOCK);
-    if (!find_peaks(logits, n, memory.peaks.data())) {
-        throw bad_logits("the model's logits contain NaN");
+LogitCut::LogitCut(const float * logits, size_t n, LogitCutBuffers & buffers) : logits_(logits), n_(n), buffers_(buffers) {
+    buffers_.block_max.resize((n + BLOCK - 1) / BLOCK);
+    if (!find_block_max(logits, n, buffers_.block_max.data())) {
+        throw BadLogits("the model's logits contain NaN");
     }
-    top = *std::max_element(memory.peaks.begin(), memory.peaks.end());
-    if (top == -INFINITE) {
-        throw no_choice();
+    top_ = *std::max_element(buffers_.block_max.begin(), buffers_.block_max.end());
+    if (top_ == -INFINITE) {
+        throw NoTokenLeft();
     }
 }
 
-llama_token row::best() const {
-    const auto   block = std::find(memory.peaks.begin(), memory.peaks.end(), top);
-    const size_t start = static_cast<size_t>(block - memory.peaks.begin()) * BLOCK;
-    return static_cast<llama_token>(std::find(logits + start, logits + n, top) - logits);
+llama_token LogitCut::best() const {
+    const auto   block = std::find(buffers_.block_max.begin(), buffers_.block_max.end(), top_);
+    const size_t start = static_cast<size_t>(block - buffers_.block_max.begin()) * BLOCK;
+    return static_cast<llama_token>(std::find(logits_ + start, logits_ + n_, top_) - logits_);
 }
 
-void row::keep_top_k(size_t k) {
+void LogitCut::keep_top_k(size_t k) {
     require_finite_top();
-    if (k < n) {
-        search::by_number(*this, k).raise(*this);
+    if (k < n_) {
+        FloorSearch::by_count(*this, k).raise_floor(*this);
     }
 }
 
-void row::keep_top_p(float p) {
+void LogitCut::keep_top_p(float p) {
     require_finite_top();
-    const cut how(*this, 1);
-    how.store(memory.peaks, memory.weight_peaks);
-    memory.weights.resize(n);
+    const KeptWeights kept(*this, 1);
+    kept.store(buffers_.block_max, buffers_.block_max_weight);
+    buffers_.weights.resize(n_);
     double total = 0;
-    each_block(memory.weight_peaks, n, TINY, [&](size_t, size_t start, size_t end) {
-        total += how.store(start, end, memory.weights.data() + start);
+    each_block(buffers_.block_max_weight, n_, TINY, [&](size_t, size_t start, size_t end) {
+        total += kept.store(start, end, buffers_.weights.data() + start);
     });
-    search::by_weight(*this, p * total).raise(*this);
+    FloorSearch::by_weight(*this, p * total).raise_floor(*this);
 }
 
-void row::keep_min_p(float p) {
+void LogitCut::keep_min_p(float p) {
     require_finite_top();
-    const float least = top + std::log(std::min(p, 1.0f));
-    if (least > floor) {
-        floor   = least;
-        tie_end = n;
+    const float least = top_ + std::log(std::min(p, 1.0f));
+    if (least > floor_) {
+        floor_   = least;
+        tie_end_ = n_;
     }
 }
 
-llama_token row::pick(float temperature, double chance) {
+llama_token LogitCut::sample(float temperature, double uniform) {
     require_finite_top();
-    const cut how(*this, temperature);
-    double    total = 0;
-    memory.sums.assign(memory.peaks.size(), 0);
-    each_block(memory.peaks, n, floor, [&](size_t block, size_t start, size_t end) {
-        memory.sums[block] = how.sum(start, end);
-        total += memory.sums[block];
+    const KeptWeights kept(*this, temperature);
+    double            total = 0;
+    buffers_.block_sums.assign(buffers_.block_max.size(), 0);
+    each_block(buffers_.block_max, n_, floor_, [&](size_t block, size_t start, size_t end) {
+        buffers_.block_sums[block] = kept.sum(start, end);
+        total += buffers_.block_sums[block];
     });
-    double       rest  = chance * total;
-    const size_t start = walk(memory.sums.data(), memory.sums.size(), rest) * BLOCK;
-    const size_t end   = std::min(start + BLOCK, n);
+    double       target = uniform * total;
+    const size_t start  = find_in_cumulative_sum(buffers_.block_sums.data(), buffers_.block_sums.size(), target) * BLOCK;
+    const size_t end    = std::min(start + BLOCK, n_);
     float        weights[BLOCK];
-    how.store(start, end, weights);
-    return static_cast<llama_token>(start + walk(weights, end - start, rest));
+    kept.store(start, end, weights);
+    return static_cast<llama_token>(start + find_in_cumulative_sum(weights, end - start, target));
 }
 
-void row::require_finite_top() const {
-    if (top == INFINITE) {
-        throw bad_logits("the model's logits contain infinity");
+void LogitCut::require_finite_top() const {
+    if (top_ == INFINITE) {
+        throw BadLogits("the model's logits contain infinity");
     }
 }
 

@@ -1,6 +1,7 @@
-// One row of logits, narrowed down to the tokens that a draw may give. Every truncation here (top-k, top-p, min-p) keeps the
-// first tokens of one order: by falling logit, equal ones by rising id. So a floor in that order tells all that they leave,
-// and raising it sorts nothing but the few tokens around it.
+// A row of logits, cut down to the tokens that may be sampled.
+//
+// Tokens are ordered by falling logit, equal ones by rising id. Each truncation (top-k, top-p, min-p) keeps the first tokens of
+// that order, so one floor describes what is kept, and only the few tokens near the new floor are sorted to raise it.
 #pragma once
 
 #include "llama.h"
@@ -11,45 +12,46 @@
 
 namespace lc {
 
-// Memory that rows use one after the other, so that each need not allocate its own.
-struct row_memory {
-    std::vector<float>       peaks;         // greatest logit of each block
-    std::vector<float>       weights;       // of each token; those of blocks that were passed over are stale
-    std::vector<float>       weight_peaks;  // greatest weight of each block
-    std::vector<float>       sums;          // of each block's weights
-    std::vector<llama_token> near;          // tokens around the floor
+// Buffers that cuts use one after the other, so that they need not allocate.
+struct LogitCutBuffers {
+    std::vector<float>       block_max;         // greatest logit of each block
+    std::vector<float>       weights;           // weight of each token; undefined in blocks that were skipped
+    std::vector<float>       block_max_weight;  // greatest weight of each block
+    std::vector<float>       block_sums;        // sum of the weights of each block
+    std::vector<llama_token> near_floor;        // tokens near the new floor
 };
 
-class row {
+class LogitCut {
   public:
-    // `logits` and `memory` must outlive it, and only one row at a time uses a memory. Throws if a logit is NaN, or none is
-    // above minus infinity.
-    row(const float * logits, size_t n, row_memory & memory);
+    // `logits` and `buffers` must outlive the cut, and only one cut at a time may use the buffers. Throws BadLogits if a logit is
+    // NaN, NoTokenLeft if all are minus infinity.
+    LogitCut(const float * logits, size_t n, LogitCutBuffers & buffers);
 
-    // The first token of the order.
+    // Returns the first token of the order.
     llama_token best() const;
 
+    // Each truncation keeps one token or more. Throws BadLogits if the greatest logit is infinite.
     void keep_top_k(size_t k);
-    // As few as have `p` of the probability of those left; at least one.
+    // Keeps the fewest tokens that together have at least `p` of the probability of those that are left.
     void keep_top_p(float p);
-    // Those that have `p` of the best one's probability, or more.
+    // Keeps the tokens that have at least `p` times the probability of the best one.
     void keep_min_p(float p);
 
-    // Draws by the probabilities at `temperature` (> 0). `chance` is uniform in [0, 1).
-    llama_token pick(float temperature, double chance);
+    // Samples from the kept tokens at `temperature` (> 0). `uniform` is a random number in [0, 1).
+    llama_token sample(float temperature, double uniform);
 
   private:
-    class cut;
-    class search;
+    class KeptWeights;
+    class FloorSearch;
 
-    const float * const logits;
-    const size_t        n;
-    row_memory &        memory;
-    float               top;  // greatest logit
+    const float * const logits_;
+    const size_t        n_;
+    LogitCutBuffers &   buffers_;
+    float               top_;  // greatest logit
 
-    // Kept are the logits above the floor, and those equal to it of tokens before tie_end.
-    float  floor   = -std::numeric_limits<float>::infinity();
-    size_t tie_end = std::numeric_limits<size_t>::max();
+    // Kept are the tokens with a logit above the floor, and of those with a logit equal to it the ones with an id below tie_end.
+    float  floor_   = -std::numeric_limits<float>::infinity();
+    size_t tie_end_ = std::numeric_limits<size_t>::max();
 
     void require_finite_top() const;
 };

@@ -5,25 +5,27 @@
 #include <cstring>
 #include <limits>
 
-// The shim is compiled for any CPU of its kind; these loops also for those with wider vectors, chosen at load.
+// The shim is compiled for the baseline CPU of its architecture. These loops have variants for wider vectors, which the loader
+// chooses.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
 #define LC_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define LC_WIDE
 #endif
 
-// `#pragma omp simd` (no OpenMP runtime, only -fopenmp-simd) makes vectors of the loops over lanes: left alone, GCC unrolls
-// them and makes vectors of the loop around, with more shuffles than sums.
+// `#pragma omp simd` (with -fopenmp-simd, without the OpenMP runtime) vectorizes the loops over lanes. Without it GCC unrolls them
+// and vectorizes the outer loop, with more shuffles than additions.
 
 namespace lc {
 
 namespace {
 
-// Independent accumulators, as many as the widest vectors have. Each sum is thus always made in the same order.
+// Number of independent accumulators: the floats of the widest vector. It is fixed, so that the order of additions is the same on
+// every CPU.
 constexpr size_t LANES = 16;
 
-constexpr float LOWEST = std::numeric_limits<float>::lowest();
-constexpr float NONE   = -std::numeric_limits<float>::infinity();
+constexpr float LOWEST   = std::numeric_limits<float>::lowest();
+constexpr float EXCLUDED = -std::numeric_limits<float>::infinity();
 
 template <typename T> inline T sum_of(T * lanes) {
     for (size_t width = LANES / 2; width > 0; width /= 2) {
@@ -45,12 +47,12 @@ inline float max_of(float * lanes) {
     return lanes[0];
 }
 
-// 2^x = 2^k * 2^f with k whole and |f| <= 1/2. 2^f is a polynomial of degree 5, 1 at 0, fitted to the least greatest relative
-// error (9e-8); 2^k is added to its exponent. What comes out where a weight would not be a normal number is not used.
-inline float weight_of(float logit, const weighing & how) {
-    constexpr float ROUND = 12582912.0f;  // 1.5 * 2^23: adding it leaves a whole number in the lowest bits
+// Computes 2^x as 2^k * 2^f with an integer k and |f| <= 1/2. 2^f is a minimax polynomial of degree 5 (relative error 9e-8)
+// that is 1 at 0; 2^k is added to its exponent bits. Results that would not be normal numbers are below `least` and masked.
+inline float weight_of(float logit, const WeightFunction & function) {
+    constexpr float ROUND = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, which is in the lowest bits
 
-    const float x       = (logit - how.top) * how.scale;
+    const float x       = (logit - function.top) * function.scale;
     const float shifted = x + ROUND;
     const float f       = x - (shifted - ROUND);
 
@@ -64,8 +66,8 @@ inline float weight_of(float logit, const weighing & how) {
     uint32_t k, bits;
     std::memcpy(&k, &shifted, sizeof(k));
     std::memcpy(&bits, &power, sizeof(bits));
-    // A mask and no choice between two numbers: GCC turns that into a branch, and the loop into no vector instructions.
-    bits = (bits + (k << 23)) & (logit >= how.least ? ~0u : 0u);
+    // A bit mask instead of a conditional expression, which GCC turns into a branch and then does not vectorize.
+    bits = (bits + (k << 23)) & (logit >= function.least ? ~0u : 0u);
     float weight;
     std::memcpy(&weight, &bits, sizeof(weight));
     return weight;
@@ -73,22 +75,22 @@ inline float weight_of(float logit, const weighing & how) {
 
 } // namespace
 
-weighing::weighing(float top, float temperature, float floor) : top(top) {
+WeightFunction::WeightFunction(float top, float temperature, float floor) : top(top) {
     constexpr float LOG2_E  = 1.44269504f;
-    constexpr float DEEPEST = 85.0f;  // e^-85 and what rounding makes of it are normal numbers
-    // Beyond these bounds every temperature gives the same weights, and no product leaves the range of a float.
+    constexpr float DEEPEST = 85.0f;  // e^-85 is a normal number, whatever the rounding
+    // Within these bounds no product overflows; beyond them the weights do not change any more.
     const float bounded = std::min(std::max(temperature, 1e-30f), 1e30f);
     scale = LOG2_E / bounded;
     least = std::max(floor, std::max(LOWEST, top - DEEPEST * bounded));
 }
 
-LC_WIDE bool find_peaks(const float * logits, size_t n, float * peaks) {
+LC_WIDE bool find_block_max(const float * logits, size_t n, float * block_max) {
     int is_nan[LANES] = {};
     for (size_t start = 0; start < n; start += BLOCK) {
         const float * block = logits + start;
         const size_t  size  = std::min(BLOCK, n - start);
         float         lanes[LANES];
-        std::fill(lanes, lanes + LANES, NONE);
+        std::fill(lanes, lanes + LANES, EXCLUDED);
         size_t i = 0;
         for (; i + LANES <= size; i += LANES) {
 #pragma omp simd
@@ -102,7 +104,7 @@ LC_WIDE bool find_peaks(const float * logits, size_t n, float * peaks) {
             lanes[0] = block[i] > lanes[0] ? block[i] : lanes[0];
             is_nan[0] |= block[i] != block[i];
         }
-        peaks[start / BLOCK] = max_of(lanes);
+        block_max[start / BLOCK] = max_of(lanes);
     }
     return sum_of(is_nan) == 0;
 }
@@ -112,23 +114,23 @@ LC_WIDE void copy_masked(const float * logits, size_t n, const uint32_t * mask, 
     for (size_t start = 0; start < n; start += WORD) {
         const uint32_t word = mask[start / WORD];
         const size_t   size = std::min(WORD, n - start);
-        // Most words of a mask are all or nothing.
+        // Most words of a mask are all zeros or all ones.
         if (word == 0) {
-            std::fill(out + start, out + start + size, NONE);
+            std::fill(out + start, out + start + size, EXCLUDED);
         } else if (word == ~0u) {
             std::copy(logits + start, logits + start + size, out + start);
         } else {
             for (size_t i = 0; i < size; i++) {
-                out[start + i] = (word >> i & 1) != 0 ? logits[start + i] : NONE;
+                out[start + i] = (word >> i & 1) != 0 ? logits[start + i] : EXCLUDED;
             }
         }
     }
 }
 
-LC_WIDE float sum_weights(const float * logits, size_t n, const weighing & how) {
-    const weighing local        = how;  // in registers: nothing that is written could change it
-    float          lanes[LANES] = {};
-    size_t         i            = 0;
+LC_WIDE float sum_weights(const float * logits, size_t n, const WeightFunction & function) {
+    const WeightFunction local        = function;  // a copy stays in registers: no store can alias it
+    float                lanes[LANES] = {};
+    size_t               i            = 0;
     for (; i + LANES <= n; i += LANES) {
 #pragma omp simd
         for (size_t lane = 0; lane < LANES; lane++) {
@@ -141,10 +143,10 @@ LC_WIDE float sum_weights(const float * logits, size_t n, const weighing & how) 
     return sum_of(lanes);
 }
 
-LC_WIDE float store_weights(const float * logits, size_t n, const weighing & how, float * weights) {
-    const weighing local        = how;
-    float          lanes[LANES] = {};
-    size_t         i            = 0;
+LC_WIDE float store_weights(const float * logits, size_t n, const WeightFunction & function, float * weights) {
+    const WeightFunction local        = function;
+    float                lanes[LANES] = {};
+    size_t               i            = 0;
     for (; i + LANES <= n; i += LANES) {
 #pragma omp simd
         for (size_t lane = 0; lane < LANES; lane++) {
@@ -160,7 +162,7 @@ LC_WIDE float store_weights(const float * logits, size_t n, const weighing & how
     return sum_of(lanes);
 }
 
-LC_WIDE tally tally_from(const float * keys, size_t n, float least) {
+LC_WIDE Tally tally_from(const float * keys, size_t n, float least) {
     int    counts[LANES] = {};
     float  sums[LANES]   = {};
     size_t i             = 0;
@@ -179,7 +181,7 @@ LC_WIDE tally tally_from(const float * keys, size_t n, float least) {
     return { static_cast<size_t>(sum_of(counts)), sum_of(sums) };
 }
 
-LC_WIDE size_t find_between(const float * keys, size_t n, float least, float below, int * places) {
+LC_WIDE size_t find_between(const float * keys, size_t n, float least, float below, int * indices) {
     size_t n_found = 0;
     for (size_t i = 0; i < n; i += LANES) {
         const size_t end = std::min(n, i + LANES);
@@ -191,7 +193,7 @@ LC_WIDE size_t find_between(const float * keys, size_t n, float least, float bel
             }
         }
         for (size_t j = i; any && j < end; j++) {
-            places[n_found] = static_cast<int>(j);
+            indices[n_found] = static_cast<int>(j);
             n_found += (keys[j] >= least) & (keys[j] < below);
         }
     }

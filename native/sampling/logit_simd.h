@@ -1,5 +1,5 @@
-// Loops over a run of logits, written so that compilers turn them into vector instructions. They know nothing of sampling
-// parameters. On one machine, results depend on the values alone: not on where in memory they lie.
+// Loops over a row of logits, written so that compilers vectorize them. They do not depend on sampling parameters. On one machine a
+// result depends on the values only, not on their alignment.
 #pragma once
 
 #include <cstddef>
@@ -7,39 +7,42 @@
 
 namespace lc {
 
-// Longer rows are worked on in blocks of this many, so that most of a row need not be looked at again.
+// Rows are processed in blocks of this many logits, so that later passes can skip most blocks.
 constexpr size_t BLOCK = 256;
 
-// The greatest logit of each block of a row of `n`: minus infinity where none exceeds that. False if any logit is NaN.
-bool find_peaks(const float * logits, size_t n, float * peaks);
+// Writes the greatest logit of each block of a row of `n`; minus infinity for a block whose logits are all excluded. Returns false
+// if any logit is NaN.
+bool find_block_max(const float * logits, size_t n, float * block_max);
 
 // Copies a row of `n` logits; those of tokens whose bit (t % 32 of word t / 32) is not set become minus infinity.
 void copy_masked(const float * logits, size_t n, const uint32_t * mask, float * out);
 
-// How logits become weights: exp((logit - top) / temperature) from `least` up, and 0 below. No logit exceeds `top`, so
-// weights are at most 1, and exactly that at the top. Their relative error is below 4e-6, and below 1e-6 where they are
-// above 1e-9; those below 1e-37 are 0.
-struct weighing {
+// The weight of a logit: exp((logit - top) / temperature) from `least` up, and 0 below it.
+//
+// No logit exceeds `top`, so weights are at most 1, and exactly 1 at the top. Their relative error is below 4e-6, and below
+// 1e-6 for weights above 1e-9; weights below 1e-37 are 0.
+struct WeightFunction {
     float top;
-    float scale;  // to base 2
+    float scale;  // log2(e) / temperature
     float least;
 
-    weighing(float top, float temperature, float floor);
+    // `floor` is the least logit that has a weight.
+    WeightFunction(float top, float temperature, float floor);
 };
 
-// The sum of the weights of at most BLOCK logits; the second also keeps the weights themselves.
-float sum_weights(const float * logits, size_t n, const weighing & how);
-float store_weights(const float * logits, size_t n, const weighing & how, float * weights);
+// Returns the sum of the weights of at most BLOCK logits; store_weights() also writes the weights.
+float sum_weights(const float * logits, size_t n, const WeightFunction & function);
+float store_weights(const float * logits, size_t n, const WeightFunction & function, float * weights);
 
-struct tally {
+struct Tally {
     size_t count = 0;
     double sum   = 0;
 };
 
-// How many of at most BLOCK keys are at least `least`, and their sum.
-tally tally_from(const float * keys, size_t n, float least);
+// Returns number and sum of those of at most BLOCK keys that are at least `least`.
+Tally tally_from(const float * keys, size_t n, float least);
 
-// Writes the places of keys in [least, below) to `places`, which has room for n; returns how many there are.
-size_t find_between(const float * keys, size_t n, float least, float below, int * places);
+// Writes the indices of keys in [least, below) to `indices`, which has room for n. Returns their number.
+size_t find_between(const float * keys, size_t n, float least, float below, int * indices);
 
 } // namespace lc

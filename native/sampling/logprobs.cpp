@@ -1,7 +1,7 @@
 #include "sampling/logprobs.h"
 
-#include "shim/error.h"
 #include "sampling/logit_simd.h"
+#include "sampling/sampling_errors.h"
 
 #include <algorithm>
 #include <cmath>
@@ -14,25 +14,25 @@ namespace {
 
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
 
-// The logarithm of the sum of exp(logit). Each block is summed in float, the blocks in double.
-double log_sum(const float * logits, size_t n, float top, const std::vector<float> & peaks) {
-    const weighing how(top, 1, -INFINITE);
-    double         total = 0;
-    for (size_t block = 0; block < peaks.size(); block++) {
-        if (peaks[block] >= how.least) {
+// Returns log(sum of exp(logit)). Each block is summed in float, the blocks in double.
+double log_sum_exp(const float * logits, size_t n, float top, const std::vector<float> & block_max) {
+    const WeightFunction weight(top, 1, -INFINITE);
+    double               total = 0;
+    for (size_t block = 0; block < block_max.size(); block++) {
+        if (block_max[block] >= weight.least) {
             const size_t start = block * BLOCK;
-            total += sum_weights(logits + start, std::min(BLOCK, n - start), how);
+            total += sum_weights(logits + start, std::min(BLOCK, n - start), weight);
         }
     }
     return top + std::log(total);
 }
 
-// The `n_top` tokens of the greatest logits, in their order: insertion into a short list, and only from blocks whose greatest
-// logit would enter it.
-void find_top(const float * logits, size_t n, const std::vector<float> & peaks, size_t n_top, llama_token * best) {
+// Writes the tokens of the `n_top` greatest logits to `best`, in falling order: insertion into a short list. Blocks whose greatest
+// logit would not enter the list are skipped.
+void find_top(const float * logits, size_t n, const std::vector<float> & block_max, size_t n_top, llama_token * best) {
     size_t size = 0;
-    for (size_t block = 0; block < peaks.size(); block++) {
-        if (size == n_top && peaks[block] <= logits[best[size - 1]]) {
+    for (size_t block = 0; block < block_max.size(); block++) {
+        if (size == n_top && block_max[block] <= logits[best[size - 1]]) {
             continue;
         }
         const size_t end = std::min((block + 1) * BLOCK, n);
@@ -51,22 +51,22 @@ void find_top(const float * logits, size_t n, const std::vector<float> & peaks, 
 
 } // namespace
 
-void logprobs(const float * logits, size_t n, llama_token token, size_t n_top, llama_token * tokens, float * values) {
-    static thread_local std::vector<float> peaks;
-    peaks.resize((n + BLOCK - 1) / BLOCK);
-    const bool  is_sound = find_peaks(logits, n, peaks.data());
-    const float top      = *std::max_element(peaks.begin(), peaks.end());
-    if (!is_sound || std::isinf(top)) {
-        throw bad_logits("the model's logits are not finite: they have no probabilities");
+void write_logprobs(const float * logits, size_t n, llama_token token, size_t n_top, llama_token * tokens, float * values) {
+    static thread_local std::vector<float> block_max;
+    block_max.resize((n + BLOCK - 1) / BLOCK);
+    const bool  has_no_nan = find_block_max(logits, n, block_max.data());
+    const float top        = *std::max_element(block_max.begin(), block_max.end());
+    if (!has_no_nan || std::isinf(top)) {
+        throw BadLogits("the model's logits are not finite: they have no probabilities");
     }
-    const double total = log_sum(logits, n, top, peaks);
+    const double log_total = log_sum_exp(logits, n, top, block_max);
     std::fill(tokens, tokens + 1 + n_top, LLAMA_TOKEN_NULL);
     tokens[0] = token;
     if (n_top > 0) {
-        find_top(logits, n, peaks, n_top, tokens + 1);
+        find_top(logits, n, block_max, n_top, tokens + 1);
     }
     for (size_t i = 0; i <= n_top; i++) {
-        values[i] = tokens[i] == LLAMA_TOKEN_NULL ? -INFINITE : static_cast<float>(logits[tokens[i]] - total);
+        values[i] = tokens[i] == LLAMA_TOKEN_NULL ? -INFINITE : static_cast<float>(logits[tokens[i]] - log_total);
     }
 }
 

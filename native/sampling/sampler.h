@@ -1,4 +1,4 @@
-// What lc_sample() and its kin need of a sampler, of whichever kind.
+// The interface of a sampler: FastSampler for most requests, ChainSampler for all others.
 #pragma once
 
 #include "sampling/grammar.h"
@@ -8,18 +8,19 @@
 
 struct lc_sampler {
     const size_t                 n_vocab;
-    std::unique_ptr<lc::grammar> grammar;  // what the answer is held to, or NULL
+    std::unique_ptr<lc::Grammar> grammar;  // constrains the answer; may be NULL
 
     explicit lc_sampler(size_t n_vocab) : n_vocab(n_vocab) {}
     lc_sampler(const lc_sampler &)             = delete;
     lc_sampler & operator=(const lc_sampler &) = delete;
     virtual ~lc_sampler()                      = default;
 
-    // Draws from n_vocab logits, which stay as they are. Throws if they contain NaN, or exclude every token.
+    // Samples from n_vocab logits, which are not changed. Ignores the grammar. Throws BadLogits or NoTokenLeft.
     virtual llama_token sample(const float * logits) = 0;
-    // Takes note of the token that follows.
+    // Adds a token of the answer to the penalties' histories.
     virtual void accept(llama_token token) = 0;
-    // Shows the prompt to what looks back at it.
+    // Adds tokens of the prompt to the histories of the penalties that count the prompt.
     virtual void prime(const llama_token * tokens, size_t n_tokens) = 0;
-    virtual void reset()                                            = 0;
+    // Restores the state of a new sampler with the same seed.
+    virtual void reset() = 0;
 };

@@ -4,47 +4,47 @@
 
 namespace lc {
 
-void look_back::add(llama_token token) {
-    if (n_last == 0) {
+void TokenHistory::add(llama_token token) {
+    if (n_max_ == 0) {
         return;
     }
-    if (ring.size() < n_last) {
-        ring.push_back(token);
+    if (ring_.size() < n_max_) {
+        ring_.push_back(token);
     } else {
-        forget(ring[next]);
-        ring[next] = token;
-        next       = (next + 1) % n_last;
+        remove(ring_[oldest_]);
+        ring_[oldest_] = token;
+        oldest_        = (oldest_ + 1) % n_max_;
     }
-    const auto [place, is_new] = places.try_emplace(token, entries.size());
+    const auto [entry, is_new] = index_.try_emplace(token, counts_.size());
     if (is_new) {
-        entries.push_back({ token, 0 });
+        counts_.push_back({ token, 0 });
     }
-    entries[place->second].count++;
+    counts_[entry->second].count++;
 }
 
-void look_back::add(const llama_token * tokens, size_t n_tokens) {
-    for (size_t i = n_tokens - std::min(n_tokens, n_last); i < n_tokens; i++) {
+void TokenHistory::add(const llama_token * tokens, size_t n_tokens) {
+    for (size_t i = n_tokens - std::min(n_tokens, n_max_); i < n_tokens; i++) {
         add(tokens[i]);
     }
 }
 
-void look_back::clear() {
-    ring.clear();
-    next = 0;
-    entries.clear();
-    places.clear();
+void TokenHistory::clear() {
+    ring_.clear();
+    oldest_ = 0;
+    counts_.clear();
+    index_.clear();
 }
 
-void look_back::forget(llama_token token) {
-    const auto place = places.find(token);
-    entry &    freed = entries[place->second];
+void TokenHistory::remove(llama_token token) {
+    const auto   entry = index_.find(token);
+    TokenCount & freed = counts_[entry->second];
     if (--freed.count > 0) {
         return;
     }
-    freed                     = entries.back();
-    places.at(freed.token)    = place->second;
-    entries.pop_back();
-    places.erase(place);
+    freed                   = counts_.back();
+    index_.at(freed.token)  = entry->second;
+    counts_.pop_back();
+    index_.erase(entry);
 }
 
 } // namespace lc

@@ -1,6 +1,7 @@
-// What the headers of this very build say about every structure that crosses the boundary to Python.
+// Sizes and offsets of the structures that cross the C boundary, as the compiler of this build sees them.
 //
-// llmcore/ffi.py writes these structures by hand and compares them with this table when it loads the library.
+// llmcore/llama/ffi.py declares the same structures by hand and compares them with this table when it loads the library. Each
+// structure here has a class there.
 #include "shim/llmcore.h"
 
 #include <cstddef>
@@ -31,44 +32,12 @@ static const lc_abi_entry abi_table[] = {
     S(n_tokens), S(token), S(embd), S(pos), S(n_seq_id), S(seq_id), S(logits),
 #undef S
 
-#define S(field) FIELD_OF(llama_token_data, field)
-    SIZE_OF(llama_token_data), S(id), S(logit), S(p),
-#undef S
-
-#define S(field) FIELD_OF(llama_token_data_array, field)
-    SIZE_OF(llama_token_data_array), S(data), S(size), S(selected), S(sorted),
-#undef S
-
 #define S(field) FIELD_OF(llama_logit_bias, field)
     SIZE_OF(llama_logit_bias), S(token), S(bias),
 #undef S
 
-#define S(field) FIELD_OF(llama_sampler_chain_params, field)
-    SIZE_OF(llama_sampler_chain_params), S(no_perf),
-#undef S
-
-#define S(field) FIELD_OF(llama_sampler_seq_config, field)
-    SIZE_OF(llama_sampler_seq_config), S(seq_id), S(sampler),
-#undef S
-
-#define S(field) FIELD_OF(llama_chat_message, field)
-    SIZE_OF(llama_chat_message), S(role), S(content),
-#undef S
-
 #define S(field) FIELD_OF(llama_model_kv_override, field)
     SIZE_OF(llama_model_kv_override), S(tag), S(key), S(val_i64), S(val_f64), S(val_bool), S(val_str),
-#undef S
-
-#define S(field) FIELD_OF(llama_model_tensor_buft_override, field)
-    SIZE_OF(llama_model_tensor_buft_override), S(pattern), S(buft),
-#undef S
-
-#define S(field) FIELD_OF(llama_model_tensor_override, field)
-    SIZE_OF(llama_model_tensor_override), S(pattern), S(type),
-#undef S
-
-#define S(field) FIELD_OF(llama_model_imatrix_data, field)
-    SIZE_OF(llama_model_imatrix_data), S(name), S(data), S(size),
 #undef S
 
 #define S(field) FIELD_OF(llama_model_quantize_params, field)
@@ -76,11 +45,6 @@ static const lc_abi_entry abi_table[] = {
     S(nthread), S(ftype), S(output_tensor_type), S(token_embedding_type), S(allow_requantize),
     S(quantize_output_tensor), S(only_copy), S(pure), S(keep_split), S(dry_run), S(imatrix), S(kv_overrides),
     S(tt_overrides), S(prune_layers), S(max_buf_size),
-#undef S
-
-#define S(field) FIELD_OF(llama_perf_context_data, field)
-    SIZE_OF(llama_perf_context_data),
-    S(t_start_ms), S(t_load_ms), S(t_p_eval_ms), S(t_eval_ms), S(n_p_eval), S(n_eval), S(n_reused),
 #undef S
 
 #define S(field) FIELD_OF(lc_abi_entry, field)
@@ -104,7 +68,7 @@ static const lc_abi_entry abi_table[] = {
 #undef S
 };
 
-const lc_abi_entry * lc_abi(size_t * n) {
+const lc_abi_entry * lc_abi_table(size_t * n) {
     if (n != nullptr) {
         *n = sizeof(abi_table) / sizeof(abi_table[0]);
     }

@@ -1,11 +1,12 @@
-// Which ggml backends take part. ggml's registry is not synchronized: like everything that changes it, these functions
-// belong to the time before models are loaded and contexts created.
+// The registry of ggml backends: loading them, switching BLAS on or off, listing them.
+//
+// ggml does not synchronize its registry, so the functions that change it may only be called before a model is loaded or a
+// context is created.
 #include "build_config.h"
 #include "shim/error.h"
 #include "shim/json_text.h"
 
 #include "ggml-backend.h"
-#include "llama-arch.h"
 
 #include <dlfcn.h>
 
@@ -16,13 +17,14 @@ namespace {
 
 std::mutex registry_mutex;
 
-// BLAS's registration, which outlives its absence from the registry. NULL if there is none (yet).
+// Returns the BLAS backend, or NULL while none has been loaded. It is remembered because it leaves ggml's registry while BLAS is
+// switched off.
 ggml_backend_reg_t blas_registration() {
     static ggml_backend_reg_t known = nullptr;
     if (known == nullptr) {
         known = ggml_backend_reg_by_name("BLAS");
-        // A loaded backend's library is closed when it leaves the registry, while contexts may still point into it, and
-        // it could not come back: held open for good.
+        // ggml closes the library of a backend that leaves the registry. Contexts may still point into it, and it could not be
+        // registered again, so one more reference keeps it open for good.
         Dl_info info{};
         if (known != nullptr && dladdr(known, &info) != 0) {
             dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
@@ -91,7 +93,7 @@ lc_status lc_blas_enable(bool enabled) {
         const std::lock_guard<std::mutex> lock(registry_mutex);
         ggml_backend_reg_t reg = blas_registration();
         if (reg == nullptr) {
-            // Nothing to leave out is no error.
+            // Switching off a BLAS that is not there is not an error.
             lc::require(!enabled, *LC_BLAS_SOURCE != '\0'
                 ? "BLAS: its backend is not loaded (lc_backends_load)"
                 : "BLAS: this build has none (-DLLMCORE_BLAS=scipy or system)");
@@ -135,15 +137,4 @@ uint64_t lc_gpu_free_bytes(void) {
         }
     });
     return sum;
-}
-
-bool lc_architecture_known(const char * name) {
-    bool known = false;
-    lc::guard([&] { known = name != nullptr && llm_arch_from_string(name) != LLM_ARCH_UNKNOWN; });
-    return known;
-}
-
-bool lc_abort_if_set(void * flag) {
-    // Written by another thread while the step runs: read anew each time.
-    return *static_cast<const volatile bool *>(flag);
 }

@@ -5,7 +5,7 @@
 
 namespace {
 
-// A plain buffer, since keeping a message must not fail, least of all after std::bad_alloc.
+// A fixed buffer: storing a message must not allocate, because the failure may be std::bad_alloc.
 thread_local char last_error[4096] = "";
 
 } // namespace
@@ -19,7 +19,7 @@ void set_error(const char * message) noexcept {
     const size_t room = sizeof(last_error) - 1;
     size_t       size = std::strlen(message);
     if (size > room) {
-        // The message stays UTF-8: it is cut before a character, and says that it is cut.
+        // Cut before the first byte of a character, so that the message stays valid UTF-8, and marked as cut.
         static const char cut[] = " [...]";
         size = room - (sizeof(cut) - 1);
         while (size > 0 && (static_cast<unsigned char>(message[size]) & 0xC0) == 0x80) {
@@ -45,7 +45,7 @@ char * copy_string(const std::string & text) {
 lc_status status_of_current_exception() noexcept {
     try {
         throw;
-    } catch (const invalid_argument & e) {
+    } catch (const InvalidArgument & e) {
         set_error(e.what());
         return LC_ERR_INVALID;
     } catch (const std::bad_alloc &) {
@@ -55,7 +55,7 @@ lc_status status_of_current_exception() noexcept {
         set_error(e.what());
         return LC_ERR_NATIVE;
     } catch (...) {
-        set_error("llama.cpp threw something that is no std::exception");
+        set_error("llama.cpp threw an object that is not a std::exception");
         return LC_ERR_NATIVE;
     }
 }

@@ -1,4 +1,4 @@
-// How failures leave this library: a status and a message of the thread, never an exception.
+// Failures at the C boundary: a status and a message per thread, never an exception.
 #pragma once
 
 #include "shim/llmcore.h"
@@ -10,38 +10,29 @@
 
 namespace lc {
 
-// The caller's argument is wrong: becomes LC_ERR_INVALID. Everything else that is thrown becomes LC_ERR_NATIVE.
-struct invalid_argument : std::runtime_error {
+// An argument of the caller is wrong. Becomes LC_ERR_INVALID; every other exception becomes LC_ERR_NATIVE or LC_ERR_NO_MEMORY.
+struct InvalidArgument : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// A draw finds no token that it may choose.
-struct no_choice : std::runtime_error {
-    no_choice() : std::runtime_error("no token can be chosen: the logits (with their bias) exclude every one") {}
-};
-
-// The model gave logits that are no numbers to draw by.
-struct bad_logits : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
+// The message that lc_last_error() returns on this thread.
 void set_error(const char * message) noexcept;
 void clear_error() noexcept;
 
-// A copy that lc_string_free() frees.
+// Returns a copy of `text` for the caller, who frees it with lc_string_free().
 char * copy_string(const std::string & text);
 
-// Throws invalid_argument if `ok` is false.
+// Throws InvalidArgument if `ok` is false.
 inline void require(bool ok, const char * message) {
     if (!ok) {
-        throw invalid_argument(message);
+        throw InvalidArgument(message);
     }
 }
 
-// Turns the exception being handled into a status.
+// Turns the exception that is being handled into a status, and stores its message.
 lc_status status_of_current_exception() noexcept;
 
-// Runs `body`; nothing it throws gets past here.
+// Runs `body` and returns its status; no exception passes.
 template <typename Body> lc_status guard(Body && body) noexcept {
     try {
         body();
@@ -51,7 +42,7 @@ template <typename Body> lc_status guard(Body && body) noexcept {
     }
 }
 
-// The same for constructors: `body` returns the new handle.
+// Runs `body`, which returns a new handle, and returns that; NULL if it throws.
 template <typename Body> auto guard_new(Body && body) noexcept -> decltype(body()) {
     try {
         return body();

@@ -1,4 +1,4 @@
-// Writing JSON without a JSON library: the few objects about this build and this machine.
+// JSON string literals, for the few objects that the shim writes without a JSON library.
 #pragma once
 
 #include <string>
@@ -6,7 +6,7 @@
 
 namespace lc {
 
-// A JSON string literal, quotes included. Bytes above 0x7F pass as they are (UTF-8).
+// Returns `text` as a JSON string literal with its quotes. Bytes from 0x80 up are copied unchanged (UTF-8).
 std::string json_quote(std::string_view text);
 
 } // namespace lc

@@ -1,9 +1,22 @@
-// The shim: everything of llama.cpp that may throw C++ exceptions, behind a flat C ABI.
+// The C ABI of libllmcore.so: the functions of llama.cpp that may throw C++ exceptions or abort, and our own code.
 //
-// Rules. No exception crosses this boundary: a function that can fail returns an lc_status (or NULL for a
-// constructor) and leaves the reason in lc_last_error() of the calling thread. Strings are UTF-8. A `char **out`
-// receives a string that the caller frees with lc_string_free(). Functions that merely return libllama's own plain C
-// results are not repeated here: llmcore/ffi.py binds those directly.
+// Sections, with the files under native/ that implement them:
+//   Errors and strings      shim/error.cpp
+//   Build and ABI table     shim/build_info.cpp, shim/abi_table.cpp
+//   Logs and aborts         shim/abort_guard.cpp
+//   Models and contexts     shim/model.cpp
+//   Tokenizer               shim/tokenizer.cpp
+//   Memory                  shim/memory.cpp
+//   Backends                shim/backend.cpp
+//   Remote devices          shim/rpc.cpp
+//   Sampling                sampling/sampling.cpp
+//   Chat templates          chat/chat.cpp
+//   Answers of a chat       chat/chat_parser.cpp
+//   Kernels                 kernels/backend/c_api.cpp, c_api_test_*.cpp; c_api_none.cpp in builds without kernels
+//
+// Rules. No exception crosses this boundary. A function that can fail returns an lc_status, a constructor returns NULL; the
+// reason is then in lc_last_error() of the calling thread. Strings are UTF-8. A `char ** out` receives a string that the caller
+// frees with lc_string_free(). Functions of llama.cpp that cannot throw are not wrapped: llmcore/llama/ffi.py binds them directly.
 #pragma once
 
 #include <stddef.h>
@@ -17,10 +30,12 @@ extern "C" {
 
 #define LC_API __attribute__((visibility("default")))
 
+// --- Errors and strings: shim/error.cpp -------------------------------------------------------------------------------
+
 typedef enum lc_status {
     LC_OK              = 0,
-    LC_ERR_INVALID     = 1,  // the caller's argument is wrong; lc_last_error() says which
-    LC_ERR_NATIVE      = 2,  // llama.cpp threw or refused; lc_last_error() carries its message
+    LC_ERR_INVALID     = 1,  // an argument is wrong; lc_last_error() names it
+    LC_ERR_NATIVE      = 2,  // llama.cpp threw or refused; lc_last_error() has its message
     LC_ERR_NO_MEMORY   = 3,  // std::bad_alloc
 } lc_status;
 
@@ -28,105 +43,113 @@ typedef enum lc_status {
 LC_API const char * lc_last_error(void);
 LC_API void         lc_string_free(char * s);
 
-// --- abi.cpp: what the headers of this build say, for the hand-written structures in ffi.py ---------------------------
+// --- Build and ABI table: shim/build_info.cpp, shim/abi_table.cpp -----------------------------------------------------
 
-typedef struct lc_abi_entry {
-    const char * name;   // "llama_model_params" (its size) or "llama_model_params.n_gpu_layers" (an offset)
-    uint64_t     value;  // sizeof or offsetof, in bytes
-    uint64_t     size;   // sizeof the structure or of the field, in bytes
-} lc_abi_entry;
-
-// The table has *n entries; it lives as long as the library.
-LC_API const lc_abi_entry * lc_abi(size_t * n);
-
-// One JSON object: {"llama_cpp": version, "llama_cpp_commit", "compiler", "cpu_build": "native"|"all",
+// Returns a JSON object: {"llama_cpp": version, "llama_cpp_commit", "compiler", "cpu_build": "native"|"all",
 // "blas": {"built": bool, "source": "scipy-openblas32"|"system"|""}, "openblas_config": str}
 LC_API const char * lc_build_info(void);
 
-// --- watch.cpp: what llama.cpp says ------------------------------------------------------------------------------------
+typedef struct lc_abi_entry {
+    const char * name;   // "llama_model_params" (its size) or "llama_model_params.n_gpu_layers" (its offset)
+    uint64_t     value;  // sizeof or offsetof, in bytes
+    uint64_t     size;   // sizeof the structure or the field, in bytes
+} lc_abi_entry;
+
+// Returns the table with which ffi.py checks its structures. It has *n entries and lives as long as the library.
+LC_API const lc_abi_entry * lc_abi_table(size_t * n);
+
+// --- Logs and aborts: shim/abort_guard.cpp ----------------------------------------------------------------------------
 
 typedef void (*lc_log_callback)(enum ggml_log_level level, const char * text, void * user);
 typedef void (*lc_abort_callback)(const char * message);
 
-// Where log lines go, and the last message of a process that native code ends: an abort, or an exception that nobody catches.
-// Before anything else.
-LC_API void lc_watch(lc_log_callback log, lc_abort_callback abort);
+// Sets the callback for log lines, and the one for the last message of a process that is about to end: ggml_abort(), or an
+// exception that nothing catches. Called once, before any other function.
+LC_API void lc_set_callbacks(lc_log_callback log, lc_abort_callback abort);
 
-// --- loading.cpp: llama.cpp's functions of these names, save that an assertion on this thread, or an exception, is a failure ----
+// A ggml_abort_callback that returns *(const volatile bool *) flag: a step ends early once the flag is set. It needs no
+// interpreter lock.
+LC_API bool lc_abort_if_set(void * flag);
 
-// NULL where it failed: lc_last_error() carries llama.cpp's words.
+// --- Models and contexts: shim/model.cpp ------------------------------------------------------------------------------
+
+// Like llama_model_load_from_file() and llama_init_from_model(), but an assertion that fails on this thread, or an exception, is a
+// failure. NULL after a failure; lc_last_error() then has llama.cpp's error lines.
 LC_API struct llama_model *   lc_model_load(const char * path, const struct llama_model_params * params);
 LC_API struct llama_context * lc_context_new(struct llama_model * model, const struct llama_context_params * params);
 
-// Like llama_model_quantize(). The work ends with a failure at the next tensor once *stop is not 0.
+// Like llama_model_quantize(). Fails at the next tensor once *stop is not 0.
 LC_API lc_status lc_quantize(const char * source, const char * target, const struct llama_model_quantize_params * params,
                              const int32_t * stop);
 
-// Like the function in llama.h. INT32_MIN where it failed, with a reason in lc_last_error(); without a reason there, the text is too long.
+// True if this build's llama.cpp has an architecture of that name (`general.architecture` of a GGUF file).
+LC_API bool lc_architecture_known(const char * name);
+
+// Releases this process's pages of a mapped file (an absolute path). The next read maps them again from the page cache.
+LC_API lc_status lc_mapping_release(const char * path);
+
+// --- Tokenizer: shim/tokenizer.cpp ------------------------------------------------------------------------------------
+
+// Like llama_tokenize(), llama_detokenize() and llama_token_to_piece(), but they return INT32_MIN after a failure, with the reason
+// in lc_last_error(). INT32_MIN with an empty lc_last_error() is llama.cpp's own result for a text that is too long.
 LC_API int32_t lc_tokenize(const struct llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens,
                            int32_t n_max, bool add_special, bool parse_special);
-// The same for callers who know no failure: no tokens then.
-LC_API int32_t lc_tokenize_or_none(const struct llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens,
-                                   int32_t n_max, bool add_special, bool parse_special);
 LC_API int32_t lc_detokenize(const struct llama_vocab * vocab, const llama_token * tokens, int32_t n_tokens, char * text,
                              int32_t size, bool remove_special, bool unparse_special);
 LC_API int32_t lc_token_to_piece(const struct llama_vocab * vocab, llama_token token, char * text, int32_t size, bool special);
 
-// --- backend.cpp: which ggml backends take part ---------------------------------------------------------------------
+// Like lc_tokenize(), but returns 0 tokens after a failure: a callback for libraries that expect no failure.
+LC_API int32_t lc_tokenize_or_none(const struct llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens,
+                                   int32_t n_max, bool add_special, bool parse_special);
 
-// Loads the loadable backends (CPU variants of an LLMCORE_CPU=all build) from `dir`; a build with linked backends
-// does nothing. Idempotent.
-LC_API lc_status lc_backends_load(const char * dir);
-
-// Lets the BLAS backend take part in contexts created from now on, or not. LC_ERR_INVALID if it was not built.
-LC_API lc_status lc_blas_enable(bool enabled);
-LC_API bool      lc_blas_enabled(void);
-
-// JSON array of {"name", "devices": [{"name", "description", "type"}], "features": {"AVX2": "1", ...}} of the backends
-// that take part.
-LC_API lc_status lc_backends_json(char ** out);
-
-// Free memory of the GPUs of this machine, which models use unless they are told other devices; 0 without any.
-LC_API uint64_t lc_gpu_free_bytes(void);
-
-// Whether libllama of this build knows the value of `general.architecture`.
-LC_API bool lc_architecture_known(const char * name);
-
-// How many bytes of a text one token stands for at most, and by `counted` (256 of them) which bytes become tokens at all: a text
-// with n of these has at least n / that many tokens. 0 where the tokenizer allows no such bound.
+// Returns the number of bytes of the longest token, and sets counted[byte] (of 256) to 1 for each byte that the tokenizer never
+// drops. A text with n such bytes has at least n / result tokens. 0 if the tokenizer has no such bound.
 LC_API int32_t lc_token_bytes_max(const struct llama_vocab * vocab, uint8_t * counted);
 
-// What a model with these parameters would allocate of this machine's memory (not of GPUs and of other machines), by loading it
-// without allocating (llama.cpp's no_alloc).
+// --- Memory: shim/memory.cpp ------------------------------------------------------------------------------------------
+
+// Bytes of this machine's RAM: not of GPUs, not of other machines.
 typedef struct lc_memory_need {
     uint64_t model_bytes;
     uint64_t context_bytes;   // KV cells and recurrent state
     uint64_t compute_bytes;
 } lc_memory_need;
 
+// Computes the memory that a model and a context with these parameters would allocate, without allocating it.
 LC_API lc_status lc_memory_required(const char * path, const struct llama_model_params * mparams,
                                     const struct llama_context_params * cparams, lc_memory_need * out);
-// The same of a live context.
+// Reads the memory of a live context and its model.
 LC_API lc_status lc_memory_used(const struct llama_context * ctx, lc_memory_need * out);
 
-// Lets go of this process's pages of a mapped file (an absolute path): they come back from the page cache when they are read.
-LC_API lc_status lc_mapping_release(const char * path);
+// --- Backends: shim/backend.cpp ---------------------------------------------------------------------------------------
 
-// A ggml_abort_callback that returns *(const volatile bool *) flag: a step ends early when the flag is set, and polling it
-// needs no interpreter lock. (In backend.cpp.)
-LC_API bool lc_abort_if_set(void * flag);
+// Loads the loadable backends (the CPU variants of an LLMCORE_CPU=all build) from `dir`. Does nothing in a build with linked
+// backends, and from the second call on.
+LC_API lc_status lc_backends_load(const char * dir);
 
-// --- rpc.cpp: machines that compute a part of a model -----------------------------------------------------------------
+// Lets contexts that are created from now on use the BLAS backend, or not. LC_ERR_INVALID if BLAS was not built.
+LC_API lc_status lc_blas_enable(bool enabled);
+LC_API bool      lc_blas_enabled(void);
 
-// The version of the RPC protocol, 256 * major + minor; 0 in a build without it.
+// Writes a JSON array of the registered backends: {"name", "devices": [{"name", "description", "type"}],
+// "features": {"AVX2": "1", ...}}.
+LC_API lc_status lc_backends_json(char ** out);
+
+// Returns the free bytes of this machine's GPUs, which models use unless their parameters name other devices; 0 without a GPU.
+LC_API uint64_t lc_gpu_free_bytes(void);
+
+// --- Remote devices: shim/rpc.cpp -------------------------------------------------------------------------------------
+
+// Returns the version of the RPC protocol, 256 * major + minor; 0 in a build without RPC.
 LC_API int32_t lc_rpc_protocol(void);
 
-// The devices of n servers ("host:port"), NULL behind the last, for llama_model_params.devices, and the free memory of all of
-// them. They live as long as the process. llama.cpp ABORTS THE PROCESS if it cannot connect, or if the server speaks another
-// version: look first (llmcore/rpc.py). LC_ERR_INVALID in a build without it.
+// Writes the devices of n servers ("host:port") to `out`, which has room for n_out, with NULL after the last one, as
+// llama_model_params.devices expects; and the sum of their free memory. The devices live as long as the process.
+// llama.cpp ABORTS THE PROCESS if it cannot connect, or if the server has another version of the protocol: check the server
+// first (llmcore/llama/rpc.py). LC_ERR_INVALID in a build without RPC.
 LC_API lc_status lc_rpc_devices(size_t n, const char * const * endpoints, void ** out, size_t n_out, uint64_t * free_bytes);
 
-// --- sampling.cpp ---------------------------------------------------------------------------------------------------
+// --- Sampling: sampling/sampling.cpp ----------------------------------------------------------------------------------
 
 typedef struct lc_sampler lc_sampler;
 
@@ -162,119 +185,127 @@ typedef struct lc_sampling_params {
 
 LC_API lc_sampler * lc_sampler_new(const struct llama_model * model, const lc_sampling_params * params);
 LC_API void         lc_sampler_free(lc_sampler * sampler);
-// Back to the state after lc_sampler_new (seed included).
+// Restores the state after lc_sampler_new(), with the same seed.
 LC_API lc_status    lc_sampler_reset(lc_sampler * sampler);
-// Tells the prompt to the samplers that look back at it (repeat penalty, DRY), and to no other.
+// Adds the prompt's tokens to the histories of the penalties that count the prompt: repeat penalty and DRY.
 LC_API lc_status    lc_sampler_prime(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
 
-// Holds the answer to a tool-call grammar: the "grammar" that lc_chat_render() gave. Tokens that it refuses are not drawn.
-LC_API lc_status    lc_sampler_hold(lc_sampler * sampler, const struct llama_model * model, const char * grammar);
+// Constrains the answer to a tool-call grammar: the "grammar" of lc_chat_render(). Tokens that it excludes are not sampled.
+LC_API lc_status    lc_sampler_set_grammar(lc_sampler * sampler, const struct llama_model * model, const char * grammar);
 
-// Tells tokens of the answer that were not drawn (a constraint left no choice).
+// Accepts tokens of the answer that were not sampled, because a constraint left a single choice.
 LC_API lc_status    lc_sampler_accept(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
 
-// What some of the n rows of a draw need besides.
+// Masks and log-probabilities of the n rows of an lc_sample() call.
 typedef struct lc_sample_extras {
-    const uint32_t * const * masks;         // n of them, or NULL: bit t % 32 of word t / 32 allows token t; NULL allows all
-    size_t                   n_mask_words;  // of each
-    const int32_t *          n_top;         // n of them, or NULL: how many most probable tokens to tell; below 0, nothing
-    int32_t                  stride;        // above every n_top
-    // n * stride each: a row's drawn token, then its most probable ones, with their log-probabilities. These are the model's
-    // own: of the logits before mask, biases, penalties and temperature.
+    const uint32_t * const * masks;         // n masks, or NULL. Bit t % 32 of word t / 32 allows token t; a NULL mask allows all
+    size_t                   n_mask_words;  // of each mask
+    const int32_t *          n_top;         // n numbers of most probable tokens to report, or NULL; below 0: no logprobs at all
+    int32_t                  stride;        // greater than every n_top
+    // n * stride each: a row's sampled token, then its most probable ones, with their log-probabilities. These are the model's
+    // own, of the logits before mask, biases, penalties and temperature.
     llama_token * tokens;
     float *       logprobs;
 } lc_sample_extras;
 
-// See lc_sample().
-#define LC_TOKEN_BROKEN (-2)
-#define LC_TOKEN_SPENT (-3)
+// Results of a row that has no token, besides LLAMA_TOKEN_NULL (-1): the mask or the parameters exclude every token.
+#define LC_TOKEN_BAD_LOGITS (-2)     // a logit is NaN or plus infinity
+#define LC_TOKEN_GRAMMAR_LIMIT (-3)  // the grammar is too ambiguous to be followed within its budget
 
-// Samples and accepts one token for each of n rows of the last decode: samplers[i] from the logits of batch index
-// rows[i]. `extras` may be NULL. A row that has no token to choose (its mask, or odd parameters, leave none) gets
-// LLAMA_TOKEN_NULL, one whose logits are no numbers to draw by (NaN, or infinity) LC_TOKEN_BROKEN, one whose grammar allows too
-// many readings to be followed LC_TOKEN_SPENT; nothing else of it is to be used. On failure no token of the call is.
+// Samples and accepts one token for each of n rows of the last decode: samplers[i] takes the logits of batch index rows[i].
+// `extras` may be NULL. A row without a token gets one of the results above, and its extras are undefined. After a failure all
+// results of the call are undefined.
 LC_API lc_status lc_sample(struct llama_context * ctx, size_t n, lc_sampler * const * samplers, const int32_t * rows,
                            const lc_sample_extras * extras, llama_token * out);
 
-// The same from logits in memory (n_vocab floats), which are left as they are: for tests and tools.
+// Samples and accepts a token from logits in memory (n_vocab floats, not changed): for tests and tools.
 LC_API lc_status lc_sample_logits(lc_sampler * sampler, const float * logits, size_t n_vocab, llama_token * out);
 
-// --- chat.cpp: llama-common's chat templates ------------------------------------------------------------------------
+// --- Chat templates: chat/chat.cpp ------------------------------------------------------------------------------------
 
 typedef struct lc_chat lc_chat;
 
-// template_override: Jinja source, or NULL for the model's own. With one, `model` may be NULL: there are no special tokens then.
+// template_override: Jinja source, or NULL for the model's own template. With a source, `model` may be NULL; the template then
+// sees no special tokens.
 LC_API lc_chat * lc_chat_new(const struct llama_model * model, const char * template_override);
 LC_API void      lc_chat_free(lc_chat * chat);
 
-// request:  {"messages": [OpenAI messages], "add_generation_prompt": bool, "continue_final_message": bool?,
-//            "tools": [...]?, "held_tools": [...]? (the same, with the parameters that calls are held to), "tool_choice": "auto"|"none"|"required"?, "tool_name": str? (the one that must be called),
+// Renders messages to a prompt.
+//
+// request:  {"messages": [OpenAI messages],
+//            "add_generation_prompt": bool?, "continue_final_message": bool?,
+//            "tools": [...]?,
+//            "held_tools": [...]?  (the same tools with the parameters that the grammar enforces, if these differ),
+//            "tool_choice": "auto"|"none"|"required"?,
+//            "tool_name": str?  (the tool that must be called),
 //            "parallel_tool_calls": bool?, "chat_template_kwargs": {name: JSON value}?}
-// response: {"prompt", "stops": [...], "preserved": [texts of special tokens that the parser must see],
-//            "syntax": str (for lc_chat_parser_new; "" where the answer's text is its content),
-//            "grammar": str (for lc_sampler_hold; "" for none), "thinking_start", "thinking_ends": [...],
-//            "relaxed": [{"tool": index, "reason": str}] (tools whose parameters are held to being an object alone)}
+// response: {"prompt": str,
+//            "stops": [...],
+//            "preserved": [...]  (special tokens whose text the parser must see),
+//            "syntax": str  (for lc_chat_parser_new(); "" if an answer's text is its content),
+//            "grammar": str  (for lc_sampler_set_grammar(); "" for none),
+//            "thinking_start": str, "thinking_ends": [...],
+//            "relaxed": [{"tool": index, "reason": str}]  (tools whose parameters are only constrained to be an object)}
 LC_API lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out);
 
-// {"source": Jinja source, "caps": {...}, "explicit": bool}: explicit is false where the model carries no template and
-// llama-common's ChatML stands in.
+// Describes the template: {"source": Jinja source, "caps": {...}, "explicit": bool, "knows_tools": bool}. "explicit" is false if
+// the model has no template and llama-common uses ChatML.
 LC_API lc_status lc_chat_describe(lc_chat * chat, char ** out);
 
-// --- chat_parse.cpp: what a model's answer says ----------------------------------------------------------------------
+// --- Answers of a chat: chat/chat_parser.cpp --------------------------------------------------------------------------
 
 typedef struct lc_chat_parser lc_chat_parser;
 
 LC_API lc_chat_parser * lc_chat_parser_new(const char * syntax);
 LC_API void             lc_chat_parser_free(lc_chat_parser * parser);
 
-// text: all of the answer so far. Response: {"content", "reasoning", "calls": [{"id", "name", "arguments"}]}.
+// Parses all of the answer so far: {"content", "reasoning", "calls": [{"id", "name", "arguments"}]}.
 // LC_ERR_NATIVE if the answer does not have the template's form.
 LC_API lc_status lc_chat_parse(lc_chat_parser * parser, const char * text, bool is_partial, char ** out);
 
-// --- kernels/: our own ggml backend ---------------------------------------------------------------------------------
+// --- Kernels: kernels/backend/c_api.cpp, c_api_test_attention.cpp, c_api_test_matmul.cpp ------------------------------
 
 // Levels of instruction sets: 0 none, 1 avx2, 2 avxvnni, 3 avx512, 4 amx (native/kernels/isa/isa.h). Builds for other
 // architectures than x86-64, or without OpenMP, have none.
 LC_API int32_t      lc_kernels_best(void);                     // the highest that runs on this machine
 LC_API bool         lc_kernels_runs(int32_t level);
 
-// From now on models that are loaded have their weights packed by n_threads threads, and graphs use the kernels of that level;
-// 0: no longer. Models that were packed stay usable. LC_ERR_INVALID for a level that does not run here.
+// From now on the weights of models that are loaded are packed by n_threads threads, and graphs use the kernels of that level.
+// Level 0 ends this; models whose weights are packed stay usable. LC_ERR_INVALID for a level that does not run here.
 LC_API lc_status lc_kernels_use(int32_t level, int32_t n_threads);
 LC_API int32_t   lc_kernels_used(void);
 
-// Whether flash attention over cells of these lengths (of a head's key and value) and ggml_types is computed by the kernels.
+// True if the kernels compute flash attention for these lengths of a head's key and value, and these ggml_types of the cells.
 LC_API bool      lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t k_type, int32_t v_type);
 
 // Bytes of packed weights of all models in this process.
 LC_API uint64_t  lc_kernels_packed_bytes(void);
 
-// Bytes of packed weights that were read back in the file's layout since the process began: for operations that the kernels do not
-// compute, in every step, and for models that are saved.
+// Bytes of packed weights that were converted back to the file's layout since the process began: in every step for operations that
+// the kernels do not compute, and when a model is saved.
 LC_API uint64_t  lc_kernels_unpacked_bytes(void);
 
-// Time by operation of all graphs of the backend between the two calls, waiting for other threads included:
+// Measures the time of each operation in all graphs of the backend between the two calls, including waits for other threads:
 // {"MUL_MAT 8192x2048 q4_K": {"calls": n, "seconds": s}, "FLASH_ATTN_EXT": ...}.
 LC_API void      lc_kernels_profile_start(void);
 LC_API lc_status lc_kernels_profile_stop(char ** out);
 
-// One GGML_OP_FLASH_ATTN_EXT on arrays, for tests and measurements. k_type and v_type: ggml's. Arrays are contiguous, the last
-// index the fastest: q [stream][row][head][dk], k and v [stream][cell][K/V head][dk or dv], mask (f16, or NULL)
-// [stream][row][cell], sinks (or NULL) [head], out [stream][row][head][dv]. LC_ERR_INVALID for a level that does not run here
-// and for what the kernels do not compute.
+// Computes one GGML_OP_FLASH_ATTN_EXT on arrays, for tests and measurements. k_type and v_type are ggml_types. Arrays are
+// contiguous with the last index fastest: q [stream][row][head][dk], k and v [stream][cell][K/V head][dk or dv],
+// mask (f16, or NULL) [stream][row][cell], sinks (or NULL) [head], out [stream][row][head][dv]. LC_ERR_INVALID for a level that
+// does not run here, and for an operation that the kernels do not compute.
 LC_API lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t k_type, int32_t v_type, int64_t dk, int64_t dv,
                                       int64_t n_rows, int64_t n_head, int64_t n_head_kv, int64_t n_cells, int64_t n_streams,
                                       const float * q, const void * k, const void * v, const uint16_t * mask,
                                       const float * sinks, float scale, float max_bias, float soft_cap, float * out);
 
-// y (n_rows rows of n_cols) = x (n_rows rows of k) times a weight matrix of n_cols rows of k values of the ggml type
-// `type`, packed first. level: 1 avx2, 2 avxvnni, 3 avx512, 4 amx. LC_ERR_INVALID for a level that does not run here and
-// for types that are not packed.
+// Computes y (n_rows rows of n_cols) = x (n_rows rows of k) times a weight matrix of n_cols rows of k values of the ggml type
+// `type`, which is packed first. LC_ERR_INVALID for a level that does not run here, and for a type that is not packed.
 LC_API lc_status lc_kernels_matmul(int level, int type, int64_t k, int64_t n_cols, int64_t n_rows, const void * rows,
                                    const float * x, float * y, int n_threads);
 
-// What n_threads do at most, measured in about a second each: GB/s of reading memory (0 where there are no kernels), and
-// {"fp32": GFLOP/s, "int8": Gop/s, "bf16": GFLOP/s (with AMX only)}, a product and a sum counted as two.
+// Measures the peak rates of n_threads, about a second each: GB/s of reading memory (0 in builds without kernels), and
+// {"fp32": GFLOP/s, "int8": Gop/s, "bf16": GFLOP/s (with AMX only)}; a multiply-add counts as two operations.
 LC_API double    lc_kernels_bandwidth(int32_t n_threads);
 LC_API lc_status lc_kernels_flops(int32_t n_threads, char ** out);
 

@@ -1,6 +1,6 @@
-// How much memory a model and its context take: before allocating (llama.cpp's no_alloc), and of a live context.
+// Memory of a model and its context: computed before allocating (llama.cpp's no_alloc), or read from a live context.
+#include "shim/abort_guard.h"
 #include "shim/error.h"
-#include "shim/watch.h"
 
 #include "ggml-backend.h"
 #include "llama-ext.h"
@@ -11,16 +11,16 @@
 
 namespace {
 
-struct model_deleter {
+struct ModelDeleter {
     void operator()(llama_model * model) const { llama_model_free(model); }
 };
 
-struct context_deleter {
+struct ContextDeleter {
     void operator()(llama_context * ctx) const { llama_free(ctx); }
 };
 
-// Another machine's memory (rpc.cpp), or a GPU's own.
-bool is_elsewhere(ggml_backend_buffer_type_t type) {
+// Returns true for memory that is not this machine's RAM: another machine's (rpc.cpp) or a GPU's.
+bool is_remote(ggml_backend_buffer_type_t type) {
     ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
     if (device == nullptr) {
         return false;
@@ -29,10 +29,11 @@ bool is_elsewhere(ggml_backend_buffer_type_t type) {
     return is_gpu || std::strncmp(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)), "RPC", 3) == 0;
 }
 
-lc_memory_need sum(const llama_context * ctx) {
+// Returns the sum of the context's buffers in this machine's RAM.
+lc_memory_need sum_breakdown(const llama_context * ctx) {
     lc_memory_need need{};
     for (const auto & entry : llama_get_memory_breakdown(ctx)) {
-        if (is_elsewhere(entry.first)) {
+        if (is_remote(entry.first)) {
             continue;
         }
         need.model_bytes   += entry.second.model;
@@ -60,16 +61,16 @@ lc_status lc_memory_required(const char * path, const llama_model_params * mpara
         trial.progress_callback            = nullptr;
         trial.progress_callback_user_data  = nullptr;
 
-        const lc::abort_guard quiet(true);
-        const std::unique_ptr<llama_model, model_deleter> model(llama_model_load_from_file(path, trial));
+        const lc::AbortGuard guard(lc::AbortGuard::LOG_QUIETLY);
+        const std::unique_ptr<llama_model, ModelDeleter> model(llama_model_load_from_file(path, trial));
         if (model == nullptr) {
-            throw std::runtime_error(quiet.reason("the model cannot be loaded"));
+            throw std::runtime_error(guard.reason("the model cannot be loaded"));
         }
-        const std::unique_ptr<llama_context, context_deleter> ctx(llama_init_from_model(model.get(), *cparams));
+        const std::unique_ptr<llama_context, ContextDeleter> ctx(llama_init_from_model(model.get(), *cparams));
         if (ctx == nullptr) {
-            throw std::runtime_error(quiet.reason("no context can be created for the model"));
+            throw std::runtime_error(guard.reason("no context can be created for the model"));
         }
-        *out = sum(ctx.get());
+        *out = sum_breakdown(ctx.get());
     });
 }
 
@@ -77,6 +78,6 @@ lc_status lc_memory_used(const llama_context * ctx, lc_memory_need * out) {
     return lc::guard([&] {
         lc::require(ctx != nullptr, "ctx: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
-        *out = sum(ctx);
+        *out = sum_breakdown(ctx);
     });
 }

@@ -1,4 +1,4 @@
-// Machines that compute a part of a model: llama.cpp's RPC backend, in builds with LLMCORE_RPC=ON.
+// Devices of other machines that compute a part of a model: llama.cpp's RPC backend, in builds with LLMCORE_RPC=ON.
 #include "build_config.h"
 #include "shim/error.h"
 
@@ -16,7 +16,8 @@ namespace {
 
 using add_server_t = ggml_backend_reg_t (*)(const char *);
 
-add_server_t add_server() {
+// Returns ggml_backend_rpc_add_server() of the loaded RPC backend.
+add_server_t find_add_server() {
     ggml_backend_reg_t reg = ggml_backend_reg_by_name("RPC");
     if (reg == nullptr) {
         throw std::runtime_error("the RPC backend of this build is not loaded (lc_backends_load)");
@@ -30,7 +31,7 @@ add_server_t add_server() {
 }
 
 std::vector<ggml_backend_dev_t> devices_of(const char * endpoint) {
-    ggml_backend_reg_t reg = add_server()(endpoint);
+    ggml_backend_reg_t reg = find_add_server()(endpoint);
     if (reg == nullptr) {
         throw std::runtime_error(std::string("the RPC server ") + endpoint + " has no devices");
     }
@@ -55,9 +56,10 @@ int32_t lc_rpc_protocol(void) {
 
 lc_status lc_rpc_devices(size_t n, const char * const * endpoints, void ** out, size_t n_out, uint64_t * free_bytes) {
     return lc::guard([&] {
-        lc::require(endpoints != nullptr && out != nullptr && free_bytes != nullptr, "NULL where a pointer is needed");
+        lc::require(endpoints != nullptr && out != nullptr && free_bytes != nullptr,
+                    "endpoints, out, free_bytes: must not be NULL");
 #ifdef LC_RPC
-        // Not registered as others are: only the models that name a server shall use it.
+        // The devices are not registered with ggml: only models that name the server may use them.
         size_t n_found = 0;
         *free_bytes    = 0;
         for (size_t i = 0; i < n; i++) {
@@ -73,7 +75,7 @@ lc_status lc_rpc_devices(size_t n, const char * const * endpoints, void ** out, 
 #else
         (void) n;
         (void) n_out;
-        throw lc::invalid_argument("this build has no RPC backend (-DLLMCORE_RPC=ON)");
+        throw lc::InvalidArgument("this build has no RPC backend (-DLLMCORE_RPC=ON)");
 #endif
     });
 }

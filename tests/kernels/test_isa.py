@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore import ffi
+from llmcore.llama import ffi
 from llmcore.config import KERNEL_LEVELS
 from tests.native_kernels import levels
 

@@ -21,7 +21,8 @@ CODE = """
 import sys
 sys.path[:0] = [{site!r}]
 sys.path.append({dependencies!r})
-from llmcore import LLM, ffi
+from llmcore import LLM
+from llmcore.llama import ffi
 assert str(ffi.library_dir()).startswith({site!r}), ffi.library_dir()
 with LLM({model!r}, n_ctx=256) as llm:
     print(llm.generate([100, 101], max_tokens=4, temperature=0).usage.n_generated)

@@ -1,11 +1,11 @@
 locals {
-  # The image listens on this port inside of the container, and has its model folder, state and user.
+  # Fixed by the image: its port inside the container, folders of models and state, and user.
   container_port = 8001
   models_folder  = "/models"
   state_folder   = "/var/lib/llmcore"
   keys_file      = "/etc/llmcore/api-keys"
 
-  # Every address of the host includes loopback; IPv6 addresses stand in brackets.
+  # 0.0.0.0 and :: include loopback. IPv6 addresses need brackets.
   reachable = contains(["0.0.0.0", "::"], var.bind_address) ? "127.0.0.1" : var.bind_address
   url_host  = strcontains(local.reachable, ":") ? "[${local.reachable}]" : local.reachable
 
@@ -23,7 +23,7 @@ locals {
   )
 }
 
-# What was measured of this machine: without it, each new container would measure again.
+# Profiles measured on this machine. Without the volume, each new container would measure again.
 resource "docker_volume" "state" {
   name = "${var.name}-state"
 }
@@ -40,7 +40,7 @@ resource "docker_container" "llm" {
   stop_signal    = "SIGTERM"
   stop_timeout   = var.drain_s + 15
   remove_volumes = false
-  # Before it destroys a container Terraform stops it, with a patience of its own.
+  # Terraform stops a container before it destroys it, with this timeout.
   destroy_grace_seconds = var.drain_s + 15
 
   cpus        = tostring(var.cpus)

@@ -1,4 +1,4 @@
-// What was built: versions, and which BLAS.
+// Description of this build: versions, compiler and BLAS.
 #include "build_config.h"
 #include "shim/json_text.h"
 #include "shim/llmcore.h"
@@ -9,8 +9,8 @@
 
 namespace {
 
-// OpenBLAS's own words about itself ("OpenBLAS 0.3.34 DYNAMIC_ARCH ... SkylakeX"); "" while it is not loaded, as in a
-// build whose backends are loadable.
+// Returns OpenBLAS's description of itself ("OpenBLAS 0.3.34 DYNAMIC_ARCH ... SkylakeX"), or "" while OpenBLAS is not loaded
+// (in a build with loadable backends it is loaded later).
 std::string openblas_config() {
     for (const char * name : { LC_BLAS_FILE, "libopenblas.so.0" }) {
         if (*name == '\0') {
@@ -44,7 +44,7 @@ std::string build_info() {
 } // namespace
 
 const char * lc_build_info(void) {
-    // Of the thread, and made anew, because OpenBLAS may have been loaded since the last call.
+    // One string per thread, rebuilt by each call because OpenBLAS may have been loaded since the last one.
     try {
         static thread_local std::string text;
         text = build_info();

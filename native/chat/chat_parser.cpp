@@ -1,11 +1,13 @@
-// What a model's answer says, by llama-common's parsers: content, reasoning and tool calls.
-#include "chat/chat_seam.h"
+// Answers of a chat: content, reasoning and tool calls, by llama-common's parsers.
+#include "chat/chat_parser.h"
+
+#include "chat-peg-parser.h"
 #include "shim/error.h"
 #include "shim/llmcore.h"
 
 namespace lc {
 
-std::string syntax_text(const common_chat_params & params, bool reads_calls, bool is_continuation) {
+std::string write_syntax(const common_chat_params & params, bool reads_calls, bool is_continuation) {
     const common_json syntax = {
         { "format", static_cast<int>(params.format) },
         { "generation_prompt", params.generation_prompt },
@@ -41,12 +43,12 @@ std::string message_json(const common_chat_msg & message) {
     for (const common_chat_tool_call & call : message.tool_calls) {
         calls.push_back({ { "id", call.id }, { "name", call.name }, { "arguments", call.arguments } });
     }
-    const common_json found = {
+    const common_json parsed = {
         { "content", message.content },
         { "reasoning", message.reasoning_content },
         { "calls", calls },
     };
-    return found.dump_safe();
+    return parsed.dump_safe();
 }
 
 } // namespace

@@ -1,0 +1,21 @@
+// Renders a chat request: the prompt, and how its answers are constrained and parsed.
+#pragma once
+
+#include "chat/chat_request.h"
+
+#include "chat.h"
+
+#include <string>
+
+namespace lc {
+
+struct ChatTemplates {
+    const common_chat_templates * for_prompts;
+    const common_chat_templates * for_answers;  // for grammar and parser of the answers; usually the same
+    bool                          supports_tools;
+};
+
+// Returns the JSON response of lc_chat_render(). Throws InvalidArgument, or what the template throws.
+std::string render_chat(const ChatTemplates & templates, const ChatRequest & request);
+
+} // namespace lc
