@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.llama import ffi
 from llmcore.config import KERNEL_LEVELS
+from llmcore.llama import ffi
 from tests.native_kernels import levels
 
 CPUINFO = Path("/proc/cpuinfo")

@@ -14,6 +14,7 @@ from llmcore import LLM
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.errors import ConfigError, InvalidRequestError
+from llmcore.llama import ffi
 from llmcore.llama.context import Context, ContextParams
 from llmcore.llama.kernels import decide_level, use_kernels
 from llmcore.llama.model import Model
