@@ -24,19 +24,18 @@ from llmcore.llama.model import LoadProgress
 from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,
-    EmbedCommand,
     Failed,
     Finished,
     GenerateRequest,
     Output,
     Piece,
     Prompt,
-    RerankCommand,
     TextPrompt,
     TokensPrompt,
 )
 from llmcore.openai_arguments import chat_prompt
 from llmcore.protocol.checks import checked
+from llmcore.protocol.commands import EmbedCommand, RerankCommand
 from llmcore.sampling import sampling_params
 
 T = TypeVar("T")

@@ -11,18 +11,10 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from llmcore.messages import (
-    Accepted,
-    Command,
-    ConfigureCommand,
-    Event,
-    ModelInfo,
-    Output,
-    ReadyReply,
-    StepReply,
-    SubmitCommand,
-)
+from llmcore.messages import Accepted, ModelInfo, Output
+from llmcore.protocol.commands import Command, ConfigureCommand, SubmitCommand
 from llmcore.protocol.framing import HEADER_BYTES, frame, frame_length
+from llmcore.protocol.replies import ReadyReply, Reply, StepReply
 from llmcore.worker import supervisor
 from llmcore.worker.client import AsyncEngine
 from llmcore.worker.heartbeat import Heartbeat
@@ -62,7 +54,7 @@ class ScriptedWorker:
         assert isinstance(command, kind), command
         return command
 
-    def send(self, event: Event) -> None:
+    def send(self, event: Reply) -> None:
         self.writer.write(frame(event, self._encoder))
 
     def step(self, *outputs: Output) -> None:

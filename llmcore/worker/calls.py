@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from llmcore.errors import InvalidRequestError, LlmcoreError, error_from_code
-from llmcore.messages import (
-    CallCommand,
+from llmcore.protocol.commands import CallCommand
+from llmcore.protocol.replies import (
     CallFailedReply,
+    CallReply,
     InspectionReply,
     PrefixesReply,
-    Reply,
     StatsReply,
     TextReply,
     VectorsReply,
@@ -51,7 +51,7 @@ class Calls:
         self._waiting.pop(call_id, None)
         self._calls.pop(call_id, None)
 
-    def reply(self, message: Reply) -> None:
+    def reply(self, message: CallReply) -> None:
         """A reply has come. One whose caller has left is dropped."""
         future = self._waiting.get(message.call_id)
         if future is None or future.done():
@@ -68,7 +68,7 @@ class Calls:
                 future.set_exception(error)
 
 
-def _content(reply: Reply) -> Any:
+def _content(reply: CallReply) -> Any:
     if isinstance(reply, StatsReply):
         return reply.stats
     if isinstance(reply, PrefixesReply):

@@ -26,32 +26,22 @@ from llmcore.errors import (
 )
 from llmcore.log import event
 from llmcore.machine.process import Process
-from llmcore.messages import (
+from llmcore.messages import ChatPrompt, EngineStats, GenerateRequest, ModelInfo, PrefixInfo, PrefixSpec
+from llmcore.protocol.checks import checked, checked_request
+from llmcore.protocol.commands import (
     CallCommand,
-    ChatPrompt,
     DetokenizeCommand,
     EmbedCommand,
-    EngineStats,
-    Event,
-    GenerateRequest,
     GetPrefixesCommand,
     GetStatsCommand,
     InspectCommand,
-    LoadFailedReply,
-    LoadingReply,
-    ModelInfo,
     PinCommand,
-    PrefixInfo,
-    PrefixSpec,
-    ReadyReply,
     RenderCommand,
     RerankCommand,
-    StepReply,
     TokenizeCommand,
     UnpinCommand,
-    VectorsReply,
 )
-from llmcore.protocol.checks import checked, checked_request
+from llmcore.protocol.replies import LoadFailedReply, LoadingReply, ReadyReply, Reply, StepReply, VectorsReply
 from llmcore.scheduling import refusals
 from llmcore.worker.calls import Calls
 from llmcore.worker.generation import Generation
@@ -324,7 +314,7 @@ class AsyncEngine:
 
     # --- Messages -----------------------------------------------------------------------------------------------------
 
-    def _dispatch(self, message: Event) -> None:
+    def _dispatch(self, message: Reply) -> None:
         if isinstance(message, StepReply):
             self._refusals = message.refusals
             self._ledger.receive(message.outputs)

@@ -6,7 +6,7 @@ import contextlib
 import queue
 
 from llmcore.engine.encoder import AnyEngine
-from llmcore.messages import AbandonCommand, CancelCommand, Command
+from llmcore.protocol.commands import AbandonCommand, CancelCommand, Command
 from llmcore.protocol.unreadable import Unreadable
 from llmcore.worker.preparation import PreparedRequest
 

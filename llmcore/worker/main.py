@@ -37,42 +37,42 @@ from llmcore.errors import (
     printable,
 )
 from llmcore.log import event
-from llmcore.messages import (
+from llmcore.messages import Failed, Output, PrefixInfo
+from llmcore.protocol.commands import (
     AbandonCommand,
     CallCommand,
-    CallFailedReply,
     CancelCommand,
     Command,
     ConfigureCommand,
     DetokenizeCommand,
     EmbedCommand,
-    Event,
-    Failed,
     GetPrefixesCommand,
     GetStatsCommand,
     InspectCommand,
-    InspectionReply,
-    LoadFailedReply,
-    LoadingReply,
-    Output,
     PinCommand,
-    PrefixesReply,
-    PrefixInfo,
-    ReadyReply,
     RenderCommand,
-    Reply,
     RerankCommand,
     ShutdownCommand,
-    StatsReply,
-    StepReply,
     SubmitCommand,
-    TextReply,
     TokenizeCommand,
-    TokensReply,
-    VectorsReply,
 )
 from llmcore.protocol.framing import Channel
 from llmcore.protocol.outbox import Outbox
+from llmcore.protocol.replies import (
+    CallFailedReply,
+    CallReply,
+    InspectionReply,
+    LoadFailedReply,
+    LoadingReply,
+    PrefixesReply,
+    ReadyReply,
+    Reply,
+    StatsReply,
+    StepReply,
+    TextReply,
+    TokensReply,
+    VectorsReply,
+)
 from llmcore.protocol.unreadable import Unreadable, unreadable
 from llmcore.scheduling import refusals
 from llmcore.worker.command_queue import CommandQueue, Received
@@ -190,7 +190,7 @@ class Worker:
             self._send(StepReply(tuple(self._outputs), self._refusals))
             self._outputs.clear()
 
-    def _send(self, message: Event) -> None:
+    def _send(self, message: Reply) -> None:
         for request_id in self._outbox.send(message):
             self._engine.cancel(request_id)
 
@@ -301,7 +301,7 @@ class Worker:
         if reply is not None:
             self._send(reply)
 
-    def _answer(self, command: CallCommand, prepared: PreparedRequest | None) -> Reply | None:
+    def _answer(self, command: CallCommand, prepared: PreparedRequest | None) -> CallReply | None:
         """None where the answer comes later."""
         engine, call_id = self._engine, command.call_id
         if isinstance(command, (TokenizeCommand, RenderCommand, PinCommand, EmbedCommand, RerankCommand)):
@@ -317,7 +317,7 @@ class Worker:
         engine.unpin(command.name)
         return PrefixesReply(call_id, ())
 
-    def _read_call(self, command: Reading) -> Reply | None:
+    def _read_call(self, command: Reading) -> CallReply | None:
         """Reads the text of a call: here, or in a thread of its own if it is long."""
         lane, work = reading(command, self._engine)
         if lane is None:
@@ -325,7 +325,7 @@ class Worker:
         self._preparation.begin(command.call_id, command, lane, work)
         return None
 
-    def _take(self, command: Reading, read: Any) -> Reply | None:
+    def _take(self, command: Reading, read: Any) -> CallReply | None:
         """Answers a call whose text was read."""
         engine, call_id = self._engine, command.call_id
         if isinstance(command, TokenizeCommand):
@@ -394,7 +394,7 @@ def open_and_warm(config: EngineConfig, channel: Channel[Command | Unreadable], 
     return engine
 
 
-def _tell(channel: Channel[Command | Unreadable], message: Event) -> None:
+def _tell(channel: Channel[Command | Unreadable], message: Reply) -> None:
     try:
         channel.send(message)
     except OSError:

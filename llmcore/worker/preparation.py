@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmcore.errors import OverloadedError
-from llmcore.messages import CallCommand, SubmitCommand
+from llmcore.protocol.commands import CallCommand, SubmitCommand
 
 Id = str | int  # of a request, or of a call
 Lane = Literal["compile", "read", "read_large", "render"]

@@ -19,8 +19,9 @@ import msgspec
 from llmcore.errors import EngineError
 from llmcore.log import event
 from llmcore.machine.process import Process
-from llmcore.messages import CallFailedReply, Command, Event
+from llmcore.protocol.commands import Command
 from llmcore.protocol.framing import HEADER_BYTES, FrameError, frame, frame_length
+from llmcore.protocol.replies import CallFailedReply, Reply
 from llmcore.protocol.unreadable import id_in
 from llmcore.worker.heartbeat import Heartbeat
 
@@ -66,10 +67,10 @@ class WorkerProcess(asyncio.Protocol):
     """One life of the worker process. Each event that it sends goes to `receive`, in the loop's callback that read it: a
     task of its own for reading would cost every step a second wake-up."""
 
-    def __init__(self, receive: Callable[[Event], None]) -> None:
+    def __init__(self, receive: Callable[[Reply], None]) -> None:
         self._receive = receive
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+        self._decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
         self._buffer = bytearray()
         self._gone = asyncio.Event()
         self._transport: asyncio.Transport | None = None
@@ -178,7 +179,7 @@ class WorkerProcess(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._gone.set()
 
-    def _decoded(self, data: bytes) -> Event:
+    def _decoded(self, data: bytes) -> Reply:
         """The event in a frame; of a reply that cannot be read, what its caller is told instead. Raises FrameError for all else:
         what requests have missed then cannot be known, so the process ends."""
         try:

@@ -20,7 +20,8 @@ import msgspec
 from msgspec import structs
 
 from llmcore.errors import PoisonousError
-from llmcore.messages import CallCommand, GenerateRequest
+from llmcore.messages import GenerateRequest
+from llmcore.protocol.commands import CallCommand
 
 Verdict = Literal["free", "doubtful", "poisonous"]
 

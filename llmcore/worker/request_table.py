@@ -27,17 +27,8 @@ from llmcore.errors import (
     RequestTimeoutError,
 )
 from llmcore.log import event
-from llmcore.messages import (
-    Accepted,
-    CallCommand,
-    CancelCommand,
-    Failed,
-    Finished,
-    GenerateRequest,
-    Output,
-    Piece,
-    SubmitCommand,
-)
+from llmcore.messages import Accepted, Failed, Finished, GenerateRequest, Output, Piece
+from llmcore.protocol.commands import CallCommand, CancelCommand, SubmitCommand
 from llmcore.worker.generation import Generation
 from llmcore.worker.quarantine import Quarantine, Verdict, digest
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from llmcore.config import EngineConfig, detach_paths
 from llmcore.log import event
-from llmcore.messages import Command, ConfigureCommand, Event, ShutdownCommand
+from llmcore.protocol.commands import Command, ConfigureCommand, ShutdownCommand
+from llmcore.protocol.replies import Reply
 from llmcore.worker.process import Death, WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Supervisor:
         self,
         config: EngineConfig,
         log_level: str,
-        receive: Callable[[Event], None],
+        receive: Callable[[Reply], None],
         lost: Callable[[set[str | int]], bool],
         died: Callable[[str], bool],
     ) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from msgspec import structs
 
 from llmcore.errors import EngineDiedError
-from llmcore.messages import AbandonCommand, EmbedCommand, RerankCommand, VectorsReply
+from llmcore.protocol.commands import AbandonCommand, EmbedCommand, RerankCommand
+from llmcore.protocol.replies import VectorsReply
 from llmcore.worker.calls import Calls
 from llmcore.worker.request_table import RequestTable
 

@@ -15,31 +15,30 @@ from llmcore.engine.engine import Engine
 from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.errors import ContextLengthError, InvalidRequestError
 from llmcore.messages import (
-    AbandonCommand,
     Accepted,
-    CallFailedReply,
-    CancelCommand,
     ChatPrompt,
-    EmbedCommand,
     Failed,
     GenerateRequest,
     Output,
     Piece,
-    PinCommand,
     PrefixSpec,
     Prompt,
     Regex,
+    TextPrompt,
+)
+from llmcore.protocol.commands import (
+    AbandonCommand,
+    CancelCommand,
+    EmbedCommand,
+    PinCommand,
     RenderCommand,
     RerankCommand,
     ShutdownCommand,
-    StepReply,
     SubmitCommand,
-    TextPrompt,
-    TextReply,
     TokenizeCommand,
-    TokensReply,
 )
 from llmcore.protocol.framing import Channel
+from llmcore.protocol.replies import CallFailedReply, StepReply, TextReply, TokensReply
 from llmcore.worker.heartbeat import Heartbeat
 from llmcore.worker.main import Worker
 from llmcore.worker.prompt_reading import LONG_CHARACTERS

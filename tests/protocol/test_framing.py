@@ -10,6 +10,8 @@ import pytest
 
 from llmcore import messages as m
 from llmcore.config import EngineConfig
+from llmcore.protocol import commands as c
+from llmcore.protocol import replies as r
 from llmcore.protocol.framing import Channel, FrameError, frame, frame_length
 from llmcore.sampling import SamplingParams
 
@@ -24,13 +26,13 @@ REQUESTS = [
     )
 ]
 COMMANDS = [
-    m.ConfigureCommand(EngineConfig(model_path="/m.gguf", n_ctx=512)),
-    *(m.SubmitCommand(request) for request in REQUESTS),
-    m.CancelCommand("a"),
-    m.TokenizeCommand(1, "text", add_special=True, parse_special=False),
-    m.DetokenizeCommand(2, (1, 2, 3)),
-    m.GetStatsCommand(3),
-    m.ShutdownCommand(),
+    c.ConfigureCommand(EngineConfig(model_path="/m.gguf", n_ctx=512)),
+    *(c.SubmitCommand(request) for request in REQUESTS),
+    c.CancelCommand("a"),
+    c.TokenizeCommand(1, "text", add_special=True, parse_special=False),
+    c.DetokenizeCommand(2, (1, 2, 3)),
+    c.GetStatsCommand(3),
+    c.ShutdownCommand(),
 ]
 INFO = m.ModelInfo(
     path="/m.gguf",
@@ -62,21 +64,21 @@ OUTPUTS = (
     m.Finished("a", "", "stop", USAGE),
     m.Failed("b", "invalid_request", "why", "field"),
 )
-EVENTS = [
-    m.LoadingReply(0.5),
-    m.ReadyReply(INFO),
-    m.LoadFailedReply("model_error", "why"),
-    m.StepReply(OUTPUTS),
-    m.TokensReply(1, (1, 2)),
-    m.TextReply(2, "t"),
-    m.StatsReply(3, STATS),
-    m.CallFailedReply(4, "code", "why"),
+REPLIES = [
+    r.LoadingReply(0.5),
+    r.ReadyReply(INFO),
+    r.LoadFailedReply("model_error", "why"),
+    r.StepReply(OUTPUTS),
+    r.TokensReply(1, (1, 2)),
+    r.TextReply(2, "t"),
+    r.StatsReply(3, STATS),
+    r.CallFailedReply(4, "code", "why"),
 ]
 
 
 @pytest.mark.parametrize(
     ("message", "kind"),
-    [*((each, m.Command) for each in COMMANDS), *((each, m.Event) for each in EVENTS)],
+    [*((each, c.Command) for each in COMMANDS), *((each, r.Reply) for each in REPLIES)],
     ids=lambda value: type(value).__name__ if isinstance(value, msgspec.Struct) else "",
 )
 def test_every_message_arrives_as_it_was_sent(message: Any, kind: Any) -> None:
@@ -91,17 +93,17 @@ def test_every_message_arrives_as_it_was_sent(message: Any, kind: Any) -> None:
 def test_the_end_of_the_other_side_ends_the_iteration() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
-        receiver: Channel[m.Command] = Channel(theirs, m.Command)
+        receiver: Channel[c.Command] = Channel(theirs, c.Command)
         with ours:
-            Channel(ours, m.Command).send(m.CancelCommand("a"))
+            Channel(ours, c.Command).send(c.CancelCommand("a"))
             ours.sendall(b"\x05\x00\x00\x00ab")  # a frame that is cut off
-        assert list(receiver) == [m.CancelCommand("a")]
+        assert list(receiver) == [c.CancelCommand("a")]
 
 
 def test_garbage_is_an_error() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        receiver: Channel[m.Command] = Channel(theirs, m.Command)
+        receiver: Channel[c.Command] = Channel(theirs, c.Command)
         ours.sendall(frame({"type": "nonsense"}, msgspec.msgpack.Encoder()))
         with pytest.raises(msgspec.ValidationError):
             receiver.receive()

@@ -18,27 +18,11 @@ from hypothesis import strategies as st
 
 from llmcore.config import EngineConfig
 from llmcore.errors import EngineError, InvalidRequestError
-from llmcore.messages import (
-    Accepted,
-    ConfigureCommand,
-    Event,
-    Failed,
-    Finished,
-    GenerateRequest,
-    LoadingReply,
-    Piece,
-    PinCommand,
-    PrefixSpec,
-    ReadyReply,
-    ShutdownCommand,
-    StepReply,
-    SubmitCommand,
-    TextPrompt,
-    TokenizeCommand,
-    TokensReply,
-)
+from llmcore.messages import Accepted, Failed, Finished, GenerateRequest, Piece, PrefixSpec, TextPrompt
+from llmcore.protocol.commands import ConfigureCommand, PinCommand, ShutdownCommand, SubmitCommand, TokenizeCommand
 from llmcore.protocol.framing import Channel, frame
 from llmcore.protocol.outbox import Outbox
+from llmcore.protocol.replies import LoadingReply, ReadyReply, Reply, StepReply, TokensReply
 from llmcore.protocol.unreadable import Unreadable, id_in, unreadable
 from llmcore.worker.client import AsyncEngine
 from llmcore.worker.heartbeat import Heartbeat
@@ -99,7 +83,7 @@ class Process:
         self.process = subprocess.Popen([sys.executable, "-m", "llmcore.worker.main", *map(str, fds)], pass_fds=fds)
         theirs.close()
         self.ours.settimeout(60)
-        self.channel: Channel[Event] = Channel(self.ours, Event)
+        self.channel: Channel[Reply] = Channel(self.ours, Reply)
         self.channel.send(ConfigureCommand(EngineConfig(model_path=str(path), n_ctx=512, n_slots=2), "error"))
         while isinstance(event := self.channel.receive(), LoadingReply):
             pass
@@ -164,7 +148,7 @@ def test_a_call_that_cannot_be_read_fails_alone(process: Process) -> None:
 def test_the_stream_of_frames_stays_in_step() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        receiver: Channel[Any] = Channel(theirs, Event, unreadable)
+        receiver: Channel[Any] = Channel(theirs, Reply, unreadable)
         ours.sendall(raw(b"\xc1\xc1") + frame(LoadingReply(0.5), ENCODER) + raw(ENCODER.encode({"call_id": 3})))
         found = [receiver.receive() for _ in range(3)]
         receiver._file.close()
@@ -178,7 +162,7 @@ def test_the_stream_of_frames_stays_in_step() -> None:
 def test_an_output_that_cannot_be_encoded_fails_alone() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        outbox, receiver = Outbox(Channel(ours, Event)), Channel[Event](theirs, Event)
+        outbox, receiver = Outbox(Channel(ours, Reply)), Channel[Reply](theirs, Reply)
         assert outbox.send(StepReply((Piece("a", "fine", 1), Piece("b", "\ud800", 1), Accepted("c", 1)))) == ["b"]
         told = [receiver.receive() for _ in range(3)]
         assert outbox.send(TokensReply(5, (2**70,))) == []

@@ -22,28 +22,26 @@ from llmcore.errors import (
 from llmcore.messages import (
     Accepted,
     AdmissionRefusal,
-    CallFailedReply,
-    CancelCommand,
     Failed,
     Finished,
     FinishReason,
     GenerateRequest,
-    GetPrefixesCommand,
-    InspectCommand,
-    InspectionReply,
     Piece,
-    PinCommand,
-    PrefixesReply,
     PrefixInfo,
     PrefixSpec,
-    ReadyReply,
-    StepReply,
-    SubmitCommand,
     TextPrompt,
-    UnpinCommand,
     Usage,
 )
+from llmcore.protocol.commands import (
+    CancelCommand,
+    GetPrefixesCommand,
+    InspectCommand,
+    PinCommand,
+    SubmitCommand,
+    UnpinCommand,
+)
 from llmcore.protocol.framing import frame
+from llmcore.protocol.replies import CallFailedReply, InspectionReply, PrefixesReply, ReadyReply, StepReply
 from llmcore.worker.client import AsyncEngine
 from llmcore.worker.generation import Generation
 from tests.scripted_worker import MODEL, ScriptedWorker, Stage, scripted_stage

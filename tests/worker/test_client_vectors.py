@@ -12,17 +12,9 @@ import pytest
 
 from llmcore.config import EngineConfig
 from llmcore.errors import ContextLengthError, OverloadedError, UnsupportedError
-from llmcore.messages import (
-    AbandonCommand,
-    CallFailedReply,
-    EmbedCommand,
-    Finished,
-    GenerateRequest,
-    PrefixSpec,
-    RerankCommand,
-    TextPrompt,
-    VectorsReply,
-)
+from llmcore.messages import Finished, GenerateRequest, PrefixSpec, TextPrompt
+from llmcore.protocol.commands import AbandonCommand, EmbedCommand, RerankCommand
+from llmcore.protocol.replies import CallFailedReply, VectorsReply
 from llmcore.sampling import SamplingParams
 from llmcore.worker import supervisor
 from llmcore.worker.client import AsyncEngine

@@ -20,19 +20,17 @@ from llmcore.errors import InvalidRequestError, OverloadedError
 from llmcore.messages import (
     Accepted,
     AdmissionRefusal,
-    CancelCommand,
     Constraint,
     Failed,
     GenerateRequest,
     Output,
     Priority,
     Regex,
-    ShutdownCommand,
-    StepReply,
-    SubmitCommand,
     TextPrompt,
 )
+from llmcore.protocol.commands import CancelCommand, ShutdownCommand, SubmitCommand
 from llmcore.protocol.framing import Channel, frame
+from llmcore.protocol.replies import StepReply
 from llmcore.scheduling.refusals import Refusals
 from llmcore.worker.heartbeat import Heartbeat
 from llmcore.worker.main import Worker

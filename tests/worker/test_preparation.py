@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.service import wait_until
 from llmcore.errors import OverloadedError
-from llmcore.messages import TokenizeCommand
+from llmcore.protocol.commands import TokenizeCommand
 from llmcore.worker.preparation import N_PREPARING_MAX, Id, Preparation, PreparedRequest
 
 CALL = TokenizeCommand(1, "a", True, False)

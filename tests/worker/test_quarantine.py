@@ -6,7 +6,8 @@ import pytest
 from msgspec import structs
 
 from llmcore.errors import PoisonousError
-from llmcore.messages import EmbedCommand, GenerateRequest, Regex, TextPrompt
+from llmcore.messages import GenerateRequest, Regex, TextPrompt
+from llmcore.protocol.commands import EmbedCommand
 from llmcore.sampling import SamplingParams
 from llmcore.worker import quarantine as module
 from llmcore.worker.quarantine import REMEMBERED_S, Quarantine, digest

@@ -18,24 +18,16 @@ from llmcore.errors import (
     RequestCancelledError,
     RequestTimeoutError,
 )
-from llmcore.messages import (
-    Accepted,
+from llmcore.messages import Accepted, Finished, GenerateRequest, Piece, TextPrompt, Usage
+from llmcore.protocol.commands import (
     CancelCommand,
     ConfigureCommand,
     EmbedCommand,
-    Finished,
-    GenerateRequest,
     InspectCommand,
-    InspectionReply,
-    LoadFailedReply,
-    LoadingReply,
-    Piece,
     SubmitCommand,
-    TextPrompt,
     TokenizeCommand,
-    Usage,
-    VectorsReply,
 )
+from llmcore.protocol.replies import InspectionReply, LoadFailedReply, LoadingReply, VectorsReply
 from llmcore.worker import supervisor
 from llmcore.worker.client import AsyncEngine
 from llmcore.worker.generation import Generation
