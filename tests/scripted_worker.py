@@ -131,7 +131,7 @@ class _ScriptedChild(WorkerProcess):
 def scripted_stage(patch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A stage on which every AsyncEngine finds its workers, without a pause between two of them."""
     stage = Stage()
-    patch.setattr(supervisor, "Child", stage.child)
+    patch.setattr(supervisor, "WorkerProcess", stage.child)
     patch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
     yield stage
     stage.close()

@@ -30,7 +30,7 @@ WAIT_S = 1.0  # before the second attempt
 SILENT_S = 300.0
 
 _CHILD = f"""{CHILD_PREAMBLE}
-from llmcore.hubchild import main
+from llmcore.hub.download_worker import main
 sys.exit(main(sys.argv[1]))
 """
 # Xet's transfers leave chunks in a cache of their own and cannot be resumed by Range: plain HTTP.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -37,6 +36,7 @@ from llmcore.errors import (
     printable,
 )
 from llmcore.log import event
+from llmcore.machine.child_process import forbid_core_files
 from llmcore.messages import Failed, Output, PrefixInfo
 from llmcore.protocol.commands import (
     AbandonCommand,
@@ -452,8 +452,7 @@ def main() -> None:
     # is its parent's decision, which may have answers to finish. It ends when its socket does.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    # A core file would hold everybody's prompts, and keep whoever waits for this process waiting while it is written.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    forbid_core_files()
     status = 1
     pulse = Heartbeat(int(sys.argv[2]))
     logging.getLogger("llmcore.native").addHandler(LastWords(pulse))

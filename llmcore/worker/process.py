@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import msgspec
 
 from llmcore.errors import EngineError
 from llmcore.log import event
+from llmcore.machine.child_process import exit_words, module_command, module_environ
 from llmcore.machine.process import Process
 from llmcore.protocol.commands import Command
 from llmcore.protocol.framing import HEADER_BYTES, FrameError, frame, frame_length
@@ -54,13 +53,10 @@ def cause_of_death(status: int | None, told: str, *, was_silent: bool = False) -
     if status is None:
         return "it was never started"
     if status >= 0:
-        return f"it ended with status {status}"
+        return f"it ended with {exit_words(status)}"
     if status == -signal.SIGKILL:
         return "killed (SIGKILL), probably out of memory"
-    try:
-        return f"ended by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"ended by signal {-status}"
+    return f"ended by {exit_words(status)}"
 
 
 class WorkerProcess(asyncio.Protocol):
@@ -89,15 +85,10 @@ class WorkerProcess(asyncio.Protocol):
             assert self._transport is not None, "connection_made() was called"
             try:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    WORKER,
-                    str(theirs.fileno()),
-                    str(self.pulse.fd),
+                    *module_command(WORKER, str(theirs.fileno()), str(self.pulse.fd)),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=[theirs.fileno(), self.pulse.fd],
-                    # The folder that the service is started in must not shadow anybody's modules (since Python 3.11).
-                    env={**os.environ, "PYTHONSAFEPATH": "1"},
+                    env=module_environ(),
                 )
             except BaseException:
                 self._transport.abort()
