@@ -27,7 +27,7 @@ GREEDY = SamplingParams(temperature=0.0)
 @pytest.fixture
 async def scripted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[AsyncEngine, ScriptedWorker]]:
     stage = Stage()
-    monkeypatch.setattr(supervisor, "Child", stage.child)
+    monkeypatch.setattr(supervisor, "WorkerProcess", stage.child)
     async with AsyncEngine(EngineConfig(model_path="/x.gguf")) as engine:
         worker = await stage.enter_ready(engine)
         yield engine, worker

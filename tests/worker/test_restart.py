@@ -187,7 +187,7 @@ async def test_a_process_that_cannot_be_started_at_all_ends_everything(
     def child(*_: Any) -> Any:
         raise OSError("no more files")
 
-    monkeypatch.setattr(supervisor, "Child", child)
+    monkeypatch.setattr(supervisor, "WorkerProcess", child)
     async with AsyncEngine(EngineConfig(model_path="/models/scripted.gguf")) as engine:
         with pytest.raises(ModelLoadDiedError, match="OSError: no more files"):
             await asyncio.wait_for(engine.wait_ready(), 5)
@@ -324,7 +324,7 @@ async def test_a_process_that_cannot_be_started_is_tried_again(
             raise failures.pop()
         return stage.child(*args)
 
-    monkeypatch.setattr(supervisor, "Child", child)
+    monkeypatch.setattr(supervisor, "WorkerProcess", child)
     queued = await accepted(engine, worker, "a")
     await died(engine, worker)
     worker = await following(stage, engine)
