@@ -21,6 +21,9 @@ from llmcore.machine.os_text import system_name
 
 ENV_PREFIX = "LLMCORE_"
 
+# A model's own context can be far beyond what a CPU serves in a reasonable time: n_ctx=0 takes at most this many cells.
+N_CTX_DEFAULT_MAX = 8192
+
 # Variables with our prefix that are not options of the service: those of the build (native/cmake), and the user's file of
 # models (hub.py).
 _OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR", "LLMCORE_MODEL_CONFIG"})
@@ -67,7 +70,7 @@ class EngineConfig:
     chat_template: str = _option("", "file with a Jinja chat template to use instead of the model's own", is_path=True)
     n_ctx: int = _option(
         0,
-        "size of the KV cache, shared by all sequences; 0 takes the model's own, at most 8192",
+        f"size of the KV cache, shared by all sequences; 0 takes the model's own, at most {N_CTX_DEFAULT_MAX}",
         unit="tokens",
         low=0,
         high=2**31 - 1,

@@ -19,7 +19,7 @@ from llmcore.log import event
 from llmcore.machine.child_process import exit_words, module_command, module_environ
 from llmcore.machine.process import Process
 from llmcore.protocol.commands import Command
-from llmcore.protocol.framing import HEADER_BYTES, FrameError, frame, frame_length
+from llmcore.protocol.framing import FrameBuffer, FrameError, frame
 from llmcore.protocol.replies import CallFailedReply, Reply
 from llmcore.protocol.unreadable import id_in
 from llmcore.worker.heartbeat import Heartbeat
@@ -67,7 +67,7 @@ class WorkerProcess(asyncio.Protocol):
         self._receive = receive
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
-        self._buffer = bytearray()
+        self._frames = FrameBuffer()
         self._gone = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -158,10 +158,9 @@ class WorkerProcess(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
         try:
-            while (framed := self._next_frame()) is not None:
-                self._receive(self._decoded(framed))
+            for message in self._frames.feed(data):
+                self._receive(self._decoded(message))
         except FrameError as error:
             event(logger, logging.ERROR, "worker_garbled", error=repr(error))
             assert self._transport is not None
@@ -181,15 +180,3 @@ class WorkerProcess(asyncio.Protocol):
                 raise FrameError(f"an event that cannot be read: {error}") from None
             event(logger, logging.ERROR, "reply_unreadable", call_id=id, error=repr(error))
             return CallFailedReply(id, EngineError.code, f"the engine's reply cannot be read: {error}")
-
-    def _next_frame(self) -> bytes | None:
-        """Takes the first frame out of the buffer. None if there is no whole one."""
-        buffer = self._buffer
-        if len(buffer) < HEADER_BYTES:
-            return None
-        end = HEADER_BYTES + frame_length(bytes(buffer[:HEADER_BYTES]))
-        if len(buffer) < end:
-            return None
-        data = bytes(buffer[HEADER_BYTES:end])
-        del buffer[:end]
-        return data

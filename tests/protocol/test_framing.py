@@ -12,7 +12,7 @@ from llmcore import messages as m
 from llmcore.config import EngineConfig
 from llmcore.protocol import commands as c
 from llmcore.protocol import replies as r
-from llmcore.protocol.framing import Channel, FrameError, frame, frame_length
+from llmcore.protocol.framing import Channel, FrameBuffer, FrameError, frame, frame_length
 from llmcore.sampling import SamplingParams
 
 USAGE = m.Usage(n_prompt=5, n_cached=2, n_generated=3, queue_s=0.1, prefill_s=0.2, decode_s=0.3)
@@ -109,3 +109,15 @@ def test_garbage_is_an_error() -> None:
             receiver.receive()
     with pytest.raises(FrameError):
         frame_length(b"\xff\xff\xff\xff")
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 7, 100])
+def test_frames_are_cut_out_of_pieces_of_any_size(n: int) -> None:
+    encoder, buffer = msgspec.msgpack.Encoder(), FrameBuffer()
+    sent = [c.CancelCommand("a"), c.CancelCommand("b" * 20), c.ShutdownCommand()]
+    data = b"".join(frame(each, encoder) for each in sent)
+    pieces = [data[start : start + n] for start in range(0, len(data), n)]
+    found = [message for piece in pieces for message in buffer.feed(piece)]
+    assert [msgspec.msgpack.decode(each, type=c.Command) for each in found] == sent
+    with pytest.raises(FrameError):
+        list(buffer.feed(b"\xff\xff\xff\xff"))
