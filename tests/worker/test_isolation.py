@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
-from llmcore.messages import PRIORITIES, Finished, GenerateRequest, Piece, TokensPrompt
+from llmcore.messages import PRIORITIES, Finished, GenerateRequest, Piece, Priority, TokensPrompt
 from llmcore.sampling import SamplingParams
 
 N_REQUESTS, N_CALLERS, N_TOKENS = 10_000, 150, 6
