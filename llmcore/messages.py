@@ -6,8 +6,6 @@ in-process callers hold. Text is str, tokens are ids of the model's vocabulary, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import msgspec
@@ -162,23 +160,6 @@ class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
     name: str = ""
     arguments: str = ""
-
-
-@dataclass
-class ToolCall:
-    """A function that the model wants called; `arguments` is JSON text."""
-
-    id: str
-    name: str
-    arguments: str = ""
-
-
-def collect_calls(calls: list[ToolCall], deltas: Sequence[CallDelta]) -> None:
-    """Puts together what comes in pieces."""
-    for delta in deltas:
-        if delta.name:
-            calls.append(ToolCall(delta.id, delta.name))
-        calls[delta.index].arguments += delta.arguments
 
 
 class TopLogprob(msgspec.Struct, frozen=True, array_like=True):
