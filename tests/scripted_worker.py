@@ -38,10 +38,10 @@ C = TypeVar("C", bound=Command)
 
 
 class ScriptedWorker:
-    """One life of a worker. `pulse` is the client's, which a test writes in the worker's stead."""
+    """One life of a worker. `heartbeat` is the client's, which a test writes in the worker's stead."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pulse: Heartbeat) -> None:
-        self.pulse = pulse
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heartbeat: Heartbeat) -> None:
+        self.heartbeat = heartbeat
         self._reader = reader
         self.writer = writer
         self._encoder = msgspec.msgpack.Encoder()
@@ -105,8 +105,8 @@ class Stage:
         await engine.wait_ready()
         return worker
 
-    async def connect(self, sock: socket.socket, pulse: Heartbeat) -> None:
-        worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock), pulse)
+    async def connect(self, sock: socket.socket, heartbeat: Heartbeat) -> None:
+        worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock), heartbeat)
         self._all.append(worker)
         self._entries.put_nowait(worker)
 
@@ -124,7 +124,7 @@ class _ScriptedChild(WorkerProcess):
         ours, theirs = socket.socketpair()
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
         self._process = _Ended()  # type: ignore[assignment]
-        await self._stage.connect(theirs, self.pulse)
+        await self._stage.connect(theirs, self.heartbeat)
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ def test_an_answer_is_put_together() -> None:
 def test_a_stream_gives_the_text_and_collects_the_rest() -> None:
     script = Script(Accepted("r", 5), *OUTPUTS)
     assert next(script.stream) == "a"
-    assert script.stream.finished is None
+    assert not script.stream.finished
     assert list(script.stream) == ["b"]
     assert script.stream.finished == OUTPUTS[-1]
     assert script.stream.parts.reasoning == "Hmm."

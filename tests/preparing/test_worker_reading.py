@@ -40,7 +40,7 @@ from llmcore.protocol.commands import (
 from llmcore.protocol.framing import Channel
 from llmcore.protocol.replies import CallFailedReply, StepReply, TextReply, TokensReply
 from llmcore.worker.heartbeat import Heartbeat
-from llmcore.worker.main import Worker
+from llmcore.worker.loop import WorkerLoop
 from llmcore.worker.prompt_reading import LONG_CHARACTERS
 
 LONG = "x" * (LONG_CHARACTERS + 1)
@@ -140,8 +140,8 @@ class Stage:
         self.engine = SlowReader()
         self.commands: queue.Queue[Any] = queue.Queue()
         self.events: queue.Queue[Any] = queue.Queue()
-        self.pulse = Heartbeat()
-        worker = Worker(cast(Engine, self.engine), cast(Channel[Any], self), self.pulse, silent_s=0.1)
+        self.heartbeat = Heartbeat()
+        worker = WorkerLoop(cast(Engine, self.engine), cast(Channel[Any], self), self.heartbeat, silent_s=0.1)
         self.thread = threading.Thread(target=worker.run)
         self.thread.start()
 
@@ -167,7 +167,7 @@ class Stage:
         self.commands.put(None)
         self.thread.join(30)
         assert not self.thread.is_alive()
-        self.pulse.close()
+        self.heartbeat.close()
 
 
 @pytest.fixture
@@ -186,13 +186,13 @@ def test_steps_go_on_while_a_long_prompt_is_read(stage: Stage, prompt: Prompt) -
     wait_until(lambda: stage.engine.n_steps > before + 100, 30, "steps")
     stage.submit("short", TextPrompt("a"))
     assert stage.next() == Accepted("short", 1)
-    assert stage.pulse.served() >= {"long"}
+    assert stage.heartbeat.ids_in_work() >= {"long"}
     stage.engine.may_read.set()
     assert stage.next() == Accepted("long", 1)
     assert stage.engine.submitted == [("short", False), ("long", True)]
     assert not stage.engine.threads & {threading.main_thread().name, stage.thread.name}
     stage.engine.has_work = False
-    wait_until(lambda: "long" not in stage.pulse.served(), 30, "nobody to be served")
+    wait_until(lambda: "long" not in stage.heartbeat.ids_in_work(), 30, "nobody to be served")
 
 
 def test_chats_with_tools_are_rendered_beside_the_steps(stage: Stage) -> None:
@@ -264,7 +264,7 @@ CALLS = [
 def test_calls_are_answered_while_another_reads(stage: Stage, call: Any, reply: Any) -> None:
     stage.commands.put(call)
     assert stage.engine.is_reading.wait(30)
-    assert stage.pulse.served() >= {1}
+    assert stage.heartbeat.ids_in_work() >= {1}
     stage.commands.put(TokenizeCommand(2, "abc", True, False))
     assert stage.next() == TokensReply(2, (3,))
     stage.engine.may_read.set()
@@ -298,7 +298,7 @@ def test_a_call_that_cannot_be_read_fails_alone(stage: Stage) -> None:
 
 
 def test_reading_that_hangs_ends_the_process_and_names_whose_it_is() -> None:
-    engine, commands, pulse = (
+    engine, commands, heartbeat = (
         SlowReader(),
         [SubmitCommand(GenerateRequest(request_id="a", prompt=TextPrompt(LONG)))],
         Heartbeat(),
@@ -312,10 +312,12 @@ def test_reading_that_hangs_ends_the_process_and_names_whose_it_is() -> None:
         def send(self, event: object) -> None:
             pass
 
-    worker = Worker(cast(Engine, engine), cast(Channel[Any], Endless()), pulse, silent_s=0.1, compiling_max_s=0.2)
+    worker = WorkerLoop(
+        cast(Engine, engine), cast(Channel[Any], Endless()), heartbeat, silent_s=0.1, preparing_max_s=0.2
+    )
     with pytest.raises(TimeoutError, match="prompt read"):
         worker.run()
-    assert pulse.served() == {"a"}
+    assert heartbeat.ids_in_work() == {"a"}
     engine.may_read.set()
-    wait_until(lambda: pulse.served() == set(), 30, "the reader's end")
-    pulse.close()
+    wait_until(lambda: heartbeat.ids_in_work() == set(), 30, "the reader's end")
+    heartbeat.close()

@@ -78,8 +78,8 @@ class Process:
 
     def __init__(self, path: Path) -> None:
         self.ours, theirs = socket.socketpair()
-        self.pulse = Heartbeat()
-        fds = (theirs.fileno(), self.pulse.fd)
+        self.heartbeat = Heartbeat()
+        fds = (theirs.fileno(), self.heartbeat.fd)
         self.process = subprocess.Popen([sys.executable, "-m", "llmcore.worker.main", *map(str, fds)], pass_fds=fds)
         theirs.close()
         self.ours.settimeout(60)
@@ -103,7 +103,7 @@ class Process:
         assert self.process.wait(60) == 0
         self.ours.close()
         self.channel._file.close()
-        self.pulse.close()
+        self.heartbeat.close()
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ async def test_what_cannot_be_sent_again_ends_and_is_not_kept(
     """Whatever keeps the encoder from it."""
     asking = asyncio.create_task(engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("x"))))
     await worker.next(SubmitCommand)
-    entry = engine._ledger._entries["a"]
+    entry = engine._requests._entries["a"]
     entry.request = msgspec.structs.replace(entry.request, tenant="\ud800")
     worker.die()
     following = await stage.enter()
@@ -250,8 +250,8 @@ async def test_what_cannot_be_sent_again_ends_and_is_not_kept(
 async def test_a_pin_that_cannot_be_sent_again_does_not_keep_the_engine_from_being_ready(
     stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine._pins["a"] = PrefixSpec(name="\ud800", prompt=TextPrompt("x"))
-    engine._pins["b"] = PrefixSpec(name="b", prompt=TextPrompt("x"))
+    engine._prefixes._pinned["a"] = PrefixSpec(name="\ud800", prompt=TextPrompt("x"))
+    engine._prefixes._pinned["b"] = PrefixSpec(name="b", prompt=TextPrompt("x"))
     worker.die()
     following = await stage.enter()
     await following.get_ready()
@@ -260,17 +260,17 @@ async def test_a_pin_that_cannot_be_sent_again_does_not_keep_the_engine_from_bei
     assert "prefix_lost" in caplog.messages
 
 
-def test_a_ledger_ends_what_its_sender_refuses() -> None:
+def test_a_request_table_ends_what_its_sender_refuses() -> None:
     async def ask() -> None:
         def send(_: object) -> None:
             raise OverflowError("too large")
 
-        ledger = RequestTable(EngineConfig(model_path="/m.gguf"), send, lambda _: None)
-        ledger.open()
-        generation = ledger.ask(GenerateRequest(request_id="a", prompt=TextPrompt("x")))
+        table = RequestTable(EngineConfig(model_path="/m.gguf"), send, lambda _: None)
+        table.resume()
+        generation = table.submit(GenerateRequest(request_id="a", prompt=TextPrompt("x")))
         with pytest.raises(InvalidRequestError, match="too large"):
             await generation.accepted()
-        assert not ledger.cancel("a")
+        assert not table.cancel("a")
 
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     asyncio.run(ask())

@@ -33,7 +33,7 @@ from llmcore.protocol.framing import Channel, frame
 from llmcore.protocol.replies import StepReply
 from llmcore.scheduling.refusals import Refusals
 from llmcore.worker.heartbeat import Heartbeat
-from llmcore.worker.main import Worker
+from llmcore.worker.loop import WorkerLoop
 
 
 class ScriptedEngine:
@@ -102,8 +102,8 @@ class ScriptedChannel:
 class Stage:
     def __init__(self) -> None:
         self.engine, self.channel = ScriptedEngine(), ScriptedChannel()
-        self.pulse = Heartbeat()
-        worker = Worker(cast(Engine, self.engine), cast(Channel[Any], self.channel), self.pulse, silent_s=0.1)
+        self.heartbeat = Heartbeat()
+        worker = WorkerLoop(cast(Engine, self.engine), cast(Channel[Any], self.channel), self.heartbeat, silent_s=0.1)
         self.thread = threading.Thread(target=worker.run)
         self.thread.start()
 
@@ -121,7 +121,7 @@ class Stage:
         self.channel.commands.put(None)
         self.thread.join(30)
         assert not self.thread.is_alive()
-        self.pulse.close()
+        self.heartbeat.close()
 
 
 @pytest.fixture
@@ -151,18 +151,18 @@ def test_a_refused_constraint_fails_its_request(stage: Stage) -> None:
 
 
 def test_compiling_that_hangs_ends_the_process_and_names_whose_it_is() -> None:
-    engine, channel, pulse = ScriptedEngine(), ScriptedChannel(), Heartbeat()
-    worker = Worker(cast(Engine, engine), cast(Channel[Any], channel), pulse, silent_s=0.1, compiling_max_s=0.2)
+    engine, channel, heartbeat = ScriptedEngine(), ScriptedChannel(), Heartbeat()
+    worker = WorkerLoop(cast(Engine, engine), cast(Channel[Any], channel), heartbeat, silent_s=0.1, preparing_max_s=0.2)
     channel.commands.put(
         SubmitCommand(GenerateRequest(request_id="a", prompt=TextPrompt("a"), constraint=Regex("[a]")))
     )
     with pytest.raises(TimeoutError, match="compiled"):
         worker.run()
-    assert pulse.served() == {"a"}
+    assert heartbeat.ids_in_work() == {"a"}
     engine.may_compile.set()
     channel.commands.put(None)
-    wait_until(lambda: pulse.served() == set(), 30, "the compiler's end")
-    pulse.close()
+    wait_until(lambda: heartbeat.ids_in_work() == set(), 30, "the compiler's end")
+    heartbeat.close()
 
 
 def test_a_cancel_finds_what_waits_for_its_constraint(stage: Stage) -> None:
@@ -179,18 +179,18 @@ def test_a_cancel_finds_what_waits_for_its_constraint(stage: Stage) -> None:
 
 
 def test_an_idle_heart_beats(stage: Stage) -> None:
-    before = stage.pulse.heartbeat()
-    wait_until(lambda: stage.pulse.heartbeat().n > before.n + 3, 30, "heartbeats")
-    assert stage.pulse.served() == set()
+    before = stage.heartbeat.read()
+    wait_until(lambda: stage.heartbeat.read().n > before.n + 3, 30, "heartbeats")
+    assert stage.heartbeat.ids_in_work() == set()
 
 
 def test_it_is_told_whose_constraint_is_compiled(stage: Stage) -> None:
     stage.submit("a", "[a]")
     assert stage.engine.is_compiling.wait(30)
-    assert stage.pulse.served() == {"a"}
+    assert stage.heartbeat.ids_in_work() == {"a"}
     stage.engine.may_compile.set()
     assert stage.next() == Accepted("a", 1)
-    wait_until(lambda: stage.pulse.served() == set(), 30, "nobody to be served")
+    wait_until(lambda: stage.heartbeat.ids_in_work() == set(), 30, "nobody to be served")
 
 
 def test_it_is_told_whom_a_step_serves_and_how_long_it_may_take(stage: Stage) -> None:
@@ -205,11 +205,11 @@ def test_it_is_told_whom_a_step_serves_and_how_long_it_may_take(stage: Stage) ->
         return []
 
     engine.step, engine.has_work = step, True
-    wait_until(lambda: stage.pulse.served() == {"a", "b"}, 30, "a step")
-    wait_until(lambda: stage.pulse.heartbeat().allowance_s == 60.0, 30, "its allowance")
+    wait_until(lambda: stage.heartbeat.ids_in_work() == {"a", "b"}, 30, "a step")
+    wait_until(lambda: stage.heartbeat.read().allowance_s == 60.0, 30, "its allowance")
     may_end.set()
-    wait_until(lambda: stage.pulse.served() == set(), 30, "its end")
-    assert stage.pulse.heartbeat().allowance_s == 0.0
+    wait_until(lambda: stage.heartbeat.ids_in_work() == set(), 30, "its end")
+    assert stage.heartbeat.read().allowance_s == 0.0
 
 
 def test_too_many_that_wait_are_refused(stage: Stage) -> None:
@@ -247,13 +247,13 @@ def test_that_nobody_is_refused_any_more_is_told_even_if_nothing_else_is(stage: 
 
 def test_a_process_that_fails_ends_at_once_and_says_why() -> None:
     ours, theirs = socket.socketpair()
-    pulse = Heartbeat()
+    heartbeat = Heartbeat()
     with ours, theirs:
-        fds = (theirs.fileno(), pulse.fd)
+        fds = (theirs.fileno(), heartbeat.fd)
         command = [sys.executable, "-m", "llmcore.worker.main", *map(str, fds)]
         ours.sendall(frame(ShutdownCommand(), msgspec.msgpack.Encoder()))  # where Configure is expected
         done = subprocess.run(command, pass_fds=fds, capture_output=True, text=True, timeout=60, check=False)
-    pulse.close()
+    heartbeat.close()
     assert done.returncode == 1
     assert "worker_failed" in done.stderr
     assert "expected Configure" in done.stderr

@@ -6,11 +6,11 @@ import signal
 
 import pytest
 
-from llmcore.worker.process import cause_of_death
+from llmcore.worker.process import exit_cause
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "was_silent", "cause"),
+    ("status", "reported", "was_silent", "cause"),
     [
         (None, "", False, "never started"),
         (0, "", False, "status 0"),
@@ -23,5 +23,5 @@ from llmcore.worker.process import cause_of_death
         (-200, "", False, "signal 200"),
     ],
 )
-def test_a_cause_for_each_end(status: int | None, told: str, was_silent: bool, cause: str) -> None:
-    assert cause in cause_of_death(status, told, was_silent=was_silent)
+def test_a_cause_for_each_end(status: int | None, reported: str, was_silent: bool, cause: str) -> None:
+    assert cause in exit_cause(status, reported, was_silent=was_silent)

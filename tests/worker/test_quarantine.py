@@ -9,7 +9,7 @@ from llmcore.errors import PoisonousError
 from llmcore.messages import GenerateRequest, Regex, TextPrompt
 from llmcore.protocol.commands import EmbedCommand
 from llmcore.sampling import SamplingParams
-from llmcore.worker import quarantine as module
+from llmcore.worker import quarantine as quarantine_module
 from llmcore.worker.quarantine import REMEMBERED_S, Quarantine, digest
 
 A, B, C = b"a", b"b", b"c"
@@ -33,44 +33,44 @@ def test_a_request_is_known_by_what_it_asks() -> None:
 
 
 def test_two_deaths_are_poisonous() -> None:
-    suspects = Quarantine()
-    assert not suspects
-    suspects.died([A, B], 0.0)
-    assert suspects
-    assert suspects.verdict(A, 1.0) == "free"
-    suspects.died([A, A, C], 2.0)
-    assert suspects.verdict(A, 3.0) == "poisonous"
-    assert (suspects.verdict(B, 3.0), suspects.verdict(C, 3.0)) == ("free", "free")
+    quarantine = Quarantine()
+    assert not quarantine
+    quarantine.record_exit([A, B], 0.0)
+    assert quarantine
+    assert quarantine.verdict(A, 1.0) == "free"
+    quarantine.record_exit([A, A, C], 2.0)
+    assert quarantine.verdict(A, 3.0) == "poisonous"
+    assert (quarantine.verdict(B, 3.0), quarantine.verdict(C, 3.0)) == ("free", "free")
     with pytest.raises(PoisonousError):
-        suspects.check(A, 3.0)
-    assert suspects.check(B, 3.0) == "free"
+        quarantine.check(A, 3.0)
+    assert quarantine.check(B, 3.0) == "free"
 
 
 def test_bystanders_are_doubtful_until_the_next_death_names_the_one() -> None:
-    suspects = Quarantine()
+    quarantine = Quarantine()
     for now_s in (0.0, 1.0):
-        suspects.died([A, B, C], now_s)
-    assert {suspects.check(each, 2.0) for each in (A, B, C)} == {"doubtful"}
-    suspects.finished(B)
-    assert suspects.verdict(B, 2.0) == "free"
-    suspects.died([A, B], 3.0)
-    assert [suspects.verdict(each, 4.0) for each in (A, B, C)] == ["poisonous", "free", "doubtful"]
+        quarantine.record_exit([A, B, C], now_s)
+    assert {quarantine.check(each, 2.0) for each in (A, B, C)} == {"doubtful"}
+    quarantine.clear(B)
+    assert quarantine.verdict(B, 2.0) == "free"
+    quarantine.record_exit([A, B], 3.0)
+    assert [quarantine.verdict(each, 4.0) for each in (A, B, C)] == ["poisonous", "free", "doubtful"]
 
 
 def test_everything_is_forgotten() -> None:
-    suspects = Quarantine()
-    suspects.died([A], 0.0)
-    suspects.died([A, B], 10.0)
-    assert suspects.verdict(A, 10.0 + REMEMBERED_S) == "poisonous"
-    assert suspects.verdict(A, 11.0 + REMEMBERED_S) == "free"
-    assert not suspects
+    quarantine = Quarantine()
+    quarantine.record_exit([A], 0.0)
+    quarantine.record_exit([A, B], 10.0)
+    assert quarantine.verdict(A, 10.0 + REMEMBERED_S) == "poisonous"
+    assert quarantine.verdict(A, 11.0 + REMEMBERED_S) == "free"
+    assert not quarantine
 
 
 def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "N_REMEMBERED", 10)
-    suspects = Quarantine()
+    monkeypatch.setattr(quarantine_module, "N_REMEMBERED", 10)
+    quarantine = Quarantine()
     for _ in range(2):
-        suspects.died([A], 0.0)
+        quarantine.record_exit([A], 0.0)
     for i in range(20):
-        suspects.died([bytes([i])], 1.0)
-    assert suspects.verdict(A, 1.0) == "free"
+        quarantine.record_exit([bytes([i])], 1.0)
+    assert quarantine.verdict(A, 1.0) == "free"

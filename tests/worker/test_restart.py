@@ -83,7 +83,7 @@ async def begun(engine: AsyncEngine, worker: ScriptedWorker, name: str, text: st
 
 async def died(engine: AsyncEngine, worker: ScriptedWorker, *served: str | int) -> None:
     """It dies while it works for some; until the client knows."""
-    worker.pulse.serve(served)
+    worker.heartbeat.set_step_ids(served)
     worker.die()
     while engine.state == "ready":
         await asyncio.sleep(0)
@@ -170,7 +170,7 @@ async def test_a_first_load_that_dies_twice_ends_everything_with_its_cause(stage
     (await stage.enter()).die()
     worker = await stage.enter()
     asking = ask(engine, "a")
-    worker.pulse.set_cause("native code aborts: llama-vocab.cpp:1: something")
+    worker.heartbeat.set_cause("native code aborts: llama-vocab.cpp:1: something")
     worker.die()
     with pytest.raises(ModelLoadDiedError, match=r"2 times: native code aborts: llama-vocab\.cpp:1: something"):
         await waiting
@@ -197,7 +197,7 @@ async def test_each_death_is_logged_with_its_cause(
     stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     for cause in ("an abort", "another", ""):
-        worker.pulse.set_cause(cause)
+        worker.heartbeat.set_cause(cause)
         await died(engine, worker)
         worker = await following(stage, engine)
     causes = [each.__dict__["event_fields"]["cause"] for each in caplog.records if each.message == "worker_died"]
@@ -341,7 +341,7 @@ async def test_a_silent_worker_is_replaced(
     stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     running, queued = await begun(engine, worker, "a"), await accepted(engine, worker, "b")
-    worker.pulse.beat()  # loading is over, and this is the last one
+    worker.heartbeat.beat()  # loading is over, and this is the last one
     with pytest.raises(EngineDiedError):
         await anext(running)
     assert "worker_silent" in caplog.messages
@@ -354,10 +354,10 @@ async def test_a_silent_worker_is_replaced(
 async def test_busy_is_not_silent(engine: AsyncEngine, worker: ScriptedWorker) -> None:
     """It has not said that loading is over, or that its step will be short; or it beats."""
     await asyncio.sleep(0.3)
-    worker.pulse.beat(1000.0)
+    worker.heartbeat.beat(1000.0)
     await asyncio.sleep(0.3)
     for _ in range(30):
-        worker.pulse.beat()
+        worker.heartbeat.beat()
         await asyncio.sleep(0.01)
     assert engine.n_restarts == 0
 
