@@ -9,7 +9,7 @@ from llmcore.messages import ChatPrompt, GenerateRequest, PrefixSpec
 
 
 class ConfigureCommand(msgspec.Struct, frozen=True, tag="configure"):
-    """The first message: what to load. `paths` are those of the config (config.detach_paths)."""
+    """The first command: the engine to load. `paths` are the paths of the config (config.detach_paths)."""
 
     engine: EngineConfig
     log_level: str = "info"
@@ -37,22 +37,22 @@ class DetokenizeCommand(msgspec.Struct, frozen=True, tag="detokenize"):
 
 
 class RenderCommand(msgspec.Struct, frozen=True, tag="render"):
-    """What the model's chat template makes of messages. Answered by Text."""
+    """Renders messages by the model's chat template. The reply is a TextReply."""
 
     call_id: int
     prompt: ChatPrompt
 
 
 class EmbedCommand(msgspec.Struct, frozen=True, tag="embed"):
-    """Texts, or token ids as they stand. Answered by Vectors of length 1."""
+    """Computes embeddings of texts, or of token ids. The reply is a VectorsReply of unit vectors."""
 
     call_id: int
     texts: tuple[str | tuple[int, ...], ...]
-    dimensions: int | None = None  # cut to that, None: as the model gives them
+    dimensions: int | None = None  # vectors are cut to this length; None: not cut
 
 
 class RerankCommand(msgspec.Struct, frozen=True, tag="rerank"):
-    """Answered by Vectors of width 1: the score of each document."""
+    """Scores documents. The reply is a VectorsReply of width 1, one score for each document."""
 
     call_id: int
     query: str
@@ -60,7 +60,7 @@ class RerankCommand(msgspec.Struct, frozen=True, tag="rerank"):
 
 
 class AbandonCommand(msgspec.Struct, frozen=True, tag="abandon"):
-    """Nobody waits for the reply to an Embed or Rerank any more: what of it is not computed need not be."""
+    """Ends an EmbedCommand or RerankCommand whose caller has left: what is not computed yet is dropped."""
 
     call_id: int
 
@@ -70,14 +70,14 @@ class GetStatsCommand(msgspec.Struct, frozen=True, tag="stats"):
 
 
 class PinCommand(msgspec.Struct, frozen=True, tag="pin"):
-    """Answered by Prefixes (of one) once the prefix is computed."""
+    """Pins a prefix. The reply is a PrefixesReply with this one, once it is computed."""
 
     call_id: int
     prefix: PrefixSpec
 
 
 class UnpinCommand(msgspec.Struct, frozen=True, tag="unpin"):
-    """Answered by Prefixes (of none), or CallFailedReply with "prefix_missing"."""
+    """Unpins a prefix. The reply is an empty PrefixesReply, or a CallFailedReply with "prefix_missing"."""
 
     call_id: int
     name: str
@@ -88,13 +88,13 @@ class GetPrefixesCommand(msgspec.Struct, frozen=True, tag="get_prefixes"):
 
 
 class InspectCommand(msgspec.Struct, frozen=True, tag="inspect"):
-    """Answered by Inspection."""
+    """Asks for the engine's state. The reply is an InspectionReply."""
 
     call_id: int
 
 
 class ShutdownCommand(msgspec.Struct, frozen=True, tag="shutdown"):
-    """End now: what is running is cancelled."""
+    """Ends the worker. Running requests get no further output."""
 
 
 CallCommand = (

@@ -18,7 +18,7 @@ class ReadyReply(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class LoadFailedReply(msgspec.Struct, frozen=True, tag="load_failed"):
-    """The worker ends after this: starting it again with the same configuration would fail again."""
+    """Loading failed and would fail again with the same configuration. The worker exits after this."""
 
     code: str
     message: str
@@ -26,10 +26,10 @@ class LoadFailedReply(msgspec.Struct, frozen=True, tag="load_failed"):
 
 
 class StepReply(msgspec.Struct, frozen=True, tag="step"):
-    """All outputs of one engine step (or of commands between two): one message and one wake-up, not one a token.
+    """All outputs of one engine step, or of commands between two steps: one message and one wake-up instead of one a token.
 
-    `refusals`, by priority (high, normal, low): what even the cheapest request would be told now, so that none needs to be
-    sent until the next StepReply. Empty where nobody is refused.
+    `refusals`, by priority (high, normal, low), are the refusals that even the cheapest request would get now: the client
+    sends no such request until the next StepReply. Empty if none would be refused.
     """
 
     outputs: tuple[Output, ...]
@@ -57,14 +57,14 @@ class PrefixesReply(msgspec.Struct, frozen=True, tag="prefixes_reply"):
 
 
 class InspectionReply(msgspec.Struct, frozen=True, tag="inspection"):
-    """`engine` is JSON: slots, tree, queue, host tier and cost model, without any text or token."""
+    """`engine` is the engine's state as JSON: slots, radix tree, queue, host cache and cost model, without text or tokens."""
 
     call_id: int
     engine: bytes
 
 
 class VectorsReply(msgspec.Struct, frozen=True, tag="vectors"):
-    """`data` is float32[n_texts, width] in the order of the texts, little-endian; these had `n_tokens` together."""
+    """`data` is float32[n_texts, width], little-endian, in the order of the texts. `n_tokens` is the total of all texts."""
 
     call_id: int
     data: bytes
@@ -77,7 +77,7 @@ class CallFailedReply(msgspec.Struct, frozen=True, tag="call_failed"):
     code: str
     message: str
     param: str | None = None
-    retry_after_s: float | None = None  # with "overloaded": when the same call may be admitted
+    retry_after_s: float | None = None  # with "overloaded": wait before sending it again
 
 
 CallReply = TokensReply | TextReply | StatsReply | PrefixesReply | InspectionReply | VectorsReply | CallFailedReply

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmcore.engine.encoder import AnyEngine
-from llmcore.errors import LlmcoreError, OverloadedError, PrefixMissingError
+from llmcore.errors import LlmcoreError, PrefixMissingError
 from llmcore.messages import PrefixInfo
 from llmcore.protocol.commands import (
     CallCommand,
@@ -69,8 +69,7 @@ class CallHandler:
                 self._send(reply)
 
     def fail(self, call_id: int, error: LlmcoreError) -> None:
-        retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
-        self._send(CallFailedReply(call_id, error.code, error.message, error.param, retry_after_s))
+        self._send(CallFailedReply(call_id, error.code, error.message, error.param, error.retry_after_s))
 
     def abandon(self, call_id: int) -> None:
         """Computes no more of a call whose caller has left."""

@@ -72,8 +72,7 @@ class RequestHandler:
     def fail(self, request_id: str, error: Exception) -> None:
         self._has_refused |= isinstance(error, OverloadedError)
         if isinstance(error, LlmcoreError):
-            retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
-            self._outputs.append(Failed(request_id, error.code, error.message, error.param, retry_after_s))
+            self._outputs.append(Failed(request_id, error.code, error.message, error.param, error.retry_after_s))
             return
         # A bug of ours must not end the other requests.
         logger.error("submit_failed", exc_info=error)

@@ -69,6 +69,7 @@ MISTYPED: list[tuple[dict[str, Any], str]] = [
     ({"prompt": ChatPrompt(cast(Any, "[]"))}, "prompt"),
     ({"prompt": ChatPrompt(b"[]", tool_choice=cast(Any, "maybe"))}, "prompt"),
     ({"sampling": None}, "sampling"),
+    ({"sampling": TextPrompt(cast(Any, 2**70))}, "sampling"),
     ({"constraint": Regex(cast(Any, 5))}, "constraint"),
     ({"constraint": Grammar("a", cast(Any, "bnf"))}, "constraint"),
     ({"constraint": TextPrompt("a")}, "constraint"),

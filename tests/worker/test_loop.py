@@ -31,7 +31,7 @@ def stage() -> Iterator[Stage]:
     made.end()
 
 
-def test_an_idle_heart_beats(stage: Stage) -> None:
+def test_an_idle_worker_beats(stage: Stage) -> None:
     before = stage.heartbeat.read()
     wait_until(lambda: stage.heartbeat.read().n > before.n + 3, 30, "heartbeats")
     assert stage.heartbeat.ids_in_work() == set()
