@@ -1,4 +1,4 @@
-"""Child processes: how they are started, what they answer, how they end. Their parent ends and reaps them."""
+"""Child processes: started, ended and reaped by their parent."""
 
 from __future__ import annotations
 
@@ -99,5 +99,5 @@ def exit_words(status: int) -> str:
 
 
 def forbid_core_files() -> None:
-    """For a child: if it crashes, its memory (prompts, models) is not written to disk, and its parent does not wait for that."""
+    """Forbids core files of this process: its memory (prompts, models) is not written to disk, and its parent need not wait."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

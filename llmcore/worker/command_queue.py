@@ -22,8 +22,8 @@ class CommandQueue:
         self._abandoned: set[int] = set()
 
     def put(self, command: Command | Unreadable, engine: AnyEngine) -> None:
-        """For the reader's thread. A cancel interrupts the current step, or embedding pass, if that serves cancelled requests
-        only."""
+        """Puts a command, in the reader's thread. A cancel interrupts the current step, or embedding pass, if that
+        serves cancelled requests only."""
         self._queue.put(command)
         if isinstance(command, CancelCommand):
             self._cancelled.add(command.request_id)
@@ -33,11 +33,11 @@ class CommandQueue:
             engine.embeddings.interrupt(frozenset(self._abandoned))
 
     def put_prepared(self, prepared: PreparedRequest) -> None:
-        """For the preparing threads."""
+        """Puts a result, in a preparing thread."""
         self._queue.put(prepared)
 
     def take(self, *, wait_s: float) -> list[Received]:
-        """For the engine's thread: everything in the queue, after waiting up to wait_s for the first item."""
+        """Takes all items, in the engine's thread, after waiting up to wait_s for the first one."""
         commands: list[Received] = []
         with contextlib.suppress(queue.Empty):
             if wait_s:

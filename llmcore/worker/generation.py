@@ -33,7 +33,7 @@ class Generation:
         return self._ended
 
     def put(self, output: Output | LlmcoreError) -> None:
-        """Adds the next output, or the error that ends the answer. For the engine's client."""
+        """Adds the next output, or the error that ends the answer."""
         if self._ended:
             return  # it would not be read
         self._outputs.append(output)

@@ -37,7 +37,7 @@ STOP_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """How a process ended. `status` is its exit status (negative: the signal that ended it; None: it was never started). `cause`
+    """End of a process. `status` is its exit status (negative: the signal that ended it; None: it was never started). `cause`
     is a text for people."""
 
     status: int | None
@@ -45,7 +45,8 @@ class WorkerExit:
 
 
 def exit_cause(status: int | None, reported: str, *, was_silent: bool = False) -> str:
-    """Why a process ended: the text that it left in its heartbeat (an abort's message, an exception), or words for its status."""
+    """Reason for the end of a process: the text that it left in its heartbeat (an abort's message, an exception), or words for
+    its status."""
     if was_silent:
         return "it stood still for longer than worker_silent_s and was killed"
     if reported:

@@ -61,10 +61,10 @@ async def test_a_first_load_that_dies_twice_ends_everything_with_its_cause(stage
 async def test_a_process_that_cannot_be_started_at_all_ends_everything(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def child(*_: Any) -> Any:
+    def make_process(*_: Any) -> Any:
         raise OSError("no more files")
 
-    monkeypatch.setattr(supervisor, "WorkerProcess", child)
+    monkeypatch.setattr(supervisor, "WorkerProcess", make_process)
     async with AsyncEngine(EngineConfig(model_path="/models/scripted.gguf")) as engine:
         with pytest.raises(ModelLoadDiedError, match="OSError: no more files"):
             await asyncio.wait_for(engine.wait_ready(), 5)
@@ -104,12 +104,12 @@ async def test_a_process_that_cannot_be_started_is_tried_again(
 ) -> None:
     failures = [OSError("no more files"), MemoryError()]
 
-    def child(*args: Any) -> Any:
+    def make_process(*args: Any) -> Any:
         if failures:
             raise failures.pop()
-        return stage.child(*args)
+        return stage.process(*args)
 
-    monkeypatch.setattr(supervisor, "WorkerProcess", child)
+    monkeypatch.setattr(supervisor, "WorkerProcess", make_process)
     queued = await accepted(engine, worker, "a")
     await died(engine, worker)
     worker = await next_worker(stage, engine)
