@@ -59,7 +59,7 @@ class ForeignLibraryError(LibraryError):
 
 
 class AbiError(LibraryError):
-    """A structure in ffi.py differs from the headers that the native library was built with."""
+    """A structure of llmcore/llama/ffi differs from the headers that the native library was built with."""
 
     code = "abi_mismatch"
 

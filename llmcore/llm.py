@@ -69,8 +69,8 @@ class LLM:
         self._lock = threading.RLock()
         self._outputs: dict[str, deque[Output]] = {}
         self._ids = itertools.count()
-        self._done: dict[str, EmbeddingResult] = {}
-        self._closed = False
+        self._results: dict[str, EmbeddingResult] = {}
+        self._is_closed = False
         self._process = Process.current
         path = _model_path(model)
         unknown = sorted(set(options) - set(EngineConfig.__dataclass_fields__))
@@ -85,9 +85,9 @@ class LLM:
         if not self._process.is_current:
             return
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 return
-            self._closed = True
+            self._is_closed = True
             self.engine.close()
 
     def __enter__(self) -> LLM:
@@ -231,7 +231,7 @@ class LLM:
             return
         with self._lock:
             self._outputs.pop(request_id, None)
-            if not self._closed:
+            if not self._is_closed:
                 self.engine.cancel(request_id)
 
     def _deliver(self, outputs: Sequence[Output]) -> None:
@@ -245,7 +245,7 @@ class LLM:
         self._process.check("this LLM")
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._is_closed:
             raise ClosedError("this LLM is closed")
 
     # --- Tokens and vectors -------------------------------------------------------------------------------------------
@@ -292,19 +292,19 @@ class LLM:
             self._check_open()
             submit(jobs)
         try:
-            while id not in self._done:
+            while id not in self._results:
                 with self._lock:
                     self._check_open()
-                    self._done.update((str(done.id), done) for done in jobs.step(is_busy=self.engine.has_work))
+                    self._results.update((str(done.id), done) for done in jobs.step(is_busy=self.engine.has_work))
         except BaseException:
             with self._lock:
                 jobs.cancel(id)
             raise
-        done = self._done.pop(id)
-        if done.error is not None:
-            raise done.error
-        assert done.vectors is not None
-        return done.vectors
+        result = self._results.pop(id)
+        if result.error is not None:
+            raise result.error
+        assert result.vectors is not None
+        return result.vectors
 
 
 def _model_path(model: str | bytes | os.PathLike[str] | None) -> str:

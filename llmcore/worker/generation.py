@@ -25,16 +25,16 @@ class Generation:
         # Not an asyncio.Queue, whose bookkeeping for many readers would cost time for each token.
         self._outputs: deque[Output | LlmcoreError] = deque()
         self._arrival: asyncio.Future[None] | None = None
-        self._ended = False
+        self._is_ended = False
 
     @property
     def is_ended(self) -> bool:
         """True if the reader has the last item, or has left."""
-        return self._ended
+        return self._is_ended
 
     def put(self, output: Output | LlmcoreError) -> None:
         """Adds the next output, or the error that ends the answer."""
-        if self._ended:
+        if self._is_ended:
             return  # it would not be read
         self._outputs.append(output)
         if self._arrival is not None and not self._arrival.done():
@@ -50,11 +50,11 @@ class Generation:
         return self
 
     async def __anext__(self) -> Piece | Finished:
-        if self._ended:
+        if self._is_ended:
             raise StopAsyncIteration
         output = await self._next()
         assert not isinstance(output, Accepted)
-        self._ended = isinstance(output, Finished)
+        self._is_ended = isinstance(output, Finished)
         return output
 
     async def _next(self) -> Accepted | Piece | Finished:
@@ -65,13 +65,13 @@ class Generation:
         if isinstance(output, Failed):
             output = error_from_code(output.code, output.message, output.param, output.retry_after_s)
         if isinstance(output, LlmcoreError):
-            self._ended = True
+            self._is_ended = True
             raise output
         return output
 
     async def aclose(self) -> None:
         """Cancels the request if it has not ended. Idempotent, never raises."""
-        if not self._ended:
-            self._ended = True
+        if not self._is_ended:
+            self._is_ended = True
             self._outputs.clear()
             self._on_left(self)
