@@ -38,7 +38,6 @@ def bench_model(shape: str = "1b", quant: str = "Q4_K_M", out: Path | None = Non
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"{path.name}.f16")
-    partial = path.with_name(f"{path.name}.partial")
     metadata = {
         **SHAPES[shape].metadata(),
         "general.name": f"random weights, shape {shape}",
@@ -47,11 +46,9 @@ def bench_model(shape: str = "1b", quant: str = "Q4_K_M", out: Path | None = Non
         print(f"writing {shape} with random weights", file=sys.stderr)
         write_model(half, "llama", metadata, SHAPES[shape].tensors(), vocabulary(_VOCABULARY), quant="F16")
         print(f"quantizing to {quant}", file=sys.stderr)
-        quantize(half, partial, quant)
-        partial.replace(path)
+        quantize(half, path, quant)
     finally:
         half.unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -7,7 +7,6 @@ The same arguments give the same file. One tensor at a time is in memory.
 from __future__ import annotations
 
 import math
-import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter, quants
 
 from llmcore.gguf.header import GgufArray, GgufHeader, read_header
+from llmcore.machine.atomic_write import replaced_file
 
 Floats = npt.NDArray[np.float32]
 Value = bool | int | float | str | list[str] | list[int] | list[bool]
@@ -122,10 +122,9 @@ def write_model(
 
     The file appears at `path` when it is complete.
     """
-    partial = path.with_name(path.name + ".partial")
-    writer = GGUFWriter(partial, architecture)
     plan = [(tensor, _stored_as(tensor, quant)) for tensor in tensors]
-    try:
+    with replaced_file(path) as partial:
+        writer = GGUFWriter(partial, architecture)
         copy_metadata(writer, read_header(vocabulary), _is_vocabulary)
         for key, value in metadata.items():
             _add(writer, key, value)
@@ -140,9 +139,6 @@ def write_model(
         for tensor, kind in plan:
             writer.write_tensor_data(quants.quantize(tensor.values(seed), kind))
         writer.close()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def copy_metadata(writer: GGUFWriter, source: GgufHeader, wanted: Callable[[str], bool]) -> None:

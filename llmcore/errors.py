@@ -1,7 +1,7 @@
-"""Every exception that llmcore raises on purpose.
+"""All exceptions that llmcore raises on purpose.
 
 An exception carries data, not formatting: `message` for people, `code` for programs (stable, snake_case), `param` for the
-argument or field at fault. The HTTP layer maps the classes to status codes in one place; this module knows nothing of HTTP.
+argument or field at fault. The HTTP layer maps the classes to status codes in one place (app/http/errors.py).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 from typing import ClassVar
 
 _REPLACEMENT = "\ufffd"
-# Those that stand for no byte (surrogateescape's are U+DC80 to U+DCFF).
+# Lone surrogates that stand for no byte. (Those of surrogateescape, U+DC80 to U+DCFF, stand for one.)
 _OTHER_SURROGATES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def printable(text: str) -> str:
-    """`text` without lone surrogates: those that stand for bytes of UTF-8 become its characters, others U+FFFD."""
+    """Returns `text` without lone surrogates: those that stand for UTF-8 bytes become characters, the others U+FFFD."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -25,19 +25,20 @@ def printable(text: str) -> str:
 
 
 class LlmcoreError(Exception):
-    """Base of all errors that llmcore raises on purpose."""
+    """Common class of all errors that llmcore raises on purpose."""
 
     code: ClassVar[str] = "internal_error"
+    retry_after_s: float | None = None  # seconds to wait before the same request is sent again, if that helps
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
-        # It goes into JSON and to other processes, and may name a file that is not UTF-8.
+        # The message goes into JSON and to other processes, and may contain a file name that is not UTF-8.
         self.message = printable(message)
         self.param = None if param is None else printable(param)
         super().__init__(self.message)
 
 
 class ConfigError(LlmcoreError, ValueError):
-    """An option has an unknown name or a value that it cannot take."""
+    """An option is unknown, or its value is not allowed."""
 
     code = "invalid_config"
 
@@ -52,13 +53,13 @@ class LibraryError(LlmcoreError):
 
 
 class ForeignLibraryError(LibraryError):
-    """Another copy of llama.cpp in the process would be used in place of ours. The message names its file."""
+    """Another copy of llama.cpp in this process would be used in place of ours. The message names its file."""
 
     code = "native_library_foreign"
 
 
 class AbiError(LibraryError):
-    """A structure of ffi.py differs from the headers that the native library was built with."""
+    """A structure of llmcore/llama/ffi differs from the headers that the native library was built with."""
 
     code = "abi_mismatch"
 
@@ -76,7 +77,7 @@ class NativeError(LlmcoreError):
 
 
 class KernelsUnfitError(NativeError):
-    """Our own kernels compute this model wrongly on this machine, or end the process: load it with kernels=off."""
+    """Our kernels compute this model wrongly on this machine, or end the process: load it with kernels=off."""
 
     code = "kernels_unfit"
 
@@ -88,7 +89,7 @@ class ClosedError(LlmcoreError):
 
 
 class ForkedError(LlmcoreError):
-    """Something that was loaded before a fork was used in the child: it has none of the threads that native code relies on."""
+    """An object that was loaded before a fork was used in the child, which lacks the threads that native code relies on."""
 
     code = "forked"
 
@@ -115,19 +116,19 @@ class ModelFormatError(ModelError):
 
 
 class ModelKindError(ModelError):
-    """The file is as it should be, and no model that can be served: an adapter, a projector, a vocabulary alone and such."""
+    """The file is intact but no model that can be served: an adapter, a projector or a vocabulary, for example."""
 
     code = "model_kind"
 
 
 class ModelTruncatedError(ModelFormatError):
-    """The file ends before the tensors that it announces."""
+    """The file ends before the last of its tensors."""
 
     code = "model_truncated"
 
 
 class ModelSplitError(ModelError):
-    """One part of a split GGUF was named that is not the first, or a part is missing."""
+    """The path names a part of a split GGUF that is not the first, or a part is missing."""
 
     code = "model_split"
 
@@ -139,19 +140,19 @@ class ModelArchitectureError(ModelError):
 
 
 class ModelLoadAborted(ModelError):
-    """The progress callback asked to stop loading."""
+    """The progress callback stopped the loading."""
 
     code = "model_load_aborted"
 
 
 class ModelLoadDiedError(ModelError):
-    """Loading ended the engine's process, again and again: by an abort of native code, a signal, or for want of memory."""
+    """Loading ended the engine's process repeatedly: by an abort of native code, a signal, or a lack of memory."""
 
     code = "model_load_died"
 
 
 class InsufficientMemoryError(ModelError):
-    """Model, KV cells and compute buffers need more memory than there is. `need_bytes` and `available_bytes` say how much."""
+    """Model, KV cells and compute buffers need `need_bytes` of memory, and only `available_bytes` are available."""
 
     code = "insufficient_memory"
 
@@ -164,13 +165,13 @@ class InsufficientMemoryError(ModelError):
 
 
 class RpcError(ModelError):
-    """A server that is to compute a part of the model cannot be used: not reachable, or of another version."""
+    """An RPC server for a part of the model is not reachable or has another version."""
 
     code = "rpc_unavailable"
 
 
 class DownloadError(LlmcoreError):
-    """A model could not be fetched. Nothing half-written is left."""
+    """A model could not be fetched. No partial model file is left."""
 
     code = "download_failed"
 
@@ -179,13 +180,13 @@ class DownloadError(LlmcoreError):
 
 
 class InvalidRequestError(LlmcoreError, ValueError):
-    """The request cannot be honoured as it stands; `param` names the field."""
+    """The request is not valid; `param` names the field."""
 
     code = "invalid_request"
 
 
 class ContextLengthError(InvalidRequestError):
-    """The prompt does not fit into the context: `n_prompt` and `n_ctx`, both in tokens."""
+    """The prompt does not fit into the context. `n_prompt` and `n_ctx` are in tokens."""
 
     code = "context_length_exceeded"
 
@@ -196,19 +197,19 @@ class ContextLengthError(InvalidRequestError):
 
 
 class UnsupportedError(InvalidRequestError):
-    """This model, or this build, cannot do what was asked."""
+    """This model, or this build, does not support the request."""
 
     code = "unsupported"
 
 
 class ConstraintError(InvalidRequestError):
-    """An answer cannot go on as its constraint wants it: a limit was reached, or no token is left that may come next."""
+    """An answer cannot continue under its constraint: a limit was reached, or no token may come next."""
 
     code = "constraint_failed"
 
 
 class PoisonousError(InvalidRequestError):
-    """The engine's process died twice while it worked on this very request: it is refused for some time."""
+    """The engine's process ended twice while it worked on this request, which is refused for some time."""
 
     code = "request_poisonous"
 
@@ -229,7 +230,7 @@ class EngineError(LlmcoreError):
 
 
 class CellsBrokenError(EngineError):
-    """The KV cells hold numbers that ran over, and what they hold spreads: the engine must be opened anew."""
+    """KV cells hold NaN or infinite values, which spread to other sequences: the engine must be opened again."""
 
     code = "cells_broken"
 
@@ -250,6 +251,7 @@ class OverloadedError(EngineError):
     """The queue is full. `retry_after_s` is the wait to suggest, in seconds."""
 
     code = "overloaded"
+    retry_after_s: float
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0, param: str | None = None) -> None:
         super().__init__(message, param=param)
@@ -257,13 +259,13 @@ class OverloadedError(EngineError):
 
 
 class RequestCancelledError(EngineError):
-    """Somebody cancelled this request by its id."""
+    """The request was cancelled by its id."""
 
     code = "cancelled"
 
 
 class RequestTimeoutError(EngineError):
-    """The request's own deadline passed before its answer was finished."""
+    """The request's timeout passed before its answer was finished."""
 
     code = "timeout"
 
@@ -275,7 +277,7 @@ def _all_subclasses(cls: type[LlmcoreError]) -> list[type[LlmcoreError]]:
 def error_from_code(
     code: str, message: str, param: str | None = None, retry_after_s: float | None = None
 ) -> LlmcoreError:
-    """The exception of class `code`, as it crossed a process boundary; an unknown code gives LlmcoreError."""
+    """Makes the exception that has `code` again, after it crossed a process boundary. LlmcoreError for an unknown code."""
     if code == OverloadedError.code and retry_after_s is not None:
         return OverloadedError(message, retry_after_s=retry_after_s, param=param)
     for cls in _all_subclasses(LlmcoreError):

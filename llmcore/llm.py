@@ -1,4 +1,4 @@
-"""The library's front door: a model in this process, ready for prompts."""
+"""LLM, the library's main class: a model in this process, ready for prompts."""
 
 from __future__ import annotations
 
@@ -6,84 +6,34 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from llmcore.completion import Completion, CompletionBuilder
+from llmcore.completion import Completion, Stream
 from llmcore.config import EngineConfig
 from llmcore.embedding.queue import EmbeddingQueue, EmbeddingResult
 from llmcore.engine.encoder import open_engine
-from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, error_from_code
+from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError
 from llmcore.grammar.response_format import take_constraint
 from llmcore.hub.model_store import default_model_path
 from llmcore.llama.model import LoadProgress
 from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,
-    EmbedCommand,
-    Failed,
-    Finished,
     GenerateRequest,
     Output,
-    Piece,
     Prompt,
-    RerankCommand,
     TextPrompt,
     TokensPrompt,
 )
-from llmcore.openai_arguments import chat_prompt
+from llmcore.openai_arguments import argument_name, chat_prompt, sequence_argument
 from llmcore.protocol.checks import checked
+from llmcore.protocol.commands import EmbedCommand, RerankCommand
 from llmcore.sampling import sampling_params
-
-T = TypeVar("T")
-
-
-class Stream(Iterator[str]):
-    """Pieces of an answer as they are generated. Closing it (or dropping it) cancels what has not ended.
-
-    `finished` is None until the last piece was given; then it has the finish reason and the usage. `parts` grows with the
-    answer: reasoning, tool calls, and log-probabilities if they were asked for.
-    """
-
-    def __init__(self, llm: LLM, request_id: str) -> None:
-        self._llm = llm
-        self._request_id = request_id
-        self._ended = False
-        self.finished: Finished | None = None
-        self.parts = CompletionBuilder()
-
-    def __next__(self) -> str:
-        while not self._ended:
-            try:
-                output = self._llm._next_output(self._request_id)
-            except BaseException:
-                self.close()
-                raise
-            if isinstance(output, Failed):
-                self.close()
-                raise error_from_code(output.code, output.message, output.param)
-            if isinstance(output, Finished):
-                self.finished = output
-                self.close()
-            if isinstance(output, (Piece, Finished)):
-                self.parts.add(output)
-                if output.text:
-                    return output.text
-        raise StopIteration
-
-    def close(self) -> None:
-        """Cancels the request if it has not ended. Idempotent."""
-        if not self._ended:
-            self._ended = True
-            self._llm._forget(self._request_id)
-
-    def __del__(self) -> None:
-        self.close()
-
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -96,11 +46,12 @@ class LLM:
     the fork: load in each process.
 
     Args:
-        model: a GGUF file; without one, the default model that `llmcore pull` fetched.
-        progress: called with 0..1 while loading; returning False stops.
+        model: a GGUF file; by default, the model that `llmcore pull` fetched.
+        progress: called with 0..1 while loading; returning False stops it.
         **options: any option of EngineConfig, such as n_ctx=4096, threads=2, n_slots=8.
 
-    Raises ModelMissingError, ModelError and its kin, InsufficientMemoryError, ConfigError (also for an unknown option).
+    Raises ModelMissingError, ModelError or a subclass such as InsufficientMemoryError, ConfigError; InvalidRequestError for
+    an unknown option.
 
     >>> with LLM() as llm:                                                              # doctest: +SKIP
     ...     print(llm.chat([{"role": "user", "content": "Hello!"}]))
@@ -116,10 +67,10 @@ class LLM:
         **options: Any,
     ) -> None:
         self._lock = threading.RLock()
-        self._inboxes: dict[str, deque[Output]] = {}
+        self._outputs: dict[str, deque[Output]] = {}
         self._ids = itertools.count()
-        self._done: dict[str, EmbeddingResult] = {}
-        self._closed = False
+        self._results: dict[str, EmbeddingResult] = {}
+        self._is_closed = False
         self._process = Process.current
         path = _model_path(model)
         unknown = sorted(set(options) - set(EngineConfig.__dataclass_fields__))
@@ -129,14 +80,14 @@ class LLM:
         self.model = self.engine.model
 
     def close(self) -> None:
-        """Frees the model, once a step that another thread computes has ended. Open streams end with ClosedError. Safe to call
-        twice; in a process that was forked from this one, does nothing."""
+        """Frees the model, after the step that another thread computes. Open streams end with ClosedError. Idempotent. Does
+        nothing in a process that was forked from this one."""
         if not self._process.is_current:
             return
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 return
-            self._closed = True
+            self._is_closed = True
             self.engine.close()
 
     def __enter__(self) -> LLM:
@@ -183,15 +134,16 @@ class LLM:
         Args:
             max_tokens: length of the answer; None is up to the end of the context.
             stop: the answer ends before the first of these.
-            stream: give an iterator of pieces of text instead of a Completion; closing it cancels the request.
+            stream: return an iterator of pieces of text instead of a Completion; closing it cancels the request.
             **options: any field of SamplingParams, such as temperature=0, top_p=0.9, seed=1; `logprobs=n` for the
-                log-probabilities of each token and of n alternatives; and what the answer must look like, one of
-                json_schema (a mapping, JSON text or a pydantic model), regex, grammar (Lark or GBNF), and response_format as
-                in OpenAI's API.
+                log-probabilities of each token and of n alternatives; and a constraint: one of json_schema (a mapping, JSON text
+                or a pydantic model), regex, grammar (Lark or GBNF), and response_format as in OpenAI's API.
 
         Raises InvalidRequestError (naming the argument), ContextLengthError, OverloadedError.
         """
-        source: Prompt = TextPrompt(prompt) if isinstance(prompt, str) else TokensPrompt(_sequence(prompt, "prompt"))
+        source: Prompt = (
+            TextPrompt(prompt) if isinstance(prompt, str) else TokensPrompt(sequence_argument(prompt, "prompt"))
+        )
         return self._answer(source, max_tokens, stop, stream, options)
 
     @overload
@@ -242,7 +194,7 @@ class LLM:
             prompt=prompt,
             sampling=sampling_params(**options),
             max_tokens=max_tokens,
-            stop=(stop,) if isinstance(stop, str) else _sequence(stop, "stop"),
+            stop=(stop,) if isinstance(stop, str) else sequence_argument(stop, "stop"),
             constraint=constraint,
             n_logprobs=n_logprobs,
         )
@@ -252,50 +204,48 @@ class LLM:
             try:
                 self.engine.submit(request)
             except InvalidRequestError as error:
-                error.param = _argument(error.param, source)
+                error.param = argument_name(error.param, source)
                 raise
-            self._inboxes[request.request_id] = deque()
-        answer = Stream(self, request.request_id)
+            self._outputs[request.request_id] = deque()
+        id = request.request_id
+        answer = Stream(lambda: self._next_output(id), lambda: self._forget(id))
         if stream:
             return answer
-        text = "".join(answer)
-        assert answer.finished is not None, "an answer ends with Finished or an error"
-        finished, parts = answer.finished, answer.parts
-        return Completion(
-            text, finished.reason, finished.usage, tuple(parts.logprobs), parts.reasoning, tuple(parts.tool_calls)
-        )
+        for _ in answer:
+            pass
+        return answer.parts.completion()
 
     def _next_output(self, request_id: str) -> Output:
-        """The next output of a request; steps the engine, for all open requests, until there is one."""
+        """Returns the next output of a request. Steps the engine, for all open requests, until there is one."""
         self._check_process()
         while True:
             with self._lock:
                 self._check_open()
-                inbox = self._inboxes[request_id]
-                if inbox:
-                    return inbox.popleft()
+                outputs = self._outputs[request_id]
+                if outputs:
+                    return outputs.popleft()
                 self._deliver(self.engine.step())
 
     def _forget(self, request_id: str) -> None:
         if not self._process.is_current:
             return
         with self._lock:
-            self._inboxes.pop(request_id, None)
-            if not self._closed:
+            self._outputs.pop(request_id, None)
+            if not self._is_closed:
                 self.engine.cancel(request_id)
 
     def _deliver(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
-            inbox = self._inboxes.get(output.request_id)
-            if inbox is not None and not isinstance(output, Accepted):
-                inbox.append(output)
+            queue = self._outputs.get(output.request_id)
+            if queue is not None and not isinstance(output, Accepted):
+                queue.append(output)
 
     def _check_process(self) -> None:
-        """Raises ForkedError. To be called before the lock is taken, which a thread may have held that a forked child lacks."""
+        """Raises ForkedError. Called before the lock is taken: in a forked child, the thread that held it may not exist."""
         self._process.check("this LLM")
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._is_closed:
             raise ClosedError("this LLM is closed")
 
     # --- Tokens and vectors -------------------------------------------------------------------------------------------
@@ -311,15 +261,15 @@ class LLM:
     def embed(
         self, texts: str | Sequence[str | Sequence[int]], *, dimensions: int | None = None
     ) -> npt.NDArray[np.float32]:
-        """Embeddings of texts (or of token ids as they stand), each of length 1: float32[n_texts, n_embd], or float32[n_embd]
-        for a single text. Many at once are cheaper than one after the other.
+        """Embeddings of texts, or of token ids, as unit vectors: float32[n_texts, n_embd], or float32[n_embd] for a single text.
+        One call with many texts is cheaper than many calls.
 
         Args:
-            dimensions: cut to this length, for models that the option embed_dimensions names as trained for it.
+            dimensions: length to cut the vectors to, if the option embed_dimensions says that the model was trained for it.
 
-        Raises UnsupportedError if the model gives none, ContextLengthError for a text that is too long.
+        Raises UnsupportedError if the model has no embeddings, ContextLengthError for a text that is too long.
         """
-        several = (texts,) if isinstance(texts, str) else _sequence(texts, "texts")
+        several = (texts,) if isinstance(texts, str) else sequence_argument(texts, "texts")
         wanted = checked(EmbedCommand(0, several, dimensions))  # type: ignore[arg-type]  # checked
         id = f"llm-{next(self._ids)}"
         rows = self._compute(
@@ -328,33 +278,33 @@ class LLM:
         return cast("npt.NDArray[np.float32]", rows[0]) if isinstance(texts, str) else rows
 
     def rerank(self, query: str, documents: Sequence[str]) -> npt.NDArray[np.float32]:
-        """How well each document answers the query, as the model's own number: float32[n_documents]. For models that pool
-        by rank. Raises as embed()."""
-        wanted = checked(RerankCommand(0, query, _sequence(documents, "documents")))
+        """Scores how well each document answers the query, on the model's own scale: float32[n_documents]. For models with
+        pooling "rank". Raises the errors of embed()."""
+        wanted = checked(RerankCommand(0, query, sequence_argument(documents, "documents")))
         id = f"llm-{next(self._ids)}"
         return self._compute(id, lambda jobs: jobs.submit_pairs(id, wanted.query, wanted.documents))[:, 0]
 
     def _compute(self, id: str, submit: Callable[[EmbeddingQueue], None]) -> npt.NDArray[np.float32]:
-        """Steps the embeddings of all threads until those of `id` are there."""
+        """Submits a job, and steps the jobs of all threads until its vectors are computed."""
         self._check_process()
         jobs = self.engine.embeddings
         with self._lock:
             self._check_open()
             submit(jobs)
         try:
-            while id not in self._done:
+            while id not in self._results:
                 with self._lock:
                     self._check_open()
-                    self._done.update((str(done.id), done) for done in jobs.step(is_busy=self.engine.has_work))
+                    self._results.update((str(done.id), done) for done in jobs.step(is_busy=self.engine.has_work))
         except BaseException:
             with self._lock:
                 jobs.cancel(id)
             raise
-        done = self._done.pop(id)
-        if done.error is not None:
-            raise done.error
-        assert done.vectors is not None
-        return done.vectors
+        result = self._results.pop(id)
+        if result.error is not None:
+            raise result.error
+        assert result.vectors is not None
+        return result.vectors
 
 
 def _model_path(model: str | bytes | os.PathLike[str] | None) -> str:
@@ -364,18 +314,3 @@ def _model_path(model: str | bytes | os.PathLike[str] | None) -> str:
     if found is None:
         raise ModelMissingError("no model was named and the default one is not here: run `llmcore pull`", param="model")
     return str(found)
-
-
-def _argument(param: str | None, source: str) -> str | None:
-    """The argument that the engine's own words stand for; `source` said what the answer must look like."""
-    if param == "n_logprobs":
-        return "logprobs"
-    name, dot, path = (param or "").partition(".")
-    return f"{source}{dot}{path}" if name == "constraint" else param
-
-
-def _sequence(values: Iterable[T], name: str) -> tuple[T, ...]:
-    try:
-        return tuple(values)
-    except TypeError:
-        raise InvalidRequestError(f"{name} must be a sequence, got {type(values).__name__}", param=name) from None

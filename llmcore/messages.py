@@ -1,18 +1,15 @@
-"""What crosses between an engine and those who use it, in one process or two.
+"""Requests, outputs and descriptions: the values that an engine and its callers share, in one process or two.
 
-All types are msgspec structs, so the same values travel over the worker's socket (see worker.py and client.py) that
-in-process callers hold. Text is str, tokens are ids of the model's vocabulary, times are seconds.
+All types are msgspec structs. Callers in the engine's process hold the same values that travel over the worker's socket
+(protocol/commands.py and protocol/replies.py). Text is str, tokens are ids of the model's vocabulary, times are in seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import msgspec
 
-from llmcore.config import EngineConfig
 from llmcore.machine.threads import ThreadDecision
 from llmcore.sampling import SamplingParams
 
@@ -20,9 +17,9 @@ FinishReason = Literal["stop", "length", "cancelled", "timeout"]
 
 ToolChoice = Literal["auto", "none", "required"]
 
-# In the order in which they are served: somebody who listens, the ordinary caller, work that can wait.
+# In the order in which they are served: for listeners, for ordinary callers, for work that can wait.
 Priority = Literal["high", "normal", "low"]
-# A priority's place is its number in the engine (sequence.py).
+# In the engine, a priority is its place here (sequence.py).
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 
@@ -34,33 +31,33 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag="chat"):
 
     messages: bytes
     add_generation_prompt: bool = True
-    continue_final_message: bool = False  # the answer goes on where the last message, the assistant's, ends
+    continue_final_message: bool = False  # the answer continues the last message, which is the assistant's
     tools: bytes = b""  # a JSON array in OpenAI's form
     tool_choice: ToolChoice = "auto"
-    tool_name: str = ""  # with "required": the one function that is to be called
+    tool_name: str = ""  # with "required": the only function that may be called
     parallel_tool_calls: bool = True
-    template_args: bytes = b""  # a JSON object: further variables of the template
-    reasoning_effort: str = ""  # "none" turns reasoning off; others need a template that knows efforts
+    template_args: bytes = b""  # a JSON object: more variables of the template
+    reasoning_effort: str = ""  # "none" turns reasoning off; others need a template with a variable for it
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag="text"):
-    """Text as it stands: special tokens of the model (BOS) are added, and special text in it is *not* parsed.
+    """Text, tokenized with the model's special tokens (BOS) added. Special text in it, such as "<|im_end|>", is plain text.
 
-    With a `suffix`, the answer is what stands between both (models made for infilling)."""
+    With a `suffix`, the answer is the text between both (for models made for infilling)."""
 
     text: str
     suffix: str = ""
 
 
 class TokensPrompt(msgspec.Struct, frozen=True, tag="tokens"):
-    """Token ids as they stand; nothing is added."""
+    """Token ids. Nothing is added."""
 
     tokens: tuple[int, ...]
 
 
 Prompt = ChatPrompt | TextPrompt | TokensPrompt
 
-# --- What an answer must look like ---------------------------------------------------------------------------------------
+# --- Constraints of an answer -----------------------------------------------------------------------------------------
 
 
 class JsonObject(msgspec.Struct, frozen=True, tag="json_object"):
@@ -68,10 +65,10 @@ class JsonObject(msgspec.Struct, frozen=True, tag="json_object"):
 
 
 class JsonSchema(msgspec.Struct, frozen=True, tag="json_schema"):
-    """JSON that is valid by a schema (draft 2020-12, UTF-8 JSON; its properties come in the schema's order).
+    """JSON that is valid by a schema (draft 2020-12, UTF-8 JSON). Properties come in the schema's order.
 
-    `strict` refuses what cannot be held exactly. Without it, a `format` that is not known is a remark, as the draft has it, and
-    `oneOf` with alternatives that may overlap is read as `anyOf`.
+    `strict` refuses a schema that cannot be enforced exactly. Without it, an unknown `format` is ignored, as the draft allows,
+    and `oneOf` with alternatives that may overlap is read as `anyOf`.
     """
 
     schema: bytes
@@ -79,52 +76,55 @@ class JsonSchema(msgspec.Struct, frozen=True, tag="json_schema"):
 
 
 class Regex(msgspec.Struct, frozen=True, tag="regex"):
-    """Text that a regular expression matches as a whole. The syntax is that of Rust's regex crate: no look-around."""
+    """Text that a regular expression matches as a whole. The syntax is that of Rust's regex crate, without look-around."""
 
     pattern: str
 
 
 class Grammar(msgspec.Struct, frozen=True, tag="grammar"):
-    """Text of a context-free grammar, in llguidance's variant of Lark or in llama.cpp's GBNF."""
+    """Text that a context-free grammar derives; the grammar is in llguidance's variant of Lark or in llama.cpp's GBNF."""
 
     source: str
-    syntax: Literal["lark", "gbnf"] | None = None  # None: what it looks like
+    syntax: Literal["lark", "gbnf"] | None = None  # None: detected
 
 
 Constraint = JsonObject | JsonSchema | Regex | Grammar
 
-# Most probable tokens that may be told beside each drawn one.
+# The most alternatives that are reported for each token.
 N_LOGPROBS_MAX = 20
 
-# Names of prefixes. Clients put them into URLs, where "." and ".." mean something else.
+# Names of prefixes. They stand in URLs, where "." and ".." mean something else.
 PREFIX_NAME_PATTERN = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}"
 PREFIX_NAME_RULE = "1 to 64 letters, digits, dots, underscores and hyphens, and not '.' or '..'"
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
-    request_id: str  # chosen by the caller, unique among the requests that are alive
+    """One answer to one prompt."""
+
+    request_id: str  # chosen by the caller, unique among the requests that have not ended
     prompt: Prompt
     sampling: SamplingParams = SamplingParams()
-    max_tokens: int | None = None  # None: until the end of the context
+    max_tokens: int | None = None  # None: up to the end of the context
     stop: tuple[str, ...] = ()  # the answer ends before the first of these
-    ignore_eos: bool = False  # not with a constraint, which ends where it is complete
+    ignore_eos: bool = False  # not with a constraint, which ends when it is complete
     constraint: Constraint | None = None
-    keeps_prefix: bool = True  # what it computed stays in the cache; False for what nobody will say again
-    n_logprobs: int | None = None  # 0..N_LOGPROBS_MAX alternatives for each token; None tells no log-probabilities
+    keeps_prefix: bool = True  # its cells stay in the cache; False for a prompt that will not come again
+    n_logprobs: int | None = None  # alternatives for each token, 0..N_LOGPROBS_MAX; None: no log-probabilities
     priority: Priority = "normal"
-    tenant: str = ""  # requests of different tenants share no cells but those of pinned prefixes
-    holder: str = ""  # whose it is: requests of one holder get no more than its share of the slots while others wait
-    group: str = ""  # the same for several answers to one request, by a name of their own
-    timeout_s: float | None = None  # from submission; what is not finished by then ends with reason "timeout"
+    tenant: str = ""  # requests of different tenants share no cells except those of pinned prefixes
+    holder: str = ""  # its owner: requests of one holder get no more than its share of the slots while others wait
+    group: str = ""  # a name that several answers to one request share
+    timeout_s: float | None = None  # from submission; an unfinished answer then ends with reason "timeout"
 
 
 class PrefixSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A beginning of prompts that is computed in advance and never evicted.
 
-    Of a chat prompt (system messages, say), that is what its tokens have in common with every conversation that begins so.
+    For a chat prompt (system messages, for example), the prefix is what its tokens share with every conversation that begins
+    with these messages.
     """
 
-    name: str  # pinning a second one of the same name replaces the first
+    name: str  # pinning another prefix of the same name replaces the first
     prompt: Prompt
 
 
@@ -139,11 +139,11 @@ class PrefixInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     n_prompt: int  # tokens of the prompt
-    n_cached: int  # of these, how many were not computed because they stood in the cache
-    n_generated: int  # tokens of the answer, the one that ended it included
-    n_restored: int = 0  # of n_cached, how many came back from the host tier
-    n_reasoning: int = 0  # of n_generated, those before the first one of content or a tool call
-    queue_s: float  # from submission to the first step that took part of it
+    n_cached: int  # of these, tokens found in the cache and not computed
+    n_generated: int  # tokens of the answer, including the one that ended it
+    n_restored: int = 0  # of n_cached, tokens that came back from host memory
+    n_reasoning: int = 0  # of n_generated, tokens before the first one of content or a tool call
+    queue_s: float  # from submission to the first step that computed a part of it
     prefill_s: float  # from there to the first token
     decode_s: float  # from the first token to the last
 
@@ -156,8 +156,8 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
 
 
 class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """More of a tool call. The first one of a call has its id and name and no arguments; all others have arguments (a piece of
-    JSON) alone."""
+    """A piece of a tool call. The first piece of a call has its id and name and no arguments; the others have only arguments (a
+    piece of JSON)."""
 
     index: int
     id: str = ""
@@ -165,32 +165,15 @@ class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: str = ""
 
 
-@dataclass
-class ToolCall:
-    """A function that the model wants called; `arguments` is JSON text."""
-
-    id: str
-    name: str
-    arguments: str = ""
-
-
-def collect_calls(calls: list[ToolCall], deltas: Sequence[CallDelta]) -> None:
-    """Puts together what comes in pieces."""
-    for delta in deltas:
-        if delta.name:
-            calls.append(ToolCall(delta.id, delta.name))
-        calls[delta.index].arguments += delta.arguments
-
-
 class TopLogprob(msgspec.Struct, frozen=True, array_like=True):
     token: int
     data: bytes
-    logprob: float  # natural logarithm; minus infinity for what the model excludes
+    logprob: float  # natural logarithm; minus infinity if the model excludes the token
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
-    """A token of the answer, its bytes, and how probable the model found it (before constraint, penalties and temperature);
-    `top` are the most probable tokens of its place, which need not include it."""
+    """A token of the answer, its bytes and its log-probability, before constraint, penalties and temperature. `top` are the most
+    probable tokens at its place; the token itself may be missing there."""
 
     token: int
     data: bytes
@@ -199,11 +182,11 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
-    """`n_tokens` more tokens were generated. `text` is what of them can be shown now: whole characters, and nothing that
-    could still become a stop string. It may be empty.
+    """A part of an answer: `n_tokens` more tokens were generated. `text` is the part that can be shown now: whole characters, and
+    nothing that could still become a stop string. It may be empty.
 
-    Of a chat prompt, `text` is the content of the answer; its reasoning and its tool calls are told apart. `logprobs`, if
-    asked for, are those of the tokens that begin in what has been shown, each told once."""
+    For a chat prompt, `text` is content only; reasoning and tool calls are separate. `logprobs`, if asked for, are those of
+    the tokens that begin in the text shown so far, each reported once."""
 
     request_id: str
     text: str
@@ -214,8 +197,7 @@ class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
-    """The last output of a request that worked. `text`, `reasoning`, `calls` and `logprobs` are what was held back until
-    now."""
+    """The last output of a request that succeeded. `text`, `reasoning`, `calls` and `logprobs` were held back until now."""
 
     request_id: str
     text: str
@@ -227,19 +209,21 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The last output of a request that did not work. `code` is an LlmcoreError's."""
+    """The last output of a request that failed. `code` is the code of an LlmcoreError."""
 
     request_id: str
     code: str
     message: str
     param: str | None = None
-    retry_after_s: float | None = None  # with "overloaded": when the same request may be admitted
+    retry_after_s: float | None = None  # with "overloaded": wait before sending it again
 
 
 Output = Accepted | Piece | Finished | Failed
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Description of a loaded model."""
+
     path: str
     description: str  # "llama 135M Q4_1", as llama.cpp words it
     architecture: str
@@ -252,14 +236,16 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx: int  # cells of the running context; 0 where there is none
     has_chat_template: bool
     can_generate: bool = True
-    pooling: str = "none"  # of its embeddings: mean, cls or last; rank of a reranker; none where it gives none
-    threads: ThreadDecision | None = None  # that compute it
+    pooling: str = "none"  # of embeddings: mean, cls or last; "rank" for a reranker, "none" without embeddings
+    threads: ThreadDecision | None = None  # threads of its steps
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts and gauges of an engine."""
+
     n_running: int
     n_waiting: int
-    n_tokens_waiting: int = 0  # of prompts, that nobody has computed yet
+    n_tokens_waiting: int = 0  # tokens of prompts that are still to be computed
     n_slots: int
     n_cells: int
     n_cells_used: int
@@ -267,215 +253,28 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     n_host_entries: int = 0  # evicted sequences in host memory
     host_bytes: int = 0
     host_bytes_max: int = 0
-    prefill_tokens_per_s: float = 0.0  # as the cost model predicts it for a prompt of 512; 0 while unknown
-    n_steps: int  # since the start, as all below
+    prefill_tokens_per_s: float = 0.0  # predicted by the cost model for a prompt of 512 tokens; 0: unknown
+    n_steps: int  # since the start, like all counts below
     n_tokens_prefilled: int
     n_tokens_cached: int
     n_tokens_generated: int
     n_prefix_hits: int = 0  # sequences that found at least half of their prompt in the cache
     n_prefix_misses: int = 0
     n_preempted: int = 0
-    n_saved: int = 0  # sequences that went to the host tier
-    n_restored: int = 0  # and came back
-    step_s: float = 0.0  # time in steps, all of it
-    native_s: float = 0.0  # of that, inside native calls
+    n_saved: int = 0  # sequences saved to host memory
+    n_restored: int = 0  # sequences restored from it
+    step_s: float = 0.0  # total time of all steps
+    native_s: float = 0.0  # of step_s, time inside native calls
     n_cancelled: int = 0
     n_embed_waiting: int = 0  # requests for embeddings or scores that are not finished
-    n_embed_passes: int = 0  # since the start, as all below
+    n_embed_passes: int = 0  # since the start, like all counts below
     n_embed_texts: int = 0
     n_embed_tokens: int = 0
     embed_s: float = 0.0  # time in passes
 
 
-# --- Client to worker -------------------------------------------------------------------------------------------------
-
-
-class ConfigureCommand(msgspec.Struct, frozen=True, tag="configure"):
-    """The first message: what to load. `paths` are those of the config (config.detach_paths)."""
-
-    engine: EngineConfig
-    log_level: str = "info"
-    paths: dict[str, bytes] = {}
-
-
-class SubmitCommand(msgspec.Struct, frozen=True, tag="submit"):
-    request: GenerateRequest
-
-
-class CancelCommand(msgspec.Struct, frozen=True, tag="cancel"):
-    request_id: str
-
-
-class TokenizeCommand(msgspec.Struct, frozen=True, tag="tokenize"):
-    call_id: int
-    text: str
-    add_special: bool
-    parse_special: bool
-
-
-class DetokenizeCommand(msgspec.Struct, frozen=True, tag="detokenize"):
-    call_id: int
-    tokens: tuple[int, ...]
-
-
-class RenderCommand(msgspec.Struct, frozen=True, tag="render"):
-    """What the model's chat template makes of messages. Answered by Text."""
-
-    call_id: int
-    prompt: ChatPrompt
-
-
-class EmbedCommand(msgspec.Struct, frozen=True, tag="embed"):
-    """Texts, or token ids as they stand. Answered by Vectors of length 1."""
-
-    call_id: int
-    texts: tuple[str | tuple[int, ...], ...]
-    dimensions: int | None = None  # cut to that, None: as the model gives them
-
-
-class RerankCommand(msgspec.Struct, frozen=True, tag="rerank"):
-    """Answered by Vectors of width 1: the score of each document."""
-
-    call_id: int
-    query: str
-    documents: tuple[str, ...]
-
-
-class AbandonCommand(msgspec.Struct, frozen=True, tag="abandon"):
-    """Nobody waits for the reply to an Embed or Rerank any more: what of it is not computed need not be."""
-
-    call_id: int
-
-
-class GetStatsCommand(msgspec.Struct, frozen=True, tag="stats"):
-    call_id: int
-
-
-class PinCommand(msgspec.Struct, frozen=True, tag="pin"):
-    """Answered by Prefixes (of one) once the prefix is computed."""
-
-    call_id: int
-    prefix: PrefixSpec
-
-
-class UnpinCommand(msgspec.Struct, frozen=True, tag="unpin"):
-    """Answered by Prefixes (of none), or CallFailedReply with "prefix_missing"."""
-
-    call_id: int
-    name: str
-
-
-class GetPrefixesCommand(msgspec.Struct, frozen=True, tag="get_prefixes"):
-    call_id: int
-
-
-class InspectCommand(msgspec.Struct, frozen=True, tag="inspect"):
-    """Answered by Inspection."""
-
-    call_id: int
-
-
-class ShutdownCommand(msgspec.Struct, frozen=True, tag="shutdown"):
-    """End now: what is running is cancelled."""
-
-
-CallCommand = (
-    TokenizeCommand
-    | DetokenizeCommand
-    | RenderCommand
-    | EmbedCommand
-    | RerankCommand
-    | GetStatsCommand
-    | PinCommand
-    | UnpinCommand
-    | GetPrefixesCommand
-    | InspectCommand
-)
-Command = ConfigureCommand | SubmitCommand | CancelCommand | AbandonCommand | CallCommand | ShutdownCommand
-
-
-# --- Worker to client -------------------------------------------------------------------------------------------------
-
-
-class LoadingReply(msgspec.Struct, frozen=True, tag="loading"):
-    progress: float  # 0..1
-
-
-class ReadyReply(msgspec.Struct, frozen=True, tag="ready"):
-    """A model is loaded and a warm-up token was decoded."""
-
-    model: ModelInfo
-
-
-class LoadFailedReply(msgspec.Struct, frozen=True, tag="load_failed"):
-    """The worker ends after this: starting it again with the same configuration would fail again."""
-
-    code: str
-    message: str
-    param: str | None = None
-
-
 class AdmissionRefusal(msgspec.Struct, frozen=True):
-    """Why a request may not wait. See OverloadedError."""
+    """The reason for which a request is not admitted. See OverloadedError."""
 
     message: str
     retry_after_s: float
-
-
-class StepReply(msgspec.Struct, frozen=True, tag="step"):
-    """All outputs of one engine step (or of commands between two): one message and one wake-up, not one a token.
-
-    `refusals`, by priority (high, normal, low): what even the cheapest request would be told now, so that none needs to be
-    sent until the next StepReply. Empty where nobody is refused.
-    """
-
-    outputs: tuple[Output, ...]
-    refusals: tuple[AdmissionRefusal | None, ...] = ()
-
-
-class TokensReply(msgspec.Struct, frozen=True, tag="tokens_reply"):
-    call_id: int
-    tokens: tuple[int, ...]
-
-
-class TextReply(msgspec.Struct, frozen=True, tag="text_reply"):
-    call_id: int
-    text: str
-
-
-class StatsReply(msgspec.Struct, frozen=True, tag="stats_reply"):
-    call_id: int
-    stats: EngineStats
-
-
-class PrefixesReply(msgspec.Struct, frozen=True, tag="prefixes_reply"):
-    call_id: int
-    prefixes: tuple[PrefixInfo, ...]
-
-
-class InspectionReply(msgspec.Struct, frozen=True, tag="inspection"):
-    """`engine` is JSON: slots, tree, queue, host tier and cost model, without any text or token."""
-
-    call_id: int
-    engine: bytes
-
-
-class VectorsReply(msgspec.Struct, frozen=True, tag="vectors"):
-    """`data` is float32[n_texts, width] in the order of the texts, little-endian; these had `n_tokens` together."""
-
-    call_id: int
-    data: bytes
-    width: int
-    n_tokens: int
-
-
-class CallFailedReply(msgspec.Struct, frozen=True, tag="call_failed"):
-    call_id: int
-    code: str
-    message: str
-    param: str | None = None
-    retry_after_s: float | None = None  # with "overloaded": when the same call may be admitted
-
-
-Reply = TokensReply | TextReply | StatsReply | PrefixesReply | InspectionReply | VectorsReply | CallFailedReply
-Event = LoadingReply | ReadyReply | LoadFailedReply | StepReply | Reply

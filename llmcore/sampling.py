@@ -1,4 +1,4 @@
-"""How the next token is chosen: one frozen set of parameters for each request."""
+"""Parameters by which the next token is chosen: one frozen set for each request."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ MAX_SEED = 2**32 - 1
 
 
 def is_numpy(value: Any) -> bool:
-    """Whether a value is a numpy scalar or array, or converts itself like one."""
+    """True if a value is a numpy scalar or array, or converts itself like one."""
     return hasattr(value, "tolist") and not isinstance(value, type)
 
 
 def plain_value(value: Any) -> Any:
-    """The number or list that a numpy value stands for; any other value unchanged."""
+    """Converts a numpy value to a number or list; returns any other value unchanged."""
     return value.tolist() if is_numpy(value) else value
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sampling parameters; every default is "off" but temperature (1.0).
+    """Sampling parameters. Every default is "off", except that of temperature (1.0).
 
     Order of application, as in llama.cpp's common sampler: logit bias, penalties, DRY, top-n-sigma, top-k, typical, top-p,
-    min-p, XTC, temperature, draw. `temperature=0` is greedy. Mirostat, where chosen, replaces the truncations.
+    min-p, XTC, temperature, draw. `temperature=0` is greedy. Mirostat, if chosen, replaces the truncations.
 
     Raises InvalidRequestError, with the field in `param`, for a value out of range.
     """
@@ -74,7 +74,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "top_n_sigma": (0.0, 1e6),
     "xtc_probability": (0.0, 1.0),
     "xtc_threshold": (0.0, 1.0),
-    "repeat_penalty": (1e-30, 100.0),  # its inverse is a 32-bit number as well
+    "repeat_penalty": (1e-30, 100.0),  # its inverse is a 32-bit float too
     "repeat_last_n": (-1, 2**31 - 1),
     "frequency_penalty": (-2.0, 2.0),
     "presence_penalty": (-2.0, 2.0),
@@ -96,16 +96,16 @@ def _check_range(name: str, value: float | None, low: float, high: float) -> Non
         return
     try:
         is_finite = math.isfinite(value)
-    except (TypeError, ValueError, OverflowError):  # no number, or one that no float holds
+    except (TypeError, ValueError, OverflowError):  # not a number, or too large for a float
         raise InvalidRequestError(f"{name} must be a number, got {value!r}", param=name) from None
     if not is_finite or not low <= value <= high:
         raise InvalidRequestError(f"{name} must be between {low:g} and {high:g}, got {value!r}", param=name)
 
 
 def sampling_params(**values: Any) -> SamplingParams:
-    """SamplingParams from keyword arguments, types checked; numbers of numpy's become plain ones.
+    """Makes SamplingParams of keyword arguments, with their types checked; numpy's numbers become plain ones.
 
-    Raises InvalidRequestError, naming an unknown or ill-typed one.
+    Raises InvalidRequestError, naming an argument that is unknown or of a wrong type.
     """
     values = {name: plain_value(value) for name, value in values.items()}
     for name, value in values.items():

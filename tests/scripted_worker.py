@@ -11,18 +11,10 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from llmcore.messages import (
-    Accepted,
-    Command,
-    ConfigureCommand,
-    Event,
-    ModelInfo,
-    Output,
-    ReadyReply,
-    StepReply,
-    SubmitCommand,
-)
+from llmcore.messages import Accepted, ModelInfo, Output
+from llmcore.protocol.commands import Command, ConfigureCommand, SubmitCommand
 from llmcore.protocol.framing import HEADER_BYTES, frame, frame_length
+from llmcore.protocol.replies import ReadyReply, Reply, StepReply
 from llmcore.worker import supervisor
 from llmcore.worker.client import AsyncEngine
 from llmcore.worker.heartbeat import Heartbeat
@@ -46,24 +38,24 @@ C = TypeVar("C", bound=Command)
 
 
 class ScriptedWorker:
-    """One life of a worker. `pulse` is the client's, which a test writes in the worker's stead."""
+    """One worker. `heartbeat` is the client's; the test writes it in place of a process."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pulse: Heartbeat) -> None:
-        self.pulse = pulse
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heartbeat: Heartbeat) -> None:
+        self.heartbeat = heartbeat
         self._reader = reader
         self.writer = writer
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 
     async def next(self, kind: type[C]) -> C:
-        """The next command, which is of that kind."""
+        """Waits for the next command, which must be of that kind."""
         length = frame_length(await self._reader.readexactly(HEADER_BYTES))
         command = self._decoder.decode(await self._reader.readexactly(length))
         assert isinstance(command, kind), command
         return command
 
-    def send(self, event: Event) -> None:
-        self.writer.write(frame(event, self._encoder))
+    def send(self, reply: Reply) -> None:
+        self.writer.write(frame(reply, self._encoder))
 
     def step(self, *outputs: Output) -> None:
         self.send(StepReply(outputs))
@@ -82,7 +74,7 @@ class ScriptedWorker:
         self.writer.close()
 
 
-class _Ended:
+class _EndedProcess:
     """A process that has ended."""
 
     async def wait(self) -> int:
@@ -93,28 +85,28 @@ class _Ended:
 
 
 class Stage:
-    """Makes children of which the test plays the other end: `WorkerProcess` to a client, and `await enter()` for the test."""
+    """Makes worker processes that the test plays: WorkerProcess objects for a client, ScriptedWorker objects for the test."""
 
     def __init__(self) -> None:
         self._entries: asyncio.Queue[ScriptedWorker] = asyncio.Queue()
         self._all: list[ScriptedWorker] = []
 
-    def child(self, *args: Any) -> WorkerProcess:
-        return _ScriptedChild(self, *args)
+    def process(self, *args: Any) -> WorkerProcess:
+        return _ScriptedProcess(self, *args)
 
     async def enter(self) -> ScriptedWorker:
-        """The worker that was started next."""
+        """Waits for the next worker to be started."""
         return await self._entries.get()
 
     async def enter_ready(self, engine: AsyncEngine) -> ScriptedWorker:
-        """The same, once it is ready for its engine."""
+        """Waits for the next worker and makes it ready."""
         worker = await self.enter()
         await worker.get_ready()
         await engine.wait_ready()
         return worker
 
-    async def connect(self, sock: socket.socket, pulse: Heartbeat) -> None:
-        worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock), pulse)
+    async def connect(self, sock: socket.socket, heartbeat: Heartbeat) -> None:
+        worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock), heartbeat)
         self._all.append(worker)
         self._entries.put_nowait(worker)
 
@@ -123,7 +115,7 @@ class Stage:
             worker.die()
 
 
-class _ScriptedChild(WorkerProcess):
+class _ScriptedProcess(WorkerProcess):
     def __init__(self, stage: Stage, *args: Any) -> None:
         super().__init__(*args)
         self._stage = stage
@@ -131,15 +123,15 @@ class _ScriptedChild(WorkerProcess):
     async def start(self) -> None:
         ours, theirs = socket.socketpair()
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
-        self._process = _Ended()  # type: ignore[assignment]
-        await self._stage.connect(theirs, self.pulse)
+        self._process = _EndedProcess()  # type: ignore[assignment]
+        await self._stage.connect(theirs, self.heartbeat)
 
 
 @contextlib.contextmanager
 def scripted_stage(patch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """A stage on which every AsyncEngine finds its workers, without a pause between two of them."""
+    """Makes every AsyncEngine start its workers on a stage, without a pause between two of them."""
     stage = Stage()
-    patch.setattr(supervisor, "Child", stage.child)
+    patch.setattr(supervisor, "WorkerProcess", stage.process)
     patch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
     yield stage
     stage.close()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore import log
-from llmcore.log import LineHandler, Repeats
+from llmcore.log import LineHandler, RepeatFilter
 
 
 class Clock:
@@ -28,7 +28,7 @@ class Lines:
     def __init__(self, name: str = "tests.log") -> None:
         self.clock = Clock()
         self._stream = io.StringIO()
-        self.handler = LineHandler(self._stream, Repeats(self.clock))
+        self.handler = LineHandler(self._stream, RepeatFilter(self.clock))
         self.logger = logging.Logger(name)
         self.logger.addHandler(self.handler)
 
@@ -140,12 +140,12 @@ def test_lines_below_warnings_are_all_told(lines: Lines) -> None:
 
 def test_nothing_is_remembered_for_long() -> None:
     clock = Clock()
-    repeats = Repeats(clock)
+    repeats = RepeatFilter(clock)
     for n in range(1000):
         clock.now_s = float(n)
-        repeats.ended()
-        assert repeats.admits(logging.LogRecord(f"logger{n}", logging.ERROR, "", 0, "x", (), None))
-    assert len(repeats.ended(at_once=True)) == 0
+        repeats.summaries()
+        assert repeats.admit(logging.LogRecord(f"logger{n}", logging.ERROR, "", 0, "x", (), None))
+    assert len(repeats.summaries(at_once=True)) == 0
     assert len(repeats._windows) == 0
 
 

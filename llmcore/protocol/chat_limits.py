@@ -1,7 +1,7 @@
-"""How large the structured parts of a chat may be: tools, template variables, arguments of earlier calls. Pure.
+"""Limits on the structured parts of a chat: tools, template variables, arguments of earlier calls. Pure.
 
-Rendering takes more than linear time in them: llama.cpp looks keys up one after the other, and writes a rule for each rest of a
-list of optional properties. Text is not bounded here; it costs linear time.
+Rendering takes more than linear time in them: llama.cpp finds a key by a linear search, and writes one grammar rule for each
+suffix of a list of optional properties. Text is not limited here; it costs linear time.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ N_KEYS_MAX = 1000
 N_ALL_PROPERTIES_MAX = 1024
 N_VALUES_MAX = 10_000
 DEPTH_MAX = 32
-# Variables of the template: each one is copied into each scope of it.
+# Variables of the template: each one is copied into each scope of the template.
 N_VARIABLES_MAX = 64
 VARIABLES_BYTES_MAX = 64 * 1024
 
 
 @dataclass
 class _Count:
-    """Values and properties that were met so far, below one field."""
+    """Counts the values and properties below one field."""
 
     field: str
     n_values: int = 0
     n_properties: int = 0
 
     def add(self, value: Any, path: str) -> None:
-        """Raises InvalidRequestError, naming the field, for what is too large."""
+        """Adds a value and what it contains. Raises InvalidRequestError, naming the field, if a limit is exceeded."""
         level, depth = [("", value)], 0
         while level:
             depth += 1
@@ -62,7 +62,7 @@ class _Count:
 
 
 def check_chat_size(prompt: ChatPrompt) -> None:
-    """Raises InvalidRequestError, naming the field. What is no JSON is left to whoever reads it."""
+    """Raises InvalidRequestError, naming the field. Text that is no JSON passes: rendering refuses it."""
     if prompt.tools:
         _check_tools(_decoded(prompt.tools))
     if prompt.template_args:
@@ -98,7 +98,7 @@ def _check_variables(source: bytes) -> None:
 
 
 def _check_calls(messages: Any) -> None:
-    """Templates get the arguments of earlier calls as objects."""
+    """Checks the arguments of earlier calls, which templates get as objects."""
     count = _Count("messages")
     for index, message in enumerate(messages if isinstance(messages, list) else []):
         calls = message.get("tool_calls") if isinstance(message, dict) else None

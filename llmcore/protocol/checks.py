@@ -1,7 +1,7 @@
-"""Commands that are checked before they are sent: the other side can read them, and they ask nothing that contradicts itself.
+"""Checks of commands before they are sent: the worker can decode them, and they contradict neither a range nor themselves.
 
-Type annotations hold nobody back who calls the library, so a field may carry anything. A command is encoded and decoded once;
-the decoded one has exactly the declared types, and takes the place of what was handed in.
+Python does not enforce type annotations, so a field of a caller may hold anything. A command is encoded and decoded once; the
+decoded one has exactly the declared types and replaces the given one.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from typing import Any, TypeVar
 import msgspec
 
 from llmcore.errors import InvalidRequestError
-from llmcore.messages import N_LOGPROBS_MAX, Command, GenerateRequest, SubmitCommand
+from llmcore.messages import N_LOGPROBS_MAX, GenerateRequest
+from llmcore.protocol.commands import Command, SubmitCommand
 from llmcore.protocol.framing import check_size
-from llmcore.sampling import is_numpy, plain_value
+from llmcore.sampling import SamplingParams, is_numpy, plain_value
 
 C = TypeVar("C", bound=Command)
 
-# The structs that commands carry whole: errors name these and not the command.
+# Structs that are a field of a command: errors name these and not the command.
 _CARRIED = {"request": "GenerateRequest", "prefix": "PrefixSpec"}
 
 _PATH = re.compile(r" - at (?:`key` in )?`\$(?P<path>.*)`$")
 
 
 def _plain(value: Any) -> Any:
-    """The plain value of a number or an array of numpy's, for the encoder. Raises TypeError for everything else."""
+    """Converts a numpy number or array for the encoder. Raises TypeError for any other value."""
     if not is_numpy(value):
         raise TypeError(f"a value of type {type(value).__name__} cannot be sent")
     return plain_value(value)
@@ -36,8 +37,8 @@ _DECODER: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 
 
 def checked(command: C) -> C:
-    """The command with exactly the declared types; numbers of numpy's become plain ones. Raises InvalidRequestError, naming the
-    field."""
+    """Returns the command with exactly the declared types; numpy's numbers become plain ones. Raises InvalidRequestError, naming
+    the field."""
     data = _encoded(command)
     try:
         check_size(len(data))
@@ -53,12 +54,12 @@ def checked(command: C) -> C:
 
 
 def checked_request(request: GenerateRequest) -> GenerateRequest:
-    """The same of a request. Raises InvalidRequestError, naming the field."""
+    """Returns the request with exactly the declared types. Raises InvalidRequestError, naming the field."""
     return checked(SubmitCommand(request)).request
 
 
 def check_request(request: GenerateRequest) -> None:
-    """Raises InvalidRequestError for numbers out of range, and for what contradicts itself."""
+    """Raises InvalidRequestError for numbers out of range and for fields that contradict each other."""
     if request.max_tokens is not None and request.max_tokens < 1:
         raise InvalidRequestError(f"max_tokens must be at least 1, got {request.max_tokens}", param="max_tokens")
     if request.timeout_s is not None and not request.timeout_s > 0:
@@ -77,7 +78,7 @@ def check_request(request: GenerateRequest) -> None:
 def _encoded(command: Command) -> bytes:
     try:
         return _ENCODER.encode(command)
-    except Exception as error:  # a foreign object's own code may raise anything
+    except Exception as error:  # the code of a caller's object may raise anything
         place = _unencodable(command, "")
         where = _named(place)
         raise InvalidRequestError(f"{where}{_words(error)}", param=_param(place)) from None
@@ -94,7 +95,7 @@ def _words(error: Exception) -> str:
 
 
 def _unencodable(value: Any, path: str) -> str:
-    """The path of what cannot be encoded in a struct: ".request.tenant"."""
+    """Path of the field that cannot be encoded, in a struct: ".request.tenant"."""
     if isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             each = getattr(value, name)
@@ -122,8 +123,11 @@ def _named(place: str) -> str:
 
 
 def _param(place: str) -> str | None:
-    """The field's own name: that of the request, or of its sampling parameters."""
+    """Name of the field: in the request, or in its sampling parameters."""
     names = [re.sub(r"\[.*", "", each) for each in place.split(".") if each]
-    while len(names) > 1 and names[0] in (*_CARRIED, "sampling"):
+    while len(names) > 1 and names[0] in _CARRIED:
+        del names[0]
+    # A struct of another kind may stand in its place: its fields are not the request's.
+    if len(names) > 1 and names[0] == "sampling" and names[1] in SamplingParams.__struct_fields__:
         del names[0]
     return names[0] if names else None

@@ -15,34 +15,58 @@ T = TypeVar("T")
 
 
 class FrameError(ValueError):
-    """The other side sent what is not a frame, or what is to be sent fits into none."""
+    """The other side sent bytes that are no frame, or a message is too large for one."""
 
 
 def check_size(n: int) -> None:
-    """Raises FrameError for a message of so many bytes that no frame holds it."""
+    """Raises FrameError if a message of n bytes is too large for a frame."""
     if n > MAX_FRAME_BYTES:
         raise FrameError(f"a message of {n} bytes, where {MAX_FRAME_BYTES} are allowed")
 
 
 def frame(message: Any, encoder: msgspec.msgpack.Encoder) -> bytes:
-    """Raises FrameError, or what the encoder raises (TypeError, ValueError, OverflowError) for what cannot be sent."""
+    """Encodes a message as a frame. Raises FrameError, or what the encoder raises (TypeError, ValueError, OverflowError)."""
     data = encoder.encode(message)
     check_size(len(data))
     return len(data).to_bytes(HEADER_BYTES, "little") + data
 
 
 def frame_length(header: bytes) -> int:
-    """Raises FrameError."""
+    """Length of the message behind a header. Raises FrameError."""
     n = int.from_bytes(header, "little")
     check_size(n)
     return n
 
 
-class Channel(Generic[T]):
-    """The worker's end: blocking. One thread may send while another receives.
+class FrameBuffer:
+    """Bytes that arrive in pieces of any size, cut into frames."""
 
-    `unreadable`, if given, makes what is received in place of a message that cannot be decoded. Since the length of a frame
-    stands before it, the frames behind it are not touched.
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Takes bytes that have arrived. Returns the messages whose frames are complete by now. Raises FrameError."""
+        self._bytes += data
+        while (message := self._next()) is not None:
+            yield message
+
+    def _next(self) -> bytes | None:
+        """Takes the first message out of the buffer. None if its frame is not complete."""
+        if len(self._bytes) < HEADER_BYTES:
+            return None
+        end = HEADER_BYTES + frame_length(bytes(self._bytes[:HEADER_BYTES]))
+        if len(self._bytes) < end:
+            return None
+        message = bytes(self._bytes[HEADER_BYTES:end])
+        del self._bytes[:end]
+        return message
+
+
+class Channel(Generic[T]):
+    """A blocking end of the socket. One thread may send while another receives.
+
+    `unreadable`, if given, makes a substitute for a message that cannot be decoded. The messages after it are read as usual,
+    since each frame begins with its length.
     """
 
     def __init__(
@@ -55,11 +79,11 @@ class Channel(Generic[T]):
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(receives)
 
     def send(self, message: Any) -> None:
-        """Raises OSError if the other side is gone, and what frame() raises; nothing is sent then."""
+        """Sends a message. Raises OSError if the other side is gone, and what frame() raises; then nothing is sent."""
         self._sock.sendall(frame(message, self._encoder))
 
     def receive(self) -> T:
-        """The next message. Raises EOFError if the other side is gone, FrameError for what is no frame."""
+        """Waits for the next message. Raises EOFError if the other side is gone, FrameError for bytes that are no frame."""
         data = self._exactly(frame_length(self._exactly(HEADER_BYTES)))
         try:
             return self._decoder.decode(data)
@@ -69,7 +93,7 @@ class Channel(Generic[T]):
             return self._unreadable(data, error)
 
     def __iter__(self) -> Iterator[T]:
-        """Messages until the other side is gone."""
+        """Yields messages until the other side is gone."""
         while True:
             try:
                 yield self.receive()

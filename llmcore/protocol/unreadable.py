@@ -1,4 +1,4 @@
-"""Frames that cannot be decoded: whose they are, by what of their bytes can still be read."""
+"""Frames that cannot be decoded: the id of their request or call is found in their bytes, so that it can be failed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ _REQUEST_ID, _CALL_ID = (msgspec.msgpack.encode(name) for name in ("request_id",
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A frame that cannot be decoded. `id` is the request's (str) or the call's (int), None where it shows none."""
+    """A frame that cannot be decoded. `id` is that of its request (str) or of its call (int); None if none was found."""
 
     id: str | int | None
     problem: str
 
 
 def unreadable(data: bytes, error: Exception) -> Unreadable:
-    """Placeholder for a frame that cannot be read."""
+    """Makes the substitute for a frame that cannot be decoded."""
     return Unreadable(id_in(data), str(error) or type(error).__name__)
 
 
 def id_in(data: bytes) -> str | int | None:
-    """The id of the request or call that a frame carries. Ids are encoded first, so what others wrote stands behind them."""
+    """Id of the request or call in a frame. Ids are the first fields, so that texts which look like one come after them."""
     places = [(at, key) for key in (_REQUEST_ID, _CALL_ID) if (at := data.find(key)) >= 0]
     for at, key in sorted(places):
         found = _text(data[at + len(key) :]) if key == _REQUEST_ID else _number(data[at + len(key) :])
@@ -30,7 +30,7 @@ def id_in(data: bytes) -> str | int | None:
 
 
 def _text(data: bytes) -> str | None:
-    """The MessagePack text that bytes begin with."""
+    """MessagePack text at the beginning of bytes; None if there is none."""
     first, n_length = (data[0] if data else 0), 0
     if 0xA0 <= first <= 0xBF:
         n = first & 0x1F
@@ -47,7 +47,7 @@ def _text(data: bytes) -> str | None:
 
 
 def _number(data: bytes) -> int | None:
-    """The MessagePack integer, of zero or more, that bytes begin with."""
+    """MessagePack integer, zero or positive, at the beginning of bytes; None if there is none."""
     if data and data[0] < 0x80:
         return data[0]
     n = 1 << (data[0] - 0xCC) if data and 0xCC <= data[0] <= 0xCF else 0

@@ -1,4 +1,4 @@
-"""Reading text for requests and calls: how long it is, and what native code makes of it, in whichever thread."""
+"""Reading the text of requests and calls (rendering, tokenizing): in which thread, and by which function of the engine."""
 
 from __future__ import annotations
 
@@ -7,55 +7,47 @@ from functools import partial
 from typing import Any
 
 from llmcore.engine.encoder import AnyEngine
-from llmcore.messages import (
-    ChatPrompt,
-    EmbedCommand,
-    PinCommand,
-    Prompt,
-    RenderCommand,
-    RerankCommand,
-    TextPrompt,
-    TokenizeCommand,
-)
+from llmcore.messages import ChatPrompt, Prompt, TextPrompt
+from llmcore.protocol.commands import EmbedCommand, PinCommand, RenderCommand, RerankCommand, TokenizeCommand
 from llmcore.worker.preparation import Lane
 
 # Calls that carry text.
 Reading = TokenizeCommand | RenderCommand | PinCommand | EmbedCommand | RerankCommand
 
-# Fewer characters are read by the engine's thread, within a few milliseconds.
+# Up to this many characters are read by the engine's thread, within a few milliseconds.
 LONG_CHARACTERS = 16 * 1024
-# More than that have a thread apart, so that others do not wait behind them.
+# Longer texts have a thread of their own, so that shorter ones do not wait behind them.
 _LARGE_CHARACTERS = 256 * 1024
 
 
 def n_characters(prompt: Prompt) -> int:
-    """Length of a prompt's text; token ids have none."""
+    """Number of characters of a prompt; 0 for token ids."""
     if isinstance(prompt, ChatPrompt):
         return len(prompt.messages) + len(prompt.tools) + len(prompt.template_args)
     return len(prompt.text) + len(prompt.suffix) if isinstance(prompt, TextPrompt) else 0
 
 
 def is_light(prompt: Prompt) -> bool:
-    """Whether the engine's thread may read a prompt. Tools make a grammar, which takes longer than its text lets expect, as do
-    variables of the template."""
+    """True if the engine's thread may read a prompt. Tools become a grammar, which takes longer than the length of their text
+    suggests, and so do variables of the template."""
     if isinstance(prompt, ChatPrompt) and (prompt.tools or prompt.template_args):
         return False
     return n_characters(prompt) <= LONG_CHARACTERS
 
 
 def prompt_lane(prompt: Prompt) -> Lane:
-    """The thread that reads a prompt which is not light."""
+    """Lane for a prompt that is not light."""
     is_rendered = isinstance(prompt, ChatPrompt) and bool(prompt.tools or prompt.template_args)
     return "render" if is_rendered else reading_lane(n_characters(prompt))
 
 
 def reading_lane(n: int) -> Lane:
-    """The thread that reads so many characters."""
+    """Lane for a text of n characters."""
     return "read" if n <= _LARGE_CHARACTERS else "read_large"
 
 
 def reading(command: Reading, engine: AnyEngine) -> tuple[Lane | None, Callable[[], Any]]:
-    """The thread that reads the text of a call (None: the engine's own), and the work: it gives what the answer needs."""
+    """Lane for the text of a call (None: the engine's thread reads it), and the work, whose result CallHandler uses."""
     if isinstance(command, (RenderCommand, PinCommand)):
         prompt = command.prompt if isinstance(command, RenderCommand) else command.prefix.prompt
         lane = None if is_light(prompt) else prompt_lane(prompt)
@@ -69,7 +61,7 @@ def reading(command: Reading, engine: AnyEngine) -> tuple[Lane | None, Callable[
 def _text_reading(
     command: TokenizeCommand | EmbedCommand | RerankCommand, engine: AnyEngine
 ) -> tuple[int, Callable[[], Any]]:
-    """How many characters must be read at once for a call, and the work."""
+    """Number of characters that must be read at once for a call, and the work."""
     if isinstance(command, TokenizeCommand):
         add, parse = command.add_special, command.parse_special
         return len(command.text), partial(_tokens, engine, command.text, add, parse)
