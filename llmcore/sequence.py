@@ -10,13 +10,8 @@ Phase = Literal["waiting", "prefill", "decode", "finished"]
 HIGH, NORMAL, LOW = range(3)
 
 
-# Above all token ids of all vocabularies.
-_TENANT_BIT = 32
-
-
-def shared(tokens: list[int]) -> list[int]:
-    """Of a sequence's `identity`: the tokens as everybody has them."""
-    return [tokens[0] & ((1 << _TENANT_BIT) - 1), *tokens[1:]] if tokens else tokens
+# Sequences of different tenants share nothing but pinned prefixes. This one is that of all callers without a tenant.
+SHARED_TENANT = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -47,18 +42,10 @@ class Sequence:
     n_forced: int = 0  # tokens behind the last drawn one that a constraint left no choice about
     is_kept: bool = True  # as a cached prefix, once it is finished
     is_prefix: bool = False  # computed for its cells alone: nothing is sampled
-    tenant: int = 0  # sequences of different tenants share nothing; 0 is everybody
+    tenant: int = SHARED_TENANT
     holders: tuple[str, ...] = ()  # whose share of the slots it takes (scheduling/shares.py), the widest first
     group: str = ""  # that of the holders which is one request with several answers
     finish_reason: str | None = None
-
-    @property
-    def identity(self) -> list[int]:
-        """What the books of the cache know it by: its tokens, but that the first one is the tenant's own. So whatever compares
-        tokens from the first one on keeps tenants apart. Not to be changed: it may be `tokens` itself."""
-        if not self.tenant or not self.tokens:
-            return self.tokens
-        return [self.tokens[0] | self.tenant << _TENANT_BIT, *self.tokens[1:]]
 
     @property
     def n_generated(self) -> int:

@@ -24,7 +24,7 @@ def inspect(scheduler: Scheduler, now_s: float) -> bytes:
                 "pin": slot.pin,
                 "n_tokens": len(slot.tokens),
                 # (tokens, slots that share them), from the first token on
-                "runs": [[run.n, sorted(run.slots)] for run in cache.cells.runs(index)],
+                "runs": [[each.n, sorted(each.slots)] for each in cache.slots.ranges.of(index)],
             }
             for index, slot in enumerate(cache.slots)
             if slot.tokens or slot.is_held

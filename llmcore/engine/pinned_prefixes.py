@@ -49,11 +49,6 @@ class PinnedPrefixes:
         if old is not None and old.tokens == tokens:
             return self._info(spec.name)
         self._check_room(spec.name, tokens)
-        cache = self._scheduler.cache
-        if self._store is not None and cache.known(tokens) < len(tokens) - 1:
-            state = self._store.load(tokens)
-            restored = state is not None and cache.adopt(tokens, state)
-            event(logger, logging.INFO, "prefix_looked_up", prefix=spec.name, n_tokens=len(tokens), restored=restored)
         sequence = Sequence(
             request_id=_ID + spec.name,
             tokens=tokens,
@@ -64,6 +59,11 @@ class PinnedPrefixes:
             checkpoints=(len(tokens),),
             is_prefix=True,
         )
+        cache = self._scheduler.cache
+        if self._store is not None and cache.n_known(sequence) < len(tokens) - 1:
+            state = self._store.load(tokens)
+            restored = state is not None and cache.adopt(tokens, state)
+            event(logger, logging.INFO, "prefix_looked_up", prefix=spec.name, n_tokens=len(tokens), restored=restored)
         replaced = None
         if old is not None:
             replaced = old.tokens if old.sequence is None else old.replaced

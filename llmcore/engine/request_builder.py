@@ -76,4 +76,4 @@ class RequestBuilder:
     def _room(self, request: GenerateRequest, tokens: list[int]) -> int:
         """How many tokens an answer may have. Raises ContextLengthError if that is none."""
         param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
-        return self._bound.check(len(tokens), param, n_pinned=self._cache.held_by_pins(tokens))
+        return self._bound.check(len(tokens), param, n_pinned=self._cache.n_cells_pinned_beside(tokens))

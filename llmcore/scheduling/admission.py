@@ -13,9 +13,9 @@ from llmcore.limits import Limits
 from llmcore.messages import AdmissionRefusal
 from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.kv_cache import KVCache
-from llmcore.scheduling.radix_tree import RadixTree
 from llmcore.scheduling.refusals import Refusals
 from llmcore.scheduling.shares import Shares
+from llmcore.scheduling.tenant_trees import TenantTrees
 from llmcore.scheduling.turns import HANDICAP_S, Turn, delay_s
 from llmcore.sequence import Sequence
 
@@ -48,8 +48,8 @@ class Admission:
         self._waiting = waiting
         self._running = running
         self.shares = Shares(limits.n_running, limits.n_waiting, waiting, running)
-        self._queue = RadixTree()  # of what waits, so that a prefix that many wait for is counted once
-        self._holders: dict[str, int] = {}
+        self._queue = TenantTrees()  # of waiting sequences, so that a prefix that many of them share is counted once
+        self._keys: dict[str, int] = {}
         self._numbers = itertools.count()
         self._service_s = 0.0  # mean time of a sequence in a slot; 0 while unknown
         # Prompts are computed beside answers, and slots become free in bunches: what that adds is learned, as the ratio of mean
@@ -107,12 +107,12 @@ class Admission:
 
     def queued(self, sequence: Sequence) -> None:
         """A sequence waits now."""
-        holder = self._holders[sequence.request_id] = next(self._numbers)
-        self._queue.insert(holder, sequence.identity)
+        key = self._keys[sequence.request_id] = next(self._numbers)
+        self._queue.insert(key, sequence.tenant, sequence.tokens)
 
     def unqueued(self, sequence: Sequence) -> None:
         """A sequence waits no more."""
-        self._queue.remove(self._holders.pop(sequence.request_id))
+        self._queue.remove(self._keys.pop(sequence.request_id))
 
     def finished(self, sequence: Sequence, now_s: float) -> None:
         """A sequence has left its slot."""
@@ -184,8 +184,7 @@ class Admission:
 
     def _expected(self, sequence: Sequence) -> int:
         """Tokens that its prompt costs: what is neither cached, nor being computed, nor waiting to be."""
-        identity = sequence.identity
-        wanted = identity[:-1]
-        queued = next((n for n, _ in self._queue.matches(wanted)), 0) if self._cache.is_cuttable else 0
-        known = max(self._cache.known(identity), self._cache.pending(identity)[0], queued)
-        return len(identity) - known
+        tokens = sequence.tokens
+        matches = self._queue.matches(sequence.tenant, tokens[:-1])
+        n_queued = next((n for n, _ in matches), 0) if self._cache.is_cuttable else 0
+        return len(tokens) - max(self._cache.n_known(sequence), self._cache.pending(sequence)[0], n_queued)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmcore.scheduling.kv_cache import N_WORTH_IT, KVCache
+from llmcore.scheduling.host_transfer import N_WORTH_IT
+from llmcore.scheduling.kv_cache import KVCache
 from llmcore.sequence import Sequence
 
 
@@ -19,9 +20,8 @@ class Followers:
         """Whether a waiting sequence is better off waiting for what another one is computing; it follows that one then."""
         if self.leader(sequence) is not None:
             return True
-        identity = sequence.identity
-        n, leader = self._cache.pending(identity)
-        if leader is None or leader.phase != "prefill" or n - self._cache.known(identity) < N_WORTH_IT:
+        n, leader = self._cache.pending(sequence)
+        if leader is None or leader.phase != "prefill" or n - self._cache.n_known(sequence) < N_WORTH_IT:
             return False
         self._leaders[sequence.request_id] = (leader, n)
         return True

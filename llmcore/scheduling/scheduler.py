@@ -72,7 +72,7 @@ class Scheduler:
         self._followers.remove(sequence)
         if sequence in self.running:
             self.running.remove(sequence)
-            self.cache.close(sequence, keep=sequence.is_kept, pin=pin)
+            self.cache.release(sequence, keep=sequence.is_kept, pin=pin)
             self.admission.finished(sequence, now_s)
         else:
             self.waiting.remove(sequence)
@@ -190,7 +190,7 @@ class Scheduler:
 
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
-        self.cache.close(sequence)
+        self.cache.release(sequence)
         self.waiting.insert(0, sequence)
         self.admission.queued(sequence)
         self.n_preempted += 1
@@ -318,7 +318,7 @@ class Scheduler:
             return False
         if len(self.running) >= self.limits.n_running or self._shares().bars(sequence):
             return False
-        if not self.cache.open(sequence):
+        if not self.cache.acquire(sequence):
             return False
         self.waiting.remove(sequence)
         self.admission.unqueued(sequence)
@@ -367,5 +367,5 @@ class Scheduler:
         if not self.running:
             return True
         promised = sum(each.n_remaining for each in self.running)
-        needed = self.cache.n_cells_held + promised + self.cache.n_cells_new(sequence.identity)
+        needed = self.cache.n_cells_held + promised + self.cache.n_cells_new(sequence)
         return needed <= self.cache.n_cells

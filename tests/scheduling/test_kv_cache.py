@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from llmcore.scheduling.host_cache import HostCache
-from llmcore.scheduling.kv_cache import N_CELLS_STEP, N_WORTH_IT, KVCache
+from llmcore.scheduling.host_transfer import N_WORTH_IT
+from llmcore.scheduling.kv_cache import N_CELLS_STEP, KVCache
 from llmcore.scheduling.radix_tree import common_prefix
 from llmcore.sequence import Sequence
 
@@ -96,7 +97,7 @@ def compute(cache: KVCache, memory: CountingMemory, each: Sequence) -> None:
 
 def run(cache: KVCache, memory: CountingMemory, tokens: list[int]) -> Sequence:
     each = sequence(tokens)
-    assert cache.open(each)
+    assert cache.acquire(each)
     compute(cache, memory, each)
     return each
 
@@ -104,9 +105,9 @@ def run(cache: KVCache, memory: CountingMemory, tokens: list[int]) -> Sequence:
 def test_a_finished_sequence_is_a_prefix_for_the_next() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=4, n_cells=100)
-    cache.close(run(cache, memory, [1, 2, 3, 4]))
+    cache.release(run(cache, memory, [1, 2, 3, 4]))
     follower = sequence([1, 2, 3, 4, 5, 6])
-    assert cache.open(follower)
+    assert cache.acquire(follower)
     assert (follower.n_cached, follower.n_computed) == (4, 4)
     assert memory.n_used == 4, "taken over, not copied"
 
@@ -116,7 +117,7 @@ def test_a_running_sequence_is_forked_and_shares_its_cells() -> None:
     cache = KVCache(memory, n_slots=4, n_cells=100)
     first = run(cache, memory, [1, 2, 3, 4])
     second = sequence([1, 2, 9])
-    assert cache.open(second)
+    assert cache.acquire(second)
     assert second.n_cached == 2
     compute(cache, memory, second)
     assert memory.tokens(first.slot) == [1, 2, 3, 4]
@@ -127,21 +128,21 @@ def test_a_running_sequence_is_forked_and_shares_its_cells() -> None:
 def test_one_token_is_always_left_to_compute() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=2, n_cells=100)
-    cache.close(run(cache, memory, [1, 2, 3]))
+    cache.release(run(cache, memory, [1, 2, 3]))
     again = sequence([1, 2, 3])
-    assert cache.open(again)
+    assert cache.acquire(again)
     assert again.n_cached == 2
 
 
 def test_the_least_recently_used_prefix_goes_first() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=4, n_cells=10)
-    cache.close(run(cache, memory, [1, 1, 1, 1]))
-    cache.close(run(cache, memory, [2, 2, 2, 2]))
+    cache.release(run(cache, memory, [1, 1, 1, 1]))
+    cache.release(run(cache, memory, [2, 2, 2, 2]))
     assert cache.reserve(5)
     assert memory.n_used == 4
     kept = sequence([2, 2, 2, 2, 2])
-    assert cache.open(kept)
+    assert cache.acquire(kept)
     assert kept.n_cached == 4
 
 
@@ -149,7 +150,7 @@ def test_running_sequences_are_never_evicted() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=4, n_cells=10)
     run(cache, memory, [1] * 6)
-    cache.close(run(cache, memory, [2] * 3))
+    cache.release(run(cache, memory, [2] * 3))
     assert not cache.reserve(5)
     assert memory.n_used == 6
     assert cache.n_cells_held == 6
@@ -161,16 +162,16 @@ def test_no_slot_no_sequence() -> None:
     run(cache, memory, [1, 2])
     run(cache, memory, [3, 4])
     third = sequence([5, 6])
-    assert not cache.open(third)
+    assert not cache.acquire(third)
     assert third.slot == -1
 
 
 def test_the_only_cached_slot_is_cut_to_what_matches() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=1, n_cells=100)
-    cache.close(run(cache, memory, [1, 2, 3, 4]))
+    cache.release(run(cache, memory, [1, 2, 3, 4]))
     other = sequence([1, 2, 8, 9])
-    assert cache.open(other)
+    assert cache.acquire(other)
     assert other.n_cached == 2
     assert memory.tokens(other.slot) == [1, 2]
 
@@ -179,9 +180,9 @@ def test_the_only_cached_slot_is_cut_to_what_matches() -> None:
 def test_a_memory_that_cannot_be_cut_is_used_whole_or_not_at_all(tokens: list[int], n_cached: int) -> None:
     memory = CountingMemory(is_cuttable=False)
     cache = KVCache(memory, n_slots=1, n_cells=100)
-    cache.close(run(cache, memory, [1, 2, 3, 4]))
+    cache.release(run(cache, memory, [1, 2, 3, 4]))
     follower = sequence(tokens)
-    assert cache.open(follower)
+    assert cache.acquire(follower)
     assert follower.n_cached == n_cached
     assert memory.tokens(follower.slot) == tokens[:n_cached]
 
@@ -218,12 +219,12 @@ def test_what_is_evicted_comes_back_from_the_host_tier() -> None:
     memory = CountingMemory()
     cache = with_host(memory, n_cells=50)
     first = list(range(40))
-    cache.close(run(cache, memory, first))
-    cache.close(run(cache, memory, list(range(100, 140))))  # needs the cells of the first
+    cache.release(run(cache, memory, first))
+    cache.release(run(cache, memory, list(range(100, 140))))  # needs the cells of the first
     assert memory.n_used == 40
     again = sequence([*first, 7, 8])
-    assert cache.known(again.tokens) == 40
-    assert cache.open(again)
+    assert cache.n_known(again) == 40
+    assert cache.acquire(again)
     assert (again.n_cached, again.n_restored) == (40, 40)
     assert memory.tokens(again.slot) == first
     assert (cache.n_saved, cache.n_restored) == (2, 1)
@@ -235,17 +236,17 @@ def test_only_what_nobody_shares_is_saved_and_it_comes_back_behind_the_shared_be
     shared = list(range(60))
     base = run(cache, memory, [*shared, 999])
     caller = [*shared, *range(1000, 1030)]
-    cache.close(run(cache, memory, caller))
+    cache.release(run(cache, memory, caller))
     assert cache.reserve(120)
     host = cache.host
     assert host is not None
     assert [(each.start, len(each.tokens)) for each in host.entries()] == [(60, 90)]
     again = sequence([*caller, 5])
-    assert cache.open(again)
+    assert cache.acquire(again)
     assert (again.n_cached, again.n_restored) == (90, 30)
     assert memory.tokens(again.slot) == caller
     assert memory.n_used == cache.n_cells_used == 61 + 30, "the shared beginning has its cells once"
-    cache.close(base)
+    cache.release(base)
 
 
 def test_a_conversation_is_saved_turn_by_turn_and_restored_in_a_chain() -> None:
@@ -253,14 +254,14 @@ def test_a_conversation_is_saved_turn_by_turn_and_restored_in_a_chain() -> None:
     cache = with_host(memory, n_cells=300)
     turns = list(range(120))
     for n in (40, 80, 120):
-        cache.close(run(cache, memory, turns[:n]))
+        cache.release(run(cache, memory, turns[:n]))
         assert cache.reserve(300)
     host = cache.host
     assert host is not None
     assert sorted((each.start, len(each.tokens)) for each in host.entries()) == [(0, 40), (40, 80), (80, 120)]
     assert host.n_bytes == 120
     again = sequence([*turns, 1])
-    assert cache.open(again)
+    assert cache.acquire(again)
     assert memory.tokens(again.slot) == turns
     assert again.n_restored == 120
 
@@ -268,10 +269,10 @@ def test_a_conversation_is_saved_turn_by_turn_and_restored_in_a_chain() -> None:
 def test_an_entry_that_matches_in_part_is_used_in_part() -> None:
     memory = CountingMemory()
     cache = with_host(memory)
-    cache.close(run(cache, memory, list(range(60))))
+    cache.release(run(cache, memory, list(range(60))))
     assert cache.reserve(100)
     other = sequence([*range(40), 999, 998])
-    assert cache.open(other)
+    assert cache.acquire(other)
     assert other.n_cached == 40
     assert memory.tokens(other.slot) == list(range(40))
     assert cache.n_cells_used == memory.n_used == 40
@@ -280,11 +281,11 @@ def test_an_entry_that_matches_in_part_is_used_in_part() -> None:
 def test_a_state_that_cannot_be_loaded_is_forgotten_and_the_prompt_computed() -> None:
     memory = CountingMemory()
     cache = with_host(memory)
-    cache.close(run(cache, memory, list(range(60))))
+    cache.release(run(cache, memory, list(range(60))))
     assert cache.reserve(100)
     memory.n_loads_refused = 1
     again = sequence(list(range(60)))
-    assert cache.open(again)
+    assert cache.acquire(again)
     assert again.n_cached == 0
     assert cache.host is not None
     assert len(cache.host) == 0
@@ -295,9 +296,9 @@ def test_idle_cells_are_moved_away_while_others_run() -> None:
     cache = with_host(memory, n_cells=2000)
     assert not cache.offload(), "there is nothing"
     talking = run(cache, memory, list(range(50)))
-    cache.close(run(cache, memory, [*range(50), *range(1000, 1000 + N_CELLS_STEP - 1)]))
+    cache.release(run(cache, memory, [*range(50), *range(1000, 1000 + N_CELLS_STEP - 1)]))
     assert not cache.offload(), "the shared beginning is not idle, and the rest is little"
-    cache.close(run(cache, memory, list(range(5000, 5100))))
+    cache.release(run(cache, memory, list(range(5000, 5100))))
     assert cache.offload()
     assert memory.n_used == cache.n_cells_used
     assert not cache.offload(), "what is left idle is little"
@@ -308,7 +309,7 @@ def test_idle_cells_stay_where_they_cost_nothing() -> None:
     memory = CountingMemory(skips_foreign=True)
     cache = with_host(memory, n_cells=2000)
     run(cache, memory, list(range(50)))
-    cache.close(run(cache, memory, list(range(5000, 5400))))
+    cache.release(run(cache, memory, list(range(5000, 5400))))
     assert not cache.offload()
     assert memory.n_used == 450
 
@@ -327,7 +328,7 @@ def test_cells_that_a_step_looks_at() -> None:
 def test_without_a_host_tier_idle_cells_stay() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=4, n_cells=2000)
-    cache.close(run(cache, memory, list(range(1000))))
+    cache.release(run(cache, memory, list(range(1000))))
     assert not cache.offload()
     assert memory.n_used == 1000
 
@@ -335,16 +336,16 @@ def test_without_a_host_tier_idle_cells_stay() -> None:
 def test_a_pinned_prefix_is_never_evicted_until_it_is_unpinned() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=3, n_cells=60)
-    cache.close(run(cache, memory, list(range(30))), pin="system")
+    cache.release(run(cache, memory, list(range(30))), pin="system")
     assert cache.n_cells_pinned == cache.n_cells_held == 30
     cache.drop_idle()
     assert not cache.reserve(40)
     assert cache.reserve(30)
     follower = run(cache, memory, [*range(30), 77])
     assert follower.n_cached == 30
-    assert cache.held_by_pins([*range(30), 5]) == 0
-    assert cache.held_by_pins([5]) == 30
-    cache.close(follower)
+    assert cache.n_cells_pinned_beside([*range(30), 5]) == 0
+    assert cache.n_cells_pinned_beside([5]) == 30
+    cache.release(follower)
     assert cache.export("system") == (list(range(30)), tuple((i, i) for i in range(30)))
     assert cache.unpin("system")
     assert not cache.unpin("system")
@@ -355,8 +356,8 @@ def test_a_pinned_prefix_is_never_evicted_until_it_is_unpinned() -> None:
 def test_a_second_pin_of_a_name_replaces_the_first() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=3, n_cells=60)
-    cache.close(run(cache, memory, [1] * 10), pin="system")
-    cache.close(run(cache, memory, [2] * 12), pin="system")
+    cache.release(run(cache, memory, [1] * 10), pin="system")
+    cache.release(run(cache, memory, [2] * 12), pin="system")
     assert cache.n_cells_pinned == 12
 
 
@@ -365,7 +366,7 @@ def test_a_saved_sequence_is_adopted() -> None:
     cache = KVCache(memory, n_slots=2, n_cells=20)
     assert cache.adopt([5, 6, 7], ((0, 5), (1, 6), (2, 7)))
     follower = sequence([5, 6, 7, 8])
-    assert cache.open(follower)
+    assert cache.acquire(follower)
     assert follower.n_cached == 3
     assert not cache.adopt(list(range(30)), ()), "it does not fit"
     memory.n_loads_refused = 1
@@ -377,37 +378,37 @@ def test_what_a_running_sequence_is_going_to_compute_is_pending() -> None:
     memory = CountingMemory()
     cache = KVCache(memory, n_slots=4, n_cells=100)
     leader = sequence(list(range(50)))
-    assert cache.open(leader)
-    n, found = cache.pending([*range(40), 1, 2])
+    assert cache.acquire(leader)
+    n, found = cache.pending(sequence([*range(40), 1, 2]))
     assert (n, found) == (40, leader)
-    assert cache.known([*range(40), 1, 2]) == 0
-    assert cache.pending([9, 9]) == (0, None)
+    assert cache.n_known(sequence([*range(40), 1, 2])) == 0
+    assert cache.pending(sequence([9, 9])) == (0, None)
     compute(cache, memory, leader)
-    assert cache.pending([*range(40), 1, 2]) == (0, None), "it is there now"
-    assert cache.known([*range(40), 1, 2]) == 40
+    assert cache.pending(sequence([*range(40), 1, 2])) == (0, None), "it is there now"
+    assert cache.n_known(sequence([*range(40), 1, 2])) == 40
 
 
 def test_a_window_that_has_moved_on_cannot_be_gone_back_to() -> None:
     memory = CountingMemory(window=5)
     cache = KVCache(memory, n_slots=3, n_cells=100)
-    cache.close(run(cache, memory, list(range(30))))
+    cache.release(run(cache, memory, list(range(30))))
     near, far = sequence([*range(27), 1]), sequence([*range(20), 1])
-    assert cache.open(near)
+    assert cache.acquire(near)
     assert near.n_cached == 27
-    assert cache.open(far)
+    assert cache.acquire(far)
     assert far.n_cached == 0
 
 
 def test_a_window_is_saved_and_restored_whole() -> None:
     memory = CountingMemory(window=5)
     cache = with_host(memory)
-    cache.close(run(cache, memory, list(range(30))))
+    cache.release(run(cache, memory, list(range(30))))
     assert not cache.offload()
     assert cache.reserve(100)
     part, whole = sequence([*range(25), 1]), sequence([*range(30), 1])
-    assert cache.open(part)
+    assert cache.acquire(part)
     assert part.n_cached == 0
-    assert cache.open(whole)
+    assert cache.acquire(whole)
     assert whole.n_restored == 30
     assert memory.tokens(whole.slot) == list(range(30))
 
@@ -417,14 +418,14 @@ def test_a_memory_that_cannot_be_cut_is_saved_at_checkpoints() -> None:
     cache = with_host(memory)
     first = sequence([*range(40), 1, 2])
     first.checkpoints = (40,)
-    assert cache.open(first)
+    assert cache.acquire(first)
     memory.compute(first.slot, 0, first.tokens[:40])
     cache.append(first, 40)
-    assert cache.pending([*range(40), 7])[0] == 0, "it has passed the last place where others can go on"
+    assert cache.pending(sequence([*range(40), 7]))[0] == 0, "it has passed the last place where others can go on"
     memory.compute(first.slot, 40, first.tokens[40:])
     cache.append(first, 2)
     other = sequence([*range(40), 7])
-    assert cache.open(other)
+    assert cache.acquire(other)
     assert (other.n_cached, other.n_restored) == (40, 40)
     assert memory.tokens(other.slot) == list(range(40))
     cache.rewind(other)
@@ -435,16 +436,16 @@ def test_pending_in_a_memory_that_cannot_be_cut_is_its_next_checkpoint() -> None
     cache = with_host(CountingMemory(is_cuttable=False))
     leader = sequence(list(range(60)))
     leader.checkpoints = (20, 50)
-    assert cache.open(leader)
-    assert cache.pending([*range(40), 7]) == (20, leader)
-    assert cache.pending([*range(10), 7]) == (0, None)
+    assert cache.acquire(leader)
+    assert cache.pending(sequence([*range(40), 7])) == (20, leader)
+    assert cache.pending(sequence([*range(10), 7])) == (0, None)
 
 
 def test_tenants_share_pinned_prefixes_and_nothing_else() -> None:
     memory = CountingMemory()
     cache = with_host(memory, n_cells=1000, n_slots=8)
     tokens = list(range(60))
-    cache.close(run(cache, memory, tokens[:20]), pin="p")
+    cache.release(run(cache, memory, tokens[:20]), pin="p")
 
     def of(tenant: int) -> Sequence:
         each = sequence([*tokens, 7])
@@ -452,19 +453,19 @@ def test_tenants_share_pinned_prefixes_and_nothing_else() -> None:
         return each
 
     running, other, own = of(1), of(2), of(1)
-    assert cache.open(running)
+    assert cache.acquire(running)
     assert running.n_cached == 20
     compute(cache, memory, running)
-    assert cache.known(own.identity) == 60
-    assert cache.known(other.identity) == cache.known(of(0).identity) == 20
-    assert cache.n_cells_new(own.identity) == 0  # all of it is there
-    assert cache.n_cells_new(other.identity) == 41
-    cache.close(running)
-    assert cache.open(other)
+    assert cache.n_known(own) == 60
+    assert cache.n_known(other) == cache.n_known(of(0)) == 20
+    assert cache.n_cells_new(own) == 0  # all of it is there
+    assert cache.n_cells_new(other) == 41
+    cache.release(running)
+    assert cache.acquire(other)
     assert (other.n_cached, memory.tokens(other.slot)) == (20, tokens[:20])
-    assert cache.pending(of(2).identity)[1] is other
-    assert cache.pending(of(1).identity)[1] is None
-    assert cache.open(own)
+    assert cache.pending(of(2))[1] is other
+    assert cache.pending(of(1))[1] is None
+    assert cache.acquire(own)
     assert own.n_cached == 60
 
 
@@ -473,14 +474,14 @@ def test_what_another_tenant_left_in_the_host_tier_does_not_come_back() -> None:
     cache = with_host(memory, n_cells=60, n_slots=2)
     each = sequence([*range(40), 7])
     each.tenant = 1
-    assert cache.open(each)
+    assert cache.acquire(each)
     compute(cache, memory, each)
-    cache.close(each)
+    cache.release(each)
     assert cache.reserve(60)  # evicts it
     for tenant, n_known in ((0, 0), (2, 0), (1, 40)):
         again = sequence([*range(40), 8])
         again.tenant = tenant
-        assert cache.known(again.identity) == n_known
+        assert cache.n_known(again) == n_known
 
 
 class Life(RuleBasedStateMachine):
@@ -507,10 +508,10 @@ class Life(RuleBasedStateMachine):
         tokens = [token for block in blocks for token in [block] * (N_WORTH_IT + 1)] + [last]
         each = sequence(tokens)
         each.tenant = tenant
-        known = self.cache.known(each.identity)
+        known = self.cache.n_known(each)
         own = (common_prefix(tokens, other) for other in [*self.said[tenant], *self.pins.values()])
         assert known <= max(own, default=0), "nothing is known by what another tenant has said"
-        if self.cache.open(each):
+        if self.cache.acquire(each):
             assert each.n_cached <= min(known, len(tokens) - 1)
             assert 0 <= each.n_restored <= each.n_cached
             assert self.memory.tokens(each.slot) == tokens[: each.n_cached]
@@ -535,7 +536,7 @@ class Life(RuleBasedStateMachine):
     def end(self, data: st.DataObject, keep: bool) -> None:
         each = data.draw(st.sampled_from(self.running))
         self.running.remove(each)
-        self.cache.close(each, keep=keep)
+        self.cache.release(each, keep=keep)
 
     @precondition(lambda self: any(not each.tenant for each in self.running) and len(self.pins) < 2)
     @rule(data=st.data(), name=st.sampled_from(["a", "b"]))
@@ -543,7 +544,7 @@ class Life(RuleBasedStateMachine):
         each = data.draw(st.sampled_from([each for each in self.running if not each.tenant]))
         self.running.remove(each)
         tokens = each.tokens[: each.n_computed]
-        self.cache.close(each, pin=name)
+        self.cache.release(each, pin=name)
         self.pins.pop(name, None)
         if tokens:
             self.pins[name] = tokens
