@@ -27,7 +27,7 @@ _SHARE_OF_QUEUE = 3 / 4
 Holders = tuple[str, ...]
 
 
-class View:
+class ShareSnapshot:
     """Slots as they are taken at one moment."""
 
     def __init__(self, waiting: Iterable[Sequence], running: list[Sequence], n_slots: int, n_group_max: int) -> None:
@@ -81,10 +81,10 @@ class Shares:
         self._waiting = waiting
         self._running = running
 
-    def view(self, could_begin: Callable[[Sequence], bool] = lambda _: True) -> View:
+    def snapshot(self, could_begin: Callable[[Sequence], bool] = lambda _: True) -> ShareSnapshot:
         """The state of now; it does not follow what changes."""
         waiting = (each for each in self._waiting if could_begin(each))
-        return View(waiting, self._running, self._n_slots, self.n_group_max)
+        return ShareSnapshot(waiting, self._running, self._n_slots, self.n_group_max)
 
     def n_waiting(self, holders: Holders) -> int:
         """Places that are taken, as a newcomer with these holders counts them: all of its own, of another holder no more than its

@@ -291,7 +291,7 @@ def test_a_thousand_cancels_leave_nothing_behind(tiny_model: Path) -> None:
         assert finished > 100
         assert (stats.n_running, stats.n_waiting) == (0, 0)
         assert engine._cache.n_cells_held == 0
-        assert not engine._answers
+        assert not len(engine._requests)
 
 
 def test_a_full_cache_preempts_and_still_answers_everybody(default_model: Path) -> None:

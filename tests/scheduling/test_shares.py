@@ -220,7 +220,7 @@ def test_a_free_slot_is_barred_only_for_the_sake_of_those_who_have_less(
 ) -> None:
     taken = [sequence(str(i), name) for i, name in enumerate(running[: n_slots - 1])]
     queue = [sequence(f"w{i}", name) for i, name in enumerate(waiting)]
-    view = Shares(n_slots, 8, queue, taken).view()
+    view = Shares(n_slots, 8, queue, taken).snapshot()
 
     def count(each: Sequence) -> int:
         return sum(bool(each.holders) and each.holders == other.holders for other in taken)
