@@ -8,21 +8,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RowTile:
-    """Number of rows (tokens of a step) that the matrix kernels in use compute at a time: `n_rows`, and `n_rows_small` where
-    fewer are left. A step that fills tiles costs least per token. The default is llama.cpp's repacked kernels'."""
+    """Rows (tokens of a step) that the matrix kernels in use compute well together; llama/kernels.py has the figures.
+
+    n_rows: in a step of so many rows, a token costs little more than in a large one.
+    n_rows_small: the same for the rest of a step, in which it costs more.
+    is_padded: a partial tile takes as long as a full one, so that steps should fill tiles.
+    """
 
     n_rows: int = 16
     n_rows_small: int = 4
+    is_padded: bool = True
 
     def fill(self, n_before: int, n_more: int) -> int:
-        """Returns n_more, or less of it, so that n_before and it together fill tiles."""
+        """Returns n_more, or less of it, so that n_before and it together fill tiles if they are padded."""
         n_rows = self.n_rows if n_before + n_more >= self.n_rows else self.n_rows_small
         n_filling = (n_before + n_more) // n_rows * n_rows - n_before
-        return n_filling if n_filling > 0 else n_more
+        return n_filling if self.is_padded and n_filling > 0 else n_more
 
-    def n_missing(self, n_rows: int) -> int:
-        """Number of rows that the last tile of n_rows lacks."""
-        return -n_rows % self.n_rows
+    def n_free(self, n_rows: int) -> int:
+        """Number of further rows that cost nothing in a step of n_rows: those that its last tile is padded with."""
+        return -n_rows % self.n_rows if self.is_padded else 0
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,15 @@ def test_filled_tiles_are_part_of_what_there_is(tile: RowTile, n_before: int, n:
 
 
 @given(tiles, st.integers(0, 300))
-def test_missing_rows_complete_the_last_tile(tile: RowTile, n: int) -> None:
-    assert 0 <= tile.n_missing(n) < tile.n_rows
-    assert (n + tile.n_missing(n)) % tile.n_rows == 0
+def test_free_rows_complete_the_last_tile(tile: RowTile, n: int) -> None:
+    assert 0 <= tile.n_free(n) < tile.n_rows
+    assert (n + tile.n_free(n)) % tile.n_rows == 0
+
+
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_kernels_that_do_not_pad_have_nothing_to_fill(n_before: int, n: int) -> None:
+    tile = RowTile(is_padded=False)
+    assert (tile.fill(n_before, n), tile.n_free(n_before)) == (n, 0)
 
 
 def test_limits_are_llama_cpps_tiles_unless_told_otherwise_and_never_change() -> None:

@@ -77,12 +77,14 @@ class PromptChunks:
 
     def _spare_beside_first_tokens(self) -> int:
         """Number of further tokens that a step has time for if prompts end in it. Their first tokens are waited for, so other
-        prompts may prolong the step no more than they would between two tokens. Fills tiles."""
+        prompts may prolong the step no more than they would between two tokens; what pads the last tile costs nothing."""
         n_tokens, tile = self._rows.batch.n_tokens, self._limits.tile
         listening = [sequence for sequence, _ in self._rows.wanting_logits]
         spare = self.spare(listening, n_tokens, self._rows.batch.n_free)
+        if not tile.is_padded:
+            return spare
         more = (n_tokens + spare) // tile.n_rows * tile.n_rows - n_tokens
-        return more if more > 0 else tile.n_missing(n_tokens)
+        return more if more > 0 else tile.n_free(n_tokens)
 
     # --- Turns --------------------------------------------------------------------------------------------------------
 

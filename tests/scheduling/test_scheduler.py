@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.limits import Limits
+from llmcore.limits import Limits, RowTile
 from llmcore.scheduling.cost_model import CostModel, Measurement
 from llmcore.scheduling.host_cache import HostCache
 from llmcore.scheduling.kv_cache import KVCache
@@ -182,6 +182,18 @@ def test_steps_fill_whole_tiles_of_the_kernels() -> None:
     short = make(step_max_s=0.5)
     short.add(sequence("short", prompt(1, 77)))
     assert short.step() == {"short": 77}, "what fits is not cut"
+
+
+def test_without_padding_a_step_takes_all_that_its_time_allows() -> None:
+    """Beside an answer, each step of 150 ms has time for 25 rows: tiles of 16 that are padded would leave 9 of them out."""
+    machine = make(tile=RowTile(is_padded=False))
+    machine.add(sequence("talking", prompt(1, 20), n_answer=1000))
+    machine.step()
+    machine.add(sequence("long", prompt(2, 1000), n_answer=1))
+    for _ in range(10):
+        before_s = machine.now_s
+        assert sum(machine.step().values()) % 16
+        assert 0.13 < machine.now_s - before_s <= 0.16
 
 
 @pytest.mark.parametrize(
