@@ -34,7 +34,7 @@ class SlotAssignment:
         beside what is running, no slot is free, or its holders may not have one more."""
         if self.followers.follow(sequence) or not self.fits(sequence):
             return False
-        if not self.has_free_slot or self.shares().bars(sequence):
+        if not self.has_free_slot or self.shares().must_wait(sequence):
             return False
         if not self._cache.acquire(sequence):
             return False
@@ -79,7 +79,7 @@ class SlotAssignment:
         prompts = self.prefilling()
         if self.waiting and self.has_free_slot:
             shares = self.shares()
-            prompts += [each for each in self.waiting if not shares.bars(each)]
+            prompts += [each for each in self.waiting if not shares.must_wait(each)]
         return prompts
 
     def turns(self, prompts: list[Sequence]) -> list[Turn]:

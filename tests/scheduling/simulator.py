@@ -133,7 +133,7 @@ class Simulator:
         sequence, admission = caller.sequence(-2), self.scheduler.admission
         admission.check(sequence, self.now_s)
         assert sequence.ahead is not None
-        return admission.reckoned_ttft_s(sequence.n_expected, sequence.ahead)
+        return admission.predicted_ttft_s(sequence.n_expected, sequence.ahead)
 
     def _arrive(self, number: int, caller: Caller) -> None:
         sequence = caller.sequence(number)

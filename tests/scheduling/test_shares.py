@@ -227,5 +227,5 @@ def test_a_free_slot_is_barred_only_for_the_sake_of_those_who_have_less(
 
     for each in queue:
         n_less = sum(count(other) < count(each) for other in queue)
-        assert view.bars(each) == (n_slots - len(taken) <= n_less)
-    assert not all(view.bars(each) for each in queue) or not queue
+        assert view.must_wait(each) == (n_slots - len(taken) <= n_less)
+    assert not all(view.must_wait(each) for each in queue) or not queue
