@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
@@ -137,9 +136,7 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _check_open(self) -> None:
@@ -160,19 +157,22 @@ class Engine:
         with self._running_step as running:
             outputs += self._requests.expire(running.started_s)
             batch = self._scheduler.schedule(running.started_s)
-            outputs += self._failed.end_full()
+            if self._scheduler.full:
+                outputs += self._failed.end_full()
             if batch is not None:
                 running.begin(batch)
                 self._decode(batch)
                 sampled = self._sample()
                 running.end(batch, sampled)
                 outputs += self._emit(self._commit(sampled), sampled)
-        return outputs + self._failed.end_failed(running.failure)
+        if running.failure is not None:
+            outputs += self._failed.end(running.failure)
+        return outputs
 
     def _decode(self, batch: Batch) -> None:
         """Decodes a batch. Meanwhile another thread computes the tokens that constraints allow."""
-        requests = [self._requests[sequence.request_id] for sequence, _ in self._scheduler.scheduled()]
-        self._masks.start([each.constraint for each in requests if each.constraint is not None])
+        constraints = [self._requests[sequence.request_id].constraint for sequence, _ in self._scheduler.scheduled()]
+        self._masks.start([each for each in constraints if each is not None])
         try:
             self._context.decode(batch)
         finally:
@@ -186,7 +186,9 @@ class Engine:
     def _commit(self, sampled: list[SampledToken]) -> list[Sequence]:
         """Appends the tokens to their sequences, which are returned, and pins the prefixes that are complete."""
         grown = self._scheduler.commit([each.token for each in sampled])
-        self._pinned.pin_computed(self._scheduler.in_step)
+        prefixes = [each for each in self._scheduler.in_step if each.is_prefix]
+        if prefixes:
+            self._pinned.pin_computed(prefixes)
         return [sequence for sequence, _ in grown]
 
     def _emit(self, grown: list[Sequence], sampled: list[SampledToken]) -> list[Output]:

@@ -35,10 +35,8 @@ class FailedSequences:
                 outputs.append(self._requests.fail(request, error))
         return outputs
 
-    def end_failed(self, failure: StepFailure | None) -> list[Output]:
-        """Ends the sequences of a step that cannot be computed, if there was one."""
-        if failure is None:
-            return []
+    def end(self, failure: StepFailure) -> list[Output]:
+        """Ends the sequences of a step that cannot be computed."""
         outputs: list[Output] = []
         for sequence in failure.sequences:
             request = self._requests.get(sequence.request_id)

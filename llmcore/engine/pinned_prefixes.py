@@ -97,9 +97,9 @@ class PinnedPrefixes:
         self._delete_unused_files()
 
     def pin_computed(self, sequences: list[Sequence]) -> None:
-        """Pins the prefixes among the sequences of a step whose last token it has computed."""
+        """Pins those of a step's prefixes whose last token it has computed."""
         for sequence in sequences:
-            if sequence.is_prefix and sequence.n_remaining == 0:
+            if sequence.n_remaining == 0:
                 self._pin_computed(sequence)
 
     def fail(self, sequence: Sequence, message: str) -> None:

@@ -35,16 +35,17 @@ class PromptChunks:
         self._limits = limits
         self._budget = budget
         self._assignment = assignment
-        self._turns = Turns(())  # of the step that is being made
+        self._no_turns = Turns(())
+        self._turns = self._no_turns  # of the step that is being made
         self._token_s = 0.0  # seconds of a prompt's token in it
         self._reserved: Turn | None = None  # the one that no other may enter before
 
     def add(self, now_s: float) -> None:
         """Fills the step with as many tokens of prompts as it has time for: the soonest done first, as far as those that they
         overtake allow, and the rest of the time by age."""
-        self._turns, self._reserved = Turns(()), None
         prompts = self._assignment.prompts()
         if not prompts:
+            self._turns = self._no_turns
             return
         budget = self.spare(self._rows.sequences, self._rows.batch.n_tokens, self._rows.batch.n_free)
         if sum(each.n_remaining for each in prompts) > budget:
@@ -91,6 +92,7 @@ class PromptChunks:
     def _begin(self, prompts: list[Sequence], budget: int, now_s: float) -> None:
         """Makes the turns of the prompts that can be computed in this step of `budget` tokens."""
         self._token_s = self._budget.token_s(prompts, self._rows.batch.n_tokens + budget)
+        self._reserved = None
         turns, step_s = self._assignment.turns(prompts), budget * self._token_s
         first = min(turns, key=lambda each: each.due_s, default=None)
         if first is not None and first.sequence.slot < 0:
