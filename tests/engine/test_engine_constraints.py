@@ -30,7 +30,7 @@ from llmcore.messages import (
     TextPrompt,
 )
 from llmcore.sampling import SamplingParams
-from tests.engine.test_engine import GREEDY, STORY, chat, request, run
+from tests.engine.engine_requests import GREEDY, STORY, chat, request, run
 
 PERSON: dict[str, Any] = {
     "type": "object",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llmcore.errors import OverloadedError
 from llmcore.sequence import HIGH, LOW, NORMAL
-from tests.scheduling.test_scheduler import make, prompt, sequence
+from tests.scheduling.machine import make, prompt, sequence
 
 # What a sequence waited for. One slot of one takes a second, as long as nobody has finished.
 ONE_SLOT = (0, 1)

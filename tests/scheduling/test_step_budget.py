@@ -13,8 +13,8 @@ from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.step_budget import StepBudget
 from llmcore.sequence import HIGH, LOW, Sequence
-from tests.scheduling.test_kv_cache import CountingMemory
-from tests.scheduling.test_scheduler import LIMITS, learned, seconds
+from tests.scheduling.counting_memory import CountingMemory
+from tests.scheduling.machine import LIMITS, learned, seconds
 
 
 def budget(costs: CostModel | None = None, limits: Limits = LIMITS) -> StepBudget:
