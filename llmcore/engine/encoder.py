@@ -44,7 +44,7 @@ class EncoderEngine:
     """Owns a model that cannot generate, and its embedder. See Engine for what the methods do."""
 
     def __init__(self, config: EngineConfig, model: Model) -> None:
-        """The model becomes the engine's. Raises ConfigError or InsufficientMemoryError; the model is closed then."""
+        """Takes over the model. Raises ConfigError or InsufficientMemoryError; the model is closed then."""
         try:
             for name in ("chat_template", "prefix_file"):
                 if getattr(config, name):

@@ -64,7 +64,7 @@ class SlotAssignment:
         self.waiting.remove(sequence)
         self.admission.unqueued(sequence)
 
-    # --- Who may have a slot ------------------------------------------------------------------------------------------
+    # --- What may have a slot -----------------------------------------------------------------------------------------
 
     @property
     def has_free_slot(self) -> bool:

@@ -40,8 +40,8 @@ class Slot:
 class Slots:
     """Slots 0 to n_slots - 1 of a memory, and `ranges`, their cells.
 
-    Each slot is indexed by the tokens that it holds or is about to hold: pinned slots in one radix tree for everybody, all others
-    in a tree of their tenant.
+    Each slot is indexed by the tokens that it holds or is about to hold. Pinned slots are in one radix tree for all tenants, all
+    others in a tree of their tenant.
     """
 
     def __init__(self, memory: SequenceMemory, n_slots: int) -> None:
@@ -76,7 +76,7 @@ class Slots:
 
     def matches(self, tokens: list[int], tenant: int) -> Iterator[tuple[int, int]]:
         """Yields (n, index) of slots with cells that a sequence of this tenant may share, the longest match first: the tenant's
-        own slots and everybody's pinned ones."""
+        own slots and all pinned ones."""
         own, pinned = self._tenants.matches(tenant, tokens), self._pins.matches(tokens)
         return heapq.merge(own, pinned, key=lambda match: (-match[0], match[1]))
 

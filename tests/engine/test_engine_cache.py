@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_answer_alone_and_in_a_crowd(tiny_engine: E
     assert len({answer.text for answer in crowd.values()}) == 3
 
 
-def test_a_full_cache_preempts_and_still_answers_everybody(default_model: Path) -> None:
+def test_a_full_cache_preempts_and_still_finishes_all_answers(default_model: Path) -> None:
     config = EngineConfig(model_path=str(default_model), n_ctx=256, n_slots=4)
     prompts = {str(i): f"Count from {i}: {i}, {i + 1}, {i + 2}," for i in range(4)}
     with Engine.open(config) as engine:
@@ -188,7 +188,7 @@ def test_idle_conversations_leave_the_cells_while_others_talk(tiny_model: Path) 
         assert again.usage.n_restored > 500
 
 
-def test_those_who_come_together_compute_a_shared_prefix_once(tiny_engine: Engine) -> None:
+def test_simultaneous_requests_compute_a_shared_prefix_once(tiny_engine: Engine) -> None:
     shared = tuple(range(300, 600))
     requests = [request(str(i), TokensPrompt((*shared, 1000 + i, 5)), ignore_eos=True, max_tokens=4) for i in range(4)]
     answers = run(tiny_engine, *requests)
@@ -198,7 +198,7 @@ def test_those_who_come_together_compute_a_shared_prefix_once(tiny_engine: Engin
     assert all(n >= 300 for n in others)
 
 
-def test_what_is_to_be_discarded_leaves_only_what_was_there_before(engine: Engine) -> None:
+def test_a_request_that_keeps_no_prefix_leaves_only_earlier_cells(engine: Engine) -> None:
     engine.drop_cached_prefixes()
     first, second = (
         chat(("user", "Tell me about cats.")),

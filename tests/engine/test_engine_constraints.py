@@ -243,7 +243,7 @@ def logprobs(found: list[Output]) -> list[Any]:
     return [logprob for each in found if isinstance(each, (Piece, Finished)) for logprob in each.logprobs]
 
 
-def test_each_token_tells_its_log_probability_and_alternatives(engine: Engine) -> None:
+def test_each_token_has_its_log_probability_and_alternatives(engine: Engine) -> None:
     found = outputs(engine, request("a", STORY, n_logprobs=3, max_tokens=12))["a"]
     told = logprobs(found)
     assert len(told) == 12
@@ -270,7 +270,7 @@ def test_log_probabilities_do_not_depend_on_the_sampling(engine: Engine) -> None
     assert forced.logprob < plain.logprob
 
 
-def test_nothing_of_a_stop_string_is_told(engine: Engine) -> None:
+def test_a_stop_string_has_no_log_probabilities(engine: Engine) -> None:
     whole = run(engine, request("a", STORY))["a"].text
     stop = whole[9:17]
     found = outputs(engine, request("b", STORY, stop=(stop,), n_logprobs=0))["b"]

@@ -7,7 +7,7 @@ from llmcore.messages import Failed, Finished, PrefixSpec, TokensPrompt
 from tests.engine.engine_requests import request
 
 
-def test_a_prompt_whose_cells_are_pinned_meanwhile_is_told_so(tiny_engine: Engine) -> None:
+def test_a_prompt_fails_if_its_cells_are_pinned_before_it_starts(tiny_engine: Engine) -> None:
     tiny_engine.submit(request("x", TokensPrompt(tuple(range(1000, 1900))), max_tokens=100, ignore_eos=True))
     tiny_engine.pin(PrefixSpec(name="a", prompt=TokensPrompt(tuple(range(100, 500)))))
     ends = []

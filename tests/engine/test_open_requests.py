@@ -21,7 +21,7 @@ def test_a_request_id_in_use_is_refused(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4])
-def test_cancel_in_every_phase_frees_the_slot_and_touches_nobody_else(tiny_engine: Engine, steps: int) -> None:
+def test_cancel_in_any_phase_frees_the_slot_and_leaves_others_alone(tiny_engine: Engine, steps: int) -> None:
     engine, stays = tiny_engine, TokensPrompt(tuple(range(300, 340)))
     expected = run(engine, request("x", stays, ignore_eos=True))["x"].text
     engine.drop_cached_prefixes()

@@ -40,7 +40,7 @@ def test_ignore_eos_goes_on(engine: Engine) -> None:
     assert long.usage.n_generated == short.usage.n_generated + 5
 
 
-def test_parameters_that_leave_no_token_end_their_own_request_alone(tiny_engine: Engine) -> None:
+def test_sampling_parameters_without_a_possible_token_end_their_own_request_alone(tiny_engine: Engine) -> None:
     """Found by benchmarks/fuzz.py: it ended all that were in the same step."""
     odd = SamplingParams(temperature=1e-40, repeat_penalty=1e-30, xtc_probability=1.0, frequency_penalty=2.0, min_p=0.0)
     tiny_engine.submit(request("odd", "Seagulls fly over the sea", max_tokens=4, sampling=odd))
@@ -56,7 +56,7 @@ def test_parameters_that_leave_no_token_end_their_own_request_alone(tiny_engine:
 
 
 @pytest.mark.parametrize("kernels", ["auto", "off"])
-def test_numbers_that_run_over_end_their_own_answer_and_no_other(tiny: Callable[..., Path], kernels: str) -> None:
+def test_nan_logits_end_their_own_answer_and_no_other(tiny: Callable[..., Path], kernels: str) -> None:
     path = break_token(tiny("untied", is_tied=False), 777)
     config = exact(path, n_ctx=1024, n_slots=4, kernels=kernels, flash_attn="on")
     plain = [request(f"plain{i}", TokensPrompt((5 + i, 6, 7)), max_tokens=20) for i in range(2)]

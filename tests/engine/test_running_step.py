@@ -17,7 +17,7 @@ from tests.engine.engine_requests import STORY, finish, request, run
 from tests.tiny_models import break_token
 
 
-def test_a_cancel_from_another_thread_interrupts_a_step_that_serves_nobody_else(default_model: Path) -> None:
+def test_an_interrupt_aborts_a_step_that_serves_only_its_request(default_model: Path) -> None:
     config = EngineConfig(
         model_path=str(default_model),
         n_ctx=4096,
@@ -38,12 +38,12 @@ def test_a_cancel_from_another_thread_interrupts_a_step_that_serves_nobody_else(
         assert run(engine, request("next", STORY, max_tokens=4))["next"].usage.n_generated == 4
 
 
-def test_an_interrupt_leaves_a_step_alone_that_serves_others(engine: Engine) -> None:
+def test_an_interrupt_does_not_abort_a_step_that_serves_others(engine: Engine) -> None:
     engine.interrupt(frozenset({"a"}))
     assert run(engine, request("a", STORY, max_tokens=4))["a"].usage.n_generated == 4
 
 
-def test_it_tells_whom_a_step_serves_and_how_long_it_should_take(tiny_engine: Engine) -> None:
+def test_a_step_is_announced_with_its_requests_and_predicted_seconds(tiny_engine: Engine) -> None:
     told: list[tuple[tuple[str, ...], float]] = []
     tiny_engine.on_step = lambda request_ids, seconds: told.append((request_ids, seconds))
     for name in ("a", "b"):
@@ -54,7 +54,7 @@ def test_it_tells_whom_a_step_serves_and_how_long_it_should_take(tiny_engine: En
     assert told[-1][1] > 0
 
 
-def test_where_masked_cells_are_multiplied_too_a_broken_one_ends_the_engine(tiny: Callable[..., Path]) -> None:
+def test_nan_in_a_cell_ends_the_engine_if_attention_multiplies_masked_cells(tiny: Callable[..., Path]) -> None:
     path = break_token(tiny("untied", is_tied=False), 777)
     with Engine.open(exact(path, n_ctx=1024, n_slots=4, flash_attn="off")) as engine:
         engine.submit(request("a", TokensPrompt((5, 6, 7)), max_tokens=20))
@@ -84,9 +84,7 @@ def test_a_step_that_fails_ends_its_own_requests_and_is_rolled_back(
     assert run(tiny_engine, request("b", prompt, ignore_eos=True))["b"].usage.n_generated == 24
 
 
-def test_after_an_interrupt_from_the_keyboard_the_same_step_can_be_computed(
-    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_ctrl_c_the_same_step_can_be_computed(tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_engine.submit(request("a", TokensPrompt(tuple(range(300, 340))), max_tokens=4, ignore_eos=True))
     with monkeypatch.context() as patched:
         failing(tiny_engine, patched, KeyboardInterrupt())
@@ -97,9 +95,7 @@ def test_after_an_interrupt_from_the_keyboard_the_same_step_can_be_computed(
     assert tiny_engine.stats().n_tokens_generated == 4
 
 
-def test_an_error_of_a_step_whose_engine_was_closed_meanwhile_says_so(
-    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_after_close_is_a_closed_error(tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_engine.submit(request("a", TokensPrompt(tuple(range(300, 340))), ignore_eos=True))
 
     def decode(batch: object) -> None:

@@ -1,4 +1,4 @@
-"""HostCache: budget, chains, and who goes first."""
+"""HostCache: budget, chains, and the order of eviction."""
 
 from __future__ import annotations
 

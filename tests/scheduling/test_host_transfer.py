@@ -20,7 +20,7 @@ def test_what_is_evicted_comes_back_from_the_host_tier() -> None:
     assert (cache.n_saved, cache.n_restored) == (2, 1)
 
 
-def test_only_what_nobody_shares_is_saved_and_it_comes_back_behind_the_shared_beginning() -> None:
+def test_only_unshared_tokens_are_saved_and_restored_behind_the_shared_ones() -> None:
     memory = CountingMemory()
     cache = with_host(memory, n_cells=200)
     shared = list(range(60))

@@ -19,7 +19,7 @@ def test_a_batch_is_never_overfilled() -> None:
         assert sum(machine.step().values()) <= 64
 
 
-def test_everybody_who_decodes_shares_a_step() -> None:
+def test_all_decoding_sequences_share_a_step() -> None:
     machine = make()
     machine.add(*(sequence(name, prompt(i, 5), n_answer=10) for i, name in enumerate("abc")))
     machine.step()
@@ -44,7 +44,7 @@ def test_after_a_rollback_the_same_step_comes_again() -> None:
 # --- Forced tokens ----------------------------------------------------------------------------------------------------
 
 
-def test_forced_tokens_are_computed_in_one_row_with_the_drawn_one() -> None:
+def test_forced_tokens_are_computed_in_one_row_with_the_sampled_one() -> None:
     machine = make()
     machine.n_forced = 4
     machine.add(sequence("a", prompt(1, 5), n_answer=25))
@@ -85,7 +85,7 @@ def test_forced_tokens_of_one_do_not_hold_up_the_stream_of_another() -> None:
     assert n_steps < 30
 
 
-def test_a_token_that_could_not_be_drawn_leaves_the_sequence_as_it_is() -> None:
+def test_a_token_that_could_not_be_sampled_leaves_the_sequence_as_it_is() -> None:
     machine = make()
     machine.add(sequence("a", prompt(1, 5)), sequence("b", prompt(2, 5)))
     scheduler = machine.scheduler
@@ -100,7 +100,7 @@ def test_a_token_that_could_not_be_drawn_leaves_the_sequence_as_it_is() -> None:
 # --- Shared prefixes --------------------------------------------------------------------------------------------------
 
 
-def test_those_who_arrive_together_compute_a_shared_prefix_once() -> None:
+def test_simultaneous_arrivals_compute_a_shared_prefix_once() -> None:
     machine = make(n_running=8)
     shared = list(prompt(1, 1000))
     callers = [sequence(f"caller{i}", [*shared, *prompt(10 + i, 20)], n_answer=2) for i in range(8)]
@@ -113,7 +113,7 @@ def test_those_who_arrive_together_compute_a_shared_prefix_once() -> None:
     assert all(each.n_generated == 2 for each in callers)
 
 
-def test_waiting_for_a_prefix_survives_the_end_of_who_computes_it() -> None:
+def test_a_follower_survives_the_end_of_its_leader() -> None:
     machine = make()
     shared = list(prompt(1, 1000))
     leader, follower = sequence("leader", [*shared, 1]), sequence("follower", [*shared, 2])
@@ -133,7 +133,7 @@ def test_waiting_for_a_prefix_survives_the_end_of_who_computes_it() -> None:
     assert done == 0, "its tokens are reset when it gives its slot back"
 
 
-def test_a_voice_that_waits_for_a_prefix_hurries_the_one_who_computes_it() -> None:
+def test_a_follower_lends_its_urgency_to_its_leader() -> None:
     machine = make(n_running=3)
     shared = list(prompt(1, 1500))
     batch = sequence("batch", [*shared, 1], priority=LOW)
@@ -184,7 +184,7 @@ def test_when_the_cells_run_out_the_last_comer_goes_back_and_finishes_later() ->
     assert old.n_generated == young.n_generated == 12
 
 
-def test_what_cannot_go_on_even_alone_is_told_so() -> None:
+def test_a_sequence_without_cells_even_alone_is_full() -> None:
     machine = make(n_cells=30)
     prefix = Sequence("system", list(prompt(1, 10)), n_prompt=10, n_tokens_max=10, is_prefix=True)
     talking, late = sequence("talking", prompt(2, 10), n_answer=100), sequence("late", prompt(3, 25))
@@ -247,7 +247,7 @@ arrival = st.tuples(
     st.booleans(),
     st.integers(0, 5),
 )
-def test_nobody_starves_and_the_books_are_true(
+def test_no_sequence_starves_and_books_equal_memory(
     arrivals: list[tuple[int, list[int], int, int | None, int]],
     n_cells: int,
     n_running: int,

@@ -1,4 +1,4 @@
-"""Which sequences run: slots, cells, and who makes way for whom."""
+"""Which sequences run: slots, cells, and preemption by priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slots: the books follow the memory, and who may share whose cells."""
+"""Slots: the books equal the memory, and cells are shared within a tenant and with pinned prefixes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_memory_that_cannot_be_cut_stays_as_it_is() -> None:
     assert slots[0].tokens == memory.tokens(0) == [1, 2, 3]
 
 
-def test_a_pinned_slot_is_everybodys_and_an_idle_one_its_tenants() -> None:
+def test_pinned_slots_match_all_tenants_and_idle_ones_their_own() -> None:
     memory = CountingMemory()
     slots = Slots(memory, 3)
     slots[0].pin = "system"
