@@ -157,8 +157,8 @@ class Engine:
         with self._running_step as running:
             outputs += self._requests.expire(running.started_s)
             batch = self._scheduler.schedule(running.started_s)
-            if self._scheduler.full:
-                outputs += self._failed.end_full()
+            if self._scheduler.out_of_cells:
+                outputs += self._failed.end_out_of_cells()
             if batch is not None:
                 running.begin(batch)
                 self._decode(batch)
@@ -270,7 +270,7 @@ class Engine:
 
     def read_prefix(self, prompt: Prompt) -> list[int]:
         """Renders and tokenizes a prompt for pin(). For any thread. Raises InvalidRequestError or ContextLengthError."""
-        return self._prompts.prefix(prompt)
+        return self._prompts.read_prefix(prompt)
 
     def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
         """Queues a prefix to be computed and never evicted; `tokens` are the result of read_prefix(). Raises InvalidRequestError

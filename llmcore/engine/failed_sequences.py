@@ -11,17 +11,17 @@ from llmcore.scheduling.scheduler import Scheduler
 
 
 class FailedSequences:
-    """Ends full sequences, and those of a failed step. All others continue."""
+    """Ends sequences without cells, and those of a failed step. All others continue."""
 
     def __init__(self, scheduler: Scheduler, requests: OpenRequests, pinned: PinnedPrefixes) -> None:
         self._scheduler = scheduler
         self._requests = requests
         self._pinned = pinned
 
-    def end_full(self) -> list[Output]:
+    def end_out_of_cells(self) -> list[Output]:
         """Ends sequences that find no cells, not even alone, since prefixes were pinned after they were accepted."""
         outputs: list[Output] = []
-        for sequence in list(self._scheduler.full):
+        for sequence in list(self._scheduler.out_of_cells):
             message = "pinned prefixes leave too few cells for this prompt"
             request = self._requests.get(sequence.request_id)
             if request is None:

@@ -44,7 +44,7 @@ class PinnedPrefixes:
     def queue(self, spec: PrefixSpec, tokens: list[int] | None = None) -> PrefixInfo:
         """Queues a prefix. One of the same name is replaced once it is computed. `tokens` are those of its prompt, if they are
         known. Raises InvalidRequestError or OverloadedError; nothing changes then."""
-        tokens = self._prompts.prefix(spec.prompt) if tokens is None else tokens
+        tokens = self._prompts.read_prefix(spec.prompt) if tokens is None else tokens
         old = self._pins.get(spec.name)
         if old is not None and old.tokens == tokens:
             return self._info(spec.name)

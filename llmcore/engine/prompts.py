@@ -96,7 +96,7 @@ class Prompts:
         spelled = (self._model.tokenize(text, add_special=False, parse_special=True) for text in chat.preserved)
         return frozenset(tokens[0] for tokens in spelled if len(tokens) == 1)
 
-    def prefix(self, prompt: Prompt) -> list[int]:
+    def read_prefix(self, prompt: Prompt) -> list[int]:
         """Returns the tokens that all continuations of a prompt begin with. Raises InvalidRequestError or ContextLengthError."""
         if not isinstance(prompt, ChatPrompt):
             return self.read(prompt).tokens

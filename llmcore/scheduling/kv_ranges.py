@@ -78,8 +78,8 @@ class KVRanges:
             if start < n < start + each.n:
                 tail = KVRange(start + each.n - n, set(each.slots))
                 each.n = n - start
-                for holder in each.slots:
-                    ranges = self._ranges[holder]
+                for sharer in each.slots:
+                    ranges = self._ranges[sharer]
                     ranges.insert(ranges.index(each) + 1, tail)
                 return
             start += each.n

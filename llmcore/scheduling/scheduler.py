@@ -31,7 +31,7 @@ class Scheduler:
         self.cache = cache
         self.limits = limits
         self.costs = costs or CostModel()
-        self.full: list[Sequence] = []  # cannot continue: too few cells even for each of them alone
+        self.out_of_cells: list[Sequence] = []  # cannot continue: too few cells even for each of them alone
         self._assignment = SlotAssignment(cache, limits, self.costs)
         self.admission = self._assignment.admission
         self.waiting = self._assignment.waiting
@@ -73,14 +73,14 @@ class Scheduler:
     def schedule(self, now_s: float = 0.0) -> Batch | None:
         """Returns the rows of the next step, or None if there is nothing to do. commit() or rollback() must follow."""
         self._rows.clear()
-        self.full.clear()
+        self.out_of_cells.clear()
         self._assignment.make_way()
         self._add_decodes()
         self._prompts.add(now_s)
         if self.running:
             self.cache.offload()  # after newcomers have taken what they can use of the idle cells
-        if not self._rows.batch.n_tokens and not self.full and self.running:
-            self.full.append(self.running[0])
+        if not self._rows.batch.n_tokens and not self.out_of_cells and self.running:
+            self.out_of_cells.append(self.running[0])
         for sequence in self._rows.sequences:
             if sequence.started_s is None:
                 sequence.started_s = now_s
@@ -170,7 +170,7 @@ class Scheduler:
             others = [each for each in self.running if each not in self._rows.sequences]
             victim = max(others, key=lambda each: (each.priority, each.arrived_s))
             if victim is sequence and len(self.running) == 1:
-                self.full.append(sequence)
+                self.out_of_cells.append(sequence)
                 return 0
             self._assignment.preempt(victim)
             if victim is sequence:

@@ -10,6 +10,7 @@ import pytest
 from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
 from llmcore.errors import ConfigError, InvalidRequestError, ModelMissingError, OverloadedError
+from llmcore.llama.kernels import row_tile
 from llmcore.messages import TokensPrompt
 from llmcore.startup.resolve import decide_limits
 from tests.conftest import exact
@@ -79,6 +80,15 @@ def test_a_template_of_ones_own(tmp_path: Path, default_model: Path) -> None:
 def test_limits_follow_from_the_model(chat_model: object, tiny: Callable[..., Path]) -> None:
     assert decide_limits(EngineConfig(model_path="x"), chat_model).n_ctx == 8192  # type: ignore[arg-type]
     assert decide_limits(EngineConfig(model_path="x", n_ctx=1024, n_slots=9), chat_model).n_running == 9  # type: ignore[arg-type]
+
+
+def test_tiles_of_rows_follow_from_the_kernels_in_use(tiny_model: Path) -> None:
+    for kernels in ("off", "auto"):
+        with Engine.open(exact(tiny_model, n_ctx=256, kernels=kernels)) as engine:
+            assert engine.limits.tile == row_tile(engine.model.kernels, engine.model.packed_bytes)
+            assert kernels == "auto" or engine.limits.tile.is_padded
+    assert not row_tile("avx512", 10**6).is_padded
+    assert row_tile("avx512", 0).is_padded, "none of the weights is packed, so llama.cpp multiplies them"
 
 
 def test_info_and_warm_up(engine: Engine) -> None:

@@ -45,7 +45,7 @@ class Machine:
     def step(self) -> dict[str, int]:
         """Computes one step as an engine would, ending answers that are long enough. Returns tokens by name of row."""
         batch = self.scheduler.schedule(self.now_s)
-        for each in list(self.scheduler.full):
+        for each in list(self.scheduler.out_of_cells):
             self.scheduler.remove(each, "length", self.now_s)
         if batch is None:
             return {}

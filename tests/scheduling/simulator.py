@@ -148,7 +148,7 @@ class Simulator:
         """Computes one step as an engine would."""
         scheduler = self.scheduler
         batch = scheduler.schedule(self.now_s)
-        for each in list(scheduler.full):
+        for each in list(scheduler.out_of_cells):
             scheduler.remove(each, "length", self.now_s)
         if batch is None:
             return
