@@ -5,16 +5,22 @@ from __future__ import annotations
 import msgspec
 
 from llmcore.engine.engine import Engine
-from llmcore.messages import ChatPrompt, Failed, Finished, GenerateRequest, Piece, PrefixSpec, Prompt, TextPrompt
+from llmcore.messages import (
+    ChatPrompt,
+    Failed,
+    Finished,
+    GenerateRequest,
+    Output,
+    Piece,
+    PrefixSpec,
+    Prompt,
+    TextPrompt,
+)
 from llmcore.sampling import SamplingParams
 from tests.conftest import SURE_QUESTION, SURE_SYSTEM
 
 GREEDY = SamplingParams(temperature=0.0)
-
-
 STORY = "Once upon a time, in a small village by the sea, there lived"
-
-
 SURE = (("system", SURE_SYSTEM), ("user", SURE_QUESTION))
 
 
@@ -58,3 +64,18 @@ def pin(engine: Engine, name: str, prompt: Prompt) -> int:
 def finish(engine: Engine) -> None:
     while engine.has_work:
         engine.step()
+
+
+def outputs(engine: Engine, *requests: GenerateRequest) -> dict[str, list[Output]]:
+    found: dict[str, list[Output]] = {}
+    for each in requests:
+        engine.submit(each)
+        found[each.request_id] = []
+    while engine.has_work:
+        for output in engine.step():
+            found[output.request_id].append(output)
+    return found
+
+
+def said(found: list[Output]) -> str:
+    return "".join(each.text for each in found if isinstance(each, (Piece, Finished)))
