@@ -1,4 +1,4 @@
-"""The rows of one step, over preallocated arrays.
+"""A batch: the rows of one step, over preallocated arrays.
 
 A row is a run of consecutive tokens of one sequence: one token for a sequence that is being decoded, a chunk of the prompt
 for one in prefill. Decode rows and prefill chunks share one llama_decode.
@@ -14,8 +14,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Row:
-    """`n_tokens` tokens of the sequence in `slot`, from position `start`. `logits_at` is the batch index whose logits the
-    row wants (its last token's), or -1 for none."""
+    """`n_tokens` tokens of the sequence in `slot`, from position `start`. `logits_at` is the batch index of its last token if its
+    logits are wanted, or -1."""
 
     slot: int
     start: int
@@ -46,9 +46,9 @@ class Batch:
         self.n_tokens = 0
 
     def add(self, slot: int, start: int, tokens: Tokens[int], *, wants_logits: bool) -> Row:
-        """Appends a row of tokens at positions start, start + 1, … ; wants_logits asks for those of the last token."""
+        """Appends a row of tokens at positions start, start + 1, … If wants_logits, the last token's logits are computed."""
         n, first = len(tokens), self.n_tokens
-        assert 0 < n <= self.n_free, "the scheduler fills no more than the batch holds"
+        assert 0 < n <= self.n_free, "rows have tokens, and never more than the batch has room for"
         end = first + n
         self.tokens[first:end] = tokens
         self.positions[first:end] = np.arange(start, start + n)

@@ -1,6 +1,6 @@
-"""The engine of a model that cannot generate (BERT and its kin): it gives embeddings, or ranks, and nothing else.
+"""The engine of a model that cannot generate (BERT and its kin): it computes embeddings or scores.
 
-To those who use it, it is like Engine; what is asked of it that only a generating model can do is refused by name.
+It has the interface of Engine. What only a generating model can do is refused with UnsupportedError.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from types import TracebackType
 from typing import NoReturn
 
 import msgspec
@@ -45,7 +44,7 @@ class EncoderEngine:
     """Owns a model that cannot generate, and its embedder. See Engine for what the methods do."""
 
     def __init__(self, config: EngineConfig, model: Model) -> None:
-        """The model becomes the engine's. Raises ConfigError or InsufficientMemoryError; the model is closed then."""
+        """Takes over the model. Raises ConfigError or InsufficientMemoryError; the model is closed then."""
         try:
             for name in ("chat_template", "prefix_file"):
                 if getattr(config, name):
@@ -60,8 +59,8 @@ class EncoderEngine:
         self.embeddings = EmbeddingQueue(model, embedder, self.limits, dimensions=config.embed_dimensions)
         self.threads = threads.n_threads
         self._threads = threads
-        self.has_work = False  # of generating there is none
-        self.on_step: Callable[[tuple[str, ...], float], None] | None = None  # never told
+        self.has_work = False  # generation only; see embeddings.has_work
+        self.on_step: Callable[[tuple[str, ...], float], None] | None = None  # never called
 
     def close(self) -> None:
         self.embeddings.close()
@@ -70,9 +69,7 @@ class EncoderEngine:
     def __enter__(self) -> EncoderEngine:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def warm_up(self) -> None:
@@ -87,7 +84,7 @@ class EncoderEngine:
                     raise error_from_code(done.error.code, done.error.message)
         self.embeddings.counters = type(self.embeddings.counters)()
 
-    # --- Generating, and what belongs to it ---------------------------------------------------------------------------
+    # --- Generation ---------------------------------------------------------------------------------------------------
 
     def read(self, prompt: Prompt) -> TokenizedPrompt:
         self._refuse()
@@ -104,7 +101,7 @@ class EncoderEngine:
         return ()
 
     def is_prepared(self, constraint: Constraint) -> bool:
-        return True  # for the request is refused at once
+        return True  # submit() refuses the request at once
 
     def prepare(self, constraint: Constraint) -> None:
         self._refuse()
@@ -156,12 +153,12 @@ AnyEngine = Engine | EncoderEngine
 
 
 def open_engine(config: EngineConfig, *, progress: LoadProgress | None = None) -> AnyEngine:
-    """Loads what `config` names and makes the engine for it, with what `llmcore tune` found where that is left open. Raises what
-    Engine.open raises."""
+    """Loads the model that `config` names and makes the engine for it. Options that are left open come from the tuned profile of
+    `llmcore tune`. Raises what Engine.open raises."""
     tuned = with_profile(config)
     try:
         return _open(tuned, progress)
-    except (InsufficientMemoryError, ConfigError) as error:  # of an older version, it may hold what is refused today
+    except (InsufficientMemoryError, ConfigError) as error:  # an older version may have accepted what is refused today
         if tuned == config:
             raise
         event(logger, logging.WARNING, "tuned_profile_does_not_fit", message=error.message)

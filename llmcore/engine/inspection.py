@@ -1,4 +1,4 @@
-"""The engine as JSON, for somebody who looks for a cause. No text, no tokens: numbers and names only."""
+"""The engine's state as JSON, for debugging: numbers and names only, no text and no tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcore.sequence import Sequence
 
 
 def inspect(scheduler: Scheduler, now_s: float) -> bytes:
-    """Slots, queue, host tier and cost model."""
+    """Returns slots, queue, host cache and cost model."""
     cache = scheduler.cache
     found: dict[str, Any] = {
         "limits": msgspec.to_builtins(scheduler.limits),
@@ -23,8 +23,8 @@ def inspect(scheduler: Scheduler, now_s: float) -> bytes:
                 "request_id": slot.owner.request_id if slot.owner else None,
                 "pin": slot.pin,
                 "n_tokens": len(slot.tokens),
-                # (tokens, slots that share them), from the first token on
-                "runs": [[run.n, sorted(run.slots)] for run in cache.cells.runs(index)],
+                # (number of tokens, slots that share them), from the first token on
+                "runs": [[each.n, sorted(each.slots)] for each in cache.slots.ranges.of(index)],
             }
             for index, slot in enumerate(cache.slots)
             if slot.tokens or slot.is_held

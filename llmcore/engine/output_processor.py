@@ -1,16 +1,24 @@
-"""Tokens into an answer: their text, what its constraint makes of them, and whether they end it."""
+"""From sampled tokens to outputs: text, the tokens that a constraint forces, and the end of an answer."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
+from llmcore.engine.context_shift import ContextShift
+from llmcore.engine.open_requests import OpenRequests
 from llmcore.engine.request_state import RequestState
+from llmcore.engine.stats import EngineStatistics
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
 from llmcore.grammar.content_gate import TokenConstraint
 from llmcore.llama.sampler import BROKEN, NO_TOKEN, NOT_FINITE, SPENT, TOO_AMBIGUOUS, SampledToken
-from llmcore.messages import FinishReason
+from llmcore.log import event
+from llmcore.messages import FinishReason, Output
+from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
+
+logger = logging.getLogger(__name__)
 
 
 def _no_choice() -> InvalidRequestError:
@@ -20,57 +28,89 @@ def _no_choice() -> InvalidRequestError:
 
 
 class OutputProcessor:
-    """Takes drawn tokens, and those that have to follow them. `force` tells the scheduler of the latter."""
+    """Makes one output of each sequence that has a new token, and ends the requests whose answers end."""
 
-    def __init__(self, pieces: TokenText, force: Callable[[Sequence, int], None]) -> None:
-        self._pieces = pieces
-        self._force = force
+    def __init__(
+        self,
+        requests: OpenRequests,
+        scheduler: Scheduler,
+        token_text: TokenText,
+        context_shift: ContextShift,
+        statistics: EngineStatistics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._requests = requests
+        self._scheduler = scheduler
+        self._token_text = token_text
+        self._context_shift = context_shift
+        self._statistics = statistics
+        self._clock = clock
 
-    def take(self, answer: RequestState, drawn: SampledToken) -> tuple[str, FinishReason | None]:
-        """A token was drawn: text that is certain now, and whether the answer ends. Raises InvalidRequestError, or NativeError
-        where the model gave no numbers to draw by."""
-        text, reason = self._take(answer, drawn)
-        if reason is None and answer.holder is not None:
-            more, reason = self._follow(answer, answer.holder)
-            text += more
-        return text, reason
+    def process(self, sequence: Sequence, sampled: SampledToken) -> Output:
+        """Returns the output of a token that was committed to a sequence, and of the tokens that must follow it."""
+        request = self._requests[sequence.request_id]
+        if request.first_token_s is None:
+            request.first_token_s = self._clock()
+            self._scheduler.admission.answered(sequence, request.first_token_s)
+        n_before = sequence.n_generated - 1
+        try:
+            text, reason = self._take(request, sampled)
+            if reason is None and request.constraint is not None:
+                more, reason = self._follow(request, request.constraint)
+                text += more
+        except InvalidRequestError as error:
+            return self._requests.fail(request, error)
+        except NativeError as error:
+            event(logger, logging.ERROR, "answer_failed", request_id=sequence.request_id, message=error.message)
+            return self._requests.fail(request, error)
+        n_tokens = sequence.n_generated - n_before
+        self._statistics.counters.n_tokens_generated += n_tokens - 1  # the sampled one was counted with the step
+        if reason is None and len(sequence.tokens) >= sequence.n_tokens_max:
+            is_shifted = request.n_generated_max is not None and self._context_shift.apply(sequence)
+            reason = None if is_shifted else "length"
+        if reason is not None:
+            return self._requests.finish(request, reason, text + request.text.finish())
+        return request.grow(text, n_tokens)
 
-    def _take(self, answer: RequestState, drawn: SampledToken) -> tuple[str, FinishReason | None]:
-        """A token has become part of the answer. Its text, and whether that ends the answer. Raises as take()."""
-        token, holder = drawn.token, answer.holder
+    def _take(self, request: RequestState, sampled: SampledToken) -> tuple[str, FinishReason | None]:
+        """Returns the text that a token makes certain, and the reason if it ends the answer.
+
+        Raises InvalidRequestError if no token could be chosen, NativeError if the model gave no numbers to choose by.
+        """
+        token, constraint = sampled.token, request.constraint
         if token == BROKEN:
-            answer.sequence.is_kept = False  # what was computed for it is no better
+            request.sequence.is_kept = False  # its cells may hold NaN too
             raise NativeError(NOT_FINITE)
         if token == SPENT:
             raise ConstraintError(TOO_AMBIGUOUS, param="tools")
         if token == NO_TOKEN:
-            raise _no_choice() if holder is None else holder.failure
-        if self._pieces.is_end(token) and not answer.ignore_eos:
+            raise _no_choice() if constraint is None else constraint.failure
+        if self._token_text.is_end(token) and not request.ignore_eos:
             return "", "stop"
-        if holder is not None:
-            holder.accept(token)
-        data = self._pieces.name(token) if token in answer.preserved else self._pieces.text(token)
-        text = answer.push(data, self._pieces.logprob(drawn.logprobs))
-        if answer.text.stopped or (holder is not None and holder.is_complete):
+        if constraint is not None:
+            constraint.accept(token)
+        data = self._token_text.name(token) if token in request.preserved else self._token_text.text(token)
+        text = request.push(data, self._token_text.logprob(sampled.logprobs))
+        if request.text.stopped or (constraint is not None and constraint.is_complete):
             return text, "stop"
-        if answer.n_generated_max is not None and answer.sequence.n_generated >= answer.n_generated_max:
+        if request.n_generated_max is not None and request.sequence.n_generated >= request.n_generated_max:
             return text, "length"
         return text, None
 
-    def _follow(self, answer: RequestState, holder: TokenConstraint) -> tuple[str, FinishReason | None]:
-        """Takes the tokens about which the constraint leaves no choice. Where log-probabilities are asked for, the model is
-        asked about these as well, one by one."""
-        sequence, text = answer.sequence, ""
+    def _follow(self, request: RequestState, constraint: TokenConstraint) -> tuple[str, FinishReason | None]:
+        """Appends the tokens that the constraint leaves no choice about. If log-probabilities are asked for, the model has to
+        compute these places too, one by one."""
+        sequence, text = request.sequence, ""
         reason: FinishReason | None = None
-        forced = holder.forced() if answer.n_logprobs is None else []
+        forced = constraint.forced() if request.n_logprobs is None else []
         n_before = sequence.n_generated
         for token in forced[: sequence.n_tokens_max - len(sequence.tokens)]:
-            self._force(sequence, token)
-            more, reason = self._take(answer, SampledToken(token))
+            self._scheduler.force(sequence, token)
+            more, reason = self._take(request, SampledToken(token))
             text += more
             if reason is not None:
                 break
         n_taken = sequence.n_generated - n_before
         if n_taken and reason is None:
-            answer.sampler.accept(forced[:n_taken])
+            request.sampler.accept(forced[:n_taken])
         return text, reason

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmcore.engine.prompts import Prompts
-from llmcore.errors import InvalidRequestError, PrefixMissingError
+from llmcore.errors import ConfigError, InvalidRequestError, LlmcoreError, PrefixMissingError
 from llmcore.log import event
 from llmcore.messages import PrefixInfo, PrefixSpec
 from llmcore.scheduling.scheduler import Scheduler
@@ -16,7 +16,7 @@ from llmcore.startup.prefix_store import PrefixStore
 
 logger = logging.getLogger(__name__)
 
-# Pinned cells are lost to everybody who does not share them: at least this part stays for conversations.
+# Part of the cells that may be pinned. Pinned cells are lost to every conversation that does not share them.
 _SHARE_MAX = 1 / 2
 
 _ID = "pin:"
@@ -26,11 +26,11 @@ _ID = "pin:"
 class _Pin:
     tokens: list[int]
     sequence: Sequence | None  # None once it is computed
-    replaced: list[int] | None = None  # tokens of the one that stays pinned until then
+    replaced: list[int] | None = None  # tokens of the prefix of that name that stays pinned until then
 
 
 class PinnedPrefixes:
-    """Computes pinned prefixes as sequences of their own, and keeps the books on them."""
+    """Computes each prefix as a sequence of its own, and remembers it by its name."""
 
     def __init__(
         self, scheduler: Scheduler, prompts: Prompts, store: PrefixStore | None, clock: Callable[[], float]
@@ -41,19 +41,14 @@ class PinnedPrefixes:
         self._clock = clock
         self._pins: dict[str, _Pin] = {}
 
-    def pin(self, spec: PrefixSpec, tokens: list[int] | None = None) -> PrefixInfo:
-        """Queues a prefix; a pin of the same name is replaced once it is computed. `tokens` are those of its prompt, if they are
+    def queue(self, spec: PrefixSpec, tokens: list[int] | None = None) -> PrefixInfo:
+        """Queues a prefix. One of the same name is replaced once it is computed. `tokens` are those of its prompt, if they are
         known. Raises InvalidRequestError or OverloadedError; nothing changes then."""
-        tokens = self._prompts.prefix(spec.prompt) if tokens is None else tokens
+        tokens = self._prompts.read_prefix(spec.prompt) if tokens is None else tokens
         old = self._pins.get(spec.name)
         if old is not None and old.tokens == tokens:
             return self._info(spec.name)
         self._check_room(spec.name, tokens)
-        cache = self._scheduler.cache
-        if self._store is not None and cache.known(tokens) < len(tokens) - 1:
-            state = self._store.load(tokens)
-            restored = state is not None and cache.adopt(tokens, state)
-            event(logger, logging.INFO, "prefix_looked_up", prefix=spec.name, n_tokens=len(tokens), restored=restored)
         sequence = Sequence(
             request_id=_ID + spec.name,
             tokens=tokens,
@@ -64,6 +59,7 @@ class PinnedPrefixes:
             checkpoints=(len(tokens),),
             is_prefix=True,
         )
+        self._load(spec.name, sequence)
         replaced = None
         if old is not None:
             replaced = old.tokens if old.sequence is None else old.replaced
@@ -75,6 +71,21 @@ class PinnedPrefixes:
         self._pins[spec.name] = _Pin(list(tokens), sequence, replaced)
         return self._info(spec.name)
 
+    def queue_all(self, specs: list[PrefixSpec]) -> None:
+        """Queues the prefixes of a prefix file. Raises ConfigError or OverloadedError."""
+        for spec in specs:
+            try:
+                self.queue(spec)
+            except InvalidRequestError as error:
+                message = f"prefix_file: {spec.name!r}: {error.message}"
+                raise ConfigError(message, param="prefix_file") from None
+
+    def check_computed(self, specs: list[PrefixSpec]) -> None:
+        """Raises LlmcoreError if one of these prefixes is not pinned."""
+        missing = {spec.name for spec in specs} - {info.name for info in self.infos() if info.is_computed}
+        if missing:
+            raise LlmcoreError(f"prefix {sorted(missing)[0]!r} cannot be computed: the lines before this say why")
+
     def unpin(self, name: str) -> None:
         """Raises PrefixMissingError."""
         pin = self._pins.pop(name, None)
@@ -83,35 +94,48 @@ class PinnedPrefixes:
         if pin.sequence is not None:
             self._scheduler.remove(pin.sequence, "cancelled")
         self._scheduler.cache.unpin(name)
-        self._retain()
+        self._delete_unused_files()
 
-    def computed(self, sequence: Sequence) -> None:
-        """A step has computed the last token of a prefix."""
+    def pin_computed(self, sequences: list[Sequence]) -> None:
+        """Pins those of a step's prefixes whose last token it has computed."""
+        for sequence in sequences:
+            if sequence.n_remaining == 0:
+                self._pin_computed(sequence)
+
+    def fail(self, sequence: Sequence, message: str) -> None:
+        """Gives up a prefix that cannot be computed."""
+        name = sequence.request_id.removeprefix(_ID)
+        self._scheduler.remove(sequence, "failed")
+        self._scheduler.cache.unpin(name)  # the prefix that it was to replace has lost its name
+        del self._pins[name]
+        self._delete_unused_files()
+        event(logger, logging.ERROR, "prefix_failed", prefix=name, message=message)
+
+    def infos(self) -> list[PrefixInfo]:
+        return [self._info(name) for name in sorted(self._pins)]
+
+    def _pin_computed(self, sequence: Sequence) -> None:
         name = sequence.request_id.removeprefix(_ID)
         self._scheduler.remove(sequence, "stop", self._clock(), pin=name)
         self._pins[name].sequence = self._pins[name].replaced = None
         event(logger, logging.INFO, "prefix_pinned", prefix=name, n_tokens=len(sequence.tokens))
-        self._retain()  # first: what is replaced makes room
+        self._delete_unused_files()  # first: the replaced prefix makes room
         if self._store is None or self._store.has(sequence.tokens):
             return
         exported = self._scheduler.cache.export(name)
         if exported is not None:
             self._store.save(*exported)
 
-    def failed(self, sequence: Sequence, message: str) -> None:
-        """A prefix cannot be computed: it is no pin."""
-        name = sequence.request_id.removeprefix(_ID)
-        self._scheduler.remove(sequence, "failed")
-        self._scheduler.cache.unpin(name)  # one that it was to replace has no name of its own any more
-        del self._pins[name]
-        self._retain()
-        event(logger, logging.ERROR, "prefix_failed", prefix=name, message=message)
+    def _load(self, name: str, sequence: Sequence) -> None:
+        """Takes the state of a prefix from its file, if there is one and the cache does not have it already."""
+        cache, tokens = self._scheduler.cache, sequence.tokens
+        if self._store is not None and cache.n_known(sequence) < len(tokens) - 1:
+            state = self._store.load(tokens)
+            restored = state is not None and cache.adopt(tokens, state)
+            event(logger, logging.INFO, "prefix_looked_up", prefix=name, n_tokens=len(tokens), restored=restored)
 
-    def infos(self) -> list[PrefixInfo]:
-        return [self._info(name) for name in sorted(self._pins)]
-
-    def _retain(self) -> None:
-        """Files of prefixes that no name is pinned to any more are deleted."""
+    def _delete_unused_files(self) -> None:
+        """Deletes the files of prefixes that are pinned under no name any more."""
         if self._store is not None:
             pins = self._pins.values()
             replaced = [pin.replaced for pin in pins if pin.replaced is not None]

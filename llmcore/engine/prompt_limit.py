@@ -1,4 +1,4 @@
-"""How long a prompt may be: the context's length, and the operator's limit. Pure."""
+"""Bounds on the length of a prompt: the context, and the operator's limit. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from llmcore.errors import ContextLengthError
 
 @dataclass(frozen=True)
 class PromptBound:
-    """`n_ctx` and `n_prompt` in tokens; 0 of the latter is no limit."""
+    """`n_ctx` and `n_prompt` count tokens; n_prompt = 0 means no limit."""
 
     n_ctx: int
     n_prompt: int = 0
 
     def check(self, n_tokens: int, param: str, *, n_pinned: int = 0, is_least: bool = False) -> int:
-        """Tokens that are left for an answer. `n_pinned` cells hold pinned prefixes; `is_least`: there may be more tokens than
-        that. Raises ContextLengthError if nothing is left, or the limit is passed."""
+        """Returns the number of tokens that are left for an answer. Raises ContextLengthError if that is 0 or the limit is passed.
+
+        Args:
+            n_pinned: cells of pinned prefixes that the prompt cannot share.
+            is_least: n_tokens is a lower bound, and the message says so.
+        """
         least = "at least " if is_least else ""
         if 0 < self.n_prompt < n_tokens:
             message = f"the prompt has {least}{n_tokens} tokens, and at most {self.n_prompt} are allowed here"

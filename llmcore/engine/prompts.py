@@ -1,4 +1,4 @@
-"""From a request's prompt to tokens: templates, stop strings, and the places in it where others may begin alike."""
+"""From a request's prompt to tokens: template, tokenizer, and checkpoints, up to which other prompts may be the same."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from llmcore.scheduling.radix_tree import common_prefix
 
 logger = logging.getLogger(__name__)
 
-# Two ways in which a conversation may go on: what their prompts have in common belongs to the messages before.
+# Two ways in which a conversation may continue: the tokens that both prompts have in common belong to the messages before.
 _CONTINUATIONS = ({"role": "user", "content": "Hello there."}, {"role": "user", "content": "What is it?"})
 
-# Checkpoints of a prompt: behind the first message, and behind the last ones.
+# Number of checkpoints of a prompt: behind the first message, and behind the last ones.
 _N_CHECKPOINTS = 4
 
 
 @dataclass(frozen=True)
 class TokenizedPrompt:
-    """`checkpoints` are lengths at which the state is worth saving, where it cannot be cut later. `chat` is what the template
-    made of messages, `preserved` the special tokens that stay visible in the answer to them."""
+    """`checkpoints` are lengths at which the state is worth saving if it cannot be cut later. `chat` is the rendered template of a
+    chat prompt, `preserved` the special tokens that stay visible in the answer to it."""
 
     tokens: list[int]
     chat: RenderedChat | None = None
@@ -43,21 +43,21 @@ class TokenizedPrompt:
 
 
 class Prompts:
-    """Reads prompts for one model and template. Any thread may read, several at a time."""
+    """Reads prompts for one model and template. Several threads may read at a time."""
 
     def __init__(self, model: Model, template: ChatTemplate, limits: Limits | None = None) -> None:
-        """A prompt that no context of these limits holds is refused, where its length tells before it is tokenized."""
+        """With `limits`, prompts that are too long are refused, if possible before they are tokenized."""
         self._model = model
         self._template = template
         self._bound = None if limits is None else PromptBound(limits.n_ctx, limits.n_prompt)
 
     def read(self, prompt: Prompt, *, with_checkpoints: bool = False) -> TokenizedPrompt:
-        """Raises InvalidRequestError or ContextLengthError."""
+        """Renders and tokenizes a prompt. Raises InvalidRequestError or ContextLengthError."""
         chat: RenderedChat | None = None
         if isinstance(prompt, ChatPrompt):
             chat = self._template.render(prompt)
             tokens = self._tokenize(chat.prompt, "messages", parse_special=True)
-            _tell_relaxed(chat)
+            _log_relaxed(chat)
         elif isinstance(prompt, TextPrompt):
             tokens = self._infill(prompt) if prompt.suffix else self._tokenize(prompt.text, "prompt")
         else:
@@ -69,11 +69,11 @@ class Prompts:
         return TokenizedPrompt(tokens, chat, preserved, self._checkpoints(prompt, tokens) if with_checkpoints else ())
 
     def render(self, prompt: ChatPrompt) -> str:
-        """The text that the template makes of messages. Raises InvalidRequestError."""
+        """Returns messages as the template writes them. Raises InvalidRequestError."""
         return self._template.render(prompt).prompt
 
     def _tokenize(self, text: str, param: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
-        """Tokenizes like Model.tokenize(). Raises ContextLengthError, if possible from the text's length alone."""
+        """Tokenizes as Model.tokenize() does. Raises ContextLengthError, if possible by the text's length alone."""
         if self._bound is not None:
             self._bound.check(self._model.tokens_at_least(text), param, is_least=True)
         ids = self._model.token_ids(text, add_special=add_special, parse_special=parse_special)
@@ -83,7 +83,7 @@ class Prompts:
         return tokens
 
     def _infill(self, prompt: TextPrompt) -> list[int]:
-        """Prefix, suffix, middle: the order of llama-server's /infill."""
+        """Returns a prompt to fill in a gap: prefix, suffix, middle, as in llama-server's /infill."""
         if self._model.infill is None:
             raise InvalidRequestError("the model cannot fill in: it has no tokens for it", param="suffix")
         before, after, gap = self._model.infill
@@ -96,8 +96,8 @@ class Prompts:
         spelled = (self._model.tokenize(text, add_special=False, parse_special=True) for text in chat.preserved)
         return frozenset(tokens[0] for tokens in spelled if len(tokens) == 1)
 
-    def prefix(self, prompt: Prompt) -> list[int]:
-        """The tokens with which every prompt begins that continues this one. Raises InvalidRequestError or ContextLengthError."""
+    def read_prefix(self, prompt: Prompt) -> list[int]:
+        """Returns the tokens that all continuations of a prompt begin with. Raises InvalidRequestError or ContextLengthError."""
         if not isinstance(prompt, ChatPrompt):
             return self.read(prompt).tokens
         tokens = self._beginning(prompt, _messages(prompt))
@@ -117,7 +117,7 @@ class Prompts:
         return self._tokenize(rendered.prompt, "messages", parse_special=True)
 
     def _checkpoints(self, prompt: Prompt, tokens: list[int]) -> tuple[int, ...]:
-        """Behind messages; and one token before the end, for who asks the same again."""
+        """Returns lengths of the prompt behind messages, and one token before its end, for the same prompt again."""
         found = {len(tokens) - 1}
         if isinstance(prompt, ChatPrompt):
             messages = _messages(prompt)
@@ -125,12 +125,12 @@ class Prompts:
             for n in sorted(counts):
                 try:
                     found.add(common_prefix(self._beginning(prompt, messages[:n]), tokens))
-                except InvalidRequestError:  # templates may refuse such a beginning: it is no checkpoint then
+                except InvalidRequestError:  # a template may refuse a prompt that ends there: no checkpoint
                     continue
         return tuple(sorted(each for each in found if 0 < each < len(tokens)))
 
 
-def _tell_relaxed(chat: RenderedChat) -> None:
+def _log_relaxed(chat: RenderedChat) -> None:
     for relaxed in chat.relaxed:
         event(logger, logging.WARNING, "tool_schema_relaxed", tool=relaxed.tool, reason=relaxed.reason)
 

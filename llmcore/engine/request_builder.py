@@ -1,4 +1,4 @@
-"""From a request to an answer that can be queued: its prompt is read, its length checked, its constraint compiled."""
+"""From a request to its state, ready to be queued: the prompt is read, its length checked, the constraint compiled."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from llmcore.limits import Limits
 from llmcore.llama.model import Model
 from llmcore.messages import PRIORITIES, ChatPrompt, GenerateRequest, Prompt
 from llmcore.scheduling.kv_cache import KVCache
-from llmcore.sequence import Sequence
+from llmcore.sequence import SHARED_TENANT, Sequence
 
 
 class RequestBuilder:
-    """Opens answers for one engine, whose parts it uses and does not own."""
+    """Builds request states for one engine. It uses the engine's parts and does not own them."""
 
     def __init__(
         self,
@@ -24,24 +24,24 @@ class RequestBuilder:
         cache: KVCache,
         prompts: Prompts,
         constraints: Constraints,
-        pieces: TokenText,
+        token_text: TokenText,
     ) -> None:
         self._model = model
         self._limits = limits
         self._cache = cache
         self._prompts = prompts
         self._constraints = constraints
-        self._pieces = pieces
+        self._token_text = token_text
         self._bound = PromptBound(limits.n_ctx, limits.n_prompt)
-        self._tenants: dict[str, int] = {"": 0}  # a number for each name; of names there are few
+        self._tenants: dict[str, int] = {"": SHARED_TENANT}  # numbers by name; there are few names
 
     def read(self, prompt: Prompt) -> TokenizedPrompt:
-        """A request's prompt, for open(). For any thread. Raises InvalidRequestError or ContextLengthError."""
+        """Reads a request's prompt, for build(). For any thread. Raises InvalidRequestError or ContextLengthError."""
         return self._prompts.read(prompt, with_checkpoints=not self._cache.is_cuttable)
 
-    def open(self, request: GenerateRequest, now_s: float, prompt: TokenizedPrompt | None = None) -> RequestState:
-        """`prompt` is what read() has made of the request's. Raises InvalidRequestError or ContextLengthError; nothing stays
-        open then."""
+    def build(self, request: GenerateRequest, now_s: float, prompt: TokenizedPrompt | None = None) -> RequestState:
+        """Returns the state of a request. `prompt` is the result of read(), if that was called before. Raises InvalidRequestError
+        or ContextLengthError; nothing stays open then."""
         prompt = prompt or self.read(request.prompt)
         tokens = prompt.tokens
         room = self._room(request, tokens)
@@ -61,19 +61,19 @@ class RequestBuilder:
             group=group,
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
-        answer = open_request_state(self._model, request, prompt, sequence, deadline_s, n_ctx=self._limits.n_ctx)
+        state = open_request_state(self._model, request, prompt, sequence, deadline_s, n_ctx=self._limits.n_ctx)
         if request.constraint is not None:
             try:
                 matcher = self._constraints.matcher(request.constraint)
                 constrain_request_state(
-                    answer, matcher, prompt, self._model, self._constraints.anything, self._pieces.name
+                    state, matcher, prompt, self._model, self._constraints.anything, self._token_text.name
                 )
             except BaseException:
-                answer.close()
+                state.close()
                 raise
-        return answer
+        return state
 
     def _room(self, request: GenerateRequest, tokens: list[int]) -> int:
-        """How many tokens an answer may have. Raises ContextLengthError if that is none."""
+        """Number of tokens that an answer may have. Raises ContextLengthError if that is none."""
         param = "messages" if isinstance(request.prompt, ChatPrompt) else "prompt"
-        return self._bound.check(len(tokens), param, n_pinned=self._cache.held_by_pins(tokens))
+        return self._bound.check(len(tokens), param, n_pinned=self._cache.n_cells_pinned_beside(tokens))

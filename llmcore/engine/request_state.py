@@ -1,4 +1,4 @@
-"""A request in the engine: its sequence, and what turns the sequence's tokens into an answer."""
+"""State of an open request: its sequence, and what turns the sequence's tokens into an answer."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ from llmcore.sequence import Sequence
 
 @dataclass(eq=False)
 class RequestState:
-    """`n_generated_max` bounds the answer, the sequence's n_tokens_max what fits into the context. Times are a clock's.
+    """`n_generated_max` bounds the answer, the sequence's n_tokens_max is the room in the context. Times are by the engine's
+    clock.
 
-    `_untold` are log-probabilities of tokens whose text is held back, and where in the answer's bytes each token begins.
+    `_held_logprobs` are log-probabilities of tokens whose text is held back, each with the place in the answer's bytes where its
+    token begins.
     """
 
     sequence: Sequence
@@ -38,35 +40,47 @@ class RequestState:
     ignore_eos: bool
     n_generated_max: int | None
     deadline_s: float | None
-    parser: ChatParser | None = None  # where the text is not just content
+    parser: ChatParser | None = None  # None if the text is plain content
     chat: ChatStream | None = None  # what the parser has read
     preserved: frozenset[int] = frozenset()  # special tokens that are text here
     n_reasoning: int = 0
-    holder: TokenConstraint | None = None  # to what its tokens are held
+    constraint: TokenConstraint | None = None
     n_logprobs: int | None = None
     is_started: bool = False
     first_token_s: float | None = None
     n_cached: int = 0
     n_restored: int = 0
-    _untold: list[tuple[int, TokenLogprob]] = field(default_factory=list)
+    _held_logprobs: list[tuple[int, TokenLogprob]] = field(default_factory=list)
     _n_bytes: int = 0
 
     def close(self) -> None:
-        """Frees what native code holds for it."""
+        """Frees its native objects."""
         self.sampler.close()
         if self.parser is not None:
             self.parser.close()
 
     def start(self) -> bool:
-        """A step takes part of it: what it found in the cache is known now. Whether that was the first time."""
+        """Records that a step has a row of it, so that its part found in the cache is known. Returns True the first time."""
         if self.is_started:
             return False
         self.is_started = True
         self.n_cached, self.n_restored = self.sequence.n_cached, self.sequence.n_restored
         return True
 
+    def sample_request(self, row: int) -> SampleRequest:
+        """Returns what its next token is sampled from: batch index `row` of the step that was decoded."""
+        mask = None if self.constraint is None else self.constraint.mask
+        return SampleRequest(self.sampler, row, mask, self.n_logprobs)
+
+    def push(self, data: bytes, logprob: TokenLogprob | None = None) -> str:
+        """Adds the bytes of a token and returns the text that became certain by it."""
+        if logprob is not None:
+            self._held_logprobs.append((self._n_bytes, logprob))
+        self._n_bytes += len(data)
+        return self.text.push(data)
+
     def grow(self, text: str, n_tokens: int) -> Piece:
-        """What more tokens, and the text that they made certain, give to whoever reads the answer."""
+        """Returns the output of n_tokens more tokens and the text that they made certain."""
         request_id, logprobs = self.sequence.request_id, self.logprobs()
         if self.chat is None:
             return Piece(request_id, text, n_tokens, logprobs=logprobs)
@@ -75,33 +89,23 @@ class RequestState:
         return Piece(request_id, delta.content, n_tokens, delta.reasoning, delta.calls, logprobs)
 
     def end(self, text: str, reason: FinishReason, now_s: float) -> Finished:
-        """The last output. `text` is what was held back."""
+        """Returns the last output. `text` is the text that was held back."""
         request_id, usage, logprobs = self.sequence.request_id, self.usage(now_s), self.logprobs(is_end=True)
         if self.chat is None:
             return Finished(request_id, text, reason, usage, logprobs=logprobs)
         delta = self.chat.finish(text, is_whole=reason == "stop" and not self.text.stopped)
         return Finished(request_id, delta.content, reason, usage, delta.reasoning, delta.calls, logprobs)
 
-    def draw(self, row: int) -> SampleRequest:
-        """What its next token is to be drawn from."""
-        return SampleRequest(self.sampler, row, None if self.holder is None else self.holder.mask, self.n_logprobs)
-
-    def push(self, data: bytes, logprob: TokenLogprob | None = None) -> str:
-        """Adds the bytes of a token; returns the text that became certain by it."""
-        if logprob is not None:
-            self._untold.append((self._n_bytes, logprob))
-        self._n_bytes += len(data)
-        return self.text.push(data)
-
     def logprobs(self, *, is_end: bool = False) -> tuple[TokenLogprob, ...]:
-        """Those that can be told now. At the end that is all of them, but for what a stop string has swallowed."""
-        if not self._untold:
+        """Takes the log-probabilities that can be shown now. At the end all can, except those of text that a stop string has
+        swallowed."""
+        if not self._held_logprobs:
             return ()
-        n, n_shown = len(self._untold), self._n_bytes - self.text.n_held
+        n, n_shown = len(self._held_logprobs), self._n_bytes - self.text.n_held
         if not is_end or self.text.stopped:
-            n = sum(start < n_shown for start, _ in self._untold)
-        told, self._untold = self._untold[:n], self._untold[n:]
-        return tuple(each for _, each in told)
+            n = sum(start < n_shown for start, _ in self._held_logprobs)
+        shown, self._held_logprobs = self._held_logprobs[:n], self._held_logprobs[n:]
+        return tuple(each for _, each in shown)
 
     def usage(self, now_s: float) -> Usage:
         sequence = self.sequence
@@ -128,7 +132,7 @@ def open_request_state(
     *,
     n_ctx: int,
 ) -> RequestState:
-    """What a request's answer needs. Raises InvalidRequestError; nothing stays open then."""
+    """Makes the state of a request. Raises InvalidRequestError; nothing stays open then."""
     sampler = Sampler(model, request.sampling, n_ctx=n_ctx)
     try:
         sampler.prime(prompt.tokens)
@@ -153,28 +157,29 @@ def open_request_state(
 
 
 def constrain_request_state(
-    answer: RequestState,
-    holder: TokenConstraint,
+    state: RequestState,
+    constraint: TokenConstraint,
     prompt: TokenizedPrompt,
     model: Model,
     anything: Callable[[], UInt32Array],
     piece: Callable[[int], bytes],
 ) -> None:
-    """Holds an answer's content, or the whole of it where nothing else is in it. `anything` and `piece` as Gate has them.
+    """Constrains an answer's content, or the whole answer if it is nothing but content. `anything` and `piece` are as for
+    ContentGate.
 
-    Raises InvalidRequestError where that cannot be told apart.
+    Raises InvalidRequestError if content cannot be told from what is around it.
     """
-    chat, parser = prompt.chat, answer.parser
+    chat, parser = prompt.chat, state.parser
     if chat is None or parser is None:
-        answer.holder = holder
+        state.constraint = constraint
     elif calls_are_certain(chat):
-        pass  # the call's own grammar holds it
+        pass  # the sampler follows the grammar of the call
     elif reads_json(chat, parser):
         starts = (
             model.tokenize(chat.thinking_start, add_special=False, parse_special=True) if chat.thinking_start else []
         )
-        answer.holder = ContentGate(
-            holder,
+        state.constraint = ContentGate(
+            constraint,
             anything(),
             piece,
             is_reasoning=is_opened(chat),
@@ -185,10 +190,10 @@ def constrain_request_state(
     elif chat.grammar:
         message = "the model writes content in a form of its own: send either tools or a form of the answer"
         raise InvalidRequestError(message, param="constraint")
-    else:  # such content cannot be held together with what is around it: then there is nothing around it
-        answer.chat, answer.parser = None, None
+    else:  # content in a form of its own cannot be constrained among other text: the answer is content alone
+        state.chat, state.parser = None, None
         parser.close()
-        answer.holder = holder
+        state.constraint = constraint
 
 
 def _reader(parser: ChatParser) -> Callable[[str, bool], ParsedChat]:

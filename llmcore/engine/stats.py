@@ -1,12 +1,14 @@
-"""What an engine counts, since its start."""
+"""Statistics of an engine, since its start or the last reset."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from llmcore.batch import Batch
 from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.messages import EngineStats
 from llmcore.scheduling.scheduler import Scheduler
+from llmcore.sequence import Sequence
 
 
 @dataclass(eq=False)
@@ -23,9 +25,39 @@ class EngineCounters:
     step_s: float = 0.0
     native_s: float = 0.0
 
-    def stats(self, scheduler: Scheduler, embeddings: EmbeddingQueue) -> EngineStats:
-        """These counts, and what there is right now."""
-        cache, admission = scheduler.cache, scheduler.admission
+
+class EngineStatistics:
+    """Counts what an engine does, in `counters`, and reads the present state from its parts."""
+
+    def __init__(self, scheduler: Scheduler, embeddings: EmbeddingQueue) -> None:
+        self._scheduler = scheduler
+        self._embeddings = embeddings
+        self.counters = EngineCounters()
+
+    def reset(self) -> None:
+        self.counters = EngineCounters()
+
+    def count_start(self, sequence: Sequence) -> None:
+        """Counts a sequence whose first step begins."""
+        counters = self.counters
+        counters.n_tokens_cached += sequence.n_cached
+        # A hit is half of the prompt: chat templates begin all prompts alike, so every sequence finds a few tokens.
+        is_hit = 2 * sequence.n_cached >= sequence.n_prompt
+        counters.n_prefix_hits += is_hit
+        counters.n_prefix_misses += not is_hit
+
+    def count_step(self, batch: Batch, in_step: list[Sequence], n_sampled: int, native_s: float) -> None:
+        """Counts a step that was computed and is not committed yet."""
+        counters = self.counters
+        counters.n_steps += 1
+        counters.n_tokens_generated += n_sampled
+        decoding = {each.slot for each in in_step if each.phase == "decode"}
+        counters.n_tokens_prefilled += sum(row.n_tokens for row in batch.rows if row.slot not in decoding)
+        counters.native_s += native_s
+
+    def snapshot(self) -> EngineStats:
+        """Returns the counts, and what there is right now."""
+        scheduler, cache, admission = self._scheduler, self._scheduler.cache, self._scheduler.admission
         host = cache.host
         return EngineStats(
             n_running=len(scheduler.running),
@@ -42,7 +74,7 @@ class EngineCounters:
             n_preempted=scheduler.n_preempted,
             n_saved=cache.n_saved,
             n_restored=cache.n_restored,
-            n_embed_waiting=embeddings.n_jobs,
-            **asdict(embeddings.counters),
-            **asdict(self),
+            n_embed_waiting=self._embeddings.n_jobs,
+            **asdict(self._embeddings.counters),
+            **asdict(self.counters),
         )

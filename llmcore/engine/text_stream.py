@@ -1,7 +1,4 @@
-"""Text of an answer as it grows: whole characters only, and nothing of a stop string.
-
-Knows bytes and strings, no tokens and no model.
-"""
+"""Text of an answer as it grows: whole characters only, and nothing of a stop string. Knows bytes and strings, no tokens."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ from collections.abc import Sequence
 class TextStream:
     """Turns the bytes of tokens into text that can be shown, piece by piece.
 
-    `push` returns what is certain: bytes of an unfinished UTF-8 character wait for the rest of it, and text that could still
-    become a stop string waits until it is known not to. Once a stop string is complete, `stopped` is true, and all that
-    stood before it has been returned. Invalid bytes become U+FFFD.
+    `push` returns the text that is certain. Bytes of an unfinished UTF-8 character wait for the rest of it, and text that could
+    still become a stop string waits until it is known not to. Once a stop string is complete, `stopped` is true, and all text
+    before it has been returned. Invalid bytes become U+FFFD.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -26,15 +23,15 @@ class TextStream:
 
     @property
     def n_held(self) -> int:
-        """Bytes that were pushed last and are not shown: not yet, or, behind a stop string's beginning, never."""
+        """Number of bytes, the last ones pushed, whose text was not returned. Those of a stop string and behind it never are."""
         return self._n_cut + len(self._held.encode()) + len(self._decoder.getstate()[0])
 
     def push(self, data: bytes) -> str:
-        """Adds the bytes of a token; returns the text that became certain by it."""
+        """Adds the bytes of a token and returns the text that became certain by it."""
         return self._advance(self._decoder.decode(data))
 
     def finish(self) -> str:
-        """The end: what was held back, since nothing can complete it any more."""
+        """Returns the text that was held back, since nothing can complete it any more."""
         text = self._advance(self._decoder.decode(b"", final=True)) + self._held
         self._held = ""
         return text
@@ -54,7 +51,7 @@ class TextStream:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that is a true beginning of `stop`."""
+    """Length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
     for n in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:n]):
             return n

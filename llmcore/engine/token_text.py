@@ -1,4 +1,4 @@
-"""What the tokens of a model say, remembered: the same few thousand make up nearly every answer."""
+"""Bytes of a model's tokens, cached: the same few thousand tokens make up nearly every answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from llmcore.messages import TokenLogprob, TopLogprob
 
 
 class TokenText:
-    """Bytes of tokens, and which ones end an answer."""
+    """Bytes of tokens, and which tokens end an answer."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -22,22 +22,23 @@ class TokenText:
         return is_end
 
     def text(self, token: int) -> bytes:
-        """Of a token in an answer: a special one says nothing."""
+        """Returns the bytes that a token adds to an answer; none for a special token."""
         text = self._texts.get(token)
         if text is None:
             text = self._texts[token] = self._model.piece(token)
         return text
 
     def name(self, token: int) -> bytes:
-        """The same, but special tokens are shown."""
+        """Returns the bytes of a token, with special tokens by their names."""
         name = self._names.get(token)
         if name is None:
             name = self._names[token] = self._model.piece(token, special=True)
         return name
 
     def logprob(self, pairs: tuple[tuple[int, float], ...]) -> TokenLogprob | None:
-        """What is told of a drawn token; see sampler.SampledToken. None where nothing was asked for."""
+        """Returns the log-probabilities of a sampled token (SampledToken.logprobs) with the tokens' bytes, or None if none were
+        asked for."""
         if not pairs:
             return None
-        told = [TopLogprob(token, self.name(token), logprob) for token, logprob in pairs]
-        return TokenLogprob(told[0].token, told[0].data, told[0].logprob, tuple(told[1:]))
+        sampled, *top = (TopLogprob(token, self.name(token), logprob) for token, logprob in pairs)
+        return TokenLogprob(sampled.token, sampled.data, sampled.logprob, tuple(top))

@@ -1,4 +1,4 @@
-"""How long a step will take, learned from the steps themselves. Pure arithmetic: no clock.
+"""Predicts how long a step will take, and learns it from the steps themselves. Pure arithmetic: no clock.
 
 A step of n tokens, of which n_outputs want logits, over n_cells cells is predicted to take
 
@@ -9,7 +9,7 @@ weights, large ones by arithmetic, and where one turns into the other depends on
 whether they are masked or not, since llama.cpp computes masked scores too.
 
 Each step corrects the prediction by a part of its error (normalized least mean squares; Haykin, Adaptive Filter Theory,
-ch. 6): cheap, and it follows a machine whose speed changes.
+ch. 6). That is cheap, and follows a machine as its speed changes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 KNOTS = tuple(2**i for i in range(14))
 
-# How much of a prediction's error one observation corrects, and the largest relative error that it may claim: a step that
-# took five times as long says more about the machine's other guests than about the model.
+# Part of a prediction's error that one observation corrects, and the bounds of its relative error: a step that took five times
+# as long shows what else runs on the machine, not the cost of the step.
 _RATE = 0.25
 _ERROR_MIN, _ERROR_MAX = -0.5, 1.0
 _PASSES = 100
 
-# Units in which cells and outputs are features of a size like the others'.
+# Units of cells and outputs that make them features of a magnitude like the others'.
 _CELLS, _OUTPUTS = 1024, 8
 
 # Predictions stay positive.
@@ -34,7 +34,7 @@ _BASE_MIN_S = 1e-7
 
 
 class Measurement(NamedTuple):
-    """One step that was measured: `n_tokens` tokens, `n_outputs` of them with logits, over `n_cells` cells."""
+    """One measured step of n_tokens tokens, n_outputs of them with logits, over n_cells cells."""
 
     n_tokens: int
     n_outputs: int
@@ -45,17 +45,17 @@ class Measurement(NamedTuple):
 class CostModel:
     """Unknown until the first measurement; predicts 0 then.
 
-    `_base[k]` is seconds of a step of KNOTS[k] tokens over no cells, `_attention[k]` what 1,024 cells add to it, `_output`
-    what 8 rows of logits add to any.
+    `_base[k]` is the seconds of a step of KNOTS[k] tokens over no cells, `_attention[k]` the seconds that 1,024 cells add to it,
+    `_output` the seconds that 8 rows of logits add to any step.
     """
 
     def __init__(self, measured: Sequence[Measurement] = ()) -> None:
         self._base = [0.0] * len(KNOTS)
         self._attention = [0.0] * len(KNOTS)
         self._output = 0.0
-        self._seen: set[int] = set()  # knots that a measurement was near to; the others are guessed from these
+        self._seen: set[int] = set()  # knots near a measurement; the others are guessed from these
         self._is_stale = False
-        # One measurement says little about what is base and what is attention; the same ones over and over, until they agree.
+        # One measurement cannot separate base from attention: the same ones are learned over and over, until they agree.
         for _ in range(_PASSES):
             for each in sorted(measured, key=lambda each: (each.n_cells, each.n_tokens)):
                 self.observe(*each)
@@ -65,7 +65,7 @@ class CostModel:
         return bool(self._seen)
 
     def predict(self, n_tokens: int, n_outputs: int, n_cells: int) -> float:
-        """Seconds of a step."""
+        """Returns the seconds of a step."""
         seconds = self._output * n_outputs / _OUTPUTS
         for knot, share, load in _features(n_tokens, n_cells):
             if self._is_stale and knot not in self._seen:
@@ -91,8 +91,8 @@ class CostModel:
         self._is_stale = True
 
     def tokens_within(self, seconds: float, n_tokens: int, n_outputs: int, n_cells: int, n_max: int) -> int:
-        """How many more tokens, at most n_max, fit into a step of n_tokens, n_outputs of them with logits, so that it takes at
-        most `seconds`. May be 0."""
+        """Number of further tokens, at most n_max, that fit into a step of n_tokens (n_outputs of them with logits) of at most
+        `seconds`. May be 0."""
         low, high = 0, n_max
         while low < high:
             middle = (low + high + 1) // 2
@@ -103,7 +103,7 @@ class CostModel:
         return low
 
     def prefill_seconds(self, start: int, end: int, n_chunk: int) -> float:
-        """Seconds to compute tokens [start, end) of a prompt alone, in chunks of n_chunk."""
+        """Seconds to compute tokens [start, end) of a prompt that is alone, in chunks of n_chunk."""
         n = end - start
         if n <= 0:
             return 0.0
@@ -111,7 +111,7 @@ class CostModel:
         return self.predict(n_chunk, 0, (start + end) // 2) * n / n_chunk
 
     def describe(self) -> dict[str, object]:
-        """For looking at, by knot that something is known of."""
+        """Returns the learned figures of each knot near a measurement, for inspection."""
         seen = sorted(self._seen)
         return {
             "n_tokens": [KNOTS[knot] for knot in seen],
@@ -121,7 +121,7 @@ class CostModel:
         }
 
     def _begin(self, knot: int, n_tokens: int, n_outputs: int, n_cells: int, seconds: float) -> None:
-        """The first measurement near a knot: its attention is its neighbour's, its base what then is left."""
+        """Takes the first measurement near a knot: its attention is its neighbour's, its base the rest of the seconds."""
         near = min(self._seen, key=lambda each: abs(each - knot), default=None)
         attention = 0.0 if near is None else self._attention[near] * KNOTS[knot] / KNOTS[near]
         rest = seconds - attention * n_cells / _CELLS - self._output * n_outputs / _OUTPUTS
@@ -131,7 +131,7 @@ class CostModel:
         self._is_stale = True
 
     def _guess(self) -> None:
-        """Knots that nothing is known of, from those around them, on the slow side: time grows with the tokens at most."""
+        """Fills knots without a measurement from those around them, on the slow side: time grows with tokens, at most linearly."""
         self._is_stale = False
         for knot in range(len(KNOTS)):
             if knot in self._seen:
@@ -149,7 +149,8 @@ class CostModel:
 
 
 def _features(n_tokens: int, n_cells: int) -> list[tuple[int, float, float]]:
-    """(knot, share, load) of the one or two knots around n_tokens: shares sum to 1; the load is in thousands of cells."""
+    """Returns (knot, share, load) of the one or two knots around n_tokens. Shares sum to 1; the load is in units of 1,024
+    cells."""
     n = min(max(n_tokens, 1), KNOTS[-1])
     low = bisect_right(KNOTS, n) - 1
     found = [(low, 1.0)]

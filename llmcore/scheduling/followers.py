@@ -1,37 +1,40 @@
-"""Sequences that wait for what another one is computing. Pure policy."""
+"""Sequences that wait for tokens that another one is computing. Pure policy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmcore.scheduling.kv_cache import N_WORTH_IT, KVCache
+from llmcore.scheduling.cost_model import CostModel
+from llmcore.scheduling.host_transfer import N_WORTH_IT
+from llmcore.scheduling.kv_cache import KVCache
+from llmcore.scheduling.turns import Turn
 from llmcore.sequence import Sequence
 
 
 class Followers:
-    """Waiting sequences, by request id, with the running one whose first n tokens each waits for."""
+    """Waiting sequences, by request id, each with the running one (its leader) whose first n tokens it waits for."""
 
     def __init__(self, cache: KVCache) -> None:
         self._cache = cache
         self._leaders: dict[str, tuple[Sequence, int]] = {}
 
-    def add(self, sequence: Sequence) -> bool:
-        """Whether a waiting sequence is better off waiting for what another one is computing; it follows that one then."""
+    def follow(self, sequence: Sequence) -> bool:
+        """Makes a waiting sequence follow the one that is computing its beginning, if that is worth it. Returns True if it
+        follows one now."""
         if self.leader(sequence) is not None:
             return True
-        identity = sequence.identity
-        n, leader = self._cache.pending(identity)
-        if leader is None or leader.phase != "prefill" or n - self._cache.known(identity) < N_WORTH_IT:
+        n, leader = self._cache.pending(sequence)
+        if leader is None or leader.phase != "prefill" or n - self._cache.n_known(sequence) < N_WORTH_IT:
             return False
         self._leaders[sequence.request_id] = (leader, n)
         return True
 
     def remove(self, sequence: Sequence) -> None:
-        """Does nothing for a sequence that follows none."""
+        """Forgets a sequence. Does nothing if it follows none."""
         self._leaders.pop(sequence.request_id, None)
 
     def leader(self, sequence: Sequence) -> Sequence | None:
-        """The sequence that a waiting one follows, as long as that runs and has not got there."""
+        """Returns the sequence that a waiting one follows, as long as that is running and has not computed the common part."""
         leader, n = self._leaders.get(sequence.request_id, (None, 0))
         if leader is None:
             return None
@@ -40,7 +43,18 @@ class Followers:
         del self._leaders[sequence.request_id]
         return None
 
-    def of(self, names: Iterable[str]) -> frozenset[str]:
-        """Request ids of those that follow sequences of these request ids."""
-        names = frozenset(names)
-        return frozenset(name for name, (leader, _) in self._leaders.items() if leader.request_id in names)
+    def of(self, request_ids: Iterable[str]) -> frozenset[str]:
+        """Returns the request ids of sequences that follow those with these request ids."""
+        if not self._leaders:
+            return frozenset()
+        leaders = frozenset(request_ids)
+        return frozenset(each for each, (leader, _) in self._leaders.items() if leader.request_id in leaders)
+
+    def turns(self, prompts: list[Sequence], costs: CostModel, n_batch: int) -> list[Turn]:
+        """Returns the turns of prompts that follow none of the others. A follower lends its urgency to its leader."""
+        found = {each.request_id: Turn.of(each, costs, n_batch) for each in prompts}
+        for each in prompts:
+            leader = self.leader(each)
+            if leader is not None and leader.request_id in found:
+                found[leader.request_id].lend(found.pop(each.request_id))
+        return list(found.values())

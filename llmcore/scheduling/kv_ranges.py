@@ -1,7 +1,7 @@
-"""Who owns which cells: a run is a stretch of consecutive cells, with the slots that hold it.
+"""Which slots hold which cells. A range is a stretch of consecutive cells with the slots that share it.
 
-slot 0   [── run a ──][─ run b ─]
-slot 1   [── run a ──][── run c ──]      cells used: a + b + c
+slot 0   [── range a ──][─ range b ─]
+slot 1   [── range a ──][── range c ──]      cells used: a + b + c
 """
 
 from __future__ import annotations
@@ -17,69 +17,69 @@ class KVRange:
 
 
 class KVRanges:
-    """The runs of each slot, in the order of positions. `n_used` counts each cell once."""
+    """Ranges of each slot, in the order of positions. `n_used` counts each cell once."""
 
     def __init__(self, n_slots: int) -> None:
-        self._runs: list[list[KVRange]] = [[] for _ in range(n_slots)]
+        self._ranges: list[list[KVRange]] = [[] for _ in range(n_slots)]
         self.n_used = 0
 
-    def runs(self, slot: int) -> list[KVRange]:
-        """For looking at."""
-        return self._runs[slot]
+    def of(self, slot: int) -> list[KVRange]:
+        """Ranges of a slot, to be read only."""
+        return self._ranges[slot]
 
     def count(self, slots: Iterable[int]) -> int:
-        """Cells that these slots hold, shared ones counted once."""
-        return sum({id(run): run.n for slot in slots for run in self._runs[slot]}.values())
+        """Number of cells that these slots hold, with shared ones counted once."""
+        return sum({id(each): each.n for slot in slots for each in self._ranges[slot]}.values())
 
     def n_shared(self, slot: int) -> int:
-        """The first cells of a slot that others hold as well."""
+        """Number of the first cells of a slot that others hold as well."""
         n = 0
-        for run in self._runs[slot]:
-            if len(run.slots) == 1:
+        for each in self._ranges[slot]:
+            if len(each.slots) == 1:
                 break
-            n += run.n
+            n += each.n
         return n
 
     def grow(self, slot: int, n: int) -> None:
-        """A slot got n more cells of its own."""
-        runs = self._runs[slot]
-        if runs and runs[-1].slots == {slot}:
-            runs[-1].n += n
+        """Gives a slot n more cells of its own."""
+        ranges = self._ranges[slot]
+        if ranges and ranges[-1].slots == {slot}:
+            ranges[-1].n += n
         elif n:
-            runs.append(KVRange(n, {slot}))
+            ranges.append(KVRange(n, {slot}))
         self.n_used += n
 
     def share(self, source: int, target: int, n: int) -> None:
-        """The first n cells of `source` belong to the empty slot `target` too."""
+        """Gives the first n cells of `source` to the empty slot `target` too."""
         self._split(source, n)
-        held = 0
-        for run in self._runs[source]:
-            if held == n:
+        n_seen = 0
+        for each in self._ranges[source]:
+            if n_seen == n:
                 break
-            held += run.n
-            run.slots.add(target)
-            self._runs[target].append(run)
+            n_seen += each.n
+            each.slots.add(target)
+            self._ranges[target].append(each)
 
     def cut(self, slot: int, n: int) -> None:
-        """A slot keeps its first n cells."""
+        """Leaves a slot its first n cells."""
         self._split(slot, n)
-        held = 0
-        for run in list(self._runs[slot]):
-            if held >= n:
-                self._runs[slot].remove(run)
-                run.slots.discard(slot)
-                self.n_used -= 0 if run.slots else run.n
-            held += run.n
+        n_seen = 0
+        for each in list(self._ranges[slot]):
+            if n_seen >= n:
+                self._ranges[slot].remove(each)
+                each.slots.discard(slot)
+                self.n_used -= 0 if each.slots else each.n
+            n_seen += each.n
 
     def _split(self, slot: int, n: int) -> None:
-        """Makes a boundary between runs at position n of a slot, for every slot that shares the run there."""
+        """Makes a boundary between ranges at position n of a slot, in every slot that shares the range there."""
         start = 0
-        for run in self._runs[slot]:
-            if start < n < start + run.n:
-                tail = KVRange(start + run.n - n, set(run.slots))
-                run.n = n - start
-                for holder in run.slots:
-                    runs = self._runs[holder]
-                    runs.insert(runs.index(run) + 1, tail)
+        for each in self._ranges[slot]:
+            if start < n < start + each.n:
+                tail = KVRange(start + each.n - n, set(each.slots))
+                each.n = n - start
+                for sharer in each.slots:
+                    ranges = self._ranges[sharer]
+                    ranges.insert(ranges.index(each) + 1, tail)
                 return
-            start += run.n
+            start += each.n

@@ -1,9 +1,9 @@
-"""Which token sequences begin alike. Knows token ids only, not who computed what.
+"""Token sequences by their common beginnings. Knows token ids only, not what they stand for.
 
-A radix tree: each edge is a run of tokens, each node knows the holders whose sequences pass through it.
+A radix tree: each edge is a run of tokens, each node has the keys of the sequences that pass through it.
 
-    holder 0: 1 2 3 4       ── 1 2 3 ──┬── 4      {0}
-    holder 1: 1 2 3 7 8        {0, 1}  └── 7 8    {1}
+    key 0: 1 2 3 4       ── 1 2 3 ──┬── 4      {0}
+    key 1: 1 2 3 7 8        {0, 1}  └── 7 8    {1}
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence as Tokens
 
 
 def common_prefix(a: Tokens[int], b: Tokens[int]) -> int:
-    """Length of the longest common prefix, by comparing slices (which is fast for lists) and halving where they differ."""
+    """Length of the longest common prefix, found by bisection over slices, which are fast to compare in lists."""
     high = min(len(a), len(b))
     if a[:high] == b[:high]:
         return high
@@ -28,13 +28,13 @@ def common_prefix(a: Tokens[int], b: Tokens[int]) -> int:
 
 
 class _Node:
-    __slots__ = ("children", "edge", "holders", "parent")
+    __slots__ = ("children", "edge", "keys", "parent")
 
     def __init__(self, edge: list[int], parent: _Node | None) -> None:
         self.edge = edge  # the tokens from the parent to here
         self.parent = parent
         self.children: dict[int, _Node] = {}  # by the first token of their edge
-        self.holders: set[int] = set()
+        self.keys: set[int] = set()
 
 
 class RadixTree:
@@ -47,11 +47,11 @@ class RadixTree:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def insert(self, holder: int, tokens: Tokens[int]) -> None:
-        """Makes `tokens` the sequence of `holder`, instead of one that it had before."""
-        self.remove(holder)
+    def insert(self, key: int, tokens: Tokens[int]) -> None:
+        """Makes `tokens` the sequence of `key`, in place of an earlier one."""
+        self.remove(key)
         node, at = self._root, 0
-        node.holders.add(holder)
+        node.keys.add(key)
         while at < len(tokens):
             child = node.children.get(tokens[at])
             if child is None:
@@ -62,24 +62,25 @@ class RadixTree:
                 n = common_prefix(child.edge, tokens[at : at + len(child.edge)])
                 if n < len(child.edge):
                     child = self._split(child, n)
-            child.holders.add(holder)
+            child.keys.add(key)
             node, at = child, at + n
-        self._ends[holder] = node
+        self._ends[key] = node
 
-    def remove(self, holder: int) -> None:
-        """Forgets a holder; nothing happens if there is none of that name."""
-        node = self._ends.pop(holder, None)
+    def remove(self, key: int) -> None:
+        """Forgets a key. Does nothing if there is no such key."""
+        node = self._ends.pop(key, None)
         while node is not None:
-            node.holders.discard(holder)
+            node.keys.discard(key)
             parent = node.parent
-            if parent is not None and not node.holders:
+            if parent is not None and not node.keys:
                 del parent.children[node.edge[0]]
             elif parent is not None:
                 self._merge(node)
             node = parent
 
     def matches(self, tokens: Tokens[int]) -> Iterator[tuple[int, int]]:
-        """(n, holder) for each holder that has the first n > 0 tokens in common with `tokens`, the longest first."""
+        """Yields (n, key) for each sequence that has its first n > 0 tokens in common with `tokens`, the longest first; equals by
+        key."""
         passed: list[tuple[int, _Node]] = []
         node, at = self._root, 0
         while at < len(tokens):
@@ -93,26 +94,26 @@ class RadixTree:
                 break
         seen: set[int] = set()
         for n, node in reversed(passed):
-            for holder in sorted(node.holders - seen):
-                yield n, holder
-            seen |= node.holders
+            for key in sorted(node.keys - seen):
+                yield n, key
+            seen |= node.keys
 
     def _split(self, node: _Node, n: int) -> _Node:
-        """Puts a node into the middle of an edge, after its first n tokens."""
+        """Puts a node into the middle of an edge, after its first n tokens, and returns it."""
         assert node.parent is not None, "the root has no edge"
         upper = _Node(node.edge[:n], node.parent)
-        upper.holders = set(node.holders)
+        upper.keys = set(node.keys)
         node.parent.children[upper.edge[0]] = upper
         node.edge, node.parent = node.edge[n:], upper
         upper.children[node.edge[0]] = node
         return upper
 
     def _merge(self, node: _Node) -> None:
-        """Joins a node with its only child, where nobody ends between them: the opposite of _split."""
+        """Joins a node with its only child if no sequence ends between them: the opposite of _split."""
         if len(node.children) != 1:
             return
         [child] = node.children.values()
-        if child.holders != node.holders:
+        if child.keys != node.keys:
             return
         assert node.parent is not None, "the root is never merged"
         child.edge, child.parent = node.edge + child.edge, node.parent
@@ -120,7 +121,7 @@ class RadixTree:
 
     @property
     def n_nodes(self) -> int:
-        """Nodes below the root: how finely the tree is cut."""
+        """Number of nodes below the root."""
         n, todo = 0, list(self._root.children.values())
         while todo:
             node = todo.pop()

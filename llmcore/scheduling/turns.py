@@ -1,11 +1,11 @@
-"""How much of a step each prompt gets. Pure policy: no clock, no ctypes.
+"""Turns: the part of a step's time that each prompt gets. Pure policy.
 
-The prompt that is done soonest goes first; a lower priority counts as so many seconds more. That alone would let a stream of
-short prompts hold up a long one without end. So a prompt may lose only so much time to those that are due later (arrival plus
-handicap): _RATE of the time that its computed part took, and _HEAD_START of its whole time in advance. A prompt that has lost
-as much gets five sixths of every step, and those that are due later get one. So a prompt that has been due for longest loses
-at most 0.3 times its own time, and a short newcomer always finds time in the next step: half of what may be lost in advance is
-kept for those that take a quarter of a step or less.
+The prompt that is done soonest goes first; a lower priority counts as a number of seconds more. That alone would let a stream of
+short prompts hold up a long one forever. So the time that a prompt may lose to prompts that are due later (due = arrival plus
+handicap) is bounded: _RATE of the time that its computed part took, plus _HEAD_START of its whole time in advance. A prompt that
+has lost that much gets six sevenths of every step, and those that are due later get one. So the prompt that has been due for
+longest loses at most 0.3 times its own time, and a short newcomer always finds time in the next step: half of the time that may be
+lost in advance is reserved for prompts that take a quarter of a step or less.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from llmcore.scheduling.cost_model import CostModel
 from llmcore.sequence import Sequence
 
-# By priority: how many seconds of waiting a prompt has to make up before it comes before one of priority high.
+# By priority: seconds that a prompt must have waited longer than one of priority high to come before it.
 HANDICAP_S = (0.0, 10.0, 60.0)
 
 _RATE = 1 / 6
-_RATE_INNER = 1.0  # of a prompt that itself only gets what another one may lose
+_RATE_INNER = 1.0  # for a prompt that itself only gets the time that another one may lose
 _HEAD_START = 0.1
 
 
@@ -28,26 +28,28 @@ _HEAD_START = 0.1
 class Turn:
     """One prompt's part in a step.
 
-    `due_s` is its arrival plus the handicap of its priority: a prompt overtakes those that are due before it. `bound_s` is what it
-    may have lost by now to those that overtook it, `allowance_s` what of that is left. `lost_s` and `got_s` are of this step.
+    `due_s` is its arrival plus the handicap of its priority: a prompt overtakes those that are due before it. `bound_s` is the time
+    that it may have lost by now to those that overtook it, `allowance_s` the rest of that. `lost_s` and `got_s` are times in this
+    step.
     """
 
     sequence: Sequence
-    n_tokens: int  # that are still to be computed, as far as is known
+    n_tokens: int  # still to be computed, as far as is known
     remaining_s: float
     handicap_s: float
     due_s: float
     bound_s: float
-    reserve_s: float  # what of it is only for short ones
+    reserve_s: float  # part of bound_s that only short prompts may use
     rate: float = _RATE
-    limit_s: float = float("inf")  # what those that are due later may take of this step
-    limit_short_s: float = float("inf")  # the same of short ones
+    limit_s: float = float("inf")  # time of this step that prompts due later may take
+    limit_short_s: float = float("inf")  # the same for short prompts
     lost_s: float = 0.0
     got_s: float = 0.0
     is_served: bool = False
 
     @classmethod
     def of(cls, sequence: Sequence, costs: CostModel, n_batch: int) -> Turn:
+        """Returns the turn of a sequence whose prompt is not computed yet."""
         n = len(sequence.tokens)
         is_open = sequence.slot >= 0
         n_known = sequence.n_computed if is_open else max(n - sequence.n_expected, 0)
@@ -60,12 +62,12 @@ class Turn:
 
     @property
     def key(self) -> tuple[float, float]:
-        """Orders turns, the soonest first; equals in the order in which they came."""
+        """Sort key: the turn that is done soonest first, equals in the order of arrival."""
         return self.remaining_s + self.handicap_s, self.due_s
 
     @property
     def done_s(self) -> float:
-        """When it would be done if it began when it is due."""
+        """Time at which it would be done if it began when it is due."""
         return self.due_s + self.remaining_s
 
     @property
@@ -74,7 +76,7 @@ class Turn:
 
     @property
     def owed_s(self) -> float:
-        """Seconds of this step that a prompt must get for its bound to hold, since it was overtaken."""
+        """Seconds of this step that an overtaken prompt must get for its bound to hold."""
         return max(self.lost_s - self.allowance_s, 0.0) / self.rate
 
     def lend(self, follower: Turn) -> None:
@@ -83,16 +85,16 @@ class Turn:
         self.due_s = min(self.due_s, follower.due_s)
 
     def charge(self) -> None:
-        """Books what it lost in this step. What it lost beyond its bound (there was no room for it) is not made up for: those
-        that come later would get nothing until it was."""
+        """Books the time lost in this step. Time lost beyond the bound, for lack of room, is not made up for: later prompts would
+        get nothing until it was."""
         self.sequence.overtaken_s = min(self.sequence.overtaken_s + self.lost_s, self.bound_s + self.rate * self.got_s)
 
 
 class Turns:
-    """Turns of one step, `order`ed; `step_s` is the step's time for prompts, `short_s` the time of a prompt that is short.
+    """Turns of one step, in `order`; `step_s` is the step's time for prompts, `short_s` the longest time of a short prompt.
 
-    A prompt guards its own time against those that are due later. Those that are due later and take longer lose nothing to
-    newcomers that the guard before them does not lose.
+    A prompt guards its own time against those that are due later. A prompt that is due later and takes longer loses no time to
+    newcomers that its guard does not lose.
     """
 
     def __init__(self, turns: Iterable[Turn], step_s: float = 0.0, short_s: float = 0.0) -> None:
@@ -112,7 +114,7 @@ class Turns:
 
     @property
     def first(self) -> Turn | None:
-        """The one that has been due for longest."""
+        """The turn that has been due for longest."""
         return self._guards[0] if self._guards else None
 
     def limit_s(self, turn: Turn) -> float:
@@ -122,7 +124,7 @@ class Turns:
         return min(limits_s, default=float("inf"))
 
     def take(self, turn: Turn, seconds: float) -> None:
-        """A turn gets seconds of this step."""
+        """Gives a turn seconds of this step."""
         for each in self._overtaken(turn):
             each.lost_s += seconds
         turn.got_s += seconds
@@ -137,8 +139,8 @@ class Turns:
 
 
 def delay_s(seconds: float, turns: Iterable[Turn]) -> float:
-    """How much longer prompts of so many seconds take, all together, since they overtake `turns`: these lose what they may,
-    and get their share then, the one that has been due for longest first."""
+    """Returns the delay of prompts that together take `seconds` and overtake `turns`. Each of these loses what it may, then gets
+    its share, the one that has been due for longest first."""
     delay_s = 0.0
     for turn in sorted(turns, key=lambda each: each.due_s):
         while_beside_s = turn.allowance_s + _RATE * turn.remaining_s

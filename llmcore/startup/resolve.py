@@ -10,6 +10,7 @@ from llmcore.embedding.embedder import Embedder
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
 from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.kernels import row_tile
 from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.machine.memory import memory_available_bytes
@@ -67,6 +68,7 @@ def decide_limits(config: EngineConfig, model: Model) -> Limits:
         ttft_max_s=config.ttft_max_s,
         step_max_s=config.step_max_s,
         inter_token_s=(config.inter_token_high_s, config.inter_token_normal_s, config.inter_token_low_s),
+        tile=row_tile(model.kernels, model.packed_bytes),
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import jsonschema
 import msgspec
-import numpy as np
 import pytest
 from msgspec import structs
 
@@ -24,13 +23,12 @@ from llmcore.messages import (
     Grammar,
     JsonObject,
     JsonSchema,
-    Output,
     Piece,
     Regex,
     TextPrompt,
 )
 from llmcore.sampling import SamplingParams
-from tests.engine.test_engine import GREEDY, STORY, chat, request, run
+from tests.engine.engine_requests import GREEDY, STORY, chat, outputs, request, run, said
 
 PERSON: dict[str, Any] = {
     "type": "object",
@@ -45,21 +43,6 @@ PERSON: dict[str, Any] = {
 SCHEMA = JsonSchema(json.dumps(PERSON).encode())
 ASK = chat(("user", "Describe somebody, as JSON."))
 LITERAL = "Good morning, and welcome to the show! "
-
-
-def outputs(engine: Engine, *requests: GenerateRequest) -> dict[str, list[Output]]:
-    found: dict[str, list[Output]] = {}
-    for each in requests:
-        engine.submit(each)
-        found[each.request_id] = []
-    while engine.has_work:
-        for output in engine.step():
-            found[output.request_id].append(output)
-    return found
-
-
-def said(found: list[Output]) -> str:
-    return "".join(each.text for each in found if isinstance(each, (Piece, Finished)))
 
 
 @pytest.mark.parametrize(
@@ -237,57 +220,6 @@ def test_a_grammar_that_outgrows_its_limits_is_a_clear_error(engine: Engine) -> 
 
 
 # --- Log-probabilities --------------------------------------------------------------------------------------------------
-
-
-def logprobs(found: list[Output]) -> list[Any]:
-    return [logprob for each in found if isinstance(each, (Piece, Finished)) for logprob in each.logprobs]
-
-
-def test_each_token_tells_its_log_probability_and_alternatives(engine: Engine) -> None:
-    found = outputs(engine, request("a", STORY, n_logprobs=3, max_tokens=12))["a"]
-    told = logprobs(found)
-    assert len(told) == 12
-    text = said(found)
-    assert b"".join(each.data for each in told).decode() == text
-    for each in told:
-        assert len(each.top) == 3
-        assert each.top[0].token == each.token, "greedy"
-        assert each.logprob == each.top[0].logprob >= each.top[1].logprob >= each.top[2].logprob
-        assert np.exp([top.logprob for top in each.top]).sum() <= 1.0001
-
-
-def test_log_probabilities_do_not_depend_on_the_sampling(engine: Engine) -> None:
-    def first(**details: Any) -> Any:
-        return logprobs(outputs(engine, request("a", STORY, max_tokens=1, n_logprobs=2, **details))["a"])[0]
-
-    plain = first()
-    for sampling in (SamplingParams(seed=1, temperature=3.0), SamplingParams(temperature=0, logit_bias={5: 50.0})):
-        other = first(sampling=sampling)
-        assert [top.token for top in other.top] == [top.token for top in plain.top]
-        np.testing.assert_allclose([top.logprob for top in other.top], [top.logprob for top in plain.top], atol=1e-3)
-    forced = first(constraint=Regex("Zürich"))
-    assert forced.top == plain.top
-    assert forced.logprob < plain.logprob
-
-
-def test_nothing_of_a_stop_string_is_told(engine: Engine) -> None:
-    whole = run(engine, request("a", STORY))["a"].text
-    stop = whole[9:17]
-    found = outputs(engine, request("b", STORY, stop=(stop,), n_logprobs=0))["b"]
-    text = said(found)
-    told = b"".join(each.data for each in logprobs(found)).decode()
-    assert stop not in told
-    assert told.startswith(text), "the last token may reach into the stop string"
-
-
-def test_log_probabilities_come_with_their_text(engine: Engine) -> None:
-    shown = told = 0
-    for each in outputs(engine, request("a", STORY, n_logprobs=0, max_tokens=30, stop=("zzz",)))["a"]:
-        assert isinstance(each, (Piece, Finished))
-        shown += len(each.text.encode())
-        told += sum(len(logprob.data) for logprob in each.logprobs)
-        assert told >= shown
-    assert told == shown
 
 
 def test_constraints_and_messages_survive_the_wire() -> None:

@@ -41,13 +41,13 @@ def test_what_is_no_prompt_is_refused(prompts: Prompts, prompt: TextPrompt | Tok
 
 
 def test_a_prefix_of_messages_is_how_every_continuation_begins(prompts: Prompts) -> None:
-    prefix = prompts.prefix(chat(SYSTEM))
+    prefix = prompts.read_prefix(chat(SYSTEM))
     for question in ("When?", "7", " Where", "<|im_end|>"):
         whole = prompts.read(chat(SYSTEM, {"role": "user", "content": question})).tokens
         assert whole[: len(prefix)] == prefix
-    assert prompts.prefix(TextPrompt("Once")) == prompts.read(TextPrompt("Once")).tokens
+    assert prompts.read_prefix(TextPrompt("Once")) == prompts.read(TextPrompt("Once")).tokens
     with pytest.raises(InvalidRequestError, match="JSON array"):
-        prompts.prefix(ChatPrompt(b"{}"))
+        prompts.read_prefix(ChatPrompt(b"{}"))
 
 
 def test_checkpoints_stand_behind_messages_and_before_the_last_token(prompts: Prompts) -> None:
@@ -59,8 +59,10 @@ def test_checkpoints_stand_behind_messages_and_before_the_last_token(prompts: Pr
     shared = [
         each for each in first.checkpoints if first.tokens[:each] == second.tokens[:each] and each in second.checkpoints
     ]
-    assert len(prompts.prefix(chat(SYSTEM))) in shared
-    assert max(shared) > len(prompts.prefix(chat(SYSTEM))) + 5, "the first question is shared too, with all of its end"
+    assert len(prompts.read_prefix(chat(SYSTEM))) in shared
+    assert max(shared) > len(prompts.read_prefix(chat(SYSTEM))) + 5, (
+        "the first question is shared too, with all of its end"
+    )
     assert all(0 < each < len(second.tokens) for each in second.checkpoints)
 
 

@@ -1,4 +1,4 @@
-"""A service without weights: a real Scheduler against a virtual clock, with a cost model's formula as the truth.
+"""A service without weights: a real Scheduler with a virtual clock. Steps take the seconds of a formula.
 
 Memory is left out (the cache keeps its own books), so that minutes of steps are simulated in a second.
 """
@@ -60,7 +60,7 @@ class NoMemory:
 @dataclass
 class Caller:
     """A request that comes at `at_s`; the rest says what became of it. `shared` is a number: callers with the same one have
-    the first `n_shared` tokens in common. `key` and `group` are whose it is, and of which request it is an answer."""
+    the first `n_shared` tokens in common. `key` is its API key, `group` the request that it is one of several answers to."""
 
     at_s: float
     n_tokens: int
@@ -110,14 +110,14 @@ class Simulator:
         return cls(sorted(callers, key=lambda each: each.at_s), Scheduler(cache, limits, costs()))
 
     def run(self, n_steps: int = 100_000) -> Simulator:
-        """Until all are answered. AssertionError if that takes too many steps."""
+        """Runs until all are answered. Raises AssertionError if that takes too many steps."""
         for _ in range(n_steps):
             if not self.advance():
                 return self
         raise AssertionError("it does not end")
 
     def advance(self) -> bool:
-        """One step, or the time until somebody comes. False if there is nothing left to do."""
+        """Computes one step, or moves on to the next arrival. Returns False if there is nothing left to do."""
         while self.coming and self.coming[0][1].at_s <= self.now_s:
             self._arrive(*self.coming.pop(0))
         if self.scheduler.has_work:
@@ -129,11 +129,11 @@ class Simulator:
         return True
 
     def predicted_s(self, caller: Caller) -> float:
-        """Seconds to a caller's first token if it came now, as admission reckons them before it corrects them."""
+        """Seconds to a caller's first token if it came now, as admission predicts them before correction."""
         sequence, admission = caller.sequence(-2), self.scheduler.admission
         admission.check(sequence, self.now_s)
         assert sequence.ahead is not None
-        return admission.reckoned_ttft_s(sequence.n_expected, sequence.ahead)
+        return admission.predicted_ttft_s(sequence.n_expected, sequence.ahead)
 
     def _arrive(self, number: int, caller: Caller) -> None:
         sequence = caller.sequence(number)
@@ -148,7 +148,7 @@ class Simulator:
         """Computes one step as an engine would."""
         scheduler = self.scheduler
         batch = scheduler.schedule(self.now_s)
-        for each in list(scheduler.full):
+        for each in list(scheduler.out_of_cells):
             scheduler.remove(each, "length", self.now_s)
         if batch is None:
             return
@@ -166,7 +166,7 @@ class Simulator:
 
 
 def alone_s(n_tokens: int, limits: Limits = LIMITS) -> float:
-    """Seconds to the first token of a prompt that nobody else comes beside."""
+    """Seconds to the first token of a prompt that is alone."""
     caller = Caller(0.0, n_tokens)
     Simulator.of([caller], limits).run()
     assert caller.first_token_s is not None

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from llmcore.errors import OverloadedError
 from llmcore.sequence import HIGH, LOW, NORMAL
-from tests.scheduling.test_scheduler import make, prompt, sequence
+from tests.scheduling.machine import make, prompt, sequence
 
-# What a sequence waited for. One slot of one takes a second, as long as nobody has finished.
+# (tokens, slots) to wait for. The one slot becomes free after a second, as long as no sequence has finished.
 ONE_SLOT = (0, 1)
 
 
@@ -126,7 +126,7 @@ COMERS = st.lists(st.tuples(st.integers(1, 900), PRIORITIES, st.integers(0, 8)),
 
 @settings(max_examples=60, deadline=None)
 @given(COMERS, st.sampled_from((0.0, 3.0, 30.0)), st.sampled_from((2, 100)), st.sampled_from((0, 1500)))
-def test_who_is_refused_ahead_is_refused_when_asked(
+def test_a_refusal_in_advance_is_the_refusal_of_the_request(
     comers: list[tuple[int, int, int]], ttft_max_s: float, n_waiting: int, n_waiting_tokens: int
 ) -> None:
     machine = make(n_running=2, ttft_max_s=ttft_max_s, n_waiting=n_waiting, n_waiting_tokens=n_waiting_tokens)
@@ -146,7 +146,7 @@ def test_who_is_refused_ahead_is_refused_when_asked(
     assert len(machine.scheduler.waiting) == 0
 
 
-def test_those_who_would_be_refused_whatever_they_ask_are_told_by_priority() -> None:
+def test_refusals_in_advance_are_by_priority() -> None:
     machine = make(n_running=1, ttft_max_s=5.0)
     assert machine.scheduler.admission.refusals(0.0) == ()
     machine.add(sequence("a", prompt(1, 5), n_answer=100))

@@ -54,7 +54,7 @@ def test_a_newcomer_starts_within_two_steps_beside_a_long_one_and_soon_beside_se
         callers.append(Caller(0.0, 20, n_answer=300))
     newcomer = Caller(at_s, n_tokens)
     Simulator.of([*callers, newcomer]).run()
-    # While somebody is answered, a step has 150 ms, of which streams and the weights take a part.
+    # While an answer is decoded, a step has 150 ms, part of which streams and the weights take.
     own_s = 2 * alone_s(n_tokens) if is_answering else 0.0
     # Each of several may be owed time by the next.
     assert waited_s(newcomer) <= (2 if len(longs) == 1 else 5) * STEP_MAX_S + own_s
@@ -155,7 +155,7 @@ def test_a_voice_that_waits_for_a_beginning_brings_it_before_others() -> None:
     assert waited_s(other) >= waited_s(voice)
 
 
-# --- Everybody --------------------------------------------------------------------------------------------------------
+# --- All together ------------------------------------------------------------------------------------------------------
 
 CALLERS = st.lists(
     st.builds(
@@ -197,7 +197,7 @@ def test_a_newcomer_that_starts_at_once_is_not_refused_for_a_long_prompts_sake(a
     assert simulator.predicted_s(brief) <= STEP_MAX_S
 
 
-def test_who_comes_while_a_long_prompt_is_owed_time_is_told_of_the_wait() -> None:
+def test_a_newcomer_while_a_long_prompt_is_owed_time_has_the_wait_predicted() -> None:
     crowd = [Caller(2.0, 600) for _ in range(6)]
     newcomer = Caller(4.5, 600)
     simulator = Simulator.of([Caller(0.0, LONG), *crowd, newcomer], replace(LIMITS, ttft_max_s=1000.0))

@@ -2,113 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.limits import Limits
-from llmcore.scheduling.cost_model import CostModel, Measurement
-from llmcore.scheduling.host_cache import HostCache
-from llmcore.scheduling.kv_cache import KVCache
-from llmcore.scheduling.scheduler import Scheduler
-from llmcore.scheduling.turns import HANDICAP_S
 from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
-from tests.scheduling.test_kv_cache import CountingMemory
-
-# A machine on which a step takes 20 ms, 5 ms for each token and 2 µs for each of its cells.
-STEP_S, TOKEN_S, CELL_S = 0.02, 0.005, 2e-6
-
-LIMITS = Limits(n_ctx=4096, n_running=4, n_waiting=100, n_batch=256)
-
-
-def seconds(n_tokens: int, n_cells: int) -> float:
-    return STEP_S + TOKEN_S * n_tokens + CELL_S * n_tokens * n_cells
-
-
-def learned() -> CostModel:
-    points = [(2**i, cells) for i in range(9) for cells in (0, 2000)]
-    return CostModel([Measurement(n, 0, cells, seconds(n, cells)) for n, cells in points])
-
-
-@dataclass
-class Machine:
-    """A scheduler, its memory and its time. Every token drawn is 0; `n_forced` tokens that are 1 follow each."""
-
-    scheduler: Scheduler
-    memory: CountingMemory
-    now_s: float = 0.0
-    n_forced: int = 0
-
-    def add(self, *sequences: Sequence) -> None:
-        for each in sequences:
-            each.arrived_s = self.now_s
-            self.scheduler.add(each, self.now_s)
-
-    def step(self) -> dict[str, int]:
-        """Computes one step as an engine would, ending answers that are long enough. Returns tokens by name of row."""
-        batch = self.scheduler.schedule(self.now_s)
-        for each in list(self.scheduler.full):
-            self.scheduler.remove(each, "length", self.now_s)
-        if batch is None:
-            return {}
-        slots = {each.slot: each for each in self.scheduler.in_step}
-        for row in batch.rows:
-            self.memory.compute(row.slot, row.start, slots[row.slot].tokens[row.start : row.start + row.n_tokens])
-        rows = {slots[row.slot].request_id: row.n_tokens for row in batch.rows}
-        self.now_s += seconds(batch.n_tokens, self.memory.n_used)
-        for each, _ in self.scheduler.commit([0] * len(self.scheduler.scheduled())):
-            for _ in range(min(self.n_forced, each.n_tokens_max - len(each.tokens))):
-                self.scheduler.force(each, 1)
-            if len(each.tokens) >= each.n_tokens_max:
-                self.scheduler.remove(each, "length", self.now_s)
-        for each in slots.values():
-            if each.is_prefix and each.n_remaining == 0:
-                self.scheduler.remove(each, "stop", self.now_s, pin=each.request_id)
-        return rows
-
-    def run(self, n_steps: int = 10_000) -> None:
-        for _ in range(n_steps):
-            if not self.scheduler.has_work:
-                return
-            self.step()
-        raise AssertionError("it does not end")
-
-
-def make(
-    *, n_cells: int = 4096, costs: CostModel | None = None, is_cuttable: bool = True, n_host: int = 0, **limits: object
-) -> Machine:
-    memory = CountingMemory(is_cuttable=is_cuttable)
-    wanted = replace(LIMITS, n_ctx=n_cells, **limits)  # type: ignore[arg-type]
-    host = HostCache(n_host) if n_host else None
-    cache = KVCache(memory, n_slots=wanted.n_running + 3, n_cells=n_cells, host=host)
-    return Machine(Scheduler(cache, wanted, costs or learned()), memory)
-
-
-def sequence(name: str, tokens: list[int] | range, n_answer: int = 4, priority: int = NORMAL) -> Sequence:
-    return Sequence(name, list(tokens), n_prompt=len(tokens), n_tokens_max=len(tokens) + n_answer, priority=priority)
-
-
-def prompt(start: int, n: int) -> range:
-    return range(start * 10_000, start * 10_000 + n)
-
+from tests.scheduling.machine import check, finish_order, make, prompt, sequence
 
 # --- Steps ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_prompt_is_computed_in_chunks_that_take_at_most_the_longest_step() -> None:
-    machine = make(step_max_s=0.5)
-    each = sequence("a", prompt(1, 400))
-    machine.add(each)
-    chunks = []
-    while each.n_generated == 0:
-        before_s = machine.now_s
-        chunks.append(machine.step()["a"])
-        assert machine.now_s - before_s <= 0.5 * 1.05
-    assert sum(chunks) == 400
-    assert min(chunks[:-1]) > 50, "and they are not shorter than they have to be"
-    assert each.phase == "decode"
 
 
 def test_a_batch_is_never_overfilled() -> None:
@@ -118,86 +19,7 @@ def test_a_batch_is_never_overfilled() -> None:
         assert sum(machine.step().values()) <= 64
 
 
-def test_without_any_measurement_chunks_are_small() -> None:
-    machine = make(costs=CostModel())
-    machine.add(sequence("a", prompt(1, 200)))
-    assert machine.step() == {"a": 64}
-
-
-def test_a_long_prompt_never_makes_a_stream_wait_longer_than_its_target() -> None:
-    machine = make(inter_token_s=(0.1, 0.15, 0.5))
-    machine.add(sequence("talking", prompt(1, 20), n_answer=1000))
-    machine.step()
-    machine.step()
-    machine.add(sequence("long", prompt(2, 1000), n_answer=1))
-    gaps = []
-    while any(each.request_id == "long" for each in machine.scheduler.sequences):
-        before_s = machine.now_s
-        rows = machine.step()
-        assert rows["talking"] == 1
-        gaps.append(machine.now_s - before_s)
-    assert max(gaps) <= 0.15 * 1.1
-    assert sorted(gaps)[len(gaps) // 2] > 0.1, "the time is used"
-
-
-def test_the_most_demanding_stream_sets_the_target() -> None:
-    machine = make(inter_token_s=(0.11, 0.15, 0.5))
-    machine.add(sequence("batch", prompt(1, 5), 1000, LOW), sequence("voice", prompt(2, 5), 10, HIGH))
-    machine.step()
-    machine.step()
-    machine.add(sequence("long", prompt(3, 2000)))
-    before_s = machine.now_s
-    machine.step()
-    assert machine.now_s - before_s <= 0.115
-    while any(each.request_id == "voice" for each in machine.scheduler.sequences):
-        machine.step()
-    before_s = machine.now_s
-    machine.step()
-    assert 0.3 < machine.now_s - before_s <= 0.55
-
-
-def test_prompts_go_on_where_streams_alone_are_too_slow_already() -> None:
-    machine = make(inter_token_s=(0.01, 0.01, 0.01))
-    machine.add(sequence("talking", prompt(1, 5), n_answer=10_000))
-    machine.step()
-    long = sequence("long", prompt(2, 100), n_answer=1)
-    machine.add(long)
-    for _ in range(200):
-        machine.step()
-    assert long.finish_reason == "length"
-
-
-def test_steps_fill_whole_tiles_of_the_kernels() -> None:
-    machine = make(step_max_s=0.5)
-    machine.add(sequence("talking", prompt(1, 20), n_answer=1000))
-    machine.step()
-    machine.add(sequence("long", prompt(2, 1000), n_answer=1))
-    for _ in range(20):
-        assert sum(machine.step().values()) % 16 == 0
-    alone = make(step_max_s=0.5)
-    alone.add(sequence("first", prompt(1, 1000)), sequence("second", prompt(2, 77)))
-    while any(each.phase == "prefill" for each in alone.scheduler.sequences):
-        rows = alone.step()
-        assert sum(rows.values()) % 16 == 0 or not alone.scheduler.waiting
-    short = make(step_max_s=0.5)
-    short.add(sequence("short", prompt(1, 77)))
-    assert short.step() == {"short": 77}, "what fits is not cut"
-
-
-@pytest.mark.parametrize(
-    ("target_s", "n_tokens"),
-    # One row takes 25 ms, 16 take 100 ms.
-    [(0.06, 16), (0.054, 16), (0.051, 12), (0.04, 8), (0.03, 4), (0.02, 4)],
-)
-def test_on_a_slow_machine_a_step_may_take_longer_to_fill_a_tile(target_s: float, n_tokens: int) -> None:
-    machine = make(inter_token_s=(target_s, target_s, target_s))
-    machine.add(sequence("talking", [1], n_answer=1000))
-    machine.step()
-    machine.add(sequence("long", prompt(2, 1000), n_answer=1))
-    assert sum(machine.step().values()) == n_tokens
-
-
-def test_everybody_who_decodes_shares_a_step() -> None:
+def test_all_decoding_sequences_share_a_step() -> None:
     machine = make()
     machine.add(*(sequence(name, prompt(i, 5), n_answer=10) for i, name in enumerate("abc")))
     machine.step()
@@ -219,79 +41,10 @@ def test_after_a_rollback_the_same_step_comes_again() -> None:
     assert machine.memory.tokens(batch.rows[0].slot) == list(range(8))
 
 
-# --- Order ------------------------------------------------------------------------------------------------------------
-
-
-def finish_order(machine: Machine) -> list[str]:
-    """Names in the order of their first tokens."""
-    order: list[str] = []
-    while machine.scheduler.has_work:
-        before = {each.request_id: each for each in machine.scheduler.sequences}
-        machine.step()
-        order += [name for name, each in before.items() if each.n_generated and name not in order]
-    return order
-
-
-def test_the_shortest_prompt_comes_first() -> None:
-    machine = make()
-    machine.add(sequence("long", prompt(1, 1000)), sequence("short", prompt(2, 50)), sequence("middle", prompt(3, 300)))
-    assert finish_order(machine) == ["short", "middle", "long"]
-
-
-def test_a_long_prompt_is_not_starved_by_short_ones() -> None:
-    machine = make(n_running=2)
-    long = sequence("long", prompt(1, 1500))
-    machine.add(long)
-    for i in range(2, 400):
-        machine.add(sequence(f"short{i}", prompt(i, 60), n_answer=2))
-        machine.step()
-        if long.finish_reason:
-            break
-    assert long.finish_reason == "length", "waiting counts as progress"
-
-
-@pytest.mark.parametrize("first", [LOW, NORMAL])
-def test_priorities_come_first_and_waiting_makes_up_for_them(first: int) -> None:
-    machine = make(n_running=2)
-    machine.add(sequence("slow", prompt(1, 600), priority=first), sequence("voice", prompt(2, 600), priority=HIGH))
-    assert finish_order(machine) == ["voice", "slow"]
-    machine.add(sequence("slow", prompt(3, 600), priority=first))
-    machine.now_s += HANDICAP_S[first] + 1
-    machine.add(sequence("voice", prompt(4, 600), priority=HIGH))
-    assert finish_order(machine) == ["slow", "voice"]
-
-
-def test_a_high_priority_takes_the_slot_of_a_low_one_which_loses_nothing() -> None:
-    machine = make(n_running=2)
-    batch = [sequence(name, prompt(i, 200), n_answer=300, priority=LOW) for i, name in enumerate("ab")]
-    machine.add(*batch)
-    while not all(each.n_generated > 3 for each in batch):
-        machine.step()
-    machine.add(sequence("normal", prompt(5, 20), n_answer=5))
-    machine.step()
-    assert machine.scheduler.n_preempted == 1
-    voice = sequence("voice", prompt(6, 20), n_answer=5, priority=HIGH)
-    machine.add(voice)
-    machine.step()
-    assert voice.slot >= 0
-    n_tokens = 0
-    while machine.scheduler.has_work:
-        n_tokens += sum(machine.step().values())
-    assert all(each.n_generated == 300 for each in batch)
-    assert n_tokens < 2 * 300 + 50, "their prompts are not computed again"
-
-
-def test_low_priorities_do_not_push_each_other_out() -> None:
-    machine = make(n_running=1)
-    machine.add(sequence("a", prompt(1, 20), priority=LOW), sequence("b", prompt(2, 20), priority=LOW))
-    machine.run()
-    assert machine.scheduler.n_preempted == 0
-
-
 # --- Forced tokens ----------------------------------------------------------------------------------------------------
 
 
-def test_forced_tokens_are_computed_in_one_row_with_the_drawn_one() -> None:
+def test_forced_tokens_are_computed_in_one_row_with_the_sampled_one() -> None:
     machine = make()
     machine.n_forced = 4
     machine.add(sequence("a", prompt(1, 5), n_answer=25))
@@ -332,7 +85,7 @@ def test_forced_tokens_of_one_do_not_hold_up_the_stream_of_another() -> None:
     assert n_steps < 30
 
 
-def test_a_token_that_could_not_be_drawn_leaves_the_sequence_as_it_is() -> None:
+def test_a_token_that_could_not_be_sampled_leaves_the_sequence_as_it_is() -> None:
     machine = make()
     machine.add(sequence("a", prompt(1, 5)), sequence("b", prompt(2, 5)))
     scheduler = machine.scheduler
@@ -347,7 +100,7 @@ def test_a_token_that_could_not_be_drawn_leaves_the_sequence_as_it_is() -> None:
 # --- Shared prefixes --------------------------------------------------------------------------------------------------
 
 
-def test_those_who_arrive_together_compute_a_shared_prefix_once() -> None:
+def test_simultaneous_arrivals_compute_a_shared_prefix_once() -> None:
     machine = make(n_running=8)
     shared = list(prompt(1, 1000))
     callers = [sequence(f"caller{i}", [*shared, *prompt(10 + i, 20)], n_answer=2) for i in range(8)]
@@ -360,7 +113,7 @@ def test_those_who_arrive_together_compute_a_shared_prefix_once() -> None:
     assert all(each.n_generated == 2 for each in callers)
 
 
-def test_waiting_for_a_prefix_survives_the_end_of_who_computes_it() -> None:
+def test_a_follower_survives_the_end_of_its_leader() -> None:
     machine = make()
     shared = list(prompt(1, 1000))
     leader, follower = sequence("leader", [*shared, 1]), sequence("follower", [*shared, 2])
@@ -380,7 +133,7 @@ def test_waiting_for_a_prefix_survives_the_end_of_who_computes_it() -> None:
     assert done == 0, "its tokens are reset when it gives its slot back"
 
 
-def test_a_voice_that_waits_for_a_prefix_hurries_the_one_who_computes_it() -> None:
+def test_a_follower_lends_its_urgency_to_its_leader() -> None:
     machine = make(n_running=3)
     shared = list(prompt(1, 1500))
     batch = sequence("batch", [*shared, 1], priority=LOW)
@@ -413,37 +166,7 @@ def test_a_prefix_is_computed_without_an_answer_and_pinned() -> None:
     machine.run()
 
 
-def test_chunks_end_at_checkpoints_where_states_cannot_be_cut() -> None:
-    machine = make(is_cuttable=False, n_host=10_000, step_max_s=10.0)
-    each = sequence("a", prompt(1, 100))
-    each.checkpoints = (30, 80)
-    machine.add(each)
-    assert [machine.step()["a"] for _ in range(3)] == [30, 50, 20]
-    other = sequence("b", [*prompt(1, 80), 5, 6])
-    machine.add(other)
-    machine.step()
-    assert other.n_cached == 80
-    machine.run()
-
-
 # --- Cells ------------------------------------------------------------------------------------------------------------
-
-
-def test_no_more_run_than_slots() -> None:
-    machine = make(n_running=2)
-    machine.add(*(sequence(name, prompt(i, 5), n_answer=2) for i, name in enumerate("abc")))
-    assert len(machine.step()) == 2
-    assert len(machine.scheduler.waiting) == 1
-    machine.run()
-
-
-def test_a_prompt_that_does_not_fit_beside_the_running_waits() -> None:
-    machine = make(n_cells=24, step_max_s=10.0)
-    machine.add(sequence("a", prompt(0, 16), n_answer=2), sequence("b", prompt(1, 16), n_answer=2))
-    assert machine.step() == {"a": 16}
-    assert [each.request_id for each in machine.scheduler.waiting] == ["b"]
-    machine.step()
-    assert machine.step() == {"b": 16}
 
 
 def test_when_the_cells_run_out_the_last_comer_goes_back_and_finishes_later() -> None:
@@ -461,7 +184,7 @@ def test_when_the_cells_run_out_the_last_comer_goes_back_and_finishes_later() ->
     assert old.n_generated == young.n_generated == 12
 
 
-def test_what_cannot_go_on_even_alone_is_told_so() -> None:
+def test_a_sequence_without_cells_even_alone_is_full() -> None:
     machine = make(n_cells=30)
     prefix = Sequence("system", list(prompt(1, 10)), n_prompt=10, n_tokens_max=10, is_prefix=True)
     talking, late = sequence("talking", prompt(2, 10), n_answer=100), sequence("late", prompt(3, 25))
@@ -524,7 +247,7 @@ arrival = st.tuples(
     st.booleans(),
     st.integers(0, 5),
 )
-def test_nobody_starves_and_the_books_are_true(
+def test_no_sequence_starves_and_books_equal_memory(
     arrivals: list[tuple[int, list[int], int, int | None, int]],
     n_cells: int,
     n_running: int,
@@ -558,16 +281,3 @@ def test_nobody_starves_and_the_books_are_true(
         assert each.finish_reason == "cancelled" or len(each.tokens) == each.n_tokens_max
     assert scheduler.cache.n_cells_held == 0
     assert scheduler.admission.n_tokens_waiting == 0
-
-
-def check(machine: Machine) -> None:
-    scheduler, memory = machine.scheduler, machine.memory
-    assert scheduler.cache.n_cells_used == memory.n_used <= scheduler.cache.n_cells
-    assert len(scheduler.running) <= scheduler.limits.n_running
-    assert not set(scheduler.running) & set(scheduler.waiting)
-    for each in scheduler.running:
-        assert 0 <= each.n_cached <= each.n_computed < len(each.tokens)
-        assert memory.tokens(each.slot) == each.tokens[: each.n_computed]
-    for each in scheduler.waiting:
-        assert each.slot == -1
-        assert each.n_computed == 0

@@ -172,7 +172,7 @@ def test_places_are_counted_by_holder() -> None:
     assert shares.n_waiting(("bob",)) == 8
 
 
-def test_who_comes_is_not_reckoned_behind_more_of_one_request_than_may_run() -> None:
+def test_a_newcomer_is_not_counted_behind_more_of_one_request_than_may_run() -> None:
     limits = replace(LIMITS, n_waiting=1000, ttft_max_s=1e6)
     simulator = Simulator.of(many(64), limits)
     for _ in range(5):
@@ -199,7 +199,7 @@ CALLERS = st.lists(
 
 @settings(max_examples=40, deadline=None, phases=PHASES)
 @given(CALLERS, st.integers(1, 9))
-def test_everybody_is_answered_and_no_request_takes_the_last_slots(callers: list[Caller], n_slots: int) -> None:
+def test_all_are_answered_and_no_request_takes_the_last_slots(callers: list[Caller], n_slots: int) -> None:
     callers = [replace(each, group=each.group and f"{each.key}/{each.group}") for each in callers]
     simulator = Watched.of(callers, replace(LIMITS, n_running=n_slots))
     simulator.run()
@@ -215,17 +215,17 @@ def test_everybody_is_answered_and_no_request_takes_the_last_slots(callers: list
     st.lists(st.sampled_from(["", "a", "b", "c"]), max_size=12),
     st.lists(st.sampled_from(["", "a", "b", "c"]), max_size=12),
 )
-def test_a_free_slot_is_barred_only_for_the_sake_of_those_who_have_less(
+def test_a_sequence_leaves_a_free_slot_only_to_holders_with_fewer(
     n_slots: int, running: list[str], waiting: list[str]
 ) -> None:
     taken = [sequence(str(i), name) for i, name in enumerate(running[: n_slots - 1])]
     queue = [sequence(f"w{i}", name) for i, name in enumerate(waiting)]
-    view = Shares(n_slots, 8, queue, taken).view()
+    view = Shares(n_slots, 8, queue, taken).snapshot()
 
     def count(each: Sequence) -> int:
         return sum(bool(each.holders) and each.holders == other.holders for other in taken)
 
     for each in queue:
         n_less = sum(count(other) < count(each) for other in queue)
-        assert view.bars(each) == (n_slots - len(taken) <= n_less)
-    assert not all(view.bars(each) for each in queue) or not queue
+        assert view.must_wait(each) == (n_slots - len(taken) <= n_less)
+    assert not all(view.must_wait(each) for each in queue) or not queue

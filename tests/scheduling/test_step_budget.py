@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmcore.limits import Limits, RowTile
 from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.kv_cache import KVCache
-from llmcore.scheduling.step_budget import TILE, TILE_SMALL, StepBudget, whole_tiles
+from llmcore.scheduling.step_budget import StepBudget
 from llmcore.sequence import HIGH, LOW, Sequence
-from tests.scheduling.test_kv_cache import CountingMemory
-from tests.scheduling.test_scheduler import LIMITS, learned, seconds
+from tests.scheduling.counting_memory import CountingMemory
+from tests.scheduling.machine import LIMITS, learned, seconds
 
 
-def budget(costs: CostModel | None = None) -> StepBudget:
+def budget(costs: CostModel | None = None, limits: Limits = LIMITS) -> StepBudget:
     cache = KVCache(CountingMemory(), n_slots=16, n_cells=4096)
-    return StepBudget(cache, LIMITS, costs or learned())
+    return StepBudget(cache, limits, costs or learned())
 
 
 def answered(priority: int, n: int = 1) -> list[Sequence]:
     return [Sequence(f"{priority}-{i}", [0] * 9, n_prompt=8, n_tokens_max=20, priority=priority) for i in range(n)]
 
 
-@given(st.integers(0, 300), st.integers(1, 300))
-def test_whole_tiles_are_part_of_the_budget(n_before: int, n: int) -> None:
-    found = whole_tiles(n_before, n)
-    assert 0 < found <= n
-    assert found == n or (n_before + found) % TILE_SMALL == 0
-    if found < n and n_before + n >= TILE:
-        assert (n_before + found) % TILE == 0
+@pytest.mark.parametrize("tile", [RowTile(), RowTile(8, 8), RowTile(32, 16)])
+def test_a_step_may_take_longer_to_fill_a_tile_of_the_kernels_in_use(tile: RowTile) -> None:
+    target_s = seconds(tile.n_rows, 0) / 1.8
+    limits = replace(LIMITS, tile=tile, inter_token_s=(target_s, target_s, target_s))
+    found = budget(limits=limits).spare(answered(HIGH), [], 1, 256)
+    assert 1 + found == tile.n_rows
 
 
 def test_as_long_as_nothing_was_measured_a_step_takes_a_small_chunk() -> None:

@@ -1,0 +1,33 @@
+"""A sequence's phase and counts follow from its tokens and how far they are computed."""
+
+from __future__ import annotations
+
+from llmcore.sequence import Sequence
+
+
+def test_a_life_from_waiting_to_decoding() -> None:
+    each = Sequence("a", [1, 2, 3], n_prompt=3, n_tokens_max=10)
+    assert (each.phase, each.n_remaining, each.n_generated) == ("waiting", 3, 0)
+    each.slot, each.n_computed = 0, 2
+    assert (each.phase, each.n_remaining) == ("prefill", 1)
+    each.n_computed = 3
+    each.tokens.append(7)
+    assert (each.phase, each.n_remaining, each.n_generated) == ("decode", 1, 1)
+
+
+def test_a_finished_sequence_is_finished_in_any_slot() -> None:
+    for slot in (-1, 0):
+        each = Sequence("a", [1, 2, 3], n_prompt=3, n_tokens_max=10, slot=slot, finish_reason="stop")
+        assert each.phase == "finished"
+
+
+def test_forced_tokens_are_part_of_decoding_and_a_lost_slot_is_not() -> None:
+    each = Sequence("a", [1, 2, 3, 7, 8, 9], n_prompt=3, n_tokens_max=10, slot=0, n_computed=3, n_forced=2)
+    assert (each.phase, each.n_remaining) == ("decode", 3)
+    each.n_computed = 0
+    assert each.phase == "prefill", "what was computed is lost, so all of it is prompt again"
+
+
+def test_tokens_that_a_shift_has_dropped_count_as_generated() -> None:
+    each = Sequence("a", [1, 2, 3, 9], n_prompt=3, n_tokens_max=10, n_dropped=5)
+    assert each.n_generated == 6
