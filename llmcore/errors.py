@@ -58,7 +58,7 @@ class ForeignLibraryError(LibraryError):
 
 
 class AbiError(LibraryError):
-    """A structure of ffi.py differs from the headers that the native library was built with."""
+    """A structure of llmcore/llama/ffi differs from the headers that the native library was built with."""
 
     code = "abi_mismatch"
 

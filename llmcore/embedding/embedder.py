@@ -10,8 +10,8 @@ import numpy as np
 from llmcore.batch import Batch
 from llmcore.embedding.planner import PassPart
 from llmcore.errors import ContextLengthError, InsufficientMemoryError, UnsupportedError
-from llmcore.llama import ffi
 from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.ffi.arrays import Float32Array
 from llmcore.llama.model import Model
 from llmcore.log import event
 
@@ -108,7 +108,7 @@ class Embedder:
         event(logger, logging.INFO, "embed_context_grown", n_tokens=window)
         return True
 
-    def compute(self, parts: Sequence[PassPart]) -> list[ffi.Float32Array]:
+    def compute(self, parts: Sequence[PassPart]) -> list[Float32Array]:
         """One pass: of each part what pooling makes of it, float32[width] (of a part that is not its text's last, nothing of
         use). Raises StepAborted, or NativeError."""
         batch, context = self._batch, self._context
@@ -126,7 +126,7 @@ class Embedder:
             return self._means(parts)
         return [context.embedding(slot) for slot in range(len(parts))]
 
-    def _means(self, parts: Sequence[PassPart]) -> list[ffi.Float32Array]:
+    def _means(self, parts: Sequence[PassPart]) -> list[Float32Array]:
         rows = iter(self._context.token_embeddings(self._batch.n_tokens))
         means = []
         for part in parts:

@@ -18,7 +18,7 @@ from llmcore.grammar.content_gate import (
 )
 from llmcore.llama.chat import ChatParser
 from llmcore.llama.chat_stream import ChatStream, ParsedChat
-from llmcore.llama.ffi import UInt32Array
+from llmcore.llama.ffi.arrays import UInt32Array
 from llmcore.llama.model import Model
 from llmcore.llama.sampler import Sampler, SampleRequest
 from llmcore.messages import Finished, FinishReason, GenerateRequest, Piece, TokenLogprob, Usage

@@ -21,7 +21,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.grammar.gbnf import gbnf_to_lark
 from llmcore.grammar.schema import locate, read_schema
-from llmcore.llama import ffi
+from llmcore.llama.ffi.arrays import UInt32Array, address_of
 from llmcore.llama.handle import PartHandle
 from llmcore.llama.model import Model
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
@@ -72,7 +72,7 @@ class Matcher:
         self._needs = needs
         self._renew: Callable[[], LLMatcher] | None = renew
         self._accepted: list[int] = []
-        self.mask: ffi.UInt32Array = np.zeros((n_vocab + 31) // 32, np.uint32)
+        self.mask: UInt32Array = np.zeros((n_vocab + 31) // 32, np.uint32)
         self._is_filled = False
 
     @property
@@ -90,9 +90,9 @@ class Matcher:
         """Computes the mask; an empty one where a limit is reached."""
         if self._is_filled:
             return
-        self._native.unsafe_compute_mask_ptr(ffi.address(self.mask), self.mask.nbytes)
+        self._native.unsafe_compute_mask_ptr(address_of(self.mask), self.mask.nbytes)
         if self._native.is_error() and self._begin_anew():
-            self._native.unsafe_compute_mask_ptr(ffi.address(self.mask), self.mask.nbytes)
+            self._native.unsafe_compute_mask_ptr(address_of(self.mask), self.mask.nbytes)
         if self._native.is_error():
             self.mask.fill(0)
         self._is_filled = True
@@ -130,7 +130,7 @@ class Constraints:
         self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()  # of what is kept
         self._compiling = threading.Lock()
-        self._anything: ffi.UInt32Array | None = None
+        self._anything: UInt32Array | None = None
 
     def is_ready(self, constraint: Constraint) -> bool:
         with self._lock:
@@ -167,7 +167,7 @@ class Constraints:
         with self._compiling:
             return self._compile(constraint)
 
-    def anything(self) -> ffi.UInt32Array:
+    def anything(self) -> UInt32Array:
         """The mask of all tokens that end no answer. The caller must not write to it."""
         if self._anything is None:
             mask = np.full((self._model.n_vocab + 31) // 32, 0xFFFFFFFF, np.uint32)

@@ -10,7 +10,7 @@ import numpy as np
 
 from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
 from llmcore.llama.chat import ChatParser, RenderedChat
-from llmcore.llama.ffi import UInt32Array
+from llmcore.llama.ffi.arrays import UInt32Array
 
 # Any content that is JSON: a template whose parser does not read it as such has content of a form of its own.
 _PROBE = '{"a": 1}'

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from llmcore.errors import InvalidRequestError, NativeError
-from llmcore.llama import ffi
 from llmcore.llama.chat_stream import ParsedChat
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
 from llmcore.llama.tool_schema import HeldTool, hold
@@ -61,7 +61,7 @@ class ChatTemplate(HandleOwner):
     """
 
     def __init__(self, model: Model | None, source: str | None = None) -> None:
-        self._lib = ffi.library()
+        self._lib = load_library()
         self._what = "the chat template"
         handle = self._lib.lc_chat_new(model and model.handle, None if source is None else source.encode())
         try:
@@ -155,7 +155,7 @@ class ChatParser(HandleOwner):
     """Reads the answers to one rendered prompt."""
 
     def __init__(self, syntax: str) -> None:
-        self._lib = ffi.library()
+        self._lib = load_library()
         self._what = "the chat parser"
         handle = self._lib.lc_chat_parser_new(syntax.encode())
         self._own(self._lib.check_pointer(handle, "making a chat parser"), self._lib.lc_chat_parser_free, self._lib)

@@ -11,8 +11,12 @@ import numpy.typing as npt
 
 from llmcore.batch import Batch
 from llmcore.errors import InsufficientMemoryError, InvalidRequestError, NativeError, UnsupportedError
-from llmcore.llama import ffi
 from llmcore.llama.attention_shape import BLOCK_SIZES
+from llmcore.llama.ffi.abort_flag import AbortFlag
+from llmcore.llama.ffi.arrays import Float32Array, address_of, read_floats
+from llmcore.llama.ffi.batch_view import BatchView
+from llmcore.llama.ffi.library import load_library
+from llmcore.llama.ffi.structures import LcMemoryNeed, LlamaContextParams
 from llmcore.llama.handle import Handle, HandleOwner, PartHandle
 from llmcore.llama.interruptible import interruptible, nothing
 from llmcore.llama.memory_estimate import MemoryEstimate, estimate_memory
@@ -65,9 +69,9 @@ class ContextParams:
     )
 
 
-def native_params(params: ContextParams) -> ffi.ContextParams:
+def native_params(params: ContextParams) -> LlamaContextParams:
     """In llama.cpp's own form. Raises InvalidRequestError for a number of slots that it does not have."""
-    lib = ffi.library()
+    lib = load_library()
     native, most = lib.llama_context_default_params(), lib.llama_max_parallel_sequences()
     if not 1 <= params.n_slots <= most:
         raise InvalidRequestError(f"n_slots must be between 1 and {most}, got {params.n_slots}", param="n_slots")
@@ -94,7 +98,7 @@ class Context(HandleOwner):
     """
 
     def __init__(self, model: Model, params: ContextParams) -> None:
-        self._lib = ffi.library()
+        self._lib = load_library()
         self._what = "the context"
         self.model = model
         self.params = params
@@ -102,13 +106,13 @@ class Context(HandleOwner):
         self._check_attention()
         native = native_params(params)
         self._check_memory(native)
-        self.abort_flag = ffi.AbortFlag()
+        self.abort_flag = AbortFlag()
         self._parent = model
         whole = self._take(interruptible(lambda: self._make(native), nothing))
         self._memory: PartHandle | None = PartHandle.of(whole, self._lib.llama_get_memory(whole) or 0)
         # Whether steps leave anything behind. Encoders (BERT and its kin) compute a text in one step and forget it.
         self.has_memory = bool(self._memory)
-        self._view: tuple[Batch, ffi.BatchView] | None = None  # of the batch that was last computed
+        self._view: tuple[Batch, BatchView] | None = None  # of the batch that was last computed
         self.n_ctx = int(self._lib.llama_n_ctx(whole))
         # Whether a row costs the attention of its own cells only: our kernels skip what the mask excludes, ggml's do not.
         self.skips_masked_cells = (
@@ -126,15 +130,15 @@ class Context(HandleOwner):
         if problem is not None:
             raise problem
 
-    def _make(self, native: ffi.ContextParams) -> Handle:
+    def _make(self, native: LlamaContextParams) -> Handle:
         lib, model = self._lib, self.model.handle
         address = lib.lc_context_new(model, native)
         if not address:
-            raise NativeError(f"llama.cpp cannot create a context for {self.model.path}: {ffi.reason(lib)}")
-        self.abort_flag.attach(lib, address)
+            raise NativeError(f"llama.cpp cannot create a context for {self.model.path}: {lib.load_error()}")
+        lib.attach_abort_flag(address, self.abort_flag)
         return Handle.own(address, lib.llama_free, lib, model, self.abort_flag)
 
-    def _check_memory(self, native: ffi.ContextParams) -> None:
+    def _check_memory(self, native: LlamaContextParams) -> None:
         need = estimate_memory(self.model.path, self.model.params, native)
         output_bytes = self._output_bytes()
         wanted, available = need.context_bytes + need.compute_bytes + output_bytes, memory_available_bytes()
@@ -159,7 +163,7 @@ class Context(HandleOwner):
 
     def memory_used(self) -> MemoryEstimate:
         """What this context and its model have allocated."""
-        out = ffi.MemoryNeed()
+        out = LcMemoryNeed()
         self._lib.check(self._lib.lc_memory_used(self.handle, out))
         return MemoryEstimate(out.model_bytes, out.context_bytes, out.compute_bytes)
 
@@ -184,7 +188,7 @@ class Context(HandleOwner):
         handle = self.handle
         self._check_batch(batch)
         if self._view is None or self._view[0] is not batch:
-            self._view = (batch, ffi.BatchView(batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits))
+            self._view = (batch, BatchView(batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits))
         struct = self._view[1].struct
         struct.n_tokens = batch.n_tokens
         Process.current.has_computed = True
@@ -219,20 +223,20 @@ class Context(HandleOwner):
         if int(batch.seq_ids[:n].view(np.uint32).max()) >= self.params.n_slots:
             raise InvalidRequestError(f"a slot is not in 0 to {self.params.n_slots - 1}", param="slot")
 
-    def logits(self, row: int) -> ffi.Float32Array:
+    def logits(self, row: int) -> Float32Array:
         """A copy of the logits (float32[n_vocab]) of batch index `row`, which must have asked for them."""
         handle = self.handle  # until what it points to is copied
         pointer = self._lib.llama_get_logits_ith(handle, row)
         if not pointer:
             raise InvalidRequestError(f"batch index {row} asked for no logits", param="row")
-        return ffi.read_floats(pointer, self.model.n_vocab)
+        return read_floats(pointer, self.model.n_vocab)
 
     @property
     def is_causal(self) -> bool:
         """Whether a token sees only those before it."""
         return bool(self._lib.llama_get_causal_attn(self.handle))
 
-    def embedding(self, slot: int) -> ffi.Float32Array:
+    def embedding(self, slot: int) -> Float32Array:
         """What pooling made of the sequence in `slot` in the last step: float32[n_embd_out], not normalized; of a reranker
         its scores, float32[n_scores]."""
         handle = self.handle  # until what it points to is copied
@@ -243,9 +247,9 @@ class Context(HandleOwner):
         if not pointer:
             raise InvalidRequestError(f"slot {slot} was not in the last step", param="slot")
         is_rank = pooling == _POOLING_TYPES["rank"]
-        return ffi.read_floats(pointer, self.model.n_scores if is_rank else self.model.n_embd_out)
+        return read_floats(pointer, self.model.n_scores if is_rank else self.model.n_embd_out)
 
-    def token_embeddings(self, n_tokens: int) -> ffi.Float32Array:
+    def token_embeddings(self, n_tokens: int) -> Float32Array:
         """What the last step made of each of its tokens, where nothing is pooled: float32[n_tokens, n_embd_out], a copy."""
         handle = self.handle  # until what it points to is copied
         vectors = np.empty((n_tokens, self.model.n_embd_out), np.float32)
@@ -253,7 +257,7 @@ class Context(HandleOwner):
             pointer = self._lib.llama_get_embeddings_ith(handle, row)
             if not pointer:
                 raise InvalidRequestError(f"batch index {row} was not in the last step", param="row")
-            vectors[row] = ffi.read_floats(pointer, vectors.shape[1])
+            vectors[row] = read_floats(pointer, vectors.shape[1])
         return vectors
 
     def set_threads(self, threads: int, threads_batch: int) -> None:
@@ -323,7 +327,7 @@ class Context(HandleOwner):
         self._slot(slot)
         size = self._lib.llama_state_seq_get_size(self.handle, slot)
         buffer = np.empty(size, np.uint8)
-        written = self._lib.llama_state_seq_get_data(self.handle, ffi.address(buffer), size, slot)
+        written = self._lib.llama_state_seq_get_data(self.handle, address_of(buffer), size, slot)
         if written == 0:
             raise NativeError(f"llama.cpp cannot save the state of slot {slot}")
         return buffer if written == size else buffer[:written].copy()
@@ -332,7 +336,7 @@ class Context(HandleOwner):
         """Replaces a sequence by what save_state() gave. On NativeError the sequence is empty."""
         self.remove(slot)
         data = np.frombuffer(state, np.uint8)
-        if not len(data) or self._lib.llama_state_seq_set_data(self.handle, ffi.address(data), len(data), slot) == 0:
+        if not len(data) or self._lib.llama_state_seq_set_data(self.handle, address_of(data), len(data), slot) == 0:
             self.remove(slot)
             raise NativeError(
                 f"llama.cpp cannot restore the state of slot {slot}: damaged, or there are too few free cells"

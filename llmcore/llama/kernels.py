@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.errors import ConfigError
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from llmcore.log import event
 from llmcore.machine.threads import decide_threads
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def decide_level(wanted: str) -> int:
     """The level of instruction sets that a value of the option `kernels` stands for here. Raises ConfigError for one that this
     CPU (or this build) does not have."""
-    lib = ffi.library()
+    lib = load_library()
     if wanted == "auto":
         return int(lib.lc_kernels_best())
     if wanted == "off":
@@ -36,7 +36,7 @@ def use_kernels(wanted: str) -> str:
     """Lets models that are loaded from now on, and the contexts of this process, use the kernels as the option says; packing
     takes as many threads as this machine suggests. Returns the level's name. Raises ConfigError."""
     level = decide_level(wanted)
-    lib = ffi.library()
+    lib = load_library()
     if level or lib.lc_kernels_used():
         lib.check(lib.lc_kernels_use(level, decide_threads(0).n_threads))
     return KERNEL_LEVELS[level]
@@ -46,7 +46,7 @@ def use_kernels(wanted: str) -> str:
 def without_kernels() -> Iterator[None]:
     """Leaves everything to ggml in models and contexts that are made meanwhile; products of weights that are packed already stay
     with the kernels."""
-    lib = ffi.library()
+    lib = load_library()
     level = lib.lc_kernels_used()
     if not level:
         yield

@@ -6,7 +6,8 @@ import os
 from dataclasses import astuple, dataclass
 
 from llmcore.errors import NativeError
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
+from llmcore.llama.ffi.structures import LcMemoryNeed, LlamaContextParams, LlamaModelParams
 from llmcore.llama.interruptible import interruptible, nothing
 
 # Up to this many cells the need is asked for as it is.
@@ -22,7 +23,7 @@ class MemoryEstimate:
     compute_bytes: int
 
 
-def estimate_memory(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryEstimate:
+def estimate_memory(path: str, model: LlamaModelParams, context: LlamaContextParams) -> MemoryEstimate:
     """Of a model and a context for it, neither of which need exist. Raises NativeError.
 
     llama.cpp's reckoning makes its bookkeeping for every cell, which for a huge n_ctx would itself not fit. What a context
@@ -41,14 +42,14 @@ def estimate_memory(path: str, model: ffi.ModelParams, context: ffi.ContextParam
     return MemoryEstimate(*grown)
 
 
-def _reckon(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryEstimate:
-    lib, out = ffi.library(), ffi.MemoryNeed()
+def _reckon(path: str, model: LlamaModelParams, context: LlamaContextParams) -> MemoryEstimate:
+    lib, out = load_library(), LcMemoryNeed()
 
     def reckon() -> None:
         try:
             lib.check(lib.lc_memory_required(os.fsencode(path), model, context, out))
         except NativeError:
-            raise NativeError(f"llama.cpp cannot create a context for {path}: {ffi.reason(lib)}") from None
+            raise NativeError(f"llama.cpp cannot create a context for {path}: {lib.load_error()}") from None
 
     interruptible(reckon, nothing)
     return MemoryEstimate(out.model_bytes, out.context_bytes, out.compute_bytes)

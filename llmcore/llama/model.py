@@ -24,8 +24,12 @@ from llmcore.gguf.header import GgufHeader, check_model_file
 from llmcore.gguf.model_checks import check_model_metadata
 from llmcore.gguf.model_kinds import check_kind
 from llmcore.gguf.vocabulary_checks import Override, vocabulary_overrides
-from llmcore.llama import ffi
 from llmcore.llama.attention_shape import AttentionShape, attention_shape
+from llmcore.llama.ffi.abi import PINNED
+from llmcore.llama.ffi.arrays import Int32Array, address_of, function_address, read_string
+from llmcore.llama.ffi.library import Library, load_library
+from llmcore.llama.ffi.model_arguments import KvOverrides, RpcDevices
+from llmcore.llama.ffi.structures import LlamaModelParams, ProgressCallback
 from llmcore.llama.handle import Handle, HandleOwner, PartHandle
 from llmcore.llama.interruptible import Aside
 from llmcore.llama.kernels import log_kernels, use_kernels
@@ -97,19 +101,21 @@ class Model(HandleOwner):
             Process.current.check_computes()
         self.header: GgufHeader = check_model_file(self.path)
         check_kind(self.header, vocab_only=vocab_only)
-        self._lib = lib = ffi.library()
+        self._lib = lib = load_library()
         if not lib.lc_architecture_known(self.architecture.encode()):
             raise ModelArchitectureError(
-                f"{self.path}: this build ({ffi.PINNED}) does not know architecture {self.architecture!r}: a later version "
+                f"{self.path}: this build ({PINNED}) does not know architecture {self.architecture!r}: a later version "
                 "may, if it is a language model",
                 param="model_path",
             )
         check_model_metadata(self.header, vocab_only=vocab_only)
         self.rpc_servers = parse_servers(rpc_servers)
-        self._devices, elsewhere_bytes = self._remote_devices()
+        self._devices = self._remote_devices()
         self.has_gpu = False
         if not vocab_only:
-            if self._devices is None:
+            if self._devices is not None:
+                elsewhere_bytes = self._devices.free_bytes
+            else:
                 # llama.cpp takes what GPUs there are, unless it is told devices.
                 elsewhere_bytes = lib.lc_gpu_free_bytes()
                 self.has_gpu = elsewhere_bytes > 0
@@ -120,9 +126,9 @@ class Model(HandleOwner):
         self.kernels = "none" if vocab_only else use_kernels(kernels)
         self.params = self._params(vocab_only, mmap, repack)
         if self._devices is not None:
-            self.params.devices, self.params.n_gpu_layers = ffi.address_of(self._devices), rpc_layers
-        self._kv_overrides = ffi.kv_overrides(self._overrides())
-        self.params.kv_overrides = ffi.address_of(self._kv_overrides)
+            self.params.devices, self.params.n_gpu_layers = self._devices.address, rpc_layers
+        self._kv_overrides = KvOverrides(self._overrides())
+        self.params.kv_overrides = self._kv_overrides.address
         self.packed_bytes = 0  # of its weights, in the kernels' own layout
         whole = self._load(progress, vocab_only, log_level)
         self._vocab: PartHandle | None = PartHandle.of(whole, lib.llama_model_get_vocab(whole))
@@ -130,19 +136,19 @@ class Model(HandleOwner):
 
     # --- Loading and closing ------------------------------------------------------------------------------------------
 
-    def _remote_devices(self) -> tuple[ffi.Pointers | None, int]:
-        """What llama.cpp is to compute on, and how much memory is free there; (None, 0) for this machine alone."""
+    def _remote_devices(self) -> RpcDevices | None:
+        """Returns the devices of the RPC servers; None for this machine alone."""
         if not self.rpc_servers:
-            return None, 0
+            return None
         protocol = self._lib.lc_rpc_protocol()
         if not protocol:
             message = "rpc_servers: this build has no RPC backend: build with CMAKE_ARGS=-DLLMCORE_RPC=ON"
             raise ConfigError(message, param="rpc_servers")
         for server in self.rpc_servers:
             check_server(server, protocol)
-        devices, free_bytes = ffi.rpc_devices(self._lib, self.rpc_servers)
-        event(logger, logging.INFO, "rpc_servers", servers=",".join(self.rpc_servers), free_bytes=free_bytes)
-        return devices, free_bytes
+        devices = RpcDevices(self._lib, self.rpc_servers)
+        event(logger, logging.INFO, "rpc_servers", servers=",".join(self.rpc_servers), free_bytes=devices.free_bytes)
+        return devices
 
     def _check_memory(self, elsewhere_bytes: int) -> None:
         available = memory_available_bytes() + elsewhere_bytes
@@ -156,8 +162,8 @@ class Model(HandleOwner):
                 param="model_path",
             )
 
-    def _params(self, vocab_only: bool, mmap: bool, repack: bool) -> ffi.ModelParams:
-        params: ffi.ModelParams = self._lib.llama_model_default_params()
+    def _params(self, vocab_only: bool, mmap: bool, repack: bool) -> LlamaModelParams:
+        params: LlamaModelParams = self._lib.llama_model_default_params()
         params.vocab_only = vocab_only
         params.use_extra_bufts = repack and self.architecture not in _NOT_REPACKED
         params.load_mode = _LOAD_MODES["mmap" if mmap else "none"]
@@ -215,7 +221,7 @@ class Model(HandleOwner):
     def description(self) -> str:
         """llama.cpp's words for it, as "llama 135M Q4_1"."""
         handle = self.handle
-        return ffi.text_of(256, lambda buffer, size: self._lib.llama_model_desc(handle, buffer, size))
+        return read_string(256, lambda buffer, size: self._lib.llama_model_desc(handle, buffer, size))
 
     @property
     def n_params(self) -> int:
@@ -306,8 +312,8 @@ class Model(HandleOwner):
         lib, handle = self._lib, self.handle
         found: dict[str, str] = {}
         for i in range(lib.llama_model_meta_count(handle)):
-            key = ffi.text_of(256, lambda b, n, i=i: lib.llama_model_meta_key_by_index(handle, i, b, n))  # type: ignore[misc]
-            value = ffi.text_of(4096, lambda b, n, i=i: lib.llama_model_meta_val_str_by_index(handle, i, b, n))  # type: ignore[misc]
+            key = read_string(256, lambda b, n, i=i: lib.llama_model_meta_key_by_index(handle, i, b, n))  # type: ignore[misc]
+            value = read_string(4096, lambda b, n, i=i: lib.llama_model_meta_val_str_by_index(handle, i, b, n))  # type: ignore[misc]
             found[key] = value
         return found
 
@@ -407,17 +413,17 @@ class Model(HandleOwner):
         ids: list[int] = self.token_ids(text, add_special=add_special, parse_special=parse_special).tolist()
         return ids
 
-    def token_ids(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> ffi.Int32Array:
+    def token_ids(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> Int32Array:
         """Like tokenize(), as an int32 array of shape (n_tokens,)."""
         lib, vocab = self._lib, self.vocab
         data = _utf8(text)
         tokens = np.empty(len(data) + 4, np.int32)
-        n = lib.lc_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
+        n = lib.lc_tokenize(vocab, data, len(data), address_of(tokens), len(tokens), add_special, parse_special)
         if n < 0:
             if n == _FAILED:
                 raise self._vocabulary_error() or InvalidRequestError("the text has more than 2**31 tokens")
             tokens = np.empty(-n, np.int32)
-            n = lib.lc_tokenize(vocab, data, len(data), ffi.address(tokens), len(tokens), add_special, parse_special)
+            n = lib.lc_tokenize(vocab, data, len(data), address_of(tokens), len(tokens), add_special, parse_special)
         if n < 0:
             raise self._vocabulary_error() or NativeError("llama_tokenize asked for a larger buffer twice")
         return tokens[:n]
@@ -431,7 +437,7 @@ class Model(HandleOwner):
     def _token_bytes(self) -> tuple[int, bytes]:
         """Length of the longest text of a token (0: no bound), and the bytes that may become no token at all."""
         counted = np.zeros(256, np.uint8)
-        longest: int = self._lib.lc_token_bytes_max(self.vocab, ffi.address(counted))
+        longest: int = self._lib.lc_token_bytes_max(self.vocab, address_of(counted))
         return longest, bytes(np.flatnonzero(counted == 0).tolist())
 
     def detokenize(self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False) -> str:
@@ -455,7 +461,7 @@ class Model(HandleOwner):
         while True:
             buffer = np.empty(size, np.uint8)
             n = self._lib.lc_detokenize(
-                self.vocab, ffi.address(ids), len(ids), ffi.address(buffer), size, remove_special, unparse_special
+                self.vocab, address_of(ids), len(ids), address_of(buffer), size, remove_special, unparse_special
             )
             if n >= 0:
                 return buffer[:n].tobytes()
@@ -469,7 +475,7 @@ class Model(HandleOwner):
         size = 64
         while True:
             buffer = np.empty(size, np.uint8)
-            n = self._lib.lc_token_to_piece(self.vocab, token, ffi.address(buffer), size, special)
+            n = self._lib.lc_token_to_piece(self.vocab, token, address_of(buffer), size, special)
             if n >= 0:
                 return buffer[:n].tobytes()
             if n == _FAILED:
@@ -485,7 +491,7 @@ class Model(HandleOwner):
     def tokenizer_addresses(self) -> tuple[PartHandle, int]:
         """Addresses of the native vocabulary and of a function like llama_tokenize, for other native code, which must keep the
         former."""
-        return self.vocab, ffi.function_address(self._lib.lc_tokenize_or_none)
+        return self.vocab, function_address(self._lib.lc_tokenize_or_none)
 
     def check_tokens(self, tokens: Iterable[int]) -> None:
         """Raises InvalidRequestError for a token id that is not in the vocabulary."""
@@ -506,7 +512,7 @@ class Model(HandleOwner):
 class _Loading:
     """One load, aside from its caller, who is asked for the progress."""
 
-    def __init__(self, lib: ffi.Library, path: str, params: ffi.ModelParams, progress: LoadProgress | None) -> None:
+    def __init__(self, lib: Library, path: str, params: LlamaModelParams, progress: LoadProgress | None) -> None:
         self._lib = lib
         self._path = os.fsencode(path)
         self._params = params
@@ -524,13 +530,13 @@ class _Loading:
 
     def _call(self) -> Handle | None:
         # Used by reference as long as native code reads the structure, and not kept in it: the model outlives the load.
-        report = ffi.ProgressCallback(self._report)
+        report = ProgressCallback(self._report)
         self._params.progress_callback = report
         try:
             address = self._lib.lc_model_load(self._path, self._params)
-            self.reason = "" if address else ffi.reason(self._lib)
+            self.reason = "" if address else self._lib.load_error()
         finally:
-            self._params.progress_callback = ffi.ProgressCallback()
+            self._params.progress_callback = ProgressCallback()
         return Handle.own(address, self._lib.llama_model_free, self._lib) if address else None
 
     def _report(self, fraction: float, _user_data: object) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 
 from llmcore.errors import InvalidRequestError, LlmcoreError, NativeError
 from llmcore.gguf.header import check_model_file
-from llmcore.llama import ffi
+from llmcore.llama.ffi.arrays import address_of
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.interruptible import interruptible
 from llmcore.machine.process import Process
 
@@ -54,14 +55,14 @@ def quantize(
         raise InvalidRequestError(f"file_type must be one of {known}, got {file_type!r}", param="file_type")
     check_model_file(os.fspath(source))
     Process.current.check_computes()
-    lib = ffi.library()
+    lib = load_library()
     params = lib.llama_model_quantize_default_params()
     params.ftype, params.nthread, params.allow_requantize = FILE_TYPES[file_type], threads, requantize
     partial = Path(f"{os.fspath(target)}.{os.getpid()}.partial")
     stop = np.zeros(1, np.int32)
 
     def call() -> None:
-        lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(partial), params, ffi.address(stop)))
+        lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(partial), params, address_of(stop)))
 
     try:
         interruptible(call, lambda: stop.fill(1))

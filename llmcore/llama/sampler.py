@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
-from llmcore.llama import ffi
 from llmcore.llama.context import Context
+from llmcore.llama.ffi.arrays import Float32Array, UInt32Array, address_of, int32_pointer
+from llmcore.llama.ffi.library import load_library
+from llmcore.llama.ffi.sampling import SampleExtras, make_sampling_params, sample_tokens
 from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
 from llmcore.sampling import MAX_SEED, SamplingParams
@@ -31,7 +33,7 @@ class Sampler(HandleOwner):
     """
 
     def __init__(self, model: Model, params: SamplingParams, *, n_ctx: int) -> None:
-        self._lib = ffi.library()
+        self._lib = load_library()
         self._what = "the sampler"
         self.model = model
         # llama.cpp takes seed 2**32 - 1 for "draw one"; ours is drawn here, so that it can be told.
@@ -42,7 +44,7 @@ class Sampler(HandleOwner):
                     f"logit_bias: token {token} is not in the vocabulary (0 to {model.n_vocab - 1})", param="logit_bias"
                 )
         values = {name: getattr(params, name) for name in _PLAIN_FIELDS}
-        native, alive = ffi.sampling_struct(
+        native, alive = make_sampling_params(
             {**values, "seed": self.seed, "n_ctx": n_ctx}, params.dry_sequence_breakers, params.logit_bias
         )
         sampler = self._lib.check_pointer(self._lib.lc_sampler_new(model.handle, native), "creating a sampler")
@@ -56,7 +58,7 @@ class Sampler(HandleOwner):
     def prime(self, prompt: Sequence[int]) -> None:
         """Shows the prompt to what looks back at it: repeat_penalty and DRY."""
         tokens = np.asarray(prompt, np.int32)
-        self._lib.check(self._lib.lc_sampler_prime(self.handle, ffi.address(tokens), len(tokens)))
+        self._lib.check(self._lib.lc_sampler_prime(self.handle, address_of(tokens), len(tokens)))
 
     def hold(self, grammar: str) -> None:
         """Holds the answer to the tool-call grammar of a rendered chat. Raises InvalidRequestError if it is none."""
@@ -65,19 +67,19 @@ class Sampler(HandleOwner):
     def accept(self, tokens: Sequence[int]) -> None:
         """Takes note of tokens of the answer that were not drawn."""
         array = np.asarray(tokens, np.int32)
-        self._lib.check(self._lib.lc_sampler_accept(self.handle, ffi.address(array), len(array)))
+        self._lib.check(self._lib.lc_sampler_accept(self.handle, address_of(array), len(array)))
 
     def sample(self, context: Context, row: int) -> int:
         """Draws the token that follows batch index `row` of the last step."""
         return sample_rows(context, [self], [row])[0]
 
-    def sample_logits(self, logits: ffi.Float32Array) -> int:
+    def sample_logits(self, logits: Float32Array) -> int:
         """Draws a token from logits in memory (float32[n_vocab])."""
         if logits.dtype != np.float32 or logits.shape != (self.model.n_vocab,) or not logits.flags.c_contiguous:
             raise InvalidRequestError(f"logits must be a contiguous float32[{self.model.n_vocab}]", param="logits")
         out = np.zeros(1, np.int32)
-        pointer = ffi.int32_pointer(out)
-        self._lib.check(self._lib.lc_sample_logits(self.handle, ffi.address(logits), len(logits), pointer))
+        pointer = int32_pointer(out)
+        self._lib.check(self._lib.lc_sample_logits(self.handle, address_of(logits), len(logits), pointer))
         return int(out[0])
 
 
@@ -85,7 +87,7 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
     """Draws one token for each (sampler, batch index) pair of the last step, in one native crossing."""
     if not samplers:
         return []
-    tokens = ffi.sample(ffi.library(), context.handle, [sampler.handle for sampler in samplers], rows)
+    tokens = sample_tokens(load_library(), context.handle, [sampler.handle for sampler in samplers], rows)
     if NO_TOKEN in tokens:
         raise NativeError("no token can be chosen: the logits (with their bias) exclude every one")
     if BROKEN in tokens:
@@ -101,7 +103,7 @@ class SampleRequest(NamedTuple):
 
     sampler: Sampler
     row: int
-    mask: ffi.UInt32Array | None = None
+    mask: UInt32Array | None = None
     n_top: int | None = None
 
 
@@ -127,15 +129,15 @@ def sample_batch(context: Context, draws: Sequence[SampleRequest]) -> list[Sampl
     extras = None
     if any(each.mask is not None or each.n_top is not None for each in draws):
         n_top = [-1 if each.n_top is None else each.n_top for each in draws]
-        extras = ffi.Extras([each.mask for each in draws], n_top)
+        extras = SampleExtras([each.mask for each in draws], n_top)
     handles, rows = [each.sampler.handle for each in draws], [each.row for each in draws]
-    tokens = ffi.sample(ffi.library(), context.handle, handles, rows, extras)
+    tokens = sample_tokens(load_library(), context.handle, handles, rows, extras)
     if extras is None:
         return [SampledToken(token) for token in tokens]
     return [SampledToken(token, _logprobs(extras, i, draws[i].n_top, token)) for i, token in enumerate(tokens)]
 
 
-def _logprobs(extras: ffi.Extras, row: int, n_top: int | None, token: int) -> tuple[tuple[int, float], ...]:
+def _logprobs(extras: SampleExtras, row: int, n_top: int | None, token: int) -> tuple[tuple[int, float], ...]:
     if n_top is None or token < 0:
         return ()
     n = 1 + n_top

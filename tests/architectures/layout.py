@@ -14,7 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import library_dir, load_library
+from llmcore.llama.ffi.structures import LlamaModelParams
 
 _ROOT = Path(__file__).parent.parent.parent
 _SetData = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
@@ -47,13 +48,13 @@ class _GgufParams(C.Structure):
 
 def _ask_loader(path: str) -> list[TensorLayout]:
     lib, base, llama = (
-        ffi.library(),
-        *(C.CDLL(str(ffi.library_dir() / f"lib{name}.so")) for name in ("ggml-base", "llama")),
+        load_library(),
+        *(C.CDLL(str(library_dir() / f"lib{name}.so")) for name in ("ggml-base", "llama")),
     )
     base.gguf_init_from_file.restype, base.gguf_init_from_file.argtypes = C.c_void_p, (C.c_char_p, _GgufParams)
     base.ggml_get_name.restype, base.ggml_get_name.argtypes = C.c_char_p, (C.c_void_p,)
     init = llama.llama_model_init_from_user
-    init.restype, init.argtypes = C.c_void_p, (C.c_void_p, _SetData, C.c_void_p, ffi.ModelParams)
+    init.restype, init.argtypes = C.c_void_p, (C.c_void_p, _SetData, C.c_void_p, LlamaModelParams)
     metadata = base.gguf_init_from_file(os.fsencode(path), _GgufParams(True, None))
     found: dict[str, TensorLayout] = {}
 

@@ -24,8 +24,8 @@ from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
 from llmcore.errors import LlmcoreError
 from llmcore.gguf.header import read_header
-from llmcore.llama import ffi
 from llmcore.llama.context import Context
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kv_memory import KVMemory
 from llmcore.llama.model import Model
 from llmcore.llm import LLM
@@ -163,9 +163,9 @@ class _Case:
                 if who + suffix in self._skipped:
                     continue
                 with self._stage(who + suffix):
-                    before = ffi.library().lc_kernels_unpacked_bytes()
+                    before = load_library().lc_kernels_unpacked_bytes()
                     found = compute(self._path, kernels)
-                    if ffi.library().lc_kernels_unpacked_bytes() != before:
+                    if load_library().lc_kernels_unpacked_bytes() != before:
                         _say(copies=True)
                     if plain is not None:
                         _say(errors={who + suffix: [probe.error(*each) for each in zip(found, plain, strict=True)]})

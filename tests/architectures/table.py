@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 from benchmarks.markdown import markdown_table
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from tests.architectures.findings import Findings, read_findings
 from tests.architectures.sweep import TYPES
 
@@ -131,7 +131,7 @@ def origin(found: Sequence[Findings], seconds: float) -> str:
     n_of = Counter(each.commit or "unknown" for each in found).most_common()
     commits = n_of[0][0] + "".join(f" ({n} cases at {commit})" for commit, n in n_of[1:])
     levels = ", ".join(sorted({each.kernels for each in found if each.kernels}))
-    info = ffi.library().build_info()
+    info = load_library().build_info()
     return (
         f"Run on {machine()}; kernels of level {levels}; llama.cpp {info['llama_cpp']}-{info['llama_cpp_commit']}; llmcore at "
         f"commit {commits}. {len(found)} cases, {seconds / 60:.0f} minutes of processes, as many at a "

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.grammar.content_gate import ContentGate, call_tokens, calls_are_certain, is_opened, reads_json
 from llmcore.llama.chat import ChatParser, ChatTemplate, RenderedChat
-from llmcore.llama.ffi import UInt32Array
+from llmcore.llama.ffi.arrays import UInt32Array
 from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
 from tests.families import FAMILIES

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.config import KERNEL_LEVELS
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kernels import use_kernels
 from tests.kernels.ggml_graph import Bytes, Graph, ggml
 from tests.native_kernels import TYPES, Floats, dequantize, levels, quantize
@@ -28,7 +28,7 @@ HALF = 2.0**-10
 @pytest.fixture(autouse=True)
 def in_use() -> Iterator[None]:
     """Which kernels are in use belongs to the process."""
-    before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
+    before = KERNEL_LEVELS[load_library().lc_kernels_used()]
     use_kernels("auto")
     yield
     use_kernels("off" if before == "none" else before)

@@ -14,7 +14,7 @@ from llmcore.batch import Batch
 from llmcore.errors import ClosedError, InsufficientMemoryError, InvalidRequestError, NativeError, UnsupportedError
 from llmcore.llama import context as context_module
 from llmcore.llama.context import Context, ContextParams, NoCellsError, StepAborted
-from llmcore.llama.ffi import Float32Array
+from llmcore.llama.ffi.arrays import Float32Array
 from llmcore.llama.model import Model
 
 PROMPT = list(range(100, 140))

@@ -17,8 +17,8 @@ from llmcore import LLM
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.errors import ConfigError, InvalidRequestError, LlmcoreError
-from llmcore.llama import ffi
 from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kernels import decide_level, use_kernels
 from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
@@ -37,7 +37,7 @@ ATTENTION_ERROR = 0.004
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
     """Which kernels are in use belongs to the process."""
-    before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
+    before = KERNEL_LEVELS[load_library().lc_kernels_used()]
     yield
     use_kernels("off" if before == "none" else before)
 
@@ -63,8 +63,8 @@ def test_an_option_stands_for_a_level() -> None:
 
 
 def test_a_level_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ffi.library(), "lc_kernels_runs", lambda level: level < 1)
-    monkeypatch.setattr(ffi.library(), "lc_kernels_best", lambda: 0)
+    monkeypatch.setattr(load_library(), "lc_kernels_runs", lambda level: level < 1)
+    monkeypatch.setattr(load_library(), "lc_kernels_best", lambda: 0)
     with pytest.raises(ConfigError, match="no more than none"):
         decide_level("amx")
 
@@ -72,7 +72,7 @@ def test_a_level_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 @needs_kernels
 @pytest.mark.parametrize(("level", "n_threads"), [(-1, 1), (99, 1), (1, 0)])
 def test_native_code_refuses_what_there_is_not(level: int, n_threads: int) -> None:
-    lib = ffi.library()
+    lib = load_library()
     with pytest.raises(InvalidRequestError):
         lib.check(lib.lc_kernels_use(level, n_threads))
 
@@ -181,7 +181,7 @@ def test_a_product_refuses_what_it_cannot_do() -> None:
     x, quants = np.zeros((1, 512), np.float32), np.zeros(4096, np.uint8)
     with pytest.raises(InvalidRequestError):
         matmul(99, "q4_K", quants, x, 4)
-    lib = ffi.library()
+    lib = load_library()
     for kind, k, n_cols, n_rows in ((0, 512, 4, 1), (12, 100, 4, 1), (12, 512, 0, 1), (12, 512, 4, 0)):
         arguments = (levels()[0], kind, k, n_cols, n_rows, quants.ctypes.data, x.ctypes.data, x.ctypes.data, 1)
         with pytest.raises(InvalidRequestError):
@@ -490,7 +490,7 @@ def test_the_log_says_which_operations_run_where(default_model: Path, caplog: py
 
 @needs_kernels
 def test_packed_weights_take_little_more_than_the_file(default_model: Path) -> None:
-    lib = ffi.library()
+    lib = load_library()
     before = lib.lc_kernels_packed_bytes()
     with Model(default_model, kernels="auto") as model:
         packed = lib.lc_kernels_packed_bytes() - before
@@ -500,7 +500,7 @@ def test_packed_weights_take_little_more_than_the_file(default_model: Path) -> N
 
 @needs_kernels
 def test_a_profile_tells_each_operation(default_model: Path) -> None:
-    lib = ffi.library()
+    lib = load_library()
     with (
         Model(default_model, kernels="auto") as model,
         Context(model, ContextParams(n_ctx=256, flash_attn=True)) as context,

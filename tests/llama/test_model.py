@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from benchmarks.source import llama_cpp_dir
 from llmcore import errors
-from llmcore.llama import ffi, model
+from llmcore.llama import model
 from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.model import Model
 
 VOCABULARIES = sorted(
@@ -178,9 +179,9 @@ def test_a_model_that_does_not_fit(tiny_model: Path, monkeypatch: pytest.MonkeyP
 def test_memory_of_gpus_counts_for_weights(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a build with CUDA: docs/DEPLOYMENT.md.
     with Model(tiny_model) as loaded:
-        assert loaded.has_gpu == (ffi.library().lc_gpu_free_bytes() > 0)
+        assert loaded.has_gpu == (load_library().lc_gpu_free_bytes() > 0)
     monkeypatch.setattr(model, "memory_available_bytes", lambda: 1000)
-    monkeypatch.setattr(ffi.library(), "lc_gpu_free_bytes", lambda: 2**40)
+    monkeypatch.setattr(load_library(), "lc_gpu_free_bytes", lambda: 2**40)
     with Model(tiny_model) as loaded, Context(loaded, ContextParams(n_ctx=256, flash_attn=True)) as context:
         assert loaded.has_gpu
         assert not context.skips_masked_cells  # our kernels do not attend there

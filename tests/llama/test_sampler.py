@@ -19,7 +19,7 @@ from benchmarks.source import vocabulary
 from llmcore.batch import Batch
 from llmcore.errors import ClosedError, InvalidRequestError, NativeError
 from llmcore.llama.context import Context, ContextParams
-from llmcore.llama.ffi import Float32Array, UInt32Array
+from llmcore.llama.ffi.arrays import Float32Array, UInt32Array
 from llmcore.llama.model import Model
 from llmcore.llama.sampler import NO_TOKEN, SampledToken, Sampler, SampleRequest, sample_batch, sample_rows
 from llmcore.sampling import SamplingParams
