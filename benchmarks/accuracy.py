@@ -32,7 +32,8 @@ from benchmarks.source import llama_cpp_dir
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_LEVELS
 from llmcore.errors import LlmcoreError
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize

@@ -22,7 +22,8 @@ from benchmarks.step_profile import Profile, profiled
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_CHOICES
 from llmcore.errors import LlmcoreError
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.model import Model
 

@@ -20,7 +20,7 @@ from llmcore.engine.encoder import open_engine
 from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, error_from_code
 from llmcore.grammar.response_format import take_constraint
 from llmcore.hub.model_store import default_model_path
-from llmcore.llama.model import LoadProgress
+from llmcore.llama.model_load import LoadProgress
 from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,

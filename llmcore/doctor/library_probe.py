@@ -17,10 +17,10 @@ import msgspec
 
 from llmcore.config import EngineConfig, attach_paths, detach_paths
 from llmcore.errors import LlmcoreError, NativeError, printable
-from llmcore.gguf.header import check_model_file
 from llmcore.gguf.model_checks import check_model_metadata
+from llmcore.gguf.split_model import check_model_file
 from llmcore.llama.attention_shape import attention_shape
-from llmcore.llama.context import ContextParams, native_params
+from llmcore.llama.context_params import ContextParams, native_params
 from llmcore.llama.ffi.library import library_dir, load_library
 from llmcore.llama.ffi.origin import mapped
 from llmcore.llama.kernels import use_kernels

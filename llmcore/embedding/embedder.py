@@ -10,7 +10,8 @@ import numpy as np
 from llmcore.batch import Batch
 from llmcore.embedding.planner import PassPart
 from llmcore.errors import ContextLengthError, InsufficientMemoryError, UnsupportedError
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.arrays import Float32Array
 from llmcore.llama.model import Model
 from llmcore.log import event

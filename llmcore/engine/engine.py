@@ -36,8 +36,10 @@ from llmcore.errors import (
 from llmcore.grammar.constraint import Constraints, MaskThread
 from llmcore.llama.context import StepAborted
 from llmcore.llama.kv_memory import KVMemory
-from llmcore.llama.model import LoadProgress, Model, model_info
-from llmcore.llama.sampler import BROKEN, NOT_FINITE, SampledToken, sample_batch
+from llmcore.llama.model import Model
+from llmcore.llama.model_info import model_info
+from llmcore.llama.model_load import LoadProgress
+from llmcore.llama.sampler import BAD_LOGITS, NOT_FINITE, SampledToken, sample_batch
 from llmcore.log import event
 from llmcore.machine.process import Process
 from llmcore.messages import (
@@ -312,7 +314,7 @@ class Engine:
             raise
         finally:
             self._serving = frozenset()
-        if not self._context.isolates_cells and any(each.token == BROKEN for each in drawn):
+        if not self._context.isolates_cells and any(each.token == BAD_LOGITS for each in drawn):
             raise CellsBrokenError(NOT_FINITE)
         native_s = self._clock() - native_s
         self._learn(batch, len(drawn), native_s)

@@ -8,7 +8,7 @@ from llmcore.engine.request_state import RequestState
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
 from llmcore.grammar.content_gate import TokenConstraint
-from llmcore.llama.sampler import BROKEN, NO_TOKEN, NOT_FINITE, SPENT, TOO_AMBIGUOUS, SampledToken
+from llmcore.llama.sampler import BAD_LOGITS, GRAMMAR_LIMIT, NO_TOKEN, NOT_FINITE, TOO_AMBIGUOUS, SampledToken
 from llmcore.messages import FinishReason
 from llmcore.sequence import Sequence
 
@@ -38,10 +38,10 @@ class OutputProcessor:
     def _take(self, answer: RequestState, drawn: SampledToken) -> tuple[str, FinishReason | None]:
         """A token has become part of the answer. Its text, and whether that ends the answer. Raises as take()."""
         token, holder = drawn.token, answer.holder
-        if token == BROKEN:
+        if token == BAD_LOGITS:
             answer.sequence.is_kept = False  # what was computed for it is no better
             raise NativeError(NOT_FINITE)
-        if token == SPENT:
+        if token == GRAMMAR_LIMIT:
             raise ConstraintError(TOO_AMBIGUOUS, param="tools")
         if token == NO_TOKEN:
             raise _no_choice() if holder is None else holder.failure

@@ -133,7 +133,7 @@ def open_request_state(
     try:
         sampler.prime(prompt.tokens)
         if prompt.chat and prompt.chat.grammar:
-            sampler.hold(prompt.chat.grammar)
+            sampler.constrain(prompt.chat.grammar)
         parser = ChatParser(prompt.chat.syntax) if prompt.chat and prompt.chat.syntax else None
     except BaseException:
         sampler.close()

@@ -8,15 +8,12 @@ reader (gguf.cpp).
 from __future__ import annotations
 
 import os
-import re
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from llmcore.errors import ModelError, ModelFormatError, ModelMissingError, ModelSplitError
-from llmcore.gguf.file_signatures import N_BYTES, describe, describe_folder
+from llmcore.errors import ModelFormatError
+from llmcore.gguf.file_signatures import N_BYTES, describe
+from llmcore.gguf.model_file import open_model_file
 from llmcore.gguf.reader import ARRAY, BOOL, MAX_KEY_BYTES, MAX_STRING_BYTES, SCALARS, STRING, GgufReader, Scalar
 from llmcore.gguf.tensor_types import TENSOR_TYPES, TensorType, describe_unknown_type
 
@@ -28,8 +25,6 @@ _MAX_TENSORS = 131_072
 _MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 _MAX_NAME_BYTES = 63  # GGML_MAX_NAME, less its final zero
 _MAX_ALIGNMENT = 2**20
-
-_SPLIT_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -49,13 +44,13 @@ class GgufArray:
     def values(self) -> list[Scalar]:
         """Reads all items; bytes of strings that are not UTF-8 become U+FFFD. Raises ModelError if the file has
         changed."""
-        with _open(self.path) as file:
+        with open_model_file(self.path) as file:
             reader = GgufReader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
             return [_scalar(reader, self.type_number) for _ in range(self.length)]
 
     def strings(self) -> list[bytes]:
         """Of an array of strings: all of them, as they stand."""
-        with _open(self.path) as file:
+        with open_model_file(self.path) as file:
             reader = GgufReader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
             return [reader.string("a string", MAX_STRING_BYTES) for _ in range(self.length)]
 
@@ -138,7 +133,7 @@ def read_header(path: str | os.PathLike[str]) -> GgufHeader:
     Raises ModelMissingError, ModelFormatError, ModelTruncatedError, or ModelError where the file cannot be read.
     """
     name = os.fsdecode(path)
-    with _open(name) as file:
+    with open_model_file(name) as file:
         reader = GgufReader(file, name, os.fstat(file.fileno()).st_size)
         version = _check_start(reader, file)
         n_tensors, n_metadata = reader.count(), reader.count()
@@ -154,83 +149,6 @@ def read_header(path: str | os.PathLike[str]) -> GgufHeader:
     if header.min_file_bytes > header.file_bytes:
         raise reader.truncated(header.min_file_bytes)
     return header
-
-
-def check_model_file(path: str | os.PathLike[str]) -> GgufHeader:
-    """As read_header(); of a split model all parts are checked, and returned as the header's `parts`.
-
-    Raises also ModelSplitError: for a part that is not the first, and for a part that is missing or not of this model.
-    """
-    header = read_header(path)
-    count, number = header.number("split.count"), header.number("split.no")
-    if count <= 1:
-        return header
-    named = _SPLIT_NAME.fullmatch(header.path)
-    right_name = named is not None and int(named["number"]) == number + 1 and int(named["count"]) == count
-    if number != 0:
-        first = _part_path(named["prefix"], 0, count) if named and right_name else f"…-00001-of-{count:05d}.gguf"
-        raise ModelSplitError(
-            f"{header.path} is part {number + 1} of {count} of a split model: name the first part, {first}",
-            param="model_path",
-        )
-    if not named or not right_name:
-        raise ModelSplitError(
-            f"{header.path} is the first of {count} parts of a split model and must keep its name, "
-            f"…-00001-of-{count:05d}.gguf, so that the others are found",
-            param="model_path",
-        )
-    parts = tuple(_read_part(_part_path(named["prefix"], index, count), index, count) for index in range(1, count))
-    n_tensors = len(header.tensors) + sum(len(part.tensors) for part in parts)
-    if n_tensors != header.number("split.tensors.count", n_tensors):
-        raise ModelSplitError(
-            f"the parts of {header.path} hold {n_tensors} tensors and it announces "
-            f"{header.number('split.tensors.count')}: they are not of one model",
-            param="model_path",
-        )
-    return replace(header, parts=parts)
-
-
-def _part_path(prefix: str, index: int, count: int) -> str:
-    # llama_split_path
-    return f"{prefix}-{index + 1:05d}-of-{count:05d}.gguf"
-
-
-def _read_part(path: str, index: int, count: int) -> GgufHeader:
-    if not os.path.exists(path):
-        raise ModelSplitError(f"part {index + 1} of {count} of the split model is missing: {path}", param="model_path")
-    header = read_header(path)
-    if header.number("split.no", -1) != index or header.number("split.count", -1) != count:
-        raise ModelSplitError(
-            f"{path} is not part {index + 1} of {count}: its metadata says otherwise", param="model_path"
-        )
-    return header
-
-
-@contextmanager
-def _open(path: str) -> Iterator[BinaryIO]:
-    try:
-        if not _can_exist(path):  # os.stat would raise ValueError
-            raise FileNotFoundError
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise ModelMissingError(f"{path} is a folder: {describe_folder(path)}", param="model_path")
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end
-            raise ModelFormatError(f"{path} is not a regular file", param="model_path")
-        with open(path, "rb") as file:
-            yield file
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelMissingError(
-            f"there is no file {path!r}: check MODEL_PATH, or fetch a model with `llmcore pull`", param="model_path"
-        ) from None
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}", param="model_path") from None
-
-
-def _can_exist(path: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:
-        return False
 
 
 def _check_start(reader: GgufReader, file: BinaryIO) -> int:

@@ -22,7 +22,7 @@ from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.grammar.gbnf import gbnf_to_lark
 from llmcore.grammar.schema import locate, read_schema
 from llmcore.llama.ffi.arrays import UInt32Array, address_of
-from llmcore.llama.handle import PartHandle
+from llmcore.llama.handle import BorrowedHandle
 from llmcore.llama.model import Model
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
 
@@ -126,7 +126,7 @@ class Constraints:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._tokenizer: LLTokenizer | None = None
-        self._vocabulary: PartHandle | None = None  # that the tokenizer points to
+        self._vocabulary: BorrowedHandle | None = None  # that the tokenizer points to
         self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()  # of what is kept
         self._compiling = threading.Lock()
@@ -254,7 +254,9 @@ def _ends(model: Model) -> list[int]:
 def _tokenizer(model: Model) -> LLTokenizer:
     vocabulary, tokenize = model.tokenizer_addresses
     # A leading 0xFF says that a token is no text.
-    pieces = [b"\xff" * model.is_control(token) + model.piece(token, special=True) for token in range(model.n_vocab)]
+    pieces = [
+        b"\xff" * model.is_control(token) + model.token_bytes(token, special=True) for token in range(model.n_vocab)
+    ]
     ends = _ends(model)
     if not ends:
         raise InvalidRequestError("this model has no token that ends an answer", param="constraint")

@@ -10,12 +10,7 @@ from dataclasses import dataclass
 
 from llmcore.errors import ConfigError
 from llmcore.gguf.header import GgufHeader
-from llmcore.gguf.tensor_types import TENSOR_TYPES
-
-# Numbers of a block, of each type that a cache can have.
-BLOCK_SIZES = {
-    kind.name.lower(): kind.block_size for kind in TENSOR_TYPES.values() if kind.name in ("F32", "F16", "BF16", "Q8_0")
-}
+from llmcore.llama.kv_types import block_size
 
 # llama.cpp turns flash attention off for Grok, computes attention with a bias (T5) without it, and cannot make PLM's graph with it.
 _WITHOUT_FLASH = ("grok", "plm", "t5")
@@ -46,7 +41,7 @@ class AttentionShape:
             ("cache_type_v", cache_type_v, "values", self.values),
         )
         for option, kind, what, lengths in sides:
-            block = BLOCK_SIZES[kind]
+            block = block_size(kind)
             for length in lengths:
                 if length % block:
                     message = (
@@ -54,7 +49,7 @@ class AttentionShape:
                         "which is no multiple: take auto, f16 or bf16"
                     )
                     return ConfigError(message, param=option)
-        if BLOCK_SIZES[cache_type_v] > 1 and not flash_attn:
+        if block_size(cache_type_v) > 1 and not flash_attn:
             return ConfigError(f"cache_type_v={cache_type_v} needs flash_attn=on", param="cache_type_v")
         if self.needs_equal_types and cache_type_k != cache_type_v:
             message = (

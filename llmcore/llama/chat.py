@@ -14,7 +14,7 @@ from llmcore.llama.chat_stream import ParsedChat
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
-from llmcore.llama.tool_schema import HeldTool, hold
+from llmcore.llama.tool_schema import RelaxedSchema, relax_schema
 from llmcore.log import event
 from llmcore.messages import ChatPrompt
 from llmcore.protocol.chat_limits import check_chat_size
@@ -62,13 +62,13 @@ class ChatTemplate(HandleOwner):
 
     def __init__(self, model: Model | None, source: str | None = None) -> None:
         self._lib = load_library()
-        self._what = "the chat template"
+        self._name = "the chat template"
         handle = self._lib.lc_chat_new(model and model.handle, None if source is None else source.encode())
         try:
             self._lib.check_pointer(handle, "compiling the chat template")
         except NativeError as error:
             raise InvalidRequestError(_one_line(error.message), param="chat_template") from None
-        self._own(handle, self._lib.lc_chat_free, self._lib, parent=model)
+        self._create_handle(handle, self._lib.lc_chat_free, self._lib, parent=model)
 
     def render(self, prompt: ChatPrompt) -> RenderedChat:
         """Raises InvalidRequestError, naming the field, if the template refuses the messages or a tool cannot be honoured."""
@@ -104,10 +104,10 @@ class ChatTemplate(HandleOwner):
         held_tools = []
         for index, tool in enumerate(tools):
             function = tool["function"]
-            held = hold(function.get("parameters") or {})
-            if held.left_out:
-                _tell_left_out(index, function, held)
-            held_tools.append({**tool, "function": {**function, "parameters": held.schema}})
+            relaxed = relax_schema(function.get("parameters") or {})
+            if relaxed.left_out:
+                _tell_left_out(index, function, relaxed)
+            held_tools.append({**tool, "function": {**function, "parameters": relaxed.schema}})
         if held_tools != tools:
             request["held_tools"] = held_tools
 
@@ -137,7 +137,7 @@ class RefusedTemplate(ChatTemplate):
     """Stands for a model's own template that is of no use."""
 
     def __init__(self, problem: str) -> None:
-        self._what = "the chat template"
+        self._name = "the chat template"
         self.problem = problem
 
     def render(self, prompt: ChatPrompt) -> RenderedChat:
@@ -156,9 +156,11 @@ class ChatParser(HandleOwner):
 
     def __init__(self, syntax: str) -> None:
         self._lib = load_library()
-        self._what = "the chat parser"
+        self._name = "the chat parser"
         handle = self._lib.lc_chat_parser_new(syntax.encode())
-        self._own(self._lib.check_pointer(handle, "making a chat parser"), self._lib.lc_chat_parser_free, self._lib)
+        self._create_handle(
+            self._lib.check_pointer(handle, "making a chat parser"), self._lib.lc_chat_parser_free, self._lib
+        )
 
     def parse(self, text: str, *, is_partial: bool) -> ParsedChat:
         """What all of the answer's text says so far. Raises NativeError if it does not have the template's form."""
@@ -169,15 +171,15 @@ class ChatParser(HandleOwner):
         return msgspec.json.decode(answer, type=ParsedChat)
 
 
-def _tell_left_out(index: int, function: dict[str, Any], held: HeldTool) -> None:
-    path, keyword = held.left_out[0]
+def _tell_left_out(index: int, function: dict[str, Any], relaxed: RelaxedSchema) -> None:
+    path, keyword = relaxed.left_out[0]
     if function.get("strict"):
         where = f"tools[{index}].function.parameters"
         message = (
             f"{where}: {function.get('name')!r} is strict, and at {path} the keyword {keyword!r} cannot be honoured"
         )
         raise InvalidRequestError(message, param=where)
-    for path, keyword in held.left_out:
+    for path, keyword in relaxed.left_out:
         event(logger, logging.INFO, "tool_schema_relaxed", tool=index, path=path, keyword=keyword)
 
 

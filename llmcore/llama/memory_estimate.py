@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 from llmcore.errors import NativeError
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.ffi.structures import LcMemoryNeed, LlamaContextParams, LlamaModelParams
-from llmcore.llama.interruptible import interruptible, nothing
+from llmcore.llama.interruptible_call import call_interruptibly, no_stop
 
 # Up to this many cells the need is asked for as it is.
 _N_CTX_MEASURED = 65536
@@ -51,5 +51,5 @@ def _reckon(path: str, model: LlamaModelParams, context: LlamaContextParams) -> 
         except NativeError:
             raise NativeError(f"llama.cpp cannot create a context for {path}: {lib.load_error()}") from None
 
-    interruptible(reckon, nothing)
+    call_interruptibly(reckon, no_stop)
     return MemoryEstimate(out.model_bytes, out.context_bytes, out.compute_bytes)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from llmcore.errors import InvalidRequestError, LlmcoreError, NativeError
-from llmcore.gguf.header import check_model_file
+from llmcore.gguf.split_model import check_model_file
 from llmcore.llama.ffi.arrays import address_of
 from llmcore.llama.ffi.library import load_library
-from llmcore.llama.interruptible import interruptible
+from llmcore.llama.interruptible_call import call_interruptibly
 from llmcore.machine.process import Process
 
 # llama_ftype, by llama.h of the pinned source.
@@ -65,7 +65,7 @@ def quantize(
         lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(partial), params, address_of(stop)))
 
     try:
-        interruptible(call, lambda: stop.fill(1))
+        call_interruptibly(call, lambda: stop.fill(1))
         os.replace(partial, target)
     except NativeError as error:
         raise LlmcoreError(f"llama.cpp cannot quantize {os.fspath(source)}: {error}") from None

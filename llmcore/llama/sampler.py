@@ -34,7 +34,7 @@ class Sampler(HandleOwner):
 
     def __init__(self, model: Model, params: SamplingParams, *, n_ctx: int) -> None:
         self._lib = load_library()
-        self._what = "the sampler"
+        self._name = "the sampler"
         self.model = model
         # llama.cpp takes seed 2**32 - 1 for "draw one"; ours is drawn here, so that it can be told.
         self.seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
@@ -48,7 +48,7 @@ class Sampler(HandleOwner):
             {**values, "seed": self.seed, "n_ctx": n_ctx}, params.dry_sequence_breakers, params.logit_bias
         )
         sampler = self._lib.check_pointer(self._lib.lc_sampler_new(model.handle, native), "creating a sampler")
-        self._own(sampler, self._lib.lc_sampler_free, self._lib, parent=model)
+        self._create_handle(sampler, self._lib.lc_sampler_free, self._lib, parent=model)
         del alive  # native code has copied it
 
     def reset(self) -> None:
@@ -60,7 +60,7 @@ class Sampler(HandleOwner):
         tokens = np.asarray(prompt, np.int32)
         self._lib.check(self._lib.lc_sampler_prime(self.handle, address_of(tokens), len(tokens)))
 
-    def hold(self, grammar: str) -> None:
+    def constrain(self, grammar: str) -> None:
         """Holds the answer to the tool-call grammar of a rendered chat. Raises InvalidRequestError if it is none."""
         self._lib.check(self._lib.lc_sampler_hold(self.handle, self.model.handle, grammar.encode()))
 
@@ -90,9 +90,9 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
     tokens = sample_tokens(load_library(), context.handle, [sampler.handle for sampler in samplers], rows)
     if NO_TOKEN in tokens:
         raise NativeError("no token can be chosen: the logits (with their bias) exclude every one")
-    if BROKEN in tokens:
+    if BAD_LOGITS in tokens:
         raise NativeError(NOT_FINITE)
-    if SPENT in tokens:
+    if GRAMMAR_LIMIT in tokens:
         raise ConstraintError(TOO_AMBIGUOUS, param="tools")
     return tokens
 
@@ -117,7 +117,7 @@ class SampledToken(NamedTuple):
     logprobs: tuple[tuple[int, float], ...] = ()
 
 
-NO_TOKEN, BROKEN, SPENT = -1, -2, -3
+NO_TOKEN, BAD_LOGITS, GRAMMAR_LIMIT = -1, -2, -3
 TOO_AMBIGUOUS = "the schema of a tool allows too many readings of its arguments: simplify its patterns"
 NOT_FINITE = "the model's logits are not finite: its numbers ran over, or its file is broken"
 

@@ -37,18 +37,18 @@ _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": " "}
 
 
 @dataclass
-class HeldTool:
+class RelaxedSchema:
     """A schema without what cannot be held, and what that was: (JSON path, keyword)."""
 
     schema: Schema
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def hold(schema: Schema) -> HeldTool:
+def relax_schema(schema: Schema) -> RelaxedSchema:
     """The part of a schema that a grammar holds an answer to."""
-    held = HeldTool({})
-    held.schema = _node(schema, "$", held.left_out)
-    return held
+    relaxed = RelaxedSchema({})
+    relaxed.schema = _node(schema, "$", relaxed.left_out)
+    return relaxed
 
 
 def _node(schema: Any, path: str, left_out: list[tuple[str, str]]) -> Any:

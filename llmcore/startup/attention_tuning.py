@@ -24,7 +24,8 @@ from llmcore.errors import LlmcoreError
 from llmcore.gguf.fingerprint import machine_fingerprint, model_fingerprint
 from llmcore.hub.folder_lock import lock_if_free
 from llmcore.llama.attention_shape import AttentionShape
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import LIBRARY_NAME, library_dir, load_library
 from llmcore.llama.model import Model
 from llmcore.log import event

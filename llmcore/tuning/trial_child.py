@@ -22,7 +22,8 @@ import msgspec
 from llmcore import log
 from llmcore.config import EngineConfig, attach_paths
 from llmcore.errors import LlmcoreError, UnsupportedError
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.machine.threads import decide_threads
 from llmcore.protocol.framing import Channel

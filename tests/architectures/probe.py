@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.batch import Batch
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from tests.architectures.vocabulary import n_vocab
 

@@ -25,7 +25,8 @@ from llmcore.errors import (
     UnsupportedError,
 )
 from llmcore.llama import context
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from tests.conftest import exact
 from tests.tiny_models import write_tiny_bert

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from benchmarks.source import llama_cpp_dir
 from llmcore.errors import ModelError, ModelFormatError, ModelMissingError, ModelSplitError, ModelTruncatedError
-from llmcore.gguf.header import GgufArray, check_model_file, read_header
+from llmcore.gguf.header import GgufArray, read_header
+from llmcore.gguf.split_model import check_model_file
 from llmcore.gguf.tensor_types import TENSOR_TYPES
 from tests.tiny_models import write_not_gguf, write_split, write_truncated
 

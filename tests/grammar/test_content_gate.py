@@ -158,7 +158,7 @@ def test_what_templates_say(chat_model: Model) -> None:
         render("Qwen-Qwen3-0.6B", chat_model, tools=TOOLS, tool_choice=each) for each in ("auto", "required")
     )
     assert (calls_are_certain(auto), calls_are_certain(required)) == (False, True)
-    assert call_tokens(free, frozenset(), chat_model.piece) == frozenset()
+    assert call_tokens(free, frozenset(), chat_model.token_bytes) == frozenset()
     assert call_tokens(auto, frozenset({7}), lambda token: b"<tool_call>") == {7}
     with pytest.raises(InvalidRequestError, match="no token that begins a tool call"):
-        call_tokens(auto, frozenset(), chat_model.piece)
+        call_tokens(auto, frozenset(), chat_model.token_bytes)

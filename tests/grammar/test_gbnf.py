@@ -41,7 +41,7 @@ def constraints(chat_model: Model) -> Iterator[Constraints]:
 def spellings(chat_model: Model) -> dict[int, bytes]:
     """The bytes of plain tokens."""
     return {
-        token: chat_model.piece(token)
+        token: chat_model.token_bytes(token)
         for token in range(chat_model.n_vocab)
         if not chat_model.is_control(token) and not chat_model.is_end(token)
     }
@@ -334,7 +334,7 @@ def walk(
             assert can_end(ours, model) == (model.eos in allowed), where
             allowed -= {model.eos}
             found = set() if ours.is_complete else {each for each in tokens if ours._native.validate_tokens([each])}
-            pieces = [model.piece(token) for token in sorted(found ^ allowed)[:3]]
+            pieces = [model.token_bytes(token) for token in sorted(found ^ allowed)[:3]]
             assert not pieces, f"{where}: {pieces}"
             bits = np.unpackbits(ours.mask.view(np.uint8), bitorder="little")
             assert ours.is_complete or all(token in allowed for token in tokens if bits[token]), where

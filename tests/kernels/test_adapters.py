@@ -13,7 +13,8 @@ from gguf import GGUFWriter
 
 from llmcore.batch import Batch
 from llmcore.gguf.header import read_header
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import library_dir
 from llmcore.llama.model import Model
 from tests.architectures.metadata import sizes_of

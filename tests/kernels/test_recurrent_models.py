@@ -16,7 +16,8 @@ from benchmarks.service import Service, wait_until
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.model import Model
 from llmcore.messages import Failed, Finished, GenerateRequest, Piece, TokensPrompt

@@ -108,7 +108,7 @@ def told(family: Family, read: Read) -> Read:
 def said(model: Model, grammar: str, text: str) -> str:
     """What a model says that wants to say `text` and then end, as far as the grammar lets it; "<end>" where it ended."""
     with Sampler(model, SamplingParams(temperature=0), n_ctx=512) as sampler:
-        sampler.hold(grammar)
+        sampler.constrain(grammar)
         logits = np.zeros(model.n_vocab, np.float32)
         found = b""
         assert model.eos is not None
@@ -117,7 +117,7 @@ def said(model: Model, grammar: str, text: str) -> str:
             if sampler.sample_logits(logits) != token:
                 return found.decode(errors="replace")
             logits[token] = 0
-            found += b"<end>" if token == model.eos else model.piece(token, special=True)
+            found += b"<end>" if token == model.eos else model.token_bytes(token, special=True)
         return found.decode()
 
 
@@ -291,12 +291,12 @@ def babbled(model: Model, grammar: str) -> str:
     noise = np.random.default_rng(0)
     found = b""
     with Sampler(model, SamplingParams(temperature=0), n_ctx=512) as sampler:
-        sampler.hold(grammar)
+        sampler.constrain(grammar)
         for _ in range(200):
             token = sampler.sample_logits(noise.normal(size=model.n_vocab).astype(np.float32))
             if model.is_end(token):
                 return found.decode()
-            found += model.piece(token, special=True)
+            found += model.token_bytes(token, special=True)
     raise AssertionError(f"it does not end: {found!r}")
 
 
@@ -317,7 +317,7 @@ def test_a_grammar_begins_again_with_its_sampler(templates: dict[str, ChatTempla
     family = BY_NAME["deepseek-ai-DeepSeek-V3.1"]
     wrong = default_vocabulary.tokenize(family.answer.replace(NAME, "nobody"), add_special=False)
     with Sampler(default_vocabulary, SamplingParams(temperature=0), n_ctx=512) as sampler:
-        sampler.hold(templates[family.template].render(prompt()).grammar)
+        sampler.constrain(templates[family.template].render(prompt()).grammar)
         drawn = []
         for _ in range(2):
             logits = np.zeros((len(wrong), default_vocabulary.n_vocab), np.float32)
@@ -488,7 +488,7 @@ def test_a_call_cannot_continue_what_the_tokenizer_cannot_spell(chat_model: Mode
         Sampler(chat_model, SamplingParams(), n_ctx=512) as sampler,
         pytest.raises(InvalidRequestError, match="cannot spell"),
     ):
-        sampler.hold(grammar)
+        sampler.constrain(grammar)
 
 
 def test_a_message_that_has_ended_is_not_continued_by_a_call(chat_model: Model) -> None:
@@ -505,7 +505,7 @@ def test_a_message_that_has_ended_is_not_continued_by_a_call(chat_model: Model) 
         Sampler(chat_model, SamplingParams(), n_ctx=512) as sampler,
         pytest.raises(InvalidRequestError, match="ends an answer"),
     ):
-        sampler.hold(grammar)
+        sampler.constrain(grammar)
 
 
 @pytest.mark.parametrize("name", ["Qwen-Qwen2.5-7B-Instruct", "meta-llama-Llama-3.1-8B-Instruct"])

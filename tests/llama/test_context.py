@@ -13,7 +13,8 @@ import pytest
 from llmcore.batch import Batch
 from llmcore.errors import ClosedError, InsufficientMemoryError, InvalidRequestError, NativeError, UnsupportedError
 from llmcore.llama import context as context_module
-from llmcore.llama.context import Context, ContextParams, NoCellsError, StepAborted
+from llmcore.llama.context import Context, NoCellsError, StepAborted
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.arrays import Float32Array
 from llmcore.llama.model import Model
 

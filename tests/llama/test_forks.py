@@ -68,7 +68,7 @@ llm._lock.acquire()  # as a thread that the child lacks might hold it
 def use():
     for call in [
         lambda: model.tokenize("a"), lambda: model.detokenize([1]), lambda: model.metadata, lambda: model.n_layer,
-        lambda: model.piece(3), lambda: model.chat_template, lambda: context.decode(batch), lambda: context.clear(),
+        lambda: model.token_bytes(3), lambda: model.chat_template, lambda: context.decode(batch), lambda: context.clear(),
         lambda: context.logits(47), lambda: context.save_state(0), lambda: sampler.sample(context, 47),
         lambda: sampler.accept([1]), lambda: template.render(HELLO), lambda: engine.step(),
         lambda: engine.submit(request), lambda: llm.generate([1], max_tokens=1),

@@ -17,7 +17,8 @@ from llmcore import LLM
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.errors import ConfigError, InvalidRequestError, LlmcoreError
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kernels import decide_level, use_kernels
 from llmcore.llama.model import Model

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from benchmarks.source import llama_cpp_dir
 from llmcore import errors
 from llmcore.llama import model
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.model import Model
 
@@ -57,8 +58,8 @@ def test_special_text_is_plain_text_unless_asked_for(chat_model: Model) -> None:
     special = chat_model.tokenize("<|im_end|>", parse_special=True)
     assert chat_model.detokenize(special) == ""
     assert chat_model.detokenize(special, unparse_special=True) == "<|im_end|>"
-    assert chat_model.piece(special[0]) == b""
-    assert chat_model.piece(special[0], special=True) == b"<|im_end|>"
+    assert chat_model.token_bytes(special[0]) == b""
+    assert chat_model.token_bytes(special[0], special=True) == b"<|im_end|>"
 
 
 @settings(deadline=None, max_examples=200)
@@ -73,7 +74,7 @@ def test_a_lossless_tokenizer_gives_the_text_back(chat_model: Model, text: str) 
         return
     tokens = chat_model.tokenize(text)
     assert chat_model.detokenize(tokens) == text
-    assert b"".join(chat_model.piece(token) for token in tokens) == text.encode()
+    assert b"".join(chat_model.token_bytes(token) for token in tokens) == text.encode()
 
 
 @pytest.mark.parametrize("path", VOCABULARIES, ids=lambda path: path.stem.removeprefix("ggml-vocab-"))
@@ -87,7 +88,7 @@ def test_tokenization_is_exact(path: Path) -> None:
             # The other tokenizers fold spaces, case or unknown characters by nature; byte-level BPE loses nothing. (Some of
             # its models want detokenize() to tidy spaces before punctuation, so the bytes of the tokens are compared.)
             if vocabulary.metadata["tokenizer.ggml.model"] == "gpt2":
-                assert b"".join(vocabulary.piece(token, special=True) for token in tokens) == text.encode()
+                assert b"".join(vocabulary.token_bytes(token, special=True) for token in tokens) == text.encode()
 
 
 def test_every_vocabulary_of_the_source_is_there() -> None:
@@ -96,7 +97,7 @@ def test_every_vocabulary_of_the_source_is_there() -> None:
 
 def test_token_ids_outside_the_vocabulary_are_refused(chat_model: Model) -> None:
     for bad in (-1, chat_model.n_vocab):
-        for call in (chat_model.piece, chat_model.is_end, chat_model.is_control):
+        for call in (chat_model.token_bytes, chat_model.is_end, chat_model.is_control):
             with pytest.raises(errors.InvalidRequestError, match="not in the vocabulary"):
                 call(bad)
         with pytest.raises(errors.InvalidRequestError):
@@ -135,7 +136,12 @@ def test_a_closed_model_is_an_error_and_not_a_crash(tiny_model: Path) -> None:
     closed = Model(tiny_model)
     closed.close()
     closed.close()
-    for use in (lambda: closed.tokenize("a"), lambda: closed.piece(1), lambda: closed.n_params, lambda: closed.bos):
+    for use in (
+        lambda: closed.tokenize("a"),
+        lambda: closed.token_bytes(1),
+        lambda: closed.n_params,
+        lambda: closed.bos,
+    ):
         with pytest.raises(errors.ClosedError):
             use()
 

@@ -56,9 +56,9 @@ def of_model(model):
     tokens = list(range(100, 300)) * 20
     return [
         lambda: model.tokenize(text), lambda: model.tokenize(text), lambda: model.detokenize(tokens),
-        lambda: model.detokenize_bytes(tokens), lambda: model.piece(200), lambda: model.metadata,
+        lambda: model.detokenize_bytes(tokens), lambda: model.token_bytes(200), lambda: model.metadata,
         lambda: model.chat_template, lambda: model.description, lambda: model.is_end(3), lambda: model.infill,
-        lambda: (model.bos, model.eos, model.eot, model.sep, model.adds_bos, model.adds_eos, model.adds_sep),
+        lambda: (model.bos, model.eos, model.sep, model.adds_bos, model.adds_eos, model.adds_sep),
         lambda: (model.n_params, model.size_bytes, model.n_ctx_train, model.n_embd, model.n_layer, model.n_head_kv),
         lambda: (model.has_encoder, model.has_decoder, model.is_recurrent, model.is_hybrid, model.rerank_template),
         lambda: model.tokenizer_addresses,
@@ -224,8 +224,8 @@ class Noted(HandleOwner):
     """An owner of a made-up native object, whose end is noted."""
 
     def __init__(self, name: str, ends: list[str], parent: Noted | None = None) -> None:
-        self._what = name
-        self._own(id(self), lambda *_: ends.append(name), parent=parent)
+        self._name = name
+        self._create_handle(id(self), lambda *_: ends.append(name), parent=parent)
 
 
 def test_memory_goes_with_the_last_call_and_the_last_child() -> None:
@@ -272,7 +272,7 @@ def test_a_model_that_nobody_holds_goes_at_once(tiny_model: Path) -> None:
     gc.disable()
     try:
         model = Model(tiny_model)
-        gone = weakref.ref(model.handle._lifeline)
+        gone = weakref.ref(model.handle._sentinel)
         context = decoded(model)
         del model
         assert gone() is not None
@@ -285,7 +285,7 @@ def test_a_model_that_nobody_holds_goes_at_once(tiny_model: Path) -> None:
 
 def test_an_address_is_freed_once() -> None:
     freed: list[int] = []
-    handle = Handle.own(42, lambda address, _: freed.append(address))
+    handle = Handle.create(42, lambda address, _: freed.append(address))
     same = handle
     del handle
     assert freed == []
@@ -324,19 +324,19 @@ def test_a_program_ends_well_with_everything_open(tiny_model: Path, case: str) -
         assert output_of(EXIT, tiny_model, case) == "well\n"
 
 
-def test_what_is_forgotten_is_not_freed_and_the_dead_are_swept() -> None:
+def test_leaked_handles_are_not_freed_and_dead_references_are_swept() -> None:
     freed: list[int] = []
-    before = dict(Handle._releases)
+    before = dict(Handle._finalizers)
     try:
         for i in range(500):
-            Handle.own(i + 1, lambda address, _: freed.append(address))
+            Handle.create(i + 1, lambda address, _: freed.append(address))
         assert freed == list(range(1, 501))
-        assert len(Handle._releases) < 2 * len(before) + 200
-        parent = Handle.own(1001, lambda address, _: freed.append(address))
-        child = Handle.own(1002, lambda address, _: freed.append(address), parent)
-        Handle._releases = {key: each for key, each in Handle._releases.items() if key not in before}
-        Handle.forget()
+        assert len(Handle._finalizers) < 2 * len(before) + 200
+        parent = Handle.create(1001, lambda address, _: freed.append(address))
+        child = Handle.create(1002, lambda address, _: freed.append(address), parent)
+        Handle._finalizers = {key: each for key, each in Handle._finalizers.items() if key not in before}
+        Handle.leak_all()
         del parent, child
         assert len(freed) == 500
     finally:
-        Handle._releases = before
+        Handle._finalizers = before

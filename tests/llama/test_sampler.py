@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from benchmarks.source import vocabulary
 from llmcore.batch import Batch
 from llmcore.errors import ClosedError, InvalidRequestError, NativeError
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.arrays import Float32Array, UInt32Array
 from llmcore.llama.model import Model
 from llmcore.llama.sampler import NO_TOKEN, SampledToken, Sampler, SampleRequest, sample_batch, sample_rows
@@ -650,14 +651,14 @@ def test_a_grammar_that_is_none_is_refused_and_printed_nowhere(
         Sampler(chat_model, SamplingParams(), n_ctx=64) as sampler,
         pytest.raises(InvalidRequestError, match="grammar"),
     ):
-        sampler.hold(described(f"root ::= {rule}"))
+        sampler.constrain(described(f"root ::= {rule}"))
     out = capfd.readouterr()
     assert out.err == out.out == "", "llama.cpp prints the whole grammar"
 
 
 def test_what_looks_like_a_repetition_in_a_text_is_none(chat_model: Model) -> None:
     with Sampler(chat_model, SamplingParams(), n_ctx=64) as sampler:
-        sampler.hold(described(r'root ::= "\"{3,2}" [\]{3,2}] "x"{2,3}'))
+        sampler.constrain(described(r'root ::= "\"{3,2}" [\]{3,2}] "x"{2,3}'))
 
 
 def described(grammar: str) -> str:

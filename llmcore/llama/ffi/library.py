@@ -26,7 +26,7 @@ from llmcore.llama.ffi.native_log import NativeLog, log_abort
 from llmcore.llama.ffi.origin import check_functions, check_global_scope
 from llmcore.llama.ffi.signatures import SIGNATURES
 from llmcore.llama.ffi.structures import AbortMessageCallback, LogCallback
-from llmcore.llama.interruptible import interruptible, nothing
+from llmcore.llama.interruptible_call import call_interruptibly, no_stop
 from llmcore.machine.cpufeatures import check_cpu
 from llmcore.machine.threads import brief_spinning
 
@@ -154,4 +154,4 @@ def load_library() -> Library:
     folder = library_dir()
     check_cpu(folder)
     with brief_spinning():
-        return interruptible(lambda: Library(folder), nothing)
+        return call_interruptibly(lambda: Library(folder), no_stop)

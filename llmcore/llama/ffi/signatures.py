@@ -67,7 +67,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_vocab_is_control", BOOL, (P, I32)),
     ("llama_vocab_bos", I32, (P,)),
     ("llama_vocab_eos", I32, (P,)),
-    ("llama_vocab_eot", I32, (P,)),
     ("llama_vocab_sep", I32, (P,)),
     ("llama_vocab_fim_pre", I32, (P,)),
     ("llama_vocab_fim_suf", I32, (P,)),

@@ -29,4 +29,3 @@ def test_each_function_is_called_from_python() -> None:
     )
     called = set(re.findall(r"\b(?:lc|llama)_\w+", text))
     assert sorted(set(NAMES) - called) == []
-
