@@ -18,6 +18,7 @@ LEAVES = {
         "completion",
         "config",
         "errors",
+        "json_schema",
         "limits",
         "log",
         "messages",

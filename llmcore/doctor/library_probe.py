@@ -22,7 +22,7 @@ from llmcore.gguf.split_model import check_model_file
 from llmcore.llama.attention_shape import attention_shape
 from llmcore.llama.context_params import ContextParams, native_params
 from llmcore.llama.ffi.library import library_dir, load_library
-from llmcore.llama.ffi.origin import mapped
+from llmcore.llama.ffi.origin import mapped_libraries
 from llmcore.llama.kernels import use_kernels
 from llmcore.llama.memory_estimate import estimate_memory
 from llmcore.startup.attention_tuning import AttentionSettings, candidates
@@ -107,7 +107,7 @@ def look(config: EngineConfig) -> Finding:
             need = _need(config)
         except (LlmcoreError, MemoryError) as error:
             need_error = str(error)
-    files = mapped(folder)
+    files = mapped_libraries(folder)
     return Finding(
         n_abi=n_abi,
         build=build,

@@ -33,7 +33,8 @@ from llmcore.errors import (
     NativeError,
     error_from_code,
 )
-from llmcore.grammar.constraint import Constraints, MaskThread
+from llmcore.grammar.constraint import Constraints
+from llmcore.grammar.mask_thread import MaskThread
 from llmcore.llama.context import StepAborted
 from llmcore.llama.kv_memory import KVMemory
 from llmcore.llama.model import Model

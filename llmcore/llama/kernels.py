@@ -1,4 +1,4 @@
-"""Which of our own kernels (native/kernels) compute: the option, this CPU, and what is logged of it."""
+"""Selection of our own kernels (native/kernels), by the option `kernels` and this CPU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 
 def decide_level(wanted: str) -> int:
-    """The level of instruction sets that a value of the option `kernels` stands for here. Raises ConfigError for one that this
-    CPU (or this build) does not have."""
+    """Returns the level of instruction sets for a value of the option `kernels`. Raises ConfigError for one that this CPU or build
+    does not have."""
     lib = load_library()
     if wanted == "auto":
         return int(lib.lc_kernels_best())
@@ -33,8 +33,8 @@ def decide_level(wanted: str) -> int:
 
 
 def use_kernels(wanted: str) -> str:
-    """Lets models that are loaded from now on, and the contexts of this process, use the kernels as the option says; packing
-    takes as many threads as this machine suggests. Returns the level's name. Raises ConfigError."""
+    """Sets the kernels of this process's contexts, and of models that are loaded from now on, by the option. Returns the level's
+    name. Raises ConfigError."""
     level = decide_level(wanted)
     lib = load_library()
     if level or lib.lc_kernels_used():
@@ -44,8 +44,8 @@ def use_kernels(wanted: str) -> str:
 
 @contextlib.contextmanager
 def without_kernels() -> Iterator[None]:
-    """Leaves everything to ggml in models and contexts that are made meanwhile; products of weights that are packed already stay
-    with the kernels."""
+    """Switches the kernels off for models and contexts that are created in this block. Weights that are already packed still use
+    the kernels."""
     lib = load_library()
     level = lib.lc_kernels_used()
     if not level:
@@ -60,7 +60,7 @@ def without_kernels() -> Iterator[None]:
 
 
 def log_kernels(level: str, packed_bytes: int, log_level: int = logging.INFO) -> None:
-    """One line that tells which operations run where."""
+    """Logs which operations run in which kernels."""
     if level == "none":
         event(logger, log_level, "kernels", instructions="none", own="none", ggml="all")
         return

@@ -1,4 +1,4 @@
-"""Writing a model file in another type of weights."""
+"""Conversion of a model file to another type of weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def quantize(
     threads: int = 0,
     requantize: bool = False,
 ) -> None:
-    """Writes a GGUF file in another type of weights. `target` appears when it is complete; Ctrl-C ends the work at the next tensor.
+    """Writes a GGUF file with another type of weights. `target` appears when it is complete; Ctrl-C ends the work at the next
+    tensor.
 
     Args:
         source: F32 or F16; any type with `requantize`, which loses accuracy twice.
@@ -46,8 +47,8 @@ def quantize(
         threads: 0 for all cores.
 
     Raises:
-        InvalidRequestError: an unknown type.
-        ModelError: `source` is no model file.
+        InvalidRequestError: the type is unknown.
+        ModelError: `source` is not a model file.
         LlmcoreError: llama.cpp cannot quantize it, or `target` cannot be written.
     """
     if file_type not in FILE_TYPES:

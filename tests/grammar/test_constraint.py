@@ -14,7 +14,9 @@ from llguidance import LLMatcher, LLParserLimits
 
 from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.grammar import constraint as constraint_module
-from llmcore.grammar.constraint import N_CACHED, TEXT_MAX, Constraints, MaskThread, Matcher
+from llmcore.grammar.constraint import N_CACHED, TEXT_MAX, Constraints
+from llmcore.grammar.mask_thread import MaskThread
+from llmcore.grammar.matcher import Matcher
 from llmcore.llama.model import Model
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
 from tests.json_schema_cases import CASES, REFUSED, Case, Refused

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.grammar.characters import ANY, complement, is_character, joined
-from llmcore.grammar.constraint import Constraints, Matcher
+from llmcore.grammar.constraint import Constraints
 from llmcore.grammar.gbnf import RULES_MAX, children, gbnf_to_lark, is_empty, may_be_empty
-from llmcore.grammar.gbnf_parser import Parser
+from llmcore.grammar.gbnf_parser import GbnfParser
 from llmcore.grammar.gbnf_tree import Node, Repeat
+from llmcore.grammar.matcher import Matcher
 from llmcore.llama.model import Model
 from llmcore.messages import Grammar
 from tests.grammar.llama_grammar import GrammarRefused, LlamaGrammar
@@ -386,7 +387,7 @@ def problem_with(constraints: Constraints, source: str) -> str:
 
 
 def repeats_what_may_be_empty(source: str) -> bool:
-    rules = Parser(source, 1, lambda _: None).parse()
+    rules = GbnfParser(source, 1, lambda _: None).parse()
     empty = may_be_empty(rules)
 
     def found(node: Node) -> bool:

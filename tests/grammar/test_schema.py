@@ -10,14 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.errors import InvalidRequestError
-from llmcore.grammar.schema import DEPTH_MAX, SIZE_MAX_BYTES, UNSUPPORTED, locate, param, pointer, read_schema
+from llmcore.grammar.schema import DEPTH_MAX, SIZE_MAX_BYTES, read_schema
+from llmcore.grammar.schema_fault import locate
+from llmcore.grammar.schema_path import param, pointer
+from llmcore.json_schema import UNSUPPORTED_KEYWORDS
 
 
 def read(schema: Any, *, strict: bool = True) -> dict[str, Any]:
     return read_schema(json.dumps(schema).encode(), strict=strict)
 
 
-@pytest.mark.parametrize("keyword", sorted(UNSUPPORTED))
+@pytest.mark.parametrize("keyword", sorted(UNSUPPORTED_KEYWORDS))
 def test_each_keyword_that_cannot_be_held_is_named_with_its_place(keyword: str) -> None:
     schema = {"type": "object", "properties": {"list": {"items": {"anyOf": [{}, {keyword: {"type": "string"}}]}}}}
     with pytest.raises(InvalidRequestError) as caught:

@@ -14,7 +14,7 @@ import pytest
 from llmcore.errors import ForeignLibraryError
 from llmcore.llama.ffi.arrays import function_address
 from llmcore.llama.ffi.library import LIBRARY_NAME, library_dir, load_library
-from llmcore.llama.ffi.origin import check_functions, check_global_scope, mapped
+from llmcore.llama.ffi.origin import check_functions, check_global_scope, mapped_libraries
 from tests.commands.test_cli import llmcore
 
 SOURCE = """
@@ -121,7 +121,7 @@ def test_ours_are_ours() -> None:
     check_functions([("llama_decode", function_address(lib.llama_decode))], folder)
     # The kernel tells where the links of a folder lead (make sanitize).
     wanted = {each.name for each in folder.glob("lib*.so") if not each.is_symlink() and "openblas" not in each.name}
-    assert wanted <= {os.path.basename(each) for each in mapped(folder).ours}
+    assert wanted <= {os.path.basename(each) for each in mapped_libraries(folder).ours}
 
 
 def test_a_function_of_another_folder_is_refused(tmp_path: Path) -> None:
@@ -137,5 +137,8 @@ def test_maps_of_any_kind(tmp_path: Path) -> None:
         b"1-2 r-xp 0 0:0 1 " + ours + b"/libllama.so\n1-2 r-xp 0 0:0 1 " + ours + b"/libllama.so\n"
         b"1-2 rw-p 0 0:0 0\n1-2 rw-p 0 0:0 0 [stack]\n1-2 r-xp 0 0:0 1 /a b\xff/libggml-cpu.so.0\n1-2 r--p 0 0:0 1 /libfoo.so\n"
     )
-    assert mapped(tmp_path, maps) == ([str(tmp_path / "libllama.so")], [os.fsdecode(b"/a b\xff/libggml-cpu.so.0")])
-    assert mapped(tmp_path, tmp_path / "none") == ([], [])
+    assert mapped_libraries(tmp_path, maps) == (
+        [str(tmp_path / "libllama.so")],
+        [os.fsdecode(b"/a b\xff/libggml-cpu.so.0")],
+    )
+    assert mapped_libraries(tmp_path, tmp_path / "none") == ([], [])
