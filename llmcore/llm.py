@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from llmcore.completion import Completion, CompletionBuilder
 from llmcore.config import EngineConfig
-from llmcore.embedding.queue import EmbeddingQueue, EmbeddingResult
+from llmcore.embedding.job import EmbeddingResult
+from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.engine.encoder import open_engine
 from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, error_from_code
 from llmcore.grammar.response_format import take_constraint

@@ -1,7 +1,7 @@
-"""The header of a GGUF file, read in Python: metadata, tensor table, and the size that the file must at least have.
+"""The header of a GGUF file, read in Python: metadata, tensor table, and the least size of the file.
 
-With it a wrong, damaged or incomplete file is a clear error before native code sees it, and its weights can be compared
-with the memory there is. Format: ggml/include/gguf.h of llama.cpp, versions 2 and 3; the checks are those of ggml's own
+A wrong, damaged or incomplete file becomes a clear error before native code reads it, and the size of its weights can be compared
+with the available memory. Format: ggml/include/gguf.h of llama.cpp, versions 2 and 3; the checks are those of ggml's own
 reader (gguf.cpp).
 """
 
@@ -29,16 +29,16 @@ _MAX_ALIGNMENT = 2**20
 
 @dataclass(frozen=True)
 class GgufArray:
-    """An array in the metadata. Its values stay in the file until they are asked for."""
+    """An array in the metadata. Its values are read from the file when needed."""
 
     path: str
     type_number: int
     length: int
-    offset: int  # of its first item, in bytes from the start of the file
+    offset: int  # of the first item, in bytes from the start of the file
 
     @property
     def item_type(self) -> str:
-        """Its name in ggml: str, f32, i32 and so on."""
+        """Name of the type in ggml: str, f32, i32 and so on."""
         return "str" if self.type_number == STRING else SCALARS[self.type_number][0]
 
     def values(self) -> list[Scalar]:
@@ -49,7 +49,7 @@ class GgufArray:
             return [_scalar(reader, self.type_number) for _ in range(self.length)]
 
     def strings(self) -> list[bytes]:
-        """Of an array of strings: all of them, as they stand."""
+        """Reads all items of an array of strings, as bytes. Raises ModelError if the file has changed."""
         with open_model_file(self.path) as file:
             reader = GgufReader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
             return [reader.string("a string", MAX_STRING_BYTES) for _ in range(self.length)]
@@ -57,8 +57,8 @@ class GgufArray:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One line of the tensor table. `shape` counts elements, the fastest-running dimension first; `offset` is in bytes
-    from the header's data_start."""
+    """An entry of the tensor table. `shape` counts elements, the innermost dimension first; `offset` is in bytes from the header's
+    data_start."""
 
     name: str
     shape: tuple[int, ...]
@@ -75,8 +75,8 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What the file says about itself. `data_start` is where tensors begin, in bytes from the start of the file;
-    `parts` are the headers of the other parts of a split model, if check_model_file() read them."""
+    """Metadata and tensor table of a file. `data_start` is the offset of the tensors in bytes; `parts` are the headers of the other
+    parts of a split model, if split_model.check_model_file() has read them."""
 
     path: str
     file_bytes: int
@@ -89,12 +89,12 @@ class GgufHeader:
 
     @property
     def architecture(self) -> str:
-        """As "llama"; "" if the file names none."""
+        """Name of the architecture, for example "llama"; "" if the file names none."""
         return str(self.metadata.get("general.architecture", ""))
 
     @property
     def min_file_bytes(self) -> int:
-        """The size that this file must at least have."""
+        """Least size of this file."""
         if not self.tensors:
             return self.data_start
         last = self.tensors[-1]
@@ -102,19 +102,19 @@ class GgufHeader:
 
     @property
     def tensor_bytes(self) -> int:
-        """Size of all tensors, those of the other parts too."""
+        """Size of all tensors, including those of the other parts."""
         return sum(tensor.size_bytes for tensor in self.tensors) + sum(part.tensor_bytes for part in self.parts)
 
     def number(self, key: str, default: int = 0) -> int:
-        """A whole number of the metadata. ModelFormatError if it is something else."""
+        """Returns an integer of the metadata. Raises ModelFormatError if it is something else."""
         value = self.metadata.get(key, default)
         if not isinstance(value, int):
             raise ModelFormatError(f"{self.path} is damaged: {key} is not a whole number", param="model_path")
         return value
 
     def numbers(self, key: str) -> tuple[int, ...]:
-        """Whole numbers of a key that has one value for all layers (a single number is returned), or one for each; () without
-        the key. ModelFormatError if it is something else."""
+        """Returns the integers of a key that has one value for all layers (one number), or one for each; () without the key. Raises
+        ModelFormatError if it is something else."""
         value = self.metadata.get(key)
         if value is None:
             return ()
@@ -128,9 +128,9 @@ class GgufHeader:
 
 
 def read_header(path: str | os.PathLike[str]) -> GgufHeader:
-    """Reads and checks the header of one file, and that the file is as large as the header says.
+    """Reads and checks the header of one file, and checks the file's size.
 
-    Raises ModelMissingError, ModelFormatError, ModelTruncatedError, or ModelError where the file cannot be read.
+    Raises ModelMissingError, ModelFormatError, ModelTruncatedError, or ModelError if the file cannot be read.
     """
     name = os.fsdecode(path)
     with open_model_file(name) as file:
@@ -209,7 +209,7 @@ def _read_tensors(reader: GgufReader, n_tensors: int, alignment: int) -> tuple[T
         tensor = _read_tensor(reader)
         if tensor.name in tensors:
             raise reader.damaged(f"tensor {tensor.name!r} is there twice")
-        # ggml demands that the tensors lie one behind the other, each padded.
+        # ggml requires that tensors follow one another, each padded.
         if tensor.offset != expected:
             raise reader.damaged(f"tensor {tensor.name!r} has offset {tensor.offset:,} instead of {expected:,}")
         expected += tensor.size_bytes + -tensor.size_bytes % alignment

@@ -1,4 +1,4 @@
-"""A model in one file or in several parts, by the names of llama_split_path."""
+"""A model in one file or in several parts, with the file names of llama_split_path."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _SPLIT_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\
 
 
 def check_model_file(path: str | os.PathLike[str]) -> GgufHeader:
-    """As read_header(); of a split model all parts are checked, and returned as the header's `parts`.
+    """Reads and checks the header of a model; for a split model also those of all parts, which become the header's `parts`.
 
-    Raises also ModelSplitError: for a part that is not the first, and for a part that is missing or not of this model.
+    Raises the errors of read_header(), and ModelSplitError for a part that is not the first, or a part that is missing or of
+    another model.
     """
     header = read_header(path)
     count, number = header.number("split.count"), header.number("split.no")

@@ -13,8 +13,10 @@ import pytest
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
 from llmcore.embedding.embedder import PASS_TOKENS, Embedder
+from llmcore.embedding.job import EmbeddingResult, Vectors
 from llmcore.embedding.planner import PassPart, TextJob
-from llmcore.embedding.queue import EmbeddingQueue, EmbeddingResult, Text, Vectors
+from llmcore.embedding.queue import EmbeddingQueue
+from llmcore.embedding.text_reader import Text
 from llmcore.engine.encoder import EncoderEngine, open_engine
 from llmcore.errors import (
     ConfigError,
@@ -91,7 +93,7 @@ def test_a_decoders_vectors_are_the_same_in_every_company(
 
 def test_token_ids_are_taken_as_they_stand(open_embeddings: Callable[..., EmbeddingQueue], tiny_bert: Path) -> None:
     embeddings = open_embeddings(tiny_bert)
-    tokens = embeddings._model.tokenize(TEXTS[0])
+    tokens = embeddings._reader._model.tokenize(TEXTS[0])
     np.testing.assert_allclose(vectors(embeddings, [tokens]), vectors(embeddings, [TEXTS[0]]), atol=1e-6)
     assert np.abs(vectors(embeddings, [tokens[1:-1]]) - vectors(embeddings, [TEXTS[0]])).max() > 1e-3
 
