@@ -259,30 +259,6 @@ def test_the_queue_is_bounded(open_embeddings: Callable[..., EmbeddingQueue], ti
     assert isinstance(done["more"].error, OverloadedError)
 
 
-def test_pooling_that_a_model_cannot_do_is_refused_at_start(tiny_bert: Path, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no weights that make a score"):
-        open_engine(EngineConfig(model_path=str(tiny_bert), pooling="rank"))
-    with pytest.raises(ConfigError, match="knows nothing of the tokens behind it"):
-        open_engine(EngineConfig(model_path=str(tiny_model), pooling="cls"))
-    silent = write_tiny_bert(tmp_path / "silent.gguf", pooling_type="none")
-    with pytest.raises(ConfigError, match="names no pooling"):
-        open_engine(EngineConfig(model_path=str(silent)))
-    with open_engine(EngineConfig(model_path=str(silent), pooling="mean")) as engine:
-        assert engine.embeddings.pooling == "mean"
-
-
-def test_memory_is_looked_at_before_it_is_taken(
-    open_embeddings: Callable[..., EmbeddingQueue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embeddings = open_embeddings(write_tiny_bert(tmp_path / "long.gguf", n_ctx=2048))
-    short = vectors(embeddings, [[5, 6]])
-    # Room for the context of the start (results of 512 tokens are 65 MB), not for one of 2,048.
-    monkeypatch.setattr(context, "memory_available_bytes", lambda: 2**27)
-    with pytest.raises(ContextLengthError, match="too little memory"):
-        vectors(embeddings, [[7] * 2000])
-    np.testing.assert_allclose(vectors(embeddings, [[5, 6]]), short, atol=1e-6)
-
-
 # --- Many at once -------------------------------------------------------------------------------------------------------
 
 
@@ -407,3 +383,27 @@ def test_a_chat_model_that_pools_does_both(tiny_model: Path) -> None:
         assert (info.can_generate, info.pooling) == (True, "mean")
         assert vectors(engine.embeddings, ["a"]).shape == (1, 64)
         assert engine.stats().n_embed_texts == 1
+
+
+def test_memory_is_looked_at_before_it_is_taken(
+    open_embeddings: Callable[..., EmbeddingQueue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings = open_embeddings(write_tiny_bert(tmp_path / "long.gguf", n_ctx=2048))
+    short = vectors(embeddings, [[5, 6]])
+    # Room for the context of the start (results of 512 tokens are 65 MB), not for one of 2,048.
+    monkeypatch.setattr(context, "memory_available_bytes", lambda: 2**27)
+    with pytest.raises(ContextLengthError, match="too little memory"):
+        vectors(embeddings, [[7] * 2000])
+    np.testing.assert_allclose(vectors(embeddings, [[5, 6]]), short, atol=1e-6)
+
+
+def test_pooling_that_a_model_cannot_do_is_refused_at_start(tiny_bert: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no weights that make a score"):
+        open_engine(EngineConfig(model_path=str(tiny_bert), pooling="rank"))
+    with pytest.raises(ConfigError, match="knows nothing of the tokens behind it"):
+        open_engine(EngineConfig(model_path=str(tiny_model), pooling="cls"))
+    silent = write_tiny_bert(tmp_path / "silent.gguf", pooling_type="none")
+    with pytest.raises(ConfigError, match="names no pooling"):
+        open_engine(EngineConfig(model_path=str(silent)))
+    with open_engine(EngineConfig(model_path=str(silent), pooling="mean")) as engine:
+        assert engine.embeddings.pooling == "mean"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from llmcore.errors import ConstraintError, InvalidRequestError
-from llmcore.grammar.characters import ANY, complement, is_character, joined
 from llmcore.grammar.constraint import Constraints
 from llmcore.grammar.gbnf import RULES_MAX, children, gbnf_to_lark, is_empty, may_be_empty
 from llmcore.grammar.gbnf_parser import GbnfParser
@@ -22,6 +20,7 @@ from llmcore.grammar.matcher import Matcher
 from llmcore.llama.model import Model
 from llmcore.messages import Grammar
 from tests.grammar.llama_grammar import GrammarRefused, LlamaGrammar
+from tests.grammar.masks import allows
 
 shared = settings(
     max_examples=40,
@@ -46,10 +45,6 @@ def spellings(chat_model: Model) -> dict[int, bytes]:
         for token in range(chat_model.n_vocab)
         if not chat_model.is_control(token) and not chat_model.is_end(token)
     }
-
-
-def allows(matcher: Matcher, token: int) -> bool:
-    return bool(int(matcher.mask[token // 32]) >> token % 32 & 1)
 
 
 def matcher_of(constraints: Constraints, source: str) -> Matcher:
@@ -428,21 +423,3 @@ def test_any_text_is_a_grammar_or_an_error_with_a_place(text: str) -> None:
     except InvalidRequestError as error:
         problem = error.message
     assert not problem or problem.startswith("line ")
-
-
-# --- Sets of characters -----------------------------------------------------------------------------------------------
-
-CODES = st.integers(0, 0x110010) | st.sampled_from([0, 1, 0xD7FF, 0xD800, 0xDFFF, 0xE000, 0x10FFFF])
-RANGES = st.lists(st.tuples(CODES, CODES).map(sorted).map(lambda ends: (ends[0], ends[1])), max_size=5)
-
-
-@given(RANGES, CODES)
-def test_sets_of_characters(ranges: list[tuple[int, int]], code: int) -> None:
-    inside = any(low <= code <= high for low, high in ranges)
-    found, others = joined(ranges), complement(ranges)
-    assert any(low <= code <= high for low, high in found) == (inside and is_character(code))
-    assert any(low <= code <= high for low, high in others) == (not inside and is_character(code))
-    for each in (found, others):
-        assert all(low <= high for low, high in each)
-        assert all(one[1] < other[0] for one, other in itertools.pairwise(each))
-    assert any(low <= code <= high for low, high in ANY) == is_character(code)

@@ -212,11 +212,6 @@ def test_memory_is_what_was_foretold(model: Model) -> None:
     assert used.compute_bytes > 0
 
 
-def test_too_many_slots_are_refused(model: Model) -> None:
-    with pytest.raises(InvalidRequestError, match="n_slots"):
-        Context(model, ContextParams(n_ctx=256, n_slots=257))
-
-
 def test_a_closed_context_is_an_error_and_not_a_crash(model: Model) -> None:
     context = Context(model, ContextParams(n_ctx=256))
     context.close()
