@@ -53,7 +53,9 @@ class Embedder:
         self._create_context(min(self.n_max, _WINDOW_FIRST))
         if self.can_split and not (self._context.has_memory and self._context.is_causal):
             self.close()
-            raise UnsupportedError(f"{model.path} says that it is causal, and llama.cpp knows it as an encoder")
+            raise UnsupportedError(
+                f"the metadata of {model.path} says that it is causal, but llama.cpp treats it as an encoder"
+            )
 
     def _create_context(self, window: int) -> None:
         # llama.cpp reserves a graph for a multiple of n_slots tokens, and aborts if n_batch is smaller.

@@ -36,7 +36,7 @@ class Matcher:
     def failure(self) -> ConstraintError:
         """The error for an answer for which no token can be drawn."""
         why = self._native.get_error() or "no token that may come next is one that the model can produce"
-        return ConstraintError(f"the answer cannot go on as its constraint wants it: {why}", param="constraint")
+        return ConstraintError(f"the answer cannot go on within its constraint: {why}", param="constraint")
 
     @property
     def is_complete(self) -> bool:

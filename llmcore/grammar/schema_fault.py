@@ -29,7 +29,7 @@ def locate(schema: dict[str, Any], problem: str, compiles: Compiles) -> InvalidR
 
 def _readable(problem: str) -> str:
     if problem.startswith("oneOf constraints are not supported"):
-        return "its alternatives may overlap, and that only one of them matches cannot be held; say anyOf, or do without strict"
+        return "its alternatives may overlap, and no grammar enforces that only one of them matches: use anyOf, or leave out strict"
     return problem.partition("\n  while processing")[0]
 
 

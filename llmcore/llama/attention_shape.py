@@ -14,7 +14,7 @@ from llmcore.llama.kv_types import block_size
 
 # Architectures for which llama.cpp has no flash attention: Grok, T5 (attention with a bias), PLM (its graph cannot be built).
 _WITHOUT_FLASH = ("grok", "plm", "t5")
-# Architectures whose keys and values share a cache, or for which llama.cpp requires equal types all the same.
+# Architectures whose keys and values share a cache, or for which llama.cpp requires equal types although they do not share one.
 _EQUAL_TYPES = ("deepseek4",)
 
 

@@ -117,7 +117,7 @@ class ChatTemplate(HandleOwner):
             return {"enable_thinking": False} if effort else {}
         if not self.capabilities.get("supports_reasoning_effort"):
             raise InvalidRequestError(
-                f"the model's chat template knows no reasoning effort: leave it out, or send 'none' (got {effort!r})",
+                f"the model's chat template does not support a reasoning effort: leave it out, or send 'none' (got {effort!r})",
                 param="reasoning_effort",
             )
         return {"reasoning_effort": effort}

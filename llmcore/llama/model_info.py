@@ -1,4 +1,4 @@
-"""What users and clients see of a model."""
+"""Facts about a model for users and clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the vectors of a text's tokens become one vector."""
+"""Pooling types: ways to make one vector of a text from those of its tokens."""
 
 from __future__ import annotations
 

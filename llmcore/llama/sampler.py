@@ -128,7 +128,7 @@ class SampledToken(NamedTuple):
 
 NO_TOKEN, BAD_LOGITS, GRAMMAR_LIMIT = -1, -2, -3
 TOO_AMBIGUOUS = "the schema of a tool allows too many readings of its arguments: simplify its patterns"
-NOT_FINITE = "the model's logits are not finite: its numbers ran over, or its file is broken"
+NOT_FINITE = "the model's logits are not finite: numbers have overflowed, or the model file is damaged"
 
 
 def sample_batch(context: Context, requests: Sequence[SampleRequest]) -> list[SampledToken]:
