@@ -56,9 +56,17 @@ def quantize(
         raise InvalidRequestError(f"file_type must be one of {known}, got {file_type!r}", param="file_type")
     check_model_file(os.fspath(source))
     Process.current.check_computes()
+    lib = load_library()
+    params = lib.llama_model_quantize_default_params()
+    params.ftype, params.nthread, params.allow_requantize = FILE_TYPES[file_type], threads, requantize
     partial = Path(f"{os.fspath(target)}.{os.getpid()}.partial")
+    stop = np.zeros(1, np.int32)
+
+    def call() -> None:
+        lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(partial), params, address_of(stop)))
+
     try:
-        _quantize(source, partial, FILE_TYPES[file_type], threads, requantize)
+        call_interruptibly(call, lambda: stop.fill(1))
         os.replace(partial, target)
     except NativeError as error:
         raise LlmcoreError(f"llama.cpp cannot quantize {os.fspath(source)}: {error}") from None
@@ -67,16 +75,3 @@ def quantize(
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-
-
-def _quantize(source: str | os.PathLike[str], target: Path, ftype: int, threads: int, requantize: bool) -> None:
-    """Raises NativeError."""
-    lib = load_library()
-    params = lib.llama_model_quantize_default_params()
-    params.ftype, params.nthread, params.allow_requantize = ftype, threads, requantize
-    stop = np.zeros(1, np.int32)
-
-    def call() -> None:
-        lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(target), params, address_of(stop)))
-
-    call_interruptibly(call, lambda: stop.fill(1))

@@ -107,7 +107,7 @@ class Vocabulary(HandleOwner):
         return ids
 
     def token_ids(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> Int32Array:
-        """Like tokenize(), as an int32 array of shape (n_tokens,)."""
+        """Returns the token ids of a text as int32[n_tokens]. See tokenize()."""
         lib, vocab = self._lib, self.vocab
         data = _utf8(text)
         tokens = np.empty(len(data) + 4, np.int32)
@@ -149,7 +149,7 @@ class Vocabulary(HandleOwner):
     def detokenize_bytes(
         self, tokens: Sequence[int], *, remove_special: bool = False, unparse_special: bool = False
     ) -> bytes:
-        """Like detokenize(), as the bytes that the tokens stand for."""
+        """Returns the bytes of tokens. See detokenize()."""
         self.check_tokens(tokens)
         ids = np.asarray(tokens, np.int32)
         size = 8 * len(ids) + 16

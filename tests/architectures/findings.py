@@ -75,7 +75,7 @@ class Findings:
 
     @property
     def absent(self) -> str:
-        """Why there is nothing to judge: the file cannot be made, is refused by name, or llama.cpp alone ends the process."""
+        """Returns why there is no finding: the file cannot be made, is refused by name, or llama.cpp alone ends the process."""
         if self.refused and self.refused[0] in _ABSENT:
             return f"{_ABSENT[self.refused[0]]}: {self.refused[2].splitlines()[0]}"
         if self.ended and (self.ended[-1].stage == "make" or self._ends_anyhow):
@@ -84,7 +84,7 @@ class Findings:
 
     @property
     def _ends_anyhow(self) -> bool:
-        """Whether llama.cpp alone ends the process with this file, as it does with us."""
+        """Returns True if llama.cpp alone ends the process with this file, too."""
         return {"ggml", "ours"} <= {each.stage for each in self.ended}
 
     @property

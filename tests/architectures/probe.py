@@ -139,6 +139,6 @@ def logits(model: Model, settings: ContextParams) -> tuple[Floats, Floats]:
 
 
 def vectors(embed: Callable[[list[list[int]]], Floats]) -> tuple[Floats, Floats]:
-    """The same of a model that gives embeddings: of one text, and of two at once."""
+    """Returns vectors of a model that gives embeddings: of one text, and of two at once."""
     asked = [text[:_N_TEXT] for text in texts(2)]
     return embed(asked[:1]), embed(asked)

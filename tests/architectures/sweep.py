@@ -191,7 +191,7 @@ class _Case:
             self._answer()
 
     def _shape_problems(self) -> dict[str, str]:
-        """Why flash attention, or cells of q8_0 with it, cannot be; "" where they can."""
+        """Returns why flash attention, or q8_0 cells with it, cannot be used; "" if they can."""
         with Model(self._path, kernels="off", vocab_only=True) as model:
             shape = model.attention_shape
             found = {name: shape.problem(True, cells, cells) for name, cells in (("flash", "f16"), ("q8_0", "q8_0"))}

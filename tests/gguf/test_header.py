@@ -1,4 +1,4 @@
-"""read_header and check_model_file: real files, damaged files, hostile files."""
+"""Headers of real files, damaged files and hostile files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is no readable file."""
+"""Files that cannot be opened."""
 
 from __future__ import annotations
 

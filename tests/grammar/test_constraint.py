@@ -21,7 +21,7 @@ shared = settings(deadline=None, suppress_health_check=[HealthCheck.function_sco
 
 
 def accepts(compiled: Constraints, model: Model, constraint: Constraint, text: str) -> bool:
-    """Whether an answer may be `text`, whole."""
+    """Returns True if `text` is a complete answer."""
     matcher = compiled.matcher(constraint)
     for token in model.tokenize(text, add_special=False):
         if matcher.is_complete:

@@ -1,4 +1,4 @@
-"""When a constraint holds: content alone, neither reasoning before it nor a tool call in its place."""
+"""A constraint applies to content alone, neither to reasoning before it nor to a tool call in its place."""
 
 from __future__ import annotations
 

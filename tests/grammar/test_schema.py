@@ -1,4 +1,4 @@
-"""What a JSON schema may ask for: places and keywords of what is refused, bounds, and what changes nothing."""
+"""Checks of a JSON schema: places and keywords of what is refused, bounds, and keywords without effect."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def test_a_context_refuses_it_too(tiny: Callable[..., Path]) -> None:
 
 
 def test_quantized_keys_that_are_rotated_in_part_are_not_shifted(tmp_path: Path) -> None:
-    """By a gemma that rotates half of a key."""
+    """Uses a gemma that rotates half of a key."""
     path = write_tiny_gemma3(tmp_path / "x.gguf", n_embd=128, n_head=2, n_head_kv=1, rotated=32)
     with Model(path) as model:
         assert not model.attention_shape.rotates_whole_keys

@@ -1,4 +1,4 @@
-"""The policy of telling an answer piece by piece, with parsers that are none."""
+"""Deltas of an answer, with made-up parsers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def toy(text: str, is_partial: bool) -> ParsedChat:
 
 
 class Told:
-    """What deltas add up to. Fails where one breaks the rules of telling."""
+    """Sum of deltas. Fails if one breaks the rules of deltas."""
 
     def __init__(self, deltas: Sequence[ChatDelta]) -> None:
         self.content = "".join(delta.content for delta in deltas)

@@ -1,4 +1,4 @@
-"""How large patterns of tools are, written out."""
+"""Sizes of patterns with repetitions expanded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a tool's schema a grammar holds an answer to."""
+"""The part of a tool's schema that a grammar enforces."""
 
 from __future__ import annotations
 
