@@ -1,4 +1,4 @@
-"""Names and shapes of a model's tensors, as llama.cpp's own loader asks for them: metadata is enough for it.
+"""Names and shapes of a model's tensors, from llama.cpp's own loader, which needs only metadata.
 
 `python -m tests.architectures.layout FILE` prints them as JSON. It is a process of its own, because the loader aborts where
 metadata make no sense to it.
@@ -22,19 +22,19 @@ _SetData = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
 
 
 class LayoutError(Exception):
-    """The loader refuses the metadata. Its last lines are the text."""
+    """An error for metadata that the loader refuses, with its last log lines."""
 
 
 @dataclass(frozen=True)
 class TensorLayout:
-    """`shape` as in numpy, the fastest-running dimension last."""
+    """A tensor; `shape` as in numpy, the innermost dimension last."""
 
     name: str
     shape: tuple[int, ...]
 
 
 def layout_of(metadata: Path) -> list[TensorLayout]:
-    """Tensors of the model that a file of metadata alone describes. Raises LayoutError."""
+    """Returns the tensors of the model that a file of metadata describes. Raises LayoutError."""
     command = [sys.executable, "-m", "tests.architectures.layout", str(metadata)]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=120)
     if done.returncode:

@@ -12,7 +12,7 @@ _NAME = re.compile(r'\{ LLM_ARCH_\w+, *"([^"(]+)" *\}')
 
 
 def architecture_names() -> list[str]:
-    """All that its loader knows, in its order. Some are no models that answer (clip), or cannot be made from metadata alone."""
+    """Returns all architectures in the loader's order. Some generate nothing (clip), or cannot be made from metadata alone."""
     found = _TABLE.search((llama_cpp_dir() / "src" / "llama-arch.cpp").read_text("utf-8"))
     assert found is not None
     names = _NAME.findall(found[1])

@@ -1,4 +1,4 @@
-"""What queues compute."""
+"""Results of queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings of tiny models: a text's vector is the same in every company, and nothing waits for what it need not."""
+"""Embeddings of tiny models: a text's vector does not depend on other texts, and short jobs do not wait for long ones."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_long_texts_up_to_the_models_context(
 
 @pytest.mark.parametrize("n_tokens", [63, 65, 513, 1000, 1025])
 def test_any_length(open_embeddings: Callable[..., EmbeddingQueue], tmp_path: Path, n_tokens: int) -> None:
-    """llama.cpp aborts on most sizes of a batch for several texts whose mean is wanted."""
+    """llama.cpp aborts for most batch sizes with mean pooling of several texts."""
     path = write_tiny_bert(tmp_path / "long.gguf", n_ctx=2048)
     for embeddings in (open_embeddings(path), open_embeddings(path, n_ctx=n_tokens)):
         assert np.isfinite(vectors(embeddings, [[7] * n_tokens])).all()

@@ -1,4 +1,4 @@
-"""Files that are no GGUF: each is told by what it is, and what to do."""
+"""Files that are not GGUF: each is named by its format, with advice."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from llmcore.gguf.split_model import check_model_file
 SOURCE = llama_cpp_dir()
 VOCABULARIES = sorted((SOURCE / "models").glob("ggml-vocab-*.gguf"))
 
-# Nothing here may take long, whatever the file says.
+# Bound on the time of each read, whatever the contents.
 QUICK_S = 2.0
 
 

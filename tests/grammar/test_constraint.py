@@ -88,7 +88,7 @@ def test_whitespace_is_bounded(compiled: Constraints, chat_model: Model) -> None
         assert not accepts(compiled, chat_model, JsonObject(), text)
 
 
-# What JSON may hold as it stands. (Deletes are asked for as escapes, and some scripts have bytes that the vocabulary lacks.)
+# Characters that JSON may contain unescaped. (DEL must be escaped, and some scripts have bytes without a token in the vocabulary.)
 texts = st.text(
     st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=["Cs"], exclude_characters="\x7f")
 )

@@ -124,7 +124,7 @@ def test_a_call_is_held_elsewhere() -> None:
 
 @given(st.lists(st.sampled_from([1, 2, 3, 4, 5, 6, JSON]), max_size=30))
 def test_the_content_sees_its_own_tokens_alone(wanted: list[int]) -> None:
-    """Whatever a model would like to say, what reaches the content is JSON, and nothing comes after a call or out of it."""
+    """Whatever the logits, the content is JSON, and nothing follows a call."""
     content = Content()
     held = gate(content, calls=frozenset({5}))
     for token in wanted:

@@ -1,4 +1,4 @@
-"""Trees of grammars in GBNF. What grammars match is tested in test_gbnf.py."""
+"""Trees of grammars in GBNF. The texts that grammars match are tested in test_gbnf.py."""
 
 from __future__ import annotations
 

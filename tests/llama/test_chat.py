@@ -32,7 +32,7 @@ def expected(family: Family) -> Read:
 
 
 def told(family: Family, read: Read) -> Read:
-    """Without an id that the model writes behind the arguments: whoever listens may have got one of ours by then."""
+    """Removes an id that the model writes after the arguments: a stream may have sent one of ours by then."""
     if family.tells_id:
         return read
     return Read(read.content, read.reasoning, tuple(ParsedCall("", call.name, call.arguments) for call in read.calls))

@@ -38,7 +38,7 @@ def babbled(model: Model, grammar: str) -> str:
 
 @pytest.mark.parametrize("source", ["llama-spm", "phi-3", "llama-bpe"])
 def test_whatever_a_model_wants_it_makes_a_call(source: str) -> None:
-    """With tokenizers too that put a space before a text: the grammar begins with what the prompt holds of the answer."""
+    """Uses also tokenizers that put a space before a text: the grammar begins with the part of the answer that is in the prompt."""
     with Model(vocabulary(source), vocab_only=True) as model:
         for template in (None, BY_NAME["microsoft-Phi-3.5-mini-instruct"].source):
             with ChatTemplate(model, template) as opened:

@@ -48,7 +48,7 @@ def test_a_strict_tool_whose_schema_cannot_be_held_is_refused(templates: dict[st
     ) as caught:
         template.render(prompt(tools=[CLOCK, tool(BOUNDED, strict=True)]))
     assert caught.value.param == "tools[1].function.parameters"
-    # What llama.cpp itself finds wrong.
+    # Errors that llama.cpp itself finds.
     lost: dict[str, Any] = {"type": "object", "properties": {"a": {"$ref": "#/$defs/nowhere"}}}
     with pytest.raises(InvalidRequestError, match="cannot be honoured") as caught:
         template.render(prompt(tools=[tool(lost, strict=True)]))

@@ -147,7 +147,7 @@ def test_a_name_is_told_once_it_cannot_grow() -> None:
     assert stream.push("1") == stream.push("2") == ChatDelta()
     told = CallDelta(0, id="new0", name="get_time"), CallDelta(0, arguments="{")
     assert stream.push("3") == ChatDelta(calls=told)
-    # An id that comes late is not told any more; a name is at the latest at the end.
+    # An id that comes late is not emitted any more; a name is, at the latest at the end.
     assert stream.push("4") == ChatDelta(calls=(CallDelta(0, arguments="}"),))
     assert stream.finish("", is_whole=True) == ChatDelta(calls=(CallDelta(1, id="new1", name="off"),))
 

@@ -76,7 +76,7 @@ def test_a_parsers_use_after_close_is_a_closed_error(pulled_model: Path, llama_c
 
 
 class Noted(HandleOwner):
-    """An owner of a made-up native object, whose end is noted."""
+    """An owner of a made-up native object that records when it is freed."""
 
     def __init__(self, name: str, ends: list[str], parent: Noted | None = None) -> None:
         self._name = name

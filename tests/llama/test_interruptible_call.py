@@ -1,4 +1,4 @@
-"""Ctrl-C in a program that uses the library: it ends what runs, soon, and reaches the program."""
+"""Ctrl-C in a program that uses the library: it ends native calls soon and reaches the program."""
 
 from __future__ import annotations
 

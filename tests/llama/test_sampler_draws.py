@@ -153,7 +153,7 @@ def test_no_draw_is_outside_of_what_the_truncations_keep(
     drawn = draw_many(odd_model, values, 50, **params)
     expected = probabilities(values, **params, slack=1e-3)
     assert all(expected[token] > 0 for token in drawn)
-    # What is left is not less than what should be: the draws reach the token in the middle of the probabilities.
+    # Not fewer are kept than should be: the draws reach the token in the middle of the probabilities.
     exact = probabilities(values, **params)
     ranked = order(values)
     middle = int(np.searchsorted(np.cumsum(exact[ranked]), 0.5))

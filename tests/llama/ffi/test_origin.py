@@ -119,7 +119,7 @@ def test_ours_are_ours() -> None:
     lib, folder = load_library(), library_dir()
     check_global_scope(folder)
     check_functions([("llama_decode", function_address(lib.llama_decode))], folder)
-    # The kernel tells where the links of a folder lead (make sanitize).
+    # /proc shows the targets of links in the folder (make sanitize).
     wanted = {each.name for each in folder.glob("lib*.so") if not each.is_symlink() and "openblas" not in each.name}
     assert wanted <= {os.path.basename(each) for each in mapped_libraries(folder).ours}
 
