@@ -32,8 +32,9 @@ from benchmarks.source import llama_cpp_dir
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_LEVELS
 from llmcore.errors import LlmcoreError
-from llmcore.llama import ffi
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
 from llmcore.machine.threads import decide_threads
@@ -76,7 +77,7 @@ REFERENCE = Side("fp32", "off", flash_attn=False, cells="f32")
 
 
 def sides() -> list[Side]:
-    lib = ffi.library()
+    lib = load_library()
     levels = [KERNEL_LEVELS[level] for level in range(1, len(KERNEL_LEVELS)) if lib.lc_kernels_runs(level)]
     return [
         Side("llama.cpp", "off", flash_attn=False),

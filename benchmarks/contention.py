@@ -25,7 +25,8 @@ from benchmarks.machine import machine
 from benchmarks.named import named_model
 from benchmarks.report import write_section
 from llmcore.batch import Batch
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.machine.threads import decide_threads
 

@@ -22,8 +22,9 @@ from benchmarks.step_profile import Profile, profiled
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_CHOICES
 from llmcore.errors import LlmcoreError
-from llmcore.llama.context import Context, ContextParams
-from llmcore.llama.ffi import library
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.model import Model
 
 # As in llama.cpp's programs.
@@ -187,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if side.kernels == "auto":
         side = replace(side, kernels=args.kernels)
     try:
-        library()  # what is loaded once is not the model's
+        load_library()  # what is loaded once is not the model's
         before, began = _resident_bytes(), time.perf_counter()
         with Model(args.model, kernels=side.kernels) as model:
             load_s, loaded = time.perf_counter() - began, _resident_bytes() - before

@@ -34,7 +34,7 @@ from benchmarks.step_profile import Profile
 from llmcore.config import KERNEL_CHOICES
 from llmcore.errors import LlmcoreError
 from llmcore.gguf.header import GgufHeader, read_header
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from llmcore.machine.threads import decide_threads
 
 SECTION = "kernels"
@@ -177,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def built_for() -> list[str]:
     """The instruction sets of llama.cpp's CPU backend that matter here, as it names them itself."""
     names = ("AVX2", "FMA", "F16C", "AVX_VNNI", "AVX512", "AVX512_VNNI", "AVX512_BF16", "AMX_INT8")
-    told = ffi.library().llama_print_system_info().decode()
+    told = load_library().llama_print_system_info().decode()
     return [name for name in names if f"{name} = 1" in told]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmcore.llama.ffi import library
+from llmcore.llama.ffi.library import load_library
 
 # More than any cache holds.
 N_BYTES = 1 << 29
@@ -46,7 +46,7 @@ class Limits:
 def limits(threads: int) -> Limits:
     """By the native library's own loops where it has them. Else memory is read by the C library's memchr, which looks for
     a byte that is not there, and fp32 is multiplied by NumPy."""
-    lib = library()
+    lib = load_library()
     if not lib.lc_kernels_best():
         return Limits({n: read_rate(n) for n in sorted({1, threads})}, {"fp32": product_rate()})
     bandwidth = {n: lib.lc_kernels_bandwidth(n) * 1e9 for n in sorted({1, threads})}

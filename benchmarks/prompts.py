@@ -28,7 +28,7 @@ class Prompts:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        pieces = ((token, model.piece(token)) for token in range(min(model.n_vocab, _SEARCHED_MAX)))
+        pieces = ((token, model.token_bytes(token)) for token in range(min(model.n_vocab, _SEARCHED_MAX)))
         found = ((token, piece.decode()) for token, piece in pieces if _WORD.fullmatch(piece))
         words = list(itertools.islice(found, _N_WORDS))
         if not words:

@@ -28,7 +28,8 @@ from benchmarks.random_model import Floats, LlamaShape, RandomTensor, n_tokens, 
 from benchmarks.report import write_section
 from benchmarks.source import vocabulary
 from llmcore.batch import Batch
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.llama.sampler import Sampler, sample_rows
 from llmcore.machine.threads import decide_threads

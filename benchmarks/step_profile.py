@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.markdown import markdown_table
-from llmcore.llama.ffi import library
+from llmcore.llama.ffi.library import load_library
 
 REST = "all else: ggml's operations, changes of backend"
 
@@ -25,7 +25,7 @@ class Profile:
 
 def profiled(step: str, run: Callable[[], object]) -> Profile:
     """Runs a step that was run before, so that nothing is touched for the first time."""
-    lib = library()
+    lib = load_library()
     lib.lc_kernels_profile_start()
     began = time.perf_counter()
     run()

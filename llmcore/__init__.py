@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from llmcore.engine.engine import Engine
     from llmcore.errors import LlmcoreError
     from llmcore.llama.chat import ChatTemplate
-    from llmcore.llama.context import Context, ContextParams
+    from llmcore.llama.context import Context
+    from llmcore.llama.context_params import ContextParams
     from llmcore.llama.model import Model
     from llmcore.llama.sampler import Sampler
     from llmcore.llm import LLM
@@ -48,7 +49,7 @@ _HOMES = {
     "ChatTemplate": "llama.chat",
     "Completion": "completion",
     "Context": "llama.context",
-    "ContextParams": "llama.context",
+    "ContextParams": "llama.context_params",
     "Engine": "engine.engine",
     "EngineConfig": "config",
     "LLM": "llm",

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from llmcore.completion import Completion, Stream
 from llmcore.config import EngineConfig
-from llmcore.embedding.queue import EmbeddingQueue, EmbeddingResult
+from llmcore.embedding.job import EmbeddingResult
+from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.engine.encoder import open_engine
 from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError
 from llmcore.grammar.response_format import take_constraint
 from llmcore.hub.model_store import default_model_path
-from llmcore.llama.model import LoadProgress
+from llmcore.llama.model_load import LoadProgress
 from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,

@@ -13,7 +13,7 @@ from benchmarks.source import llama_cpp_dir
 from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
 from llmcore.hub.model_store import default_model_path
-from llmcore.llama import ffi
+from llmcore.llama.ffi import library
 from llmcore.llama.model import Model
 from tests.disturbed_model import write_disturbed
 from tests.minilm import PackageMissing, gguf_file
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     folder = config.getoption("--native")
     if folder is not None:
-        pytest.MonkeyPatch().setattr(ffi, "library_dir", lambda: folder.absolute())
+        pytest.MonkeyPatch().setattr(library, "library_dir", lambda: folder.absolute())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,8 @@ import os
 import signal
 from typing import NoReturn
 
-from llmcore.llama import ffi
+from llmcore.llama.ffi import library
+from llmcore.llama.ffi.signatures import SIGNATURES
 from llmcore.worker import loading, main
 
 EXCEPTIONS = {
@@ -24,14 +25,14 @@ def fail(*_: object, **__: object) -> NoReturn:
     if how in EXCEPTIONS:
         raise EXCEPTIONS[how]
     if how == "abort":
-        library = ffi.library()
-        library.ggml_abort(b"/build/somewhere/llama.cpp", 5, b"fatal: %s", b"no such thing")
+        library.load_library().ggml_abort(b"/build/somewhere/llama.cpp", 5, b"fatal: %s", b"no such thing")
     os.kill(os.getpid(), signal.Signals[how])
     raise AssertionError("the signal ended it")
 
 
 if __name__ == "__main__":
     if os.environ["LOAD_FAILURE"] == "abort":
-        ffi.SIGNATURES += (("ggml_abort", None, (ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)),)
+        signature = ("ggml_abort", None, (ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p))
+        setattr(library, "SIGNATURES", (*SIGNATURES, signature))  # noqa: B010  it is not library's own
     setattr(loading, "open_engine", fail)  # noqa: B010  it is not its own
     main.main()

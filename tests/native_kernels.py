@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.config import KERNEL_LEVELS
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import library_dir, load_library
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,7 +29,7 @@ CELL_TYPES = {"f16": 1, "bf16": 30, "q8_0": 8}
 
 def levels() -> list[int]:
     """Returns the numbers of the instruction sets that this machine runs."""
-    lib = ffi.library()
+    lib = load_library()
     return [level for level in range(1, len(KERNEL_LEVELS)) if lib.lc_kernels_runs(level)]
 
 
@@ -38,7 +38,7 @@ def levels_missing() -> list[str]:
 
 
 def _ggml() -> C.CDLL:
-    return C.CDLL(str(ffi.library_dir() / "libggml-base.so"))
+    return C.CDLL(str(library_dir() / "libggml-base.so"))
 
 
 def _pointer(array: npt.NDArray[np.generic] | None) -> int | None:
@@ -85,7 +85,7 @@ def dequantize(quants: npt.NDArray[np.uint8], kind: str, n: int) -> Floats:
 
 def matmul(level: int, kind: str, quants: npt.NDArray[np.uint8], x: Floats, n_cols: int, n_threads: int = 2) -> Floats:
     """Returns x [n_rows, k] times the weights: [n_rows, n_cols]."""
-    lib, (n_rows, k) = ffi.library(), x.shape
+    lib, (n_rows, k) = load_library(), x.shape
     y = _guarded((n_rows, n_cols))
     number = TYPES[kind][0]
     arguments = (level, number, k, n_cols, n_rows, _pointer(quants), _pointer(x), _pointer(y), n_threads)
@@ -96,7 +96,7 @@ def matmul(level: int, kind: str, quants: npt.NDArray[np.uint8], x: Floats, n_co
 
 def multiply_zeros(level: int, type_number: int, k: int = 256, n_cols: int = 4, n_rows: int = 1) -> None:
     """Raises InvalidRequestError if the kernels refuse a product of this ggml_type and shape."""
-    lib = ffi.library()
+    lib = load_library()
     quants, x = np.zeros(n_cols * k * 4 + 64, np.uint8), np.zeros((n_rows, k), np.float32)
     y = np.zeros((n_rows, n_cols), np.float32)
     arguments = (level, type_number, k, n_cols, n_rows, _pointer(quants), _pointer(x), _pointer(y), 1)
@@ -118,7 +118,7 @@ class Attention:
 
     def run(self, level: int, kind: str, n_threads: int = 2) -> Floats:
         (n_rows, n_head, dk), (n_cells, n_head_kv, dv) = self.q.shape, self.v.shape
-        lib, number = ffi.library(), CELL_TYPES[kind]
+        lib, number = load_library(), CELL_TYPES[kind]
         out = _guarded((n_rows, n_head, dv))
         k, v = (_cells(each, kind) for each in (self.k, self.v))
         mask = None if self.mask is None else self.mask.astype(np.float16)

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.make_model import SHAPES, bench_model
 from benchmarks.source import cache_dir, llama_cpp_dir, vocabulary
 from llmcore.errors import ModelArchitectureError
-from llmcore.gguf.header import check_model_file
+from llmcore.gguf.split_model import check_model_file
 from llmcore.llama.model import Model
 from llmcore.llm import LLM
 from tests.tiny_models import (

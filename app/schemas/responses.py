@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority, ToolChoice
+from llmcore.protocol.chat_limits import N_TOOLS_MAX
 
 from ..http.errors import invalid
 from ..http.priority import asked_priority, check_tier
@@ -26,7 +27,6 @@ from .format_fields import (
 )
 from .responses_input import Input, conversation, read_items
 from .tools import (
-    MAX_TOOLS,
     FunctionDefinition,
     FunctionName,
     FunctionReference,
@@ -107,7 +107,7 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
     input: Input
     instructions: Annotated[str, Meta(description="a system message before the input")] | None = None
     max_output_tokens: Count | None = None
-    tools: Annotated[list[ResponseTool], Meta(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[list[ResponseTool], Meta(max_length=N_TOOLS_MAX)] | None = None
     tool_choice: ToolChoice | ResponseToolChoice | None = None
     parallel_tool_calls: Annotated[bool, Meta(description="several calls in one answer; true if absent")] | None = None
     text: TextOptions | None = None

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from llmcore.json_schema import levels
 from llmcore.messages import ToolChoice
+from llmcore.protocol.chat_limits import DEPTH_MAX, N_TOOLS_MAX
 
 from ..http.errors import invalid
 
-MAX_TOOLS = 128
-# Of a schema: what is nested deeper, or larger, is not worth what compiling it would cost everybody else.
-MAX_DEPTH = 32
+# Values of one schema: the time to compile a larger one would slow all other requests.
 MAX_NODES = 5000
 
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -44,7 +44,7 @@ class NamedToolChoice(msgspec.Struct, tag_field="type", tag="function", forbid_u
 
 
 ToolChoiceField = ToolChoice | NamedToolChoice
-Tools = Annotated[list[FunctionTool], Meta(max_length=MAX_TOOLS)]
+Tools = Annotated[list[FunctionTool], Meta(max_length=N_TOOLS_MAX)]
 
 
 class CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,19 +88,12 @@ def check_functions(
 
 def check_size(schema: object, path: str) -> None:
     """Raises ApiError (400) for a schema that is too deep or too large."""
-    level, depth, n = [schema], 0, 0
-    while level:
-        depth, n = depth + 1, n + len(level)
-        if depth > MAX_DEPTH or n > MAX_NODES:
-            problem = f"{path}: a schema may be {MAX_DEPTH} levels deep and have {MAX_NODES} values"
+    n = 0
+    for depth, level in enumerate(levels(schema), 1):
+        n += len(level)
+        if depth > DEPTH_MAX or n > MAX_NODES:
+            problem = f"{path}: a schema may be {DEPTH_MAX} levels deep and have {MAX_NODES} values"
             raise invalid("invalid_value", problem, path)
-        level = [inner for value in level for inner in _inside(value)]
-
-
-def _inside(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, list) else []
 
 
 def raw_tools(tools: list[FunctionTool] | None) -> bytes:

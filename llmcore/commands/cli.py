@@ -39,9 +39,9 @@ def commands(only: str | None = None) -> dict[str, ModuleType]:
 def version_text() -> str:
     """Our version, llama.cpp's, BLAS and the CPU features in use; loads the native library."""
     from llmcore.config import KERNEL_LEVELS
-    from llmcore.llama import ffi  # only this needs native code
+    from llmcore.llama.ffi.library import load_library
 
-    lib = ffi.library()
+    lib = load_library()
     build = lib.build_info()
     blas = build["blas"]
     lines = [

@@ -29,7 +29,7 @@ from llmcore.doctor.machine_checks import (
 )
 from llmcore.errors import ConfigError, LibraryError
 from llmcore.hub import model_store as hub
-from llmcore.llama.ffi import library_dir
+from llmcore.llama.ffi.library import library_dir
 from llmcore.machine.options import add_flags
 from llmcore.machine.threads import decide_threads
 

@@ -7,8 +7,8 @@ import os
 import sys
 
 from llmcore.errors import LibraryError
-from llmcore.llama import ffi
-from llmcore.llama.origin import check_global_scope
+from llmcore.llama.ffi.library import library_dir
+from llmcore.llama.ffi.origin import check_global_scope
 from llmcore.machine.threads import decide_threads
 
 PROGRAM = "ggml-rpc-server"
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Becomes the server. Raises LibraryError where this build has none, or another llama.cpp would take its libraries' place."""
-    program = ffi.library_dir() / PROGRAM
+    program = library_dir() / PROGRAM
     if not program.exists():
         raise LibraryError("this build has no RPC server: build with CMAKE_ARGS=-DLLMCORE_RPC=ON")
     check_global_scope(program.parent)

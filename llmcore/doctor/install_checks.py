@@ -10,8 +10,8 @@ from llmcore.config import EngineConfig
 from llmcore.doctor.check import Check
 from llmcore.doctor.library_probe import Finding
 from llmcore.errors import AbiError, CpuError, ForeignLibraryError, LlmcoreError
-from llmcore.gguf.header import check_model_file
 from llmcore.gguf.model_checks import check_model_metadata
+from llmcore.gguf.split_model import check_model_file
 from llmcore.machine.memory import memory_available_bytes, memory_limit_bytes
 
 _REBUILD = "build llmcore again (make build, or pip install .)"

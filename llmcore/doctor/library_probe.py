@@ -17,14 +17,14 @@ import msgspec
 
 from llmcore.config import EngineConfig, attach_paths, detach_paths
 from llmcore.errors import LlmcoreError, NativeError, printable
-from llmcore.gguf.header import check_model_file
 from llmcore.gguf.model_checks import check_model_metadata
-from llmcore.llama import ffi
+from llmcore.gguf.split_model import check_model_file
 from llmcore.llama.attention_shape import attention_shape
-from llmcore.llama.context import ContextParams, native_params
+from llmcore.llama.context_params import ContextParams, native_params
+from llmcore.llama.ffi.library import library_dir, load_library
+from llmcore.llama.ffi.origin import mapped_libraries
 from llmcore.llama.kernels import use_kernels
 from llmcore.llama.memory_estimate import estimate_memory
-from llmcore.llama.origin import mapped
 from llmcore.machine.child_process import exit_words, run_module
 from llmcore.startup.attention_tuning import AttentionSettings, candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
@@ -95,9 +95,9 @@ def _end(done: subprocess.CompletedProcess[bytes]) -> str:
 def look(config: EngineConfig) -> Finding:
     """In this process: loads the libraries, and reckons what the model of a config takes."""
     try:
-        lib = ffi.library()
+        lib = load_library()
         build, backends, n_abi = lib.build_info(), lib.backends(), len(lib.abi())
-        folder = ffi.library_dir()
+        folder = library_dir()
     except LlmcoreError as error:
         return Finding(error_code=error.code, error=error.message)
     need, need_error = None, ""
@@ -106,7 +106,7 @@ def look(config: EngineConfig) -> Finding:
             need = _need(config)
         except (LlmcoreError, MemoryError) as error:
             need_error = str(error)
-    files = mapped(folder)
+    files = mapped_libraries(folder)
     return Finding(
         n_abi=n_abi,
         build=build,
@@ -149,7 +149,7 @@ def _reckon(config: EngineConfig, n_ctx: int, settings: AttentionSettings) -> Ne
         flash_attn=settings.flash_attn,
     )
     use_kernels(config.kernels)
-    model = ffi.library().llama_model_default_params()
+    model = load_library().llama_model_default_params()
     model.use_extra_bufts = config.repack
     found = estimate_memory(config.model_path, model, native_params(params))
     return Need(n_ctx, found.model_bytes, found.context_bytes, found.compute_bytes)

@@ -1,4 +1,4 @@
-"""Embeddings and scores of texts, one pass at a time, in a context of their own. Knows no queue: passes.py plans."""
+"""Computes embeddings and scores of texts, one pass at a time, in a context of its own; planner.py plans the passes."""
 
 from __future__ import annotations
 
@@ -10,52 +10,55 @@ import numpy as np
 from llmcore.batch import Batch
 from llmcore.embedding.planner import PassPart
 from llmcore.errors import ContextLengthError, InsufficientMemoryError, UnsupportedError
-from llmcore.llama import ffi
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
+from llmcore.llama.ffi.arrays import Float32Array
 from llmcore.llama.model import Model
 from llmcore.log import event
 
 logger = logging.getLogger(__name__)
 
-# Texts longer than this are rare: room for them is made when the first one comes.
+# First size of the context in tokens. Longer texts are rare: the context grows when the first one arrives.
 _WINDOW_FIRST = 512
-# Short texts share a pass up to so many tokens: more makes it no cheaper, and somebody may be waiting for the next step.
+# Bounds on a pass that several texts share. A larger pass is no faster per token and delays the next step.
 PASS_TOKENS = 512
 PASS_TEXTS = 64
-# From here on the scores of attention (heads × tokens × tokens) would take more memory than all else, unless it is "flash".
+# Contexts above this size use flash attention: attention scores (heads × tokens × tokens) would need more memory than all else.
 _FLASH_FROM = 1024
-# Where the file does not say what the model was trained for.
+# Longest text if the file does not name the context length.
 _N_MAX_UNKNOWN = 512
 
 
 class Embedder:
     """Owns a context for embeddings of a model.
 
-    Its memory grows, checked before it is taken, with the longest text that has come. A causal model computes a text in parts
-    (`can_split`); without a causal mask a text has to be computed in one pass.
+    Its memory grows with the longest text so far, and is checked before it is allocated. A causal model computes a text in parts
+    (`can_split`); without a causal mask, a text must be computed in one pass.
     """
 
     def __init__(
         self, model: Model, pooling: str, *, threads: tuple[int, int], n_ctx: int = 0, flash_attn: str = "auto"
     ) -> None:
-        """`pooling` is mean, cls, last or rank; `n_ctx` a bound on the length of texts besides the model's own."""
+        """`pooling` is mean, cls, last or rank; `n_ctx` is a bound on the length of texts in addition to the model's (0: none)."""
         self.pooling = pooling
         n_train = model.n_ctx_train or _N_MAX_UNKNOWN
         self.n_max = min(n_train, n_ctx or n_train)
         self.can_split = model.can_generate
-        # llama.cpp pools within a pass: a mean over several is ours to take.
-        self._sums_up = self.can_split and pooling == "mean"
-        self._sum = np.zeros(model.n_embd_out, np.float32)  # of a text's parts so far
+        # llama.cpp pools within one pass: a mean over several passes is computed here.
+        self._pools_here = self.can_split and pooling == "mean"
+        self._sum = np.zeros(model.n_embd_out, np.float32)  # over the computed parts of a text
         self._model = model
         self._threads = threads
         self._flash_attn = flash_attn
-        self._open(min(self.n_max, _WINDOW_FIRST))
+        self._create_context(min(self.n_max, _WINDOW_FIRST))
         if self.can_split and not (self._context.has_memory and self._context.is_causal):
             self.close()
-            raise UnsupportedError(f"{model.path} says that it is causal, and llama.cpp knows it as an encoder")
+            raise UnsupportedError(
+                f"the metadata of {model.path} says that it is causal, but llama.cpp treats it as an encoder"
+            )
 
-    def _open(self, window: int) -> None:
-        # llama.cpp reserves a graph of as many tokens as are a multiple of its sequences, and aborts if a batch holds fewer.
+    def _create_context(self, window: int) -> None:
+        # llama.cpp reserves a graph for a multiple of n_slots tokens, and aborts if n_batch is smaller.
         window = -(-window // PASS_TEXTS) * PASS_TEXTS
         n_batch = min(window, PASS_TOKENS) if self.can_split else window
         is_long = window > _FLASH_FROM and self._model.attention_shape.has_flash
@@ -69,7 +72,7 @@ class Embedder:
             threads_batch=self._threads[1],
             flash_attn=flash_attn,
             embeddings=True,
-            pooling="none" if self._sums_up else self.pooling,
+            pooling="none" if self._pools_here else self.pooling,
         )
         self._context = Context(self._model, params)
         self._batch = Batch(n_batch)
@@ -81,17 +84,17 @@ class Embedder:
 
     @property
     def width(self) -> int:
-        """Numbers that a text gives."""
+        """Length of a text's vector."""
         return self._model.n_scores if self.pooling == "rank" else self._model.n_embd_out
 
     @property
     def n_pass(self) -> int:
-        """Tokens of several texts that may share a pass."""
+        """Greatest number of tokens of a pass that several texts share."""
         return min(self._window, PASS_TOKENS)
 
     def reserve(self, n_tokens: int, param: str) -> bool:
-        """Makes room for a text; True if that emptied the context. Raises ContextLengthError if the model, or the memory,
-        takes none of that length."""
+        """Makes room for a text of n_tokens. Returns True if the context was replaced, and its cells lost. Raises
+        ContextLengthError if the text is too long for the model or the memory."""
         if n_tokens <= self._window:
             return False
         if n_tokens > self.n_max:
@@ -100,33 +103,33 @@ class Embedder:
         before, window = self._window, min(self.n_max, max(n_tokens, 2 * self._window))
         self._context.close()
         try:
-            self._open(window)
+            self._create_context(window)
         except InsufficientMemoryError as error:
-            self._open(before)
+            self._create_context(before)
             message = f"{param} has {n_tokens} tokens, for which there is too little memory: {error.message}"
             raise ContextLengthError(message, n_prompt=n_tokens, n_ctx=before, param=param) from None
         event(logger, logging.INFO, "embed_context_grown", n_tokens=window)
         return True
 
-    def compute(self, parts: Sequence[PassPart]) -> list[ffi.Float32Array]:
-        """One pass: of each part what pooling makes of it, float32[width] (of a part that is not its text's last, nothing of
-        use). Raises StepAborted, or NativeError."""
+    def compute(self, parts: Sequence[PassPart]) -> list[Float32Array]:
+        """Computes one pass and returns the pooled vector of each part, float32[width]; only that of a text's last part is valid.
+        Raises StepAborted, or NativeError."""
         batch, context = self._batch, self._context
         batch.clear()
         if context.has_memory and not parts[0].start:
             context.clear()
         for slot, part in enumerate(parts):
             batch.add(slot, part.start, part.tokens, wants_logits=True)
-        batch.wants_logits[: batch.n_tokens] = 1  # pooling takes all of them
+        batch.wants_logits[: batch.n_tokens] = 1  # pooling needs all of them
         if self._model.has_decoder:
             context.decode(batch)
         else:
             context.encode(batch)
-        if self._sums_up:
+        if self._pools_here:
             return self._means(parts)
         return [context.embedding(slot) for slot in range(len(parts))]
 
-    def _means(self, parts: Sequence[PassPart]) -> list[ffi.Float32Array]:
+    def _means(self, parts: Sequence[PassPart]) -> list[Float32Array]:
         rows = iter(self._context.token_embeddings(self._batch.n_tokens))
         means = []
         for part in parts:
@@ -136,9 +139,9 @@ class Embedder:
         return means
 
     def abort(self) -> None:
-        """Ends the pass that is being computed, or else the next one. For other threads."""
+        """Ends the pass that is being computed, or the next one. Thread-safe."""
         self._context.abort_flag.set(True)
 
     def rearm(self) -> None:
-        """Takes back an abort."""
+        """Clears the abort flag."""
         self._context.abort_flag.set(False)

@@ -1,4 +1,4 @@
-"""A query and a document as the tokens that a reranker reads."""
+"""Token sequences of a query and a document for a reranker."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _PLACES = re.compile(r"(\{query\}|\{document\})")
 
 
 class PairFormat:
-    """Of one model: its own template where the file carries one, else both texts side by side, as in
-    format_prompt_rerank of llama.cpp's server: BOS query EOS SEP document EOS, those of them that the vocabulary uses."""
+    """The pair format of one model: the file's rerank template; without one, the two texts as in format_prompt_rerank of
+    llama.cpp's server: BOS query EOS SEP document EOS, as far as the vocabulary uses these tokens. Raises UnsupportedError."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -22,29 +22,30 @@ class PairFormat:
         eos = [model.sep if model.eos is None else model.eos] if model.adds_eos else []
         self._begin = _known(bos)
         self._between = _known(eos + sep)
-        # WordPiece vocabularies name no EOS: there SEP closes the pair, as it did in training.
+        # WordPiece vocabularies have no EOS: SEP ends the pair, as in training.
         self._end = _known(eos or sep)
         if self._template is None and not self._between:
             raise UnsupportedError(f"{model.path} has no token that separates a query from a document")
 
     def tokens(self, query: str, document: str) -> list[int]:
-        """Token ids of a pair. Special text in either is plain text."""
+        """Returns the token ids of a pair. Special tokens in either text are plain text."""
         if self._template is not None:
             return self._filled(self._template, {"{query}": query, "{document}": document})
-        return [*self._begin, *self._read(query), *self._between, *self._read(document), *self._end]
+        return [*self._begin, *self._tokenize(query), *self._between, *self._tokenize(document), *self._end]
 
     def _filled(self, template: str, texts: dict[str, str]) -> list[int]:
-        """In one piece, for words grow over the seams; but piece by piece where a text would smuggle special tokens in."""
-        pieces = _PLACES.split(template)
-        if all(self._read(text) == self._read(text, special=True) for text in texts.values()):
-            return self._read("".join(texts.get(piece, piece) for piece in pieces), special=True)
+        """Tokenizes the filled template as one text, because tokens cross its seams; part by part if a text contains special
+        tokens, which must stay plain text."""
+        parts = _PLACES.split(template)
+        if all(self._tokenize(text) == self._tokenize(text, special=True) for text in texts.values()):
+            return self._tokenize("".join(texts.get(part, part) for part in parts), special=True)
         return [
             token
-            for piece in pieces
-            for token in (self._read(texts[piece]) if piece in texts else self._read(piece, special=True))
+            for part in parts
+            for token in (self._tokenize(texts[part]) if part in texts else self._tokenize(part, special=True))
         ]
 
-    def _read(self, text: str, *, special: bool = False) -> list[int]:
+    def _tokenize(self, text: str, *, special: bool = False) -> list[int]:
         return self._model.tokenize(text, add_special=False, parse_special=special)
 
 

@@ -1,7 +1,7 @@
-"""What the next pass over texts holds. Pure policy: knows neither a model nor a clock.
+"""Plans the next pass over texts. Pure policy, without a model or a clock.
 
-A job is a list of texts that somebody waits for. Jobs take turns text by text, so that a question of one text does not wait
-behind a library of thousands; texts of a job are computed in their order.
+A job is the list of texts of one request. Jobs take turns text by text, so that a request with one text does not wait for one with
+thousands; texts of a job are computed in their order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class TextJob:
-    """Of its texts (token ids), `n_done` are computed, and of the next one `n_split` tokens."""
+    """Texts (token ids) of a request. `n_done` texts are computed, and `n_split` tokens of the next one."""
 
     id: Hashable
     texts: list[Sequence[int]] = field(default_factory=list)
@@ -37,7 +37,7 @@ class PassPart:
 
 
 class PassPlanner:
-    """Jobs that are not finished, the one whose turn it is first."""
+    """Queue of unfinished jobs, in the order of their turns."""
 
     def __init__(self) -> None:
         self._jobs: deque[TextJob] = deque()
@@ -54,18 +54,21 @@ class PassPlanner:
         self._jobs.append(job)
 
     def remove(self, job: TextJob) -> None:
-        """Does nothing for a job that is not here."""
+        """Removes a job, if it is in the queue."""
         if job in self._jobs:
             self._jobs.remove(job)
 
     def restart(self) -> None:
-        """The context has lost what stood in it: a text that was split begins anew."""
+        """Starts split texts again, after the context has lost its cells."""
         for job in self._jobs:
             job.n_split = 0
 
     def plan(self, n_tokens: int, n_texts: int, *, can_split: bool) -> list[PassPart]:
-        """At most so many tokens of so many texts; a longer text comes alone, in parts where it can be split, else whole.
-        A split text goes on before anything else: its beginning stands in the context."""
+        """Returns the parts of the next pass: at most n_tokens tokens of at most n_texts texts.
+
+        A longer text is computed alone: in parts if `can_split`, otherwise as a whole. A split text is continued before anything
+        else, because its beginning is in the context.
+        """
         first = next((job for job in self._jobs if job.n_split), self._jobs[0])
         text = first.texts[first.n_done]
         left = len(text) - first.n_split
@@ -86,7 +89,7 @@ class PassPlanner:
             turns.append((job, index + 1))
 
     def commit(self, parts: Iterable[PassPart]) -> list[TextJob]:
-        """The parts are computed. Returns the jobs that are finished by that; they are here no more."""
+        """Records that the parts are computed. Removes and returns the jobs that are finished."""
         for part in parts:
             job = part.job
             assert (part.index, part.start) == (job.n_done, job.n_split), "parts are committed in the order of the plan"

@@ -17,7 +17,9 @@ from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.engine.engine import Engine
 from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.errors import ConfigError, InsufficientMemoryError, PrefixMissingError, UnsupportedError, error_from_code
-from llmcore.llama.model import LoadProgress, Model, model_info
+from llmcore.llama.model import Model
+from llmcore.llama.model_info import model_info
+from llmcore.llama.model_load import LoadProgress
 from llmcore.log import event
 from llmcore.messages import (
     Accepted,

@@ -24,9 +24,12 @@ from llmcore.engine.running_step import RunningStep
 from llmcore.engine.stats import EngineStatistics
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import ClosedError, InvalidRequestError, error_from_code
-from llmcore.grammar.constraint import Constraints, MaskThread
+from llmcore.grammar.constraint import Constraints
+from llmcore.grammar.mask_thread import MaskThread
 from llmcore.llama.kv_memory import KVMemory
-from llmcore.llama.model import LoadProgress, Model, model_info
+from llmcore.llama.model import Model
+from llmcore.llama.model_info import model_info
+from llmcore.llama.model_load import LoadProgress
 from llmcore.llama.sampler import SampledToken, sample_batch
 from llmcore.machine.process import Process
 from llmcore.messages import (

@@ -12,7 +12,7 @@ from llmcore.engine.stats import EngineStatistics
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
 from llmcore.grammar.content_gate import TokenConstraint
-from llmcore.llama.sampler import BROKEN, NO_TOKEN, NOT_FINITE, SPENT, TOO_AMBIGUOUS, SampledToken
+from llmcore.llama.sampler import BAD_LOGITS, GRAMMAR_LIMIT, NO_TOKEN, NOT_FINITE, TOO_AMBIGUOUS, SampledToken
 from llmcore.log import event
 from llmcore.messages import FinishReason, Output
 from llmcore.scheduling.scheduler import Scheduler
@@ -78,10 +78,10 @@ class OutputProcessor:
         Raises InvalidRequestError if no token could be chosen, NativeError if the model gave no numbers to choose by.
         """
         token, constraint = sampled.token, request.constraint
-        if token == BROKEN:
+        if token == BAD_LOGITS:
             request.sequence.is_kept = False  # its cells may hold NaN too
             raise NativeError(NOT_FINITE)
-        if token == SPENT:
+        if token == GRAMMAR_LIMIT:
             raise ConstraintError(TOO_AMBIGUOUS, param="tools")
         if token == NO_TOKEN:
             raise _no_choice() if constraint is None else constraint.failure

@@ -18,7 +18,7 @@ from llmcore.grammar.content_gate import (
 )
 from llmcore.llama.chat import ChatParser
 from llmcore.llama.chat_stream import ChatStream, ParsedChat
-from llmcore.llama.ffi import UInt32Array
+from llmcore.llama.ffi.arrays import UInt32Array
 from llmcore.llama.model import Model
 from llmcore.llama.sampler import Sampler, SampleRequest
 from llmcore.messages import Finished, FinishReason, GenerateRequest, Piece, TokenLogprob, Usage
@@ -137,7 +137,7 @@ def open_request_state(
     try:
         sampler.prime(prompt.tokens)
         if prompt.chat and prompt.chat.grammar:
-            sampler.hold(prompt.chat.grammar)
+            sampler.constrain(prompt.chat.grammar)
         parser = ChatParser(prompt.chat.syntax) if prompt.chat and prompt.chat.syntax else None
     except BaseException:
         sampler.close()

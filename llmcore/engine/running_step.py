@@ -12,7 +12,7 @@ from llmcore.engine.open_requests import OpenRequests
 from llmcore.engine.stats import EngineStatistics
 from llmcore.errors import CellsBrokenError, LlmcoreError
 from llmcore.llama.context import Context, StepAborted
-from llmcore.llama.sampler import BROKEN, NOT_FINITE, SampledToken
+from llmcore.llama.sampler import BAD_LOGITS, NOT_FINITE, SampledToken
 from llmcore.log import event
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
@@ -94,7 +94,7 @@ class RunningStep:
         """
         native_s = self._clock() - self._native_started_s
         self._is_computing, self._serving = False, frozenset()
-        if not self._context.isolates_cells and any(each.token == BROKEN for each in sampled):
+        if not self._context.isolates_cells and any(each.token == BAD_LOGITS for each in sampled):
             raise CellsBrokenError(NOT_FINITE)
         scheduler = self._scheduler
         self._statistics.count_step(batch, scheduler.in_step, len(sampled), native_s)

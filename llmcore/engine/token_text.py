@@ -25,14 +25,14 @@ class TokenText:
         """Returns the bytes that a token adds to an answer; none for a special token."""
         text = self._texts.get(token)
         if text is None:
-            text = self._texts[token] = self._model.piece(token)
+            text = self._texts[token] = self._model.token_bytes(token)
         return text
 
     def name(self, token: int) -> bytes:
         """Returns the bytes of a token, with special tokens by their names."""
         name = self._names.get(token)
         if name is None:
-            name = self._names[token] = self._model.piece(token, special=True)
+            name = self._names[token] = self._model.token_bytes(token, special=True)
         return name
 
     def logprob(self, pairs: tuple[tuple[int, float], ...]) -> TokenLogprob | None:

@@ -1,11 +1,11 @@
-"""Other formats than GGUF, known by how a file begins: what people hand over instead of a model, and what to do then."""
+"""Formats that users pass instead of GGUF, recognized by a file's first bytes, with advice."""
 
 from __future__ import annotations
 
 import os
 import struct
 
-# So many bytes of a file's start tell all of these.
+# Bytes of a file's start that all checks need.
 N_BYTES = 512
 
 CONVERT = "convert the model to GGUF (convert_hf_to_gguf.py of llama.cpp), or fetch a GGUF of it"
@@ -31,7 +31,7 @@ _BEGINNINGS = (
 
 
 def describe(start: bytes, file_bytes: int) -> str:
-    """Describes a file that is no GGUF, and what to do with it. `start` are its first N_BYTES."""
+    """Describes a file that is not GGUF, and what to do. `start` has its first N_BYTES."""
     if not start:
         return "it is empty"
     for beginning, what in _BEGINNINGS:
@@ -53,7 +53,7 @@ def describe(start: bytes, file_bytes: int) -> str:
 
 
 def describe_folder(path: str) -> str:
-    """Returns advice where a folder was named instead of a file. Raises OSError."""
+    """Returns advice for a folder that was named instead of a file. Raises OSError."""
     names = sorted(os.listdir(path))
     files = [name for name in names if name.endswith(".gguf")]
     if files:
@@ -65,7 +65,7 @@ def describe_folder(path: str) -> str:
 
 
 def _is_safetensors(start: bytes, file_bytes: int) -> bool:
-    """A length, then as much JSON."""
+    """Recognizes safetensors: a length, then as many bytes of JSON."""
     if len(start) < 10:
         return False
     (length,) = struct.unpack_from("<Q", start)

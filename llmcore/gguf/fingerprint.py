@@ -1,4 +1,4 @@
-"""What tells one model file, and one machine, from another, without reading gigabytes."""
+"""Fingerprints of model files and of machines, without reading gigabytes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 import platform
 from pathlib import Path
 
-# Metadata and tensor table say what a model is, not which fine-tune of it: samples of the weights do.
+# Metadata and tensor table do not differ between fine-tunes of a model; samples of the weights do.
 _SAMPLES = 16
 _SAMPLE_BYTES = 64 * 1024
 _HEAD_BYTES = 1024 * 1024
 
-# What of /proc/cpuinfo decides which kernels run, and how fast.
+# Keys of /proc/cpuinfo that decide which kernels run, and how fast.
 _CPU_KEYS = ("model name", "CPU implementer", "CPU part", "flags", "Features", "cache size")
 
 
 def model_fingerprint(path: str | os.PathLike[str]) -> str:
-    """32 hex digits of a model file's size, beginning and samples of its weights."""
+    """Returns 32 hex digits of a hash of a model file's size, beginning and samples of its weights."""
     digest = hashlib.blake2b(digest_size=16)
     size = os.path.getsize(path)
     digest.update(str(size).encode())
@@ -30,7 +30,8 @@ def model_fingerprint(path: str | os.PathLike[str]) -> str:
 
 
 def machine_fingerprint(root: Path = Path("/")) -> str:
-    """16 hex digits of this machine's kind of CPU: equal on machines on which the same kernels run alike."""
+    """Returns 16 hex digits of a hash of this machine's type of CPU: equal on machines that run the same kernels at the same
+    speed."""
     found: dict[str, str] = {}
     try:
         lines = (root / "proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
@@ -45,7 +46,7 @@ def machine_fingerprint(root: Path = Path("/")) -> str:
 
 
 def cpu_name(root: Path = Path("/")) -> str:
-    """The CPU in its maker's words, for people; the architecture where the kernel tells no more."""
+    """Returns the CPU's name; the architecture if the kernel reports no name."""
     try:
         lines = (root / "proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,22 +1,19 @@
-"""The header of a GGUF file, read in Python: metadata, tensor table, and the size that the file must at least have.
+"""The header of a GGUF file, read in Python: metadata, tensor table, and the least size of the file.
 
-With it a wrong, damaged or incomplete file is a clear error before native code sees it, and its weights can be compared
-with the memory there is. Format: ggml/include/gguf.h of llama.cpp, versions 2 and 3; the checks are those of ggml's own
+A wrong, damaged or incomplete file becomes a clear error before native code reads it, and the size of its weights can be compared
+with the available memory. Format: ggml/include/gguf.h of llama.cpp, versions 2 and 3; the checks are those of ggml's own
 reader (gguf.cpp).
 """
 
 from __future__ import annotations
 
 import os
-import re
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from llmcore.errors import ModelError, ModelFormatError, ModelMissingError, ModelSplitError
-from llmcore.gguf.file_signatures import N_BYTES, describe, describe_folder
+from llmcore.errors import ModelFormatError
+from llmcore.gguf.file_signatures import N_BYTES, describe
+from llmcore.gguf.model_file import open_model_file
 from llmcore.gguf.reader import ARRAY, BOOL, MAX_KEY_BYTES, MAX_STRING_BYTES, SCALARS, STRING, GgufReader, Scalar
 from llmcore.gguf.tensor_types import TENSOR_TYPES, TensorType, describe_unknown_type
 
@@ -29,41 +26,39 @@ _MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 _MAX_NAME_BYTES = 63  # GGML_MAX_NAME, less its final zero
 _MAX_ALIGNMENT = 2**20
 
-_SPLIT_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
-
 
 @dataclass(frozen=True)
 class GgufArray:
-    """An array in the metadata. Its values stay in the file until they are asked for."""
+    """An array in the metadata. Its values are read from the file when needed."""
 
     path: str
     type_number: int
     length: int
-    offset: int  # of its first item, in bytes from the start of the file
+    offset: int  # of the first item, in bytes from the start of the file
 
     @property
     def item_type(self) -> str:
-        """Its name in ggml: str, f32, i32 and so on."""
+        """Name of the type in ggml: str, f32, i32 and so on."""
         return "str" if self.type_number == STRING else SCALARS[self.type_number][0]
 
     def values(self) -> list[Scalar]:
         """Reads all items; bytes of strings that are not UTF-8 become U+FFFD. Raises ModelError if the file has
         changed."""
-        with _open(self.path) as file:
+        with open_model_file(self.path) as file:
             reader = GgufReader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
             return [_scalar(reader, self.type_number) for _ in range(self.length)]
 
     def strings(self) -> list[bytes]:
-        """Of an array of strings: all of them, as they stand."""
-        with _open(self.path) as file:
+        """Reads all items of an array of strings, as bytes. Raises ModelError if the file has changed."""
+        with open_model_file(self.path) as file:
             reader = GgufReader(file, self.path, os.fstat(file.fileno()).st_size, self.offset)
             return [reader.string("a string", MAX_STRING_BYTES) for _ in range(self.length)]
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One line of the tensor table. `shape` counts elements, the fastest-running dimension first; `offset` is in bytes
-    from the header's data_start."""
+    """An entry of the tensor table. `shape` counts elements, the innermost dimension first; `offset` is in bytes from the header's
+    data_start."""
 
     name: str
     shape: tuple[int, ...]
@@ -80,8 +75,8 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What the file says about itself. `data_start` is where tensors begin, in bytes from the start of the file;
-    `parts` are the headers of the other parts of a split model, if check_model_file() read them."""
+    """Metadata and tensor table of a file. `data_start` is the offset of the tensors in bytes; `parts` are the headers of the other
+    parts of a split model, if split_model.check_model_file() has read them."""
 
     path: str
     file_bytes: int
@@ -94,12 +89,12 @@ class GgufHeader:
 
     @property
     def architecture(self) -> str:
-        """As "llama"; "" if the file names none."""
+        """Name of the architecture, for example "llama"; "" if the file names none."""
         return str(self.metadata.get("general.architecture", ""))
 
     @property
     def min_file_bytes(self) -> int:
-        """The size that this file must at least have."""
+        """Least size of this file."""
         if not self.tensors:
             return self.data_start
         last = self.tensors[-1]
@@ -107,19 +102,19 @@ class GgufHeader:
 
     @property
     def tensor_bytes(self) -> int:
-        """Size of all tensors, those of the other parts too."""
+        """Size of all tensors, including those of the other parts."""
         return sum(tensor.size_bytes for tensor in self.tensors) + sum(part.tensor_bytes for part in self.parts)
 
     def number(self, key: str, default: int = 0) -> int:
-        """A whole number of the metadata. ModelFormatError if it is something else."""
+        """Returns an integer of the metadata. Raises ModelFormatError if it is something else."""
         value = self.metadata.get(key, default)
         if not isinstance(value, int):
             raise ModelFormatError(f"{self.path} is damaged: {key} is not a whole number", param="model_path")
         return value
 
     def numbers(self, key: str) -> tuple[int, ...]:
-        """Whole numbers of a key that has one value for all layers (a single number is returned), or one for each; () without
-        the key. ModelFormatError if it is something else."""
+        """Returns the integers of a key that has one value for all layers (one number), or one for each; () without the key. Raises
+        ModelFormatError if it is something else."""
         value = self.metadata.get(key)
         if value is None:
             return ()
@@ -133,12 +128,12 @@ class GgufHeader:
 
 
 def read_header(path: str | os.PathLike[str]) -> GgufHeader:
-    """Reads and checks the header of one file, and that the file is as large as the header says.
+    """Reads and checks the header of one file, and checks the file's size.
 
-    Raises ModelMissingError, ModelFormatError, ModelTruncatedError, or ModelError where the file cannot be read.
+    Raises ModelMissingError, ModelFormatError, ModelTruncatedError, or ModelError if the file cannot be read.
     """
     name = os.fsdecode(path)
-    with _open(name) as file:
+    with open_model_file(name) as file:
         reader = GgufReader(file, name, os.fstat(file.fileno()).st_size)
         version = _check_start(reader, file)
         n_tensors, n_metadata = reader.count(), reader.count()
@@ -154,83 +149,6 @@ def read_header(path: str | os.PathLike[str]) -> GgufHeader:
     if header.min_file_bytes > header.file_bytes:
         raise reader.truncated(header.min_file_bytes)
     return header
-
-
-def check_model_file(path: str | os.PathLike[str]) -> GgufHeader:
-    """As read_header(); of a split model all parts are checked, and returned as the header's `parts`.
-
-    Raises also ModelSplitError: for a part that is not the first, and for a part that is missing or not of this model.
-    """
-    header = read_header(path)
-    count, number = header.number("split.count"), header.number("split.no")
-    if count <= 1:
-        return header
-    named = _SPLIT_NAME.fullmatch(header.path)
-    right_name = named is not None and int(named["number"]) == number + 1 and int(named["count"]) == count
-    if number != 0:
-        first = _part_path(named["prefix"], 0, count) if named and right_name else f"…-00001-of-{count:05d}.gguf"
-        raise ModelSplitError(
-            f"{header.path} is part {number + 1} of {count} of a split model: name the first part, {first}",
-            param="model_path",
-        )
-    if not named or not right_name:
-        raise ModelSplitError(
-            f"{header.path} is the first of {count} parts of a split model and must keep its name, "
-            f"…-00001-of-{count:05d}.gguf, so that the others are found",
-            param="model_path",
-        )
-    parts = tuple(_read_part(_part_path(named["prefix"], index, count), index, count) for index in range(1, count))
-    n_tensors = len(header.tensors) + sum(len(part.tensors) for part in parts)
-    if n_tensors != header.number("split.tensors.count", n_tensors):
-        raise ModelSplitError(
-            f"the parts of {header.path} hold {n_tensors} tensors and it announces "
-            f"{header.number('split.tensors.count')}: they are not of one model",
-            param="model_path",
-        )
-    return replace(header, parts=parts)
-
-
-def _part_path(prefix: str, index: int, count: int) -> str:
-    # llama_split_path
-    return f"{prefix}-{index + 1:05d}-of-{count:05d}.gguf"
-
-
-def _read_part(path: str, index: int, count: int) -> GgufHeader:
-    if not os.path.exists(path):
-        raise ModelSplitError(f"part {index + 1} of {count} of the split model is missing: {path}", param="model_path")
-    header = read_header(path)
-    if header.number("split.no", -1) != index or header.number("split.count", -1) != count:
-        raise ModelSplitError(
-            f"{path} is not part {index + 1} of {count}: its metadata says otherwise", param="model_path"
-        )
-    return header
-
-
-@contextmanager
-def _open(path: str) -> Iterator[BinaryIO]:
-    try:
-        if not _can_exist(path):  # os.stat would raise ValueError
-            raise FileNotFoundError
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise ModelMissingError(f"{path} is a folder: {describe_folder(path)}", param="model_path")
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end
-            raise ModelFormatError(f"{path} is not a regular file", param="model_path")
-        with open(path, "rb") as file:
-            yield file
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelMissingError(
-            f"there is no file {path!r}: check MODEL_PATH, or fetch a model with `llmcore pull`", param="model_path"
-        ) from None
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}", param="model_path") from None
-
-
-def _can_exist(path: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:
-        return False
 
 
 def _check_start(reader: GgufReader, file: BinaryIO) -> int:
@@ -291,7 +209,7 @@ def _read_tensors(reader: GgufReader, n_tensors: int, alignment: int) -> tuple[T
         tensor = _read_tensor(reader)
         if tensor.name in tensors:
             raise reader.damaged(f"tensor {tensor.name!r} is there twice")
-        # ggml demands that the tensors lie one behind the other, each padded.
+        # ggml requires that tensors follow one another, each padded.
         if tensor.offset != expected:
             raise reader.damaged(f"tensor {tensor.name!r} has offset {tensor.offset:,} instead of {expected:,}")
         expected += tensor.size_bytes + -tensor.size_bytes % alignment

@@ -1,6 +1,6 @@
-"""What llama.cpp takes for granted in a model's metadata, and would end the process over: checked here before.
+"""Checks of a model's metadata that llama.cpp asserts, which would end the process.
 
-The form of the file is gguf.py's concern, its vocabulary's that of model_files/vocabulary.py. Found by reading llama.cpp's
+The file format is checked by header.py, the vocabulary by vocabulary_checks.py. The list was found by reading llama.cpp's
 assertions that depend on metadata, and by loading changed files (tests/gguf/test_fuzz.py).
 
 | where in llama.cpp | asserted | here |
@@ -14,12 +14,12 @@ assertions that depend on metadata, and by loading changed files (tests/gguf/tes
 | llama-context.cpp | outputs as wide as the file says | refused by key |
 | ops.cpp, rope | rotated dimensions even, and no more than a head has; none at all never ends | refused by key |
 | ops.cpp, norms | epsilon not negative | refused by key |
-| llama-model-loader.cpp, gguf.cpp | types of keys, lengths of arrays, shapes and names of tensors | gguf.py, or native: an error |
-| common/chat.cpp, templates | what it throws is caught (native/chat/chat.cpp) | an error |
+| llama-model-loader.cpp, gguf.cpp | types of keys, lengths of arrays, names of tensors | header.py, or native: an error |
+| common/chat.cpp, templates | exceptions are caught (native/chat/chat.cpp) | an error |
 
-"Native" is native/shim/model.cpp: what is asserted or thrown while a model is loaded, or a context created (which builds all
-graphs), is an error with llama.cpp's words. Only what is asserted later, while a step is computed, must be refused before, and so
-must divisions by zero.
+"Native" is native/shim/model.cpp: a failed assertion or exception while a model is loaded, or a context is created (which builds
+all graphs), becomes an error with llama.cpp's message. Only values that are asserted later, while a step is computed, must be
+refused here, and divisions by zero.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _DIVISORS = {
     "deepseek4": ("attention.output_group_count",),
     "plamo2": ("ssm.time_step_rank",),
 }
-# llama_model_rope_type says that they use none, whatever their files say.
+# Architectures without RoPE by llama_model_rope_type, whatever their files say.
 _WITHOUT_ROPE = frozenset(
     {
         *(
@@ -71,7 +71,7 @@ _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
 def check_model_metadata(header: GgufHeader, *, vocab_only: bool = False) -> None:
-    """Raises ModelKindError for a file that is no model, and ModelFormatError, naming the key, for metadata that no model has."""
+    """Raises ModelKindError for a file that is not a model, and ModelFormatError, naming the key, for invalid metadata."""
     check_kind(header, vocab_only=vocab_only)
     check_contents(header, vocab_only=vocab_only)
     check_vocabulary(header)
@@ -127,7 +127,7 @@ def _check_rope(header: GgufHeader) -> None:
 
 
 def _check_rotated(header: GgufHeader, suffix: str) -> None:
-    """Dimensions of a head that RoPE turns come in pairs, and a head must have them."""
+    """Checks that the number of dimensions that RoPE rotates is even, and not greater than a head's."""
     name = header.architecture
     key = f"{name}.rope.dimension_count{suffix}"
     n_rotated = header.metadata.get(key)
@@ -162,7 +162,7 @@ def _check_epsilons(header: GgufHeader) -> None:
 
 
 def _check_divisors(header: GgufHeader) -> None:
-    """Numbers by which llama.cpp divides (no signal tells which) are not zero."""
+    """Checks that numbers by which llama.cpp divides are not zero."""
     name = header.architecture
     places = list(_DIVISORS.get(name, ()))
     tensors = [*header.tensors, *(tensor for part in header.parts for tensor in part.tensors)]
@@ -179,7 +179,7 @@ def _check_divisors(header: GgufHeader) -> None:
 
 
 def _check_width(header: GgufHeader) -> None:
-    """An embedding is as wide as the model, or as some matrix that makes it."""
+    """Checks that the width of an embedding is the model's, or that of some tensor."""
     key = f"{header.architecture}.embedding_length_out"
     width = header.metadata.get(key, 0)
     if not isinstance(width, int) or width in (0, header.metadata.get(f"{header.architecture}.embedding_length")):

@@ -1,4 +1,4 @@
-"""GGUF files that are as they should be, and are no model that can be served: told by what they say of themselves."""
+"""Valid GGUF files that are not models that can be served, recognized by their metadata."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from llmcore.gguf.header import GgufArray, GgufHeader
 
 _NAME_THE_MODEL = "name the model that it belongs to"
 
-# By general.type, or the architecture where a file of that kind has one of its own.
+# By general.type, or by the architecture if files of this kind have one of their own.
 _KINDS = {
     "adapter": (
         "an adapter (LoRA) for a model, not a model: merge it into its base model (llama-export-lora of llama.cpp), and "
@@ -33,7 +33,7 @@ _ENCODER_DECODER = (
 _OF_IMAGES = "a model of images or video, not a language model: stable-diffusion.cpp and ComfyUI read such files"
 _OF_SPEECH = "a model of speech, not a language model: the programs that it was made for read such files"
 
-# Architectures that llama.cpp may know, and of which no text or embedding can be had alone.
+# Architectures that llama.cpp may know, and that produce neither text nor embeddings alone.
 _NOT_SERVED = {
     "t5": _ENCODER_DECODER,
     **dict.fromkeys(("eagle3", "dflash", "gemma4-assistant"), _DRAFT),
@@ -64,7 +64,7 @@ _NO_VOCABULARY = ("none", "no_vocab")
 
 
 def check_kind(header: GgufHeader, *, vocab_only: bool = False) -> None:
-    """Raises ModelKindError for a file that is no model to be served, with what it is and what to do."""
+    """Raises ModelKindError for a file that cannot be served, with a description and advice."""
     what = _kind(header)
     if what is None and not vocab_only:
         what = _NOT_SERVED.get(header.architecture)

@@ -1,8 +1,8 @@
 """Reads the primitive values of a GGUF file: numbers, strings, and arrays that are skipped.
 
-Format: ggml/include/gguf.h of llama.cpp. Written for files of strangers: every count and length is checked against a
-limit and against the file's size before anything is allocated, so memory and time stay bounded. The file is read, not
-mapped: one that somebody shortens meanwhile must not end the process.
+Format: ggml/include/gguf.h of llama.cpp. Files are untrusted: every count and length is checked against a limit and the file's size
+before anything is allocated, so memory and time stay bounded. The file is read, not mapped: a file that is truncated meanwhile must
+not end the process.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ SCALARS: dict[int, tuple[str, str]] = {
 }
 BOOL = 7
 
-# The largest vocabularies have some 300,000 entries, the longest chat templates 100 kB, keys by the format 65,535
-# bytes.
+# The largest vocabularies have about 300,000 entries and the longest chat templates 100 kB; the format allows keys of 65,535 bytes.
 MAX_KEY_BYTES = 65_535
 MAX_STRING_BYTES = 16 * 2**20
 MAX_TEXT_BYTES = 64 * 2**20
@@ -44,7 +43,7 @@ _U64 = struct.Struct("<Q")
 
 
 class GgufReader:
-    """A window that slides forward over a file. Errors carry the place in the file."""
+    """A window that moves forward over a file. Errors name the offset in the file."""
 
     def __init__(self, file: BinaryIO, path: str, file_bytes: int, start: int = 0) -> None:
         self._file = file
@@ -52,23 +51,24 @@ class GgufReader:
         self.file_bytes = file_bytes
         self._window = b""
         self._window_start = start
-        self._at = 0  # in the window
+        self._at = 0  # offset in the window
         self._n_strings = 0
         self._text_bytes = 0
         file.seek(start)
 
     @property
     def position(self) -> int:
-        """In bytes from the start of the file."""
+        """Offset of the next value, in bytes from the start of the file."""
         return self._window_start + self._at
 
     def damaged(self, what: str) -> ModelFormatError:
+        """Returns the error for a damaged file."""
         return ModelFormatError(
             f"{self.path} is damaged: {what}, at byte {self.position:,}. Fetch the file again", param="model_path"
         )
 
     def truncated(self, need_bytes: int) -> ModelTruncatedError:
-        """The error for a file that must have at least need_bytes."""
+        """Returns the error for a file that must have at least need_bytes."""
         return ModelTruncatedError(
             f"{self.path} is incomplete: it has {self.file_bytes} bytes and needs at least {need_bytes}. "
             "Fetch the file again",
@@ -76,7 +76,7 @@ class GgufReader:
         )
 
     def number(self, format: str) -> int | float:
-        """A number in struct's notation."""
+        """Reads a number; `format` is struct's."""
         size = struct.calcsize(format)
         self._need(size)
         (value,) = struct.unpack_from(format, self._window, self._at)
@@ -85,10 +85,11 @@ class GgufReader:
         return number
 
     def count(self, format: str = "<Q") -> int:
+        """Reads an integer."""
         return int(self.number(format))
 
     def text(self, what: str, limit: int, *, strict: bool = True) -> str:
-        """A string. `strict`: not UTF-8 is an error; otherwise such bytes become U+FFFD."""
+        """Reads a string. `strict`: bytes that are not UTF-8 are an error; otherwise they become U+FFFD."""
         data = self.string(what, limit)
         try:
             return data.decode("utf-8", "strict" if strict else "replace")
@@ -97,7 +98,7 @@ class GgufReader:
             raise self.damaged(f"{what} is not UTF-8") from None
 
     def string(self, what: str, limit: int) -> bytes:
-        """A string's bytes."""
+        """Reads a string as bytes."""
         length = self.count()
         if length > limit:
             raise self.damaged(f"{what} of {length:,} bytes")
@@ -110,7 +111,7 @@ class GgufReader:
         return data
 
     def skip_array(self, item_type: int, length: int) -> None:
-        """Skips the items of an array. Its length was not checked yet."""
+        """Skips the items of an array, whose length is not checked yet."""
         if item_type == STRING:
             self._skip_strings(length)
             return
@@ -153,7 +154,7 @@ class GgufReader:
             self._window, self._window_start, self._at = b"", position, 0
 
     def _need(self, size: int) -> None:
-        """Brings `size` bytes from the present position into the window."""
+        """Makes the window contain `size` bytes from the current position."""
         if self._at + size <= len(self._window):
             return
         start = self.position
@@ -161,6 +162,6 @@ class GgufReader:
             raise self.truncated(start + size)
         self._file.seek(start)
         self._window, self._window_start, self._at = self._file.read(max(size, _WINDOW_BYTES)), start, 0
-        if len(self._window) < size:  # somebody shortened it since we asked for its size
+        if len(self._window) < size:  # the file was truncated after it was opened
             self.file_bytes = start + len(self._window)
             raise self.truncated(start + size)

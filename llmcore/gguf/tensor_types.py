@@ -16,7 +16,7 @@ class TensorType(NamedTuple):
     block_bytes: int
 
 
-# Numbers that are missing were removed from the format; ggml refuses them too.
+# Missing numbers were removed from the format; ggml refuses them, too.
 TENSOR_TYPES: dict[int, TensorType] = {
     0: TensorType("F32", 1, 4),
     1: TensorType("F16", 1, 2),

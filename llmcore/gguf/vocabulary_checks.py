@@ -3,18 +3,19 @@
 | assertion, or exception | a file reaches it by | here |
 |---|---|---|
 | `id_to_token.size() == token_to_id.size()` | two tokens of the same text | refused, both named |
-| `type != LLAMA_VOCAB_TYPE_NONE`, in each function | `tokenizer.ggml.model` none or no_vocab | refused (kinds.py) |
+| `type != LLAMA_VOCAB_TYPE_NONE`, in each function | `tokenizer.ggml.model` none or no_vocab | refused (model_kinds.py) |
 | `special_bos_id != NULL`, `token_bos() != NULL` | `add_bos_token`, and no BOS that is in the vocabulary | no BOS is added |
 | the same of EOS | `add_eos_token` likewise | no EOS is added |
 | the same of BOS and SEP in WordPiece, where no flag counts | no `[CLS]`, `[SEP]` | found by their text, or refused |
 | `GGML_ABORT` in `token_to_byte` | tokens for bytes in WordPiece | refused |
-| division by the number of tokens (tokenizer "test") | no tokens | refused (kinds.py) |
+| division by the number of tokens (tokenizer "test") | no tokens | refused (model_kinds.py) |
 | `.at()` in `byte_to_token`, `token_get_attr` | no token for a byte | native: an error |
 | bounds of the precompiled charsmap | one that was cut | native: an error |
 | "model vocab missing newline token" | RWKV vocabularies | native: an error |
 | unknown tokenizer or pre-tokenizer, no merges, arrays of wrong types or lengths | those keys | native: an error |
 
-"Native" is native/shim/model.cpp and tokenizer.cpp: an assertion or exception while a vocabulary is loaded or used is an error.
+"Native" is native/shim/model.cpp and tokenizer.cpp: a failed assertion or exception while a vocabulary is loaded or used becomes
+an error.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ Override = bool | int
 
 @dataclass(frozen=True)
 class _Specials:
-    """Ids that a tokenizer has where the file names none."""
+    """Token ids that llama.cpp uses if the file names none."""
 
     bos: int | None = None
     eos: int | None = None
     sep: int | None = None
 
 
-# Default of llama.cpp in byte-level vocabularies. In others than Falcon's it is a comma, or another word.
+# llama.cpp's default in byte-level vocabularies. It is right for Falcon's; in others it is a comma or another word.
 _OF_FALCON = 11
 
-# By tokenizer.ggml.model, as llama_vocab::impl::load has them.
+# By tokenizer.ggml.model, as in llama_vocab::impl::load.
 _DEFAULTS = {
     "llama": _Specials(1, 2),
     "bert": _Specials(101, None, 102),
@@ -53,19 +54,19 @@ _DEFAULTS = {
 }
 # Pre-tokenizers (tokenizer.ggml.pre) that undo the default of BOS.
 PRE_WITHOUT_BOS = ("chatglm-bpe", "glm4", "glm5")
-# Those for which llama.cpp adds BOS whatever the file says, and the text of theirs.
+# The pre-tokenizer for which llama.cpp adds BOS whatever the file says, and the text of that token.
 _PRE_ALWAYS_BOS, _BOS_OF_GEMMA4 = "gemma4", b"<bos>"
 _TEXTS = {"bos": (b"[CLS]", b"<s>"), "sep": (b"[SEP]", b"</s>")}
 
 
 def check_vocabulary(header: GgufHeader) -> None:
-    """Raises ModelFormatError for tokens that llama.cpp cannot take."""
+    """Raises ModelFormatError for tokens that llama.cpp cannot load."""
     tokens = header.metadata.get(TOKENS)
     if not isinstance(tokens, GgufArray) or tokens.item_type != "str":
         return  # llama.cpp says so itself
     seen: dict[bytes, int] = {}
     for index, text in enumerate(tokens.strings()):
-        # Texts end at a zero, like in llama.cpp, and with a name of its own for one without a text.
+        # As in llama.cpp, a text ends at a zero byte, and a token without text gets a name.
         text = text.partition(b"\0")[0] or b"[EMPTY_%d]" % index
         first = seen.setdefault(text, index)
         if first != index:
@@ -86,9 +87,9 @@ def check_vocabulary(header: GgufHeader) -> None:
 
 
 def vocabulary_overrides(header: GgufHeader) -> dict[str, Override]:
-    """Values of metadata to be taken in place of the file's, so that its vocabulary can be used: key → value.
+    """Returns the metadata values that must replace the file's, so that its vocabulary can be used.
 
-    Raises ModelFormatError where nothing helps.
+    Raises ModelFormatError for a vocabulary that cannot be repaired.
     """
     tokens = header.metadata.get(TOKENS)
     if not isinstance(tokens, GgufArray) or tokens.item_type != "str":
@@ -101,7 +102,7 @@ def vocabulary_overrides(header: GgufHeader) -> dict[str, Override]:
         defaults = _Specials()
     has = {name: _special(header, name, getattr(defaults, name), tokens.length) for name in ("bos", "eos", "sep")}
     if model == _WORDPIECE:
-        # No flag counts there; and its defaults are BERT's own, which another vocabulary has elsewhere.
+        # llama.cpp ignores the add_* flags here, and its default ids are BERT's own.
         named = {name: _special(header, name, None, tokens.length) for name in ("bos", "sep")}
         wanted: dict[str, tuple[bytes, ...]] = {name: _TEXTS[name] for name, id in named.items() if id is None}
     elif has["bos"] is None and _PRE_ALWAYS_BOS in (model, pre):
@@ -128,7 +129,7 @@ _KEYS = {
 
 
 def _special(header: GgufHeader, name: str, default: int | None, n_tokens: int) -> int | None:
-    """The id that llama.cpp takes."""
+    """Returns the id that llama.cpp uses for a special token; None if there is none."""
     value = header.metadata.get(_KEYS[name])
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < n_tokens:
         return value

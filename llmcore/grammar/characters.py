@@ -7,17 +7,17 @@ from collections.abc import Iterable
 Ranges = tuple[tuple[int, int], ...]
 
 _LAST = 0x10FFFF
-# NUL ends text in llama.cpp, and surrogates are no characters: no text holds either.
+# Code points that no text contains: NUL ends text in llama.cpp, and surrogates are not characters.
 _NEVER: Ranges = ((0, 0), (0xD800, 0xDFFF))
 
 
 def is_character(code: int) -> bool:
-    """Whether a text may hold it."""
+    """Returns True if a text may contain this code point."""
     return 0 < code <= _LAST and not 0xD800 <= code <= 0xDFFF
 
 
 def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """The same set, sorted and without overlaps, as far as it is of characters."""
+    """Returns the same set, sorted, without overlaps, and without code points that no text contains."""
     merged: list[tuple[int, int]] = []
     for low, high in sorted((low, min(high, _LAST)) for low, high in ranges if low <= _LAST):
         if merged and low <= merged[-1][1] + 1:
@@ -28,12 +28,12 @@ def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def complement(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """All characters but these."""
+    """Returns all characters except these."""
     return _without(_without(((0, _LAST),), joined(ranges)), _NEVER)
 
 
 def regex(ranges: Ranges) -> str:
-    """A regular expression, in the syntax of Rust's regex crate, that matches one character of the set."""
+    """Returns a regular expression, in the syntax of Rust's regex crate, that matches one character of the set."""
     return "[" + "".join(_item(low, high) for low, high in ranges) + "]"
 
 

@@ -1,4 +1,4 @@
-"""When a constraint holds a chat answer: its content is held, not what a model thinks before, nor a tool call in its place."""
+"""Applies a constraint to the content of a chat answer, and not to reasoning before it or to a tool call in its place."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
 from llmcore.llama.chat import ChatParser, RenderedChat
-from llmcore.llama.ffi import UInt32Array
+from llmcore.llama.ffi.arrays import UInt32Array
 
-# Any content that is JSON: a template whose parser does not read it as such has content of a form of its own.
+# Some JSON. A template whose parser does not return it as content has a form of its own for content.
 _PROBE = '{"a": 1}'
 
 
 class TokenConstraint(Protocol):
-    """What an answer is held by; constraint.Matcher is one."""
+    """The tokens that may come next in an answer; see matcher.Matcher."""
 
     @property
     def mask(self) -> UInt32Array: ...
@@ -31,18 +31,23 @@ class TokenConstraint(Protocol):
 
 
 class ContentGate:
-    """A holder of the content alone.
+    """A constraint that applies to the content only.
 
-    Before it, while `is_reasoning`, anything may come but the end of the answer, until one of `ends` has; else the token `start`
-    may, which opens reasoning, and one of `calls`, which begin a tool call: what follows is then not held here. `anything` is the
-    mask of all tokens that end no answer.
+    Args:
+        inner: the constraint on the content.
+        anything: mask of all tokens except those that end an answer. It applies during reasoning.
+        token_bytes: bytes of a token.
+        is_reasoning: the answer begins within reasoning.
+        start: the token that begins reasoning; it is allowed before the content.
+        ends: texts that end reasoning.
+        calls: tokens that begin a tool call. They are allowed before the content; nothing is constrained after one.
     """
 
     def __init__(
         self,
         inner: TokenConstraint,
         anything: UInt32Array,
-        piece: Callable[[int], bytes],
+        token_bytes: Callable[[int], bytes],
         *,
         is_reasoning: bool,
         start: int | None,
@@ -51,18 +56,18 @@ class ContentGate:
     ) -> None:
         self._inner = inner
         self._anything = anything
-        self._piece = piece
-        self._place: Literal["reasoning", "before", "content", "call"] = "reasoning" if is_reasoning else "before"
+        self._token_bytes = token_bytes
+        self._state: Literal["reasoning", "before", "content", "call"] = "reasoning" if is_reasoning else "before"
         self._openers = calls | ({start} if start is not None else set())
         self._start = start
         self._ends = tuple(end.encode() for end in ends)
         self._calls = calls
-        self._tail = b""  # of the reasoning, as long as an end
+        self._tail = b""  # last bytes of the reasoning, as many as the longest end
         self._mask = anything.copy()
 
     @property
     def mask(self) -> UInt32Array:
-        return self._inner.mask if self._place == "content" else self._mask
+        return self._inner.mask if self._state == "content" else self._mask
 
     @property
     def failure(self) -> ConstraintError:
@@ -70,44 +75,44 @@ class ContentGate:
 
     @property
     def is_complete(self) -> bool:
-        return self._place == "content" and self._inner.is_complete
+        return self._state == "content" and self._inner.is_complete
 
     def fill(self) -> None:
-        if self._place in ("before", "content"):
+        if self._state in ("before", "content"):
             self._inner.fill()
-        if self._place == "before":
+        if self._state == "before":
             self._mask[:] = self._inner.mask
             for token in self._openers:
                 self._mask[token // 32] |= np.uint32(1 << token % 32)
 
     def accept(self, token: int) -> None:
-        if self._place == "reasoning":
-            self._think(token)
-        elif self._place == "before" and token in self._openers:
-            self._place = "reasoning" if token == self._start else "call"
+        if self._state == "reasoning":
+            self._accept_reasoning(token)
+        elif self._state == "before" and token in self._openers:
+            self._state = "reasoning" if token == self._start else "call"
             self._mask[:] = self._anything if token == self._start else np.uint32(0xFFFFFFFF)
-        elif self._place in ("before", "content"):
-            self._place = "content"
+        elif self._state in ("before", "content"):
+            self._state = "content"
             self._inner.accept(token)
 
-    def _think(self, token: int) -> None:
-        self._tail += self._piece(token)
+    def _accept_reasoning(self, token: int) -> None:
+        self._tail += self._token_bytes(token)
         if any(end in self._tail for end in self._ends):
-            self._place, self._openers = "before", self._calls
+            self._state, self._openers = "before", self._calls
         else:
             self._tail = self._tail[-max(map(len, self._ends)) :]
 
     def forced(self) -> list[int]:
-        return self._inner.forced() if self._place == "content" else []
+        return self._inner.forced() if self._state == "content" else []
 
 
 def is_opened(chat: RenderedChat) -> bool:
-    """Whether the prompt itself begins the reasoning."""
+    """Returns True if the prompt itself begins the reasoning."""
     return bool(chat.thinking_start and chat.thinking_ends) and chat.prompt.rstrip().endswith(chat.thinking_start)
 
 
 def reads_json(chat: RenderedChat, parser: ChatParser) -> bool:
-    """Whether JSON (after reasoning, if that is open) is content, and all of it."""
+    """Returns True if the parser reads JSON (after reasoning, if that is open) as content, completely."""
     text = (chat.thinking_ends[0] if is_opened(chat) else "") + _PROBE
     try:
         return parser.parse(text, is_partial=False).content == _PROBE
@@ -126,18 +131,22 @@ class _Grammar(msgspec.Struct):
 
 
 def calls_are_certain(chat: RenderedChat) -> bool:
-    """Whether the answer must be a tool call, so that there is no content to hold."""
+    """Returns True if the answer must be a tool call, so that there is no content to constrain."""
     return bool(chat.grammar) and not msgspec.json.decode(chat.grammar, type=_Grammar).lazy
 
 
-def call_tokens(chat: RenderedChat, preserved: frozenset[int], piece: Callable[[int], bytes]) -> frozenset[int]:
-    """Tokens that begin a tool call. Raises InvalidRequestError where calls may come that no token of their own begins: their
-    first token and that of the content could not be told apart."""
+def call_tokens(chat: RenderedChat, preserved: frozenset[int], token_bytes: Callable[[int], bytes]) -> frozenset[int]:
+    """Returns the tokens that begin a tool call. Raises InvalidRequestError if a call may begin with an ordinary token, which could
+    not be distinguished from content.
+
+    Args:
+        preserved: special tokens that the parser sees as text.
+    """
     if not chat.grammar:
         return frozenset()
     triggers = msgspec.json.decode(chat.grammar, type=_Grammar).triggers
     words = [each.value.encode() for each in triggers if each.type == "word"]
-    found = frozenset(token for token in preserved if any(word.startswith(piece(token)) for word in words))
+    found = frozenset(token for token in preserved if any(word.startswith(token_bytes(token)) for word in words))
     if not found:
         message = (
             "the model's chat template has no token that begins a tool call: send either tools or a form of the answer"

@@ -1,8 +1,8 @@
-"""From llama.cpp's GBNF to llguidance's variant of Lark, exactly.
+"""Translates llama.cpp's GBNF into llguidance's variant of Lark, with the same meaning.
 
-llguidance cuts text into lexemes greedily, so a literal beside a class could take what a rule behind them needs. Here a lexeme is
-one character: none is the beginning of another, and the grammar alone decides. Where no rule comes back to itself, the whole answer
-is one lexeme instead: an automaton is faster than a parser, and nothing comes behind it.
+llguidance splits text into lexemes greedily, so a literal next to a class could consume characters that a later rule needs. Here
+each lexeme is one character, so that the grammar alone decides. If no rule is recursive, the whole answer is one lexeme instead: an
+automaton is faster than a parser, and nothing follows it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from llmcore.grammar.characters import Ranges, regex
-from llmcore.grammar.gbnf_parser import COUNT_MAX, FindToken, Parser, refusal
+from llmcore.grammar.gbnf_parser import COUNT_MAX, FindToken, GbnfParser, refusal
 from llmcore.grammar.gbnf_tree import Characters, GbnfChoice, GbnfSequence, Node, Repeat, RuleReference, Rules, Token
 
-# Items of all rules, each counted as often as it is repeated at most.
+# Bound on the items of all rules, each counted with its greatest number of repetitions.
 SIZE_MAX = 100_000
 RULES_MAX = 500
 
@@ -21,12 +21,15 @@ ROOT = "root"
 
 
 def gbnf_to_lark(text: str, *, n_vocab: int, ends: Collection[int], find_token: FindToken) -> str:
-    """The grammar in llguidance's syntax. `ends` are the tokens that end an answer, which no `!<token>` stands for; `find_token`
-    gives the id of a token by its text.
+    """Returns the grammar in llguidance's syntax.
 
-    Raises InvalidRequestError with the place, `param` being "constraint".
+    Args:
+        ends: tokens that end an answer; `!<token>` does not match them.
+        find_token: returns the id of a token by its text.
+
+    Raises InvalidRequestError with line and column, whose `param` is "constraint".
     """
-    rules = Parser(text, n_vocab, find_token).parse()
+    rules = GbnfParser(text, n_vocab, find_token).parse()
     _check(text, rules)
     return _Writer(rules, ends).lark()
 
@@ -53,14 +56,14 @@ def _check(text: str, rules: Rules) -> None:
 
 
 def references(node: Node) -> list[RuleReference]:
-    """All rules that a node names."""
+    """Returns all rules that a node refers to."""
     if isinstance(node, RuleReference):
         return [node]
     return [found for child in children(node) for found in references(child)]
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """The nodes that it is made of."""
+    """Returns the direct children of a node."""
     if isinstance(node, GbnfSequence):
         return node.items
     if isinstance(node, GbnfChoice):
@@ -69,7 +72,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def _size(text: str, at: int, node: Node, n_times: int) -> int:
-    """Items of a node that is itself repeated so many times. Raises InvalidRequestError."""
+    """Returns the number of items of a node that is itself repeated n_times. Raises InvalidRequestError."""
     if isinstance(node, Repeat):
         n_times *= max(node.n_max or node.n_min, 1)
         if n_times > COUNT_MAX:
@@ -79,7 +82,7 @@ def _size(text: str, at: int, node: Node, n_times: int) -> int:
 
 
 def left_recursive(rules: Rules) -> str | None:
-    """The name of a rule that may begin with itself, without any text before."""
+    """Returns the name of a left-recursive rule, which may begin with itself; None if there is none."""
     empty = may_be_empty(rules)
     leading = {name: _leading(node, empty) for name, node in rules.nodes.items()}
     done: set[str] = set()
@@ -101,7 +104,7 @@ def left_recursive(rules: Rules) -> str | None:
 
 
 def may_be_empty(rules: Rules) -> set[str]:
-    """The rules that match the empty text."""
+    """Returns the rules that match the empty text."""
     empty: set[str] = set()
     while True:
         found = {name for name, node in rules.nodes.items() if is_empty(node, empty)}
@@ -111,7 +114,7 @@ def may_be_empty(rules: Rules) -> set[str]:
 
 
 def is_empty(node: Node, empty: set[str]) -> bool:
-    """Whether a node matches the empty text, where these rules do."""
+    """Returns True if a node matches the empty text, given the rules that do."""
     if isinstance(node, RuleReference):
         return node.name in empty
     if isinstance(node, Repeat):
@@ -122,7 +125,7 @@ def is_empty(node: Node, empty: set[str]) -> bool:
 
 
 def _leading(node: Node, empty: set[str]) -> set[str]:
-    """Rules with which a node may begin."""
+    """Returns the rules with which a node may begin."""
     if isinstance(node, RuleReference):
         return {node.name}
     if not isinstance(node, GbnfSequence):
@@ -139,7 +142,7 @@ def _leading(node: Node, empty: set[str]) -> set[str]:
 
 
 def _reached(rules: Rules) -> list[str]:
-    """The rules that the root needs."""
+    """Returns the rules that can be reached from the root."""
     reached, open_ones = {ROOT}, [ROOT]
     while open_ones:
         names = {each.name for each in references(rules.nodes[open_ones.pop()])} - reached
@@ -149,7 +152,7 @@ def _reached(rules: Rules) -> list[str]:
 
 
 def _is_regular(rules: Rules, names: list[str]) -> bool:
-    """Whether characters are all that matters, and none of these rules comes back to itself."""
+    """Returns True if these rules are not recursive and contain no tokens."""
     needs = {name: {each.name for each in references(rules.nodes[name])} for name in names}
     left = set(names)
     while free := {name for name in left if not needs[name] & left}:
@@ -162,7 +165,7 @@ def _has_token(node: Node) -> bool:
 
 
 class _Writer:
-    """Writes rules, and each set of characters once."""
+    """Writes rules in Lark. Each set of characters is written once."""
 
     def __init__(self, rules: Rules, ends: Collection[int]) -> None:
         self._rules = rules

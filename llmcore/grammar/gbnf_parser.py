@@ -1,8 +1,8 @@
-"""Reads llama.cpp's GBNF, as its own parser does (src/llama-grammar.cpp of the pinned source), into a tree.
+"""Parses llama.cpp's GBNF into a tree, as llama.cpp's own parser reads it (src/llama-grammar.cpp of the pinned source).
 
-It is stricter where that parser goes on with another grammar than the one that was written: a range or a repetition whose ends are
-the wrong way round, a class without characters, a count beyond its limit (which it takes for no limit), a character that no text
-holds. It also reads underscores in names, and `{,m}`.
+It is stricter: it refuses what llama.cpp's parser silently changes. That is a range or a repetition with its ends reversed, a class
+without characters, a count above the limit (which that parser reads as no limit), and a character that no text contains. It also
+accepts underscores in names, and `{,m}`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from llmcore.errors import InvalidRequestError
 from llmcore.grammar.characters import ANY, complement, is_character, joined
 from llmcore.grammar.gbnf_tree import Characters, GbnfChoice, GbnfSequence, Node, Repeat, RuleReference, Rules, Token
 
-# Parentheses in each other, counts of a repetition, and counts of repetitions in each other multiplied.
+# Bounds on nested parentheses, and on a repetition's count, multiplied with the counts of enclosing repetitions.
 DEPTH_MAX = 64
 COUNT_MAX = 2000
 
-# Maps a token's text, "<think>" for example, to its id, or to None where it is not one token.
+# Maps a token's text, for example "<think>", to its id; to None if it is not one token.
 FindToken = Callable[[str], int | None]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -30,14 +30,14 @@ _ESCAPED = {"t": "\t", "r": "\r", "n": "\n", "\\": "\\", '"': '"', "[": "[", "]"
 
 
 def refusal(text: str, at: int, problem: str) -> InvalidRequestError:
-    """The error for what stands at a place."""
+    """Returns the error for a place in the text, with line and column."""
     line = text.count("\n", 0, at) + 1
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return InvalidRequestError(f"line {line}, column {column}: {problem}", param="constraint")
 
 
-class Parser:
-    """Reads one text from its beginning to its end."""
+class GbnfParser:
+    """Parses one text."""
 
     def __init__(self, text: str, n_vocab: int, find_token: FindToken) -> None:
         self._text = text
@@ -48,7 +48,7 @@ class Parser:
         self._rules = Rules()
 
     def parse(self) -> Rules:
-        """Raises InvalidRequestError with line and column."""
+        """Returns the rules. Raises InvalidRequestError with line and column."""
         self._skip(lines=True)
         while self._at < len(self._text):
             self._rule()
@@ -65,7 +65,7 @@ class Parser:
         if not self._take("::="):
             raise self._unexpected(f"'::=' behind the name {name!r}")
         self._skip(lines=True)
-        # Like in llama.cpp, a later rule of a name takes the place of an earlier one.
+        # As in llama.cpp, a later definition of a name replaces an earlier one.
         self._rules.nodes[name] = self._alternatives(is_nested=False)
         self._rules.places[name] = start
         if self._at < len(self._text) and self._peek() not in "\r\n":
@@ -81,7 +81,7 @@ class Parser:
 
     def _sequence(self, is_nested: bool) -> Node:
         items: list[Node] = []
-        n_repeated = 0  # signs of repetition behind the last item
+        n_repeated = 0  # repetition signs after the last item
         while True:
             char = self._peek()
             if char and char in "*+?{":
@@ -158,7 +158,7 @@ class Parser:
         return Characters(found)
 
     def _character(self, opening: str, opened_at: int) -> int:
-        """A code point, in a literal or class that was opened there."""
+        """Returns the next code point of a literal or class that was opened at `opened_at`."""
         char = self._peek()
         if not char:
             raise self._unclosed(opening, opened_at)

@@ -16,7 +16,7 @@ class Characters:
 
 @dataclass(frozen=True)
 class Token:
-    """One token: this one, or any but this one."""
+    """One token: this one, or any other one."""
 
     id: int
     is_excluded: bool
@@ -24,7 +24,7 @@ class Token:
 
 @dataclass(frozen=True)
 class RuleReference:
-    """A rule by its name, and where in the text it stands."""
+    """A reference to a rule, and its place in the text."""
 
     name: str
     at: int
@@ -32,7 +32,7 @@ class RuleReference:
 
 @dataclass(frozen=True)
 class Repeat:
-    """An item so many times; `n_max` None is without end."""
+    """An item, n_min to n_max times; None is without bound."""
 
     item: Node
     n_min: int
@@ -41,14 +41,14 @@ class Repeat:
 
 @dataclass(frozen=True)
 class GbnfSequence:
-    """One item after the other; none is the empty text."""
+    """Items one after the other; without items, the empty text."""
 
     items: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class GbnfChoice:
-    """One of several."""
+    """One of several options."""
 
     options: tuple[Node, ...]
 
@@ -58,7 +58,7 @@ Node = Characters | Token | RuleReference | Repeat | GbnfSequence | GbnfChoice
 
 @dataclass
 class Rules:
-    """By name, in the order of their definitions, and where these stand."""
+    """Rules by name, in the order of their definitions, and the places of the definitions."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What an answer must look like, in the forms in which people say it: arguments, and OpenAI's response_format."""
+"""Constraints from keyword arguments: response_format in OpenAI's form, json_schema, regex, grammar."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ NAMES = ("response_format", "json_schema", "regex", "grammar")
 
 
 def take_constraint(options: dict[str, Any]) -> tuple[Constraint | None, str]:
-    """Takes what concerns the answer's form out of keyword arguments, and the name of the one that says it. Raises
-    InvalidRequestError, naming the argument."""
+    """Removes the constraint from keyword arguments; returns it, and the name of the argument. Raises InvalidRequestError, naming
+    the argument."""
     given = {name: options.pop(name, None) for name in NAMES}
     wanted = [(name, value) for name, value in given.items() if value is not None]
     if len(wanted) > 1:
@@ -35,7 +35,7 @@ def _constraint(name: str, value: Any) -> Constraint | None:
 
 
 def _text(value: str, name: str) -> str:
-    """Raises InvalidRequestError for what is no text."""
+    """Returns a text. Raises InvalidRequestError if it is not valid Unicode."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:

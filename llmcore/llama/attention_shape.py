@@ -1,7 +1,7 @@
-"""Lengths of a model's heads, and which attention settings llama.cpp computes rightly with them.
+"""Lengths of a model's heads, and the attention settings that llama.cpp computes correctly with them.
 
-llama.cpp checks block sizes only where flash attention is on. Without it, the view of one head in a row of quantized keys is cut
-at a rounded offset: it begins in the middle of a block, and the numbers are wrong without an error. So all is checked here.
+llama.cpp checks block sizes only with flash attention. Without it, the view of one head in a row of quantized keys begins at a
+rounded offset, within a block, and the results are wrong without an error. So all settings are checked here.
 """
 
 from __future__ import annotations
@@ -10,23 +10,26 @@ from dataclasses import dataclass
 
 from llmcore.errors import ConfigError
 from llmcore.gguf.header import GgufHeader
-from llmcore.gguf.tensor_types import TENSOR_TYPES
+from llmcore.llama.kv_types import block_size
 
-# Numbers of a block, of each type that a cache can have.
-BLOCK_SIZES = {
-    kind.name.lower(): kind.block_size for kind in TENSOR_TYPES.values() if kind.name in ("F32", "F16", "BF16", "Q8_0")
-}
-
-# llama.cpp turns flash attention off for Grok, computes attention with a bias (T5) without it, and cannot make PLM's graph with it.
+# Architectures for which llama.cpp has no flash attention: Grok, T5 (attention with a bias), PLM (its graph cannot be built).
 _WITHOUT_FLASH = ("grok", "plm", "t5")
-# Keys and values share a cache, or llama.cpp asks for equal types as if they did.
+# Architectures whose keys and values share a cache, or for which llama.cpp requires equal types although they do not share one.
 _EQUAL_TYPES = ("deepseek4",)
 
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """Different lengths (in numbers) of one head's keys and values over all layers; of a layer's key and value the pairs.
-    `rotates_whole_keys` is False where positions rotate only a part of a key."""
+    """Lengths, in numbers, of one head's keys and values.
+
+    Args:
+        pairs: distinct (key, value) lengths of a layer.
+        keys: distinct lengths of keys.
+        values: distinct lengths of values.
+        has_flash: llama.cpp has flash attention for the architecture.
+        rotates_whole_keys: False if RoPE rotates only a part of a key.
+        needs_equal_types: keys and values must have the same type.
+    """
 
     architecture: str
     pairs: tuple[tuple[int, int], ...]
@@ -37,7 +40,7 @@ class AttentionShape:
     needs_equal_types: bool = False
 
     def problem(self, flash_attn: bool, cache_type_k: str, cache_type_v: str) -> ConfigError | None:
-        """Why settings cannot be: an error that names the option, the length and the block; None for settings that can."""
+        """Returns the error for settings that cannot be used, naming option, length and block; None for others."""
         if flash_attn and not self.has_flash:
             message = f"flash_attn=on: llama.cpp has no flash attention for architecture {self.architecture}: take auto or off"
             return ConfigError(message, param="flash_attn")
@@ -46,7 +49,7 @@ class AttentionShape:
             ("cache_type_v", cache_type_v, "values", self.values),
         )
         for option, kind, what, lengths in sides:
-            block = BLOCK_SIZES[kind]
+            block = block_size(kind)
             for length in lengths:
                 if length % block:
                     message = (
@@ -54,7 +57,7 @@ class AttentionShape:
                         "which is no multiple: take auto, f16 or bf16"
                     )
                     return ConfigError(message, param=option)
-        if BLOCK_SIZES[cache_type_v] > 1 and not flash_attn:
+        if block_size(cache_type_v) > 1 and not flash_attn:
             return ConfigError(f"cache_type_v={cache_type_v} needs flash_attn=on", param="cache_type_v")
         if self.needs_equal_types and cache_type_k != cache_type_v:
             message = (
@@ -66,10 +69,11 @@ class AttentionShape:
 
 
 def attention_shape(header: GgufHeader) -> AttentionShape:
-    """Shape as llama.cpp reads it (llama_model_base::load_hparams). Raises ModelFormatError for keys that are not numbers."""
+    """Returns the shape as llama.cpp reads it (llama_model_base::load_hparams). Raises ModelFormatError for keys that are not
+    numbers."""
     name = f"{header.architecture}.attention"
     heads = header.numbers(f"{name}.head_count")
-    # Layers may differ in the number of their heads; the length follows from the first layer's.
+    # Layers may differ in their number of heads. The length follows from the first layer.
     width = header.number(f"{header.architecture}.embedding_length") // heads[0] if heads and heads[0] else 0
     key, value = header.number(f"{name}.key_length", width), header.number(f"{name}.value_length", width)
     swa = header.number(f"{name}.key_length_swa", key), header.number(f"{name}.value_length_swa", value)

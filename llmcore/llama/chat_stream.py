@@ -1,6 +1,6 @@
-"""A chat answer as it grows: content, reasoning and tool calls, told piece by piece and never taken back.
+"""A chat answer as it grows: deltas of content, reasoning and tool calls, which are never taken back.
 
-Knows a function that reads a text, no template and no model.
+Independent of templates and models: a function parses the text.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from llmcore.messages import CallDelta
 
 logger = logging.getLogger(__name__)
 
-# Nine letters and digits: Mistral's templates take no other id back, and all others take any.
+# Nine letters and digits: Mistral's templates accept no other ids; all others accept any.
 _ID_LENGTH = 9
 _ID_CHARACTERS = string.ascii_letters + string.digits
 
 
 class ParsedCall(msgspec.Struct, frozen=True):
-    """`arguments` is JSON, or the beginning of it; `id` is empty where the model writes none."""
+    """A tool call. `arguments` is JSON, or the beginning of it; `id` is empty if the model writes none."""
 
     id: str = ""
     name: str = ""
@@ -38,13 +38,13 @@ class ParsedChat(msgspec.Struct, frozen=True):
     calls: tuple[ParsedCall, ...] = ()
 
 
-# Reads a text, which may be the beginning of an answer only; raises NativeError if it has not the form of one.
+# Parses a text; True as second argument: it may be only the beginning of an answer. Raises NativeError for another form.
 Parse = Callable[[str, bool], ParsedChat]
 
 
 @dataclass(frozen=True)
 class ChatDelta:
-    """What is new."""
+    """New parts of an answer."""
 
     content: str = ""
     reasoning: str = ""
@@ -56,52 +56,55 @@ def new_call_id() -> str:
 
 
 class ChatStream:
-    """Reads an answer again with each piece of its text, and tells what is new.
+    """Parses the whole text again with each addition, and returns what is new.
 
-    What was told stands: where a longer text is read differently, nothing more is told of that part. What a continued message
-    held before the answer is not told.
+    Deltas are final: if a longer text is parsed differently, no more of that part is emitted. The part of a continued message
+    before the answer is not emitted.
     """
 
     def __init__(self, parse: Parse, new_id: Callable[[], str] = new_call_id) -> None:
         self._parse = parse
         self._new_id = new_id
         self._text = ""
-        self._begun = self._read("", True) or ParsedChat()
-        self._told = self._begun
-        self._named = 0  # calls whose id and name were told
-        self._arguments: list[str] = []  # of each call, what was told
-        self._is_untold = True
+        self._before = self._read("", True) or ParsedChat()
+        self._emitted = self._before
+        self._n_named = 0  # calls whose id and name were emitted
+        self._arguments: list[str] = []  # emitted arguments of each call
+        self._has_only_reasoning = True
 
     @property
     def is_reasoning(self) -> bool:
-        """Nothing was told yet but reasoning."""
-        return self._is_untold and bool(self._told.reasoning)
+        """True if reasoning, and nothing else, was emitted so far."""
+        return self._has_only_reasoning and bool(self._emitted.reasoning)
 
     def push(self, text: str) -> ChatDelta:
-        """The delta that more text makes."""
+        """Returns the delta of more text."""
         if not text:
             return ChatDelta()
         self._text += text
-        return self._tell(self._read(self._text, True), is_last=False)
+        return self._emit(self._read(self._text, True), is_last=False)
 
     def finish(self, text: str, *, is_whole: bool) -> ChatDelta:
-        """The last delta. `is_whole`: the model ended the answer by itself, so it should have the template's form."""
+        """Returns the last delta. `is_whole`: the model ended the answer itself, so it should have the template's form."""
         self._text += text
         parsed = self._read(self._text, False) if is_whole else None
         if parsed is not None or not is_whole:
-            return self._tell(parsed or self._read(self._text, True), is_last=True)
+            return self._emit(parsed or self._read(self._text, True), is_last=True)
         event(logger, logging.WARNING, "answer_unparsed", n_characters=len(self._text))
-        delta = self._tell(self._read(self._text, True), is_last=True)
-        if self._named:
+        delta = self._emit(self._read(self._text, True), is_last=True)
+        if self._n_named:
             return delta
-        # Not of the form that its beginning promised, "{" in a text perhaps: better as it stands than not at all.
-        return ChatDelta(delta.content + self._text[self._n_told() :], delta.reasoning)
+        # The beginning looked like a call and was none ("{" in a text, for example): emit the rest as content.
+        return ChatDelta(delta.content + self._text[self._n_emitted() :], delta.reasoning)
 
-    def _n_told(self) -> int:
-        """How much of the text was told as reasoning and content, which are somewhere in it, in this order."""
+    def _n_emitted(self) -> int:
+        """Returns the end of what was emitted of the text: its reasoning, then its content."""
         end = 0
-        for told, begun in ((self._told.reasoning, self._begun.reasoning), (self._told.content, self._begun.content)):
-            new = told[len(begun) :]
+        for emitted, before in (
+            (self._emitted.reasoning, self._before.reasoning),
+            (self._emitted.content, self._before.content),
+        ):
+            new = emitted[len(before) :]
             found = self._text.find(new, end)
             end = end if found < 0 else found + len(new)
         return end
@@ -112,25 +115,25 @@ class ChatStream:
         except NativeError:
             return None
 
-    def _tell(self, parsed: ParsedChat | None, *, is_last: bool) -> ChatDelta:
+    def _emit(self, parsed: ParsedChat | None, *, is_last: bool) -> ChatDelta:
         if parsed is None:
             return ChatDelta()
-        content = _more(self._told.content, parsed.content)
-        reasoning = _more(self._told.reasoning, parsed.reasoning)
-        calls = tuple(self._tell_calls(parsed.calls, is_last))
-        self._told = ParsedChat(self._told.content + content, self._told.reasoning + reasoning)
-        self._is_untold = self._is_untold and not content and not calls
+        content = _more(self._emitted.content, parsed.content)
+        reasoning = _more(self._emitted.reasoning, parsed.reasoning)
+        calls = tuple(self._emit_calls(parsed.calls, is_last))
+        self._emitted = ParsedChat(self._emitted.content + content, self._emitted.reasoning + reasoning)
+        self._has_only_reasoning = self._has_only_reasoning and not content and not calls
         return ChatDelta(content, reasoning, calls)
 
-    def _tell_calls(self, calls: tuple[ParsedCall, ...], is_last: bool) -> list[CallDelta]:
+    def _emit_calls(self, calls: tuple[ParsedCall, ...], is_last: bool) -> list[CallDelta]:
         found = []
         for index, call in enumerate(calls):
-            if index == self._named:
+            if index == self._n_named:
                 # A name may still grow until something follows it.
                 if not call.name or not (call.arguments or is_last or index + 1 < len(calls)):
                     break
                 found.append(CallDelta(index, id=call.id or self._new_id(), name=call.name))
-                self._named += 1
+                self._n_named += 1
                 self._arguments.append("")
             more = _more(self._arguments[index], call.arguments)
             if more:
@@ -139,5 +142,5 @@ class ChatStream:
         return found
 
 
-def _more(told: str, text: str) -> str:
-    return text[len(told) :] if text.startswith(told) else ""
+def _more(emitted: str, text: str) -> str:
+    return text[len(emitted) :] if text.startswith(emitted) else ""

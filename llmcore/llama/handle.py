@@ -1,7 +1,7 @@
-"""Native objects and who keeps them: freed once, never during a call, never before what was made from them.
+"""Ownership of native objects: each is freed once, never during a call, never before what was made from it.
 
 A call holds a reference to the Handle that it works on, and a Handle holds those that it was made from. So close() returns at
-once, also in a callback or while other threads are in calls; the memory goes with the last reference.
+once, also in a callback or while other threads are in calls; the memory is freed with the last reference.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from llmcore.errors import ClosedError
 from llmcore.machine.process import Process
 
 T = TypeVar("T", bound="HandleOwner")
-H = TypeVar("H", bound="Handle | PartHandle")
+H = TypeVar("H", bound="Handle | BorrowedHandle")
 
-# Dead references are looked for once there are so many, or twice as many as were alive the last time.
-_N_RELEASES = 64
+# Dead references are removed once there are this many more than twice those alive at the last removal.
+_N_DEAD = 64
 
 
-class _Release(weakref.ref["npt.NDArray[np.int8]"]):
-    """A weak reference whose callback frees a native object. The callback is native code all through, so that Ctrl-C is not raised
-    in it, where Python would drop it; it gets this reference as one argument more, which ctypes takes for this number."""
+class _Finalizer(weakref.ref["npt.NDArray[np.int8]"]):
+    """A weak reference whose callback frees a native object.
+
+    The callback is native code throughout: in Python code, Ctrl-C could be raised, and Python drops exceptions in such callbacks.
+    The callback gets this reference as an additional argument, which ctypes passes as this number.
+    """
 
     _as_parameter_ = 0
 
@@ -38,101 +41,109 @@ class _Release(weakref.ref["npt.NDArray[np.int8]"]):
 class Handle(int):
     """The address of a native object, which is freed with the last reference to this."""
 
-    _releases: ClassVar[dict[int, _Release]] = {}  # by id; a dead one does nothing any more
-    _n_swept: ClassVar[int] = 0
+    _finalizers: ClassVar[dict[int, _Finalizer]] = {}  # by id; dead ones are removed later
+    _n_alive: ClassVar[int] = 0  # at the last removal
 
-    # The garbage collector finalizes the objects of a cycle in any order, but does not track arrays: this one goes once all
-    # finalizers of the cycle, which may still use the native object, have run.
-    _lifeline: npt.NDArray[np.int8]
+    # The garbage collector finalizes the objects of a cycle in any order, but does not track arrays: this one is freed after all
+    # finalizers of the cycle have run, which may still use the native object.
+    _sentinel: npt.NDArray[np.int8]
 
     @classmethod
-    def own(cls, address: int, free: Callable[..., object], *needs: object) -> Handle:
-        """`free` gets the address first; `needs` are kept until then. See forget() for when nothing is freed."""
+    def create(cls, address: int, free: Callable[..., object], *needs: object) -> Handle:
+        """Returns a handle that calls `free` with the address when its last reference is gone.
+
+        Args:
+            needs: objects that are kept alive until then.
+        """
         handle = cls(address)
-        handle._lifeline = np.empty(0, np.int8)
+        handle._sentinel = np.empty(0, np.int8)
         freeing = functools.partial(free, address)
         freeing.__dict__["needs"] = needs
-        release = _Release(handle._lifeline, freeing)
-        cls._releases[id(release)] = release
-        if len(cls._releases) > 2 * cls._n_swept + _N_RELEASES:
-            for each in list(cls._releases.values()):
+        finalizer = _Finalizer(handle._sentinel, freeing)
+        cls._finalizers[id(finalizer)] = finalizer
+        if len(cls._finalizers) > 2 * cls._n_alive + _N_DEAD:
+            for each in list(cls._finalizers.values()):
                 if each() is None:
-                    cls._releases.pop(id(each), None)
-            cls._n_swept = len(cls._releases)
+                    cls._finalizers.pop(id(each), None)
+            cls._n_alive = len(cls._finalizers)
         return handle
 
     @classmethod
-    def forget(cls) -> None:
-        """Nothing that there is now will be freed. For the end of the process, where threads may still be in calls, and for a
-        forked child, which lacks threads that freeing may wait for."""
-        alive = [release() for release in cls._releases.values()]
-        cls._releases.clear()
-        del alive  # only now: while they were there, none of the references could do its work
+    def leak_all(cls) -> None:
+        """Cancels all finalizers: no object that exists now is ever freed. For the end of the process, when threads may still be
+        in calls, and for a forked child, which lacks threads that freeing may wait for."""
+        alive = [finalizer() for finalizer in cls._finalizers.values()]
+        cls._finalizers.clear()
+        del alive  # not before: as long as the objects live, no finalizer runs
 
 
-atexit.register(Handle.forget)
-os.register_at_fork(after_in_child=Handle.forget)
+atexit.register(Handle.leak_all)
+os.register_at_fork(after_in_child=Handle.leak_all)
 
 
-class PartHandle(int):
-    """The address of something inside of a native object, which lives as long as this."""
+class BorrowedHandle(int):
+    """The address of a part of a native object. Keeps that object alive."""
 
-    _whole: Handle
+    _owner: Handle
 
     @classmethod
-    def of(cls, whole: Handle, address: int) -> PartHandle:
+    def create(cls, owner: Handle, address: int) -> BorrowedHandle:
         part = cls(address)
-        part._whole = whole
+        part._owner = owner
         return part
 
 
 class HandleOwner(ABC):
-    """Owns one native object. A subclass sets `_what`, then calls `_own` once native code has made the object."""
+    """Owns one native object. A subclass sets `_name`, then calls `_create_handle` or `_set_handle`."""
 
     _handle: Handle | None = None
     _parent: HandleOwner | None = None
-    _what: str  # for messages: "the context"
+    _name: str  # for messages: "the context"
 
-    def _own(
+    def _create_handle(
         self, address: int, free: Callable[[int], object], *needs: object, parent: HandleOwner | None = None
     ) -> Handle:
-        """`parent` owns what the object was made from: its memory outlives the object, and after its close() the object
-        cannot be used."""
-        self._parent = parent
-        return self._take(Handle.own(address, free, *needs, None if parent is None else parent.handle))
+        """Takes ownership of the native object at `address`.
 
-    def _take(self, handle: Handle) -> Handle:
+        Args:
+            parent: owner of what the object was made from. Its memory outlives the object; after its close() the object cannot
+                be used.
+        """
+        self._parent = parent
+        return self._set_handle(Handle.create(address, free, *needs, None if parent is None else parent.handle))
+
+    def _set_handle(self, handle: Handle) -> Handle:
         self._process = Process.current
         self._handle = handle
         return handle
 
     def close(self) -> None:
-        """Ends the use of the object; the next call raises ClosedError. Returns at once: the memory is freed when calls in
-        progress have returned and what was made from it is closed. Safe to call twice, and from any thread."""
+        """Ends the use of the object; later calls raise ClosedError. Returns at once: the memory is freed when calls in progress
+        have returned and what was made from it is closed. Safe to call twice, and from any thread."""
         self._handle = None
 
     @property
     def handle(self) -> Handle:
-        """The native object, as an argument of native functions: while a function runs, its arguments live. Raises ClosedError
-        after close() of this or its parent, ForkedError in a forked child."""
+        """The native object, as an argument of native functions: it lives as long as the call. Raises ClosedError after close()
+        of this object or its parent, ForkedError in a forked child."""
         handle, parent = self._handle, self._parent
         if handle is None or self._process is not Process.current or (parent is not None and parent._handle is None):
-            raise self._error()
+            raise self._closed_error()
         return handle
 
-    def _usable(self, handle: H | None) -> H:
-        """Like `handle`, for another address that a subclass keeps and drops in close()."""
+    def _checked(self, handle: H | None) -> H:
+        """Returns another handle that a subclass keeps, and sets to None in close(). Raises the errors of `handle`."""
         self.handle  # noqa: B018  raises ClosedError
         if handle is None:
-            raise self._error()
+            raise self._closed_error()
         return handle
 
-    def _error(self) -> ClosedError:
-        """Raises ForkedError, if that is the reason."""
-        self._process.check(self._what)
+    def _closed_error(self) -> ClosedError:
+        """Returns the error of a closed object. Raises ForkedError in a forked child."""
+        self._process.check(self._name)
         if self._handle is not None and self._parent is not None:
-            return ClosedError(f"{self._what} cannot be used: {self._parent._what} is closed")
-        return ClosedError(f"{self._what} is closed")
+            return ClosedError(f"{self._name} cannot be used: {self._parent._name} is closed")
+        return ClosedError(f"{self._name} is closed")
 
     def __enter__(self: T) -> T:
         return self

@@ -1,4 +1,4 @@
-"""Which of our own kernels (native/kernels) compute: the option, this CPU, and what is logged of it."""
+"""Selection of our own kernels (native/kernels), by the option `kernels` and this CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.errors import ConfigError
 from llmcore.limits import RowTile
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from llmcore.log import event
 from llmcore.machine.threads import decide_threads
 
@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 def decide_level(wanted: str) -> int:
-    """The level of instruction sets that a value of the option `kernels` stands for here. Raises ConfigError for one that this
-    CPU (or this build) does not have."""
-    lib = ffi.library()
+    """Returns the level of instruction sets for a value of the option `kernels`. Raises ConfigError for one that this CPU or build
+    does not have."""
+    lib = load_library()
     if wanted == "auto":
         return int(lib.lc_kernels_best())
     if wanted == "off":
@@ -34,10 +34,10 @@ def decide_level(wanted: str) -> int:
 
 
 def use_kernels(wanted: str) -> str:
-    """Lets models that are loaded from now on, and the contexts of this process, use the kernels as the option says; packing
-    takes as many threads as this machine suggests. Returns the level's name. Raises ConfigError."""
+    """Sets the kernels of this process's contexts, and of models that are loaded from now on, by the option. Returns the level's
+    name. Raises ConfigError."""
     level = decide_level(wanted)
-    lib = ffi.library()
+    lib = load_library()
     if level or lib.lc_kernels_used():
         lib.check(lib.lc_kernels_use(level, decide_threads(0).n_threads))
     return KERNEL_LEVELS[level]
@@ -45,9 +45,9 @@ def use_kernels(wanted: str) -> str:
 
 @contextlib.contextmanager
 def without_kernels() -> Iterator[None]:
-    """Leaves everything to ggml in models and contexts that are made meanwhile; products of weights that are packed already stay
-    with the kernels."""
-    lib = ffi.library()
+    """Switches the kernels off for models and contexts that are created in this block. Weights that are already packed still use
+    the kernels."""
+    lib = load_library()
     level = lib.lc_kernels_used()
     if not level:
         yield
@@ -73,7 +73,7 @@ def row_tile(level: str, packed_bytes: int) -> RowTile:
 
 
 def log_kernels(level: str, packed_bytes: int, log_level: int = logging.INFO) -> None:
-    """One line that tells which operations run where."""
+    """Logs which operations run in which kernels."""
     if level == "none":
         event(logger, log_level, "kernels", instructions="none", own="none", ggml="all")
         return

@@ -1,4 +1,4 @@
-"""The memory of a context, as the cache's policy sees it (kvcache.Memory)."""
+"""A context's KV cells behind the interface of the cache policy (scheduling.kv_cache.Memory)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 class KVMemory:
-    """See kvcache.Memory. `n_slots` of the context is one more than the cache's: the last slot is scratch."""
+    """Implements kv_cache.Memory. The context has one slot more than the cache: the last one is scratch."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         model = context.model
-        # A recurrent state is the sum of all that it has seen.
+        # A recurrent state sums up all tokens: no part of it can be removed.
         self.is_cuttable = not (model.is_recurrent or model.is_hybrid)
         self._n_swa = model.n_swa
         self.is_sliceable = self.is_cuttable and not self._n_swa
@@ -29,7 +29,7 @@ class KVMemory:
     def can_cut(self, slot: int, n: int) -> bool:
         if not self._n_swa:
             return self.is_cuttable
-        # Cells that the window has left behind may be taken by others: those that position n looks back at must be there.
+        # Cells outside the window may have been reused: those that position n attends to must be there.
         first, _ = self._context.span(slot)
         return self.is_cuttable and first <= max(0, n - self._n_swa)
 

@@ -1,4 +1,4 @@
-"""How much memory a context takes, by llama.cpp's own reckoning, before anything is allocated."""
+"""Estimate of the memory that a context takes, by llama.cpp, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -6,49 +6,50 @@ import os
 from dataclasses import astuple, dataclass
 
 from llmcore.errors import NativeError
-from llmcore.llama import ffi
-from llmcore.llama.interruptible import interruptible, nothing
+from llmcore.llama.ffi.library import load_library
+from llmcore.llama.ffi.structures import LcMemoryNeed, LlamaContextParams, LlamaModelParams
+from llmcore.llama.interruptible_call import call_interruptibly, no_stop
 
-# Up to this many cells the need is asked for as it is.
+# Larger contexts are extrapolated.
 _N_CTX_MEASURED = 65536
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes that llama.cpp allocates of this machine's memory (not of GPUs), by its own reckoning."""
+    """Bytes that llama.cpp allocates in host memory (not on GPUs)."""
 
     model_bytes: int
     context_bytes: int
     compute_bytes: int
 
 
-def estimate_memory(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryEstimate:
-    """Of a model and a context for it, neither of which need exist. Raises NativeError.
+def estimate_memory(path: str, model: LlamaModelParams, context: LlamaContextParams) -> MemoryEstimate:
+    """Returns the estimate for a model and a context, neither of which is created. Raises NativeError.
 
-    llama.cpp's reckoning makes its bookkeeping for every cell, which for a huge n_ctx would itself not fit. What a context
-    needs grows linearly with its cells, so two smaller ones tell.
+    llama.cpp's estimate allocates bookkeeping for each cell, which for a huge n_ctx would not fit itself. Memory grows
+    linearly with the cells, so larger contexts are extrapolated from two smaller ones.
     """
     wanted, half = context.n_ctx, _N_CTX_MEASURED // 2
     if wanted <= _N_CTX_MEASURED:
-        return _reckon(path, model, context)
+        return _estimate(path, model, context)
     context.n_ctx = half
-    small = _reckon(path, model, context)
+    small = _estimate(path, model, context)
     context.n_ctx = 2 * half
-    large = _reckon(path, model, context)
+    large = _estimate(path, model, context)
     context.n_ctx = wanted
     steps = (wanted - 2 * half) / half
     grown = [now + int(steps * (now - before)) for before, now in zip(astuple(small), astuple(large), strict=True)]
     return MemoryEstimate(*grown)
 
 
-def _reckon(path: str, model: ffi.ModelParams, context: ffi.ContextParams) -> MemoryEstimate:
-    lib, out = ffi.library(), ffi.MemoryNeed()
+def _estimate(path: str, model: LlamaModelParams, context: LlamaContextParams) -> MemoryEstimate:
+    lib, out = load_library(), LcMemoryNeed()
 
-    def reckon() -> None:
+    def estimate() -> None:
         try:
             lib.check(lib.lc_memory_required(os.fsencode(path), model, context, out))
         except NativeError:
-            raise NativeError(f"llama.cpp cannot create a context for {path}: {ffi.reason(lib)}") from None
+            raise NativeError(f"llama.cpp cannot create a context for {path}: {lib.load_error()}") from None
 
-    interruptible(reckon, nothing)
+    call_interruptibly(estimate, no_stop)
     return MemoryEstimate(out.model_bytes, out.context_bytes, out.compute_bytes)

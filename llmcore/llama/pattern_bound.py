@@ -1,7 +1,7 @@
-"""The size of a regular expression once its repetitions are written out, which is what llama.cpp's matcher works on. Pure.
+"""Size of a regular expression with its repetitions expanded, as llama.cpp's matcher processes it. Pure.
 
-A part that may be empty, below a counted repetition, can be left out in as many ways as there are rounds: it counts by the
-square of them.
+A part that may be empty, within a counted repetition, can be left out in as many ways as there are rounds: it counts with the
+square of their number.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# Larger ones are not given to the matcher.
+# Larger patterns are refused.
 SIZE_MAX = 2000
 DEPTH_MAX = 50
 
@@ -22,22 +22,22 @@ class _Part(NamedTuple):
 
 
 def pattern_size(pattern: str) -> int:
-    """At least SIZE_MAX + 1 where groups are nested too deeply."""
+    """Returns the size; at least SIZE_MAX + 1 if groups are nested too deeply."""
     try:
-        return _Reader(pattern).alternatives(0).size
+        return _PatternReader(pattern).alternatives(0).size
     except RecursionError:
         return SIZE_MAX + 1
 
 
-class _Reader:
-    """Reads the forms that llama.cpp knows; all else is a character."""
+class _PatternReader:
+    """Reads the syntax that llama.cpp knows; everything else is a literal character."""
 
     def __init__(self, pattern: str) -> None:
         self._text = pattern
         self._at = 0
 
     def alternatives(self, depth: int) -> _Part:
-        """Up to the end of a group, or of the pattern."""
+        """Reads alternatives up to the end of a group, or of the pattern."""
         if depth > DEPTH_MAX:
             raise RecursionError
         found, branch = [], _Part(0, True)
@@ -70,7 +70,7 @@ class _Reader:
         return _Part(1, text[start] in "^$")
 
     def _repeated(self, part: _Part) -> _Part:
-        """A part with the quantifiers behind it."""
+        """Returns a part with the quantifiers that follow it."""
         while self._at < len(self._text):
             least, most = 0, 1
             counts = _COUNTS.match(self._text, self._at)

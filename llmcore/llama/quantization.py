@@ -1,4 +1,4 @@
-"""Writing a model file in another type of weights."""
+"""Conversion of a model file to another type of weights."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from llmcore.errors import InvalidRequestError, LlmcoreError, NativeError
-from llmcore.gguf.header import check_model_file
-from llmcore.llama import ffi
-from llmcore.llama.interruptible import interruptible
+from llmcore.gguf.split_model import check_model_file
+from llmcore.llama.ffi.arrays import address_of
+from llmcore.llama.ffi.library import load_library
+from llmcore.llama.interruptible_call import call_interruptibly
 from llmcore.machine.atomic_write import replaced_file
 from llmcore.machine.process import Process
 
@@ -37,7 +38,8 @@ def quantize(
     threads: int = 0,
     requantize: bool = False,
 ) -> None:
-    """Writes a GGUF file in another type of weights. `target` appears when it is complete; Ctrl-C ends the work at the next tensor.
+    """Writes a GGUF file with another type of weights. `target` appears when it is complete; Ctrl-C ends the work at the next
+    tensor.
 
     Args:
         source: F32 or F16; any type with `requantize`, which loses accuracy twice.
@@ -45,8 +47,8 @@ def quantize(
         threads: 0 for all cores.
 
     Raises:
-        InvalidRequestError: an unknown type.
-        ModelError: `source` is no model file.
+        InvalidRequestError: the type is unknown.
+        ModelError: `source` is not a model file.
         LlmcoreError: llama.cpp cannot quantize it, or `target` cannot be written.
     """
     if file_type not in FILE_TYPES:
@@ -54,17 +56,17 @@ def quantize(
         raise InvalidRequestError(f"file_type must be one of {known}, got {file_type!r}", param="file_type")
     check_model_file(os.fspath(source))
     Process.current.check_computes()
-    lib = ffi.library()
+    lib = load_library()
     params = lib.llama_model_quantize_default_params()
     params.ftype, params.nthread, params.allow_requantize = FILE_TYPES[file_type], threads, requantize
     stop = np.zeros(1, np.int32)
 
     def call(partial: Path) -> None:
-        lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(partial), params, ffi.address(stop)))
+        lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(partial), params, address_of(stop)))
 
     try:
         with replaced_file(Path(target)) as partial:
-            interruptible(lambda: call(partial), lambda: stop.fill(1))
+            call_interruptibly(lambda: call(partial), lambda: stop.fill(1))
     except NativeError as error:
         raise LlmcoreError(f"llama.cpp cannot quantize {os.fspath(source)}: {error}") from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A sampler: what remembers one sequence's penalties and random numbers, and draws its next token."""
+"""A sampler: draws the next token of one sequence; keeps its penalties, grammar and random numbers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
-from llmcore.llama import ffi
 from llmcore.llama.context import Context
+from llmcore.llama.ffi.arrays import Float32Array, UInt32Array, address_of, int32_pointer
+from llmcore.llama.ffi.library import load_library
+from llmcore.llama.ffi.sampling import SampleExtras, make_sampling_params, sample_tokens
 from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
 from llmcore.sampling import MAX_SEED, SamplingParams
 
-# Fields that go to native code as they are; the rest (seed, n_ctx, lists) needs a word more.
+# Fields of SamplingParams that native code takes unchanged.
 _PLAIN_FIELDS = tuple(
     name for name in SamplingParams.__struct_fields__ if name not in ("seed", "logit_bias", "dry_sequence_breakers")
 )
@@ -25,16 +27,16 @@ class Sampler(HandleOwner):
     """Owns a native sampler of a model.
 
     Args:
-        n_ctx: what "the whole context" means for repeat_last_n and dry_penalty_last_n.
+        n_ctx: number of tokens that repeat_last_n and dry_penalty_last_n mean by the whole context.
 
     Raises InvalidRequestError for a logit_bias token outside the vocabulary.
     """
 
     def __init__(self, model: Model, params: SamplingParams, *, n_ctx: int) -> None:
-        self._lib = ffi.library()
-        self._what = "the sampler"
+        self._lib = load_library()
+        self._name = "the sampler"
         self.model = model
-        # llama.cpp takes seed 2**32 - 1 for "draw one"; ours is drawn here, so that it can be told.
+        # llama.cpp draws a seed itself for 2**32 - 1. It is drawn here, so that it can be reported.
         self.seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
         for token in params.logit_bias:
             if not 0 <= token < model.n_vocab:
@@ -42,100 +44,109 @@ class Sampler(HandleOwner):
                     f"logit_bias: token {token} is not in the vocabulary (0 to {model.n_vocab - 1})", param="logit_bias"
                 )
         values = {name: getattr(params, name) for name in _PLAIN_FIELDS}
-        native, alive = ffi.sampling_struct(
+        native, alive = make_sampling_params(
             {**values, "seed": self.seed, "n_ctx": n_ctx}, params.dry_sequence_breakers, params.logit_bias
         )
         sampler = self._lib.check_pointer(self._lib.lc_sampler_new(model.handle, native), "creating a sampler")
-        self._own(sampler, self._lib.lc_sampler_free, self._lib, parent=model)
+        self._create_handle(sampler, self._lib.lc_sampler_free, self._lib, parent=model)
         del alive  # native code has copied it
 
     def reset(self) -> None:
-        """Back to the state of a new sampler with the same seed."""
+        """Restores the state of a new sampler with the same seed."""
         self._lib.check(self._lib.lc_sampler_reset(self.handle))
 
     def prime(self, prompt: Sequence[int]) -> None:
-        """Shows the prompt to what looks back at it: repeat_penalty and DRY."""
+        """Adds the prompt to the tokens that repeat_penalty and DRY look back at."""
         tokens = np.asarray(prompt, np.int32)
-        self._lib.check(self._lib.lc_sampler_prime(self.handle, ffi.address(tokens), len(tokens)))
+        self._lib.check(self._lib.lc_sampler_prime(self.handle, address_of(tokens), len(tokens)))
 
-    def hold(self, grammar: str) -> None:
-        """Holds the answer to the tool-call grammar of a rendered chat. Raises InvalidRequestError if it is none."""
+    def constrain(self, grammar: str) -> None:
+        """Constrains the answer to the tool-call grammar of a rendered chat. Raises InvalidRequestError for an invalid grammar."""
         self._lib.check(self._lib.lc_sampler_set_grammar(self.handle, self.model.handle, grammar.encode()))
 
     def accept(self, tokens: Sequence[int]) -> None:
-        """Takes note of tokens of the answer that were not drawn."""
+        """Adds tokens of the answer that were not drawn by this sampler."""
         array = np.asarray(tokens, np.int32)
-        self._lib.check(self._lib.lc_sampler_accept(self.handle, ffi.address(array), len(array)))
+        self._lib.check(self._lib.lc_sampler_accept(self.handle, address_of(array), len(array)))
 
     def sample(self, context: Context, row: int) -> int:
-        """Draws the token that follows batch index `row` of the last step."""
+        """Draws the token after batch index `row` of the last step."""
         return sample_rows(context, [self], [row])[0]
 
-    def sample_logits(self, logits: ffi.Float32Array) -> int:
+    def sample_logits(self, logits: Float32Array) -> int:
         """Draws a token from logits in memory (float32[n_vocab])."""
         if logits.dtype != np.float32 or logits.shape != (self.model.n_vocab,) or not logits.flags.c_contiguous:
             raise InvalidRequestError(f"logits must be a contiguous float32[{self.model.n_vocab}]", param="logits")
         out = np.zeros(1, np.int32)
-        pointer = ffi.int32_pointer(out)
-        self._lib.check(self._lib.lc_sample_logits(self.handle, ffi.address(logits), len(logits), pointer))
+        pointer = int32_pointer(out)
+        self._lib.check(self._lib.lc_sample_logits(self.handle, address_of(logits), len(logits), pointer))
         return int(out[0])
 
 
 def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[int]) -> list[int]:
-    """Draws one token for each (sampler, batch index) pair of the last step, in one native crossing."""
+    """Draws one token for each pair of a sampler and a batch index of the last step, in one native call. Raises NativeError or
+    ConstraintError if one of them cannot be drawn."""
     if not samplers:
         return []
-    tokens = ffi.sample(ffi.library(), context.handle, [sampler.handle for sampler in samplers], rows)
+    tokens = sample_tokens(load_library(), context.handle, [sampler.handle for sampler in samplers], rows)
     if NO_TOKEN in tokens:
         raise NativeError("no token can be chosen: the logits (with their bias) exclude every one")
-    if BROKEN in tokens:
+    if BAD_LOGITS in tokens:
         raise NativeError(NOT_FINITE)
-    if SPENT in tokens:
+    if GRAMMAR_LIMIT in tokens:
         raise ConstraintError(TOO_AMBIGUOUS, param="tools")
     return tokens
 
 
 class SampleRequest(NamedTuple):
-    """What is to be drawn from batch index `row`. `mask` has a bit for each token that is allowed (uint32, the lowest bit
-    first); `n_top` asks for log-probabilities: of the drawn token, and of so many most probable ones."""
+    """One draw, from batch index `row`.
+
+    Args:
+        mask: a bit for each token that is allowed (uint32[(n_vocab + 31) // 32], lowest bit first); None allows all.
+        n_top: number of most probable tokens whose log-probabilities are returned with that of the drawn token; None for none.
+    """
 
     sampler: Sampler
     row: int
-    mask: ffi.UInt32Array | None = None
+    mask: UInt32Array | None = None
     n_top: int | None = None
 
 
 class SampledToken(NamedTuple):
-    """`token` is NO_TOKEN where the mask, or odd parameters, left none, BROKEN where the logits are NaN or infinity, and SPENT
-    where a tool-call grammar is too ambiguous to be followed.
-    `logprobs`, if asked for, are (token, log-probability): of the drawn one, then of the most probable ones. They are the
-    model's own: before mask, biases, penalties and temperature."""
+    """Result of a draw.
+
+    Args:
+        token: a token id; NO_TOKEN if mask or parameters exclude every token, BAD_LOGITS if logits are not finite, GRAMMAR_LIMIT if
+            a tool-call grammar is too ambiguous.
+        logprobs: pairs (token, log-probability) of the drawn token, then of the most probable ones. They are the model's own:
+            before mask, biases, penalties and temperature.
+    """
 
     token: int
     logprobs: tuple[tuple[int, float], ...] = ()
 
 
-NO_TOKEN, BROKEN, SPENT = -1, -2, -3
+NO_TOKEN, BAD_LOGITS, GRAMMAR_LIMIT = -1, -2, -3
 TOO_AMBIGUOUS = "the schema of a tool allows too many readings of its arguments: simplify its patterns"
-NOT_FINITE = "the model's logits are not finite: its numbers ran over, or its file is broken"
+NOT_FINITE = "the model's logits are not finite: numbers have overflowed, or the model file is damaged"
 
 
-def sample_batch(context: Context, draws: Sequence[SampleRequest]) -> list[SampledToken]:
-    """Draws one token for each of several rows of the last step, in one native crossing."""
-    if not draws:
+def sample_batch(context: Context, requests: Sequence[SampleRequest]) -> list[SampledToken]:
+    """Draws one token for each of several rows of the last step, in one native call."""
+    if not requests:
         return []
     extras = None
-    if any(each.mask is not None or each.n_top is not None for each in draws):
-        n_top = [-1 if each.n_top is None else each.n_top for each in draws]
-        extras = ffi.Extras([each.mask for each in draws], n_top)
-    handles, rows = [each.sampler.handle for each in draws], [each.row for each in draws]
-    tokens = ffi.sample(ffi.library(), context.handle, handles, rows, extras)
+    if any(each.mask is not None or each.n_top is not None for each in requests):
+        n_top = [-1 if each.n_top is None else each.n_top for each in requests]
+        extras = SampleExtras([each.mask for each in requests], n_top)
+    handles, rows = [each.sampler.handle for each in requests], [each.row for each in requests]
+    tokens = sample_tokens(load_library(), context.handle, handles, rows, extras)
     if extras is None:
         return [SampledToken(token) for token in tokens]
-    return [SampledToken(token, _logprobs(extras, i, draws[i].n_top, token)) for i, token in enumerate(tokens)]
+    return [SampledToken(token, _logprobs(extras, i, requests[i].n_top, token)) for i, token in enumerate(tokens)]
 
 
-def _logprobs(extras: ffi.Extras, row: int, n_top: int | None, token: int) -> tuple[tuple[int, float], ...]:
+def _logprobs(extras: SampleExtras, row: int, n_top: int | None, token: int) -> tuple[tuple[int, float], ...]:
     if n_top is None or token < 0:
         return ()
     n = 1 + n_top

@@ -1,7 +1,7 @@
-"""JSON schemas of tools' parameters: what of them llama.cpp's tool-call grammars hold an answer to.
+"""JSON schemas of tools' parameters: which keywords llama.cpp's tool-call grammars enforce.
 
-llama.cpp passes over keywords that it does not know, and says so on its error output at best. Here each one is found before: a
-strict tool is refused, naming path and keyword; for any other the keyword alone is left out, and the rest still holds.
+llama.cpp ignores keywords that it does not know, at best with a line on stderr. Here each of them is found first: a strict tool is
+refused, naming path and keyword; for other tools, the keyword is left out and the rest still applies.
 """
 
 from __future__ import annotations
@@ -10,18 +10,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmcore.json_schema import UNSUPPORTED_KEYWORDS
 from llmcore.llama.pattern_bound import SIZE_MAX, pattern_size
 
 Schema = dict[str, Any]
 
-# Keywords that ask for something which no tool-call grammar can hold (JSON Schema 2020-12, and older names of the same).
-_NEVER = frozenset(
-    (
-        *("not", "if", "then", "else", "dependentSchemas", "dependentRequired", "dependencies", "patternProperties"),
-        *("propertyNames", "minProperties", "maxProperties", "unevaluatedProperties", "unevaluatedItems", "contains"),
-        *("minContains", "maxContains", "uniqueItems", "multipleOf", "additionalItems", "$dynamicRef", "$recursiveRef"),
-    )
-)
+# Keywords that llama.cpp's tool-call grammars do not enforce (JSON Schema 2020-12, and older names of the same).
+_UNSUPPORTED = UNSUPPORTED_KEYWORDS | {
+    *("patternProperties", "minProperties", "maxProperties", "multipleOf", "additionalItems"),
+}
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _PAIRS = (
     *(("minLength", "maxLength"), ("minItems", "maxItems"), ("minimum", "maximum")),
@@ -30,39 +27,39 @@ _PAIRS = (
 _STRING = ("pattern", "format", "minLength", "maxLength")
 _SHAPE = ("type", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems")
 _FORMATS = re.compile(r"date|time|date-time|uuid[1-5]?")
-# Regular expressions that llama.cpp turns into a grammar: anchored, groups without extensions, few escapes; and those which
-# others can be written with.
+# Regular expressions that llama.cpp turns into a grammar: anchored, groups without extensions, few escapes. _CLASSES are escapes
+# that can be rewritten.
 _PATTERN = re.compile(r"\^(?:[^\\(^$]|\\[dws^$.\[\]()|{}*+?/\-]|\((?!\?)|\(\?:)*\$", re.DOTALL)
 _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": " "}
 
 
 @dataclass
-class HeldTool:
-    """A schema without what cannot be held, and what that was: (JSON path, keyword)."""
+class RelaxedSchema:
+    """A schema without the keywords that are not enforced; `left_out` has their JSON path and name."""
 
     schema: Schema
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def hold(schema: Schema) -> HeldTool:
-    """The part of a schema that a grammar holds an answer to."""
-    held = HeldTool({})
-    held.schema = _node(schema, "$", held.left_out)
-    return held
+def relax_schema(schema: Schema) -> RelaxedSchema:
+    """Returns the part of a schema that a grammar enforces."""
+    relaxed = RelaxedSchema({})
+    relaxed.schema = _node(schema, "$", relaxed.left_out)
+    return relaxed
 
 
 def _node(schema: Any, path: str, left_out: list[tuple[str, str]]) -> Any:
     if not isinstance(schema, dict):
-        # true and false are schemas too; a grammar that allows nothing is none.
+        # true and false are schemas, too. No grammar expresses false, which allows nothing.
         if schema is not True:
             left_out.append((path, "false" if schema is False else "schema"))
         return {}
-    dropped = {name for name in schema if _is_lost(name, schema)}
-    left_out += [(path, name) for name in schema if name in dropped]
-    if "pattern" in schema and "pattern" not in dropped:
-        schema = {**schema, "pattern": _plain(schema["pattern"])}
+    ignored = {name for name in schema if _is_ignored(name, schema)}
+    left_out += [(path, name) for name in schema if name in ignored]
+    if "pattern" in schema and "pattern" not in ignored:
+        schema = {**schema, "pattern": _rewritten(schema["pattern"])}
     return {
-        name: _inside(name, value, f"{path}.{name}", left_out) for name, value in schema.items() if name not in dropped
+        name: _inside(name, value, f"{path}.{name}", left_out) for name, value in schema.items() if name not in ignored
     }
 
 
@@ -80,25 +77,25 @@ def _inside(name: str, value: Any, path: str, left_out: list[tuple[str, str]]) -
     return value
 
 
-def _plain(pattern: str) -> str:
-    """A pattern without the escapes that llama.cpp does not know."""
+def _rewritten(pattern: str) -> str:
+    """Returns an equivalent pattern without the escapes that llama.cpp does not know."""
     found, is_class = "", False
-    for piece in re.findall(r"\\.|.", pattern, re.DOTALL):
-        if len(piece) == 2 and piece[1] in _CLASSES:
-            found += _CLASSES[piece[1]] if is_class else f"[{_CLASSES[piece[1]]}]"
+    for part in re.findall(r"\\.|.", pattern, re.DOTALL):
+        if len(part) == 2 and part[1] in _CLASSES:
+            found += _CLASSES[part[1]] if is_class else f"[{_CLASSES[part[1]]}]"
         else:
-            found += piece[1] if piece in ("\\/", "\\-") and not is_class else piece
-        is_class = piece == "[" or (is_class and piece != "]")
+            found += part[1] if part in ("\\/", "\\-") and not is_class else part
+        is_class = part == "[" or (is_class and part != "]")
     return found
 
 
-def _is_lost(name: str, schema: Schema) -> bool:
-    """Whether llama.cpp would pass over a keyword here."""
-    if name in _NEVER:
+def _is_ignored(name: str, schema: Schema) -> bool:
+    """Returns True if llama.cpp would ignore this keyword of this schema."""
+    if name in _UNSUPPORTED:
         return True
     if name == "$ref":
         return not (isinstance(schema[name], str) and schema[name].startswith("#/"))
-    if name in _SHAPE + _BOUNDS + _STRING + ("allOf", "minItems", "maxItems") and _is_overruled(schema):
+    if name in _SHAPE + _BOUNDS + _STRING + ("allOf", "minItems", "maxItems") and _has_alternatives(schema):
         return True
     if any(name in pair and _is_contradiction(schema, *pair) for pair in _PAIRS):
         return True
@@ -107,23 +104,23 @@ def _is_lost(name: str, schema: Schema) -> bool:
     if name == "format":
         return not (isinstance(schema[name], str) and _FORMATS.fullmatch(schema[name]))
     if name == "pattern":
-        return not (isinstance(schema[name], str) and _is_pattern(schema[name]))
+        return not (isinstance(schema[name], str) and _is_supported_pattern(schema[name]))
     if name in ("minLength", "maxLength"):
         return "pattern" in schema or "format" in schema
     return name == "prefixItems" and "items" in schema
 
 
-def _is_pattern(pattern: str) -> bool:
-    """Whether llama.cpp knows such a regular expression, and its matcher is done with it in time."""
+def _is_supported_pattern(pattern: str) -> bool:
+    """Returns True if llama.cpp supports a regular expression, and it is small enough to be matched in time."""
     return _PATTERN.fullmatch(pattern) is not None and pattern_size(pattern) <= SIZE_MAX
 
 
 def _is_contradiction(schema: Schema, low: str, high: str) -> bool:
-    """Whether nothing is between two bounds. llama.cpp would not come to an end with them."""
+    """Returns True if a lower bound exceeds its upper bound: llama.cpp would not terminate."""
     least, most = schema.get(low), schema.get(high)
     return isinstance(least, (int, float)) and isinstance(most, (int, float)) and least > most
 
 
-def _is_overruled(schema: Schema) -> bool:
-    """A reference and alternatives stand alone: what is beside them is passed over."""
+def _has_alternatives(schema: Schema) -> bool:
+    """Returns True if a schema has a reference or alternatives: llama.cpp ignores all other keywords beside them."""
     return any(name in schema for name in ("$ref", "anyOf", "oneOf"))

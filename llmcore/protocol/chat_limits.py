@@ -6,13 +6,13 @@ suffix of a list of optional properties. Text is not limited here; it costs line
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from llmcore.errors import InvalidRequestError
+from llmcore.json_schema import levels
 from llmcore.messages import ChatPrompt
 
 N_TOOLS_MAX = 128
@@ -38,16 +38,13 @@ class _Count:
 
     def add(self, value: Any, path: str) -> None:
         """Adds a value and what it contains. Raises InvalidRequestError, naming the field, if a limit is exceeded."""
-        level, depth = [("", value)], 0
-        while level:
-            depth += 1
+        for depth, level in enumerate(levels(value), 1):
             self.n_values += len(level)
             for key, each in level:
                 if isinstance(each, dict):
                     self._add_object(each, path, is_schema=key == "properties")
             self._check(depth, DEPTH_MAX, path, "levels deep")
             self._check(self.n_values, N_VALUES_MAX, self.field, "values in all")
-            level = [inner for _, each in level for inner in _inside(each)]
 
     def _add_object(self, value: dict[str, Any], path: str, *, is_schema: bool) -> None:
         self._check(len(value), N_KEYS_MAX, path, "keys in one object")
@@ -117,10 +114,3 @@ def _decoded(source: bytes | str) -> Any:
         return None
     except RecursionError:
         raise InvalidRequestError(f"nested too deeply: at most {DEPTH_MAX} levels", param="messages") from None
-
-
-def _inside(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        yield from value.items()
-    elif isinstance(value, list):
-        yield from (("", each) for each in value)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from llmcore.config import EngineConfig
 from llmcore.errors import NativeError
-from llmcore.llama.context import ContextParams
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.startup.attention_tuning import AttentionSettings, AttentionTuner

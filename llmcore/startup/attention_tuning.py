@@ -23,9 +23,10 @@ from llmcore.config import EngineConfig
 from llmcore.errors import LlmcoreError
 from llmcore.gguf.fingerprint import machine_fingerprint, model_fingerprint
 from llmcore.hub.folder_lock import lock_if_free
-from llmcore.llama import ffi
 from llmcore.llama.attention_shape import AttentionShape
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
+from llmcore.llama.ffi.library import LIBRARY_NAME, library_dir, load_library
 from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.machine.atomic_write import write_atomically
@@ -212,7 +213,7 @@ class AttentionTuner:
 
     def _key(self) -> str:
         params = self._params
-        build = ffi.library().build_info()
+        build = load_library().build_info()
         parts = [machine_fingerprint(), model_fingerprint(self._model.path), str(build.get("llama_cpp_commit", ""))]
         parts += [
             f"t{params.threads}-{params.threads_batch}",
@@ -226,7 +227,7 @@ class AttentionTuner:
         return "-".join([*(part[:16] for part in parts[:3]), *parts[3:]])
 
     def _check_record(self) -> CheckRecord:
-        build = model_fingerprint(ffi.library_dir() / ffi.LIBRARY_NAME)
+        build = model_fingerprint(library_dir() / LIBRARY_NAME)
         return CheckRecord(self.profile.checks, build, self._save)
 
     def _load(self) -> AttentionProfile:

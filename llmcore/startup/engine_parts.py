@@ -15,7 +15,8 @@ from llmcore.gguf.fingerprint import model_fingerprint
 from llmcore.limits import Limits
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.context import Context
-from llmcore.llama.model import LoadProgress, Model
+from llmcore.llama.model import Model
+from llmcore.llama.model_load import LoadProgress
 from llmcore.log import event
 from llmcore.machine.threads import ThreadDecision, decide_threads
 from llmcore.scheduling.cost_model import Measurement

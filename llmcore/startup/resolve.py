@@ -9,7 +9,8 @@ from llmcore.config import N_CTX_DEFAULT_MAX, EngineConfig
 from llmcore.embedding.embedder import Embedder
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.kernels import row_tile
 from llmcore.llama.model import Model
 from llmcore.log import event

@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from llmcore.batch import Batch
 from llmcore.errors import InsufficientMemoryError, KernelsUnfitError, LlmcoreError
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.kernels import without_kernels
 from llmcore.llama.model import Model
 from llmcore.log import event

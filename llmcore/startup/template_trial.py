@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from llmcore.errors import InvalidRequestError, LlmcoreError
-from llmcore.llama import ffi
 from llmcore.llama.chat import ChatTemplate
+from llmcore.llama.ffi.library import load_library
 from llmcore.machine.child_process import exit_words, forbid_core_files, run_module
 from llmcore.machine.user_folders import cache_folder
 from llmcore.messages import ChatPrompt
@@ -65,7 +65,7 @@ def _default_folder() -> Path | None:
 
 def _digest(source: str) -> str:
     """Changes with the library, whose next version may read another form."""
-    library = str(ffi.library().build_info())
+    library = str(load_library().build_info())
     return hashlib.sha256(f"{library}\0{source}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -102,7 +102,7 @@ def _lower(kind: int, limit: int) -> None:
 
 def main() -> int:
     source = sys.stdin.buffer.read().decode("utf-8", "replace")
-    ffi.library()
+    load_library()
     _limit()
     try:
         with ChatTemplate(None, source) as template:

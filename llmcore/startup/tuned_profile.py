@@ -18,7 +18,7 @@ import msgspec
 
 from llmcore.config import EngineConfig
 from llmcore.gguf.fingerprint import machine_fingerprint, model_fingerprint
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from llmcore.log import event
 from llmcore.machine.atomic_write import write_atomically
 from llmcore.machine.os_text import system_name
@@ -93,7 +93,7 @@ class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 def identity_of(model_path: str | os.PathLike[str]) -> ProfileIdentity:
     """Raises OSError if the file cannot be read."""
-    info = ffi.library().build_info()
+    info = load_library().build_info()
     build = f"{info.get('llama_cpp_commit', '')}-{info.get('cpu_build', '')}"
     return ProfileIdentity(model=model_fingerprint(model_path), machine=machine_fingerprint(), build=build)
 

@@ -21,7 +21,8 @@ import msgspec
 from llmcore import log
 from llmcore.config import EngineConfig, attach_paths
 from llmcore.errors import LlmcoreError, UnsupportedError
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.machine.child_process import forbid_core_files
 from llmcore.machine.threads import decide_threads

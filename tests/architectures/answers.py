@@ -1,4 +1,4 @@
-"""Answers of an engine as a service has it: several of one prompt, and of prompts that share a beginning."""
+"""Answers of an engine: several to one prompt, and to prompts that share a prefix."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tests.architectures.probe import texts
 _GREEDY = SamplingParams(temperature=0.0)
 _N_ANSWER = 12
 _N_SHARED = 14
-# Log-probabilities of equal tokens differ by rounding; nearer to each other than this, either token may be the first.
+# Rounding changes log-probabilities: of two tokens nearer to each other than this, either may be the most probable.
 TOLERANCE = 0.1
 
 Tokens = list[TokenLogprob]
 
 
 def compare(engine: Engine) -> dict[str, float | int]:
-    """Largest differences of log-probabilities, in two answers of one prompt (`n: 2`), and in an answer that begins in the cache
-    against one that does not; and how many tokens of the former came from the cache."""
+    """Returns the largest differences of log-probabilities between two answers to one prompt (`n: 2`), and between an answer with a
+    cached prefix and one without; and the number of cached tokens."""
     first, other = texts(2)
     shared = first[:_N_SHARED] + other[_N_SHARED:]
     both, _ = _answers(engine, {"a": (first, ""), "b": (first, "")})
@@ -31,7 +31,7 @@ def compare(engine: Engine) -> dict[str, float | int]:
 
 
 def _answers(engine: Engine, asked: dict[str, tuple[list[int], str]]) -> tuple[list[Tokens], int]:
-    """Tokens of each, and how many of all prompts' tokens were cached."""
+    """Returns the tokens of each answer, and the number of cached tokens of all prompts."""
     for name, (prompt, tenant) in asked.items():
         engine.submit(
             GenerateRequest(
@@ -59,7 +59,7 @@ def _answers(engine: Engine, asked: dict[str, tuple[list[int], str]]) -> tuple[l
 
 
 def _apart(one: Tokens, other: Tokens) -> float:
-    """The largest difference up to where the answers part. At that place both took the token that they found the most probable."""
+    """Returns the largest difference up to the place where the answers part, at which each took its most probable token."""
     apart = 0.0
     for mine, theirs in zip(one, other, strict=True):
         apart = max(apart, abs(mine.logprob - theirs.logprob))

@@ -9,10 +9,10 @@ from typing import Any
 
 from tests.architectures import answers
 
-# Our errors against plain llama.cpp in F32 may be so many times as large as those of ggml's own kernels with the same file, and
-# by so much larger: rounding of activations to eight bits is of another kind in each, and in F32 sums come in another order.
+# Bounds on our errors against plain llama.cpp in F32: a factor on the errors of ggml's own kernels with the same file, and an
+# addend. Both round activations to eight bits in different ways, and in F32 the order of sums differs.
 FACTOR, ADDED = 1.5, {"F32": 0.002, "Q8_0": 0.01, "Q4_K_M": 0.01}
-# Where ggml's own errors are larger than this, the weights multiply rounding and nothing can be told.
+# If ggml's own errors are larger than this, the weights amplify rounding and ours cannot be judged.
 WILD = 0.3
 
 _THEIRS = ("plain", "ggml")  # stages without anything of ours begin so
@@ -25,7 +25,7 @@ _ABSENT = {
 
 @dataclass
 class Ended:
-    """A process that ended of itself: in which stage, how (a signal), and its last words."""
+    """A crash of a case's process: stage, signal and last lines."""
 
     stage: str
     how: str
@@ -39,7 +39,7 @@ class Ended:
 
 @dataclass
 class Findings:
-    """`errors` are those of one caller and of two against plain llama.cpp, by who computed and with which settings."""
+    """Findings of one case. `errors` are those of one caller and of two against plain llama.cpp, by kernels and settings."""
 
     architecture: str
     quant: str
@@ -63,7 +63,7 @@ class Findings:
     ended: list[Ended] = field(default_factory=list)
 
     def take(self, said: dict[str, Any]) -> None:
-        """Adds what the case's process printed."""
+        """Adds the output of the case's process."""
         for name, value in said.items():
             mine = getattr(self, name)
             if isinstance(mine, dict):
@@ -75,7 +75,7 @@ class Findings:
 
     @property
     def absent(self) -> str:
-        """Why there is nothing to judge: the file cannot be made, is refused by name, or llama.cpp alone ends the process."""
+        """Returns why there is no finding: the file cannot be made, is refused by name, or llama.cpp alone ends the process."""
         if self.refused and self.refused[0] in _ABSENT:
             return f"{_ABSENT[self.refused[0]]}: {self.refused[2].splitlines()[0]}"
         if self.ended and (self.ended[-1].stage == "make" or self._ends_anyhow):
@@ -84,12 +84,12 @@ class Findings:
 
     @property
     def _ends_anyhow(self) -> bool:
-        """Whether llama.cpp alone ends the process with this file, as it does with us."""
+        """Returns True if llama.cpp alone ends the process with this file, too."""
         return {"ggml", "ours"} <= {each.stage for each in self.ended}
 
     @property
     def faults(self) -> list[str]:
-        """Returns the faults of ours."""
+        """Returns the faults of llmcore."""
         if self.absent:
             return []
         found = [each.words for each in self.ended if not each.stage.startswith(_THEIRS)]

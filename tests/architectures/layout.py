@@ -1,4 +1,4 @@
-"""Names and shapes of a model's tensors, as llama.cpp's own loader asks for them: metadata is enough for it.
+"""Names and shapes of a model's tensors, from llama.cpp's own loader, which needs only metadata.
 
 `python -m tests.architectures.layout FILE` prints them as JSON. It is a process of its own, because the loader aborts where
 metadata make no sense to it.
@@ -14,26 +14,27 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import library_dir, load_library
+from llmcore.llama.ffi.structures import LlamaModelParams
 
 _ROOT = Path(__file__).parent.parent.parent
 _SetData = C.CFUNCTYPE(None, C.c_void_p, C.c_void_p)
 
 
 class LayoutError(Exception):
-    """The loader refuses the metadata. Its last lines are the text."""
+    """An error for metadata that the loader refuses, with its last log lines."""
 
 
 @dataclass(frozen=True)
 class TensorLayout:
-    """`shape` as in numpy, the fastest-running dimension last."""
+    """A tensor; `shape` as in numpy, the innermost dimension last."""
 
     name: str
     shape: tuple[int, ...]
 
 
 def layout_of(metadata: Path) -> list[TensorLayout]:
-    """Tensors of the model that a file of metadata alone describes. Raises LayoutError."""
+    """Returns the tensors of the model that a file of metadata describes. Raises LayoutError."""
     command = [sys.executable, "-m", "tests.architectures.layout", str(metadata)]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=120)
     if done.returncode:
@@ -47,13 +48,13 @@ class _GgufParams(C.Structure):
 
 def _ask_loader(path: str) -> list[TensorLayout]:
     lib, base, llama = (
-        ffi.library(),
-        *(C.CDLL(str(ffi.library_dir() / f"lib{name}.so")) for name in ("ggml-base", "llama")),
+        load_library(),
+        *(C.CDLL(str(library_dir() / f"lib{name}.so")) for name in ("ggml-base", "llama")),
     )
     base.gguf_init_from_file.restype, base.gguf_init_from_file.argtypes = C.c_void_p, (C.c_char_p, _GgufParams)
     base.ggml_get_name.restype, base.ggml_get_name.argtypes = C.c_char_p, (C.c_void_p,)
     init = llama.llama_model_init_from_user
-    init.restype, init.argtypes = C.c_void_p, (C.c_void_p, _SetData, C.c_void_p, ffi.ModelParams)
+    init.restype, init.argtypes = C.c_void_p, (C.c_void_p, _SetData, C.c_void_p, LlamaModelParams)
     metadata = base.gguf_init_from_file(os.fsencode(path), _GgufParams(True, None))
     found: dict[str, TensorLayout] = {}
 

@@ -16,7 +16,7 @@ Scalar = bool | int | float | str
 
 @dataclass(frozen=True)
 class Typed:
-    """A value, or an array, of a type that does not follow from Python's."""
+    """A value or an array with an explicit type."""
 
     value: int | list[int]
     kind: GGUFValueType
@@ -29,24 +29,22 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Those that have no other form than a mixture of experts.
+# Architectures that are always mixtures of experts.
 EXPERTS_ONLY = _names(
     "afmoe arctic bailingmoe bailingmoe2 bailingmoe3 cohere2moe dbrx deepseek deepseek2 deepseek2-ocr deepseek32 deepseek4 dots1 "
     "dots3note ernie4_5 ernie4_5-moe exaone-moe glm-dsa glm4moe glm5-next gpt-oss grok grovemoe hunyuan-moe hy_v3 hy_v4 kimi-k3 "
     "kimi-linear laguna lfm2moe llada-moe llama4 maple mellum mimo2 minimax-01 minimax-m2 minimax-m3 mistral4 nemotron_h_moe "
     "olmoe paddleocr phimoe qwen2moe qwen35moe qwen3moe qwen3next qwen3vlmoe qwen4exp rnd1 smallthinker step35"
 )
-# Those that have both.
-EXPERTS_TOO = _names("llama refact minicpm granite granitemoe mistral3 llama-embed")
 
-# Every second layer is not attention: the number of heads is an array.
+# Architectures in which every second layer is not attention: the number of heads is an array.
 _NO_HEADS_IN_LAYER_1 = _names(
     "plamo2 jamba nemotron_h nemotron_h_moe granitehybrid lfm2 lfm2moe kimi-linear bailingmoe3 kimi-k3 glm5-next"
 )
-# Latent attention: one head of 192 and 128, which share 512 + 64.
+# Architectures with latent attention: one head of 192 and 128, which share 512 + 64.
 _LATENT = _names("deepseek2 deepseek32 glm-dsa dots3note kimi-linear bailingmoe3 kimi-k3 glm5-next hy_v4 mistral4")
 _WINDOW_BY_LAYER = _names("cohere2moe mimo2 step35 spark2_5 muse-glimmer granite_swa dots3note maple")
-# Their files say so, as converters write them.
+# Architectures whose files are marked as not causal.
 _ENCODERS = _names(
     "bert modern-bert nomic-bert nomic-bert-moe neo-bert jina-bert-v2 jina-bert-v3 eurobert gemma-embedding llama-embed t5encoder"
 )
@@ -56,7 +54,7 @@ _GATED_DELTA = _names("qwen3next qwen35 qwen35moe qwen4exp")
 
 @dataclass(frozen=True)
 class Sizes:
-    """Widths are multiples of 256, so that every type of quantization can hold them."""
+    """Sizes of a tiny model. Widths are multiples of 256, the largest block of a quantization."""
 
     n_embd: int = 256
     n_head: int = 2
@@ -93,7 +91,7 @@ def sizes_of(architecture: str) -> Sizes:
 
 
 def metadata_of(architecture: str, *, n_vocab: int, experts: bool | None = None) -> dict[str, Value]:
-    """Everything but the vocabulary. `experts`: None for the form that the architecture mostly has."""
+    """Returns all metadata except the vocabulary. `experts`: None for the architecture's usual form."""
     sizes = sizes_of(architecture)
     keys = _shape(sizes) | _attention(sizes) | _recurrence(sizes) | _other(sizes)
     keys["vocab_size"] = n_vocab
@@ -134,7 +132,7 @@ def _attention(sizes: Sizes) -> dict[str, Value]:
         "attention.sliding_window_pattern": 2,
         "attention.indexer.head_count": 64,
         "attention.indexer.key_length": 128,
-        # So many that every cell is chosen: which ones would hang on rounding.
+        # Enough for all cells: the choice of fewer would depend on rounding.
         "attention.indexer.top_k": 131072,
         "attention.indexer.block_size": 4,
         "attention.indexer.kpool": 4,

@@ -1,4 +1,4 @@
-"""Tiny models of any architecture, with random weights: what the architecture's loader asks for, nothing by hand."""
+"""Tiny models of any architecture, with random weights for all tensors that the architecture's loader asks for."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests.architectures.vocabulary import n_vocab, vocabulary_metadata
 
 Floats = npt.NDArray[np.float32]
 
-# Tensors that the loader would take, and that files of the architecture do not have: with them it computes another one.
+# Optional tensors that files of the architecture do not have: with them, llama.cpp computes another graph.
 _ABSENT = {"rwkv6qwen2": "time_mix_first"}
-# These do not divide scores by the root of a head's length; trained weights of queries' norms do. Else all attention goes to one
-# cell, and rounding decides to which.
+# Architectures that do not divide scores by the root of a head's length, because trained norms of queries do. With random norms,
+# all attention would go to one cell, and rounding would decide to which.
 _UNSCALED, _QUERY_NORM = frozenset({"gemma3n", "gemma4"}), "attn_q_norm.weight"
 
 
 def write_architecture(path: Path, architecture: str, *, experts: bool | None = None, seed: int = 0) -> Path:
-    """An F32 model. Raises layout.LayoutError where the loader does not take the metadata.
+    """Writes an F32 model. Raises layout.LayoutError if the loader refuses the metadata.
 
-    Quantize it with `write_quantized`, which leaves to llama.cpp what stays F32."""
+    Quantize it with `write_quantized`: llama.cpp decides which tensors stay F32."""
     metadata = metadata_of(architecture, n_vocab=n_vocab(), experts=experts) | vocabulary_metadata()
     bare = path.with_name(path.name + ".metadata")
     try:
@@ -47,13 +47,13 @@ def write_quantized(path: Path, source: Path, quant: str) -> Path:
 
 
 def write_dequantized(path: Path, source: Path) -> Path:
-    """The weights of a quantized file in F32: for what is to be computed from them without rounding."""
+    """Writes the weights of a quantized file as F32, to compute with them without rounding of activations."""
     quantize(source, path, "F32", requantize=True)
     return path
 
 
 def values_of(tensor: TensorLayout, seed: int) -> Floats:
-    """Random values of a kind that lets a model compute: nothing grows from layer to layer, states fade."""
+    """Returns random values with which activations do not grow from layer to layer, and states fade."""
     generator = np.random.default_rng([seed, zlib.crc32(tensor.name.encode())])
     data = generator.standard_normal(tensor.shape, dtype=np.float32)
     if "ssm_a" in tensor.name:
@@ -66,7 +66,7 @@ def values_of(tensor: TensorLayout, seed: int) -> Floats:
 
 
 def _distribution(tensor: TensorLayout) -> tuple[float, float]:
-    """Mean and standard deviation."""
+    """Returns mean and standard deviation."""
     if "norm" in tensor.name and tensor.name.endswith(".weight"):
         return 1.0, 0.1
     if tensor.name.endswith(".bias") or len(tensor.shape) == 1:
@@ -78,7 +78,7 @@ def _write(
     path: Path, architecture: str, metadata: Mapping[str, Value], tensors: list[TensorLayout], seed: int
 ) -> None:
     writer = GGUFWriter(path, architecture)
-    # Without the architecture: the loader looks for some names.
+    # Names without the architecture, because the loader looks for some of them.
     writer.add_string("general.name", "tiny, random weights")
     for key, value in metadata.items():
         _add(writer, key, value)

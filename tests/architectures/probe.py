@@ -1,4 +1,4 @@
-"""Logits of a model in a few kinds of steps, and whether forks, saved states and cuts go on as if computed afresh."""
+"""Logits of a model in several kinds of steps; errors of forks, saved states and cuts against a fresh computation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.batch import Batch
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from tests.architectures.vocabulary import n_vocab
 
 Floats = npt.NDArray[np.float32]
 
-# A text's length, how many single tokens follow it, and how much of the end of both a cut takes.
+# Tokens of a text, single tokens after it, and tokens that a cut removes from the end.
 _N_TEXT, _N_AFTER, _N_CUT = 20, 3, 2
-# Where two sequences part.
+# Position at which two sequences part.
 _N_SHARED = 14
 
 
 def texts(n: int) -> list[list[int]]:
-    """Random tokens, the same each time; enough for a text and what follows it."""
+    """Returns random tokens with a fixed seed, enough for a text and its continuation."""
     generator = np.random.default_rng(0)
     return [[int(each) for each in generator.integers(3, n_vocab(), _N_TEXT + _N_AFTER)] for _ in range(n)]
 
@@ -40,7 +41,8 @@ def params(*, flash: bool = False, cells: str = "f16") -> ContextParams:
 
 
 def error(found: Floats, right: Floats) -> float:
-    """Root mean square of the difference, relative to the right ones, each row less its mean; infinite without finite numbers."""
+    """Returns the root mean square of the difference, relative to the expected ones, each row less its mean; infinity if not
+    finite."""
     if not np.isfinite(found).all():
         return float("inf")
     found, right = (each - each.mean(axis=-1, keepdims=True, dtype=np.float64) for each in (found, right))
@@ -53,7 +55,7 @@ class Probe:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._batch = Batch(64)
-        # Error of each way that should give the same result.
+        # Error of each computation that should give the same result.
         self.continuations: dict[str, Callable[[], float | None]] = {
             "together": self.together,
             "fork": self.fork,
@@ -62,14 +64,14 @@ class Probe:
         }
 
     def step(self, rows: dict[int, tuple[int, list[int]]]) -> Floats:
-        """Slot: its position and tokens. Logits after each one's last token."""
+        """Computes one step of slots with their position and tokens. Returns the logits after each slot's last token."""
         self._batch.clear()
         last = [self._batch.add(slot, start, tokens, wants_logits=True) for slot, (start, tokens) in rows.items()]
         self._context.decode(self._batch)
         return np.stack([self._context.logits(row.logits_at) for row in last])
 
     def callers(self, n: int) -> Floats:
-        """Logits of `n` callers in each step: their texts, then single tokens."""
+        """Returns the logits of `n` callers in each step: their texts, then single tokens."""
         asked = texts(n)
         found = [self.step({slot: (0, text[:_N_TEXT]) for slot, text in enumerate(asked)})]
         for i in range(_N_TEXT, _N_TEXT + _N_AFTER):
@@ -78,8 +80,8 @@ class Probe:
         return np.concatenate(found)
 
     def together(self) -> float:
-        """Error of two callers' logits in the same steps against those of each alone. A third one came before them, so that they
-        do not have the first states."""
+        """Returns the error of two callers' logits in the same steps against those of each alone. A third one comes before
+        them, so that they do not have the first states."""
         other, *asked = texts(3)
         alone = []
         for text in asked:
@@ -93,7 +95,8 @@ class Probe:
         return error(np.stack([prompts[0], after[0], prompts[1], after[1]]), np.concatenate(alone))
 
     def fork(self) -> float:
-        """Error of two sequences of one beginning and different ends, the second a fork, against the second computed alone."""
+        """Returns the error of two sequences of one prefix and different ends, the second a fork, against the second computed
+        alone."""
         first, second = texts(2)
         second = first[:_N_SHARED] + second[_N_SHARED:]
         self.step({0: (0, first[:_N_SHARED])})
@@ -107,7 +110,7 @@ class Probe:
         return error(forked[1:], alone)
 
     def state(self) -> float:
-        """Error of a sequence that goes on from a saved state, against one that goes on from where it was saved."""
+        """Returns the error of a sequence that continues from a saved state, against one that continues without saving."""
         text = texts(1)[0]
         self.step({0: (0, text[:_N_TEXT])})
         self._context.load_state(1, self._context.save_state(0))
@@ -117,7 +120,7 @@ class Probe:
         return error(both[:, 1], both[:, 0])
 
     def cut(self) -> float | None:
-        """Error of the last tokens, computed again after they were cut off; None where the memory refuses to."""
+        """Returns the error of the last tokens, computed again after they were cut off; None if the memory cannot be cut."""
         text = texts(1)[0][:_N_TEXT]
         at = len(text) - _N_CUT
         self.step({0: (0, text[:at])})
@@ -131,13 +134,13 @@ class Probe:
 
 
 def logits(model: Model, settings: ContextParams) -> tuple[Floats, Floats]:
-    """Those of one caller and those of two."""
+    """Returns logits of one caller and of two."""
     with Context(model, settings) as context:
         probe = Probe(context)
         return probe.callers(1), probe.callers(2)
 
 
 def vectors(embed: Callable[[list[list[int]]], Floats]) -> tuple[Floats, Floats]:
-    """The same of a model that gives embeddings: of one text, and of two at once."""
+    """Returns vectors of a model that gives embeddings: of one text, and of two at once."""
     asked = [text[:_N_TEXT] for text in texts(2)]
     return embed(asked[:1]), embed(asked)

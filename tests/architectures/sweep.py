@@ -1,4 +1,4 @@
-"""One architecture and one type of weights, computed by llama.cpp alone and as llmcore does it, and compared.
+"""One architecture and one type of weights, computed by plain llama.cpp and by llmcore, and compared.
 
 `python -m tests.architectures.sweep ARCHITECTURE TYPE FOLDER` prints what it finds, a line of JSON each, as it goes. It is a
 process of its own, since some architectures end it: what was printed before, and at which stage, is kept (`run_case`).
@@ -24,8 +24,8 @@ from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
 from llmcore.errors import LlmcoreError
 from llmcore.gguf.header import read_header
-from llmcore.llama import ffi
 from llmcore.llama.context import Context
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kv_memory import KVMemory
 from llmcore.llama.model import Model
 from llmcore.llm import LLM
@@ -38,9 +38,9 @@ TYPES = ("F32", "Q8_0", "Q4_K_M")
 
 _ROOT = Path(__file__).parent.parent.parent
 _TIMEOUT_S = 120
-# Threads that wait leave their CPU to other cases.
+# Waiting threads sleep, so that other cases can use their CPU.
 _ENVIRON = {"OMP_WAIT_POLICY": "passive"}
-# Stages of llama.cpp alone. One that ends the process is left out, so that ours is seen all the same.
+# Stages of plain llama.cpp. One that ends the process is left out in a second run, so that llmcore's stages are run all the same.
 _THEIRS = ("plain", "ggml", "ggml_flash")
 
 _EVENTS = ("self_check_failed", "self_check_error", "self_check_overridden", "kernels_off", "attention_left_out")
@@ -49,7 +49,7 @@ Pair = tuple[probe.Floats, probe.Floats]
 
 
 def run_case(architecture: str, quant: str, folder: Path) -> Findings:
-    """Runs a case in a child process, again without a stage of llama.cpp's own that ended it."""
+    """Runs a case in a child process; again without a stage of plain llama.cpp if that stage ended it."""
     ended: list[Ended] = []
     while True:
         skipped = [each.stage for each in ended]
@@ -93,13 +93,13 @@ def _run_child(architecture: str, quant: str, folder: Path, skipped: list[str]) 
 
 @functools.cache
 def _commit() -> str:
-    """The commit that is run, "-dirty" where files differ from it; "" outside of a clone."""
+    """Returns the commit, with "-dirty" if files differ from it; "" outside of a clone."""
     git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=_ROOT, capture_output=True, text=True)
     return git.stdout.strip()
 
 
 def _reason(text: str) -> str:
-    """The line that says why: an assertion of llama.cpp's before the stack below it, or the last one."""
+    """Returns the line with the reason: an assertion of llama.cpp before the stack trace, or the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if "GGML_ASSERT" in line or "what():" in line or "failed" in line]
     return (told or lines or [""])[-1]
@@ -140,7 +140,7 @@ class _Case:
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[None]:
-        """Marks a stage. An error in it ends the case, and is told with it."""
+        """Marks a stage. An error in it ends the case and is reported with the stage."""
         _say(stage=name)
         try:
             yield
@@ -149,9 +149,9 @@ class _Case:
             raise SystemExit(0) from None
 
     def _compare(self, settings: dict[str, Callable[[Path, str], Pair]]) -> None:
-        """Computes by each of some settings, with and without our kernels, and tells the errors against plain llama.cpp.
+        """Computes with several settings, with and without our kernels, and reports the errors against plain llama.cpp.
 
-        Without kernels, what is not plain is llama.cpp's own rounding, to judge ours by."""
+        Errors without our kernels are llama.cpp's own rounding, by which ours are judged."""
         if "plain" in self._skipped:
             plain = None
         else:
@@ -163,9 +163,9 @@ class _Case:
                 if who + suffix in self._skipped:
                     continue
                 with self._stage(who + suffix):
-                    before = ffi.library().lc_kernels_unpacked_bytes()
+                    before = load_library().lc_kernels_unpacked_bytes()
                     found = compute(self._path, kernels)
-                    if ffi.library().lc_kernels_unpacked_bytes() != before:
+                    if load_library().lc_kernels_unpacked_bytes() != before:
                         _say(copies=True)
                     if plain is not None:
                         _say(errors={who + suffix: [probe.error(*each) for each in zip(found, plain, strict=True)]})
@@ -191,7 +191,7 @@ class _Case:
             self._answer()
 
     def _shape_problems(self) -> dict[str, str]:
-        """Why flash attention, or cells of q8_0 with it, cannot be; "" where they can."""
+        """Returns why flash attention, or q8_0 cells with it, cannot be used; "" if they can."""
         with Model(self._path, kernels="off", vocab_only=True) as model:
             shape = model.attention_shape
             found = {name: shape.problem(True, cells, cells) for name, cells in (("flash", "f16"), ("q8_0", "q8_0"))}
@@ -216,7 +216,7 @@ class _Case:
     def _compare_vectors(self) -> None:
         def by(flash: str) -> Callable[[Path, str], Pair]:
             def compute(path: Path, kernels: str) -> Pair:
-                # The file's own pooling, or the mean where it names none.
+                # The file's own pooling, or the mean if it names none.
                 with Model(path, kernels="off", vocab_only=True) as model:
                     pooling = "auto" if model.pooling != "none" else "mean"
                 with LLM(path, kernels=kernels, flash_attn=flash, pooling=pooling) as llm:
@@ -231,7 +231,7 @@ class _Case:
 
 
 class _Telling(logging.Handler):
-    """Tells which events say that settings or kernels were given up."""
+    """Reports the events by which settings or kernels were given up."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.msg in _EVENTS:

@@ -1,4 +1,4 @@
-"""`python -m tests.architectures.table FOLDER`: what the sweep found, as a table in docs/MODELS.md."""
+"""`python -m tests.architectures.table FOLDER`: writes the sweep's findings as a table into docs/MODELS.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 from benchmarks.markdown import markdown_table
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from tests.architectures.findings import Findings, read_findings
 from tests.architectures.sweep import TYPES
 
@@ -29,7 +29,7 @@ _HEADS = (
     "tokens taken back",
     "answers, forks, states",
 )
-# Folders, and how a log line begins.
+# Folders, and the prefix of a log line.
 _PASSED_OVER = re.compile(r"\S*/(?=\S+\.(?:cpp|c|h|hpp|gguf)\b)|\S+Z critical llmcore\.native native code aborts: ")
 _MESSAGE_MAX = 240
 
@@ -37,7 +37,7 @@ Group = dict[str, Findings]  # by type
 
 
 def document_with(text: str, part: str) -> str:
-    """The document with another part between the marks."""
+    """Returns the document with another text between the marks."""
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     assert end, f"{DOCUMENT} has no marks for the sweep's part"
@@ -45,7 +45,7 @@ def document_with(text: str, part: str) -> str:
 
 
 def part(found: Sequence[Findings], order: Sequence[str], origin: str) -> str:
-    """Makes the text between the marks. `order` are the names of architectures; `origin` tells on what it was run."""
+    """Returns the text between the marks. `order` are the names of architectures; `origin` is the machine and commit of the run."""
     groups: dict[str, Group] = {name: {} for name in order}
     for each in found:
         groups.setdefault(each.architecture, {})[each.quant] = each
@@ -83,7 +83,7 @@ def _row(name: str, group: Group) -> list[str]:
 
 
 def _errors(found: Findings | None) -> str:
-    """Ours, and in brackets those of ggml's own kernels."""
+    """Returns our errors, and in brackets those of ggml's own kernels."""
     if found is None or found.absent or "ours" not in found.errors:
         return "–"
     ours, theirs = (max(found.errors[who]) if who in found.errors else None for who in ("ours", "ggml"))
@@ -115,7 +115,7 @@ def _agrees(ran: Sequence[Findings]) -> str:
 
 
 def _messages(lines: Iterable[tuple[Findings, str]]) -> str:
-    """A table of types and architectures for each message, alike ones together."""
+    """Returns a table of types and architectures for each message, similar ones together."""
     told: dict[tuple[str, str], list[str]] = {}
     for found, message in lines:
         short = _PASSED_OVER.sub("", message).replace(f"{found.architecture}-{found.quant}", found.architecture)
@@ -131,7 +131,7 @@ def origin(found: Sequence[Findings], seconds: float) -> str:
     n_of = Counter(each.commit or "unknown" for each in found).most_common()
     commits = n_of[0][0] + "".join(f" ({n} cases at {commit})" for commit, n in n_of[1:])
     levels = ", ".join(sorted({each.kernels for each in found if each.kernels}))
-    info = ffi.library().build_info()
+    info = load_library().build_info()
     return (
         f"Run on {machine()}; kernels of level {levels}; llama.cpp {info['llama_cpp']}-{info['llama_cpp_commit']}; llmcore at "
         f"commit {commits}. {len(found)} cases, {seconds / 60:.0f} minutes of processes, as many at a "

@@ -1,4 +1,4 @@
-"""Opt-in (`make test-families`): every architecture that llama.cpp knows, in three types, computed as llmcore does it.
+"""Opt-in (`make test-families`): every architecture that llama.cpp knows, in three types of weights, computed by llmcore.
 
 What was found is left in a folder (`--findings`), of which tests.architectures.table makes a table.
 """
@@ -17,7 +17,7 @@ from tests.architectures.findings import Findings
 from tests.architectures.names import architecture_names
 from tests.architectures.sweep import TYPES, run_case
 
-# The first test may wait for what the others compute.
+# The first test may wait for the computation of all cases.
 pytestmark = [pytest.mark.families, pytest.mark.timeout(1200)]
 
 Cases = dict[tuple[str, str], "Future[Findings]"]
@@ -30,7 +30,7 @@ def _find(architecture: str, quant: str) -> Findings:
 
 @pytest.fixture(scope="session")
 def cases(request: pytest.FixtureRequest) -> Iterator[Cases]:
-    """All that this run asks for, computed side by side: as many processes as there are cores."""
+    """Returns all findings of this run, computed in parallel by as many processes as there are cores."""
     asked = [
         (str(item.callspec.params["architecture"]), str(item.callspec.params["quant"]))
         for item in request.session.items

@@ -7,7 +7,8 @@ import pytest
 
 from llmcore.batch import Batch
 from llmcore.gguf.header import read_header
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from tests.architectures.layout import LayoutError
 from tests.architectures.model import write_architecture

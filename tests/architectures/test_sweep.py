@@ -1,4 +1,4 @@
-"""The sweep itself: what a case finds, how it is judged, and the table in the documents."""
+"""The sweep itself: findings of a case, their judgement, and the table in the documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A vocabulary of bytes and letters: any text in it, in 400 tokens, so that a model's embeddings are small."""
+"""A vocabulary of bytes and letters: any text in 400 tokens, so that a model's embeddings are small."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def n_vocab() -> int:
 
 
 def vocabulary_metadata() -> dict[str, Value]:
-    """A SentencePiece vocabulary, as llama's is."""
+    """Returns a SentencePiece vocabulary like llama's."""
     names = tokens()
     normal = [float(-i) for i in range(len(names) - 259)]
     return {

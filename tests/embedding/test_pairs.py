@@ -1,4 +1,4 @@
-"""What a reranker reads of a query and a document."""
+"""Token sequences of a query and a document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pass holds: fair among jobs, bounded, nothing lost."""
+"""Plans of passes: fair among jobs, bounded, nothing lost."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""Embeddings of tiny models: a text's vector is the same in every company, and nothing waits for what it need not."""
+"""Embeddings of tiny models: a text's vector does not depend on other texts, and short jobs do not wait for long ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,55 +12,25 @@ import pytest
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
 from llmcore.embedding.embedder import PASS_TOKENS, Embedder
+from llmcore.embedding.job import EmbeddingResult
 from llmcore.embedding.planner import PassPart, TextJob
-from llmcore.embedding.queue import EmbeddingQueue, EmbeddingResult, Text, Vectors
-from llmcore.engine.encoder import EncoderEngine, open_engine
+from llmcore.embedding.queue import EmbeddingQueue
+from llmcore.embedding.text_reader import Text
 from llmcore.errors import (
     ConfigError,
     ContextLengthError,
     InvalidRequestError,
-    LlmcoreError,
     OverloadedError,
     UnsupportedError,
 )
 from llmcore.llama import context
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
-from tests.conftest import exact
+from tests.embedding.queues import run, vectors
 from tests.tiny_models import write_tiny_bert
 
 TEXTS = ["the cat sat", "x", "something else entirely", "größe 日本 🎉", "word " * 200]
-
-
-@pytest.fixture
-def open_embeddings() -> Iterator[Callable[..., EmbeddingQueue]]:
-    opened = []
-
-    def open_(path: Path, **options: Any) -> EmbeddingQueue:
-        engine = open_engine(exact(path, **options))
-        opened.append(engine)
-        return engine.embeddings
-
-    yield open_
-    for engine in opened:
-        engine.close()
-
-
-def run(embeddings: EmbeddingQueue) -> dict[object, EmbeddingResult]:
-    """All jobs to their ends."""
-    done: list[EmbeddingResult] = []
-    while embeddings.has_work:
-        done += embeddings.step()
-    return {each.id: each for each in done}
-
-
-def vectors(embeddings: EmbeddingQueue, texts: list[Text], **details: Any) -> Vectors:
-    embeddings.submit("v", texts, **details)
-    done = run(embeddings)["v"]
-    if done.error is not None:
-        raise done.error
-    assert done.vectors is not None
-    return done.vectors
 
 
 def check_company(embeddings: EmbeddingQueue, texts: list[str]) -> None:
@@ -90,7 +59,7 @@ def test_a_decoders_vectors_are_the_same_in_every_company(
 
 def test_token_ids_are_taken_as_they_stand(open_embeddings: Callable[..., EmbeddingQueue], tiny_bert: Path) -> None:
     embeddings = open_embeddings(tiny_bert)
-    tokens = embeddings._model.tokenize(TEXTS[0])
+    tokens = embeddings._reader._model.tokenize(TEXTS[0])
     np.testing.assert_allclose(vectors(embeddings, [tokens]), vectors(embeddings, [TEXTS[0]]), atol=1e-6)
     assert np.abs(vectors(embeddings, [tokens[1:-1]]) - vectors(embeddings, [TEXTS[0]])).max() > 1e-3
 
@@ -114,7 +83,7 @@ def test_long_texts_up_to_the_models_context(
 
 @pytest.mark.parametrize("n_tokens", [63, 65, 513, 1000, 1025])
 def test_any_length(open_embeddings: Callable[..., EmbeddingQueue], tmp_path: Path, n_tokens: int) -> None:
-    """llama.cpp aborts on most sizes of a batch for several texts whose mean is wanted."""
+    """llama.cpp aborts for most batch sizes with mean pooling of several texts."""
     path = write_tiny_bert(tmp_path / "long.gguf", n_ctx=2048)
     for embeddings in (open_embeddings(path), open_embeddings(path, n_ctx=n_tokens)):
         assert np.isfinite(vectors(embeddings, [[7] * n_tokens])).all()
@@ -256,30 +225,6 @@ def test_the_queue_is_bounded(open_embeddings: Callable[..., EmbeddingQueue], ti
     assert isinstance(done["more"].error, OverloadedError)
 
 
-def test_pooling_that_a_model_cannot_do_is_refused_at_start(tiny_bert: Path, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no weights that make a score"):
-        open_engine(EngineConfig(model_path=str(tiny_bert), pooling="rank"))
-    with pytest.raises(ConfigError, match="knows nothing of the tokens behind it"):
-        open_engine(EngineConfig(model_path=str(tiny_model), pooling="cls"))
-    silent = write_tiny_bert(tmp_path / "silent.gguf", pooling_type="none")
-    with pytest.raises(ConfigError, match="names no pooling"):
-        open_engine(EngineConfig(model_path=str(silent)))
-    with open_engine(EngineConfig(model_path=str(silent), pooling="mean")) as engine:
-        assert engine.embeddings.pooling == "mean"
-
-
-def test_memory_is_looked_at_before_it_is_taken(
-    open_embeddings: Callable[..., EmbeddingQueue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embeddings = open_embeddings(write_tiny_bert(tmp_path / "long.gguf", n_ctx=2048))
-    short = vectors(embeddings, [[5, 6]])
-    # Room for the context of the start (results of 512 tokens are 65 MB), not for one of 2,048.
-    monkeypatch.setattr(context, "memory_available_bytes", lambda: 2**27)
-    with pytest.raises(ContextLengthError, match="too little memory"):
-        vectors(embeddings, [[7] * 2000])
-    np.testing.assert_allclose(vectors(embeddings, [[5, 6]]), short, atol=1e-6)
-
-
 # --- Many at once -------------------------------------------------------------------------------------------------------
 
 
@@ -323,84 +268,16 @@ def test_beside_answers_passes_are_small(open_embeddings: Callable[..., Embeddin
     assert embeddings.counters.n_embed_texts == 4, "8 tokens, not 512"
 
 
-class _Failing:
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def __call__(self, parts: object) -> Any:
-        raise self.error
-
-
-def test_a_pass_that_fails_ends_its_jobs_only(
-    open_embeddings: Callable[..., EmbeddingQueue], tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embeddings = open_embeddings(tiny_bert)
-    embeddings.submit("a", ["a", "b"])
-    with monkeypatch.context() as patch:
-        patch.setattr(embeddings._embedder, "compute", _Failing(LlmcoreError("no")))
-        done = run(embeddings)
-    assert str(done["a"].error) == "no"
-    assert len(vectors(embeddings, ["a"])) == 1
-
-
-def test_an_interrupted_pass_is_computed_again_for_those_who_stay(
-    open_embeddings: Callable[..., EmbeddingQueue], tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embeddings = open_embeddings(tiny_bert)
-    embeddings.interrupt({"b"})  # nothing of it runs: nothing happens
-    embeddings.submit("a", ["a"])
-    with monkeypatch.context() as patch:
-        patch.setattr(embeddings._embedder, "compute", _Failing(context.StepAborted()))
-        assert embeddings.step() == []
-    assert run(embeddings)["a"].vectors is not None
-
-
-def test_no_pass_begins_for_those_who_leave(open_embeddings: Callable[..., EmbeddingQueue], tiny_bert: Path) -> None:
-    embeddings = open_embeddings(tiny_bert)
-    embeddings.submit("leaves", ["a"])
-    embeddings.submit("stays", ["b"])
-    embeddings.interrupt({"leaves"})
-    assert set(run(embeddings)) == {"stays"}
-    assert embeddings.counters.n_embed_texts == 1
-
-
 # --- An encoder's engine ------------------------------------------------------------------------------------------------
 
 
-def test_it_tells_for_whom_a_pass_is(open_embeddings: Callable[..., EmbeddingQueue], tiny_bert: Path) -> None:
-    embeddings = open_embeddings(tiny_bert)
-    told: list[tuple[object, float]] = []
-    embeddings.on_pass = lambda ids, seconds: told.append((ids, seconds))
-    vectors(embeddings, ["a"])
-    embeddings.submit(7, ["b"])
-    run(embeddings)
-    assert told[-1][0] == frozenset({7})
-    assert told[-1][1] > 0
-
-
-def test_what_an_encoder_says_of_itself(tiny_bert: Path) -> None:
-    with open_engine(exact(tiny_bert)) as engine:
-        assert isinstance(engine, EncoderEngine)
-        engine.warm_up()
-        info = engine.info()
-        assert (info.can_generate, info.pooling, info.n_ctx, info.n_embd) == (False, "mean", 512, 64)
-        stats = engine.stats()
-        assert (stats.n_slots, stats.n_embed_passes, stats.n_embed_waiting) == (0, 0, 0)
-        assert b"n_embed_waiting" in engine.inspect()
-        engine.close()
-        engine.close()
-
-
-def test_options_that_mean_nothing_to_an_encoder_are_refused(tiny_bert: Path) -> None:
-    for name in ("chat_template", "prefix_file"):
-        with pytest.raises(ConfigError, match="cannot generate") as caught:
-            open_engine(exact(tiny_bert, **{name: "x"}))
-        assert caught.value.param == name
-
-
-def test_a_chat_model_that_pools_does_both(tiny_model: Path) -> None:
-    with open_engine(exact(tiny_model, n_ctx=256, pooling="mean")) as engine:
-        info = engine.info()
-        assert (info.can_generate, info.pooling) == (True, "mean")
-        assert vectors(engine.embeddings, ["a"]).shape == (1, 64)
-        assert engine.stats().n_embed_texts == 1
+def test_memory_is_looked_at_before_it_is_taken(
+    open_embeddings: Callable[..., EmbeddingQueue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings = open_embeddings(write_tiny_bert(tmp_path / "long.gguf", n_ctx=2048))
+    short = vectors(embeddings, [[5, 6]])
+    # Room for the context of the start (results of 512 tokens are 65 MB), not for one of 2,048.
+    monkeypatch.setattr(context, "memory_available_bytes", lambda: 2**27)
+    with pytest.raises(ContextLengthError, match="too little memory"):
+        vectors(embeddings, [[7] * 2000])
+    np.testing.assert_allclose(vectors(embeddings, [[5, 6]]), short, atol=1e-6)

@@ -14,7 +14,7 @@ from msgspec import structs
 from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
 from llmcore.errors import InvalidRequestError
-from llmcore.grammar.constraint import Matcher
+from llmcore.grammar.matcher import Matcher
 from llmcore.messages import (
     Constraint,
     Failed,

@@ -1,4 +1,4 @@
-"""Files that are no GGUF: each is told by what it is, and what to do."""
+"""Files that are not GGUF: each is named by its format, with advice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmcore.errors import ModelFormatError, ModelMissingError
 from llmcore.gguf.file_signatures import N_BYTES, describe
-from llmcore.gguf.header import check_model_file
+from llmcore.gguf.split_model import check_model_file
 
 HEADER = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
 

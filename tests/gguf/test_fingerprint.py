@@ -1,4 +1,4 @@
-"""Fingerprints tell apart what differs, and nothing else."""
+"""Fingerprints differ for different files and machines, and only for those."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Loader:
         self._child: subprocess.Popen[str] | None = None
 
     def load(self, path: Path) -> str:
-        """What it said, "hang", or "signal N"."""
+        """Returns the loader's output, "hang", or "signal N"."""
         child = self._child = self._child or subprocess.Popen(
             [sys.executable, "-m", "tests.gguf_loader"],
             cwd=ROOT,

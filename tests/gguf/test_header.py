@@ -1,13 +1,11 @@
-"""read_header and check_model_file: real files, damaged files, hostile files."""
+"""Headers of real files, damaged files and hostile files."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import struct
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,15 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.source import llama_cpp_dir
-from llmcore.errors import ModelError, ModelFormatError, ModelMissingError, ModelSplitError, ModelTruncatedError
-from llmcore.gguf.header import GgufArray, check_model_file, read_header
-from llmcore.gguf.tensor_types import TENSOR_TYPES
-from tests.tiny_models import write_not_gguf, write_split, write_truncated
+from llmcore.errors import ModelError, ModelFormatError, ModelMissingError, ModelTruncatedError
+from llmcore.gguf.header import GgufArray, read_header
+from llmcore.gguf.split_model import check_model_file
 
 SOURCE = llama_cpp_dir()
 VOCABULARIES = sorted((SOURCE / "models").glob("ggml-vocab-*.gguf"))
 
-# Nothing here may take long, whatever the file says.
+# Bound on the time of each read, whatever the contents.
 QUICK_S = 2.0
 
 
@@ -152,53 +149,7 @@ def test_the_default_model(default_model: Path) -> None:
     assert header.number("llama.context_length") == 8192
 
 
-def test_the_type_table_is_that_of_the_source() -> None:
-    """Numbers from the enum of ggml.h, block sizes from ggml.c, bytes from the static_asserts of ggml-common.h."""
-    common = (SOURCE / "ggml/src/ggml-common.h").read_text("utf-8")
-    sizes = {"half": 2, "fp16_t": 2, "bf16_t": 2, "float": 4, "double": 8}
-    sizes.update({f"{sign}int{bits}_t": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)})
-    constants: dict[str, int] = {}
-    for name, value in re.findall(r"^#define (QK\w+|K_SCALE_SIZE|IQ3S_N_SCALE) ([\w/]+)", common, re.MULTILINE):
-        constants[name] = eval(value.replace("/", "//"), {}, constants)
-    for name, value in re.findall(r"static_assert\(sizeof\((block_\w+)\) == (.+), \"wrong", common):
-        value = re.sub(r"sizeof\((?:ggml_)?(\w+)\)", lambda match: str(sizes[match[1]]), value)
-        sizes[name] = eval(value.replace("/", "//"), {}, constants)
-    enum = (SOURCE / "ggml/include/ggml.h").read_text("utf-8")
-    numbers = re.findall(r"^ +GGML_TYPE_(\w+)\s*= (\d+),", enum, re.MULTILINE)
-    traits = re.findall(
-        r"\n +\[GGML_TYPE_(\w+)\] = \{[^}]*?blck_size\s*= (\w+),\s*\.type_size\s*= sizeof\((?:ggml_)?(\w+)\)",
-        (SOURCE / "ggml/src/ggml.c").read_text("utf-8"),
-    )
-    blocks = {name: (constants.get(size) or int(size), sizes[kind]) for name, size, kind in traits}
-    expected = {int(number): (name, *blocks[name]) for name, number in numbers if name != "COUNT"}
-    assert {number: tuple(kind) for number, kind in TENSOR_TYPES.items()} == expected
-
-
 # --- Files that are not what they should be ---------------------------------------------------------------------------
-
-
-def test_no_file_or_a_folder(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.gguf", Path(tmp_path / "a" / "b.gguf"), Path("with\0zero.gguf"), Path("x" * 5000)):
-        with pytest.raises(ModelError):
-            read_header(path)
-    with pytest.raises(ModelMissingError, match=r"llmcore pull.*|MODEL_PATH"):
-        read_header(tmp_path / "none.gguf")
-    with pytest.raises(ModelMissingError, match="is a folder"):
-        read_header(tmp_path)
-
-
-def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.gguf")
-    with pytest.raises(ModelFormatError, match="not a regular file"):
-        read_header(tmp_path / "pipe.gguf")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission(tmp_path: Path) -> None:
-    path = write(tmp_path, build())
-    path.chmod(0)
-    with pytest.raises(ModelError, match="Permission denied"):
-        read_header(path)
 
 
 @pytest.mark.parametrize(
@@ -333,58 +284,6 @@ def test_any_change_of_a_good_file(tmp_path: Path, data: st.DataObject) -> None:
 
 
 # --- Split models -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def parts(tmp_path: Path, tiny_model: Path) -> list[Path]:
-    return write_split(tmp_path, "m", tiny_model, 3)
-
-
-def test_a_split_model_is_checked_as_a_whole(parts: list[Path], tiny_model: Path) -> None:
-    header = check_model_file(parts[0])
-    assert [part.path for part in header.parts] == [str(path) for path in parts[1:]]
-    assert header.tensor_bytes == check_model_file(tiny_model).tensor_bytes
-
-
-def test_another_part_names_the_first(parts: list[Path]) -> None:
-    with pytest.raises(ModelSplitError, match="part 2 of 3") as caught:
-        check_model_file(parts[1])
-    assert str(parts[0]) in caught.value.message
-    renamed = parts[1].rename(parts[1].with_name("x.gguf"))
-    with pytest.raises(ModelSplitError, match=r"…-00001-of-00003\.gguf"):
-        check_model_file(renamed)
-
-
-def test_a_missing_part_is_named(parts: list[Path]) -> None:
-    parts[2].unlink()
-    with pytest.raises(ModelSplitError, match=r"part 3 of 3.*m-00003-of-00003\.gguf"):
-        check_model_file(parts[0])
-
-
-def test_a_truncated_part(parts: list[Path]) -> None:
-    write_truncated(parts[1], parts[1], -1)
-    with pytest.raises(ModelTruncatedError, match="00002-of-00003"):
-        check_model_file(parts[0])
-
-
-def test_the_first_part_under_another_name(parts: list[Path]) -> None:
-    renamed = parts[0].rename(parts[0].with_name("renamed.gguf"))
-    with pytest.raises(ModelSplitError, match="must keep its name"):
-        check_model_file(renamed)
-
-
-def test_parts_of_different_models(parts: list[Path], tmp_path: Path, tiny: Callable[..., Path]) -> None:
-    (tmp_path / "other").mkdir()
-    others = write_split(tmp_path / "other", "m", tiny("deeper", n_layer=3), 3)
-    shutil.copy(others[2], parts[2])
-    with pytest.raises(ModelSplitError, match="not of one model"):
-        check_model_file(parts[0])
-    shutil.copy(parts[1], parts[2])
-    with pytest.raises(ModelSplitError, match="is not part 3 of 3"):
-        check_model_file(parts[0])
-    write_not_gguf(parts[2])
-    with pytest.raises(ModelFormatError):
-        check_model_file(parts[0])
 
 
 def test_a_split_number_of_the_wrong_type(tmp_path: Path) -> None:

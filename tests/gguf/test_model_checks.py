@@ -100,7 +100,7 @@ def test_an_embedding_is_as_wide_as_something(check: Check) -> None:
 
 
 def test_architectures_without_rope_are_those_of_the_source() -> None:
-    """By the names that llama-arch.cpp gives the cases of llama_model_rope_type."""
+    """Reads the cases of llama_model_rope_type, by the names in llama-arch.cpp."""
     source = llama_cpp_dir() / "src"
     names = dict(re.findall(r'\{ (LLM_ARCH_\w+), +"([^"]+)"', (source / "llama-arch.cpp").read_text("utf-8")))
     function = (source / "llama-model.cpp").read_text("utf-8").partition("llama_rope_type llama_model_rope_type(")[2]

@@ -1,4 +1,4 @@
-"""GGUF files as they are published that are no model to be served: each is told by what it is, never as damaged."""
+"""Published GGUF files that cannot be served: each is named by its kind, never as damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vocabularies that lack what llama.cpp asserts: used without, or refused, and never the process's end."""
+"""Vocabularies that fail llama.cpp's assertions: repaired or refused, without a crash."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_pre_tokenizers_that_take_bos_away_are_those_of_the_source() -> None
 
 
 def test_gemma_4_finds_its_bos_by_its_text(small: Small, write: Write) -> None:
-    """llama.cpp adds it whatever the file says."""
+    """llama.cpp adds BOS whatever the file's metadata."""
     parts = having(small("gemma4"), without=("tokenizer.ggml.bos_token_id",))
     with Model(write(parts)) as model:
         assert model.bos == 256

@@ -6,7 +6,7 @@ import ctypes as C
 from collections.abc import Sequence
 from typing import Any
 
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import library_dir
 from llmcore.llama.model import Model
 
 
@@ -19,7 +19,7 @@ class _Candidates(C.Structure):
 
 
 def _library() -> Any:
-    library = C.CDLL(str(ffi.library_dir() / "libllama.so"))
+    library = C.CDLL(str(library_dir() / "libllama.so"))
     library.llama_sampler_init_grammar.restype = C.c_void_p
     library.llama_sampler_init_grammar.argtypes = [C.c_void_p, C.c_char_p, C.c_char_p]
     for name, types in (

@@ -1,4 +1,4 @@
-"""When a constraint holds: content alone, neither reasoning before it nor a tool call in its place."""
+"""A constraint applies to content alone, neither to reasoning before it nor to a tool call in its place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.grammar.content_gate import ContentGate, call_tokens, calls_are_certain, is_opened, reads_json
 from llmcore.llama.chat import ChatParser, ChatTemplate, RenderedChat
-from llmcore.llama.ffi import UInt32Array
+from llmcore.llama.ffi.arrays import UInt32Array
 from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
 from tests.families import FAMILIES
@@ -124,7 +124,7 @@ def test_a_call_is_held_elsewhere() -> None:
 
 @given(st.lists(st.sampled_from([1, 2, 3, 4, 5, 6, JSON]), max_size=30))
 def test_the_content_sees_its_own_tokens_alone(wanted: list[int]) -> None:
-    """Whatever a model would like to say, what reaches the content is JSON, and nothing comes after a call or out of it."""
+    """Whatever the logits, the content is JSON, and nothing follows a call."""
     content = Content()
     held = gate(content, calls=frozenset({5}))
     for token in wanted:
@@ -158,7 +158,7 @@ def test_what_templates_say(chat_model: Model) -> None:
         render("Qwen-Qwen3-0.6B", chat_model, tools=TOOLS, tool_choice=each) for each in ("auto", "required")
     )
     assert (calls_are_certain(auto), calls_are_certain(required)) == (False, True)
-    assert call_tokens(free, frozenset(), chat_model.piece) == frozenset()
+    assert call_tokens(free, frozenset(), chat_model.token_bytes) == frozenset()
     assert call_tokens(auto, frozenset({7}), lambda token: b"<tool_call>") == {7}
     with pytest.raises(InvalidRequestError, match="no token that begins a tool call"):
-        call_tokens(auto, frozenset(), chat_model.piece)
+        call_tokens(auto, frozenset(), chat_model.token_bytes)

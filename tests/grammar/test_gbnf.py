@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, example, given, settings
-from hypothesis import strategies as st
 
-from llmcore.errors import ConstraintError, InvalidRequestError
-from llmcore.grammar.characters import ANY, complement, is_character, joined
-from llmcore.grammar.constraint import Constraints, Matcher
-from llmcore.grammar.gbnf import RULES_MAX, children, gbnf_to_lark, is_empty, may_be_empty
-from llmcore.grammar.gbnf_parser import Parser
-from llmcore.grammar.gbnf_tree import Node, Repeat
+from llmcore.errors import InvalidRequestError
+from llmcore.grammar.constraint import Constraints
+from llmcore.grammar.gbnf import RULES_MAX
 from llmcore.llama.model import Model
 from llmcore.messages import Grammar
-from tests.grammar.llama_grammar import GrammarRefused, LlamaGrammar
-
-shared = settings(
-    max_examples=40,
-    deadline=None,
-    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
-
-@pytest.fixture(scope="module")
-def constraints(chat_model: Model) -> Iterator[Constraints]:
-    made = Constraints(chat_model)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def spellings(chat_model: Model) -> dict[int, bytes]:
-    """The bytes of plain tokens."""
-    return {
-        token: chat_model.piece(token)
-        for token in range(chat_model.n_vocab)
-        if not chat_model.is_control(token) and not chat_model.is_end(token)
-    }
-
-
-def allows(matcher: Matcher, token: int) -> bool:
-    return bool(int(matcher.mask[token // 32]) >> token % 32 & 1)
-
-
-def matcher_of(constraints: Constraints, source: str) -> Matcher:
-    return constraints.matcher(Grammar(source, "gbnf"))
+from tests.grammar.gbnf import can_end, matcher_of, walk
+from tests.grammar.llama_grammar import LlamaGrammar
+from tests.grammar.masks import allows
 
 
 def accepts(constraints: Constraints, model: Model, source: str, tokens: list[int]) -> bool:
-    """Whether an answer may be these tokens, whole."""
+    """Returns True if these tokens are a complete answer."""
     matcher = matcher_of(constraints, source)
     for token in tokens:
         if matcher.is_complete:
@@ -66,12 +28,6 @@ def accepts(constraints: Constraints, model: Model, source: str, tokens: list[in
             return False
         matcher.accept(token)
     return can_end(matcher, model)
-
-
-def can_end(matcher: Matcher, model: Model) -> bool:
-    matcher.fill()
-    assert model.eos is not None
-    return matcher.is_complete or allows(matcher, model.eos)
 
 
 def llama_accepts(model: Model, source: str, tokens: list[int]) -> bool:
@@ -277,171 +233,3 @@ def test_grammars_like_those_of_its_tests(
     constraints: Constraints, chat_model: Model, source: str, valid: list[str], invalid: list[str]
 ) -> None:
     test_what_a_grammar_matches(constraints, chat_model, source, valid, invalid)
-
-
-# --- Any grammar ------------------------------------------------------------------------------------------------------
-
-NAMES = ["root", "a", "b-1"]
-LITERALS = st.sampled_from(
-    ['"a"', '"ab"', '"b"', '"\\n"', '"é"', r'"\u0061"', r'"\x62\U00000061"', '"b[a"', '"a-b"', '"aab"']
-)
-CLASSES = st.sampled_from(
-    [
-        "[ab]",
-        "[a-c]",
-        "[^a]",
-        "[^\\n]",
-        "[a-]",
-        "[-a]",
-        "[^a-z\\n]",
-        "[é-ü]",
-        "[^\\x00-\\x7f]",
-        "[[-\\]]",
-        ".",
-        "[a-bb-c]",
-    ]
-)
-COUNTS = st.sampled_from(["", "", "", "*", "+", "?", "{2}", "{1,2}", "{0,3}", "{2,}", "{0}", " *", "??", "+?"])
-SPACES = st.sampled_from([" ", "  ", "\t"])
-
-
-def items(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    nested = st.builds("( {}\n)".format, inner) | st.builds("({})".format, inner)
-    item = st.one_of(LITERALS, LITERALS, CLASSES, st.sampled_from(NAMES), nested)
-    some = st.lists(st.builds(str.__add__, item, COUNTS), min_size=1, max_size=4)
-    sequence = some.flatmap(lambda each: SPACES.map(lambda space: space.join(each))) | st.just('""')
-    return st.lists(sequence, min_size=1, max_size=3).map(" | ".join)
-
-
-RULE = items(st.just('"a"')) | items(items(st.just('"b"')))
-GRAMMARS = st.tuples(RULE, RULE, RULE).map(
-    lambda rules: "\n".join(f"{name} ::= {rule}" for name, rule in zip(NAMES, rules, strict=True))
-)
-
-
-def walk(
-    constraints: Constraints, model: Model, source: str, tokens: list[int], random_: random.Random, n_steps: int
-) -> None:
-    """Goes through both grammars side by side, by random tokens that they allow. (Where only one text can follow, the mask has
-    one way to spell it; all of them are valid.)"""
-    ours, theirs = matcher_of(constraints, source), LlamaGrammar(model, source)
-    assert model.eos is not None
-    told: list[int] = []
-    try:
-        for _ in range(n_steps):
-            where = f"after {model.detokenize(told)!r} of {source!r}"
-            allowed = theirs.allowed([*tokens, model.eos])
-            assert can_end(ours, model) == (model.eos in allowed), where
-            allowed -= {model.eos}
-            found = set() if ours.is_complete else {each for each in tokens if ours._native.validate_tokens([each])}
-            pieces = [model.piece(token) for token in sorted(found ^ allowed)[:3]]
-            assert not pieces, f"{where}: {pieces}"
-            bits = np.unpackbits(ours.mask.view(np.uint8), bitorder="little")
-            assert ours.is_complete or all(token in allowed for token in tokens if bits[token]), where
-            if not allowed:
-                return
-            told.append(random_.choice(sorted(allowed)))
-            try:
-                ours.accept(told[-1])
-            except ConstraintError as error:  # very ambiguous: the bound of a parser's items ends the answer
-                if "Too many items" not in error.message:
-                    raise
-                return
-            theirs.accept(told[-1])
-    finally:
-        theirs.close()
-
-
-@pytest.fixture(scope="module")
-def alphabet(spellings: dict[int, bytes]) -> list[int]:
-    """All tokens of a few characters, and bytes of longer ones."""
-    few = set(b"ab-[]cd\n") | set("é".encode()) | {0xF0, 0x9F}
-    short = sorted((data, token) for token, data in spellings.items() if data and set(data) <= few and len(data) <= 2)
-    return [token for _, token in short[:40]]
-
-
-@shared
-@given(GRAMMARS, st.randoms(use_true_random=False))
-@example('root ::= ("ab" | [a-z]) ("c" | "bd")\na ::= "a"\nb-1 ::= "b"', random.Random(1))
-@example('root ::= ("a"?)* "b"\na ::= ""\nb-1 ::= [^a]*', random.Random(2))
-def test_the_same_tokens_are_allowed_wherever_an_answer_stands(
-    constraints: Constraints, chat_model: Model, alphabet: list[int], source: str, random_: random.Random
-) -> None:
-    problem = problem_with(constraints, source)
-    if problem:
-        assert "left recursion" in problem
-        return
-    try:
-        walk(constraints, chat_model, source, alphabet, random_, 12)
-    except GrammarRefused:
-        assert repeats_what_may_be_empty(source), "llama.cpp takes that for left recursion"
-
-
-def problem_with(constraints: Constraints, source: str) -> str:
-    try:
-        constraints.prepare(Grammar(source, "gbnf"))
-    except InvalidRequestError as error:
-        return error.message
-    return ""
-
-
-def repeats_what_may_be_empty(source: str) -> bool:
-    rules = Parser(source, 1, lambda _: None).parse()
-    empty = may_be_empty(rules)
-
-    def found(node: Node) -> bool:
-        if isinstance(node, Repeat) and node.n_max != 1 and is_empty(node.item, empty):
-            return True
-        return any(map(found, children(node)))
-
-    return any(map(found, rules.nodes.values()))
-
-
-@shared
-@given(GRAMMARS, st.integers(0, 200), st.text('()[]|"\\^-:=#ab.*+ \n', max_size=3), st.integers(0, 3))
-def test_a_text_that_is_no_grammar_is_refused_as_there(
-    constraints: Constraints, chat_model: Model, source: str, at: int, written: str, n_left_out: int
-) -> None:
-    """Where ours is stricter, it says why. (Braces are left out: llama.cpp counts on for ever from {3,1}.)"""
-    source = (
-        source.replace("{2}", "").replace("{1,2}", "?").replace("{0,3}", "*").replace("{2,}", "+").replace("{0}", "")
-    )
-    source = source[:at] + written + source[at + n_left_out :]
-    strict = ("left recursion", "no characters", "wrong way round", "no character that", "no item before")
-    problem = problem_with(constraints, source)
-    if not problem:
-        try:
-            LlamaGrammar(chat_model, source).close()
-        except GrammarRefused:
-            assert repeats_what_may_be_empty(source)
-    elif not any(each in problem for each in strict):
-        with pytest.raises(GrammarRefused):
-            LlamaGrammar(chat_model, source)
-
-
-@given(st.text(max_size=80))
-def test_any_text_is_a_grammar_or_an_error_with_a_place(text: str) -> None:
-    problem = ""
-    try:
-        gbnf_to_lark(text, n_vocab=10, ends=(), find_token=lambda _: None)
-    except InvalidRequestError as error:
-        problem = error.message
-    assert not problem or problem.startswith("line ")
-
-
-# --- Sets of characters -----------------------------------------------------------------------------------------------
-
-CODES = st.integers(0, 0x110010) | st.sampled_from([0, 1, 0xD7FF, 0xD800, 0xDFFF, 0xE000, 0x10FFFF])
-RANGES = st.lists(st.tuples(CODES, CODES).map(sorted).map(lambda ends: (ends[0], ends[1])), max_size=5)
-
-
-@given(RANGES, CODES)
-def test_sets_of_characters(ranges: list[tuple[int, int]], code: int) -> None:
-    inside = any(low <= code <= high for low, high in ranges)
-    found, others = joined(ranges), complement(ranges)
-    assert any(low <= code <= high for low, high in found) == (inside and is_character(code))
-    assert any(low <= code <= high for low, high in others) == (not inside and is_character(code))
-    for each in (found, others):
-        assert all(low <= high for low, high in each)
-        assert all(one[1] < other[0] for one, other in itertools.pairwise(each))
-    assert any(low <= code <= high for low, high in ANY) == is_character(code)

@@ -1,4 +1,4 @@
-"""What a JSON schema may ask for: places and keywords of what is refused, bounds, and what changes nothing."""
+"""Checks of a JSON schema: places and keywords of what is refused, bounds, and keywords without effect."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.errors import InvalidRequestError
-from llmcore.grammar.schema import DEPTH_MAX, SIZE_MAX_BYTES, UNSUPPORTED, locate, param, pointer, read_schema
+from llmcore.grammar.schema import DEPTH_MAX, SIZE_MAX_BYTES, read_schema
+from llmcore.json_schema import UNSUPPORTED_KEYWORDS
 
 
 def read(schema: Any, *, strict: bool = True) -> dict[str, Any]:
     return read_schema(json.dumps(schema).encode(), strict=strict)
 
 
-@pytest.mark.parametrize("keyword", sorted(UNSUPPORTED))
+@pytest.mark.parametrize("keyword", sorted(UNSUPPORTED_KEYWORDS))
 def test_each_keyword_that_cannot_be_held_is_named_with_its_place(keyword: str) -> None:
     schema = {"type": "object", "properties": {"list": {"items": {"anyOf": [{}, {keyword: {"type": "string"}}]}}}}
     with pytest.raises(InvalidRequestError) as caught:
@@ -100,70 +101,3 @@ schemas: st.SearchStrategy[Any] = st.recursive(
 def test_names_and_values_are_no_keywords(schema: Any) -> None:
     """A property called "not", or a constant that looks like a schema, asks for nothing."""
     assert read(schema) == (schema if isinstance(schema, dict) else {})
-
-
-@given(st.lists(names, max_size=4))
-def test_places_are_json_pointers(path: list[str]) -> None:
-    steps = pointer(tuple(path)).split("/")[1:]
-    assert [step.replace("~1", "/").replace("~0", "~") for step in steps] == path
-    assert param(tuple(path), "not").startswith("constraint.")
-
-
-# --- What a compiler refuses ------------------------------------------------------------------------------------------
-
-
-def refuses(keyword: str, value: Any) -> Any:
-    """A compiler that does not know a keyword with a value, wherever it can be reached."""
-
-    def compiles(schema: dict[str, Any]) -> str:
-        seen: list[Any] = []
-
-        def bad(node: Any) -> bool:
-            if isinstance(node, list):
-                return any(map(bad, node))
-            if not isinstance(node, dict) or any(node is each for each in seen):
-                return False
-            seen.append(node)
-            if node.get(keyword) == value:
-                return True
-            if isinstance(node.get("$ref"), str) and bad(follow(schema, node["$ref"])):
-                return True
-            return any(bad(each) for name, each in node.items() if name != "$defs")
-
-        return "refused" if bad(schema) else ""
-
-    return compiles
-
-
-def follow(schema: Any, ref: str) -> Any:
-    for step in ref.split("/")[1:]:
-        step = step.replace("~1", "/").replace("~0", "~")
-        schema = schema[int(step)] if isinstance(schema, list) else schema[step]
-    return schema
-
-
-@pytest.mark.parametrize(
-    ("schema", "place"),
-    [
-        ({"pattern": "x", "type": "string"}, "constraint.pattern"),
-        ({"properties": {"a": {}, "b": {"type": "string", "pattern": "x"}}}, "constraint.properties.b.pattern"),
-        ({"properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"pattern": "x"}}}, "constraint.$defs.b.pattern"),
-        ({"anyOf": [{"items": {"$ref": "#"}}, {"pattern": "x"}]}, "constraint.anyOf.1.pattern"),
-    ],
-)
-def test_the_deepest_place_that_a_compiler_refuses_is_found(schema: dict[str, Any], place: str) -> None:
-    error = locate(schema, "refused", refuses("pattern", "x"))
-    assert error.param == place
-    assert error.message.endswith("refused")
-
-
-def test_the_search_is_bounded() -> None:
-    n = 0
-
-    def compiles(_: dict[str, Any]) -> str:
-        nonlocal n
-        n += 1
-        return ""
-
-    locate({"properties": {str(i): {"type": "string"} for i in range(1000)}}, "refused", compiles)
-    assert n <= 60

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmcore.llama import ffi
 from tests.native_kernels import TYPES, Floats
 
 F32, F16, I32 = 0, 1, 26
@@ -68,7 +67,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 @functools.cache
 def ggml() -> Any:
     """Returns the functions above with their declarations. The libraries are opened anew: ctypes keeps declarations by handle."""
-    libraries = [C.CDLL(str(ffi.library_dir() / f"lib{name}.so")) for name in ("ggml-base", "ggml")]
+    libraries = [C.CDLL(str(library_dir() / f"lib{name}.so")) for name in ("ggml-base", "ggml")]
     found: dict[str, Any] = {}
     for name, (result, arguments) in _FUNCTIONS.items():
         function = next(getattr(library, name) for library in libraries if hasattr(library, name))

@@ -13,8 +13,8 @@ from gguf import GGUFWriter
 
 from llmcore.batch import Batch
 from llmcore.gguf.header import read_header
-from llmcore.llama import ffi
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from tests.architectures.metadata import sizes_of
 from tests.architectures.model import write_architecture, write_quantized
@@ -29,7 +29,7 @@ RANK, WIDTH = 8, sizes_of("llama").n_embd
 @pytest.fixture(scope="module")
 def llama() -> Any:
     """Opens libllama anew and declares functions that llmcore does not use."""
-    library = C.CDLL(str(ffi.library_dir() / "libllama.so"))
+    library = C.CDLL(str(library_dir() / "libllama.so"))
     for name, result, arguments in (
         ("llama_adapter_lora_init", _P, (_P, C.c_char_p)),
         ("llama_set_adapters_lora", C.c_int, (_P, C.POINTER(_P), _SIZE, C.POINTER(C.c_float))),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.config import KERNEL_LEVELS
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kernels import use_kernels
 from tests.kernels.ggml_graph import Graph
 from tests.native_kernels import TYPES, Floats, dequantize, levels, quantize
@@ -23,7 +23,7 @@ ERROR = 0.02  # of a sum, by the lengths of its factors: activations are rounded
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
     """Restores the kernels in use, which are a setting of the process."""
-    before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
+    before = KERNEL_LEVELS[load_library().lc_kernels_used()]
     yield
     use_kernels("off" if before == "none" else before)
 
@@ -51,10 +51,10 @@ def test_several_sequences(level: int, kind: str, shape: tuple[int, int]) -> Non
     x = rng.standard_normal((n_seqs, n_tokens, k)).astype(np.float32)
     with Graph() as graph:
         product = graph.op("mul_mat", graph.weight(kind, (k, n_cols), quants), graph.input("f32", x))
-        before = ffi.library().lc_kernels_unpacked_bytes()
+        before = load_library().lc_kernels_unpacked_bytes()
         [got] = graph.compute(product)
         assert graph.backend_of(product) == "LLMCORE"
-        assert ffi.library().lc_kernels_unpacked_bytes() == before
+        assert load_library().lc_kernels_unpacked_bytes() == before
     assert_product(got, x, values)
 
 

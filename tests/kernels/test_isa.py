@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmcore.config import KERNEL_LEVELS
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from tests.native_kernels import levels
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -25,23 +25,23 @@ needs_kernels = pytest.mark.skipif(not levels(), reason="this build or machine h
 @pytest.mark.parametrize("name", FLAGS)
 def test_an_instruction_set_runs_if_the_cpu_has_its_flags(name: str) -> None:
     flags = next(set(line.split()) for line in CPUINFO.read_text().splitlines() if line.startswith("flags"))
-    assert ffi.library().lc_kernels_runs(KERNEL_LEVELS.index(name)) == (flags >= FLAGS[name])
+    assert load_library().lc_kernels_runs(KERNEL_LEVELS.index(name)) == (flags >= FLAGS[name])
 
 
 @needs_kernels
 def test_amx_runs_only_with_its_flags() -> None:
     """Linux may still refuse the permission to use tiles."""
     flags = CPUINFO.read_text().split() if CPUINFO.exists() else []
-    if ffi.library().lc_kernels_runs(KERNEL_LEVELS.index("amx")):
+    if load_library().lc_kernels_runs(KERNEL_LEVELS.index("amx")):
         assert AVX512 | {"amx_tile", "amx_bf16", "avx512_bf16"} <= set(flags)
 
 
 def test_the_best_is_the_first_in_the_order_of_preference_that_runs() -> None:
-    lib = ffi.library()
+    lib = load_library()
     runs = [name for name in PREFERENCE if lib.lc_kernels_runs(KERNEL_LEVELS.index(name))]
     assert KERNEL_LEVELS[lib.lc_kernels_best()] == runs[0]
 
 
 @pytest.mark.parametrize("number", [-1, len(KERNEL_LEVELS), 99])
 def test_numbers_that_stand_for_no_instruction_set_do_not_run(number: int) -> None:
-    assert not ffi.library().lc_kernels_runs(number)
+    assert not load_library().lc_kernels_runs(number)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.config import KERNEL_LEVELS
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kernels import use_kernels
 from tests.kernels.ggml_graph import Bytes, Graph, ggml
 from tests.native_kernels import TYPES, Floats, dequantize, levels, quantize
@@ -32,7 +32,7 @@ PACKED_BITS = {
 @pytest.fixture(autouse=True)
 def in_use() -> Iterator[None]:
     """Restores the kernels in use, which are a setting of the process."""
-    before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
+    before = KERNEL_LEVELS[load_library().lc_kernels_used()]
     use_kernels("auto")
     yield
     use_kernels("off" if before == "none" else before)
@@ -224,9 +224,9 @@ def test_size_of_packed_weights(kind: str) -> None:
     n_padded = (N + 15) // 16 * 16
     with Graph() as graph:
         graph.weight(kind, (K, N))
-        before = ffi.library().lc_kernels_packed_bytes()
+        before = load_library().lc_kernels_packed_bytes()
         graph.place()
-        assert ffi.library().lc_kernels_packed_bytes() - before == K * n_padded * PACKED_BITS[kind] / 8
+        assert load_library().lc_kernels_packed_bytes() - before == K * n_padded * PACKED_BITS[kind] / 8
 
 
 def test_memory_is_filled() -> None:

@@ -16,8 +16,9 @@ from benchmarks.service import Service, wait_until
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
-from llmcore.llama import ffi
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.model import Model
 from llmcore.messages import Failed, Finished, GenerateRequest, Piece, TokensPrompt
 from llmcore.sampling import SamplingParams
@@ -93,9 +94,9 @@ def error(ours: Floats, right: Floats) -> float:
 @pytest.mark.parametrize("n_sequences", [2, 3])
 def test_several_sequences_in_a_step(models: MakePair, architecture: str, n_sequences: int) -> None:
     path, exact = models(architecture, "Q8_0")
-    before = ffi.library().lc_kernels_unpacked_bytes()
+    before = load_library().lc_kernels_unpacked_bytes()
     ours = logits_of(path, "auto", n_sequences)
-    assert ffi.library().lc_kernels_unpacked_bytes() == before, "ggml computed with copies of packed weights"
+    assert load_library().lc_kernels_unpacked_bytes() == before, "ggml computed with copies of packed weights"
     assert error(ours, logits_of(exact, "off", n_sequences)) < ERROR
 
 

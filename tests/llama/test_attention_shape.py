@@ -16,15 +16,17 @@ from llmcore.config import EngineConfig
 from llmcore.engine.encoder import open_engine
 from llmcore.errors import ConfigError, ModelFormatError, UnsupportedError
 from llmcore.gguf.header import GgufHeader, read_header
-from llmcore.llama.attention_shape import BLOCK_SIZES, AttentionShape, attention_shape
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.attention_shape import AttentionShape, attention_shape
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
+from llmcore.llama.kv_types import KV_TYPES, block_size
 from llmcore.llama.model import Model
 from llmcore.startup.attention_tuning import candidates
 from llmcore.startup.self_check import TOLERANCE, compute_logits, difference
 from tests.tiny_models import write_tiny_deci, write_tiny_gemma3
 
 HEADS = [16, 24, 40, 72, 80, 100]
-KINDS = st.sampled_from(sorted(BLOCK_SIZES))
+KINDS = st.sampled_from(sorted(KV_TYPES))
 LENGTHS = st.integers(0, 600)
 
 
@@ -61,9 +63,9 @@ def plain_params(**options: Any) -> ContextParams:
 def test_settings_are_allowed_where_heads_are_whole_blocks(key: int, value: int, k: str, v: str, flash: bool) -> None:
     shape = attention_shape(header_of(head_count=4, embedding_length=64, key_length=key, value_length=value))
     problem = shape.problem(flash, k, v)
-    is_sound = key % BLOCK_SIZES[k] == value % BLOCK_SIZES[v] == 0 and (flash or v != "q8_0")
+    is_sound = key % block_size(k) == value % block_size(v) == 0 and (flash or v != "q8_0")
     assert (problem is None) == is_sound
-    if key % BLOCK_SIZES[k]:
+    if key % block_size(k):
         assert problem is not None
         assert problem.param == "cache_type_k"
         assert all(part in problem.message for part in (f"cache_type_k={k}", f" {key},", " 32 "))
@@ -221,7 +223,7 @@ def test_a_context_refuses_it_too(tiny: Callable[..., Path]) -> None:
 
 
 def test_quantized_keys_that_are_rotated_in_part_are_not_shifted(tmp_path: Path) -> None:
-    """By a gemma that rotates half of a key."""
+    """Uses a gemma that rotates half of a key."""
     path = write_tiny_gemma3(tmp_path / "x.gguf", n_embd=128, n_head=2, n_head_kv=1, rotated=32)
     with Model(path) as model:
         assert not model.attention_shape.rotates_whole_keys

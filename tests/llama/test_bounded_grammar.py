@@ -15,7 +15,7 @@ from llmcore.llama import chat
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.model import Model
 from llmcore.llama.sampler import Sampler
-from llmcore.llama.tool_schema import HeldTool
+from llmcore.llama.tool_schema import RelaxedSchema
 from llmcore.messages import ChatPrompt, Failed, Finished, GenerateRequest, TextPrompt
 from llmcore.sampling import SamplingParams
 
@@ -25,7 +25,7 @@ MESSAGES = b'[{"role": "user", "content": "Hi"}]'
 @pytest.fixture
 def unbounded_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Patterns reach the matcher, which the check before would not let through."""
-    monkeypatch.setattr(chat, "hold", HeldTool)
+    monkeypatch.setattr(chat, "relax_schema", RelaxedSchema)
 
 
 def grammar_of(model: Model, pattern: str) -> str:
@@ -41,7 +41,7 @@ def write(model: Model, grammar: str, n: int) -> str:
     for token in model.tokenize("aaaaaaaaaaaaaaaa", add_special=False):
         logits[token] += 8
     with Sampler(model, SamplingParams(temperature=0.0), n_ctx=256) as sampler:
-        sampler.hold(grammar)
+        sampler.constrain(grammar)
         return model.detokenize([sampler.sample_logits(logits) for _ in range(n)])
 
 
@@ -62,7 +62,7 @@ def test_optional_parts_that_are_nested_too_often_are_no_grammar(chat_model: Mod
         Sampler(chat_model, SamplingParams(), n_ctx=64) as sampler,
         pytest.raises(InvalidRequestError, match="nested too often"),
     ):
-        sampler.hold(json.dumps(described))
+        sampler.constrain(json.dumps(described))
 
 
 def test_a_plain_pattern_is_held(chat_model: Model) -> None:

@@ -1,4 +1,4 @@
-"""Callers in the same steps do not touch each other, also where llama.cpp's own graphs were wrong (native/fixes)."""
+"""Callers in the same steps do not affect each other, also in architectures whose graphs are fixed (native/fixes)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmcore.llama.model import Model
 from tests.architectures.model import write_architecture
 from tests.architectures.probe import Probe, params
 
-# Those whose graphs are mended, and others that keep a state for each sequence.
+# Architectures whose graphs are fixed, and others that keep a state for each sequence.
 MENDED = ["plamo2", "rwkv6qwen2", "arwkv7", "cogvlm"]
 RECURRENT = ["mamba", "mamba2", "jamba", "lfm2", "minimax-01", "qwen3next", "qwen35", "rwkv6", "rwkv7"]
 

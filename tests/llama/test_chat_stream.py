@@ -1,4 +1,4 @@
-"""The policy of telling an answer piece by piece, with parsers that are none."""
+"""Deltas of an answer, with made-up parsers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def toy(text: str, is_partial: bool) -> ParsedChat:
 
 
 class Told:
-    """What deltas add up to. Fails where one breaks the rules of telling."""
+    """Sum of deltas. Fails if one breaks the rules of deltas."""
 
     def __init__(self, deltas: Sequence[ChatDelta]) -> None:
         self.content = "".join(delta.content for delta in deltas)
@@ -147,7 +147,7 @@ def test_a_name_is_told_once_it_cannot_grow() -> None:
     assert stream.push("1") == stream.push("2") == ChatDelta()
     told = CallDelta(0, id="new0", name="get_time"), CallDelta(0, arguments="{")
     assert stream.push("3") == ChatDelta(calls=told)
-    # An id that comes late is not told any more; a name is at the latest at the end.
+    # An id that comes late is not emitted any more; a name is, at the latest at the end.
     assert stream.push("4") == ChatDelta(calls=(CallDelta(0, arguments="}"),))
     assert stream.finish("", is_whole=True) == ChatDelta(calls=(CallDelta(1, id="new1", name="off"),))
 

@@ -13,8 +13,9 @@ import pytest
 from llmcore.batch import Batch
 from llmcore.errors import ClosedError, InsufficientMemoryError, InvalidRequestError, NativeError, UnsupportedError
 from llmcore.llama import context as context_module
-from llmcore.llama.context import Context, ContextParams, NoCellsError, StepAborted
-from llmcore.llama.ffi import Float32Array
+from llmcore.llama.context import Context, NoCellsError, StepAborted
+from llmcore.llama.context_params import ContextParams
+from llmcore.llama.ffi.arrays import Float32Array
 from llmcore.llama.model import Model
 
 PROMPT = list(range(100, 140))
@@ -209,11 +210,6 @@ def test_memory_is_what_was_foretold(model: Model) -> None:
     head = model.n_embd // model.n_head
     assert used.context_bytes == 1024 * model.n_layer * model.n_head_kv * head * 2 * 2
     assert used.compute_bytes > 0
-
-
-def test_too_many_slots_are_refused(model: Model) -> None:
-    with pytest.raises(InvalidRequestError, match="n_slots"):
-        Context(model, ContextParams(n_ctx=256, n_slots=257))
 
 
 def test_a_closed_context_is_an_error_and_not_a_crash(model: Model) -> None:

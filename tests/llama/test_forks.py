@@ -1,4 +1,4 @@
-"""Forked children: a clear error for what the parent loaded, a load of their own where that works, and no harm to the parent."""
+"""Forked children: a clear error for objects of the parent, loads of their own as far as that works, and no harm to the parent."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ llm._lock.acquire()  # as a thread that the child lacks might hold it
 def use():
     for call in [
         lambda: model.tokenize("a"), lambda: model.detokenize([1]), lambda: model.metadata, lambda: model.n_layer,
-        lambda: model.piece(3), lambda: model.chat_template, lambda: context.decode(batch), lambda: context.clear(),
+        lambda: model.token_bytes(3), lambda: model.chat_template, lambda: context.decode(batch), lambda: context.clear(),
         lambda: context.logits(47), lambda: context.save_state(0), lambda: sampler.sample(context, 47),
         lambda: sampler.accept([1]), lambda: template.render(HELLO), lambda: engine.step(),
         lambda: engine.submit(request), lambda: llm.generate([1], max_tokens=1),
@@ -232,5 +232,5 @@ def test_an_engines_child_process_is_not_a_forked_childs(tiny_model: Path) -> No
 
 
 def test_a_loop_that_goes_on_in_a_forked_child_harms_no_engine(tiny_model: Path) -> None:
-    # Messages to the child are asyncio's affair, whose loops know their process.
+    # asyncio loops check the process themselves.
     assert output_of(ENGINE, tiny_model, "loop goes on").splitlines()[-1] == "Finished True 0"

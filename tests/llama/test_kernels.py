@@ -14,8 +14,9 @@ from llmcore import LLM
 from llmcore.batch import Batch
 from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
 from llmcore.errors import ConfigError, InvalidRequestError
-from llmcore.llama import ffi
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kernels import decide_level, use_kernels
 from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
@@ -28,7 +29,7 @@ needs_kernels = pytest.mark.skipif(not levels(), reason="this build or machine h
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
     """Restores the kernels in use, which are a setting of the process."""
-    before = KERNEL_LEVELS[ffi.library().lc_kernels_used()]
+    before = KERNEL_LEVELS[load_library().lc_kernels_used()]
     yield
     use_kernels("off" if before == "none" else before)
 
@@ -54,8 +55,8 @@ def test_an_option_stands_for_a_level() -> None:
 
 
 def test_a_level_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ffi.library(), "lc_kernels_runs", lambda level: level < 1)
-    monkeypatch.setattr(ffi.library(), "lc_kernels_best", lambda: 0)
+    monkeypatch.setattr(load_library(), "lc_kernels_runs", lambda level: level < 1)
+    monkeypatch.setattr(load_library(), "lc_kernels_best", lambda: 0)
     with pytest.raises(ConfigError, match="no more than none"):
         decide_level("amx")
 
@@ -63,7 +64,7 @@ def test_a_level_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 @needs_kernels
 @pytest.mark.parametrize(("level", "n_threads"), [(-1, 1), (99, 1), (1, 0)])
 def test_native_code_refuses_unknown_instruction_sets_and_no_threads(level: int, n_threads: int) -> None:
-    lib = ffi.library()
+    lib = load_library()
     with pytest.raises(InvalidRequestError):
         lib.check(lib.lc_kernels_use(level, n_threads))
 
@@ -210,7 +211,7 @@ def test_the_log_says_which_operations_run_where(default_model: Path, caplog: py
 
 @needs_kernels
 def test_packed_weights_take_little_more_than_the_file(default_model: Path) -> None:
-    lib = ffi.library()
+    lib = load_library()
     before = lib.lc_kernels_packed_bytes()
     with Model(default_model, kernels="auto") as model:
         packed = lib.lc_kernels_packed_bytes() - before
@@ -220,7 +221,7 @@ def test_packed_weights_take_little_more_than_the_file(default_model: Path) -> N
 
 @needs_kernels
 def test_a_profile_tells_each_operation(default_model: Path) -> None:
-    lib = ffi.library()
+    lib = load_library()
     with (
         Model(default_model, kernels="auto") as model,
         Context(model, ContextParams(n_ctx=256, flash_attn=True)) as context,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.errors import ConfigError, RpcError
-from llmcore.llama import ffi
+from llmcore.llama.ffi.library import load_library
 from llmcore.llama.model import Model
 from llmcore.llama.rpc import check_server, parse_servers
 
@@ -103,7 +103,7 @@ def test_nobody_there() -> None:
 
 
 def test_a_build_without_it_says_so(tiny_model: Path) -> None:
-    if ffi.library().lc_rpc_protocol():
+    if load_library().lc_rpc_protocol():
         pytest.skip("this build has the RPC backend")
     with pytest.raises(ConfigError, match="LLMCORE_RPC"):
         Model(tiny_model, rpc_servers="127.0.0.1:50052")

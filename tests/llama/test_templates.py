@@ -31,12 +31,12 @@ from tests.tiny_models import DEFAULT_VOCABULARY
 RECORD = Path(__file__).parents[1] / "data" / "template_hashes.json"
 REFUSED = "refused"
 
-# What llama.cpp itself tells templates as "datetime" and "date_string"; others are in the templates.
+# The "datetime" and "date_string" that llama.cpp itself passes to templates; others are in the templates.
 DATE_FORMATS = {"%b %d %Y", "%d %b %Y"}.union(
     *(re.findall(r"strftime_now\(['\"](.*?)['\"]\)", path.read_text("utf-8")) for path in TEMPLATES)
 )
 
-# Templates whose tool calls llama.cpp cannot read: here the model is told of tools in another way (chat_tools.cpp), so
+# Templates whose tool calls llama.cpp cannot read: here the model gets the tools in another way (chat_tools.cpp), so
 # prompts with tools differ from llama-server's, which renders them, or leaves them out, and reads no calls.
 TOLD_OTHERWISE = {
     "HuggingFaceTB-SmolLM3-3B",

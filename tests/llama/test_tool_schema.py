@@ -1,4 +1,4 @@
-"""What of a tool's schema a grammar holds an answer to."""
+"""The part of a tool's schema that a grammar enforces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmcore.llama.tool_schema import hold
+from llmcore.llama.tool_schema import relax_schema
 
 STRING = {"type": "string"}
 
@@ -28,9 +28,9 @@ STRING = {"type": "string"}
     ],
 )
 def test_what_can_be_held_stays_as_it_is(schema: dict[str, Any]) -> None:
-    held = hold(schema)
-    assert held.left_out == []
-    assert held.schema == schema
+    relaxed = relax_schema(schema)
+    assert relaxed.left_out == []
+    assert relaxed.schema == schema
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_what_can_be_held_stays_as_it_is(schema: dict[str, Any]) -> None:
 def test_a_keyword_that_cannot_be_held_is_left_out_and_told(
     schema: dict[str, Any], rest: dict[str, Any], left_out: tuple[str, str]
 ) -> None:
-    held = hold(schema)
-    assert (held.schema, held.left_out) == (rest, [left_out])
+    relaxed = relax_schema(schema)
+    assert (relaxed.schema, relaxed.left_out) == (rest, [left_out])
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_a_keyword_that_cannot_be_held_is_left_out_and_told(
     ],
 )
 def test_bounds_that_leave_nothing_are_left_out(type: str, low: str, high: str) -> None:
-    held = hold({"type": type, low: 100, high: 2})
-    assert held.schema == {"type": type}
-    assert held.left_out == [("$", low), ("$", high)]
-    assert hold({"type": type, low: 2, high: 2}).left_out == []
+    relaxed = relax_schema({"type": type, low: 100, high: 2})
+    assert relaxed.schema == {"type": type}
+    assert relaxed.left_out == [("$", low), ("$", high)]
+    assert relax_schema({"type": type, low: 2, high: 2}).left_out == []
 
 
 def test_escapes_that_llama_cpp_does_not_know_are_written_out() -> None:
-    held = hold({"type": "string", "pattern": r"^\d{3}-[\w-]+\.\/$"})
-    assert held.schema["pattern"] == r"^[0-9]{3}-[A-Za-z0-9_-]+\./$"
-    assert held.left_out == []
+    relaxed = relax_schema({"type": "string", "pattern": r"^\d{3}-[\w-]+\.\/$"})
+    assert relaxed.schema["pattern"] == r"^[0-9]{3}-[A-Za-z0-9_-]+\./$"
+    assert relaxed.left_out == []

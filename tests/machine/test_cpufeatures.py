@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.errors import CpuError, LibraryError
-from llmcore.llama import ffi
+from llmcore.llama.ffi import library
 from llmcore.machine.cpufeatures import NEEDS_FILE, check_cpu, cpu_features, missing_features, read_needs
 from tests.machines import write
 
@@ -108,25 +108,25 @@ def test_an_unknown_architecture_or_no_cpuinfo_forbids_nothing(tmp_path: Path) -
 
 
 def test_this_build_says_what_it_needs_and_this_machine_has_it() -> None:
-    needs = read_needs(ffi.library_dir())
+    needs = read_needs(library.library_dir())
     assert needs is not None
     assert needs.cpu_build in ("native", "all")
-    assert missing_features(ffi.library_dir()) == ()
+    assert missing_features(library.library_dir()) == ()
     if needs.cpu_build == "native" and os.uname().machine == "x86_64":
         assert "sse4_2" in needs.features
 
 
 def test_nothing_is_loaded_where_an_instruction_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ffi.LIBRARY_NAME).write_bytes(b"not a library")
+    (tmp_path / library.LIBRARY_NAME).write_bytes(b"not a library")
     needs_file(tmp_path, ["__AVX512FP16__"])
-    monkeypatch.setattr(ffi, "library_dir", lambda: tmp_path)
+    monkeypatch.setattr(library, "library_dir", lambda: tmp_path)
     monkeypatch.setattr("llmcore.machine.cpufeatures.cpu_features", lambda root: frozenset({"pni"}))
     with pytest.raises(CpuError, match="lacks avx512_fp16"):
-        ffi.library.__wrapped__()
+        library.load_library.__wrapped__()
     # Otherwise it would be opened, and found out.
     needs_file(tmp_path, ["__SSE3__"])
     with pytest.raises(LibraryError, match="cannot load"):
-        ffi.library.__wrapped__()
+        library.load_library.__wrapped__()
 
 
 def test_it_is_an_error_of_the_library() -> None:

@@ -237,7 +237,7 @@ def test_waiting_threads_spin_briefly_unless_the_environment_says_how_long(
 ) -> None:
     # The runtime prints its settings when it is loaded.
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    code = "import os; from llmcore.llama import ffi; ffi.library(); print(os.environ.get('GOMP_SPINCOUNT'))"
+    code = "import os; from llmcore.llama.ffi.library import load_library; load_library(); print(os.environ.get('GOMP_SPINCOUNT'))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**environ, "OMP_DISPLAY_ENV": "verbose", **environment},

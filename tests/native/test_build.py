@@ -22,8 +22,8 @@ import sys
 sys.path[:0] = [{site!r}]
 sys.path.append({dependencies!r})
 from llmcore import LLM
-from llmcore.llama import ffi
-assert str(ffi.library_dir()).startswith({site!r}), ffi.library_dir()
+from llmcore.llama.ffi.library import library_dir
+assert str(library_dir()).startswith({site!r}), library_dir()
 with LLM({model!r}, n_ctx=256) as llm:
     print(llm.generate([100, 101], max_tokens=4, temperature=0).usage.n_generated)
 maps = [line.split()[-1] for line in open("/proc/self/maps") if ".so" in line]

@@ -13,7 +13,7 @@ from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
 from llmcore.llama.attention_shape import AttentionShape
-from llmcore.llama.context import ContextParams
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.startup.attention_tuning import (
     AttentionProfile,

@@ -17,7 +17,8 @@ from llmcore.config import EngineConfig
 from llmcore.engine.encoder import open_engine
 from llmcore.engine.engine import Engine
 from llmcore.errors import InsufficientMemoryError, KernelsUnfitError, NativeError
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.kernels import decide_level
 from llmcore.llama.model import Model
 from llmcore.startup import self_check

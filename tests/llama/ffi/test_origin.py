@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from llmcore.errors import ForeignLibraryError
-from llmcore.llama import ffi
-from llmcore.llama.origin import check_functions, check_global_scope, mapped
+from llmcore.llama.ffi.arrays import function_address
+from llmcore.llama.ffi.library import LIBRARY_NAME, library_dir, load_library
+from llmcore.llama.ffi.origin import check_functions, check_global_scope, mapped_libraries
 from tests.commands.test_cli import llmcore
 
 SOURCE = """
@@ -63,7 +64,7 @@ def library_check(**environ: str) -> dict[str, str]:
 def test_a_folder_in_ld_library_path_changes_nothing(others: Path) -> None:
     check = library_check(LD_LIBRARY_PATH=str(others))
     assert check["status"] == "ok", check
-    assert f"loaded from {ffi.library_dir()}: libggml-base.so" in check["found"]
+    assert f"loaded from {library_dir()}: libggml-base.so" in check["found"]
     assert str(others) not in check["found"]
 
 
@@ -99,8 +100,8 @@ def test_one_that_was_loaded_before_for_itself_is_not_used(others: Path, name: s
 
 
 def test_two_copies_of_our_own_libraries_live_side_by_side(tmp_path: Path, tiny_model: Path) -> None:
-    shutil.copytree(ffi.library_dir(), tmp_path / "lib")
-    copy = tmp_path / "lib" / ffi.LIBRARY_NAME
+    shutil.copytree(library_dir(), tmp_path / "lib")
+    copy = tmp_path / "lib" / LIBRARY_NAME
     assert ran("local", copy, tiny_model).startswith("answer")
     said = ran("global", copy.with_name("libllama.so"), tiny_model)
     assert said.startswith("refused")
@@ -115,20 +116,18 @@ def test_one_that_was_loaded_for_everybody_is_named(others: Path, tiny_model: Pa
 
 
 def test_ours_are_ours() -> None:
-    lib, folder = ffi.library(), ffi.library_dir()
+    lib, folder = load_library(), library_dir()
     check_global_scope(folder)
-    check_functions([("llama_decode", ffi.function_address(lib.llama_decode))], folder)
-    # The kernel tells where the links of a folder lead (make sanitize).
+    check_functions([("llama_decode", function_address(lib.llama_decode))], folder)
+    # /proc shows the targets of links in the folder (make sanitize).
     wanted = {each.name for each in folder.glob("lib*.so") if not each.is_symlink() and "openblas" not in each.name}
-    assert wanted <= {os.path.basename(each) for each in mapped(folder).ours}
+    assert wanted <= {os.path.basename(each) for each in mapped_libraries(folder).ours}
 
 
 def test_a_function_of_another_folder_is_refused(tmp_path: Path) -> None:
-    lib = ffi.library()
-    with pytest.raises(
-        ForeignLibraryError, match=f"llama_decode is of {ffi.library_dir()}/libllama.so, not of {tmp_path}"
-    ):
-        check_functions([("llama_decode", ffi.function_address(lib.llama_decode))], tmp_path)
+    lib = load_library()
+    with pytest.raises(ForeignLibraryError, match=f"llama_decode is of {library_dir()}/libllama.so, not of {tmp_path}"):
+        check_functions([("llama_decode", function_address(lib.llama_decode))], tmp_path)
 
 
 def test_maps_of_any_kind(tmp_path: Path) -> None:
@@ -138,5 +137,8 @@ def test_maps_of_any_kind(tmp_path: Path) -> None:
         b"1-2 r-xp 0 0:0 1 " + ours + b"/libllama.so\n1-2 r-xp 0 0:0 1 " + ours + b"/libllama.so\n"
         b"1-2 rw-p 0 0:0 0\n1-2 rw-p 0 0:0 0 [stack]\n1-2 r-xp 0 0:0 1 /a b\xff/libggml-cpu.so.0\n1-2 r--p 0 0:0 1 /libfoo.so\n"
     )
-    assert mapped(tmp_path, maps) == ([str(tmp_path / "libllama.so")], [os.fsdecode(b"/a b\xff/libggml-cpu.so.0")])
-    assert mapped(tmp_path, tmp_path / "none") == ([], [])
+    assert mapped_libraries(tmp_path, maps) == (
+        [str(tmp_path / "libllama.so")],
+        [os.fsdecode(b"/a b\xff/libggml-cpu.so.0")],
+    )
+    assert mapped_libraries(tmp_path, tmp_path / "none") == ([], [])

@@ -1,4 +1,4 @@
-"""Ctrl-C in a program that uses the library: it ends what runs, soon, and reaches the program."""
+"""Ctrl-C in a program that uses the library: it ends native calls soon and reaches the program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.llama.interruptible import Aside, interruptible, nothing
+from llmcore.llama.interruptible_call import InterruptibleCall, call_interruptibly, no_stop
 from tests.llama.programs import run_program
 from tests.tiny_models import write_tiny_llama
 
@@ -145,40 +145,40 @@ def test_ctrl_c_ends_it_and_reaches_the_program(name: str, larger_model: Path, t
     assert "KeyboardInterrupt" not in done.stderr
 
 
-# --- Aside ------------------------------------------------------------------------------------------------------------------
+# --- InterruptibleCall ------------------------------------------------------------------------------------------------------
 
 
-def test_a_call_aside_gives_its_result_or_its_error() -> None:
-    assert Aside(lambda: threading.current_thread().name, nothing).run() == "llmcore-native"
+def test_a_call_in_a_thread_of_its_own_returns_its_result_or_raises_its_error() -> None:
+    assert InterruptibleCall(lambda: threading.current_thread().name, no_stop).result() == "llmcore-native"
     with pytest.raises(ZeroDivisionError):
-        Aside(lambda: 1 // 0, nothing).run()
+        InterruptibleCall(lambda: 1 // 0, no_stop).result()
 
 
 def test_questions_are_answered_in_the_callers_thread() -> None:
     here = threading.current_thread()
-    asides: list[Aside[list[object]]] = []
+    calls: list[InterruptibleCall[list[object]]] = []
 
     def call() -> list[object]:
-        return [asides[0].ask(lambda: threading.current_thread() is here) for _ in range(3)]
+        return [calls[0].ask_caller(lambda: threading.current_thread() is here) for _ in range(3)]
 
-    asides.append(Aside(call, nothing))
-    assert asides[0].run() == [True, True, True]
+    calls.append(InterruptibleCall(call, no_stop))
+    assert calls[0].result() == [True, True, True]
 
 
 def test_an_error_of_an_answer_stops_the_call_which_is_waited_for() -> None:
     events: list[str] = []
     stopped = threading.Event()
-    asides: list[Aside[None]] = []
+    calls: list[InterruptibleCall[None]] = []
 
     def call() -> None:
-        assert asides[0].ask(lambda: 1 // 0) is None
+        assert calls[0].ask_caller(lambda: 1 // 0) is None
         assert stopped.wait(10)
-        assert asides[0].ask(lambda: events.append("asked")) is None
+        assert calls[0].ask_caller(lambda: events.append("asked")) is None
         events.append("ended")
 
-    asides.append(Aside(call, stopped.set))
+    calls.append(InterruptibleCall(call, stopped.set))
     with pytest.raises(ZeroDivisionError):
-        asides[0].run()
+        calls[0].result()
     assert events == ["ended"]
 
 
@@ -202,7 +202,7 @@ def test_a_second_ctrl_c_leaves_a_call_that_does_not_stop_to_its_thread_which_th
         assert goes_on.wait(10)
 
     with pytest.raises(KeyboardInterrupt):
-        interruptible(call, stopped.set)
+        call_interruptibly(call, stopped.set)
     assert stopped.is_set()
     assert threads[0].is_alive()
     assert not threads[0].daemon
@@ -214,7 +214,7 @@ def test_a_second_ctrl_c_leaves_a_call_that_does_not_stop_to_its_thread_which_th
 def test_calls_of_other_threads_stay_there() -> None:
     names: list[str] = []
     thread = threading.Thread(
-        target=lambda: names.append(interruptible(lambda: threading.current_thread().name, nothing)), name="mine"
+        target=lambda: names.append(call_interruptibly(lambda: threading.current_thread().name, no_stop)), name="mine"
     )
     thread.start()
     thread.join()
@@ -224,6 +224,6 @@ def test_calls_of_other_threads_stay_there() -> None:
 def test_where_sigint_is_ignored_calls_stay_where_they_are() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        assert interruptible(threading.current_thread, nothing) is threading.current_thread()
+        assert call_interruptibly(threading.current_thread, no_stop) is threading.current_thread()
     finally:
         signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""A small model as what it is made of, to be changed."""
+"""A small model in parts that tests can change."""
 
 from __future__ import annotations
 

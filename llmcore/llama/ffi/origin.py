@@ -1,8 +1,8 @@
-"""Checks that the native code in use is our own: another copy of llama.cpp in the process may take its place silently.
+"""Checks that native functions come from our own libraries: another copy of llama.cpp in the process may replace them silently.
 
 Our libraries name each other by path ($ORIGIN in their sonames, see native/cmake/LlamaCpp.cmake), so neither LD_LIBRARY_PATH nor
-a library that was loaded before changes which files are loaded. Symbols are another matter: what LD_PRELOAD or RTLD_GLOBAL has
-put into the process's global scope comes first for everybody.
+a library that was loaded before changes which files are loaded. Symbols can still be replaced: those that LD_PRELOAD or RTLD_GLOBAL
+has put into the process's global scope take precedence for all libraries.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from llmcore.errors import ForeignLibraryError
 
-# The libraries whose functions others call by name.
+# Libraries that export functions of llama.cpp and ggml.
 _SHARED = ("libggml-base.so", "libggml.so", "libllama.so")
-# One for each prefix: a pattern that begins with fixed bytes is searched for much faster.
+# One pattern for each prefix: a search is much faster if the pattern begins with fixed bytes.
 _NAMES = tuple(re.compile(rb"\0" + prefix + rb"[A-Za-z0-9_]+(?=\0)") for prefix in (b"ggml_", b"gguf_", b"llama_"))
 _FILES = re.compile(rb"lib(?:llmcore|llama|ggml)[^/]*\.so[.\d]*")
 
@@ -34,17 +34,16 @@ class _DlInfo(C.Structure):
     ]
 
 
-class Mapped(NamedTuple):
-    """Files that the process has mapped and that are called like libraries of llama.cpp or llmcore: those of our folder, and
-    others."""
+class MappedLibraries(NamedTuple):
+    """Files mapped into the process with names of llama.cpp's or llmcore's libraries: those of our folder, and others."""
 
     ours: list[str]
     others: list[str]
 
 
 def check_global_scope(folder: Path) -> None:
-    """Raises ForeignLibraryError if the process's global scope has functions of llama.cpp that are not of `folder`. To be called
-    before our libraries are loaded: none of their code runs with functions of another copy."""
+    """Raises ForeignLibraryError if the process's global scope has functions of llama.cpp from outside `folder`. Call it before our
+    libraries are loaded, so that none of their code runs with functions of another copy."""
     process = C.CDLL(None)
     for name in _function_names(folder):
         try:
@@ -54,41 +53,41 @@ def check_global_scope(folder: Path) -> None:
         file = _file_of(C.cast(function, C.c_void_p).value or 0)
         if not _is_in(file, folder):
             raise ForeignLibraryError(
-                f"another copy of llama.cpp would be used in place of llmcore's: {_shown(file)} defines {name} for the whole "
+                f"another copy of llama.cpp would be used in place of llmcore's: {_file_name(file)} defines {name} for the whole "
                 f"process. {_remedy(file)}"
             )
 
 
 def check_functions(functions: Iterable[tuple[str, int]], folder: Path) -> None:
-    """Raises ForeignLibraryError if one of the functions, given by name and address, is not of a file in `folder`."""
+    """Raises ForeignLibraryError if a function, given by name and address, is not from a file in `folder`."""
     for name, address in functions:
         file = _file_of(address)
         if not _is_in(file, folder):
             raise ForeignLibraryError(
-                f"another copy of llama.cpp is used in place of llmcore's: {name} is of {_shown(file)}, not of {folder}. "
+                f"another copy of llama.cpp is used in place of llmcore's: {name} is of {_file_name(file)}, not of {folder}. "
                 f"{_remedy(file)}"
             )
 
 
-def mapped(folder: Path, maps: Path = Path("/proc/self/maps")) -> Mapped:
-    """Both lists are sorted; empty where the kernel does not tell."""
+def mapped_libraries(folder: Path, maps: Path = Path("/proc/self/maps")) -> MappedLibraries:
+    """Returns the mapped libraries, sorted; empty lists if /proc is not readable."""
     try:
         lines = maps.read_bytes().splitlines()
     except OSError:
-        return Mapped([], [])
+        return MappedLibraries([], [])
     paths = {parts[5] for line in lines if len(parts := line.split(maxsplit=5)) == 6}
     found = sorted(path for path in paths if _FILES.fullmatch(os.path.basename(path)))
     ours = [os.fsdecode(path) for path in found if _is_in(path, folder)]
-    return Mapped(ours, [os.fsdecode(path) for path in found if not _is_in(path, folder)])
+    return MappedLibraries(ours, [os.fsdecode(path) for path in found if not _is_in(path, folder)])
 
 
 def _function_names(folder: Path) -> list[str]:
-    """Names in our libraries that may be functions of llama.cpp's C API; more than there are does no harm."""
+    """Returns names in our libraries that may be functions of llama.cpp's C API. Names that are not functions do no harm."""
     found: set[bytes] = set()
     for each in _SHARED:
         try:
             data = (folder / each).read_bytes()
-        except OSError:  # whoever loads it says so
+        except OSError:  # reported when it is loaded
             continue
         for pattern in _NAMES:
             found.update(match[0][1:] for match in pattern.finditer(data))
@@ -96,7 +95,7 @@ def _function_names(folder: Path) -> list[str]:
 
 
 def _file_of(address: int) -> bytes:
-    """The file that an address belongs to, b"" if none."""
+    """Returns the file that an address belongs to, b"" if none."""
     dladdr = C.CDLL(None).dladdr
     dladdr.restype, dladdr.argtypes = C.c_int, (C.c_void_p, C.POINTER(_DlInfo))
     info = _DlInfo()
@@ -104,11 +103,11 @@ def _file_of(address: int) -> bytes:
 
 
 def _is_in(file: bytes, folder: Path) -> bool:
-    # The file itself may be a link to elsewhere (native/cmake/Sanitized.cmake).
+    # The file itself may be a symbolic link (native/cmake/Sanitized.cmake).
     return os.path.realpath(os.path.dirname(file)) == os.fsencode(os.path.realpath(folder))
 
 
-def _shown(file: bytes) -> str:
+def _file_name(file: bytes) -> str:
     return os.fsdecode(file) or "no file"
 
 

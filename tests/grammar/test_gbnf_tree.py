@@ -1,0 +1,16 @@
+"""Nodes of a grammar's tree."""
+
+from __future__ import annotations
+
+from llmcore.grammar.gbnf_tree import Characters, GbnfSequence, Repeat, Rules
+
+
+def test_equal_trees_are_equal_and_can_be_keys() -> None:
+    one, other = (GbnfSequence((Repeat(Characters(((1, 2),)), 0, None),)) for _ in range(2))
+    assert one == other
+    assert len({one, other}) == 1
+
+
+def test_rules_do_not_share_their_names() -> None:
+    Rules().nodes["root"] = GbnfSequence(())
+    assert Rules().nodes == {}
