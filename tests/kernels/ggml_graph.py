@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from llmcore.llama.ffi.library import library_dir
 from tests.native_kernels import TYPES, Floats
 
 F32, F16, I32 = 0, 1, 26

@@ -15,6 +15,7 @@ from llmcore.batch import Batch
 from llmcore.gguf.header import read_header
 from llmcore.llama.context import Context
 from llmcore.llama.context_params import ContextParams
+from llmcore.llama.ffi.library import library_dir
 from llmcore.llama.model import Model
 from tests.architectures.metadata import sizes_of
 from tests.architectures.model import write_architecture, write_quantized
