@@ -28,20 +28,22 @@ class GenerationGroup:
     def __init__(
         self,
         service: Service,
-        record: RequestLog,
+        request_log: RequestLog,
         answer_id: str,
         requests: Sequence[GenerateRequest],
         prompt_param: str,
         n_per_prompt: int = 1,
         constraint_param: str = "",
     ) -> None:
-        self.ids = (answer_id, record.request_id)
-        self.key = record.key
+        self.ids = (answer_id, request_log.request_id)
+        self.key = request_log.key
         self._service = service
-        self._record = record
-        tenant = record.key if service.config.prefix_isolation == "key" else ""
+        self._request_log = request_log
+        tenant = request_log.key if service.config.prefix_isolation == "key" else ""
         group = answer_id if len(requests) > 1 else ""
-        self._requests = [structs.replace(each, tenant=tenant, holder=record.key, group=group) for each in requests]
+        self._requests = [
+            structs.replace(each, tenant=tenant, holder=request_log.key, group=group) for each in requests
+        ]
         self._metrics = service.metrics.of(requests[0].priority)
         self._prompt_param = prompt_param
         self._constraint_param = constraint_param
@@ -56,29 +58,29 @@ class GenerationGroup:
     async def __aenter__(self) -> GenerationGroup:
         self._service.check_open()
         n_most = estimated_tokens(self._requests, self.n_per_prompt)
-        self._service.alive.add(self)  # already: what waits for admission can be cancelled as well
+        self._service.in_flight.add(self)  # already: what waits for admission can be cancelled as well
         try:
-            with self._record.charge(n_most - answer_tokens(self._requests), n_most):
+            with self._request_log.charge(n_most - answer_tokens(self._requests), n_most):
                 self._generations = await self._admit()
         except InvalidRequestError as error:
             error.param = self._field(error.param)
             raise
         finally:
             if not self._generations:
-                self._service.alive.discard(self)
-        self._record.n_prompt = sum(generation.n_prompt for generation in self._generations)
-        self._record.n_per_prompt = self.n_per_prompt
+                self._service.in_flight.discard(self)
+        self._request_log.n_prompt = sum(generation.n_prompt for generation in self._generations)
+        self._request_log.n_per_prompt = self.n_per_prompt
         if len(self._generations) > 1:
             self._race = Merge(self._generations)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._service.alive.discard(self)
+        self._service.in_flight.discard(self)
         if self._race is not None:
             await self._race.close()
         for generation in self._generations:
             await generation.aclose()
-        self._record.n_generated = sum(self._n_tokens)
+        self._request_log.n_generated = sum(self._n_tokens)
 
     @property
     def keep_alive_s(self) -> float:
@@ -159,11 +161,11 @@ class GenerationGroup:
             self._begin(now_s)
         self._finished += 1
         self._n_tokens[index] = output.usage.n_generated
-        self._record.n_cached += output.usage.n_cached
+        self._request_log.n_cached += output.usage.n_cached
         self._metrics.answer_ended(output.usage)
 
     def _begin(self, now_s: float) -> None:
-        ttft_s = now_s - self._record.started_s
+        ttft_s = now_s - self._request_log.started_s
         self._metrics.first_token(ttft_s)
-        if self._record.ttft_s is None:
-            self._record.ttft_s = ttft_s
+        if self._request_log.ttft_s is None:
+            self._request_log.ttft_s = ttft_s

@@ -13,9 +13,9 @@ from starlette.types import Receive, Scope, Send
 
 from llmcore.messages import Finished, Piece, Usage
 
-from ..http import request_log as record
 from ..http.disconnect import while_connected
 from ..http.errors import ApiError, ClientDisconnected, translate
+from ..http.request_log import RequestLog
 from ..schemas.replies import TokenUsage
 from .answer import AnswerForm, end_of, total_usage
 from .generation import GenerationGroup
@@ -89,7 +89,7 @@ class SentEvents(Response):
                 raise ClientDisconnected from None
             except Exception as error:
                 failure = translate(error)
-                record.of(scope).fail(failure.status, failure.code)
+                RequestLog.from_scope(scope).fail(failure.status, failure.code)
                 await _send(send, self._failed(failure))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -11,31 +11,31 @@ from starlette.requests import Request
 from llmcore.errors import RequestCancelledError, RequestTimeoutError
 from llmcore.messages import VectorsReply
 
-from ..http import request_log as record
 from ..http.disconnect import while_connected
+from ..http.request_log import RequestLog
 from ..service.service import Service
 
 
 class VectorCall:
-    """Runs a call for vectors, and tells of its tokens in the request's record."""
+    """Runs a call for vectors, and tells of its tokens in the request's log."""
 
     def __init__(self, service: Service, request: Request, answer_id: str) -> None:
         self._service = service
         self._receive = request.receive
-        self._record = record.of(request.scope)
-        self.ids = (answer_id, self._record.request_id)
-        self.key = self._record.key
+        self._request_log = RequestLog.from_scope(request.scope)
+        self.ids = (answer_id, self._request_log.request_id)
+        self.key = self._request_log.key
         self._task: asyncio.Task[VectorsReply] | None = None
         self._is_cancelled = False
 
     async def run(self, call: Coroutine[Any, Any, VectorsReply]) -> VectorsReply:
         """Raises what the call raises, RequestCancelledError, RequestTimeoutError or ClientDisconnected."""
-        self._service.alive.add(self)
+        self._service.in_flight.add(self)
         try:
             vectors = await while_connected(self._receive, self._run(call))
         finally:
-            self._service.alive.discard(self)
-        self._record.n_prompt = vectors.n_tokens
+            self._service.in_flight.discard(self)
+        self._request_log.n_prompt = vectors.n_tokens
         return vectors
 
     async def _run(self, call: Coroutine[Any, Any, VectorsReply]) -> VectorsReply:

@@ -7,14 +7,12 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..http import request_log as record
 from ..http.errors import ApiError
+from ..http.probes import PROBE_PATHS
 from ..http.request_log import RequestLog
 from .keys import ApiKey, Keys
 from .rate_limit import RateRefusal
 
-# Probes have no keys, and tell nothing that is worth one.
-HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 # What tells about the service, not of its callers' texts; open unless the option keys_everywhere is on.
 PUBLIC = frozenset({"/metrics", "/docs", "/openapi.json", "/"})
 # These compute nothing, and who is at a limit must still be able to cancel.
@@ -27,21 +25,21 @@ class AuthMiddleware:
     def __init__(self, app: ASGIApp, *, keys: Keys, everywhere: bool) -> None:
         self._app = app
         self._keys = keys
-        self._open = HEALTH if everywhere else HEALTH | PUBLIC
+        self._open = PROBE_PATHS if everywhere else PROBE_PATHS | PUBLIC
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in self._open:
             await self._app(scope, receive, send)
             return
-        entry = record.of(scope)
+        request_log = RequestLog.from_scope(scope)
         key = self._keys.find(presented(scope["headers"]))
         if key is None:
             raise unauthorized(scope["headers"])
-        entry.key, entry.may_pin = key.name, key.may_pin
+        request_log.key, request_log.may_pin = key.name, key.may_pin
         if scope["method"] in _UNLIMITED:
             await self._app(scope, receive, send)
             return
-        visit = KeyVisit(key, entry, self._keys.clock)
+        visit = KeyVisit(key, request_log, self._keys.clock)
         visit.enter()
 
         async def send_with_limits(message: Message) -> None:
@@ -61,16 +59,16 @@ class AuthMiddleware:
 class KeyVisit:
     """One request of a key: what it reserves, and what it comes to."""
 
-    def __init__(self, key: ApiKey, entry: RequestLog, clock: Callable[[], float]) -> None:
+    def __init__(self, key: ApiKey, request_log: RequestLog, clock: Callable[[], float]) -> None:
         self._meter = key.meter
-        self._entry = entry
+        self._request_log = request_log
         self._clock = clock
         self._n_reserved = 0
 
     def enter(self) -> None:
         """Raises ApiError (429)."""
         self._raise(self._meter.enter(self._clock()), self.headers())
-        self._entry.reserve = self._reserve
+        self._request_log.reserve = self._reserve
 
     def _reserve(self, n_tokens: int) -> None:
         self._raise(self._meter.reserve(n_tokens, self._clock()), {})
@@ -78,14 +76,14 @@ class KeyVisit:
 
     def _raise(self, refusal: RateRefusal | None, headers: dict[str, str]) -> None:
         if refusal is not None:
-            self._entry.limit = refusal.limit
+            self._request_log.limit = refusal.limit
             retry = {"retry-after": str(max(1, math.ceil(refusal.retry_after_s)))}
             message = f"Rate limit reached. {refusal.message} Come back in {retry['retry-after']} s."
             raise ApiError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=retry | headers)
 
     def settle(self) -> None:
         """What is known to be spent stands instead of what was reserved."""
-        n_spent = self._entry.n_spent
+        n_spent = self._request_log.n_spent
         self._meter.settle(self._n_reserved, n_spent, self._clock())
         self._n_reserved = n_spent
 

@@ -22,7 +22,7 @@ from llmcore.errors import (
 )
 from llmcore.log import MESSAGE_MAX, cut, cut_middle, event
 
-from . import request_log as record
+from .request_log import RequestLog
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def _of_routing(error: HTTPException) -> ApiError:
 
 async def _handle(request: Request, error: Exception) -> Response:
     answer = translate(error)
-    record.of(request.scope).error = answer.code
+    RequestLog.from_scope(request.scope).error = answer.code
     return answer.response()
 
 

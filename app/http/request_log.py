@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from llmcore.errors import EngineUnavailableError, OverloadedError
 
-_KEY = "llmcore.record"
+_KEY = "llmcore.request_log"
 # Printable in headers and logs as it stands, and of a length that nobody minds.
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -44,6 +44,22 @@ class RequestLog:
     limit: str = ""  # which limit of that key refused the request
     reserve: Callable[[int], None] = _free  # tokens, before they are computed; raises ApiError (429)
 
+    @classmethod
+    def attach(cls, scope: Scope, endpoint: str) -> RequestLog:
+        """Starts the log of a request and puts it into its ASGI scope. The caller's X-Request-Id is taken if it is printable
+        and short; otherwise an id is made."""
+        unique = secrets.token_hex(12)
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        request_id = given.decode() if _SANE_ID.fullmatch(given) else f"req-{unique}"
+        request_log = scope[_KEY] = cls(scope["method"], scope["path"], endpoint, request_id, unique)
+        return request_log
+
+    @classmethod
+    def from_scope(cls, scope: Scope) -> RequestLog:
+        """Returns the log that telemetry.py attached."""
+        request_log: RequestLog = scope[_KEY]
+        return request_log
+
     @property
     def n_spent(self) -> int:
         """Tokens as `usage` tells them (a prompt counts once, however many answers it has), and those of text."""
@@ -65,18 +81,3 @@ class RequestLog:
     def fail(self, status: int, code: str) -> None:
         """The request failed, even if its response had started with another status."""
         self.status, self.error = status, code
-
-
-def attach(scope: Scope, endpoint: str) -> RequestLog:
-    """Makes the record of a request, with the caller's X-Request-Id if that is a sane one."""
-    unique = secrets.token_hex(12)
-    given = dict(scope["headers"]).get(b"x-request-id", b"")
-    request_id = given.decode() if _SANE_ID.fullmatch(given) else f"req-{unique}"
-    record = scope[_KEY] = RequestLog(scope["method"], scope["path"], endpoint, request_id, unique)
-    return record
-
-
-def of(scope: Scope) -> RequestLog:
-    """The record that telemetry.py attached."""
-    record: RequestLog = scope[_KEY]
-    return record

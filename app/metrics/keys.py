@@ -30,11 +30,11 @@ class KeyMetrics:
             for limit in ("requests", "tokens", "concurrent"):
                 self._refused.labels(name, limit, model)
 
-    def request_ended(self, record: RequestLog) -> None:
-        self._requests.labels(record.key, str(record.status), self._model).inc()
-        self._tokens.labels(record.key, "prompt", self._model).inc(record.n_prompt)
-        self._tokens.labels(record.key, "cached", self._model).inc(record.n_cached)
-        self._tokens.labels(record.key, "generated", self._model).inc(record.n_generated)
-        self._tokens.labels(record.key, "text", self._model).inc(record.n_text)
-        if record.limit:
-            self._refused.labels(record.key, record.limit, self._model).inc()
+    def request_ended(self, request_log: RequestLog) -> None:
+        self._requests.labels(request_log.key, str(request_log.status), self._model).inc()
+        self._tokens.labels(request_log.key, "prompt", self._model).inc(request_log.n_prompt)
+        self._tokens.labels(request_log.key, "cached", self._model).inc(request_log.n_cached)
+        self._tokens.labels(request_log.key, "generated", self._model).inc(request_log.n_generated)
+        self._tokens.labels(request_log.key, "text", self._model).inc(request_log.n_text)
+        if request_log.limit:
+            self._refused.labels(request_log.key, request_log.limit, self._model).inc()

@@ -112,14 +112,14 @@ class Metrics:
         """For the answers to requests of that priority."""
         return self._answers[priority]
 
-    def request_ended(self, record: RequestLog, duration_s: float) -> None:
-        self._requests.labels(record.endpoint, str(record.status), self._model).inc()
-        self._duration.labels(record.endpoint, self._model).observe(duration_s)
-        self._prompt.inc(record.n_prompt)
-        self._cached.inc(record.n_cached)
-        self._generated.inc(record.n_generated)
-        if self.keys is not None and record.key:
-            self.keys.request_ended(record)
+    def request_ended(self, request_log: RequestLog, duration_s: float) -> None:
+        self._requests.labels(request_log.endpoint, str(request_log.status), self._model).inc()
+        self._duration.labels(request_log.endpoint, self._model).observe(duration_s)
+        self._prompt.inc(request_log.n_prompt)
+        self._cached.inc(request_log.n_cached)
+        self._generated.inc(request_log.n_generated)
+        if self.keys is not None and request_log.key:
+            self.keys.request_ended(request_log)
 
     def cancelled(self, latency_s: float) -> None:
         self._cancel.observe(latency_s)

@@ -17,10 +17,10 @@ from ..answers.generation import GenerationGroup
 from ..answers.json_answer import JsonChoices
 from ..answers.logprobs import chat_logprobs
 from ..answers.sse import EventStream
-from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..http.priority import priority_of
+from ..http.request_log import RequestLog
 from ..schemas.chat import ChatRequest, check_chat
 from ..schemas.format_fields import constraint_field, constraint_of
 from ..schemas.logprobs import ChatLogprobs
@@ -55,15 +55,19 @@ class ChatEndpoint:
         service.bounds.check_count(len(wanted.messages), "messages")
         check_chat(wanted)
         service.check_model(wanted.model)
-        entry = record.of(request.scope)
+        request_log = RequestLog.from_scope(request.scope)
         form = ChatForm(
-            f"chatcmpl-{entry.unique}", int(time.time()), service.model_id, wanted.wants_usage, bool(wanted.logprobs)
+            f"chatcmpl-{request_log.unique}",
+            int(time.time()),
+            service.model_id,
+            wanted.wants_usage,
+            bool(wanted.logprobs),
         )
         priority = priority_of(request.headers, wanted.asked_priority)
         requests = list(self._generate(wanted, form.id, priority))
         service.bounds.check_prompts([requests[0].prompt], "messages")
         work = GenerationGroup(
-            service, entry, form.id, requests, "messages", wanted.n_choices, constraint_field(wanted)
+            service, request_log, form.id, requests, "messages", wanted.n_choices, constraint_field(wanted)
         )
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else JsonChoices(work, form)
 

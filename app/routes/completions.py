@@ -20,10 +20,10 @@ from ..answers.generation import GenerationGroup
 from ..answers.json_answer import JsonChoices
 from ..answers.logprobs import TextOffsets
 from ..answers.sse import EventStream
-from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..http.priority import priority_of
+from ..http.request_log import RequestLog
 from ..schemas.completion import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
 from ..schemas.format_fields import constraint_field, constraint_of
 from ..schemas.logprobs import TextLogprobs
@@ -48,11 +48,11 @@ class CompletionsEndpoint:
         service.check_model(wanted.model)
         prompts = wanted.prompts()
         service.bounds.check_prompts(prompts, "prompt")
-        entry = record.of(request.scope)
+        request_log = RequestLog.from_scope(request.scope)
         if wanted.echo:  # their text is the engine's work, and comes first
-            entry.reserve(sum(map(prompt_tokens, prompts)))
+            request_log.reserve(sum(map(prompt_tokens, prompts)))
         echoes = [await self._text(prompt) for prompt in prompts] if wanted.echo else []
-        form = CompletionForm(f"cmpl-{entry.unique}", int(time.time()), service.model_id, wanted, echoes)
+        form = CompletionForm(f"cmpl-{request_log.unique}", int(time.time()), service.model_id, wanted, echoes)
         priority = priority_of(request.headers, wanted.priority)
         choices = enumerate(itertools.product(prompts, range(wanted.n_candidates)))
         requests = [
@@ -60,7 +60,7 @@ class CompletionsEndpoint:
             for index, (prompt, choice) in choices
         ]
         work = GenerationGroup(
-            service, entry, form.id, requests, "prompt", wanted.n_candidates, constraint_field(wanted)
+            service, request_log, form.id, requests, "prompt", wanted.n_candidates, constraint_field(wanted)
         )
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else JsonChoices(work, form)
 

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from llmcore.messages import VectorsReply
 
 from ..answers.vector_call import VectorCall
-from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
+from ..http.request_log import RequestLog
 from ..schemas.embeddings import Embedding, EmbeddingList, EmbeddingsRequest, InputUsage
 from ..service.service import Service
 from ..service.token_estimate import estimate
@@ -40,9 +40,9 @@ class EmbeddingsEndpoint:
         texts = wanted.texts()
         service.check_model(wanted.model)
         service.bounds.check_texts(texts, "input")
-        entry = record.of(request.scope)
-        computation = VectorCall(service, request, f"embd-{entry.unique}")
-        with entry.charge(sum(map(estimate, texts))):
+        request_log = RequestLog.from_scope(request.scope)
+        computation = VectorCall(service, request, f"embd-{request_log.unique}")
+        with request_log.charge(sum(map(estimate, texts))):
             vectors = await computation.run(service.engine.embed(texts, dimensions=wanted.dimensions))
         items = await _items(vectors, wanted.encoding_format or "float")
         usage = InputUsage(vectors.n_tokens, vectors.n_tokens)

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import PrefixInfo
 
-from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..http.errors import ApiError
 from ..http.json_response import json_response
+from ..http.request_log import RequestLog
 from ..schemas.prefixes import PrefixRequest, check_name
 from ..schemas.replies import PrefixCard, PrefixDeleted, PrefixList
 from ..service.service import Service
@@ -32,7 +32,7 @@ class PrefixesEndpoint:
 
     async def one(self, request: Request) -> Response:
         """PUT and DELETE: one route, so that a wrong method is told both."""
-        if not record.of(request.scope).may_pin:
+        if not RequestLog.from_scope(request.scope).may_pin:
             message = 'This API key may not pin or unpin prefixes: its line has "pin": false.'
             raise ApiError(403, "permission_denied", message, type="permission_error")
         name = check_name(request.path_params["name"])
@@ -43,11 +43,11 @@ class PrefixesEndpoint:
         service = self._service
         service.check_open()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
-        spec, entry = wanted.spec(name), record.of(request.scope)
+        spec, request_log = wanted.spec(name), RequestLog.from_scope(request.scope)
         try:
-            with entry.charge(prompt_tokens(spec.prompt)):
+            with request_log.charge(prompt_tokens(spec.prompt)):
                 info = await service.engine.pin(spec)
-                entry.n_prompt = info.n_tokens
+                request_log.n_prompt = info.n_tokens
         except InvalidRequestError as error:
             # Whatever the engine calls it: besides its name, a prefix has one field only.
             error.param = error.param if error.param == "name" else wanted.field

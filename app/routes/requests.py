@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from llmcore.log import cut
 
-from ..http import request_log as record
 from ..http.errors import ApiError
 from ..http.json_response import json_response
+from ..http.request_log import RequestLog
 from ..schemas.replies import Cancelled
 from ..service.service import Service
 
@@ -22,7 +22,7 @@ class RequestsEndpoint:
 
     async def delete(self, request: Request) -> Response:
         id = request.path_params["id"]
-        n_cancelled = await self._service.alive.cancel(id, record.of(request.scope).key)
+        n_cancelled = await self._service.in_flight.cancel(id, RequestLog.from_scope(request.scope).key)
         if not n_cancelled:
             raise ApiError(404, "request_missing", f"No request {cut(id)!r} is alive: it may have ended.", param="id")
         return json_response(Cancelled(id, n_cancelled))

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..answers.vector_call import VectorCall
-from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..http.json_response import json_response
+from ..http.request_log import RequestLog
 from ..schemas.embeddings import InputUsage
 from ..schemas.rerank import Document, Ranked, Ranking, RerankRequest
 from ..service.service import Service
@@ -31,9 +31,9 @@ class RerankEndpoint:
         service.check_model(wanted.model)
         texts = wanted.texts()
         service.bounds.check_texts([wanted.query, *texts], "documents")
-        entry = record.of(request.scope)
-        computation = VectorCall(service, request, f"rerank-{entry.unique}")
-        with entry.charge(sum(estimate(wanted.query) + estimate(text) for text in texts)):
+        request_log = RequestLog.from_scope(request.scope)
+        computation = VectorCall(service, request, f"rerank-{request_log.unique}")
+        with request_log.charge(sum(estimate(wanted.query) + estimate(text) for text in texts)):
             vectors = await computation.run(service.engine.rerank(wanted.query, texts))
         scores = memoryview(vectors.data).cast("f").tolist()
         order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))

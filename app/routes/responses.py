@@ -16,10 +16,10 @@ from llmcore.sampling import SamplingParams
 from ..answers.generation import GenerationGroup
 from ..answers.responses_output import ResponseOutput
 from ..answers.responses_stream import ResponseStream, WholeResponse
-from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..http.priority import priority_of
+from ..http.request_log import RequestLog
 from ..schemas.format_fields import JsonObjectFormat, constraint_field, constraint_of
 from ..schemas.responses import FORMAT_NAMES, ResponseJsonSchema, ResponsesRequest, ResponseToolChoice, check_responses
 from ..schemas.responses_replies import (
@@ -59,14 +59,14 @@ class ResponsesEndpoint:
             service.bounds.check_count(len(wanted.input), "input")
         check_responses(wanted)
         service.check_model(wanted.model)
-        entry = record.of(request.scope)
+        request_log = RequestLog.from_scope(request.scope)
         priority = priority_of(request.headers, wanted.asked_priority)
-        begun = _begun(wanted, f"resp_{entry.unique}", service.model_id, priority)
+        begun = _begun(wanted, f"resp_{request_log.unique}", service.model_id, priority)
         generation = self._generate(wanted, begun.id, priority)
         service.bounds.check_prompts([generation.prompt], "input")
         constrained = constraint_field(wanted, FORMAT_NAMES)
-        work = ResponseWork(service, entry, begun.id, [generation], "input", constraint_param=constrained)
-        output = ResponseOutput(entry.unique)
+        work = ResponseWork(service, request_log, begun.id, [generation], "input", constraint_param=constrained)
+        output = ResponseOutput(request_log.unique)
         return ResponseStream(work, begun, output) if wanted.stream else WholeResponse(work, begun, output)
 
     def _generate(self, wanted: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:

@@ -8,10 +8,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..http import request_log as record
 from ..http.body import read_body
 from ..http.decode import decode
 from ..http.json_response import json_response
+from ..http.request_log import RequestLog
 from ..schemas.replies import AppliedTemplate, DetokenizeReply, TokenizeReply
 from ..schemas.text import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest, check_apply_template
 from ..service.service import Service
@@ -31,32 +31,32 @@ class TextEndpoints:
 
     async def tokenize(self, request: Request) -> Response:
         wanted = await self._read(self._tokenize, request)
-        entry = record.of(request.scope)
-        with entry.charge(estimate(wanted.content)):
+        request_log = RequestLog.from_scope(request.scope)
+        with request_log.charge(estimate(wanted.content)):
             tokens = await self._service.engine.tokenize(
                 wanted.content,
                 add_special=bool(wanted.add_special),
                 parse_special=wanted.parse_special is not False,
             )
-            entry.n_text = len(tokens)
+            request_log.n_text = len(tokens)
         return json_response(TokenizeReply(tokens))
 
     async def detokenize(self, request: Request) -> Response:
         wanted = await self._read(self._detokenize, request)
-        entry = record.of(request.scope)
-        with entry.charge(len(wanted.tokens)):
+        request_log = RequestLog.from_scope(request.scope)
+        with request_log.charge(len(wanted.tokens)):
             text = await self._service.engine.detokenize(wanted.tokens)
-            entry.n_text = len(wanted.tokens)
+            request_log.n_text = len(wanted.tokens)
         return json_response(DetokenizeReply(text))
 
     async def apply_template(self, request: Request) -> Response:
         wanted = await self._read(self._apply, request)
         check_apply_template(wanted)
-        entry, prompt = record.of(request.scope), wanted.prompt()
+        request_log, prompt = RequestLog.from_scope(request.scope), wanted.prompt()
         n_given = prompt_tokens(prompt)
-        with entry.charge(n_given):
+        with request_log.charge(n_given):
             text = await self._service.engine.render(prompt)
-            entry.n_text = max(n_given, estimate(text))
+            request_log.n_text = max(n_given, estimate(text))
         return json_response(AppliedTemplate(text))
 
     async def _read(self, decoder: msgspec.json.Decoder[T], request: Request) -> T:

@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 from llmcore.log import event
 
 from ..http.errors import ApiError, invalid, unavailable
+from ..http.probes import PROBE_PATHS
 from .listener import SPARE_HEAD_S, Place
 from .request_framing import StrictConnection
 
@@ -31,8 +32,6 @@ logger = logging.getLogger(__name__)
 N_SPARE = 128
 # For the peer's part of the end of a connection.
 END_S = 2.0
-# A crowded service is not dead: an orchestrator that took it for that would make things worse.
-PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 
 
 @dataclass(frozen=True)
@@ -214,6 +213,7 @@ class ConnectionsExceeded:
             await send(message)
 
         answer: ASGIApp = self._app
-        if scope["path"] not in PROBES:
+        # Probes are answered: an orchestrator that took a crowded service for dead would restart it.
+        if scope["path"] not in PROBE_PATHS:
             answer = unavailable("There are too many connections.").response()
         await answer(scope, receive, send_and_close)

@@ -29,7 +29,7 @@ class Service:
     model_id: str
     metrics: Metrics
     keys: Keys | None = None  # None: whoever reaches the port may come in
-    alive: InFlight = field(default_factory=InFlight)
+    in_flight: InFlight = field(default_factory=InFlight)
     started_s: float = field(default_factory=time.monotonic)
     created: int = field(default_factory=lambda: int(time.time()))
     is_draining: bool = False

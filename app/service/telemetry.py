@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmcore.log import event
 
-from ..http import request_log as record
 from ..http.errors import ClientDisconnected, translate
+from ..http.probes import PROBE_PATHS
 from ..http.request_log import RequestLog
 from .service import Service
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # What nginx made the usual word for a client that left before its answer was whole.
 CLIENT_CLOSED_REQUEST = 499
 # These come every few seconds from machines: a line each would hide the others.
-_PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+_LOGGED_AT_DEBUG = PROBE_PATHS | {"/metrics"}
 
 
 class Telemetry:
@@ -36,55 +36,59 @@ class Telemetry:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        entry = record.attach(scope, self._endpoints.of(scope["path"]))
+        request_log = RequestLog.attach(scope, self._endpoints.of(scope["path"]))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                entry.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *self._headers(entry)]
+                request_log.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *self._headers(request_log)]
             await send(message)
 
         self._service.n_active += 1
         try:
-            await self._run(scope, receive, send_with_id, entry)
+            await self._run(scope, receive, send_with_id, request_log)
         finally:
             self._service.n_active -= 1
-            self._tell(entry)
+            self._tell(request_log)
 
-    async def _run(self, scope: Scope, receive: Receive, send: Send, entry: RequestLog) -> None:
+    async def _run(self, scope: Scope, receive: Receive, send: Send, request_log: RequestLog) -> None:
         try:
             await self._app(scope, receive, send)
         except ClientDisconnected:
-            entry.fail(CLIENT_CLOSED_REQUEST, "client_disconnected")
+            request_log.fail(CLIENT_CLOSED_REQUEST, "client_disconnected")
         except Exception as error:
-            if entry.status:  # half an answer is out: the server can only cut the connection
-                entry.fail(500, "internal_error")
+            if request_log.status:  # half an answer is out: the server can only cut the connection
+                request_log.fail(500, "internal_error")
                 raise
             answer = translate(error)
-            entry.error = answer.code
+            request_log.error = answer.code
             await answer.response()(scope, receive, send)
 
-    def _headers(self, entry: RequestLog) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-request-id", entry.request_id.encode())]
+    def _headers(self, request_log: RequestLog) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-request-id", request_log.request_id.encode())]
         if self._service.is_draining:
             headers.append((b"connection", b"close"))
         return headers
 
-    def _tell(self, entry: RequestLog) -> None:
-        duration_s = time.monotonic() - entry.started_s
-        self._service.metrics.request_ended(entry, duration_s)
-        fields: dict[str, object] = {"method": entry.method, "path": entry.path, "status": entry.status}
-        fields |= {"duration_s": duration_s, "request_id": entry.request_id}
-        if entry.key:
-            fields["key"] = entry.key
-        if entry.n_prompt:
-            fields |= {"id": entry.unique, "n_prompt": entry.n_prompt, "n_cached": entry.n_cached}
-            fields |= {"n_generated": entry.n_generated}
-        if entry.ttft_s is not None:
-            fields["ttft_s"] = entry.ttft_s
-        if entry.error:
-            fields["error"] = entry.error
-        event(logger, logging.DEBUG if entry.endpoint in _PROBES else logging.INFO, "request", **fields)
+    def _tell(self, request_log: RequestLog) -> None:
+        duration_s = time.monotonic() - request_log.started_s
+        self._service.metrics.request_ended(request_log, duration_s)
+        fields: dict[str, object] = {
+            "method": request_log.method,
+            "path": request_log.path,
+            "status": request_log.status,
+        }
+        fields |= {"duration_s": duration_s, "request_id": request_log.request_id}
+        if request_log.key:
+            fields["key"] = request_log.key
+        if request_log.n_prompt:
+            fields |= {"id": request_log.unique, "n_prompt": request_log.n_prompt, "n_cached": request_log.n_cached}
+            fields |= {"n_generated": request_log.n_generated}
+        if request_log.ttft_s is not None:
+            fields["ttft_s"] = request_log.ttft_s
+        if request_log.error:
+            fields["error"] = request_log.error
+        event(logger, logging.DEBUG if request_log.endpoint in _LOGGED_AT_DEBUG else logging.INFO, "request", **fields)
 
 
 class Endpoints:
