@@ -37,7 +37,7 @@ from .routes.responses import ResponsesEndpoint
 from .routes.text import TextEndpoints
 from .service.engine import EngineLike
 from .service.service import Service
-from .service.telemetry import Telemetry
+from .service.telemetry import TelemetryMiddleware
 
 # What pages may read of an answer's head.
 _LIMITS = ("limit", "remaining", "reset")
@@ -53,8 +53,8 @@ def model_id(config: ServerConfig, model_path: str) -> str:
 def create_service(engine: EngineLike, config: ServerConfig, model: str, keys: Keys | None = None) -> Service:
     metrics = Metrics(CollectorRegistry(), model, __version__)
     if keys is not None:
-        metrics.name_keys(keys.names)
-    engine.on_cancelled = metrics.cancelled
+        metrics.add_keys(keys.names)
+    engine.on_cancelled = metrics.observe_cancel
     return Service(engine, config, model, metrics, keys)
 
 
@@ -87,7 +87,7 @@ def create_admin_app(service: Service, *, is_local: bool = False) -> Starlette:
     asks_for_keys = service.config.keys_everywhere
     host = service.config.admin_host
     guard = _guard(service, host, is_local=is_local, asks_for_keys=asks_for_keys)
-    middleware = [Middleware(Telemetry, service=service, routes=routes), *guard]
+    middleware = [Middleware(TelemetryMiddleware, service=service, routes=routes), *guard]
     if asks_for_keys:
         middleware += _doors(service)
     return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
@@ -102,7 +102,7 @@ def _middleware(service: Service, routes: list[Route], *, is_local: bool) -> lis
         allow_headers=("*",),
         expose_headers=_EXPOSED,
     )
-    telemetry = Middleware(Telemetry, service=service, routes=routes)
+    telemetry = Middleware(TelemetryMiddleware, service=service, routes=routes)
     guard = _guard(service, service.config.host, is_local=is_local, asks_for_keys=service.keys is not None)
     return [*([cors] if service.config.origins else []), telemetry, *guard, *_doors(service)]
 

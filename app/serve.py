@@ -22,7 +22,7 @@ from llmcore.worker.client import AsyncEngine
 from .application import create_admin_app, create_app, create_service, model_id
 from .auth.keys import Keys, load_keys
 from .config import ServerConfig
-from .server.reaper import reap_for_ever
+from .server.reaper import reap_orphans
 from .server.server import AdminServer, Server, bind, ignore_hang_ups, url_of
 from .server.tls import check_certificate
 from .service.service import Service
@@ -95,7 +95,7 @@ async def serve(
     server = Server(create_app(service, is_local=is_loopback(sock)), service)
     scheme = "https" if server_config.tls_cert else "http"
     line = f"listening on {url_of(sock, scheme)} model={service.model_id}"
-    reaping = asyncio.create_task(reap_for_ever()) if os.getpid() == 1 else None
+    reaping = asyncio.create_task(reap_orphans()) if os.getpid() == 1 else None
     loading = asyncio.create_task(_announce(engine, server, line))
     try:
         async with _administered(service, admin_sock, scheme):

@@ -14,7 +14,7 @@ from llmcore.messages import Finished, GenerateRequest, Piece
 from ..http.request_log import RequestLog
 from ..service.engine import GenerationLike
 from ..service.service import Service
-from ..service.token_estimate import answer_tokens, estimated_tokens
+from ..service.token_estimate import estimate_request_tokens, sum_max_tokens
 from .merge import Merge
 
 
@@ -44,7 +44,7 @@ class GenerationGroup:
         self._requests = [
             structs.replace(each, tenant=tenant, holder=request_log.key, group=group) for each in requests
         ]
-        self._metrics = service.metrics.of(requests[0].priority)
+        self._metrics = service.metrics.for_priority(requests[0].priority)
         self._prompt_param = prompt_param
         self._constraint_param = constraint_param
         self.n_choices = len(requests)
@@ -56,11 +56,11 @@ class GenerationGroup:
         self._finished = 0
 
     async def __aenter__(self) -> GenerationGroup:
-        self._service.check_open()
-        n_most = estimated_tokens(self._requests, self.n_per_prompt)
+        self._service.check_not_draining()
+        n_most = estimate_request_tokens(self._requests, self.n_per_prompt)
         self._service.in_flight.add(self)  # already: what waits for admission can be cancelled as well
         try:
-            with self._request_log.charge(n_most - answer_tokens(self._requests), n_most):
+            with self._request_log.charge(n_most - sum_max_tokens(self._requests), n_most):
                 self._generations = await self._admit()
         except InvalidRequestError as error:
             error.param = self._field(error.param)
@@ -153,7 +153,7 @@ class GenerationGroup:
         if isinstance(output, Piece):
             self._n_tokens[index] += output.n_tokens
             if last_s:
-                self._metrics.gap(now_s - last_s)
+                self._metrics.observe_gap(now_s - last_s)
             else:
                 self._begin(now_s)
             return
@@ -162,10 +162,10 @@ class GenerationGroup:
         self._finished += 1
         self._n_tokens[index] = output.usage.n_generated
         self._request_log.n_cached += output.usage.n_cached
-        self._metrics.answer_ended(output.usage)
+        self._metrics.observe_answer(output.usage)
 
     def _begin(self, now_s: float) -> None:
         ttft_s = now_s - self._request_log.started_s
-        self._metrics.first_token(ttft_s)
+        self._metrics.observe_first_token(ttft_s)
         if self._request_log.ttft_s is None:
             self._request_log.ttft_s = ttft_s

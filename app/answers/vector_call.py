@@ -40,7 +40,7 @@ class VectorCall:
 
     async def _run(self, call: Coroutine[Any, Any, VectorsReply]) -> VectorsReply:
         self._task = asyncio.ensure_future(call)
-        timeout_s = self._service.bounds.timeout_s(None)
+        timeout_s = self._service.limits.resolve_timeout_s(None)
         try:
             return await asyncio.wait_for(self._task, timeout_s)
         except asyncio.TimeoutError:

@@ -10,7 +10,7 @@ import msgspec
 
 from llmcore.errors import ConfigError
 
-from .keys import NAME_PATTERN, KeyLine, digest_of
+from .keys import NAME_PATTERN, KeyLine, hash_key
 
 # Recognizable for those who look for secrets in the wrong places.
 _PREFIX = "sk-llmcore-"
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if not re.fullmatch(NAME_PATTERN, args.name):
         raise ConfigError("a key's name has 1 to 64 letters, digits, '.', '_' and '-'", param="name")
-    key, line = new_key(args.name, may_pin=not args.no_pin)
+    key, line = generate_key(args.name, may_pin=not args.no_pin)
     print(f"key, shown only now:       {key}")
     print(f"line for --api-keys-file:  {msgspec.json.encode(line).decode()}")
     if line.pin:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def new_key(name: str, *, may_pin: bool = True) -> tuple[str, KeyLine]:
+def generate_key(name: str, *, may_pin: bool = True) -> tuple[str, KeyLine]:
     """A random key of 256 bits, and what is kept of it."""
     key = _PREFIX + secrets.token_urlsafe(32)
-    return key, KeyLine(name, digest_of(key.encode()).hex(), pin=may_pin)
+    return key, KeyLine(name, hash_key(key.encode()).hex(), pin=may_pin)

@@ -43,7 +43,7 @@ class ApiKey:
     may_pin: bool = True
 
 
-def digest_of(key: bytes) -> bytes:
+def hash_key(key: bytes) -> bytes:
     """SHA-256: enough for keys that are random, as those of `llmcore key` are."""
     return hashlib.sha256(key).digest()
 
@@ -61,7 +61,7 @@ class Keys:
 
     def find(self, given: bytes) -> ApiKey | None:
         """In a time that tells neither how much of a key is right nor whose it is: always all are compared."""
-        digest, found = digest_of(given), None
+        digest, found = hash_key(given), None
         for key in self._keys:
             if hmac.compare_digest(key.digest, digest):
                 found = key

@@ -14,7 +14,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
-from .beginnings import Beginning
+from .beginnings import PromptFingerprint
 
 # A neighbour slows an answer down about as much as 250 tokens of prompt make it late.
 NEIGHBOUR_BYTES = 1024
@@ -39,7 +39,7 @@ class Affinity:
         self._n_links_max = n_links_max
         self._warm: OrderedDict[int, frozenset[str]] = OrderedDict()  # by link; the one used last stands last
 
-    def order(self, beginning: Beginning, loads: Mapping[str, int]) -> list[str]:
+    def order(self, beginning: PromptFingerprint, loads: Mapping[str, int]) -> list[str]:
         """All replicas of `loads` (their requests in hand), the best one first."""
         cached = self.cached_bytes(beginning, loads)
         least = min(loads.values(), default=0)
@@ -51,7 +51,7 @@ class Affinity:
 
         return sorted(loads, key=rank)
 
-    def cached_bytes(self, beginning: Beginning, replicas: Iterable[str]) -> dict[str, int]:
+    def cached_bytes(self, beginning: PromptFingerprint, replicas: Iterable[str]) -> dict[str, int]:
         """How much of a prompt each replica has had before, as far as remembered."""
         cached = dict.fromkeys(replicas, 0)
         missing = set(cached)
@@ -63,7 +63,7 @@ class Affinity:
                 break
         return cached
 
-    def placed(self, beginning: Beginning, replica: str) -> None:
+    def placed(self, beginning: PromptFingerprint, replica: str) -> None:
         """A prompt goes to `replica`, which will have it then."""
         for link, _ in beginning.links:
             self._warm[link] = self._warm.get(link, frozenset()) | {replica}

@@ -23,7 +23,7 @@ _CHAT, _TEXT, _RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/respo
 
 
 @dataclass(frozen=True)
-class Beginning:
+class PromptFingerprint:
     """`links`: (digest, bytes of the prompt up to there), in order. `key` stays the same through a conversation."""
 
     links: tuple[tuple[int, int], ...] = ()
@@ -34,16 +34,16 @@ class Beginning:
         return self.links[-1][1] if self.links else 0
 
 
-def beginning_of(path: str, body: bytes) -> Beginning:
+def fingerprint_prompt(path: str, body: bytes) -> PromptFingerprint:
     """Of a request to `path`. Without links where the path takes no prompt, or where the body is not what it should be: such a
     request may go anywhere."""
     if path not in (_CHAT, _TEXT, _RESPONSES):
-        return Beginning()
+        return PromptFingerprint()
     try:
         fields = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Beginning()
-    return _chain(list(_parts(path, fields))) if isinstance(fields, dict) else Beginning()
+        return PromptFingerprint()
+    return _chain(list(_parts(path, fields))) if isinstance(fields, dict) else PromptFingerprint()
 
 
 def _parts(path: str, fields: dict[str, Any]) -> Iterator[tuple[bytes, bool]]:
@@ -67,7 +67,7 @@ def _bytes(value: object) -> bytes:
     return value.encode("utf-8", "replace") if isinstance(value, str) else msgspec.json.encode(value)
 
 
-def _chain(parts: list[tuple[bytes, bool]]) -> Beginning:
+def _chain(parts: list[tuple[bytes, bool]]) -> PromptFingerprint:
     links: list[tuple[int, int]] = []
     digest, n_bytes, key = b"", 0, 0
     for part, is_user in parts:
@@ -78,4 +78,4 @@ def _chain(parts: list[tuple[bytes, bool]]) -> Beginning:
             links.append((int.from_bytes(digest, "big"), n_bytes))
         if is_user and not key and links:
             key = links[-1][0]
-    return Beginning(tuple(links), key or (links[-1][0] if links else 0))
+    return PromptFingerprint(tuple(links), key or (links[-1][0] if links else 0))

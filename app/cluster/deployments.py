@@ -22,7 +22,7 @@ from llmcore.worker.client import AsyncEngine
 from ..application import create_service, model_id
 from ..auth.keys import load_keys
 from ..config import ClusterConfig, ServerConfig
-from .forwarded import Forwarded, ForwardedAnswer
+from .forwarded import ForwardedRequest, ReplicaResponse
 from .ingress import Ingress
 from .replica import Replica
 from .router import PlacementRouter
@@ -51,11 +51,11 @@ class Llm:
         self._replica = Replica(service, name)
         await self._replica.start()
 
-    async def respond(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
+    async def respond(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
         async for messages in self._replica.respond(request):
             yield messages
 
-    async def whole(self, request: Forwarded) -> ForwardedAnswer:
+    async def whole(self, request: ForwardedRequest) -> ReplicaResponse:
         return await self._replica.whole(request)
 
     def check_health(self) -> None:
@@ -84,7 +84,7 @@ class ReplicaHandle:
         self._streams = llm.options(stream=True)
         self._handle = llm
 
-    async def one(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
+    async def one(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
         response = self._streams.respond.remote(request)
         is_over = False
         try:
@@ -104,8 +104,8 @@ class ReplicaHandle:
             if not is_over:
                 response.cancel()
 
-    async def all(self, request: Forwarded) -> Sequence[ForwardedAnswer]:
-        answers: Sequence[ForwardedAnswer] = await self._handle.broadcast("whole", request).results_async()
+    async def all(self, request: ForwardedRequest) -> Sequence[ReplicaResponse]:
+        answers: Sequence[ReplicaResponse] = await self._handle.broadcast("whole", request).results_async()
         return answers
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from starlette.types import Message, Scope
 
-from .beginnings import Beginning
+from .beginnings import PromptFingerprint
 
 
 @dataclass(frozen=True)
-class Forwarded:
+class ForwardedRequest:
     """An HTTP request with its whole body, and what routers look at."""
 
     method: str
@@ -21,7 +21,7 @@ class Forwarded:
     scheme: str = "http"
     http_version: str = "1.1"
     client: tuple[str, int] | None = None
-    beginning: Beginning = field(default_factory=Beginning)
+    beginning: PromptFingerprint = field(default_factory=PromptFingerprint)
 
     def scope(self) -> Scope:
         """As the application gets it in the replica."""
@@ -41,9 +41,9 @@ class Forwarded:
         }
 
 
-def forwarded(scope: Scope, body: bytes, beginning: Beginning) -> Forwarded:
+def forwarded(scope: Scope, body: bytes, beginning: PromptFingerprint) -> ForwardedRequest:
     client = scope.get("client")
-    return Forwarded(
+    return ForwardedRequest(
         method=scope["method"],
         path=scope["path"],
         query_string=scope["query_string"],
@@ -57,7 +57,7 @@ def forwarded(scope: Scope, body: bytes, beginning: Beginning) -> Forwarded:
 
 
 @dataclass(frozen=True)
-class ForwardedAnswer:
+class ReplicaResponse:
     """What one replica answered to a request that all of them got."""
 
     replica: str

@@ -18,22 +18,22 @@ from llmcore.log import event
 from ..http.body import receive_all
 from ..http.disconnect import while_connected
 from ..http.errors import ClientDisconnected, translate
-from .beginnings import beginning_of
-from .forwarded import Forwarded, ForwardedAnswer, forwarded
-from .pages import labelled
+from .beginnings import fingerprint_prompt
+from .forwarded import ForwardedRequest, ReplicaResponse, forwarded
+from .pages import merge_pages
 
 logger = logging.getLogger(__name__)
 
-ForwardedCall = Callable[[Forwarded], AsyncGenerator[list[Message], None]]
+ForwardedCall = Callable[[ForwardedRequest], AsyncGenerator[list[Message], None]]
 
 
 class Replicas(Protocol):
     """The way to the replicas."""
 
-    def one(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
+    def one(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
         """ASGI messages of the answer, as they come. Closing it cancels."""
 
-    def all(self, request: Forwarded) -> Awaitable[Sequence[ForwardedAnswer]]:
+    def all(self, request: ForwardedRequest) -> Awaitable[Sequence[ReplicaResponse]]:
         """The whole answer of every replica."""
 
 
@@ -53,7 +53,7 @@ class Ingress:
     async def _http(self, scope: Scope, receive: Receive, sending: _Sending) -> None:
         try:
             body = await receive_all(receive, self._max_body_bytes)
-            request = forwarded(scope, body, beginning_of(scope["path"], body))
+            request = forwarded(scope, body, fingerprint_prompt(scope["path"], body))
             answer = self._of_all(request, sending) if _concerns_all(request) else self._of_one(request, sending)
             await while_connected(receive, answer)
         except ClientDisconnected:
@@ -62,16 +62,16 @@ class Ingress:
             event(logger, logging.ERROR, "forwarding_failed", path=scope["path"], error=repr(error)[:300])
             await sending.fail(error)
 
-    async def _of_one(self, request: Forwarded, sending: _Sending) -> None:
+    async def _of_one(self, request: ForwardedRequest, sending: _Sending) -> None:
         async with aclosing(self._replicas.one(request)) as parts:
             async for messages in parts:
                 for message in messages:
                     await sending(message)
 
-    async def _of_all(self, request: Forwarded, sending: _Sending) -> None:
+    async def _of_all(self, request: ForwardedRequest, sending: _Sending) -> None:
         answers = await self._replicas.all(request)
         if request.path == "/metrics" and all(answer.status == 200 for answer in answers) and answers:
-            page = labelled({answer.replica: answer.body.decode() for answer in answers}).encode()
+            page = merge_pages({answer.replica: answer.body.decode() for answer in answers}).encode()
             start = {**answers[0].messages[0]}
             kept = [(name, value) for name, value in start["headers"] if name != b"content-length"]
             await sending({**start, "headers": [*kept, (b"content-length", str(len(page)).encode())]})
@@ -112,7 +112,7 @@ class _Sending:
         await self._send({"type": "http.response.body", "body": answer.body()})
 
 
-def _concerns_all(request: Forwarded) -> bool:
+def _concerns_all(request: ForwardedRequest) -> bool:
     is_change = request.method in ("PUT", "DELETE")
     return request.path == "/metrics" or (is_change and request.path.startswith(("/v1/prefixes/", "/v1/requests/")))
 

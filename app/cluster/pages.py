@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def labelled(pages: Mapping[str, str]) -> str:
+def merge_pages(pages: Mapping[str, str]) -> str:
     """One page; a metric's samples stand together, its HELP and TYPE once."""
     heads: dict[str, list[str]] = {}
     samples: dict[str, list[str]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from .affinity import Affinity
-from .beginnings import Beginning
+from .beginnings import PromptFingerprint
 
 Routing = Literal["affinity", "round-robin"]
 
@@ -28,7 +28,7 @@ class Placement:
         self._turn = 0
 
     def choose(
-        self, request_id: str, beginning: Beginning, replicas: Sequence[str], is_settled: Callable[[], bool]
+        self, request_id: str, beginning: PromptFingerprint, replicas: Sequence[str], is_settled: Callable[[], bool]
     ) -> list[str]:
         """All `replicas`, the one to try first in front. Chosen again, a request is counted once."""
         self._chosen = {id: each for id, each in self._chosen.items() if id != request_id and not each[1]()}

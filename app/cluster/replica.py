@@ -12,7 +12,7 @@ from llmcore.errors import EngineUnavailableError
 
 from ..application import create_app
 from ..service.service import Service
-from .forwarded import Forwarded, ForwardedAnswer
+from .forwarded import ForwardedRequest, ReplicaResponse
 
 # Time for the application to end an answer that nobody waits for any more, before its task is cancelled.
 LEAVE_S = 5.0
@@ -38,18 +38,18 @@ class Replica:
         if self._service.engine.state in ("failed", "stopped"):
             raise EngineUnavailableError(f"the engine is {self._service.engine.state}")
 
-    async def respond(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
+    async def respond(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
         """ASGI messages of the answer; those that came while nobody asked are given together."""
         async with contextlib.aclosing(respond(self._app, request)) as parts:
             async for messages in parts:
                 yield messages
 
-    async def whole(self, request: Forwarded) -> ForwardedAnswer:
+    async def whole(self, request: ForwardedRequest) -> ReplicaResponse:
         messages = [message async for messages in self.respond(request) for message in messages]
-        return ForwardedAnswer(self._name, tuple(messages))
+        return ReplicaResponse(self._name, tuple(messages))
 
 
-async def respond(app: ASGIApp, request: Forwarded) -> AsyncGenerator[list[Message], None]:
+async def respond(app: ASGIApp, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
     """Runs an application for one request. Closing the generator is the client's leaving."""
     outbox: list[Message] = []
     news, left = asyncio.Event(), asyncio.Event()

@@ -7,8 +7,8 @@ from typing import Any
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
 from .affinity import NEIGHBOUR_BYTES, Affinity
-from .beginnings import Beginning
-from .forwarded import Forwarded
+from .beginnings import PromptFingerprint
+from .forwarded import ForwardedRequest
 from .placement import Placement, Routing
 
 
@@ -48,5 +48,5 @@ class PlacementRouter(RequestRouter):
         self._placement.update([replica.replica_id.unique_id for replica in replicas])
 
 
-def _beginning(args: list[Any]) -> Beginning:
-    return args[0].beginning if args and isinstance(args[0], Forwarded) else Beginning()
+def _beginning(args: list[Any]) -> PromptFingerprint:
+    return args[0].beginning if args and isinstance(args[0], ForwardedRequest) else PromptFingerprint()

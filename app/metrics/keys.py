@@ -30,7 +30,7 @@ class KeyMetrics:
             for limit in ("requests", "tokens", "concurrent"):
                 self._refused.labels(name, limit, model)
 
-    def request_ended(self, request_log: RequestLog) -> None:
+    def observe_request(self, request_log: RequestLog) -> None:
         self._requests.labels(request_log.key, str(request_log.status), self._model).inc()
         self._tokens.labels(request_log.key, "prompt", self._model).inc(request_log.n_prompt)
         self._tokens.labels(request_log.key, "cached", self._model).inc(request_log.n_cached)

@@ -104,24 +104,24 @@ class Metrics:
         self._answers = _answers(registry, model)
         self.keys: KeyMetrics | None = None
 
-    def name_keys(self, names: Sequence[str]) -> None:
+    def add_keys(self, names: Sequence[str]) -> None:
         """From now on, what is known by key is told by its name."""
         self.keys = KeyMetrics(self.registry, names, self._model)
 
-    def of(self, priority: Priority) -> AnswerMetrics:
+    def for_priority(self, priority: Priority) -> AnswerMetrics:
         """For the answers to requests of that priority."""
         return self._answers[priority]
 
-    def request_ended(self, request_log: RequestLog, duration_s: float) -> None:
+    def observe_request(self, request_log: RequestLog, duration_s: float) -> None:
         self._requests.labels(request_log.endpoint, str(request_log.status), self._model).inc()
         self._duration.labels(request_log.endpoint, self._model).observe(duration_s)
         self._prompt.inc(request_log.n_prompt)
         self._cached.inc(request_log.n_cached)
         self._generated.inc(request_log.n_generated)
         if self.keys is not None and request_log.key:
-            self.keys.request_ended(request_log)
+            self.keys.observe_request(request_log)
 
-    def cancelled(self, latency_s: float) -> None:
+    def observe_cancel(self, latency_s: float) -> None:
         self._cancel.observe(latency_s)
 
     def render(self) -> bytes:
@@ -138,13 +138,13 @@ class AnswerMetrics:
         self._prefill = prefill
         self._rate = rate
 
-    def first_token(self, ttft_s: float) -> None:
+    def observe_first_token(self, ttft_s: float) -> None:
         self._ttft.observe(ttft_s)
 
-    def gap(self, gap_s: float) -> None:
+    def observe_gap(self, gap_s: float) -> None:
         self._gap.observe(gap_s)
 
-    def answer_ended(self, usage: Usage) -> None:
+    def observe_answer(self, usage: Usage) -> None:
         if not usage.n_generated:
             return  # it was broken off before: its times are of nothing
         self._queue.observe(usage.queue_s)

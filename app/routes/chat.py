@@ -50,9 +50,9 @@ class ChatEndpoint:
 
     async def post(self, request: Request) -> Response:
         service = self._service
-        service.check_open()
+        service.check_not_draining()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
-        service.bounds.check_count(len(wanted.messages), "messages")
+        service.limits.check_count(len(wanted.messages), "messages")
         check_chat(wanted)
         service.check_model(wanted.model)
         request_log = RequestLog.from_scope(request.scope)
@@ -65,24 +65,24 @@ class ChatEndpoint:
         )
         priority = priority_of(request.headers, wanted.asked_priority)
         requests = list(self._generate(wanted, form.id, priority))
-        service.bounds.check_prompts([requests[0].prompt], "messages")
+        service.limits.check_prompts([requests[0].prompt], "messages")
         work = GenerationGroup(
             service, request_log, form.id, requests, "messages", wanted.n_choices, constraint_field(wanted)
         )
         return EventStream(work, form, wanted.wants_usage) if wanted.stream else JsonChoices(work, form)
 
     def _generate(self, wanted: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
-        prompt, constraint, bounds = wanted.prompt(), constraint_of(wanted), self._service.bounds
+        prompt, constraint, bounds = wanted.prompt(), constraint_of(wanted), self._service.limits
         asked = "max_tokens" if wanted.max_completion_tokens is None else "max_completion_tokens"
         for choice in range(wanted.n_choices):
             yield wanted.to_generate(
                 f"{answer_id}-{choice}" if choice else answer_id,
                 prompt,
-                max_tokens=bounds.answer_tokens(wanted.answer_tokens(), asked),
+                max_tokens=bounds.resolve_max_tokens(wanted.answer_tokens(), asked),
                 constraint=constraint,
                 n_logprobs=wanted.n_logprobs,
                 priority=priority,
-                timeout_s=bounds.timeout_s(wanted.timeout),
+                timeout_s=bounds.resolve_timeout_s(wanted.timeout),
                 choice=choice,
             )
 

@@ -30,7 +30,7 @@ from ..schemas.logprobs import TextLogprobs
 from ..schemas.replies import AnswerEnd, TextChoice, TextCompletion, TokenUsage
 from ..service.request_limits import RequestLimits
 from ..service.service import Service
-from ..service.token_estimate import prompt_tokens
+from ..service.token_estimate import estimate_prompt_tokens
 
 
 class CompletionsEndpoint:
@@ -42,21 +42,21 @@ class CompletionsEndpoint:
 
     async def post(self, request: Request) -> Response:
         service = self._service
-        service.check_open()
+        service.check_not_draining()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
         check_completion(wanted)
         service.check_model(wanted.model)
         prompts = wanted.prompts()
-        service.bounds.check_prompts(prompts, "prompt")
+        service.limits.check_prompts(prompts, "prompt")
         request_log = RequestLog.from_scope(request.scope)
         if wanted.echo:  # their text is the engine's work, and comes first
-            request_log.reserve(sum(map(prompt_tokens, prompts)))
+            request_log.reserve(sum(map(estimate_prompt_tokens, prompts)))
         echoes = [await self._text(prompt) for prompt in prompts] if wanted.echo else []
         form = CompletionForm(f"cmpl-{request_log.unique}", int(time.time()), service.model_id, wanted, echoes)
         priority = priority_of(request.headers, wanted.priority)
         choices = enumerate(itertools.product(prompts, range(wanted.n_candidates)))
         requests = [
-            _generate(wanted, prompt, f"{form.id}-{index}", priority, choice, service.bounds)
+            _generate(wanted, prompt, f"{form.id}-{index}", priority, choice, service.limits)
             for index, (prompt, choice) in choices
         ]
         work = GenerationGroup(
@@ -81,11 +81,11 @@ def _generate(
     return wanted.to_generate(
         request_id,
         prompt,
-        max_tokens=bounds.answer_tokens(wanted.max_tokens, "max_tokens", MAX_TOKENS_DEFAULT),
+        max_tokens=bounds.resolve_max_tokens(wanted.max_tokens, "max_tokens", MAX_TOKENS_DEFAULT),
         constraint=constraint_of(wanted),
         n_logprobs=0 if is_compared else wanted.logprobs,
         priority=priority,
-        timeout_s=bounds.timeout_s(wanted.timeout),
+        timeout_s=bounds.resolve_timeout_s(wanted.timeout),
         choice=choice,
     )
 

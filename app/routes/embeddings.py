@@ -19,7 +19,7 @@ from ..http.decode import decode
 from ..http.request_log import RequestLog
 from ..schemas.embeddings import Embedding, EmbeddingList, EmbeddingsRequest, InputUsage
 from ..service.service import Service
-from ..service.token_estimate import estimate
+from ..service.token_estimate import estimate_tokens
 
 # Numbers that are written as text at a time: other requests' tokens go out in between.
 _NUMBERS_AT_A_TIME = 16_384
@@ -35,14 +35,14 @@ class EmbeddingsEndpoint:
 
     async def post(self, request: Request) -> Response:
         service = self._service
-        service.check_open()
+        service.check_not_draining()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
         texts = wanted.texts()
         service.check_model(wanted.model)
-        service.bounds.check_texts(texts, "input")
+        service.limits.check_texts(texts, "input")
         request_log = RequestLog.from_scope(request.scope)
         computation = VectorCall(service, request, f"embd-{request_log.unique}")
-        with request_log.charge(sum(map(estimate, texts))):
+        with request_log.charge(sum(map(estimate_tokens, texts))):
             vectors = await computation.run(service.engine.embed(texts, dimensions=wanted.dimensions))
         items = await _items(vectors, wanted.encoding_format or "float")
         usage = InputUsage(vectors.n_tokens, vectors.n_tokens)

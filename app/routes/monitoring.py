@@ -30,14 +30,14 @@ class Monitoring:
         return json_response(Probe("ok"))
 
     async def readyz(self, request: Request) -> Response:
-        reason = self._service.unready
+        reason = self._service.unready_reason
         if not reason and not self._service.engine.is_warm:
             reason = "warming"
         return json_response(Probe(reason or "ok"), 503 if reason else 200)
 
     async def healthz(self, request: Request) -> Response:
         service, engine = self._service, self._service.engine
-        reason = service.unready
+        reason = service.unready_reason
         worker = WorkerHealth(engine.state, engine.n_restarts)
         health = Health(reason or "ok", engine.state == "ready", service.uptime_s, worker)
         if _is_verbose(request):

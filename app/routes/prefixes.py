@@ -17,7 +17,7 @@ from ..http.request_log import RequestLog
 from ..schemas.prefixes import PrefixRequest, check_name
 from ..schemas.replies import PrefixCard, PrefixDeleted, PrefixList
 from ..service.service import Service
-from ..service.token_estimate import prompt_tokens
+from ..service.token_estimate import estimate_prompt_tokens
 
 
 class PrefixesEndpoint:
@@ -41,11 +41,11 @@ class PrefixesEndpoint:
     async def _put(self, request: Request, name: str) -> Response:
         """Answers once the prefix is computed."""
         service = self._service
-        service.check_open()
+        service.check_not_draining()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
         spec, request_log = wanted.spec(name), RequestLog.from_scope(request.scope)
         try:
-            with request_log.charge(prompt_tokens(spec.prompt)):
+            with request_log.charge(estimate_prompt_tokens(spec.prompt)):
                 info = await service.engine.pin(spec)
                 request_log.n_prompt = info.n_tokens
         except InvalidRequestError as error:

@@ -14,7 +14,7 @@ from ..http.request_log import RequestLog
 from ..schemas.embeddings import InputUsage
 from ..schemas.rerank import Document, Ranked, Ranking, RerankRequest
 from ..service.service import Service
-from ..service.token_estimate import estimate
+from ..service.token_estimate import estimate_tokens
 
 
 class RerankEndpoint:
@@ -26,14 +26,14 @@ class RerankEndpoint:
 
     async def post(self, request: Request) -> Response:
         service = self._service
-        service.check_open()
+        service.check_not_draining()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
         service.check_model(wanted.model)
         texts = wanted.texts()
-        service.bounds.check_texts([wanted.query, *texts], "documents")
+        service.limits.check_texts([wanted.query, *texts], "documents")
         request_log = RequestLog.from_scope(request.scope)
         computation = VectorCall(service, request, f"rerank-{request_log.unique}")
-        with request_log.charge(sum(estimate(wanted.query) + estimate(text) for text in texts)):
+        with request_log.charge(sum(estimate_tokens(wanted.query) + estimate_tokens(text) for text in texts)):
             vectors = await computation.run(service.engine.rerank(wanted.query, texts))
         scores = memoryview(vectors.data).cast("f").tolist()
         order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))

@@ -53,32 +53,32 @@ class ResponsesEndpoint:
 
     async def post(self, request: Request) -> Response:
         service = self._service
-        service.check_open()
+        service.check_not_draining()
         wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
         if isinstance(wanted.input, list):
-            service.bounds.check_count(len(wanted.input), "input")
+            service.limits.check_count(len(wanted.input), "input")
         check_responses(wanted)
         service.check_model(wanted.model)
         request_log = RequestLog.from_scope(request.scope)
         priority = priority_of(request.headers, wanted.asked_priority)
         begun = _begun(wanted, f"resp_{request_log.unique}", service.model_id, priority)
         generation = self._generate(wanted, begun.id, priority)
-        service.bounds.check_prompts([generation.prompt], "input")
+        service.limits.check_prompts([generation.prompt], "input")
         constrained = constraint_field(wanted, FORMAT_NAMES)
         work = ResponseWork(service, request_log, begun.id, [generation], "input", constraint_param=constrained)
         output = ResponseOutput(request_log.unique)
         return ResponseStream(work, begun, output) if wanted.stream else WholeResponse(work, begun, output)
 
     def _generate(self, wanted: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
-        bounds = self._service.bounds
+        bounds = self._service.limits
         return wanted.to_generate(
             answer_id,
             wanted.prompt_to_render(),
-            max_tokens=bounds.answer_tokens(wanted.max_output_tokens, "max_output_tokens"),
+            max_tokens=bounds.resolve_max_tokens(wanted.max_output_tokens, "max_output_tokens"),
             constraint=constraint_of(wanted),
             n_logprobs=wanted.n_logprobs,
             priority=priority,
-            timeout_s=bounds.timeout_s(wanted.timeout),
+            timeout_s=bounds.resolve_timeout_s(wanted.timeout),
         )
 
 

@@ -15,7 +15,7 @@ from ..http.request_log import RequestLog
 from ..schemas.replies import AppliedTemplate, DetokenizeReply, TokenizeReply
 from ..schemas.text import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest, check_apply_template
 from ..service.service import Service
-from ..service.token_estimate import estimate, prompt_tokens
+from ..service.token_estimate import estimate_prompt_tokens, estimate_tokens
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class TextEndpoints:
     async def tokenize(self, request: Request) -> Response:
         wanted = await self._read(self._tokenize, request)
         request_log = RequestLog.from_scope(request.scope)
-        with request_log.charge(estimate(wanted.content)):
+        with request_log.charge(estimate_tokens(wanted.content)):
             tokens = await self._service.engine.tokenize(
                 wanted.content,
                 add_special=bool(wanted.add_special),
@@ -53,12 +53,12 @@ class TextEndpoints:
         wanted = await self._read(self._apply, request)
         check_apply_template(wanted)
         request_log, prompt = RequestLog.from_scope(request.scope), wanted.prompt()
-        n_given = prompt_tokens(prompt)
+        n_given = estimate_prompt_tokens(prompt)
         with request_log.charge(n_given):
             text = await self._service.engine.render(prompt)
-            request_log.n_text = max(n_given, estimate(text))
+            request_log.n_text = max(n_given, estimate_tokens(text))
         return json_response(AppliedTemplate(text))
 
     async def _read(self, decoder: msgspec.json.Decoder[T], request: Request) -> T:
-        self._service.check_open()
+        self._service.check_not_draining()
         return decode(decoder, await read_body(request, self._service.config.max_body_bytes))

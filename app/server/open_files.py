@@ -50,7 +50,7 @@ def n_open() -> int:
         return N_OTHER_FILES
 
 
-def share_out(n_left: int, n_wanted: int, n_spare: int, *, has_admin: bool) -> Rooms:
+def divide_connections(n_left: int, n_wanted: int, n_spare: int, *, has_admin: bool) -> Rooms:
     """The rooms for `n_left` files, where `n_wanted` connections are to be served. The spare ones come first: they are for
     probes."""
     n_spare = max(1, min(n_spare, n_left // 4))

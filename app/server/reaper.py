@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 
 
-async def reap_for_ever(every_s: float = LOOK_EVERY_S) -> None:
+async def reap_orphans(every_s: float = LOOK_EVERY_S) -> None:
     seen: set[int] = set()
     while True:
-        dead = dead_children()
+        dead = find_zombies()
         for pid in seen & dead:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
@@ -28,7 +28,7 @@ async def reap_for_ever(every_s: float = LOOK_EVERY_S) -> None:
         await asyncio.sleep(every_s)
 
 
-def dead_children() -> set[int]:
+def find_zombies() -> set[int]:
     """Process ids of children that have ended and that nobody has waited for. (They stay so.)"""
     how = os.WEXITED | os.WNOHANG | os.WNOWAIT
     dead = set()

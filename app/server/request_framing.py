@@ -66,7 +66,7 @@ class StrictConnection(h11.Connection):
 
     def _problem_of_head(self, received: bytes) -> str:
         if end := _HEAD_END.search(received):
-            return problem_of_head(received[: end.end()])
+            return find_head_problem(received[: end.end()])
         first, newline, _ = received.partition(b"\n")
         if not newline or self._is_line_checked:
             return ""
@@ -78,7 +78,7 @@ class StrictConnection(h11.Connection):
 _BAD_LINE = "The request line is malformed, or not of HTTP/1.1 or HTTP/1.0."
 
 
-def problem_of_head(head: bytes) -> str:
+def find_head_problem(head: bytes) -> str:
     """The reason to refuse a head, given with its blank line; empty if there is none."""
     if len(head) > HEAD_MAX_BYTES:
         return f"The head of the request is longer than {HEAD_MAX_BYTES} bytes."

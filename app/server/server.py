@@ -143,7 +143,9 @@ def rooms(config: ServerConfig) -> Rooms:
     n_wanted = config.n_connections_max
     n_reserved = open_files.n_open() + open_files.N_OTHER_FILES
     n_files = open_files.raise_limit(n_wanted + n_reserved + connection.N_SPARE + open_files.N_ADMIN_FILES)
-    return open_files.share_out(n_files - n_reserved, n_wanted, connection.N_SPARE, has_admin=config.admin_port >= 0)
+    return open_files.divide_connections(
+        n_files - n_reserved, n_wanted, connection.N_SPARE, has_admin=config.admin_port >= 0
+    )
 
 
 def bind(host: str, port: int, *, option: str = "port") -> socket.socket:

@@ -8,7 +8,7 @@ from llmcore.messages import Prompt
 
 from ..config import ServerConfig
 from ..http.errors import ApiError, invalid
-from ..service.token_estimate import prompt_characters
+from ..service.token_estimate import count_prompt_characters
 
 
 class RequestLimits:
@@ -24,7 +24,7 @@ class RequestLimits:
     def check_prompts(self, prompts: Iterable[Prompt], field: str) -> None:
         """Of all prompts of a request together."""
         if self._config.max_prompt_chars:
-            self._check(sum(map(prompt_characters, prompts)), self._config.max_prompt_chars, field, "characters")
+            self._check(sum(map(count_prompt_characters, prompts)), self._config.max_prompt_chars, field, "characters")
 
     def check_texts(self, texts: Iterable[str | Sequence[int]], field: str) -> None:
         """Of all texts for vectors or scores together; token ids have no characters."""
@@ -32,7 +32,7 @@ class RequestLimits:
             n = sum(len(text) for text in texts if isinstance(text, str))
             self._check(n, self._config.max_prompt_chars, field, "characters")
 
-    def answer_tokens(self, asked: int | None, field: str, default: int | None = None) -> int | None:
+    def resolve_max_tokens(self, asked: int | None, field: str, default: int | None = None) -> int | None:
         """How long an answer may be: what the request says, or else `default` (the operator's, where an endpoint has none of its
         own), as far as that is allowed. None is up to the end of the context."""
         limit = self._config.max_answer_tokens or None
@@ -42,7 +42,7 @@ class RequestLimits:
         found = default or self._config.max_tokens_default or limit
         return min(found, limit) if found and limit else found
 
-    def timeout_s(self, asked: float | None) -> float | None:
+    def resolve_timeout_s(self, asked: float | None) -> float | None:
         self._check(asked or 0, self._config.max_request_s, "timeout", "seconds")
         return asked or self._config.max_request_s or None
 

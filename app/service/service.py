@@ -34,17 +34,17 @@ class Service:
     created: int = field(default_factory=lambda: int(time.time()))
     is_draining: bool = False
     n_active: int = 0  # HTTP requests that have no whole answer yet
-    bounds: RequestLimits = field(init=False)
+    limits: RequestLimits = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bounds = RequestLimits(self.config)
+        self.limits = RequestLimits(self.config)
 
     @property
     def uptime_s(self) -> float:
         return time.monotonic() - self.started_s
 
     @property
-    def unready(self) -> str:
+    def unready_reason(self) -> str:
         """Why no requests are taken, in a word; empty where they are."""
         if self.is_draining:
             return "draining"
@@ -56,7 +56,7 @@ class Service:
             message = f"The model {cut(name)!r} does not exist: this service has {self.model_id!r}."
             raise ApiError(404, "model_not_found", message, param="model")
 
-    def check_open(self) -> None:
+    def check_not_draining(self) -> None:
         """Raises ApiError (503) while the service drains."""
         if self.is_draining:
             raise unavailable("The service is shutting down.")

@@ -24,7 +24,7 @@ CLIENT_CLOSED_REQUEST = 499
 _LOGGED_AT_DEBUG = PROBE_PATHS | {"/metrics"}
 
 
-class Telemetry:
+class TelemetryMiddleware:
     """ASGI middleware."""
 
     def __init__(self, app: ASGIApp, *, service: Service, routes: Sequence[BaseRoute]) -> None:
@@ -72,7 +72,7 @@ class Telemetry:
 
     def _tell(self, request_log: RequestLog) -> None:
         duration_s = time.monotonic() - request_log.started_s
-        self._service.metrics.request_ended(request_log, duration_s)
+        self._service.metrics.observe_request(request_log, duration_s)
         fields: dict[str, object] = {
             "method": request_log.method,
             "path": request_log.path,

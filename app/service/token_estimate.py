@@ -10,31 +10,31 @@ from llmcore.messages import ChatPrompt, GenerateRequest, Prompt, TextPrompt
 _CHARACTERS_PER_TOKEN = 4
 
 
-def estimate(text: str | Sequence[int]) -> int:
+def estimate_tokens(text: str | Sequence[int]) -> int:
     """Of a text, or of token ids, which are counted already."""
     return -(-len(text) // _CHARACTERS_PER_TOKEN) if isinstance(text, str) else len(text)
 
 
-def estimated_tokens(requests: Sequence[GenerateRequest], n_per_prompt: int) -> int:
+def estimate_request_tokens(requests: Sequence[GenerateRequest], n_per_prompt: int) -> int:
     """Of all answers of one request: each prompt once, and the longest answers where the request says how long."""
-    prompts = sum(prompt_tokens(each.prompt) for each in requests[::n_per_prompt])
-    return prompts + answer_tokens(requests)
+    prompts = sum(estimate_prompt_tokens(each.prompt) for each in requests[::n_per_prompt])
+    return prompts + sum_max_tokens(requests)
 
 
-def answer_tokens(requests: Sequence[GenerateRequest]) -> int:
+def sum_max_tokens(requests: Sequence[GenerateRequest]) -> int:
     """The most that the answers may have, where requests say how long."""
     return sum(each.max_tokens or 0 for each in requests)
 
 
-def prompt_characters(prompt: Prompt) -> int:
+def count_prompt_characters(prompt: Prompt) -> int:
     """Of text as it stands, and of messages and tools as JSON; token ids have none."""
     if isinstance(prompt, ChatPrompt):
         return len(prompt.messages.decode()) + len(prompt.tools.decode())
     return len(prompt.text) + len(prompt.suffix) if isinstance(prompt, TextPrompt) else 0
 
 
-def prompt_tokens(prompt: Prompt) -> int:
+def estimate_prompt_tokens(prompt: Prompt) -> int:
     if isinstance(prompt, ChatPrompt):  # bytes, not decoded: an estimate is not worth a copy
         n_bytes = len(prompt.messages) + len(prompt.tools) + len(prompt.template_args)
         return -(-n_bytes // _CHARACTERS_PER_TOKEN)
-    return estimate(prompt.text + prompt.suffix) if isinstance(prompt, TextPrompt) else len(prompt.tokens)
+    return estimate_tokens(prompt.text + prompt.suffix) if isinstance(prompt, TextPrompt) else len(prompt.tokens)

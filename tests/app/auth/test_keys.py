@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from llmcore.errors import ConfigError
-from llmcore_app.auth.key_command import new_key
+from llmcore_app.auth.key_command import generate_key
 from llmcore_app.auth.keys import Keys, load_keys
 from llmcore_app.auth.rate_limit import RateLimits
 from llmcore_app.config import ServerConfig
@@ -36,9 +36,9 @@ def test_none_are_none() -> None:
 
 
 def test_a_new_key_and_its_line_belong_together(tmp_path: Path) -> None:
-    key, line = new_key("bot")
+    key, line = generate_key("bot")
     assert key not in str(line)
-    assert new_key("bot")[0] != key
+    assert generate_key("bot")[0] != key
     keys = keys_of(ServerConfig(api_keys_file=write(tmp_path, msgspec.json.encode(line).decode())))
     found = keys.find(key.encode())
     assert found is not None

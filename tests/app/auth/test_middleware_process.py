@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from llmcore_app.auth.key_command import new_key
+from llmcore_app.auth.key_command import generate_key
 from tests.app.routes.test_chat import HELLO, URL, events
 from tests.app.test_serve import failing, service
 
@@ -95,7 +95,7 @@ def test_an_admin_port_in_use() -> None:
 
 
 def test_a_file_of_keys(tmp_path: Path) -> None:
-    key, line = new_key("bot")
+    key, line = generate_key("bot")
     path = tmp_path / "keys"
     path.write_bytes(msgspec.json.encode(line) + b"\n")
     with service("--host", "0.0.0.0", "--api-keys-file", str(path)) as process:

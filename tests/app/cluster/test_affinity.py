@@ -6,22 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore_app.cluster.affinity import Affinity
-from llmcore_app.cluster.beginnings import Beginning
+from llmcore_app.cluster.beginnings import PromptFingerprint
 
 replica_loads = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 40), min_size=1)
 chains = st.lists(st.integers(0, 6), max_size=8).map(
-    lambda path: Beginning(tuple((hash(tuple(path[: i + 1])), 256 * (i + 1)) for i in range(len(path))), sum(path))
+    lambda path: PromptFingerprint(
+        tuple((hash(tuple(path[: i + 1])), 256 * (i + 1)) for i in range(len(path))), sum(path)
+    )
 )
 placements = st.lists(st.tuples(chains, st.sampled_from("abcdefgh")), max_size=30)
 
 
-def chain(*path: int) -> Beginning:
-    return Beginning(tuple((hash(path[: i + 1]), 256 * (i + 1)) for i in range(len(path))), path[0])
+def chain(*path: int) -> PromptFingerprint:
+    return PromptFingerprint(tuple((hash(path[: i + 1]), 256 * (i + 1)) for i in range(len(path))), path[0])
 
 
 @given(placements, chains, replica_loads)
 def test_every_replica_is_there_once_and_none_is_overrun(
-    history: list[tuple[Beginning, str]], wanted: Beginning, loads: dict[str, int]
+    history: list[tuple[PromptFingerprint, str]], wanted: PromptFingerprint, loads: dict[str, int]
 ) -> None:
     affinity = Affinity(n_excess_max=4)
     for beginning, replica in history:
@@ -33,7 +35,7 @@ def test_every_replica_is_there_once_and_none_is_overrun(
 
 @given(placements, chains)
 def test_what_is_remembered_is_the_longest_common_beginning(
-    history: list[tuple[Beginning, str]], wanted: Beginning
+    history: list[tuple[PromptFingerprint, str]], wanted: PromptFingerprint
 ) -> None:
     affinity = Affinity()
     for beginning, replica in history:
@@ -44,7 +46,9 @@ def test_what_is_remembered_is_the_longest_common_beginning(
 
 
 @given(placements, st.sampled_from("abcdefgh"), chains)
-def test_who_is_gone_has_nothing(history: list[tuple[Beginning, str]], gone: str, wanted: Beginning) -> None:
+def test_who_is_gone_has_nothing(
+    history: list[tuple[PromptFingerprint, str]], gone: str, wanted: PromptFingerprint
+) -> None:
     affinity = Affinity()
     for beginning, replica in history:
         affinity.placed(beginning, replica)
@@ -53,7 +57,7 @@ def test_who_is_gone_has_nothing(history: list[tuple[Beginning, str]], gone: str
 
 
 @given(st.lists(chains, max_size=40), st.integers(1, 20))
-def test_memory_is_bounded(history: list[Beginning], n_most: int) -> None:
+def test_memory_is_bounded(history: list[PromptFingerprint], n_most: int) -> None:
     affinity = Affinity(n_links_max=n_most)
     for beginning in history:
         affinity.placed(beginning, "a")
@@ -62,7 +66,7 @@ def test_memory_is_bounded(history: list[Beginning], n_most: int) -> None:
 
 @given(chains, st.sets(st.sampled_from("abcdefgh"), min_size=2))
 def test_routers_that_know_nothing_agree_and_one_replica_less_moves_only_its_own(
-    wanted: Beginning, replicas: set[str]
+    wanted: PromptFingerprint, replicas: set[str]
 ) -> None:
     idle = dict.fromkeys(sorted(replicas), 0)
     order = Affinity().order(wanted, idle)

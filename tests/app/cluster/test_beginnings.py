@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore_app.cluster.beginnings import BLOCK_BYTES, Beginning, beginning_of
+from llmcore_app.cluster.beginnings import BLOCK_BYTES, PromptFingerprint, fingerprint_prompt
 
 CHAT = "/v1/chat/completions"
 texts = st.text(max_size=600)
 messages = st.lists(st.fixed_dictionaries({"role": st.sampled_from(["system", "user"]), "content": texts}), max_size=5)
 
 
-def of(path: str = CHAT, **fields: Any) -> Beginning:
-    return beginning_of(path, json.dumps(fields).encode())
+def of(path: str = CHAT, **fields: Any) -> PromptFingerprint:
+    return fingerprint_prompt(path, json.dumps(fields).encode())
 
 
 @given(messages, messages)
@@ -40,7 +40,7 @@ def test_a_common_link_means_a_common_beginning(one: list[Any], other: list[Any]
 
 @given(st.binary(max_size=300), st.sampled_from([CHAT, "/v1/completions", "/v1/responses", "/v1/embeddings"]))
 def test_any_body_has_a_beginning(body: bytes, path: str) -> None:
-    beginning_of(path, body)
+    fingerprint_prompt(path, body)
 
 
 json_values = st.recursive(

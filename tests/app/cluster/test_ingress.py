@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Message
 
 from llmcore.errors import EngineDiedError, EngineUnavailableError
-from llmcore_app.cluster.forwarded import Forwarded, ForwardedAnswer
+from llmcore_app.cluster.forwarded import ForwardedRequest, ReplicaResponse
 from llmcore_app.cluster.ingress import Ingress
 from llmcore_app.cluster.replica import Replica
 from llmcore_app.service.service import Service
@@ -27,10 +27,10 @@ class InProcess:
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
-        self.requests: list[Forwarded] = []
+        self.requests: list[ForwardedRequest] = []
         self.dies_after: int | None = None  # messages
 
-    async def one(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
+    async def one(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
         self.requests.append(request)
         n = 0
         parts = self.replica.respond(request)
@@ -44,9 +44,9 @@ class InProcess:
         finally:
             await parts.aclose()
 
-    def all(self, request: Forwarded) -> Awaitable[Sequence[ForwardedAnswer]]:
-        async def gathered() -> list[ForwardedAnswer]:
-            missing = ForwardedAnswer("b", ({"type": "http.response.start", "status": 404, "headers": []},))
+    def all(self, request: ForwardedRequest) -> Awaitable[Sequence[ReplicaResponse]]:
+        async def gathered() -> list[ReplicaResponse]:
+            missing = ReplicaResponse("b", ({"type": "http.response.start", "status": 404, "headers": []},))
             first = await self.replica.whole(request)
             return [first, first if request.path == "/metrics" else missing]
 

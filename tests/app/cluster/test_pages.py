@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmcore_app.cluster.pages import labelled
+from llmcore_app.cluster.pages import merge_pages
 
 
 def page(n: int) -> str:
@@ -18,7 +18,7 @@ def page(n: int) -> str:
 
 def test_samples_keep_their_values_and_get_a_label() -> None:
     pages = {"one": page(1), "two": page(2)}
-    whole = labelled(pages)
+    whole = merge_pages(pages)
     families = {family.name: family for family in text_string_to_metric_families(whole)}
     for name in pages:
         expected = [

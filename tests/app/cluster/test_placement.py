@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore_app.cluster.affinity import Affinity
-from llmcore_app.cluster.beginnings import Beginning
+from llmcore_app.cluster.beginnings import PromptFingerprint
 from llmcore_app.cluster.placement import Placement, Routing
 
-NOTHING = Beginning()
+NOTHING = PromptFingerprint()
 
 
 def pending() -> bool:
@@ -62,7 +62,7 @@ def test_round_robin_goes_round() -> None:
 
 def test_a_replica_that_is_gone_takes_its_requests_and_its_cache_along() -> None:
     affinity = Affinity()
-    placement, beginning = Placement(affinity), Beginning(((7, 256),), 7)
+    placement, beginning = Placement(affinity), PromptFingerprint(((7, 256),), 7)
     placement.update(["a", "b"])
     placement.choose("x", beginning, ["a"], lambda: True)
     placement.sent("a")

@@ -14,7 +14,7 @@ import pytest
 
 from llmcore.errors import InvalidRequestError, LlmcoreError
 from llmcore_app.application import create_app, create_service
-from llmcore_app.auth.key_command import new_key
+from llmcore_app.auth.key_command import generate_key
 from llmcore_app.config import ServerConfig
 from llmcore_app.http.errors import ApiError, translate
 from tests.app.fake_engine import FakeEngine
@@ -131,7 +131,7 @@ def test_any_error_is_bounded() -> None:
 
 def test_a_path_of_60_kb_without_a_key(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("keys") / "keys"
-    path.write_bytes(msgspec.json.encode(new_key("bot")[1]) + b"\n")
+    path.write_bytes(msgspec.json.encode(generate_key("bot")[1]) + b"\n")
     with service("--api-keys-file", str(path)) as process:
         host, port = process.url.removeprefix("http://").split(":")
         for head in (f"GET /{'a' * 60_000}%0a%1b[31m", f"{'M' * 60_000} /x", f"GET /x?{'q' * 60_000}"):

@@ -26,13 +26,13 @@ def test_the_limit_is_raised_to_the_hard_one() -> None:
 
 
 def test_with_files_enough_everybody_gets_what_was_asked_for() -> None:
-    rooms = open_files.share_out(10_000, 2048, 128, has_admin=True)
+    rooms = open_files.divide_connections(10_000, 2048, 128, has_admin=True)
     assert (rooms.main, rooms.admin) == (Room(2048, 128), Room(32, 8))
 
 
 @given(n_left=st.integers(-100, 5000), n_wanted=st.integers(1, 10**6), has_admin=st.booleans())
 def test_no_more_is_given_than_there_is(n_left: int, n_wanted: int, has_admin: bool) -> None:
-    rooms = open_files.share_out(n_left, n_wanted, 128, has_admin=has_admin)
+    rooms = open_files.divide_connections(n_left, n_wanted, 128, has_admin=has_admin)
     given = [rooms.main, rooms.admin] if has_admin else [rooms.main]
     assert all(room.n_max >= 1 and room.n_spare >= 1 for room in given)
     assert rooms.main.n_max <= n_wanted
