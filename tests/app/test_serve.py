@@ -184,7 +184,7 @@ def test_a_model_that_cannot_be_loaded() -> None:
 
 DYING = (
     "import sys; from llmcore.worker import process as child; "
-    "from llmcore_app.serve import command; child.WORKER = 'tests.load_failures'; sys.exit(command(sys.argv[1:]))"
+    "from llmcore_app.serve import main; child.WORKER = 'tests.load_failures'; sys.exit(main(sys.argv[1:]))"
 )
 
 

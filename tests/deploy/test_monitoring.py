@@ -17,7 +17,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from llmcore.messages import EngineStats
-from llmcore_app.metrics.service import SPEECH_BUCKETS_S, Metrics
+from llmcore_app.metrics.answers import SPEECH_BUCKETS_S
+from llmcore_app.metrics.service import Metrics
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "monitoring"
 DASHBOARD = FOLDER / "grafana" / "dashboards" / "llmcore.json"

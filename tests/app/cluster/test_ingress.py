@@ -12,9 +12,10 @@ import pytest
 from starlette.types import Message
 
 from llmcore.errors import EngineDiedError, EngineUnavailableError
-from llmcore_app.cluster.forwarded import ForwardedRequest, ReplicaResponse
+from llmcore_app.cluster.forwarded_request import ForwardedRequest
 from llmcore_app.cluster.ingress import Ingress
 from llmcore_app.cluster.replica import Replica
+from llmcore_app.cluster.replica_response import ReplicaResponse
 from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine
 
@@ -30,7 +31,7 @@ class InProcess:
         self.requests: list[ForwardedRequest] = []
         self.dies_after: int | None = None  # messages
 
-    async def one(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
+    async def stream(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
         self.requests.append(request)
         n = 0
         parts = self.replica.respond(request)
@@ -44,10 +45,10 @@ class InProcess:
         finally:
             await parts.aclose()
 
-    def all(self, request: ForwardedRequest) -> Awaitable[Sequence[ReplicaResponse]]:
+    def broadcast(self, request: ForwardedRequest) -> Awaitable[Sequence[ReplicaResponse]]:
         async def gathered() -> list[ReplicaResponse]:
             missing = ReplicaResponse("b", ({"type": "http.response.start", "status": 404, "headers": []},))
-            first = await self.replica.whole(request)
+            first = await self.replica.collect_response(request)
             return [first, first if request.path == "/metrics" else missing]
 
         return gathered()
@@ -70,7 +71,7 @@ async def test_answers_pass_through_and_routers_see_the_prompt(replicas: InProce
         response = await client.post(CHAT, json=HELLO)
     assert response.status_code == 200
     assert response.json()["choices"]
-    assert replicas.requests[0].beginning.links
+    assert replicas.requests[0].fingerprint.prefixes
 
 
 async def test_refusals_keep_their_form(replicas: InProcess) -> None:
@@ -152,10 +153,10 @@ async def test_what_concerns_all_asks_all(replicas: InProcess, method: str, path
 
 
 async def test_a_replica_is_healthy_until_its_engine_is_given_up(replicas: InProcess, engine: FakeEngine) -> None:
-    replicas.replica.check()
+    replicas.replica.check_health()
     await replicas.replica.stop()
     with pytest.raises(EngineUnavailableError):
-        replicas.replica.check()
+        replicas.replica.check_health()
 
 
 async def test_lifespan(replicas: InProcess) -> None:

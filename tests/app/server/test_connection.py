@@ -14,8 +14,9 @@ import pytest
 
 from llmcore_app.application import create_app, create_service
 from llmcore_app.config import ServerConfig
-from llmcore_app.server import connection
-from llmcore_app.server.server import Server, bind, url_of
+from llmcore_app.server import connection_limits
+from llmcore_app.server.server import Server
+from llmcore_app.server.sockets import bind, url_of
 from tests.app.fake_engine import FakeEngine, Step
 from tests.app.routes.test_chat import HELLO, URL
 
@@ -177,7 +178,7 @@ async def test_a_client_who_does_not_read_ends_alone(engine: FakeEngine, stream:
 
 
 async def test_too_many_connections(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "N_SPARE", 2)
+    monkeypatch.setattr(connection_limits, "N_SPARE", 2)
     async with serving(engine, n_connections_max=3) as url, contextlib.AsyncExitStack() as stack:
         opened = []
         for _ in range(3):

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from llmcore_app.server.open_files import N_ADMIN, N_ADMIN_SPARE
+from llmcore_app.server.connection_limits import N_ADMIN, N_ADMIN_SPARE
 from tests.app.auth.test_middleware_process import certificate, needs_openssl
 from tests.app.routes.test_chat import HELLO, URL
 from tests.app.test_serve import Process, service

@@ -17,18 +17,18 @@ from tests.app.test_serve import ROOT, command, environ
 # A child that leaves a grandchild behind; then a child of our own, whose status must not be taken from us.
 ADOPTED = """
 import asyncio, ctypes, os, subprocess, sys
-from llmcore_app.server.reaper import dead_children, reap_for_ever
+from llmcore_app.server.reaper import find_zombies, reap_orphans
 
 async def main():
     if ctypes.CDLL(None).prctl(36, 1, 0, 0, 0):  # PR_SET_CHILD_SUBREAPER
         sys.exit("no subreaper")
-    reaping = asyncio.create_task(reap_for_ever(0.1))
+    reaping = asyncio.create_task(reap_orphans(0.1))
     orphan = int(subprocess.run(["sh", "-c", "sleep 0.3 >&- 2>&- & echo $!"], stdout=subprocess.PIPE).stdout)
     own = await asyncio.create_subprocess_exec("sh", "-c", "sleep 0.5; exit 7")
     assert await own.wait() == 7
     while os.path.exists(f"/proc/{orphan}"):
         await asyncio.sleep(0.05)
-    assert not dead_children()
+    assert not find_zombies()
     reaping.cancel()
 
 asyncio.run(main())

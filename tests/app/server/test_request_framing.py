@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from llmcore_app.application import create_admin_app, create_service
 from llmcore_app.config import ServerConfig
 from llmcore_app.server import request_framing as framing
-from llmcore_app.server.request_framing import Chunks, StrictConnection
-from llmcore_app.server.server import AdminServer, bind, url_of
+from llmcore_app.server.request_framing import ChunkedBody, StrictConnection
+from llmcore_app.server.server import AdminServer
+from llmcore_app.server.sockets import bind, url_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.server.test_connection import connect, rest, serving, status_and_error
 
@@ -242,8 +243,8 @@ def split(raw: bytes, cuts: list[int]) -> list[bytes]:
 @settings(max_examples=100, deadline=None)
 def test_chunks_are_accepted_however_they_come(parts: list[bytes], cuts: list[int], after: bytes) -> None:
     raw = b"".join(map(chunk, parts)) + b"0\r\n\r\n"
-    chunks = Chunks()
-    assert [chunks.feed(piece) for piece in split(raw + after, cuts)] == [""] * len(split(raw + after, cuts))
+    body = ChunkedBody()
+    assert [body.feed(piece) for piece in split(raw + after, cuts)] == [""] * len(split(raw + after, cuts))
 
 
 @given(

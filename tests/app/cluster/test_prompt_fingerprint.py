@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore_app.cluster.beginnings import BLOCK_BYTES, PromptFingerprint, fingerprint_prompt
+from llmcore_app.cluster.prompt_fingerprint import BLOCK_BYTES, PromptFingerprint, fingerprint_prompt
 
 CHAT = "/v1/chat/completions"
 texts = st.text(max_size=600)
@@ -23,15 +23,15 @@ def of(path: str = CHAT, **fields: Any) -> PromptFingerprint:
 @given(messages, messages)
 def test_a_conversation_that_goes_on_keeps_all_its_links(first: list[Any], more: list[Any]) -> None:
     before, after = of(messages=first), of(messages=first + more)
-    assert after.links[: len(before.links)] == before.links
+    assert after.prefixes[: len(before.prefixes)] == before.prefixes
 
 
 @given(messages, messages)
 def test_a_common_link_means_a_common_beginning(one: list[Any], other: list[Any]) -> None:
     a, b = of(messages=one), of(messages=other)
-    common = {link for link, _ in a.links} & {link for link, _ in b.links}
+    common = {digest for digest, _ in a.prefixes} & {digest for digest, _ in b.prefixes}
     if common:
-        n = max(n for link, n in a.links if link in common)
+        n = max(n for digest, n in a.prefixes if digest in common)
         encoded = [
             "".join(json.dumps(each, separators=(",", ":"), ensure_ascii=False) for each in x) for x in (one, other)
         ]
@@ -53,8 +53,8 @@ json_values = st.recursive(
 @given(json_values)
 def test_so_has_any_json_in_the_places_of_prompts(value: Any) -> None:
     for path, name in ((CHAT, "messages"), ("/v1/completions", "prompt"), ("/v1/responses", "input")):
-        beginning = of(path, **{name: value})
-        sizes = [n for _, n in beginning.links]
+        fingerprint = of(path, **{name: value})
+        sizes = [n for _, n in fingerprint.prefixes]
         assert sizes == sorted(set(sizes))
 
 
@@ -62,7 +62,8 @@ def test_the_key_is_the_first_user_message_with_what_stands_before_it() -> None:
     system, hello = {"role": "system", "content": "s"}, {"role": "user", "content": "hello"}
     first = of(messages=[system, hello])
     later = of(messages=[system, hello, {"role": "assistant", "content": "hi"}, {"role": "user", "content": "bye"}])
-    assert first.key == later.key != of(messages=[system, {"role": "user", "content": "hullo"}]).key
+    other = of(messages=[system, {"role": "user", "content": "hullo"}])
+    assert first.conversation_key == later.conversation_key != other.conversation_key
 
 
 def test_tools_come_before_messages() -> None:
@@ -70,19 +71,19 @@ def test_tools_come_before_messages() -> None:
         of(messages=[{"role": "user", "content": "a"}]),
         of(messages=[{"role": "user", "content": "a"}], tools=[{}]),
     )
-    assert {link for link, _ in plain.links}.isdisjoint(link for link, _ in other.links)
+    assert {digest for digest, _ in plain.prefixes}.isdisjoint(digest for digest, _ in other.prefixes)
 
 
 def test_long_texts_have_a_link_each_block() -> None:
     text = "x" * (3 * BLOCK_BYTES + 1)
-    assert [n for _, n in of("/v1/completions", prompt=text).links] == [256, 512, 768, 769]
+    assert [n for _, n in of("/v1/completions", prompt=text).prefixes] == [256, 512, 768, 769]
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/tokenize", "/metrics"])
 def test_what_has_no_prompt_has_no_links(path: str) -> None:
-    assert of(path, input="text").links == ()
+    assert of(path, input="text").prefixes == ()
 
 
 def test_token_ids_and_the_first_of_several_prompts() -> None:
-    assert of("/v1/completions", prompt=[1, 2, 3]).links
-    assert of("/v1/completions", prompt=["a", "b"]).links == of("/v1/completions", prompt="a").links
+    assert of("/v1/completions", prompt=[1, 2, 3]).prefixes
+    assert of("/v1/completions", prompt=["a", "b"]).prefixes == of("/v1/completions", prompt="a").prefixes

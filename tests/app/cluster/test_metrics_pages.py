@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmcore_app.cluster.pages import merge_pages
+from llmcore_app.cluster.metrics_pages import merge_pages
 
 
 def page(n: int) -> str:
