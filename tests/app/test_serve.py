@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.app.routes.test_chat import URL, events
+from tests.app.routes.test_chat import HELLO, URL, events
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -238,3 +238,32 @@ def test_an_open_door_is_told() -> None:
         assert len([line for line in process.lines if line.startswith("WARNING") and "without API keys" in line]) == 1
     with service() as process:
         assert not [line for line in process.lines if "WARNING" in line]
+
+
+def admin_url(lines: list[str]) -> str:
+    (url,) = [line.removeprefix("admin listener on ").strip() for line in lines if line.startswith("admin listener")]
+    return url
+
+
+def test_the_admin_listener() -> None:
+    with service("--admin-port", "0", "--debug", "on") as process:
+        admin = admin_url(process.lines)
+        assert admin.startswith("http://127.0.0.1:")
+        assert httpx.get(process.url + "/metrics").status_code == 404
+        assert httpx.get(process.url + "/debug/engine").status_code == 404
+        assert "llm_service_requests_total" in httpx.get(admin + "/metrics").text
+        assert httpx.get(admin + "/debug/engine").json() == {"slots": []}
+        assert httpx.get(admin + "/healthz").status_code == 200
+        assert httpx.post(admin + URL, json=HELLO).status_code == 404
+        process.popen.terminate()
+        assert process.popen.wait(30) == 0
+
+
+def test_an_admin_port_in_use() -> None:
+    with service() as process:
+        assert "Address already in use" in failing("--admin-port", process.url.rsplit(":", 1)[1])
+
+
+def test_an_open_admin_listener_is_told() -> None:
+    with service("--admin-port", "0", "--admin-host", "0.0.0.0") as process:
+        assert len([line for line in process.lines if line.startswith("WARNING")]) == 1

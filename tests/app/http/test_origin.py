@@ -17,7 +17,7 @@ from llmcore_app.application import create_admin_app, create_app, create_service
 from llmcore_app.auth.keys import load_keys
 from llmcore_app.config import ServerConfig
 from llmcore_app.http.origin import Authority, Hosts, Origins, authority_of
-from tests.app.auth.test_middleware import ANN, KEYS
+from tests.app.auth.keyed_service import ANN, KEYS
 from tests.app.fake_engine import FakeEngine
 from tests.app.routes.test_chat import HELLO, URL
 from tests.app.test_serve import service as process

@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from llmcore_app.server.connection_limits import N_ADMIN, N_ADMIN_SPARE
-from tests.app.auth.test_middleware_process import certificate, needs_openssl
 from tests.app.routes.test_chat import HELLO, URL
+from tests.app.server.test_tls import certificate, needs_openssl
 from tests.app.test_serve import Process, service
 
 N_FILES = 256
