@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
@@ -104,14 +103,6 @@ def test_an_option_that_is_wrong(text: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read api_keys_file .*No such file"):
         load_keys(ServerConfig(api_keys_file=str(tmp_path / "none")))
-
-
-@pytest.mark.parametrize(
-    "options", [{"keys_everywhere": True}, {"key_requests_per_minute": 1}, {"key_concurrent": 1}], ids=str
-)
-def test_options_about_keys_need_some(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(options))):
-        ServerConfig(**options)
 
 
 def test_a_file_of_keys(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from llmcore.errors import EngineDiedError, EngineUnavailableError
+from llmcore.errors import EngineDiedError
 from llmcore_app.cluster.forwarded_request import ForwardedRequest
 from llmcore_app.cluster.ingress import Ingress
 from llmcore_app.cluster.replica import Replica
@@ -150,13 +150,6 @@ async def test_what_concerns_all_asks_all(replicas: InProcess, method: str, path
     assert response.status_code == status
     assert not replicas.requests
     assert path != "/metrics" or 'replica="a"' in response.text
-
-
-async def test_a_replica_is_healthy_until_its_engine_is_given_up(replicas: InProcess, engine: FakeEngine) -> None:
-    replicas.replica.check_health()
-    await replicas.replica.stop()
-    with pytest.raises(EngineUnavailableError):
-        replicas.replica.check_health()
 
 
 async def test_lifespan(replicas: InProcess) -> None:

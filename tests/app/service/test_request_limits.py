@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from llmcore.errors import ConfigError
 from llmcore_app.application import create_app, create_service
 from llmcore_app.config import ServerConfig
 from tests.app.fake_engine import FakeEngine
@@ -86,11 +85,3 @@ async def test_an_endpoint_s_own_default_stays(engine: FakeEngine) -> None:
         await client.post(URL, json=HELLO)
         await client.post(URL, json={**HELLO, "max_tokens": 100, "timeout": 9})
     assert [(each.max_tokens, each.timeout_s) for each in engine.requests] == [(16, None), (50, None), (100, 9)]
-
-
-def test_options_that_contradict_each_other() -> None:
-    with pytest.raises(ConfigError, match="max_tokens_default"):
-        ServerConfig(max_answer_tokens=8, max_tokens_default=9)
-    for origin in ("a.example", "https://a.example/", "https://a.example https://b.example"):
-        with pytest.raises(ConfigError, match="cors_origins"):
-            ServerConfig(cors_origins=origin)
