@@ -59,6 +59,7 @@ class Keys:
 
     @property
     def names(self) -> list[str]:
+        """Names of all keys, in the order of their configuration."""
         return [key.name for key in self._keys]
 
     def find(self, presented: bytes) -> ApiKey | None:

@@ -53,10 +53,12 @@ class ReplicaActor:
         await self._replica.start()
 
     async def respond(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
+        """Called by RayReplicas.stream()."""
         async for messages in self._replica.respond(request):
             yield messages
 
     async def collect_response(self, request: ForwardedRequest) -> ReplicaResponse:
+        """Called by RayReplicas.broadcast()."""
         return await self._replica.collect_response(request)
 
     def check_health(self) -> None:
@@ -110,6 +112,7 @@ class RayReplicas:
                 response.cancel()
 
     async def broadcast(self, request: ForwardedRequest) -> Sequence[ReplicaResponse]:
+        """Returns the responses of all running replicas."""
         broadcast = self._handle.broadcast("collect_response", request)
         responses: Sequence[ReplicaResponse] = await broadcast.results_async()
         return responses

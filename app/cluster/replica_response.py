@@ -21,4 +21,5 @@ class ReplicaResponse:
 
     @property
     def body(self) -> bytes:
+        """The complete body."""
         return b"".join(message.get("body", b"") for message in self.messages[1:])

@@ -16,6 +16,7 @@ class ResponseSender:
         self._is_stream = False
 
     async def send(self, message: Message) -> None:
+        """Passes a message on."""
         if message["type"] == "http.response.start":
             self._has_begun = True
             headers = message.get("headers", ())

@@ -58,6 +58,7 @@ class EngineCollector(Collector):
         self.n_restarts = 0
 
     def collect(self) -> Iterator[Metric]:
+        """Yields the metrics of one scrape."""
         yield self._gauge("up", "1 if the engine accepts requests", int(self.is_ready))
         yield self._counter("restarts", "restarts of the engine's process", self.n_restarts)
         if self.stats is None:  # absent, because 0 would be wrong

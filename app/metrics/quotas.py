@@ -27,6 +27,7 @@ class QuotaCollector(Collector):
         self._root = root
 
     def collect(self) -> Iterator[Metric]:
+        """Yields the metrics of one scrape."""
         quotas = {quota.n_levels_up: quota.cpus for quota in cpu_quotas(self._root)}
         if not quotas:
             return

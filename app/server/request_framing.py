@@ -47,6 +47,7 @@ class StrictConnection(h11.Connection):
         self.problem = ""
 
     def receive_data(self, data: bytes) -> None:
+        """Takes received bytes, checking those of a chunked body first."""
         self._check_body(data)
         super().receive_data(data)
 

@@ -59,6 +59,7 @@ class _ListeningServer(uvicorn.Server):
         self._timeouts = timeouts
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Runs the lifespan's startup, then begins to accept."""
         await super().startup(sockets=[])  # runs the lifespan; the sockets are listened to below
         for sock in sockets or ():
             listener = Listener(
@@ -91,6 +92,7 @@ class Server(_ListeningServer):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Handles SIGHUP, SIGTERM and SIGINT within the context."""
         previous = signal.getsignal(signal.SIGHUP)
         # Under nohup SIGHUP is ignored and stays so. Only the main thread can set handlers.
         is_ours = previous == signal.SIG_DFL and threading.current_thread() is threading.main_thread()
@@ -104,7 +106,8 @@ class Server(_ListeningServer):
                 signal.signal(signal.SIGHUP, previous)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Replaces uvicorn's, which raises the signal again at the end, so that the exit status would show a failure.
+        """Begins the drain, or exits at the second signal. Replaces uvicorn's method, which raises the signal again at the end, so
+        that the exit status would show a failure."""
         self.should_exit = True
         if sig == signal.SIGHUP:
             return
@@ -113,6 +116,7 @@ class Server(_ListeningServer):
         self._is_terminating = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drains the service, then shuts down."""
         await self._service.drain(self._service.config.drain_s)
         await super().shutdown(sockets)
 
@@ -128,6 +132,7 @@ class AdminServer(_ListeningServer):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Handles no signals."""
         yield
 
 

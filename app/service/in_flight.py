@@ -28,9 +28,11 @@ class InFlight:
         self._requests: set[Cancellable] = set()
 
     def add(self, request: Cancellable) -> None:
+        """Makes a request cancellable by its ids."""
         self._requests.add(request)
 
     def discard(self, request: Cancellable) -> None:
+        """Removes a request that has ended. Idempotent."""
         self._requests.discard(request)
 
     async def cancel(self, id: str, key: str = "") -> int:

@@ -44,6 +44,7 @@ class Service:
 
     @property
     def uptime_s(self) -> float:
+        """Seconds since the service was created."""
         return time.monotonic() - self.started_s
 
     @property

@@ -1,4 +1,4 @@
-"""The service as a process: its one line, its end, and what it says when it cannot begin."""
+"""The service as a process: its ready line, signals, and errors at the start."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def environ(**changes: str) -> dict[str, str]:
 
 
 class Process:
-    """A running service. `lines` are what it has said until it was ready."""
+    """A running service. `lines` are its output up to the ready line."""
 
     def __init__(self, popen: subprocess.Popen[str]) -> None:
         assert popen.stderr is not None
@@ -48,7 +48,7 @@ class Process:
 
 @contextlib.contextmanager
 def service(*args: str, n_files: int = 0) -> Iterator[Process]:
-    """The service, with at most `n_files` open files where that is not 0."""
+    """The service, with at most `n_files` open files if that is not 0."""
     limited = ("sh", "-c", 'ulimit -n "$0" && exec "$@"', str(n_files)) if n_files else ()
     run = [*limited, *command(*args)]
     with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environ()) as popen:
@@ -151,7 +151,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
         service("--drain-s", "3600") as process,
         httpx.stream("POST", process.url + URL, json=chat("forever", stream=True)) as response,
     ):
-        chunks = response.iter_bytes()  # held: the client hangs up when nobody does
+        chunks = response.iter_bytes()  # held, because the client disconnects when it is collected
         next(chunks)
         process.popen.send_signal(signal.SIGTERM)
         while httpx.get(process.url + "/healthz").json()["status"] != "draining":

@@ -33,7 +33,7 @@ def write(folder: Path, *lines: str) -> str:
     return str(path)
 
 
-def test_none_are_none() -> None:
+def test_without_keys_there_are_none() -> None:
     assert load_keys(ServerConfig()) is None
 
 
@@ -69,7 +69,7 @@ def test_all_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
     keys = keys_of(ServerConfig(api_keys=f"a:{HASH},b:{'0' * 64},c:{'1' * 64}"))
     monkeypatch.setattr("llmcore_app.auth.keys.hmac.compare_digest", compare)
     assert keys.find(b"one") is not None
-    assert len(compared) == 3  # also behind the one that was found
+    assert len(compared) == 3  # also those after the match
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_file_of_keys(tmp_path: Path) -> None:
         assert not [line for line in process.lines if "WARNING" in line]
         url = process.url.replace("0.0.0.0", "127.0.0.1")
         assert httpx.post(url + URL, json=HELLO).status_code == 401
-        # More than fits into what a server reads ahead: whoever has no key is answered before it has come.
+        # More bytes than the server reads ahead: a request without a key is answered before its body has arrived.
         assert httpx.post(url + URL, content=b"x" * 3_000_000).status_code == 401
         assert httpx.post(url + URL, json=HELLO, headers={"authorization": f"Bearer {key}"}).status_code == 200
         process.popen.terminate()

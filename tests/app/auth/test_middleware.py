@@ -23,7 +23,7 @@ from tests.app.routes.test_chat import HELLO, URL
 from tests.app.routes.test_monitoring import samples
 
 
-async def test_who_has_a_key_comes_in(engine: FakeEngine, clock: Clock) -> None:
+async def test_a_valid_key_is_accepted(engine: FakeEngine, clock: Clock) -> None:
     async with keyed_client(engine, clock) as client:
         for headers in (ANN, BOB, {"Authorization": "bearer  annannann"}, {"x-api-key": "annannann"}):
             assert (await client.post(URL, json=HELLO, headers=headers)).status_code == 200
@@ -38,7 +38,7 @@ async def test_who_has_a_key_comes_in(engine: FakeEngine, clock: Clock) -> None:
         {"authorization": "Bearer wrong", "x-api-key": "annannann"},
     ],
 )
-async def test_who_has_none_does_not(engine: FakeEngine, clock: Clock, headers: dict[str, str]) -> None:
+async def test_a_missing_or_wrong_key_is_refused(engine: FakeEngine, clock: Clock, headers: dict[str, str]) -> None:
     async with keyed_client(engine, clock) as client:
         response = await client.post(URL, json=HELLO, headers=headers)
         assert response.status_code == 401
@@ -46,7 +46,7 @@ async def test_who_has_none_does_not(engine: FakeEngine, clock: Clock, headers: 
         assert (error["code"], error["type"], error["param"]) == ("invalid_api_key", "invalid_request_error", None)
         assert response.headers["www-authenticate"] == "Bearer"
         assert "x-request-id" in response.headers
-        # Who may not come in is not told what there is, either.
+        # Without a key, even existing paths are not revealed.
         for path in ("/nothing", "/v1/models", "/debug/engine", "/v1//models", "/healthz/"):
             assert (await client.get(path, headers=headers)).status_code == 401
     assert not engine.requests
@@ -58,7 +58,7 @@ async def test_the_body_of_a_stranger_is_not_read(engine: FakeEngine, clock: Clo
     sent: list[Message] = []
 
     async def receive() -> Message:
-        raise AssertionError("nobody may read")
+        raise AssertionError("the body was read")
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -68,7 +68,7 @@ async def test_the_body_of_a_stranger_is_not_read(engine: FakeEngine, clock: Clo
     assert sent[0]["status"] == 401
 
 
-async def test_what_stays_open(engine: FakeEngine, clock: Clock) -> None:
+async def test_paths_that_need_no_key(engine: FakeEngine, clock: Clock) -> None:
     async with keyed_client(engine, clock) as client:
         for path in ("/healthz", "/metrics", "/docs", "/openapi.json", "/"):
             assert (await client.get(path)).status_code < 400
@@ -124,7 +124,7 @@ async def test_a_key_may_have_no_right_to_pin(engine: FakeEngine, clock: Clock, 
         assert (await client.delete(path, headers=eve)).status_code == 200
 
 
-async def test_the_engine_knows_whose_a_request_is(engine: FakeEngine, clock: Clock) -> None:
+async def test_the_engine_gets_the_key_of_a_request(engine: FakeEngine, clock: Clock) -> None:
     async with keyed_client(engine, clock) as client:
         await client.post(URL, json={**HELLO, "n": 3}, headers=ANN)
         await client.post("/v1/completions", json={"prompt": ["a", "b"]}, headers=BOB)
@@ -133,7 +133,7 @@ async def test_the_engine_knows_whose_a_request_is(engine: FakeEngine, clock: Cl
     groups = [each.group for each in engine.requests]
     assert groups[0] == groups[1] == groups[2] != groups[3] == groups[4]
     assert all(groups[:5])
-    assert groups[5] == "", "one answer is no crowd"
+    assert groups[5] == "", "a single answer needs no group"
 
 
 async def test_nobody_cancels_what_is_another_key_s(engine: FakeEngine, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Limits by the minute. No test waits: the clock is a number."""
+"""Rate limits. No test waits: the clock is a number."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_answer_that_was_longer_than_thought_is_a_debt() -> None:
     assert meter.reserve(10, 0.0) is None
     meter.settle(10, 700, 0.0)
     assert meter.headers(0.0)["x-ratelimit-remaining-tokens"] == "0"
-    refusal = meter.admit(0.0)  # already here: its body need not be read
+    refusal = meter.admit(0.0)  # refused before its body is read
     assert refusal is not None
     assert (refusal.limit, round(refusal.retry_after_s, 6)) == ("tokens", 10.1)
     assert meter.admit(10.2) is None
@@ -108,7 +108,9 @@ def test_no_window_has_more_than_its_share(per_minute: int, calls: list[tuple[fl
 @given(
     st.integers(1, 10_000), st.lists(st.tuples(PAUSES, st.integers(-500, 20_000)), max_size=40), st.integers(1, 20_000)
 )
-def test_who_waits_as_told_gets_in(per_minute: int, spent: list[tuple[float, int]], n: int) -> None:
+def test_after_the_returned_wait_the_units_are_available(
+    per_minute: int, spent: list[tuple[float, int]], n: int
+) -> None:
     bucket, now_s = TokenBucket(per_minute, 0.0), 0.0
     for pause_s, taken in spent:
         now_s += pause_s
@@ -124,7 +126,7 @@ def test_who_waits_as_told_gets_in(per_minute: int, spent: list[tuple[float, int
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), max_size=30))
 def test_what_is_settled_is_what_was_spent(requests: list[tuple[int, int]]) -> None:
-    """At one moment, so that nothing refills: the books show the real costs, whatever the estimates were."""
+    """All at one time, so that nothing refills: the level shows the real costs, whatever the estimates were."""
     meter = Meter(RateLimits(tokens_per_minute=1_000_000), 0.0)
     for reserved, _ in requests:
         assert meter.admit(0.0) is None

@@ -31,7 +31,7 @@ async def test_requests_per_minute(engine: FakeEngine, clock: Clock) -> None:
         assert refused.json()["error"]["type"] == "rate_limit_error"
         assert refused.headers["retry-after"] == "30"
         assert refused.headers["x-ratelimit-remaining-requests"] == "0"
-        # Another key has a minute of its own; looking and cancelling are free.
+        # Another key has limits of its own; reading and cancelling are free.
         assert (await client.post(URL, json=HELLO, headers=BOB)).status_code == 200
         assert (await client.get("/v1/models", headers=ANN)).status_code == 200
         assert (await client.delete("/v1/requests/x", headers=ANN)).status_code == 404
@@ -55,7 +55,9 @@ async def test_tokens_are_settled_after_the_answer(engine: FakeEngine, clock: Cl
         assert refused.headers["x-ratelimit-remaining-tokens"] == str(left)
         assert len(engine.requests) == 1
         stream = await client.post(URL, json={**HELLO, "max_tokens": 50, "stream": True}, headers=ANN)
-        assert int(stream.headers["x-ratelimit-remaining-tokens"]) <= left - 50  # nobody knows yet
+        assert (
+            int(stream.headers["x-ratelimit-remaining-tokens"]) <= left - 50
+        )  # the length of the answer is not known yet
         third = await client.post("/tokenize", json={"content": "x"}, headers=ANN)
         assert third.headers["x-ratelimit-remaining-tokens"] == str(left - 7 - N_ANSWER - 3)
 
@@ -70,7 +72,7 @@ async def test_embeddings_count_too(engine: FakeEngine, clock: Clock) -> None:
 
 
 TEXT = "x" * 40
-# Every route that makes the engine work, with what it costs: the fake engine makes a token of each byte.
+# Every route that uses the engine, with its cost in tokens: the fake engine makes one token of each byte.
 WORK = [
     ("POST", "/tokenize", {"content": TEXT}, 42),
     ("POST", "/detokenize", {"tokens": [65] * 40}, 40),
@@ -92,7 +94,7 @@ async def test_whatever_makes_the_engine_work_is_charged(
         response = await client.request(method, path, json=body, headers=ANN)
         assert response.status_code == 200, response.text
         assert response.headers["x-ratelimit-remaining-tokens"] == str(1000 - n_tokens)
-    # A request that was refused costs nothing; one that failed costs at least its estimate.
+    # A refused request costs nothing; a failed one costs at least its estimate.
     async with keyed_client(engine, clock, key_tokens_per_minute=1000) as client:
         engine.refusals = [OverloadedError("full")]
         response = await client.request(method, path, json=body, headers=ANN)
@@ -109,7 +111,7 @@ async def test_work_beyond_the_limit_is_refused_before_the_engine_has_it(
 ) -> None:
     async with keyed_client(engine, clock, key_tokens_per_minute=1000) as client:
         assert (await client.post("/detokenize", json={"tokens": [65] * 995}, headers=ANN)).status_code == 200
-        engine.state = "failed"  # whatever reaches it is a 503
+        engine.state = "failed"  # a request that reaches the engine gets a 503
         response = await client.request(method, path, json=body, headers=ANN)
         assert (response.status_code, response.json()["error"]["code"]) == (429, "rate_limit_exceeded")
         for free in ("/v1/models", "/healthz"):

@@ -1,4 +1,4 @@
-"""Where requests go."""
+"""Ranking of replicas."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_is_remembered_is_the_longest_common_prefix(
 
 
 @given(placements, st.sampled_from("abcdefgh"), chains)
-def test_who_is_gone_has_nothing(
+def test_a_removed_replica_has_nothing_cached(
     history: list[tuple[PromptFingerprint, str]], gone: str, wanted: PromptFingerprint
 ) -> None:
     affinity = Affinity()

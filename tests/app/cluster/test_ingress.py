@@ -1,4 +1,4 @@
-"""The ingress with replicas that are in this process: the service over the fake engine, without Ray."""
+"""The ingress with replicas in this process: the service over the fake engine, without Ray."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_one_that_dies_in_a_whole_answer_cuts_the_connection(replicas: InP
             await client.post(CHAT, json=HELLO)
 
 
-async def test_who_leaves_cancels(replicas: InProcess, engine: FakeEngine) -> None:
+async def test_a_disconnect_cancels(replicas: InProcess, engine: FakeEngine) -> None:
     left = asyncio.Event()
     sent: list[Message] = []
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": CHAT, "query_string": b"", "headers": []}
@@ -144,7 +144,9 @@ async def test_who_leaves_cancels(replicas: InProcess, engine: FakeEngine) -> No
     ("method", "path", "status"),
     [("GET", "/metrics", 200), ("DELETE", "/v1/requests/unknown", 404), ("DELETE", "/v1/prefixes/unknown", 404)],
 )
-async def test_what_concerns_all_asks_all(replicas: InProcess, method: str, path: str, status: int) -> None:
+async def test_requests_for_all_replicas_are_broadcast(
+    replicas: InProcess, method: str, path: str, status: int
+) -> None:
     async with client_of(replicas) as client:
         response = await client.request(method, path)
     assert response.status_code == status

@@ -1,4 +1,4 @@
-"""The book of a router."""
+"""Placement of requests by one router."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_loads_are_what_was_sent_and_not_ended(routing: Routing, steps: list[str
     assert placement.loads(["a", "b", "c"]) == {each: in_hand.count(each) for each in "abc"}
 
 
-def test_an_end_that_nobody_began_is_none() -> None:
+def test_an_end_without_a_start_is_ignored() -> None:
     placement = Placement(Affinity())
     placement.remove_sent("a")
     assert placement.loads(["a"]) == {"a": 0}

@@ -1,4 +1,4 @@
-"""Fingerprints of how prompts begin."""
+"""Fingerprints of prompts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def of(path: str = CHAT, **fields: Any) -> PromptFingerprint:
 
 
 @given(messages, messages)
-def test_a_conversation_that_goes_on_keeps_all_its_links(first: list[Any], more: list[Any]) -> None:
+def test_a_longer_conversation_keeps_all_its_prefixes(first: list[Any], more: list[Any]) -> None:
     before, after = of(messages=first), of(messages=first + more)
     assert after.prefixes[: len(before.prefixes)] == before.prefixes
 
 
 @given(messages, messages)
-def test_a_common_link_means_a_common_beginning(one: list[Any], other: list[Any]) -> None:
+def test_a_common_digest_means_a_common_prefix(one: list[Any], other: list[Any]) -> None:
     a, b = of(messages=one), of(messages=other)
     common = {digest for digest, _ in a.prefixes} & {digest for digest, _ in b.prefixes}
     if common:
@@ -39,7 +39,7 @@ def test_a_common_link_means_a_common_beginning(one: list[Any], other: list[Any]
 
 
 @given(st.binary(max_size=300), st.sampled_from([CHAT, "/v1/completions", "/v1/responses", "/v1/embeddings"]))
-def test_any_body_has_a_beginning(body: bytes, path: str) -> None:
+def test_any_body_has_a_fingerprint(body: bytes, path: str) -> None:
     fingerprint_prompt(path, body)
 
 
@@ -58,7 +58,7 @@ def test_so_has_any_json_in_the_places_of_prompts(value: Any) -> None:
         assert sizes == sorted(set(sizes))
 
 
-def test_the_key_is_the_first_user_message_with_what_stands_before_it() -> None:
+def test_the_key_is_the_prefix_up_to_the_first_user_message() -> None:
     system, hello = {"role": "system", "content": "s"}, {"role": "user", "content": "hello"}
     first = of(messages=[system, hello])
     later = of(messages=[system, hello, {"role": "assistant", "content": "hi"}, {"role": "user", "content": "bye"}])
@@ -74,13 +74,13 @@ def test_tools_come_before_messages() -> None:
     assert {digest for digest, _ in plain.prefixes}.isdisjoint(digest for digest, _ in other.prefixes)
 
 
-def test_long_texts_have_a_link_each_block() -> None:
+def test_long_texts_have_a_digest_for_each_block() -> None:
     text = "x" * (3 * BLOCK_BYTES + 1)
     assert [n for _, n in of("/v1/completions", prompt=text).prefixes] == [256, 512, 768, 769]
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/tokenize", "/metrics"])
-def test_what_has_no_prompt_has_no_links(path: str) -> None:
+def test_without_a_prompt_there_are_no_digests(path: str) -> None:
     assert of(path, input="text").prefixes == ()
 
 

@@ -1,4 +1,4 @@
-"""Errors in the place of a response, or of its rest."""
+"""Errors instead of a response, and within one."""
 
 from __future__ import annotations
 

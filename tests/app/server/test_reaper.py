@@ -1,4 +1,4 @@
-"""Orphans that nobody waits for: as process 1, and as whoever else they are given to."""
+"""Orphans: of process 1, and of a subreaper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.app.test_serve import ROOT, command, environ
 
-# A child that leaves a grandchild behind; then a child of our own, whose status must not be taken from us.
+# A child that leaves an orphan behind; then a child of our own, whose exit status must not be taken by the reaper.
 ADOPTED = """
 import asyncio, ctypes, os, subprocess, sys
 from llmcore_app.server.reaper import find_zombies, reap_orphans
@@ -35,7 +35,7 @@ asyncio.run(main())
 """
 
 
-def test_an_orphan_is_reaped_and_a_child_is_left_to_whoever_waits_for_it() -> None:
+def test_an_orphan_is_reaped_and_an_own_child_is_left_alone() -> None:
     done = subprocess.run([sys.executable, "-c", ADOPTED], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
@@ -44,11 +44,11 @@ UNSHARE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-p
 
 
 def test_as_process_one(tmp_path: Path) -> None:
-    """In a PID namespace of its own: it reaps an orphan, and ends well at SIGTERM."""
+    """In a PID namespace of its own: the service reaps an orphan and exits with 0 on SIGTERM."""
     if shutil.which("unshare") is None or subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
         pytest.skip("PID namespaces are not permitted here")
     note = tmp_path / "pids"
-    # A shell makes the orphan, and becomes the service: process 1 has then a child that it knows nothing of.
+    # A shell creates the orphan and then becomes the service, so process 1 has a child that it did not start.
     orphan = f"(sh -c 'sleep 0.2 & echo $! > {note}')"
     script = f'{orphan}; exec "$@"'
     args = [*UNSHARE, "sh", "-c", script, "sh", *command()]

@@ -1,4 +1,4 @@
-"""What is logged, counted and answered around an application."""
+"""Log lines, metrics and error responses around an application."""
 
 from __future__ import annotations
 

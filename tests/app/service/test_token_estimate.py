@@ -1,4 +1,4 @@
-"""Guesses at tokens, which need not be right, and counts of characters, which must."""
+"""Estimates of tokens, which may be rough, and counts of characters, which are exact."""
 
 from __future__ import annotations
 
