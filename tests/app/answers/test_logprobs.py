@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from llmcore.messages import GenerateRequest, Piece, TokenLogprob, TopLogprob
-from llmcore_app.answers.logprobs import TextOffsets, chat_logprobs
+from llmcore_app.answers.logprobs import TextLogprobsBuilder, chat_logprobs
 from tests.app.fake_engine import FakeEngine, Step
 from tests.app.routes.test_chat import events
 
@@ -61,7 +61,7 @@ def test_the_shape_of_chat() -> None:
 
 
 def test_the_shape_of_completions() -> None:
-    shape = TextOffsets().logprobs(TOKENS)
+    shape = TextLogprobsBuilder().build(TOKENS)
     assert shape.tokens == ["Hi", " ", "bytes:\\xe2", "bytes:\\x9d\\xa4"]
     assert shape.token_logprobs == [-0.5, -1.0, -2.0, -0.125]
     assert shape.top_logprobs[1] == {".": -0.25, " ": -1.0}, "the drawn token is among them"

@@ -16,9 +16,9 @@ from starlette.types import Message
 
 from llmcore.config import ServerConfig
 from llmcore.messages import GenerateRequest
-from llmcore_app.answers.sse import DONE, KEEP_ALIVE, TextEvents, sse_event
+from llmcore_app.answers.chat_form import ChatForm
+from llmcore_app.answers.sse import DONE, KEEP_ALIVE, EventTemplate, sse_event
 from llmcore_app.application import create_app, create_service
-from llmcore_app.routes.chat import ChatForm
 from llmcore_app.service.service import Service
 from tests.app.conftest import Running
 from tests.app.fake_engine import FakeEngine, Step
@@ -27,10 +27,10 @@ from tests.app.routes.test_chat import URL, events
 
 @given(st.text())
 def test_any_text_is_one_event(text: str) -> None:
-    form = ChatForm("id", 0, "m", False)
-    data = TextEvents(form, 0).event(text).decode()
+    form = ChatForm("id", "m", wants_usage=False)
+    data = EventTemplate(sse_event(form.text_chunk(0, EventTemplate.GAP))).fill(text).decode()
     (chunk,) = events(data)
-    assert data == sse_event(form.text(0, text)).decode()
+    assert data == sse_event(form.text_chunk(0, text)).decode()
     assert chunk["choices"][0]["delta"]["content"] == text
     assert "\n" not in data.removesuffix("\n\n")
     assert "\r" not in data

@@ -11,8 +11,8 @@ import pytest
 
 from llmcore.messages import CallDelta, ChatPrompt, Piece, Usage
 from llmcore.sampling import SamplingParams
-from llmcore_app.answers.answer import total_usage
-from llmcore_app.schemas.chat import ChatRequest
+from llmcore_app.answers.usage import total_usage
+from llmcore_app.schemas.chat_request import ChatRequest
 from llmcore_app.schemas.sampling_fields import SamplingFields
 from tests.app.fake_engine import WORDS, FakeEngine
 

@@ -13,14 +13,12 @@ from prometheus_client import CollectorRegistry
 from llmcore.config import ServerConfig
 from llmcore_app.application import create_app, create_service
 from llmcore_app.metrics.service import Metrics
-from llmcore_app.schemas.chat import ChatRequest
-from llmcore_app.schemas.completion import CompletionRequest
-from llmcore_app.schemas.embeddings import EmbeddingsRequest
+from llmcore_app.schemas.chat_request import ChatRequest
+from llmcore_app.schemas.completion_request import CompletionRequest
+from llmcore_app.schemas.embeddings_request import EmbeddingsRequest
 from llmcore_app.schemas.messages import AssistantMessage, TextPart, UserMessage
-from llmcore_app.schemas.prefixes import PrefixRequest
-from llmcore_app.schemas.replies import Timings
-from llmcore_app.schemas.rerank import RerankRequest
-from llmcore_app.schemas.responses import ReasoningOptions, ResponsesRequest, ResponseTool, TextOptions
+from llmcore_app.schemas.prefix_request import PrefixRequest
+from llmcore_app.schemas.rerank_request import RerankRequest
 from llmcore_app.schemas.responses_input import (
     AssistantItem,
     CallItem,
@@ -30,6 +28,8 @@ from llmcore_app.schemas.responses_input import (
     ResultItem,
     UserItem,
 )
+from llmcore_app.schemas.responses_request import FlatFunctionTool, ReasoningOptions, ResponsesRequest, TextOptions
+from llmcore_app.schemas.usage import Timings
 from tests.app.fake_engine import FakeEngine
 
 
@@ -89,7 +89,7 @@ async def test_the_manual_tells_every_field_and_metric() -> None:
     manual = (Path(__file__).parents[3] / "docs" / "API.md").read_text("utf-8")
     words = set(re.findall(r"`(\w+)`", manual))
     kinds = [ChatRequest, CompletionRequest, PrefixRequest, AssistantMessage, UserMessage, TextPart, Timings]
-    kinds += [ResponsesRequest, ResponseTool, TextOptions, ReasoningOptions]
+    kinds += [ResponsesRequest, FlatFunctionTool, TextOptions, ReasoningOptions]
     kinds += [UserItem, AssistantItem, CallItem, ResultItem, ReasoningItem, InputText, OutputText]
     kinds += [EmbeddingsRequest, RerankRequest]
     for kind in kinds:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from llmcore.messages import CallDelta, ChatPrompt, Piece
-from llmcore_app.schemas.responses import ResponsesRequest
+from llmcore_app.schemas.responses_request import ResponsesRequest
 from tests.app.fake_engine import WORDS, FakeEngine
 
 URL = "/v1/responses"

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.messages import CallDelta, Piece
-from llmcore_app.answers.responses_output import GrowingMessage
-from llmcore_app.answers.responses_stream import DeltaEvents, response_event
+from llmcore_app.answers.responses_items import GrowingMessage
+from llmcore_app.answers.responses_stream import DeltaTemplate, response_event
 from llmcore_app.service.service import Service
 from tests.app.answers.test_sse import Caller, waiting
 from tests.app.fake_engine import WORDS, FakeEngine
@@ -173,7 +173,7 @@ async def test_ends(client: httpx.AsyncClient, engine: FakeEngine, script: Any, 
 @given(st.text(), st.integers(0, 10**6))
 def test_any_text_is_one_event(text: str, number: int) -> None:
     item = GrowingMessage("x", 1)
-    data = DeltaEvents(item).event(text, number)
+    data = DeltaTemplate(item).fill(text, number)
     event = item.delta(text)
     event.sequence_number = number
     assert data == response_event(event)

@@ -1,14 +1,8 @@
-"""Request fields that all generating endpoints share, and the rule for fields that are known but not (yet) honoured.
-
-A field of OpenAI's API is in one of three groups. *Honoured*: an ordinary field. *Accepted*, because official clients
-send it: declared with the few values that change nothing (`Only...`), or with a plain type where no value would change
-anything (`user`). *Refused*, by name: everything else. docs/API.md lists the groups.
-"""
+"""Request fields that endpoints which generate text share."""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,25 +11,19 @@ from llmcore.messages import Constraint, GenerateRequest, Priority, Prompt
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from ..http.errors import invalid
+from ..http.priority import ServiceTier
 from .format_fields import GrammarSource, Pattern, ResponseFormat, check_format
 from .sampling_fields import INT32_MAX, SamplingFields
+from .text_or_tokens import TokenId
+from .unsupported_fields import OnlyFalse, refuse_unsupported
 
-# Answers of one request, over all its prompts.
+# Of one request: answers to all its prompts together.
 MAX_CHOICES = 64
+MAX_LOGIT_BIAS = 1024
 
-
-def _only(*values: Any) -> dict[str, Any]:
-    return {"enum": [None, *values]}
-
-
-# The schema of such a field *is* the rule: refuse_unsupported() reads it.
-OnlyNull = Annotated[Any, Meta(extra_json_schema=_only(), description="not supported yet")]
-OnlyFalse = Annotated[Any, Meta(extra_json_schema=_only(False), description="accepted without effect")]
-OnlyEmpty = Annotated[Any, Meta(extra_json_schema=_only([]), description="not supported yet")]
-
-TokenId = Annotated[int, Meta(ge=0, le=INT32_MAX)]
-Count = Annotated[int, Meta(ge=1, le=INT32_MAX, description="longest answer, in tokens")]
+AnswerLength = Annotated[int, Meta(ge=1, le=INT32_MAX, description="longest answer, in tokens")]
 StopString = Annotated[str, Meta(min_length=1)]
+ServiceTierField = Annotated[ServiceTier, Meta(description="flex is priority low, priority is high")]
 
 
 class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -43,8 +31,8 @@ class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     include_obfuscation: OnlyFalse = None
 
 
-class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
-    """Of all generating endpoints. Null is the same as absent, everywhere."""
+class GenerationFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
+    """Fields of chat, completions and responses. Null is the same as absent, everywhere."""
 
     model: Annotated[str, Meta(description="the id in /v1/models; may be left out")] | None = None
     stream: bool | None = None
@@ -60,7 +48,10 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     logit_bias: (
         Annotated[
             dict[TokenId, Annotated[float, Meta(ge=-100, le=100)]],
-            Meta(description="token id to what is added to its logit", extra_json_schema={"maxProperties": 1024}),
+            Meta(
+                description="token id to what is added to its logit",
+                extra_json_schema={"maxProperties": MAX_LOGIT_BIAS},
+            ),
         ]
         | None
     ) = None
@@ -73,7 +64,9 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     priority: (
-        Annotated[Priority, Meta(description="llmcore's own; who is served first. The header X-Priority is the same")]
+        Annotated[
+            Priority, Meta(description="llmcore's own; which requests go first. The header X-Priority is the same")
+        ]
         | None
     ) = None
     timeout: (
@@ -86,11 +79,12 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     user: Annotated[str, Meta(description="accepted without effect")] | None = None
 
     def sampling(self, choice: int = 0) -> SamplingParams:
-        """Of one of the n choices: with a seed, each has one of its own, the first one the seed itself."""
-        given = self.given() | {name: value for name in _SAMPLING if (value := getattr(self, name)) is not None}
+        """Returns the sampling parameters of one of the n choices. With a seed, choice i is drawn with seed + i."""
+        arguments = self.sampling_arguments()
+        arguments |= {name: value for name in _OPENAI_SAMPLING if (value := getattr(self, name)) is not None}
         if self.seed is not None:
-            given["seed"] = (self.seed + choice) % (MAX_SEED + 1)
-        return SamplingParams(**given)
+            arguments["seed"] = (self.seed + choice) % (MAX_SEED + 1)
+        return SamplingParams(**arguments)
 
     def to_generate(
         self,
@@ -104,13 +98,13 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
         timeout_s: float | None,
         choice: int = 0,
     ) -> GenerateRequest:
-        """What the engine is asked for, for one of the choices."""
+        """Returns the engine's request for one of the choices."""
         return GenerateRequest(
             request_id=request_id,
             prompt=prompt,
             sampling=self.sampling(choice),
             max_tokens=max_tokens,
-            stop=self.stops(),
+            stop=self.stop_strings(),
             ignore_eos=bool(self.ignore_eos),
             keeps_prefix=self.cache != "discard",
             constraint=constraint,
@@ -119,15 +113,15 @@ class AnswerFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
             timeout_s=timeout_s,
         )
 
-    def stops(self) -> tuple[str, ...]:
+    def stop_strings(self) -> tuple[str, ...]:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
-class GenerationFields(AnswerFields, kw_only=True, forbid_unknown_fields=True):
-    """Of chat and text completions."""
+class CompletionFields(GenerationFields, kw_only=True, forbid_unknown_fields=True):
+    """Fields of chat and text completions."""
 
     stream_options: StreamOptions | None = None
-    max_tokens: Count | None = None
+    max_tokens: AnswerLength | None = None
     n: (
         Annotated[int, Meta(ge=1, le=MAX_CHOICES, description="answers to each prompt; they share its computation")]
         | None
@@ -138,7 +132,7 @@ class GenerationFields(AnswerFields, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def n_choices(self) -> int:
-        """For each prompt."""
+        """Number of answers to each prompt."""
         return self.n or 1
 
     @property
@@ -146,18 +140,17 @@ class GenerationFields(AnswerFields, kw_only=True, forbid_unknown_fields=True):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
-_SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "seed")
-MAX_LOGIT_BIAS = 1024
+_OPENAI_SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "seed")
 
 
-def check_common(request: GenerationFields) -> None:
-    """What a type cannot say. Raises ApiError (400)."""
-    check_answer(request, request.stream_options)
+def check_completion_fields(request: CompletionFields) -> None:
+    """Checks rules that the types cannot express. Raises ApiError (400)."""
+    check_generation_fields(request, request.stream_options)
     check_format(request)
 
 
-def check_answer(request: AnswerFields, stream_options: msgspec.Struct | None) -> None:
-    """The same, of an endpoint that has stream options of its own."""
+def check_generation_fields(request: GenerationFields, stream_options: msgspec.Struct | None) -> None:
+    """Checks rules that the types cannot express; endpoints differ in the type of `stream_options`. Raises ApiError (400)."""
     refuse_unsupported(request)
     if stream_options is not None:
         if not request.stream:
@@ -165,25 +158,3 @@ def check_answer(request: AnswerFields, stream_options: msgspec.Struct | None) -
         refuse_unsupported(stream_options, "stream_options.")
     if request.logit_bias is not None and len(request.logit_bias) > MAX_LOGIT_BIAS:
         raise invalid("invalid_value", f"logit_bias may have at most {MAX_LOGIT_BIAS} entries", "logit_bias")
-
-
-def refuse_unsupported(request: msgspec.Struct, path: str = "") -> None:
-    """Refuses a value of an `Only...` field that would have to change something. `path` ends in a dot or is empty."""
-    for attribute, name, harmless in _restricted(type(request)):
-        value = getattr(request, attribute)
-        if value is not None and not any(type(value) is type(each) and value == each for each in harmless):
-            allowed = " or ".join(msgspec.json.encode(each).decode() for each in harmless)
-            message = f"{path}{name} is not supported yet: leave it out, or send {allowed}"
-            raise invalid("unsupported_parameter", message, path + name)
-
-
-@cache
-def _restricted(kind: type[msgspec.Struct]) -> tuple[tuple[str, str, list[Any]], ...]:
-    """(attribute, name in JSON, accepted values) of the fields whose schema lists all they accept."""
-    info = msgspec.inspect.type_info(kind)
-    assert isinstance(info, msgspec.inspect.StructType)
-    found = []
-    for each in info.fields:
-        if isinstance(each.type, msgspec.inspect.Metadata) and "enum" in (each.type.extra_json_schema or {}):
-            found.append((each.name, each.encode_name, (each.type.extra_json_schema or {})["enum"]))
-    return tuple(found)

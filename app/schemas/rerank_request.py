@@ -1,13 +1,13 @@
-"""Requests to /v1/rerank, and their answers: the shape that Jina's, Cohere's and llama-server's have in common."""
+"""Requests to /v1/rerank, in the form that Jina's, Cohere's and llama-server's have in common."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
-from .embeddings import MAX_INPUTS, InputUsage
+from .embeddings_request import MAX_INPUTS
 
 
 class Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -26,17 +26,3 @@ class RerankRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def texts(self) -> list[str]:
         return [each if isinstance(each, str) else each.text for each in self.documents]
-
-
-class Ranked(msgspec.Struct):
-    index: Annotated[int, Meta(description="in the request's documents")]
-    relevance_score: Annotated[float, Meta(description="the model's own number: the larger, the better it answers")]
-    document: Document | UnsetType = UNSET
-
-
-class Ranking(msgspec.Struct):
-    id: str
-    model: str
-    results: Annotated[list[Ranked], Meta(description="the best first")]
-    usage: InputUsage
-    object: Literal["list"] = "list"

@@ -8,11 +8,11 @@ import msgspec
 from msgspec import Meta
 
 from llmcore.messages import ChatPrompt
-from llmcore.protocol.chat_limits import check_chat_size
 
-from .fields import TokenId
-from .messages import Message, check_messages, raw_messages
-from .tools import Tools, check_tools, raw_tools
+from .chat_prompt import chat_prompt
+from .messages import Message, check_messages
+from .text_or_tokens import TokenId
+from .tools import Tools, check_tools
 
 
 class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -38,18 +38,16 @@ class ApplyTemplateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=T
     chat_template_kwargs: Annotated[dict[str, Any], Meta(description="further variables of the template")] | None = None
 
     def prompt(self) -> ChatPrompt:
-        """Raises InvalidRequestError for what is too large."""
-        prompt = ChatPrompt(
-            raw_messages(self.messages),
+        """Returns the prompt for the engine to render. Raises InvalidRequestError if it is too large."""
+        return chat_prompt(
+            self.messages,
+            self.tools,
+            template_args=self.chat_template_kwargs,
             add_generation_prompt=self.add_generation_prompt is not False,
-            tools=raw_tools(self.tools),
-            template_args=msgspec.json.encode(self.chat_template_kwargs) if self.chat_template_kwargs else b"",
         )
-        check_chat_size(prompt)
-        return prompt
 
 
 def check_apply_template(request: ApplyTemplateRequest) -> None:
-    """What the types cannot say. Raises ApiError (400)."""
+    """Checks rules that the types cannot express. Raises ApiError (400)."""
     check_messages(request.messages)
     check_tools(request.tools, None)

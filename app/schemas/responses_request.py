@@ -10,11 +10,11 @@ from msgspec import Meta
 from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority, ToolChoice
 
 from ..http.errors import invalid
-from ..http.priority import asked_priority, check_tier
-from .chat import ReasoningEffort, chat_prompt
-from .fields import AnswerFields, Count, OnlyEmpty, OnlyFalse, OnlyNull, check_answer, refuse_unsupported
+from ..http.priority import check_service_tier, priority_of_fields
+from .chat_prompt import chat_prompt
+from .chat_request import ReasoningEffort
 from .format_fields import (
-    FormatNames,
+    FormatFieldNames,
     GrammarSource,
     JsonObjectFormat,
     JsonSchemaFormat,
@@ -24,7 +24,8 @@ from .format_fields import (
     TextFormat,
     check_format,
 )
-from .responses_input import Input, conversation, read_items
+from .generation_fields import AnswerLength, GenerationFields, ServiceTierField, check_generation_fields
+from .responses_input import Input, read_items, to_messages
 from .tools import (
     MAX_TOOLS,
     FunctionDefinition,
@@ -35,11 +36,12 @@ from .tools import (
     ToolChoiceField,
     check_functions,
 )
+from .unsupported_fields import OnlyEmpty, OnlyFalse, OnlyNull, refuse_unsupported
 
-FORMAT_NAMES = FormatNames("text.format", "text.format.schema")
+FORMAT_NAMES = FormatFieldNames("text.format", "text.format.schema")
 
-# All that official clients may ask for beside the answer. But for the log-probabilities it cannot be missing from it: built-in
-# tools and images do not occur, and reasoning is sent in the clear, so that it can be sent back without being stored here.
+# Values of `include` that official clients send. Only the log-probabilities have an effect: built-in tools and images do not
+# occur, and reasoning is always in the reply, unencrypted, so that clients can send it back.
 LOGPROBS = "message.output_text.logprobs"
 Includable = Literal[
     "message.output_text.logprobs",
@@ -53,34 +55,34 @@ Includable = Literal[
 ]
 
 
-class ResponseTool(FunctionDefinition, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
-    """A function; in this API its fields stand beside its type."""
+class FlatFunctionTool(FunctionDefinition, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
+    """A function. In this API its fields are beside its type, not in an object of their own."""
 
     allowed_callers: Annotated[Any, Meta(extra_json_schema={"enum": [None, ["direct"]]})] = None
     defer_loading: OnlyFalse = None
     output_schema: OnlyNull = None
     is_async: OnlyFalse = msgspec.field(default=None, name="async")
 
-    def plain(self) -> FunctionTool:
-        """As a chat request has it."""
+    def to_chat(self) -> FunctionTool:
+        """Returns the tool in the form of a chat request."""
         function = FunctionDefinition(
             name=self.name, description=self.description, parameters=self.parameters, strict=self.strict
         )
         return FunctionTool(function=function)
 
 
-class ResponseToolChoice(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
+class FlatToolChoice(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
     name: FunctionName
 
 
-class ResponseJsonSchema(NamedSchema, tag_field="type", tag="json_schema", kw_only=True, forbid_unknown_fields=True):
-    """In this API a schema's name and strictness stand beside its type."""
+class FlatJsonSchemaFormat(NamedSchema, tag_field="type", tag="json_schema", kw_only=True, forbid_unknown_fields=True):
+    """A JSON schema. In this API its name and strictness are beside its type, not in an object of their own."""
 
     description: Annotated[str, Meta(description="told in the answer")] | None = None
 
 
 class TextOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    format: TextFormat | JsonObjectFormat | ResponseJsonSchema | None = None
+    format: TextFormat | JsonObjectFormat | FlatJsonSchemaFormat | None = None
     verbosity: Annotated[Any, Meta(extra_json_schema={"enum": [None, "medium"]})] = None
 
 
@@ -97,18 +99,18 @@ class ReasoningOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     mode: Annotated[Any, Meta(extra_json_schema={"enum": [None, "standard"]})] = None
 
 
-class ResponseStreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class ResponsesStreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     include_obfuscation: OnlyFalse = None
 
 
-class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
-    """A request for the answer to a conversation, all of which it brings along: nothing is stored."""
+class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
+    """A request for the answer to a conversation. It contains the whole conversation: nothing is stored."""
 
     input: Input
     instructions: Annotated[str, Meta(description="a system message before the input")] | None = None
-    max_output_tokens: Count | None = None
-    tools: Annotated[list[ResponseTool], Meta(max_length=MAX_TOOLS)] | None = None
-    tool_choice: ToolChoice | ResponseToolChoice | None = None
+    max_output_tokens: AnswerLength | None = None
+    tools: Annotated[list[FlatFunctionTool], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: ToolChoice | FlatToolChoice | None = None
     parallel_tool_calls: Annotated[bool, Meta(description="several calls in one answer; true if absent")] | None = None
     text: TextOptions | None = None
     regex: Pattern | None = None
@@ -116,7 +118,7 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
     include: (
         Annotated[
             list[Includable],
-            Meta(description="message.output_text.logprobs has an effect; what else there is, is told in any case"),
+            Meta(description="message.output_text.logprobs has an effect; the others change nothing"),
         ]
         | None
     ) = None
@@ -130,26 +132,21 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     reasoning: ReasoningOptions | None = None
-    stream_options: ResponseStreamOptions | None = None
+    stream_options: ResponsesStreamOptions | None = None
     chat_template_kwargs: (
         Annotated[dict[str, Any], Meta(description="llmcore's own; further variables of the chat template")] | None
     ) = None
-    service_tier: (
-        Annotated[
-            Literal["auto", "default", "flex", "priority"], Meta(description="flex is priority low, priority is high")
-        ]
-        | None
-    ) = None
+    service_tier: ServiceTierField | None = None
     metadata: Annotated[dict[str, str], Meta(description="told in the answer")] | None = None
 
-    # Accepted, since no value of theirs would change the answer.
+    # Accepted: no value of these would change the answer.
     max_tool_calls: (
         Annotated[int, Meta(ge=1, description="accepted without effect: it is about built-in tools")] | None
     ) = None
     prompt_cache_key: Annotated[str, Meta(description="accepted without effect: all share a cache")] | None = None
     safety_identifier: Annotated[str, Meta(description="accepted without effect")] | None = None
 
-    # Accepted with the values that change nothing.
+    # Accepted only with values that change nothing.
     access_programs: OnlyNull = None
     background: OnlyFalse = None
     background_options: OnlyNull = None
@@ -165,8 +162,8 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
     truncation: Annotated[Any, Meta(extra_json_schema={"enum": [None, "disabled"]})] = None
 
     @property
-    def asked_priority(self) -> Priority | None:
-        return asked_priority(self.service_tier, self.priority)
+    def requested_priority(self) -> Priority | None:
+        return priority_of_fields(self.service_tier, self.priority)
 
     @property
     def effort(self) -> ReasoningEffort | None:
@@ -178,22 +175,22 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def response_format(self) -> ResponseFormat | None:
-        """As a chat request has it."""
+        """Value of text.format, in the form of a chat request."""
         given = None if self.text is None else self.text.format
-        return JsonSchemaFormat(given) if isinstance(given, ResponseJsonSchema) else given
+        return JsonSchemaFormat(given) if isinstance(given, FlatJsonSchemaFormat) else given
 
     def chat_tools(self) -> list[FunctionTool]:
-        return [tool.plain() for tool in self.tools or ()]
+        return [tool.to_chat() for tool in self.tools or ()]
 
     def chat_tool_choice(self) -> ToolChoiceField | None:
-        if isinstance(self.tool_choice, ResponseToolChoice):
+        if isinstance(self.tool_choice, FlatToolChoice):
             return NamedToolChoice(FunctionReference(self.tool_choice.name))
         return self.tool_choice
 
-    def prompt_to_render(self) -> ChatPrompt:
-        """What the engine is to render. Raises ApiError (400)."""
+    def chat_prompt(self) -> ChatPrompt:
+        """Returns the prompt for the engine to render. Raises ApiError (400), or InvalidRequestError if it is too large."""
         return chat_prompt(
-            conversation(self.instructions, read_items(self.input)),
+            to_messages(self.instructions, read_items(self.input)),
             self.chat_tools(),
             self.chat_tool_choice(),
             parallel_tool_calls=self.parallel_tool_calls is not False,
@@ -203,10 +200,10 @@ class ResponsesRequest(AnswerFields, kw_only=True, forbid_unknown_fields=True):
 
 
 def check_responses(request: ResponsesRequest) -> None:
-    """What the types cannot say, but of the input. Raises ApiError (400)."""
+    """Checks rules that the types cannot express, except for the input. Raises ApiError (400)."""
     _check_stateless(request)
-    check_answer(request, request.stream_options)
-    check_tier(request.service_tier, request.priority)
+    check_generation_fields(request, request.stream_options)
+    check_service_tier(request.service_tier, request.priority)
     for index, tool in enumerate(request.tools or ()):
         refuse_unsupported(tool, f"tools[{index}].")
     choice = request.chat_tool_choice()

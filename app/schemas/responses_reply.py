@@ -1,4 +1,4 @@
-"""What /v1/responses answers: the Response object and its items, in the shapes of OpenAI's SDK."""
+"""Replies of /v1/responses: the Response object and its items, in the forms of OpenAI's SDK."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from ..http.priority import AppliedTier
 from .logprobs import AnswerLogprob
-from .replies import Timings
 from .responses_input import Status
+from .usage import Timings
 
 ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
-class ResponseText(msgspec.Struct, tag_field="type", tag="output_text"):
+class ResponseTextPart(msgspec.Struct, tag_field="type", tag="output_text"):
     text: str
     annotations: tuple[()] = ()
     logprobs: tuple[AnswerLogprob, ...] = ()
 
 
-class ResponseReasoning(msgspec.Struct, tag_field="type", tag="reasoning_text"):
+class ResponseReasoningPart(msgspec.Struct, tag_field="type", tag="reasoning_text"):
     text: str
 
 
-class ResponseMessage(msgspec.Struct, tag_field="type", tag="message"):
+class ResponseMessageItem(msgspec.Struct, tag_field="type", tag="message"):
     id: str
     status: Status
-    content: list[ResponseText]
+    content: list[ResponseTextPart]
     role: Literal["assistant"] = "assistant"
 
 
-class ResponseCall(msgspec.Struct, tag_field="type", tag="function_call"):
+class ResponseCallItem(msgspec.Struct, tag_field="type", tag="function_call"):
     id: str
     status: Status
     call_id: Annotated[str, Meta(description="what a function_call_output refers to")]
@@ -39,17 +40,17 @@ class ResponseCall(msgspec.Struct, tag_field="type", tag="function_call"):
     arguments: Annotated[str, Meta(description="JSON")]
 
 
-class ReasoningThought(msgspec.Struct, tag_field="type", tag="reasoning"):
-    """What the model thought, in the clear."""
+class ResponseReasoningItem(msgspec.Struct, tag_field="type", tag="reasoning"):
+    """Reasoning of the model, unencrypted."""
 
     id: str
     status: Status
-    content: list[ResponseReasoning]
+    content: list[ResponseReasoningPart]
     summary: tuple[()] = ()
     encrypted_content: None = None
 
 
-OutputItem = ResponseMessage | ResponseCall | ReasoningThought
+ResponseItem = ResponseMessageItem | ResponseCallItem | ResponseReasoningItem
 
 
 class InputTokensDetails(msgspec.Struct):
@@ -71,7 +72,7 @@ class ResponseUsage(msgspec.Struct):
 
 
 class ResponseError(msgspec.Struct):
-    """SDKs know a fixed list of codes here; the code of our own is in the event `error`."""
+    """SDKs know a fixed list of codes here; llmcore's own code is in the event `error`."""
 
     message: str
     code: Literal["server_error"] = "server_error"
@@ -117,7 +118,7 @@ class ResponseReasoningOptions(msgspec.Struct):
 
 
 class ResponseObject(msgspec.Struct, kw_only=True):
-    """An answer. What the request said, or what stands in for what it did not say, is told again."""
+    """An answer. It repeats the settings of the request, or their defaults."""
 
     id: str
     object: Literal["response"] = "response"
@@ -127,7 +128,7 @@ class ResponseObject(msgspec.Struct, kw_only=True):
     error: ResponseError | None = None
     incomplete_details: IncompleteDetails | None = None
     model: str
-    output: list[OutputItem] = msgspec.field(default_factory=list)
+    output: list[ResponseItem] = msgspec.field(default_factory=list)
     usage: ResponseUsage | None = None
     instructions: str | None
     tools: list[ResponseFunctionTool]
@@ -139,7 +140,7 @@ class ResponseObject(msgspec.Struct, kw_only=True):
     top_p: float
     text: ResponseTextOptions
     reasoning: ResponseReasoningOptions
-    service_tier: Literal["default", "flex", "priority"]
+    service_tier: AppliedTier
     metadata: dict[str, str]
     prompt_cache_key: str | None
     safety_identifier: str | None
