@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from llmcore.errors import ContextLengthError, InvalidRequestError
+from llmcore_app.schemas.responses_request import ResponsesRequest
 from tests.app.fake_engine import FakeEngine
-from tests.app.routes.test_responses import CALL, CLOCK, RESULT, post
+from tests.app.routes.test_responses import CALL, CLOCK, OFF, RESULT, post, prompt_of
 
 HARMLESS: list[dict[str, Any]] = [
     {"store": False, "background": False, "truncation": "disabled", "top_logprobs": 0, "context_management": []},
@@ -155,3 +157,40 @@ async def test_unknown_model(client: httpx.AsyncClient) -> None:
 async def test_bad_bodies(client: httpx.AsyncClient, body: bytes, code: str) -> None:
     response = await client.post("/v1/responses", content=body)
     assert (response.status_code, response.json()["error"]["code"]) == (400, code)
+
+
+async def test_parameters_reach_the_engine(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    values: dict[str, Any] = {"temperature": 0.5, "top_p": 0.9, "top_k": 40, "seed": 1, "frequency_penalty": 0.5}
+    ours = {"priority": "high", "timeout": 2.5, "ignore_eos": True, "chat_template_kwargs": {"a": 1}}
+    response = await post(client, **values, **ours, stop=["a"], max_output_tokens=9, model="fake")
+    assert response.status_code == 200, response.text
+    assert response.json()["service_tier"] == "priority"
+    request = engine.requests[0]
+    assert {name: getattr(request.sampling, name) for name in values} == values
+    assert (request.stop, request.max_tokens, request.ignore_eos) == (("a",), 9, True)
+    assert (request.priority, request.timeout_s) == ("high", 2.5)
+    assert msgspec.json.decode(prompt_of(engine).template_args) == {"a": 1}
+
+
+async def test_tools_reach_the_engine(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    named = {"type": "function", "name": "off"}
+    strict = {**CLOCK, "strict": True, "defer_loading": False, "async": False, "allowed_callers": ["direct"]}
+    asked = {"tools": [strict, OFF], "tool_choice": named, "parallel_tool_calls": False, "reasoning": {"effort": "low"}}
+    assert (await post(client, **asked)).status_code == 200
+    prompt = prompt_of(engine)
+    clock = {"name": "clock", "description": "The time", "parameters": {"type": "object"}, "strict": True}
+    assert msgspec.json.decode(prompt.tools) == [
+        {"type": "function", "function": clock},
+        {"type": "function", "function": {"name": "off"}},
+    ]
+    assert (prompt.tool_choice, prompt.tool_name, prompt.parallel_tool_calls) == ("required", "off", False)
+    assert prompt.reasoning_effort == "low"
+    assert prompt.add_generation_prompt
+
+
+async def test_null_means_absent(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    response = await post(client, **dict.fromkeys(sorted(set(ResponsesRequest.__struct_fields__) - {"input"})))
+    assert response.status_code == 200, response.text
+    assert engine.requests[0].sampling.temperature == 1.0
+    assert engine.requests[0].max_tokens is None
+    assert response.json()["temperature"] == 1.0

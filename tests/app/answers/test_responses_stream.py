@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.messages import CallDelta, Piece
 from llmcore_app.answers.responses_items import GrowingMessage
 from llmcore_app.answers.responses_stream import DeltaTemplate, response_event
 from llmcore_app.service.service import Service
@@ -131,43 +129,6 @@ async def test_tool_calls_and_reasoning_streamed(client: httpx.AsyncClient, engi
         {"type": "function_call", "status": "completed", "call_id": "c2", "name": "off", "arguments": "{}"},
     ]
     assert without_ids((await post(client)).json()["output"]) == without_ids(output)
-
-
-async def test_what_is_said_after_a_call_is_a_message_of_its_own(client: httpx.AsyncClient, engine: FakeEngine) -> None:
-    engine.script = lambda request: [*CALLING[:3], Piece("", "So.", 1, "", (CallDelta(0, arguments="1}"),))]
-    output = (await streamed(client, tools=[CLOCK]))[-1]["response"]["output"]
-    assert [item["type"] for item in output] == ["reasoning", "message", "function_call", "message"]
-    assert output[2]["arguments"] == '{"zone": 1}'
-    assert output[3]["content"][0]["text"] == "So."
-
-
-@pytest.mark.parametrize(
-    ("script", "reason", "output"),
-    [
-        ([], "stop", [("message", "completed")]),
-        ([], "length", [("message", "incomplete")]),
-        (CALLING[:1], "stop", [("reasoning", "completed"), ("message", "completed")]),
-        (CALLING[:1], "length", [("reasoning", "incomplete")]),
-        (
-            CALLING[:3],
-            "length",
-            [("reasoning", "completed"), ("message", "completed"), ("function_call", "incomplete")],
-        ),
-    ],
-    ids=str,
-)
-async def test_ends(client: httpx.AsyncClient, engine: FakeEngine, script: Any, reason: Any, output: Any) -> None:
-    engine.script = lambda request: script
-    engine.reason = reason
-    status = "completed" if reason == "stop" else "incomplete"
-    *_, item_done, last = await streamed(client)
-    assert last["type"] == f"response.{status}"
-    assert item_done["item"] == last["response"]["output"][-1]
-    for response in (last["response"], (await post(client)).json()):
-        assert response["status"] == status
-        assert response["incomplete_details"] == (None if reason == "stop" else {"reason": "max_output_tokens"})
-        assert [(item["type"], item["status"]) for item in response["output"]] == output
-        assert (response["completed_at"] is None) == (reason == "length")
 
 
 @given(st.text(), st.integers(0, 10**6))

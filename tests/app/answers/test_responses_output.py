@@ -11,7 +11,7 @@ from llmcore.messages import CallDelta, Piece, TokenLogprob
 from tests.app.answers.test_logprobs import TOKENS
 from tests.app.answers.test_logprobs import script as hearts
 from tests.app.fake_engine import WORDS, FakeEngine
-from tests.app.routes.test_responses import CALL, CLOCK, post, streamed
+from tests.app.routes.test_responses import CALL, CALLING, CLOCK, post, streamed
 
 LOGPROBS: dict[str, Any] = {"include": ["message.output_text.logprobs"]}
 WORD, BLANK, *HEART = TOKENS
@@ -130,3 +130,40 @@ async def test_an_answer_with_logprobs_can_be_sent_back(client: httpx.AsyncClien
     assert output[0]["content"][0]["logprobs"]
     response = await post(client, input=[{"role": "user", "content": "x"}, *output, CALL])
     assert response.status_code == 200, response.text
+
+
+async def test_what_is_said_after_a_call_is_a_message_of_its_own(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.script = lambda request: [*CALLING[:3], Piece("", "So.", 1, "", (CallDelta(0, arguments="1}"),))]
+    output = (await streamed(client, tools=[CLOCK]))[-1]["response"]["output"]
+    assert [item["type"] for item in output] == ["reasoning", "message", "function_call", "message"]
+    assert output[2]["arguments"] == '{"zone": 1}'
+    assert output[3]["content"][0]["text"] == "So."
+
+
+@pytest.mark.parametrize(
+    ("script", "reason", "output"),
+    [
+        ([], "stop", [("message", "completed")]),
+        ([], "length", [("message", "incomplete")]),
+        (CALLING[:1], "stop", [("reasoning", "completed"), ("message", "completed")]),
+        (CALLING[:1], "length", [("reasoning", "incomplete")]),
+        (
+            CALLING[:3],
+            "length",
+            [("reasoning", "completed"), ("message", "completed"), ("function_call", "incomplete")],
+        ),
+    ],
+    ids=str,
+)
+async def test_ends(client: httpx.AsyncClient, engine: FakeEngine, script: Any, reason: Any, output: Any) -> None:
+    engine.script = lambda request: script
+    engine.reason = reason
+    status = "completed" if reason == "stop" else "incomplete"
+    *_, item_done, last = await streamed(client)
+    assert last["type"] == f"response.{status}"
+    assert item_done["item"] == last["response"]["output"][-1]
+    for response in (last["response"], (await post(client)).json()):
+        assert response["status"] == status
+        assert response["incomplete_details"] == (None if reason == "stop" else {"reason": "max_output_tokens"})
+        assert [(item["type"], item["status"]) for item in response["output"]] == output
+        assert (response["completed_at"] is None) == (reason == "length")

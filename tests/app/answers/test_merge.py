@@ -1,0 +1,33 @@
+"""Outputs of several generations in one stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import httpx
+
+from llmcore.messages import GenerateRequest
+from tests.app.fake_engine import FakeEngine, Step, prompt_text
+from tests.app.routes.test_chat import events
+from tests.app.routes.test_completions import post
+
+
+async def test_several_prompts_stream_interleaved(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    turns = [asyncio.Event() for _ in range(4)]
+
+    def script(request: GenerateRequest) -> Iterable[Step]:
+        own = int(prompt_text(request))
+        for turn in (own, own + 2):
+            yield turns[turn]
+            yield f"{turn}"
+            if turn + 1 < len(turns):
+                turns[turn + 1].set()
+
+    engine.script = script
+    turns[0].set()
+    *chunks, done = events((await post(client, prompt=["0", "1"], stream=True)).text)
+    assert done == "[DONE]"
+    texts = [(each["choices"][0]["index"], each["choices"][0]["text"]) for each in chunks]
+    assert [text for text in texts if text[1]] == [(0, "0"), (1, "1"), (0, "2"), (1, "3")]
+    assert sorted(each["choices"][0]["index"] for each in chunks if each["choices"][0]["finish_reason"]) == [0, 1]
