@@ -25,5 +25,6 @@ def test_text_is_in_deltas_until_the_end(item: GrowingItem) -> None:
 
 def test_a_call_has_no_part() -> None:
     call = GrowingCall("u", 0, CALL)
-    assert call.part("completed") is None
+    item: GrowingItem = call
+    assert item.part("completed") is None
     assert (call.done().name, call.item("incomplete").call_id) == ("clock", "c1")

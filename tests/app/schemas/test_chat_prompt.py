@@ -8,10 +8,10 @@ import pytest
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import ChatPrompt
 from llmcore_app.schemas.chat_prompt import chat_prompt
-from llmcore_app.schemas.messages import DeveloperMessage, UserMessage
+from llmcore_app.schemas.messages import DeveloperMessage, Message, UserMessage
 from llmcore_app.schemas.tools import FunctionDefinition, FunctionReference, FunctionTool, NamedToolChoice
 
-MESSAGES = [DeveloperMessage("Be brief."), UserMessage("Hello!")]
+MESSAGES: list[Message] = [DeveloperMessage("Be brief."), UserMessage("Hello!")]
 CLOCK = FunctionTool(function=FunctionDefinition(name="clock"))
 
 
