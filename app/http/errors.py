@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 # A restart of the worker takes about as long as loading the model. A retry every 2 s until then costs little.
 RETRY_AFTER_S = 2
 
-# Official clients retry after 408 and 409 unless this header forbids it. A caller who set a timeout or cancelled wants no retry.
+# Official clients retry after 408 and 409 unless this header forbids it. After a timeout of the caller's own or a cancel, a
+# retry would be wrong.
 NO_RETRY = {"x-should-retry": "false"}
 
 

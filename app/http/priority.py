@@ -14,7 +14,7 @@ from .errors import invalid
 
 PRIORITY_HEADER = "X-Priority"
 
-# OpenAI's name for priorities. Replies never say "auto".
+# OpenAI's name for priorities. Replies never have "auto".
 ServiceTier = Literal["auto", "default", "flex", "priority"]
 AppliedTier = Literal["default", "flex", "priority"]
 

@@ -62,7 +62,7 @@ _ERRORS = {
 
 
 def openapi_document(version: str, *, with_debug: bool = False, with_keys: bool = False) -> dict[str, Any]:
-    """The whole document (OpenAPI 3.1)."""
+    """Returns the document (OpenAPI 3.1)."""
     _, components = msgspec.json.schema_components(_ROOTS, ref_template=_REF)
     bearer = {"securitySchemes": {"ApiKey": {"type": "http", "scheme": "bearer"}}} if with_keys else {}
     return {
@@ -79,25 +79,55 @@ def openapi_document(version: str, *, with_debug: bool = False, with_keys: bool 
 
 
 def _paths() -> dict[str, Any]:
+    return _generation_paths() | _prefix_paths() | _vector_and_text_paths() | _model_paths() | _monitoring_paths()
+
+
+def _generation_paths() -> dict[str, Any]:
+    chat_chunks, text_chunks = _CHUNKS.format(ChatChunk.__name__), _CHUNKS.format(TextCompletion.__name__)
     chat = _generation(
-        "createChatCompletion",
-        "The next message of a conversation",
-        ChatRequest,
-        ChatCompletion,
-        _CHUNKS.format(ChatChunk.__name__),
+        "createChatCompletion", "The next message of a conversation", ChatRequest, ChatCompletion, chat_chunks
     )
     text = _generation(
-        "createCompletion",
-        "The continuation of one or several texts",
-        CompletionRequest,
-        TextCompletion,
-        _CHUNKS.format(TextCompletion.__name__),
+        "createCompletion", "The continuation of one or several texts", CompletionRequest, TextCompletion, text_chunks
     )
     response = _generation(
         "createResponse", "The answer to a conversation, stateless", ResponsesRequest, ResponseObject, _EVENTS
     )
+    return {
+        "/v1/chat/completions": {"post": chat},
+        "/v1/completions": {"post": text},
+        "/v1/responses": {"post": response},
+        "/v1/requests/{id}": {"delete": _cancel()},
+    }
+
+
+def _vector_and_text_paths() -> dict[str, Any]:
+    return {
+        "/v1/embeddings": {"post": _compute("createEmbeddings", _EMBED, EmbeddingsRequest, EmbeddingList)},
+        "/v1/rerank": {"post": _compute("rerank", _RERANK, RerankRequest, RerankReply)},
+        "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, TokenizeReply)},
+        "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, DetokenizeReply)},
+        "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, ApplyTemplateReply)},
+    }
+
+
+def _prefix_paths() -> dict[str, Any]:
+    return {
+        "/v1/prefixes": {"get": _get("listPrefixes", "Pinned prefixes", PrefixList, _engine_errors())},
+        "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
+    }
+
+
+def _model_paths() -> dict[str, Any]:
     model = _get("getModel", "One model", ModelCard, {404: _ERRORS[404]})
     model["parameters"] = [_in_path("model")]
+    return {
+        "/v1/models": {"get": _get("listModels", "The model that is served", ModelList, {})},
+        "/v1/models/{model}": {"get": model},
+    }
+
+
+def _monitoring_paths() -> dict[str, Any]:
     health = _get("getHealth", "Whether requests are taken", HealthReply, {400: _ERRORS[400]})
     health["parameters"] = [_verbose()]
     health["responses"]["503"] = _json("`status` says why not: loading, restarting, draining or failed", HealthReply)
@@ -105,19 +135,6 @@ def _paths() -> dict[str, Any]:
     ready["responses"]["503"] = _json("`status` says why not: as in health, or warming", ProbeReply)
     metrics = _operation("getMetrics", "Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, {})
     return {
-        "/v1/chat/completions": {"post": chat},
-        "/v1/completions": {"post": text},
-        "/v1/responses": {"post": response},
-        "/v1/requests/{id}": {"delete": _cancel()},
-        "/v1/prefixes": {"get": _get("listPrefixes", "Pinned prefixes", PrefixList, _engine_errors())},
-        "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
-        "/v1/embeddings": {"post": _compute("createEmbeddings", _EMBED, EmbeddingsRequest, EmbeddingList)},
-        "/v1/rerank": {"post": _compute("rerank", _RERANK, RerankRequest, RerankReply)},
-        "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, TokenizeReply)},
-        "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, DetokenizeReply)},
-        "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, ApplyTemplateReply)},
-        "/v1/models": {"get": _get("listModels", "The model that is served", ModelList, {})},
-        "/v1/models/{model}": {"get": model},
         "/livez": {"get": _get("getLive", "Whether the HTTP process answers", ProbeReply, {})},
         "/readyz": {"get": ready},
         "/healthz": {"get": health},
@@ -185,9 +202,9 @@ def _engine_errors(*more: int) -> dict[int, str]:
     return {status: _ERRORS[status] for status in (*more, 500, 503)}
 
 
-def _generation(name: str, summary: str, request: type, whole: type, stream: str) -> dict[str, Any]:
+def _generation(name: str, summary: str, request: type, reply: type, stream: str) -> dict[str, Any]:
     stream_schema = {"description": stream, "type": "string"}
-    content = {"application/json": _schema(whole), "text/event-stream": {"schema": stream_schema}}
+    content = {"application/json": _schema(reply), "text/event-stream": {"schema": stream_schema}}
     operation = _operation(name, summary, content, _ERRORS)
     operation["parameters"] = [
         {

@@ -10,5 +10,5 @@ from msgspec import Meta
 
 class CancelReply(msgspec.Struct):
     id: str
-    cancelled: Annotated[int, Meta(description="how many requests of that id were in flight")]
+    cancelled: Annotated[int, Meta(description="how many requests of that id were alive")]
     object: Literal["request"] = "request"

@@ -47,7 +47,7 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     continue_final_message: (
         Annotated[
             bool,
-            Meta(description="llmcore's own; continue the last message if it is the assistant's; true if absent"),
+            Meta(description="llmcore's own; go on with the last message if it is the assistant's; true if absent"),
         ]
         | None
     ) = None

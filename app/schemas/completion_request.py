@@ -43,7 +43,10 @@ class CompletionRequest(CompletionFields, kw_only=True, forbid_unknown_fields=Tr
     ) = None
     echo: Annotated[bool, Meta(description="begin the text with the prompt")] | None = None
     logprobs: (
-        Annotated[int, Meta(ge=0, le=5, description="tell each token's log-probability, and so many probable tokens")]
+        Annotated[
+            int,
+            Meta(ge=0, le=5, description="tell each token's log-probability, and so many probable tokens"),
+        ]
         | None
     ) = None
     suffix: Annotated[str, Meta(description="what follows the answer, for models made to fill in")] | None = None

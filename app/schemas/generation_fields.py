@@ -64,9 +64,7 @@ class GenerationFields(SamplingFields, kw_only=True, forbid_unknown_fields=True)
         | None
     ) = None
     priority: (
-        Annotated[
-            Priority, Meta(description="llmcore's own; which requests go first. The header X-Priority is the same")
-        ]
+        Annotated[Priority, Meta(description="llmcore's own; who is served first. The header X-Priority is the same")]
         | None
     ) = None
     timeout: (

@@ -27,9 +27,7 @@ from .tools import CalledFunction, SentToolCall
 from .unsupported_fields import OnlyEmpty, OnlyFalse, OnlyNull, refuse_unsupported
 
 Status = Literal["in_progress", "completed", "incomplete"]
-Parsed = Annotated[
-    Any, Meta(description="accepted without effect: a field that the SDK parses from the text beside it")
-]
+Parsed = Annotated[Any, Meta(description="accepted without effect: the SDK's own, made of the text beside it")]
 
 
 class InputText(msgspec.Struct, tag_field="type", tag="input_text", forbid_unknown_fields=True):

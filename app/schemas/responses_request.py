@@ -92,7 +92,8 @@ class ReasoningOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
         | None
     ) = None
     summary: Annotated[
-        Any, Meta(extra_json_schema={"enum": [None, "auto"]}, description="all of it is told, not a summary")
+        Any,
+        Meta(extra_json_schema={"enum": [None, "auto"]}, description="all of it is told, not a summary"),
     ] = None
     generate_summary: Annotated[Any, Meta(extra_json_schema={"enum": [None, "auto"]})] = None
     context: Annotated[Any, Meta(extra_json_schema={"enum": [None, "auto"]})] = None
@@ -118,7 +119,7 @@ class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tru
     include: (
         Annotated[
             list[Includable],
-            Meta(description="message.output_text.logprobs has an effect; the others change nothing"),
+            Meta(description="message.output_text.logprobs has an effect; what else there is, is told in any case"),
         ]
         | None
     ) = None

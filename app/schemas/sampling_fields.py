@@ -22,7 +22,9 @@ class SamplingFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Annotated[float, Meta(ge=0, le=1e6, description="standard deviations below the best logit; 0 is off")] | None
     ) = None
     xtc_probability: Annotated[float, Meta(ge=0, le=1, description="of leaving out the top choices")] | None = None
-    xtc_threshold: Annotated[float, Meta(ge=0, le=1, description="least probability of a top choice")] | None = None
+    xtc_threshold: Annotated[float, Meta(ge=0, le=1, description="from which probability on they are some")] | None = (
+        None
+    )
     repeat_penalty: Annotated[float, Meta(ge=1e-30, le=100, description="over prompt and answer; 1 is off")] | None = (
         None
     )
