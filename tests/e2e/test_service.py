@@ -1,4 +1,4 @@
-"""The real service with the default model on a real port, spoken to by the official SDK and by rude clients."""
+"""The real service with the default model on a real port, called by the official SDK and by clients that misbehave."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def test_a_stream_has_what_the_sdk_expects(sdk: openai.OpenAI) -> None:
 
 
 def test_streamed_and_whole_are_the_same_text(tiny_model: Path) -> None:
-    """Byte for byte, broken characters included: with cells and weights that do not round, for rounding depends on where in
-    the cache an answer lies."""
+    """Byte for byte, including broken characters. Cells and weights are F32: with others, rounding depends on the place of an
+    answer in the cache."""
     flags = ["--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32", "--n-ctx", "1024"]
     with Service(*flags, environ={"MODEL_PATH": str(tiny_model)}) as service:
         httpx_wait_ready(service)
@@ -123,7 +123,7 @@ def test_text_completions(sdk: openai.OpenAI) -> None:
     text = "".join(chunk.choices[0].text for chunk in pieces if chunk.choices)
     assert (
         text.split()[0] == answer.choices[0].text.split()[0]
-    )  # what follows may round otherwise: the prompt is cached
+    )  # later words may differ by rounding: the prompt is cached now
 
 
 def test_a_seed_repeats_an_answer(sdk: openai.OpenAI) -> None:
@@ -133,7 +133,7 @@ def test_a_seed_repeats_an_answer(sdk: openai.OpenAI) -> None:
         answer = sdk.chat.completions.create(model=model, messages=FACT, seed=seed, temperature=1.0, max_tokens=8)
         return answer.choices[0].message.content
 
-    ask(5)  # from here on the prompt is in the cache: the same kernels compute the same numbers
+    ask(5)  # from now on the prompt is in the cache: the same kernels compute the same numbers
     assert ask(5) == ask(5)
     assert len({ask(seed) for seed in range(4)}) > 1
 
@@ -228,7 +228,7 @@ def test_many_callers_at_once(service: Service) -> None:
 
 
 def long_request(service: Service, *, stream: bool, words: int = 3) -> socket.socket:
-    """Sends a request that would take long, over a bare socket, and returns at once."""
+    """Sends a long request over a raw socket, and returns at once."""
     host, port = service.base_url.removeprefix("http://").split(":")
     body = json.dumps({"prompt": "word " * words, "max_tokens": 900, "stream": stream, "temperature": 1.5}).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"

@@ -33,7 +33,7 @@ def test_a_signal_to_the_group_lets_a_running_answer_finish(default_model: Path,
     listener = threading.Thread(target=listen)
     listener.start()
     wait_until(lambda: len(lines) > 2, 30, "the answer to begin")
-    # A terminal and a service manager tell the worker too.
+    # A terminal and a service manager signal the worker too.
     for each in (sig, signal.SIGINT, signal.SIGQUIT):
         worker.send_signal(each)
     service.process.send_signal(sig)

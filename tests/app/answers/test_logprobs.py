@@ -1,4 +1,4 @@
-"""Log-probabilities over HTTP: whole and streamed, in both shapes."""
+"""Log-probabilities over HTTP: in one piece and streamed, in both forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log-probabilities in /v1/responses: of the text alone, in the part, the deltas and the end of a message."""
+"""Output of a response: items and their ends, and log-probabilities, which are of the text alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def logprob(token: str) -> TokenLogprob:
 
 
 def parts(output: list[dict[str, Any]]) -> list[list[str]]:
-    """The tokens that each message tells."""
+    """Returns the tokens of each message that have log-probabilities."""
     return [
         [each["token"] for each in part["logprobs"]]
         for item in output
@@ -96,14 +96,14 @@ async def test_only_tokens_of_the_text_are_told(client: httpx.AsyncClient, engin
         Piece("", "", 1, "Hm.", logprobs=(logprob("Hm."),)),
         Piece("", "", 1, logprobs=(logprob("</think>"),)),
         Piece("", "Wait", 1, logprobs=(logprob("Wait"),)),
-        Piece("", "", 1, logprobs=(logprob("<"),)),  # it might have begun a call
+        Piece("", "", 1, logprobs=(logprob("<"),)),  # it could have begun a call
         Piece("", "<3", 1, logprobs=(logprob("3"),)),
         Piece("", "", 1, logprobs=(logprob("<call>"),)),
         Piece("", "", 1, calls=(CallDelta(0, id="c1", name="clock"),), logprobs=(logprob("clock"),)),
         Piece("", "", 1, calls=(CallDelta(0, arguments="{}"),), logprobs=(logprob("{}"),)),
         Piece("", "", 1, logprobs=(logprob("</call>"),)),
         Piece("", "Well", 1, logprobs=(logprob("Well"),)),
-        Piece("", "", 1, logprobs=(logprob("\n"),)),  # at the end, and not told as text
+        Piece("", "", 1, logprobs=(logprob("\n"),)),  # at the end, without text
     ]
     found = await streamed(client, tools=[CLOCK], **LOGPROBS)
     output = found[-1]["response"]["output"]

@@ -1,4 +1,4 @@
-"""/v1/responses, streamed: event by event, how it ends, and that a client who leaves stops the engine."""
+"""/v1/responses, streamed: its events, its ends, and that the engine stops when the client disconnects."""
 
 from __future__ import annotations
 

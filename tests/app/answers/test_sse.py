@@ -1,4 +1,4 @@
-"""Streams: their framing whatever the text, and that a client who leaves stops the engine in every phase."""
+"""Streams: the framing of any text, and that the engine stops when the client disconnects in any phase."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_the_pieces_make_the_text(client: httpx.AsyncClient, engine: FakeE
 
 
 class Caller:
-    """An ASGI client by hand: it can leave at any message."""
+    """An ASGI client that can disconnect at any message."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ async def test_leaving_ends_all_answers_of_a_request(service: Service, engine: F
 
 
 async def test_what_comes_together_is_sent_together(service: Service, engine: FakeEngine) -> None:
-    """One step of the engine gives a token to each of several choices: that is one send, not one for each."""
+    """One step of the engine gives a token to each of several choices: they are sent together."""
     step = asyncio.Event()
     engine.script = lambda request: [step, "token"]
     caller = Caller(service, stream=True, path="/v1/completions", prompt=["a", "b", "c"])
@@ -218,7 +218,7 @@ async def test_a_stream_arrives_piece_by_piece(running: Running, engine: FakeEng
         async for line in response.aiter_lines():
             if "first" in line:
                 break
-        gate.set()  # only now: so the first came without the second
+        gate.set()  # only now: the first piece came without the second
     assert response.status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""Texts of callers in answers, headers, log lines and metrics: cut at 200 characters, with their length."""
+"""Texts of callers in replies, headers, log lines and metrics are cut at 200 characters, with their length."""
 
 from __future__ import annotations
 

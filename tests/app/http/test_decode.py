@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is not a server error."""
+"""No body of a client makes a server error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every failure as an answer in OpenAI's shape."""
+"""Every failure as a reply in OpenAI's form."""
 
 from __future__ import annotations
 

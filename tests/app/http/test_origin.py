@@ -1,4 +1,4 @@
-"""Web pages and a service without keys: those of others are refused, and so are names that are not the service's."""
+"""Web pages and a service without keys: pages of other origins are refused, and so are host names that are not its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def open_to(
 
 
 def refusal(response: httpx.Response) -> str:
-    """The code of a 403, or "" for an answer."""
+    """Returns the code of a 403, or "" if the request was served."""
     if response.status_code != 403:
         assert response.status_code < 400, response.text
         return ""
@@ -136,7 +136,7 @@ async def test_allowed_hosts(engine: FakeEngine, allowed: str, answered: list[st
 
 
 async def test_allowed_hosts_count_elsewhere_too_but_addresses_are_no_names(engine: FakeEngine) -> None:
-    """A probe comes by the pod's address."""
+    """A probe uses the pod's address."""
     choices: list[dict[str, Any]] = [{}, {"api_keys": KEYS}]
     for options in choices:
         async with open_to(engine, is_local=False, allowed_hosts="llm.example", **options) as client:
@@ -286,13 +286,13 @@ def test_no_text_is_taken_for_a_name_of_its_own(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[int]:
-    """The port of a service on loopback."""
+    """Port of a service on loopback."""
     with process() as running:
         yield int(running.url.rpartition(":")[2])
 
 
 def ask(port: int, request: str) -> int:
-    """The status of the answer to a raw request."""
+    """Returns the status of the reply to a raw request."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(request.replace("\n", "\r\n").encode())
         return int(connection.makefile("rb").readline().split()[1])

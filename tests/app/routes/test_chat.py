@@ -16,7 +16,7 @@ TEXT = "".join(WORDS)
 
 
 def events(text: str) -> list[Any]:
-    """The events of a stream; the framing is part of the test."""
+    """Returns the events of a stream, and checks their framing."""
     assert text.endswith("\n\n")
     lines = text.removesuffix("\n\n").split("\n\n")
     assert all(line.startswith("data: ") and "\n" not in line for line in lines)

@@ -1,4 +1,4 @@
-"""The page made of the OpenAPI document."""
+"""The page made from the OpenAPI document."""
 
 from __future__ import annotations
 

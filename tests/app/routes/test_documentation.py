@@ -1,4 +1,4 @@
-"""The OpenAPI document, the page made from it, and the models."""
+"""GET /, which redirects to the page. (The document and the page have tests of their own.)"""
 
 from __future__ import annotations
 

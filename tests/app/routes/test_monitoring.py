@@ -18,7 +18,7 @@ from tests.app.routes.test_chat import HELLO, URL
 
 
 async def samples(client: httpx.AsyncClient) -> dict[str, float]:
-    """`name{label=value,...}` to value, the model's label left out."""
+    """Returns a map from `name{label=value,...}`, without the label of the model, to the value."""
     response = await client.get("/metrics")
     assert response.status_code == 200
     found = {}

@@ -27,7 +27,7 @@ CALLING = [
 
 
 def events(text: str) -> list[dict[str, Any]]:
-    """The events of a stream, which are numbered, and tell their type twice."""
+    """Returns the events of a stream. They are numbered, and have their type twice."""
     assert text.endswith("\n\n")
     found = []
     for number, lines in enumerate(text.removesuffix("\n\n").split("\n\n")):
@@ -51,7 +51,7 @@ async def streamed(client: httpx.AsyncClient, **fields: Any) -> list[dict[str, A
 
 
 async def rendered(client: httpx.AsyncClient, engine: FakeEngine, **fields: Any) -> Any:
-    """The messages that the engine is told."""
+    """Returns the messages in the engine's prompt."""
     response = await post(client, **fields)
     assert response.status_code == 200, response.text
     return msgspec.json.decode(prompt_of(engine).messages)

@@ -1,4 +1,4 @@
-"""text.format, regex and grammar of /v1/responses, as they reach the engine, are told again, and are refused."""
+"""text.format, regex and grammar of /v1/responses: at the engine, repeated in the reply, and refused."""
 
 from __future__ import annotations
 

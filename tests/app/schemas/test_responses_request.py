@@ -1,4 +1,4 @@
-"""/v1/responses: what is accepted since it changes nothing, and that all else is refused by name."""
+"""Requests to /v1/responses: fields without effect are accepted, all others are honoured or refused by name."""
 
 from __future__ import annotations
 
