@@ -1,4 +1,4 @@
-"""How the service starts, refuses to start, and ends."""
+"""Start, refusal to start, and end of the service."""
 
 from __future__ import annotations
 

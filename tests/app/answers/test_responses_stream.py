@@ -60,40 +60,50 @@ async def test_stream(client: httpx.AsyncClient, engine: FakeEngine) -> None:
     assert without_times(whole) == without_times(response)
 
 
-async def test_tool_calls_and_reasoning_streamed(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+EVENTS_OF_CALLING = [
+    ("created", None),
+    ("in_progress", None),
+    ("output_item.added", 0),
+    ("content_part.added", 0),
+    ("reasoning_text.delta", 0),
+    ("reasoning_text.delta", 0),
+    ("reasoning_text.done", 0),
+    ("content_part.done", 0),
+    ("output_item.done", 0),
+    ("output_item.added", 1),
+    ("content_part.added", 1),
+    ("output_text.delta", 1),
+    ("output_text.done", 1),
+    ("content_part.done", 1),
+    ("output_item.done", 1),
+    ("output_item.added", 2),
+    ("function_call_arguments.delta", 2),
+    ("function_call_arguments.delta", 2),
+    ("function_call_arguments.done", 2),
+    ("output_item.done", 2),
+    ("output_item.added", 3),
+    ("function_call_arguments.delta", 3),
+    ("function_call_arguments.done", 3),
+    ("output_item.done", 3),
+    ("completed", None),
+]
+THOUGHT = {"type": "reasoning_text", "text": "Let me see."}
+WAIT = {"type": "output_text", "text": "Wait. ", "annotations": [], "logprobs": []}
+OUTPUT_OF_CALLING = [
+    {"type": "reasoning", "status": "completed", "summary": [], "content": [THOUGHT], "encrypted_content": None},
+    {"type": "message", "status": "completed", "role": "assistant", "content": [WAIT]},
+    {"type": "function_call", "status": "completed", "call_id": "c1", "name": "clock", "arguments": '{"zone": "UTC"}'},
+    {"type": "function_call", "status": "completed", "call_id": "c2", "name": "off", "arguments": "{}"},
+]
+
+
+async def test_events_of_tool_calls_and_reasoning(client: httpx.AsyncClient, engine: FakeEngine) -> None:
     engine.script = lambda request: CALLING
     found = await streamed(client, tools=[CLOCK, OFF])
-    short = [(event["type"].removeprefix("response."), event.get("output_index")) for event in found]
-    assert short == [
-        ("created", None),
-        ("in_progress", None),
-        ("output_item.added", 0),
-        ("content_part.added", 0),
-        ("reasoning_text.delta", 0),
-        ("reasoning_text.delta", 0),
-        ("reasoning_text.done", 0),
-        ("content_part.done", 0),
-        ("output_item.done", 0),
-        ("output_item.added", 1),
-        ("content_part.added", 1),
-        ("output_text.delta", 1),
-        ("output_text.done", 1),
-        ("content_part.done", 1),
-        ("output_item.done", 1),
-        ("output_item.added", 2),
-        ("function_call_arguments.delta", 2),
-        ("function_call_arguments.delta", 2),
-        ("function_call_arguments.done", 2),
-        ("output_item.done", 2),
-        ("output_item.added", 3),
-        ("function_call_arguments.delta", 3),
-        ("function_call_arguments.done", 3),
-        ("output_item.done", 3),
-        ("completed", None),
-    ]
-    thought = {"type": "reasoning_text", "text": "Let me see."}
-    assert found[6]["text"] == thought["text"]
-    assert found[7]["part"] == thought
+    names = [(event["type"].removeprefix("response."), event.get("output_index")) for event in found]
+    assert names == EVENTS_OF_CALLING
+    assert found[6]["text"] == THOUGHT["text"]
+    assert found[7]["part"] == THOUGHT
     assert (found[15]["item"]["arguments"], found[15]["item"]["status"]) == ("", "in_progress")
     assert found[18] == {
         "type": "response.function_call_arguments.done",
@@ -102,33 +112,16 @@ async def test_tool_calls_and_reasoning_streamed(client: httpx.AsyncClient, engi
         "name": "clock",
         "arguments": '{"zone": "UTC"}',
     }
+
+
+async def test_output_of_tool_calls_and_reasoning(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.script = lambda request: CALLING
+    found = await streamed(client, tools=[CLOCK, OFF])
     output = found[-1]["response"]["output"]
     assert output == [event["item"] for event in found if event["type"] == "response.output_item.done"]
     assert [item["id"][:3] for item in output] == ["rs_", "msg", "fc_", "fc_"]
-    assert without_ids(output) == [
-        {
-            "type": "reasoning",
-            "status": "completed",
-            "summary": [],
-            "content": [thought],
-            "encrypted_content": None,
-        },
-        {
-            "type": "message",
-            "status": "completed",
-            "role": "assistant",
-            "content": [{"type": "output_text", "text": "Wait. ", "annotations": [], "logprobs": []}],
-        },
-        {
-            "type": "function_call",
-            "status": "completed",
-            "call_id": "c1",
-            "name": "clock",
-            "arguments": '{"zone": "UTC"}',
-        },
-        {"type": "function_call", "status": "completed", "call_id": "c2", "name": "off", "arguments": "{}"},
-    ]
-    assert without_ids((await post(client)).json()["output"]) == without_ids(output)
+    assert without_ids(output) == OUTPUT_OF_CALLING
+    assert without_ids((await post(client)).json()["output"]) == OUTPUT_OF_CALLING
 
 
 @given(st.text(), st.integers(0, 10**6))
