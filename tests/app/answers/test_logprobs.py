@@ -21,15 +21,15 @@ TEXT: dict[str, Any] = {"prompt": "Hello", "logprobs": 1}
 HEART = "❤".encode()
 
 
-def told(data: bytes, logprob: float, *top: tuple[bytes, float]) -> TokenLogprob:
+def token_logprob(data: bytes, logprob: float, *top: tuple[bytes, float]) -> TokenLogprob:
     return TokenLogprob(1, data, logprob, tuple(TopLogprob(2, other, value) for other, value in top))
 
 
 TOKENS = (
-    told(b"Hi", -0.5, (b"Hi", -0.5)),
-    told(b" ", -1.0, (b".", -0.25)),
-    told(HEART[:1], -2.0, (b"!", -math.inf)),
-    told(HEART[1:], -0.125, (HEART[1:], -0.125)),
+    token_logprob(b"Hi", -0.5, (b"Hi", -0.5)),
+    token_logprob(b" ", -1.0, (b".", -0.25)),
+    token_logprob(HEART[:1], -2.0, (b"!", -math.inf)),
+    token_logprob(HEART[1:], -0.125, (HEART[1:], -0.125)),
 )
 
 

@@ -264,7 +264,7 @@ async def test_with_keys_pages_are_left_to_cors(engine: FakeEngine) -> None:
         assert "access-control-allow-origin" not in response.headers
         headers.pop("authorization")
         assert (await client.post(URL, json=HELLO, headers=headers)).status_code == 401
-    # The admin listener asks for no key, unless it is told to.
+    # The admin listener needs no key, unless keys_everywhere is on.
     for everywhere, status in ((False, 403), (True, 200)):
         options: dict[str, Any] = {"api_keys": KEYS, "keys_everywhere": everywhere, "admin_port": 0}
         async with open_to(engine, is_admin=True, **options) as admin:

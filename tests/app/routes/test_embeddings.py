@@ -27,7 +27,7 @@ async def test_what_is_answered(client: httpx.AsyncClient, engine: FakeEngine) -
     assert [(each["object"], each["index"]) for each in answer["data"]] == [("embedding", 0), ("embedding", 1)]
     assert [each["embedding"][0] for each in answer["data"]] == [2.0, 3.0]
     third = struct.unpack("<f", struct.pack("<f", 1 / 3))[0]
-    assert answer["data"][0]["embedding"][1] == third, "numbers are told as exactly as base64 tells them"
+    assert answer["data"][0]["embedding"][1] == third, "numbers are as exact as in base64"
     assert engine.embedded == [(["ab", "abc"], None)]
 
 

@@ -62,10 +62,10 @@ async def test_the_manual_tells_every_field_and_metric() -> None:
         assert set(kind.__struct_encode_fields__) <= words | {"text"}, kind
     metrics = Metrics(CollectorRegistry(), "fake", "1")
     metrics.engine.stats = await FakeEngine().stats()
-    told = [family.name for family in metrics.registry.collect() if family.name.startswith("llm_")]
-    assert len(told) > 20
+    names = [family.name for family in metrics.registry.collect() if family.name.startswith("llm_")]
+    assert len(names) > 20
     known = {re.sub("_(total|info)$", "", word) for word in words}
-    assert [name for name in told if name not in known] == []
+    assert [name for name in names if name not in known] == []
 
 
 async def test_the_debug_route_is_told_where_it_is_served(engine: FakeEngine) -> None:

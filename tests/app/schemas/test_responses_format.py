@@ -47,7 +47,7 @@ async def test_what_reaches_the_engine(
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "defaults"),
     [
         ({"type": "text"}, {}),
         ({"type": "json_object"}, {}),
@@ -56,11 +56,13 @@ async def test_what_reaches_the_engine(
     ],
     ids=str,
 )
-async def test_the_format_is_told_again(client: httpx.AsyncClient, given: dict[str, Any], told: dict[str, Any]) -> None:
+async def test_the_format_is_told_again(
+    client: httpx.AsyncClient, given: dict[str, Any], defaults: dict[str, Any]
+) -> None:
     found = await streamed(client, text={"format": given})
     responses = [event["response"] for event in found if "response" in event]
     responses.append((await post(client, text={"format": given})).json())
-    assert [response["text"] for response in responses] == [{"format": {**given, **told}}] * 4
+    assert [response["text"] for response in responses] == [{"format": {**given, **defaults}}] * 4
 
 
 async def test_a_schema_of_several_lines_breaks_no_event(client: httpx.AsyncClient, engine: FakeEngine) -> None:
