@@ -154,7 +154,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/responses", ResponsesEndpoint(service).post, methods=["POST"]),
         Route("/v1/requests/{id}", RequestsEndpoint(service).delete, methods=["DELETE"]),
         Route("/v1/prefixes", prefixes.list),
-        Route("/v1/prefixes/{name}", prefixes.one, methods=["PUT", "DELETE"]),
+        Route("/v1/prefixes/{name}", prefixes.put_or_delete, methods=["PUT", "DELETE"]),
         Route("/v1/embeddings", EmbeddingsEndpoint(service).post, methods=["POST"]),
         Route("/v1/rerank", RerankEndpoint(service).post, methods=["POST"]),
         Route("/tokenize", text.tokenize, methods=["POST"]),

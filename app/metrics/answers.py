@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from llmcore.messages import Priority, Usage
+from llmcore.messages import PRIORITIES, Priority, Usage
 
-from ..http.priority import PRIORITIES
 from .rates import tokens_per_s
 
 # Fine below a second, where a listener hears the difference; coarse above.

@@ -1,4 +1,4 @@
-"""Texts of callers in answers, headers, log lines and metrics: cut at 200 characters, with their length."""
+"""Texts of callers in replies, headers, log lines and metrics are cut at 200 characters, with their length."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ async def test_fields_in_refusals(client: httpx.AsyncClient, name: str) -> None:
 @pytest.mark.parametrize("name", ["model", "a field", "role", "tool_call_id"])
 async def test_the_length_is_told(client: httpx.AsyncClient, name: str) -> None:
     error = (await client.post(URL, json=CHATS[name])).json()["error"]
-    told = [int(each) for each in re.findall(r"\((\d+) characters\)", error["message"])]
-    assert len(told) == 1
-    assert 30_000 <= told[0] < 30_100
+    lengths = [int(each) for each in re.findall(r"\((\d+) characters\)", error["message"])]
+    assert len(lengths) == 1
+    assert 30_000 <= lengths[0] < 30_100
     assert "x" * 201 not in error["message"]
     assert len(error["param"]) < 250
 
