@@ -49,16 +49,16 @@ class ChatEndpoint:
 
     def _requests(self, body: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
         """Gives the engine's request for each of the n choices."""
-        prompt, constraint, bounds = body.prompt(), constraint_of(body), self._service.limits
+        prompt, constraint, limits = body.prompt(), constraint_of(body), self._service.limits
         length_field = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
         for choice in range(body.n_choices):
             yield body.to_generate(
                 f"{answer_id}-{choice}" if choice else answer_id,
                 prompt,
-                max_tokens=bounds.resolve_max_tokens(body.answer_tokens(), length_field),
+                max_tokens=limits.resolve_max_tokens(body.answer_tokens(), length_field),
                 constraint=constraint,
                 n_logprobs=body.n_logprobs,
                 priority=priority,
-                timeout_s=bounds.resolve_timeout_s(body.timeout),
+                timeout_s=limits.resolve_timeout_s(body.timeout),
                 choice=choice,
             )

@@ -63,17 +63,17 @@ class CompletionsEndpoint:
         self, body: CompletionRequest, prompts: Sequence[TextPrompt | TokensPrompt], answer_id: str, priority: Priority
     ) -> Iterator[GenerateRequest]:
         """Gives the engine's request for each candidate of each prompt."""
-        constraint, bounds = constraint_of(body), self._service.limits
+        constraint, limits = constraint_of(body), self._service.limits
         # Candidates are compared by the probabilities of their tokens.
         are_compared = body.logprobs is None and body.n_candidates > body.n_choices
         for index, (prompt, choice) in enumerate(itertools.product(prompts, range(body.n_candidates))):
             yield body.to_generate(
                 f"{answer_id}-{index}",
                 prompt,
-                max_tokens=bounds.resolve_max_tokens(body.max_tokens, "max_tokens", MAX_TOKENS_DEFAULT),
+                max_tokens=limits.resolve_max_tokens(body.max_tokens, "max_tokens", MAX_TOKENS_DEFAULT),
                 constraint=constraint,
                 n_logprobs=0 if are_compared else body.logprobs,
                 priority=priority,
-                timeout_s=bounds.resolve_timeout_s(body.timeout),
+                timeout_s=limits.resolve_timeout_s(body.timeout),
                 choice=choice,
             )

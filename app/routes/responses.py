@@ -54,13 +54,13 @@ class ResponsesEndpoint:
         self._service.check_model(body.model)
 
     def _request(self, body: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
-        bounds = self._service.limits
+        limits = self._service.limits
         return body.to_generate(
             answer_id,
             body.chat_prompt(),
-            max_tokens=bounds.resolve_max_tokens(body.max_output_tokens, "max_output_tokens"),
+            max_tokens=limits.resolve_max_tokens(body.max_output_tokens, "max_output_tokens"),
             constraint=constraint_of(body),
             n_logprobs=body.n_logprobs,
             priority=priority,
-            timeout_s=bounds.resolve_timeout_s(body.timeout),
+            timeout_s=limits.resolve_timeout_s(body.timeout),
         )
