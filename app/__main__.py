@@ -1,9 +1,9 @@
-"""`python -m llmcore_app`, the same as `llmcore serve`."""
+"""Runs `python -m llmcore_app`, which is the same as `llmcore serve`."""
 
 from __future__ import annotations
 
 import sys
 
-from .serve import command
+from .serve import main
 
-sys.exit(command(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))

@@ -1,11 +1,10 @@
-"""The Starlette application, as data: routes, handlers of exceptions, layers of middleware."""
+"""The Starlette applications of both listeners: routes, exception handlers, middleware."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -37,29 +36,31 @@ from .routes.responses import ResponsesEndpoint
 from .routes.text import TextEndpoints
 from .service.engine import EngineLike
 from .service.service import Service
-from .service.telemetry import Telemetry
+from .service.telemetry import TelemetryMiddleware
 
-# What pages may read of an answer's head.
-_LIMITS = ("limit", "remaining", "reset")
-_RATES = tuple(f"x-ratelimit-{what}-{unit}" for what in _LIMITS for unit in ("requests", "tokens"))
-_EXPOSED = ("x-request-id", "retry-after", *_RATES)
+# Response headers that browsers let pages of other origins read.
+_RATE_LIMIT_HEADERS = tuple(
+    f"x-ratelimit-{value}-{unit}" for value in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
+)
+_EXPOSED_HEADERS = ("x-request-id", "retry-after", *_RATE_LIMIT_HEADERS)
 
 
 def model_id(config: ServerConfig, model_path: str) -> str:
-    """The id under which a model is served: the configured name, or its file's."""
+    """Returns the id of the served model: the configured name, or else the file's name without .gguf."""
     return printable(config.model_name) or system_name(Path(model_path).name).removesuffix(".gguf")
 
 
 def create_service(engine: EngineLike, config: ServerConfig, model: str, keys: Keys | None = None) -> Service:
+    """Returns a service with its metrics in a registry of their own. `model` is the served id."""
     metrics = Metrics(CollectorRegistry(), model, __version__)
     if keys is not None:
-        metrics.name_keys(keys.names)
-    engine.on_cancelled = metrics.cancelled
+        metrics.add_keys(keys.names)
+    engine.on_cancelled = metrics.observe_cancel
     return Service(engine, config, model, metrics, keys)
 
 
 def create_app(service: Service, *, is_local: bool = False) -> Starlette:
-    """The application; its lifespan starts and stops the engine. `is_local`: it listens on loopback."""
+    """Returns the application of the main listener. Its lifespan starts and stops the engine. `is_local` is true on loopback."""
     routes = _routes(service)
 
     @contextlib.asynccontextmanager
@@ -76,52 +77,54 @@ def create_app(service: Service, *, is_local: bool = False) -> Starlette:
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
-    # A path with a slash too many is unknown like others: a redirect would lose the body of a POST in many clients.
+    # An extra slash at the end is a 404: many clients drop the body of a POST when they follow a redirect.
     app.router.redirect_slashes = False
     return app
 
 
 def create_admin_app(service: Service, *, is_local: bool = False) -> Starlette:
-    """What the admin listener serves. It asks for no key, unless the option keys_everywhere is on."""
-    routes = [*_health(service), *_monitoring(service)]
-    asks_for_keys = service.config.keys_everywhere
+    """Returns the application of the admin listener. It requires API keys only with the option keys_everywhere."""
+    routes = [*_health_routes(service), *_monitoring_routes(service)]
+    requires_keys = service.config.keys_everywhere
     host = service.config.admin_host
-    guard = _guard(service, host, is_local=is_local, asks_for_keys=asks_for_keys)
-    middleware = [Middleware(Telemetry, service=service, routes=routes), *guard]
-    if asks_for_keys:
-        middleware += _doors(service)
+    guard = _browser_guard(service, host, is_local=is_local, requires_keys=requires_keys)
+    middleware = [Middleware(TelemetryMiddleware, service=service, routes=routes), *guard]
+    if requires_keys:
+        middleware += _auth_middleware(service)
     return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
 
 
 def _middleware(service: Service, routes: list[Route], *, is_local: bool) -> list[Middleware]:
-    """The outermost first. A browser's question about CORS brings no key along, and a refusal must be readable for it."""
+    """Returns the middleware of the main listener, outermost first. CORS is outside of authentication, because a browser's
+    preflight request has no API key, and because pages may read a refusal only if it has CORS headers."""
     cors = Middleware(
         BoundedCORSMiddleware,
         allow_origins=service.config.origins,
         allow_methods=("GET", "POST", "PUT", "DELETE"),
         allow_headers=("*",),
-        expose_headers=_EXPOSED,
+        expose_headers=_EXPOSED_HEADERS,
     )
-    telemetry = Middleware(Telemetry, service=service, routes=routes)
-    guard = _guard(service, service.config.host, is_local=is_local, asks_for_keys=service.keys is not None)
-    return [*([cors] if service.config.origins else []), telemetry, *guard, *_doors(service)]
+    telemetry = Middleware(TelemetryMiddleware, service=service, routes=routes)
+    guard = _browser_guard(service, service.config.host, is_local=is_local, requires_keys=service.keys is not None)
+    return [*([cors] if service.config.origins else []), telemetry, *guard, *_auth_middleware(service)]
 
 
-def _guard(service: Service, host: str, *, is_local: bool, asks_for_keys: bool) -> list[Middleware]:
-    """Where keys are asked for, a page needs one like others; names are held to those that are configured all the same."""
+def _browser_guard(service: Service, host: str, *, is_local: bool, requires_keys: bool) -> list[Middleware]:
+    """Returns the check of Host and Origin headers against browser attacks. With API keys, origins are not checked, because a
+    page needs a key too; hosts are checked against the option allowed_hosts in any case."""
     allowed = service.config.hosts
-    hosts = Hosts([*allowed, host], is_local=is_local) if allowed or (is_local and not asks_for_keys) else None
-    origins = None if asks_for_keys else Origins(service.config.origins)
+    hosts = Hosts([*allowed, host], is_local=is_local) if allowed or (is_local and not requires_keys) else None
+    origins = None if requires_keys else Origins(service.config.origins)
     return [Middleware(PagesGuard, hosts=hosts, origins=origins)] if hosts or origins else []
 
 
-def _doors(service: Service) -> list[Middleware]:
+def _auth_middleware(service: Service) -> list[Middleware]:
     if service.keys is None:
         return []
-    return [Middleware(AuthMiddleware, keys=service.keys, everywhere=service.config.keys_everywhere)]
+    return [Middleware(AuthMiddleware, keys=service.keys, keys_everywhere=service.config.keys_everywhere)]
 
 
-def _health(service: Service) -> list[Route]:
+def _health_routes(service: Service) -> list[Route]:
     monitoring = Monitoring(service)
     return [
         Route("/livez", monitoring.livez),
@@ -130,30 +133,28 @@ def _health(service: Service) -> list[Route]:
     ]
 
 
-def _monitoring(service: Service) -> list[Route]:
+def _monitoring_routes(service: Service) -> list[Route]:
     monitoring = Monitoring(service)
     debug = [Route("/debug/engine", monitoring.engine)] if service.config.debug else []
     return [Route("/metrics", monitoring.metrics), *debug]
-
-
-def _document(service: Service, *, with_debug: bool) -> dict[str, Any]:
-    return openapi_document(__version__, with_debug=with_debug, with_keys=service.keys is not None)
 
 
 def _routes(service: Service) -> list[Route]:
     models = ModelsEndpoint(service)
     prefixes = PrefixesEndpoint(service)
     text = TextEndpoints(service)
-    is_admin_apart = service.config.admin_port >= 0
-    with_debug = service.config.debug and not is_admin_apart
-    documentation = Documentation(_document(service, with_debug=with_debug))
+    has_admin = service.config.admin_port >= 0
+    with_debug = service.config.debug and not has_admin
+    documentation = Documentation(
+        openapi_document(__version__, with_debug=with_debug, with_keys=service.keys is not None)
+    )
     return [
         Route("/v1/chat/completions", ChatEndpoint(service).post, methods=["POST"]),
         Route("/v1/completions", CompletionsEndpoint(service).post, methods=["POST"]),
         Route("/v1/responses", ResponsesEndpoint(service).post, methods=["POST"]),
         Route("/v1/requests/{id}", RequestsEndpoint(service).delete, methods=["DELETE"]),
         Route("/v1/prefixes", prefixes.list),
-        Route("/v1/prefixes/{name}", prefixes.one, methods=["PUT", "DELETE"]),
+        Route("/v1/prefixes/{name}", prefixes.put_or_delete, methods=["PUT", "DELETE"]),
         Route("/v1/embeddings", EmbeddingsEndpoint(service).post, methods=["POST"]),
         Route("/v1/rerank", RerankEndpoint(service).post, methods=["POST"]),
         Route("/tokenize", text.tokenize, methods=["POST"]),
@@ -161,8 +162,8 @@ def _routes(service: Service) -> list[Route]:
         Route("/apply-template", text.apply_template, methods=["POST"]),
         Route("/v1/models", models.list),
         Route("/v1/models/{model:path}", models.get),
-        *_health(service),
-        *([] if is_admin_apart else _monitoring(service)),
+        *_health_routes(service),
+        *([] if has_admin else _monitoring_routes(service)),
         Route("/openapi.json", documentation.openapi),
         Route("/docs", documentation.docs),
         Route("/", documentation.root),

@@ -1,4 +1,4 @@
-"""Options of the service and of its cluster. Each is declared once (llmcore/machine/options.py)."""
+"""Options of the service and of its cluster. Flag, environment variable and help of each derive from its declaration here."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from llmcore.errors import ConfigError
 from llmcore.machine.options import check_options, option_field
 
-# What browsers send: never a path, nor a slash at the end.
+# An origin as browsers send it: without a path or a slash at the end.
 _ORIGIN = re.compile(r"https?://[^/\s,*]+")
-# A name or an address without a port.
+# A host name or address without a port.
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\]?")
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """The HTTP service around the engine."""
+    """Options of the HTTP service. Raises ConfigError for a value that is out of range or contradicts another one."""
 
     host: str = option_field("127.0.0.1", "address to listen on", env="HOST")
     port: int = option_field(8001, "port to listen on; 0 takes a free one", env="PORT", low=0, high=65535)
     model_name: str = option_field(
-        "", "the model's id in /v1/models; by default the file's name without .gguf", env="MODEL_NAME"
+        "", "id of the model in /v1/models; by default the file's name without .gguf", env="MODEL_NAME"
     )
     max_tokens_default: int = option_field(
         0,
-        "answer length if a request names none; 0 is up to the end of the context",
+        "answer length of requests without one; 0 is up to the end of the context",
         unit="tokens",
         low=0,
         high=2**31 - 1,
@@ -33,49 +33,50 @@ class ServerConfig:
     max_body_bytes: int = option_field(4 * 2**20, "largest request body", unit="bytes", low=1024, high=2**31 - 1)
     n_connections_max: int = option_field(
         2048,
-        "concurrent connections, from accept to close; further ones get a 503 for everything but probes. "
-        "Reduced to what the limit of open files allows",
+        "concurrent connections, from accept to close; on further ones everything but probes gets a 503. The limit of open files "
+        "may lower it",
         low=1,
         high=1_000_000,
     )
     head_timeout_s: float = option_field(
         10.0,
-        "time for the head of a request to arrive, and before that for a TLS handshake",
+        "time to receive the head of a request, and before that for the TLS handshake",
         unit="seconds",
         low=0.1,
         high=3600,
     )
     body_timeout_s: float = option_field(
-        30.0, "time for the body of a request to arrive", unit="seconds", low=0.1, high=3600
+        30.0, "time to receive the body of a request", unit="seconds", low=0.1, high=3600
     )
     send_timeout_s: float = option_field(
         30.0,
-        "time in which a client must read; after it, the connection is cut and its request cancelled",
+        "longest time in which a client reads nothing; then its connection is closed and its request cancelled",
         unit="seconds",
         low=0.1,
         high=3600,
     )
     drain_s: float = option_field(
-        25.0, "after SIGTERM, time for running answers to finish", unit="seconds", low=0, high=3600
+        25.0, "time after SIGTERM for running requests to finish", unit="seconds", low=0, high=3600
     )
     sse_keep_alive_s: float = option_field(
-        10.0, "silence of a stream after which a comment keeps it alive; 0: never", unit="seconds", low=0, high=3600
+        10.0,
+        "time without output after which a stream sends a keep-alive comment; 0: never",
+        unit="seconds",
+        low=0,
+        high=3600,
     )
-    debug: bool = option_field(False, "serve GET /debug/engine: slots, cache and queue, without any text")
+    debug: bool = option_field(False, "serve GET /debug/engine: slots, cache and queue, without text")
     api_keys_file: str = option_field(
         "",
-        "file of API keys, one per line as `llmcore key NAME` prints it; if there are keys, requests need one",
+        "file of API keys, one line per key as `llmcore key NAME` prints it; with any key configured, requests need one",
         is_path=True,
     )
-    api_keys: str = option_field("", "API keys as NAME:SHA256, separated by commas; added to those of the file")
+    api_keys: str = option_field("", "API keys as NAME:SHA256, separated by commas; in addition to the file's")
     keys_everywhere: bool = option_field(
-        False, "if there are keys, require one for /metrics, /docs and /openapi.json too; health routes stay open"
+        False, "require an API key for /metrics, /docs and /openapi.json too; health routes never need one"
     )
     key_requests_per_minute: int = option_field(
-        0,
-        "requests per minute of each API key, unless its line sets another limit; 0 is no limit",
-        low=0,
-        high=2**31 - 1,
+        0, "requests per minute of each API key without a limit of its own; 0 is no limit", low=0, high=2**31 - 1
     )
     key_tokens_per_minute: int = option_field(
         0, "tokens per minute of each API key, prompts and answers; 0 is no limit", unit="tokens", low=0, high=2**31 - 1
@@ -83,52 +84,51 @@ class ServerConfig:
     key_concurrent: int = option_field(0, "concurrent requests of each API key; 0 is no limit", low=0, high=100000)
     prefix_isolation: str = option_field(
         "off",
-        "key: requests of different API keys share no cached prefixes but pinned ones, so that response times "
-        "do not reveal what another key asked",
+        "key: requests of different API keys share no cached prefixes except pinned ones, so that response times reveal nothing "
+        "about another key's requests",
         choices=("off", "key"),
     )
     cors_origins: str = option_field(
         "",
-        "origins whose pages may call from a browser, as https://a.example,https://b.example; * allows all. "
-        "Without API keys, requests of other pages are refused",
+        "origins whose pages may call the service from a browser, such as https://a.example,https://b.example; * is any. Without "
+        "API keys, requests from other pages are refused",
     )
     allowed_hosts: str = option_field(
         "",
-        "host names that requests may use besides loopback names and addresses, as llm.example,*.internal; * "
-        "allows all. By default any, but only loopback names if the service listens on loopback without API "
-        "keys; set this if a proxy on the same machine passes on another name",
+        "host names that requests may use besides loopback names and addresses, such as llm.example,*.internal; * is any. By "
+        "default any; but if the service listens on loopback without API keys, only loopback names, so a proxy on the same machine "
+        "that forwards another name needs this option",
     )
-    tls_cert: str = option_field("", "PEM file of the certificate (and its chain): serve HTTPS", is_path=True)
+    tls_cert: str = option_field("", "PEM file of the certificate and its chain: serve HTTPS", is_path=True)
     tls_key: str = option_field(
-        "", "PEM file of its private key, not encrypted; by default in the certificate's file", is_path=True
+        "", "PEM file of the private key, unencrypted; by default the certificate's file", is_path=True
     )
     admin_port: int = option_field(
         -1,
-        "port of a second listener, which then alone serves /metrics and /debug; 0 takes a free one, -1 is none",
+        "port of a second listener, which then is the only one with /metrics and /debug; 0 takes a free one, -1 is none",
         low=-1,
         high=65535,
     )
-    admin_host: str = option_field("127.0.0.1", "address of that listener")
+    admin_host: str = option_field("127.0.0.1", "address of the admin listener")
     max_messages: int = option_field(
-        2048, "messages of a chat request, or items of a response's input; 0 is no limit", low=0, high=2**31 - 1
+        2048, "most messages of a chat request, or items of a response's input; 0 is no limit", low=0, high=2**31 - 1
     )
     max_prompt_chars: int = option_field(
         0,
-        "most characters of a prompt: of its text, or of messages and tools as JSON; 0: as many as the "
-        "context can hold",
+        "most characters of a prompt: of its text, or of messages and tools as JSON; 0: as many as fit into the context",
         low=0,
         high=2**31 - 1,
     )
     max_answer_tokens: int = option_field(
         0,
-        "longest answer that a request may ask for, and the default if it names none; 0 is no limit",
+        "longest answer that a request may ask for, and the default of requests without a length; 0 is no limit",
         unit="tokens",
         low=0,
         high=2**31 - 1,
     )
     max_request_s: float = option_field(
         0.0,
-        "longest timeout that a request may ask for, and the default if it names none; 0 is no limit",
+        "longest timeout that a request may ask for, and the default of requests without one; 0 is no limit",
         unit="seconds",
         low=0,
         high=86400,
@@ -137,11 +137,7 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if not self.api_keys_file and not self.api_keys:
-            needing = ("keys_everywhere", "prefix_isolation", "key_requests_per_minute", "key_tokens_per_minute")
-            for name in (*needing, "key_concurrent"):
-                if getattr(self, name) not in (False, 0, "off"):
-                    raise ConfigError(f"{name} needs api_keys_file or api_keys", param=name)
+        self._check_keys()
         if self.tls_key and not self.tls_cert:
             raise ConfigError("tls_key needs tls_cert", param="tls_key")
         if 0 < self.max_answer_tokens < self.max_tokens_default:
@@ -158,6 +154,14 @@ class ServerConfig:
                 problem = f"allowed_hosts must be names like llm.example or *.example, without ports, got {host!r}"
                 raise ConfigError(problem, param="allowed_hosts")
 
+    def _check_keys(self) -> None:
+        if self.api_keys_file or self.api_keys:
+            return
+        needing_keys = ("keys_everywhere", "prefix_isolation", "key_requests_per_minute", "key_tokens_per_minute")
+        for name in (*needing_keys, "key_concurrent"):
+            if getattr(self, name) not in (False, 0, "off"):
+                raise ConfigError(f"{name} needs api_keys_file or api_keys", param=name)
+
     @property
     def hosts(self) -> tuple[str, ...]:
         """Returns the host names of allowed_hosts."""
@@ -165,27 +169,27 @@ class ServerConfig:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Of cors_origins."""
+        """Returns the origins of cors_origins."""
         return tuple(each.strip() for each in self.cors_origins.split(",") if each.strip())
 
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """Replicas of the service behind Ray Serve (`python -m llmcore_app.cluster`)."""
+    """Options of the replicas behind Ray Serve (`python -m llmcore_app.cluster`)."""
 
     n_replicas: int = option_field(2, "replicas that always run", low=1, high=10000)
     n_replicas_max: int = option_field(
-        0, "most replicas, started while requests wait in the running ones; 0 is n-replicas", low=0, high=10000
+        0, "most replicas; more are started while requests have to wait; 0 is n-replicas", low=0, high=10000
     )
-    n_ingresses: int = option_field(1, "processes that receive requests and route them", low=1, high=10000)
+    n_ingresses: int = option_field(1, "processes that receive and route requests", low=1, high=10000)
     routing: str = option_field(
         "affinity",
-        "affinity: to the replica that has seen the beginning of the prompt; round-robin: in turn",
+        "affinity: to the replica that has the longest prefix of the prompt cached; round-robin: in turn",
         choices=("affinity", "round-robin"),
     )
     neighbour_bytes: int = option_field(
         1024,
-        "how much more of a prompt a replica must have seen for each further request that it is serving",
+        "how much more of the prompt a replica must have cached to be chosen despite each further request in flight there",
         unit="bytes",
         low=0,
         high=2**31 - 1,

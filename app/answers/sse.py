@@ -1,4 +1,4 @@
-"""An answer as server-sent events."""
+"""Answers as streams of server-sent events."""
 
 from __future__ import annotations
 
@@ -13,141 +13,151 @@ from starlette.types import Receive, Scope, Send
 
 from llmcore.messages import Finished, Piece, Usage
 
-from ..http import request_log as record
 from ..http.disconnect import while_connected
 from ..http.errors import ApiError, ClientDisconnected, translate
-from ..schemas.replies import TokenUsage
-from .answer import AnswerForm, end_of, total_usage
+from ..http.request_log import RequestLog
+from ..schemas.usage import TokenUsage
+from .answer import AnswerForm, choice_finish_reason
 from .generation import GenerationGroup
+from .usage import total_usage
 
 _ENCODER = msgspec.json.Encoder()
 
 DONE = b"data: [DONE]\n\n"
-# Every client passes over a comment, and no proxy takes the connection for dead while a long prompt is computed.
+# A comment, which clients skip. It keeps proxies from closing the connection while a long prompt is computed.
 KEEP_ALIVE = b": keep-alive\n\n"
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # a buffering proxy would turn a stream into one late answer
+    (b"x-accel-buffering", b"no"),  # a proxy that buffers would send the whole answer at its end
 ]
 
 
 def sse_event(value: msgspec.Struct) -> bytes:
-    """JSON has no raw line breaks, so one line carries it."""
+    """Returns the event of a value. Encoded JSON has no line breaks, so that one `data` line is enough."""
     return b"data: " + _ENCODER.encode(value) + b"\n\n"
 
 
-class TextEvents:
-    """The events of one choice's text. What is the same in all of them is encoded once: they come by the token."""
+class EventTemplate:
+    """An encoded event with a gap for its text. There is an event for each token, and only its text differs."""
 
-    # A byte that stands nowhere in JSON, as a value that msgspec puts into its output as it is.
-    _HOLE = b"\0"
+    # A byte that JSON never contains. As a msgspec.Raw it is put into the encoded event unchanged.
+    _GAP_BYTE = b"\0"
+    GAP = cast(str, msgspec.Raw(_GAP_BYTE))
 
-    def __init__(self, form: AnswerForm, index: int) -> None:
-        event = sse_event(form.text(index, cast(str, msgspec.Raw(self._HOLE))))
-        self._head, self._tail = event.split(self._HOLE)
+    def __init__(self, event: bytes) -> None:
+        """`event` was encoded with GAP as its text."""
+        self._head, self._tail = event.split(self._GAP_BYTE)
 
-    def event(self, text: str) -> bytes:
+    def fill(self, text: str) -> bytes:
         return self._head + _ENCODER.encode(text) + self._tail
 
 
-class SentEvents(Response):
-    """Streams the outputs of `work`. The status is sent once the engine has admitted it: a refusal has its own.
+class StreamedAnswer(Response):
+    """Base of responses that stream the outputs of a group; subclasses encode the events.
 
-    Leaving `work` cancels what has not finished: at the end, after an error, and when the client is gone, be that while
-    a token is awaited or while one is being sent. Which events there are is what subclasses say.
+    The status is sent after the engine has admitted the group: a refusal has a status of its own. Leaving the group cancels the
+    generations that have not finished: at the end, after an error, and when the client disconnects, whether the stream is
+    waiting for a token or sending one.
     """
 
-    def __init__(self, work: GenerationGroup) -> None:
+    def __init__(self, group: GenerationGroup) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = list(HEADERS)
-        self._work = work
-        self._is_quiet = True  # since the last look
+        self._group = group
+        self._is_silent = True  # nothing was sent since the last keep-alive interval began
 
-    def _first(self) -> bytes:
-        """The events before all outputs."""
+    def _first_events(self) -> bytes:
+        """Returns the events before all outputs."""
         raise NotImplementedError
 
-    def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
+    def _output_events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         raise NotImplementedError
 
-    def _failed(self, failure: ApiError) -> bytes:
-        """The events of an error, after which nothing comes."""
+    def _error_events(self, failure: ApiError) -> bytes:
+        """Returns the events of an error, which end the stream."""
         raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await while_connected(receive, self._run(scope, send))
+        await while_connected(receive, self._stream(scope, send))
 
-    async def _run(self, scope: Scope, send: Send) -> None:
-        async with self._work:
+    async def _stream(self, scope: Scope, send: Send) -> None:
+        async with self._group:
             try:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                async with _running(self._keep_alive(send)):
+                async with _in_background(self._keep_alive(send)):
                     await self._send_outputs(send)
-            except OSError:  # some servers tell by this that the client left during a send
+            except OSError:  # some servers raise it in send() after the client has disconnected
                 raise ClientDisconnected from None
             except Exception as error:
                 failure = translate(error)
-                record.of(scope).fail(failure.status, failure.code)
-                await _send(send, self._failed(failure))
+                RequestLog.from_scope(scope).fail(failure.status, failure.code)
+                await _send_chunk(send, self._error_events(failure))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_outputs(self, send: Send) -> None:
-        await _send(send, self._first())
-        async for outputs in self._work:
-            self._is_quiet = False
-            await _send(send, b"".join(self._events(outputs)))
+        await _send_chunk(send, self._first_events())
+        async for outputs in self._group:
+            self._is_silent = False
+            await _send_chunk(send, b"".join(self._output_events(outputs)))
 
     async def _keep_alive(self, send: Send) -> None:
-        """A comment after each pause in which nothing came."""
-        while self._work.keep_alive_s:
-            await asyncio.sleep(self._work.keep_alive_s)
-            if self._is_quiet:
-                await _send(send, KEEP_ALIVE)
-            self._is_quiet = True
+        """Sends a comment after each interval without output."""
+        while self._group.keep_alive_s:
+            await asyncio.sleep(self._group.keep_alive_s)
+            if self._is_silent:
+                await _send_chunk(send, KEEP_ALIVE)
+            self._is_silent = True
 
 
-class EventStream(SentEvents):
-    """The choices of an answer, in the chunks of `form`."""
+class StreamedChoices(StreamedAnswer):
+    """The choices of an answer of chat or completions, in the chunks of `form`."""
 
-    def __init__(self, work: GenerationGroup, form: AnswerForm, wants_usage: bool) -> None:
-        super().__init__(work)
+    def __init__(self, group: GenerationGroup, form: AnswerForm, wants_usage: bool) -> None:
+        super().__init__(group)
         self._form = form
         self._wants_usage = wants_usage
-        self._texts = [TextEvents(form, index) for index in range(work.n_choices)]
-        self._usages: dict[int, Usage] = {}
-        self._called: set[int] = set()  # choices with a tool call
+        self._text_events = [
+            EventTemplate(sse_event(form.text_chunk(index, EventTemplate.GAP))) for index in range(group.n_choices)
+        ]
+        self._usages: dict[int, Usage] = {}  # of the choices that have finished
+        self._with_calls: set[int] = set()  # choices with a tool call
 
-    def _first(self) -> bytes:
-        firsts = [self._form.first(index) for index in range(self._work.n_choices)]
+    def _first_events(self) -> bytes:
+        firsts = [self._form.first_chunk(index) for index in range(self._group.n_choices)]
         return b"".join(sse_event(first) for first in firsts if first is not None)
 
-    def _failed(self, failure: ApiError) -> bytes:
-        return b"data: " + failure.body() + b"\n\n"
-
-    def _events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
+    def _output_events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         for index, output in outputs:
             if output.calls or output.reasoning or output.logprobs:
-                yield from map(sse_event, self._form.parts(index, output))
-                self._called |= {index} if output.calls else set()
+                yield from map(sse_event, self._form.chunks(index, output))
+                self._with_calls |= {index} if output.calls else set()
             elif output.text:
-                yield self._texts[index].event(output.text)
+                yield self._text_events[index].fill(output.text)
             if isinstance(output, Finished):
-                yield sse_event(self._form.end(index, end_of(output, has_calls=index in self._called)))
-                self._usages[index] = output.usage
-                if len(self._usages) == self._work.n_choices:
-                    yield sse_event(self._form.usage(self._usage())) if self._wants_usage else b""
-                    yield DONE
+                yield from self._end_events(index, output)
 
-    def _usage(self) -> TokenUsage:
-        return total_usage([self._usages[index] for index in sorted(self._usages)], self._work.n_per_prompt)
+    def _end_events(self, index: int, finished: Finished) -> Iterable[bytes]:
+        reason = choice_finish_reason(finished, has_calls=index in self._with_calls)
+        yield sse_event(self._form.end_chunk(index, reason))
+        self._usages[index] = finished.usage
+        if len(self._usages) == self._group.n_choices:
+            if self._wants_usage:
+                yield sse_event(self._form.usage_chunk(self._total_usage()))
+            yield DONE
+
+    def _error_events(self, failure: ApiError) -> bytes:
+        return b"data: " + failure.body() + b"\n\n"
+
+    def _total_usage(self) -> TokenUsage:
+        return total_usage([self._usages[index] for index in sorted(self._usages)], self._group.n_per_prompt)
 
 
 @contextlib.asynccontextmanager
-async def _running(beside: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Something that goes on meanwhile, and ends without a word."""
-    task = asyncio.ensure_future(beside)
+async def _in_background(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Context in which the coroutine runs; it is cancelled at the end, and its errors are ignored."""
+    task = asyncio.ensure_future(coroutine)
     try:
         yield
     finally:
@@ -155,6 +165,6 @@ async def _running(beside: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _send(send: Send, chunk: bytes) -> None:
+async def _send_chunk(send: Send, chunk: bytes) -> None:
     if chunk:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -1,6 +1,6 @@
 """Serve a model by several replicas behind Ray Serve: `python -m llmcore_app.cluster`.
 
-Where RAY_ADDRESS names a cluster, it runs there; otherwise on this machine alone.
+Runs in the cluster that RAY_ADDRESS names, or else on this machine.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from llmcore.machine.threads import decide_threads
 from ..config import ClusterConfig, ServerConfig
 from ..serve import with_model
 
-# Ray's HTTP proxy is the listener, not ours: what these would set up is not there.
-_OF_THE_LISTENER = (
+# Options of our own listener, in whose place a cluster has Ray's HTTP proxy.
+_LISTENER_OPTIONS = (
     *("tls_cert", "tls_key", "admin_port", "admin_host", "head_timeout_s", "body_timeout_s", "send_timeout_s"),
 )
-_STORE_BYTES = 128 * 2**20  # of Ray's object store: what passes through it here are small
+# Size of Ray's object store. Requests and responses, which pass through it, are small.
+_OBJECT_STORE_BYTES = 128 * 2**20
 
 
 def main(argv: Sequence[str]) -> int:
+    """Runs the command. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m llmcore_app.cluster", description=__doc__, allow_abbrev=False)
     for each in (ClusterConfig, ServerConfig, EngineConfig):
         add_flags(parser, each)
@@ -55,40 +57,41 @@ def _serve(flags: dict[str, object]) -> None:
 
 
 def check_server(server: ServerConfig) -> None:
-    """Raises ConfigError for options that would have no effect."""
+    """Raises ConfigError if an option is set that has no effect in a cluster."""
     default = ServerConfig()
-    for name in _OF_THE_LISTENER:
+    for name in _LISTENER_OPTIONS:
         if getattr(server, name) != getattr(default, name):
             raise ConfigError(f"{name} has no effect in a cluster: Ray's HTTP proxy is the listener there", param=name)
 
 
 def run(engine: EngineConfig, server: ServerConfig, cluster: ClusterConfig, n_cpus_of_machine: int) -> None:
-    """Until a signal. `n_cpus_of_machine` is 0 where there is a cluster already. Raises ConfigError without Ray."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # serving talks to nobody
+    """Serves until a signal arrives. Starts a local cluster with `n_cpus_of_machine`; 0 connects to a running one. Raises
+    ConfigError if Ray is not installed, EngineUnavailableError if the replicas cannot start."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a service sends nothing to third parties
     try:
         import ray
         from ray import serve
         from ray.serve.config import HTTPOptions
     except ImportError:
         raise ConfigError("a cluster needs Ray: pip install 'llmcore[ray]'") from None
-    from .deployments import application
+    from .deployments import create_application
 
     if n_cpus_of_machine:
-        ray.init("local", num_cpus=n_cpus_of_machine, include_dashboard=False, object_store_memory=_STORE_BYTES)
+        ray.init("local", num_cpus=n_cpus_of_machine, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES)
     else:
         ray.init()
     serve.start(http_options=HTTPOptions(host=server.host, port=server.port))
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: sys.exit(0))  # also while replicas are loading
+        signal.signal(each, lambda *_: sys.exit(0))  # also while replicas load
     try:
-        serve.run(application(engine, server, cluster, engine.threads), name="llmcore", route_prefix="/")
+        serve.run(create_application(engine, server, cluster, engine.threads), name="llmcore", route_prefix="/")
         print(
             f"listening on http://{server.host}:{server.port} replicas={cluster.n_replicas}",
             file=sys.stderr,
             flush=True,
         )
         threading.Event().wait()
-    except RuntimeError as error:  # Serve's word for a deployment that cannot be
+    except RuntimeError as error:  # Serve raises it if a deployment cannot start
         raise EngineUnavailableError(f"the replicas cannot be started: {error}") from None
     finally:
         serve.shutdown()

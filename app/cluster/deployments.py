@@ -1,4 +1,4 @@
-"""The two deployments on Ray Serve: the ingress that callers reach, and the replicas of the service behind it."""
+"""The two deployments on Ray Serve: the ingress that callers reach, and the replicas of the service."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from llmcore.worker.client import AsyncEngine
 from ..application import create_service, model_id
 from ..auth.keys import load_keys
 from ..config import ClusterConfig, ServerConfig
-from .forwarded import Forwarded, ForwardedAnswer
+from .forwarded_request import ForwardedRequest
 from .ingress import Ingress
 from .replica import Replica
+from .replica_response import ReplicaResponse
 from .router import PlacementRouter
 
 logger = logging.getLogger(__name__)
 
-# The first start of a model on a machine measures it, which takes minutes with large ones; loading goes on meanwhile.
+# A model's first start on a machine measures step times, which takes minutes for a large one; health checks run meanwhile.
 HEALTH_TIMEOUT_S = 30.0
-# Scaling down loses a cache, and what it was warm for: not for a short lull.
+# Removing a replica loses its cache, so a short lull must not do it.
 DOWNSCALE_DELAY_S = 300.0
 UPSCALE_DELAY_S = 10.0
 
 
-class Llm:
-    """A replica as an actor of Ray."""
+class ReplicaActor:
+    """A Replica as an actor of Ray."""
 
     async def __init__(self, engine: EngineConfig, server: ServerConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         log.configure(server.log_level)
@@ -51,76 +52,84 @@ class Llm:
         self._replica = Replica(service, name)
         await self._replica.start()
 
-    async def respond(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
+    async def respond(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
+        """Called by RayReplicas.stream()."""
         async for messages in self._replica.respond(request):
             yield messages
 
-    async def whole(self, request: Forwarded) -> ForwardedAnswer:
-        return await self._replica.whole(request)
+    async def collect_response(self, request: ForwardedRequest) -> ReplicaResponse:
+        """Called by RayReplicas.broadcast()."""
+        return await self._replica.collect_response(request)
 
     def check_health(self) -> None:
-        self._replica.check()
+        """Called by Serve; an exception makes it replace the replica."""
+        self._replica.check_health()
 
     async def __del__(self) -> None:
         if hasattr(self, "_replica"):
             await self._replica.stop()
 
 
-class Front:
-    """The ingress as an actor of Ray. Serve asks it for its application once it is made."""
+class IngressActor:
+    """The ingress as an actor of Ray."""
 
-    def __init__(self, llm: DeploymentHandle, server: ServerConfig) -> None:
+    def __init__(self, replicas: DeploymentHandle, server: ServerConfig) -> None:
         log.configure(server.log_level)
-        self._ingress = Ingress(ReplicaHandle(llm), server.max_body_bytes)
+        self._ingress = Ingress(RayReplicas(replicas), server.max_body_bytes)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
+        """Called by Serve for the application to run."""
         return self._ingress
 
 
-class ReplicaHandle:
-    """The way to the replicas, by a handle of Serve."""
+class RayReplicas:
+    """Calls to the replicas through a handle of Serve. Implements ingress.Replicas."""
 
-    def __init__(self, llm: DeploymentHandle) -> None:
-        self._streams = llm.options(stream=True)
-        self._handle = llm
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._streaming_handle = handle.options(stream=True)
+        self._handle = handle
 
-    async def one(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
-        response = self._streams.respond.remote(request)
-        is_over = False
+    async def stream(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
+        """Raises OverloadedError if all replicas are full, EngineUnavailableError if none is running, EngineDiedError if the
+        replica exits during the request."""
+        response = self._streaming_handle.respond.remote(request)
+        is_complete = False
         try:
             async for messages in response:
                 yield messages
-            is_over = True
+            is_complete = True
         except BackPressureError:
-            raise OverloadedError("All replicas have as many requests as they take.") from None
+            raise OverloadedError("All replicas have as many requests as they accept.") from None
         except (DeploymentUnavailableError, ReplicaUnavailableError):
-            raise EngineUnavailableError("no replica is there to answer") from None
+            raise EngineUnavailableError("no replica is running") from None
         except ray.exceptions.RayTaskError:
-            raise  # the application's own
+            raise  # an exception of the application
         except ray.exceptions.RayError as error:
             event(logger, logging.ERROR, "replica_lost", error=type(error).__name__)
             raise EngineDiedError("the replica ended while this request was running") from None
         finally:
-            if not is_over:
+            if not is_complete:
                 response.cancel()
 
-    async def all(self, request: Forwarded) -> Sequence[ForwardedAnswer]:
-        answers: Sequence[ForwardedAnswer] = await self._handle.broadcast("whole", request).results_async()
-        return answers
+    async def broadcast(self, request: ForwardedRequest) -> Sequence[ReplicaResponse]:
+        """Returns the responses of all running replicas."""
+        broadcast = self._handle.broadcast("collect_response", request)
+        responses: Sequence[ReplicaResponse] = await broadcast.results_async()
+        return responses
 
 
-def application(engine: EngineConfig, server: ServerConfig, cluster: ClusterConfig, n_cpus: int) -> Any:
-    """What serve.run() takes. `n_cpus` is what each replica reserves of its machine.
+def create_application(engine: EngineConfig, server: ServerConfig, cluster: ClusterConfig, n_cpus: int) -> Any:
+    """Returns the argument of serve.run(). Each replica reserves `n_cpus` of its machine.
 
-    Requests that wait are those beyond what all replicas run at a time: target_ongoing_requests is n_slots, so another replica
-    is started where requests have to wait, and one is stopped where fewer would do.
+    target_ongoing_requests is n_slots, the number of requests that a replica runs concurrently: so Serve starts a replica if
+    requests have to wait, and stops one if the rest would suffice.
     """
     n_most = engine.n_slots + engine.n_waiting_max
-    llm = serve.deployment(
-        Llm,
+    replicas = serve.deployment(
+        ReplicaActor,
         name="llm",
         ray_actor_options={"num_cpus": n_cpus},
-        # Beyond this the engine itself would refuse: a 429 that says when to come back.
+        # One more than the engine accepts: then the engine refuses it, with a 429 and its retry-after.
         max_ongoing_requests=n_most + 1,
         max_queued_requests=n_most,
         graceful_shutdown_timeout_s=server.drain_s + 1,
@@ -137,11 +146,11 @@ def application(engine: EngineConfig, server: ServerConfig, cluster: ClusterConf
             request_router_kwargs={"routing": cluster.routing, "neighbour_bytes": cluster.neighbour_bytes},
         ),
     )
-    front = serve.deployment(
-        serve.ingress()(Front),
+    ingress = serve.deployment(
+        serve.ingress()(IngressActor),
         name="ingress",
         num_replicas=cluster.n_ingresses,
         ray_actor_options={"num_cpus": 0},
         max_ongoing_requests=server.n_connections_max,
     )
-    return front.bind(llm.bind(engine, server), server)
+    return ingress.bind(replicas.bind(engine, server), server)

@@ -1,4 +1,4 @@
-"""Requests on their way to replicas: who has how many in hand, and where the next one goes. Knows nothing of Ray."""
+"""Placement of requests on replicas, by the number of requests in flight and by affinity. Pure policy, without Ray."""
 
 from __future__ import annotations
 
@@ -7,60 +7,61 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from .affinity import Affinity
-from .beginnings import Beginning
+from .prompt_fingerprint import PromptFingerprint
 
 Routing = Literal["affinity", "round-robin"]
 
 
 class Placement:
-    """The book of one router.
+    """State of one router.
 
-    A request is *chosen* for a replica, then *sent*, then *ended*. Many may be chosen before the first of them is sent, so those
-    count as well; one that was given up between the two is found out by its `is_settled`.
+    A request is chosen a replica, then sent, then it ends. Many may be chosen before the first of them is sent, so chosen ones
+    count as in flight too. Ray does not report a request that was sent or given up; its `is_settled` becomes true.
     """
 
     def __init__(self, affinity: Affinity, routing: Routing = "affinity") -> None:
         self._affinity = affinity
         self._routing = routing
-        self._chosen: dict[str, tuple[str, Callable[[], bool]]] = {}
-        self._sent: Counter[str] = Counter()
+        self._chosen: dict[str, tuple[str, Callable[[], bool]]] = {}  # request id → (replica, is_settled)
+        self._n_sent: Counter[str] = Counter()
         self._replicas: frozenset[str] = frozenset()
         self._turn = 0
 
     def choose(
-        self, request_id: str, beginning: Beginning, replicas: Sequence[str], is_settled: Callable[[], bool]
+        self, request_id: str, fingerprint: PromptFingerprint, replicas: Sequence[str], is_settled: Callable[[], bool]
     ) -> list[str]:
-        """All `replicas`, the one to try first in front. Chosen again, a request is counted once."""
-        self._chosen = {id: each for id, each in self._chosen.items() if id != request_id and not each[1]()}
+        """Returns all `replicas` in the order in which to try them. A request that is chosen again replaces its earlier choice."""
+        self._chosen = {id: choice for id, choice in self._chosen.items() if id != request_id and not choice[1]()}
         if self._routing == "round-robin":
             self._turn += 1
             names = sorted(replicas)
             order = [names[(self._turn + i) % len(names)] for i in range(len(names))]
         else:
-            order = self._affinity.order(beginning, self.loads(replicas))
+            order = self._affinity.rank_replicas(fingerprint, self.loads(replicas))
         if order:
             self._chosen[request_id] = (order[0], is_settled)
-            self._affinity.placed(beginning, order[0])
+            self._affinity.add_prompt(fingerprint, order[0])
         return order
 
     def loads(self, replicas: Sequence[str]) -> dict[str, int]:
-        chosen = Counter(replica for replica, is_settled in self._chosen.values() if not is_settled())
-        return {replica: self._sent[replica] + chosen[replica] for replica in replicas}
+        """Number of requests in flight of each replica."""
+        n_chosen = Counter(replica for replica, is_settled in self._chosen.values() if not is_settled())
+        return {replica: self._n_sent[replica] + n_chosen[replica] for replica in replicas}
 
-    def sent(self, replica: str) -> None:
-        """Counted from now on as one in hand. (Which request it is, is not told; its `is_settled` is true.)"""
-        self._sent[replica] += 1
+    def add_sent(self, replica: str) -> None:
+        """Counts a request that was sent to a replica. Its `is_settled` must be true by now."""
+        self._n_sent[replica] += 1
 
-    def ended(self, replica: str) -> None:
-        """Answered, refused or broken off."""
-        if self._sent[replica] > 1:
-            self._sent[replica] -= 1
+    def remove_sent(self, replica: str) -> None:
+        """Counts a sent request as ended: answered, refused or cancelled."""
+        if self._n_sent[replica] > 1:
+            self._n_sent[replica] -= 1
         else:
-            del self._sent[replica]
+            del self._n_sent[replica]
 
-    def update(self, replicas: Sequence[str]) -> None:
-        """These are there now."""
-        for gone in self._replicas.difference(replicas):
-            self._affinity.forget(gone)
-            del self._sent[gone]
+    def set_replicas(self, replicas: Sequence[str]) -> None:
+        """Sets the replicas that are running; forgets load and prefixes of all others."""
+        for stopped in self._replicas.difference(replicas):
+            self._affinity.remove_replica(stopped)
+            del self._n_sent[stopped]
         self._replicas = frozenset(replicas)

@@ -1,17 +1,29 @@
-"""Reading a request's body, and never more of it than allowed."""
+"""Reading the body of a request, up to a limit."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import msgspec
 from starlette.requests import Request
 from starlette.types import Receive
 
+from .decode import decode
 from .errors import ApiError, ClientDisconnected, invalid
+
+T = TypeVar("T")
+
+
+async def read_json(request: Request, decoder: msgspec.json.Decoder[T], limit_bytes: int) -> T:
+    """Returns the body as the decoder's type. Raises ApiError (400 or 413), or ClientDisconnected."""
+    return decode(decoder, await read_body(request, limit_bytes))
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """The whole body. Raises ApiError (413) as soon as it is known to be larger, before the rest of it has come."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit_bytes:
+    """Returns the body, which may not be empty. Raises ApiError (413) as soon as its size is known to be above the limit, without
+    reading the rest; ApiError (400); or ClientDisconnected."""
+    content_length = request.headers.get("content-length", "")
+    if content_length.isdecimal() and int(content_length) > limit_bytes:
         raise _too_large(limit_bytes)
     body = await receive_all(request.receive, limit_bytes)
     if not body.strip():
@@ -20,7 +32,7 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 
 
 async def receive_all(receive: Receive, limit_bytes: int) -> bytes:
-    """A body, empty or not. Raises ApiError (413), or ClientDisconnected."""
+    """Returns the body, which may be empty. Raises ApiError (413), or ClientDisconnected."""
     body = bytearray()
     while True:
         message = await receive()
@@ -34,7 +46,7 @@ async def receive_all(receive: Receive, limit_bytes: int) -> bytes:
 
 
 def _too_large(limit_bytes: int) -> ApiError:
-    # The connection stays: uvicorn passes over the rest of the body, for as long as a body may take (connection.py). Closing
-    # it with something unread would be a reset, and many clients would never see this answer.
+    # The connection stays open, and uvicorn discards the rest of the body within the time that a body may take (connection.py).
+    # To close it with unread data would reset it, and many clients would never see this answer.
     message = f"The body is too large: at most {limit_bytes} bytes are accepted."
     return ApiError(413, "request_too_large", message)

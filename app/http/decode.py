@@ -1,4 +1,4 @@
-"""JSON bodies to typed requests; what is wrong with one is told by the path of the field at fault."""
+"""Decoding of JSON bodies into typed requests. Errors name the path of the invalid field."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .errors import ApiError, invalid
 
 T = TypeVar("T")
 
-# msgspec tells the place at the end of its messages: "... - at `$.messages[0].content`".
+# msgspec's messages end in the place of the error: "... - at `$.messages[0].content`".
 _PLACE = re.compile(r" - at (?P<key>`key` in )?`(?P<path>\$[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _VALUE = re.compile(r"Invalid value '(.*)'", re.DOTALL)
 
-_TOOLS_OF_OPENAI = (
+_OPENAI_TOOL_TYPES = (
     *("custom", "namespace", "mcp", "shell", "local_shell", "apply_patch", "tool_search", "programmatic_tool_calling"),
     *("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11", "file_search"),
     *("code_interpreter", "image_generation", "computer", "computer_use_preview"),
 )
-# Values that OpenAI's API knows, and this service does not (yet): the answer says which, not just "invalid".
+# Values of OpenAI's API that this service does not support: (field, value) -> reason, for a better message than "invalid".
 _UNSUPPORTED_VALUES = {
     ("role", "function"): "function results are not supported",
-    **{("type", kind): "only functions are supported" for kind in _TOOLS_OF_OPENAI},
+    **{("type", each): "only functions are supported" for each in _OPENAI_TOOL_TYPES},
     ("type", "allowed_tools"): "name one function, or leave out the tools that are not allowed",
     ("type", "image_url"): "images are not supported",
     ("type", "input_image"): "images are not supported",
@@ -39,11 +39,11 @@ _UNSUPPORTED_VALUES = {
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes, path: str = "") -> T:
-    """The body, or what stands at `path` of it, as the decoder's type. Raises ApiError (400)."""
+    """Returns `body` as the decoder's type. `path` is its place in the request's body. Raises ApiError (400)."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _of_validation(str(error), path) from None
+        raise _invalid_field(str(error), path) from None
     except UnicodeDecodeError:
         raise invalid("invalid_json", "The body is not valid UTF-8.") from None
     except msgspec.DecodeError as error:
@@ -55,24 +55,25 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes, path: str = "") -> T:
         raise invalid("invalid_json", "The body is nested too deeply.") from None
 
 
-def _of_validation(message: str, root: str) -> ApiError:
+def _invalid_field(message: str, root: str) -> ApiError:
+    """Returns the error for a message of msgspec.ValidationError."""
     place = _PLACE.search(message)
-    what = message[: place.start()] if place else message
+    problem = message[: place.start()] if place else message
     path = root + place["path"].removeprefix("$") if place else root
     path = path.removeprefix(".")
-    if match := _UNKNOWN.fullmatch(what):
+    if match := _UNKNOWN.fullmatch(problem):
         param = _join(path, cut(match[1]))
         return invalid("unknown_parameter", f"Unknown parameter: {param}", param)
-    if match := _MISSING.fullmatch(what):
+    if match := _MISSING.fullmatch(problem):
         param = _join(path, cut(match[1]))
         return invalid("missing_required_parameter", f"Missing required parameter: {param}", param)
     name = path.rpartition(".")[2]
-    if (match := _VALUE.fullmatch(what)) and (name, match[1]) in _UNSUPPORTED_VALUES:
+    if (match := _VALUE.fullmatch(problem)) and (name, match[1]) in _UNSUPPORTED_VALUES:
         reason = _UNSUPPORTED_VALUES[name, match[1]]
         return invalid("unsupported_value", f"{path}: {cut(match[1])!r} is not supported: {reason}.", path)
-    code = "invalid_type" if ", got " in what else "invalid_value"
+    code = "invalid_type" if ", got " in problem else "invalid_value"
     where = f"a key of {path}" if place and place["key"] else path or "the body"
-    return invalid(code, f"Invalid {where}: {cut(what)}", path or None)
+    return invalid(code, f"Invalid {where}: {cut(problem)}", path or None)
 
 
 def _join(path: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Work that is cancelled when the client leaves."""
+"""Cancelling a coroutine when the client disconnects."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .errors import ClientDisconnected
 T = TypeVar("T")
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Runs `work` to its end; raises ClientDisconnected, after `work` was cancelled and has cleaned up, if the client
-    leaves before. To be called once the request's body is read."""
-    task = asyncio.ensure_future(work)
-    listener = asyncio.ensure_future(_left(receive))
+async def while_connected(receive: Receive, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Returns the coroutine's result. If the client disconnects first, cancels the coroutine, waits for its cleanup and raises
+    ClientDisconnected. The request's body must have been read."""
+    task = asyncio.ensure_future(coroutine)
+    listener = asyncio.ensure_future(_wait_for_disconnect(receive))
     try:
         await asyncio.wait((task, listener), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -29,6 +29,6 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(task, listener, return_exceptions=True)
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

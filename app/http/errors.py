@@ -1,4 +1,4 @@
-"""The one place where exceptions become HTTP: statuses, and bodies in OpenAI's shape."""
+"""HTTP errors: every exception is mapped to a status and a body in OpenAI's form here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from llmcore.errors import (
 )
 from llmcore.log import MESSAGE_MAX, cut, cut_middle, event
 
-from . import request_log as record
+from .request_log import RequestLog
 
 logger = logging.getLogger(__name__)
 
-# A restart of the worker takes about as long as loading the model: a caller who asks again after this is not a burden.
+# A restart of the worker takes about as long as loading the model. A retry every 2 s until then costs little.
 RETRY_AFTER_S = 2
 
-# Official clients send a request again after 408 and 409 unless this tells them not to. Whoever set the deadline, or
-# cancelled, did not mean that.
+# Official clients retry after 408 and 409 unless this header forbids it. After a timeout of the caller's own or a cancel, a
+# retry would be wrong.
 NO_RETRY = {"x-should-retry": "false"}
 
 
@@ -46,7 +46,7 @@ class ErrorReply(msgspec.Struct):
 
 
 class ApiError(Exception):
-    """An answer that is not a success. Its message and parameter are cut: they may quote what a caller sent."""
+    """An error for the client. Its message and parameter are cut to a maximal length: they may quote the caller's text."""
 
     def __init__(
         self,
@@ -66,30 +66,34 @@ class ApiError(Exception):
         self.type = type
         self.headers = headers or {}
 
+    def error_body(self) -> ErrorBody:
+        return ErrorBody(self.message, self.type, self.param, self.code)
+
     def body(self) -> bytes:
-        return msgspec.json.encode(ErrorReply(ErrorBody(self.message, self.type, self.param, self.code)))
+        """Returns the JSON body of the response."""
+        return msgspec.json.encode(ErrorReply(self.error_body()))
 
     def response(self) -> Response:
         return Response(self.body(), self.status, self.headers, "application/json")
 
 
 class ClientDisconnected(Exception):
-    """The client is gone: there is nobody to answer."""
+    """The client disconnected: no response can be sent."""
 
 
 def invalid(code: str, message: str, param: str | None = None) -> ApiError:
-    """A request that cannot be honoured as it stands."""
+    """Returns the error (400) for an invalid request."""
     return ApiError(400, code, message, param=param)
 
 
 def unavailable(message: str) -> ApiError:
-    """The same request may succeed a little later."""
+    """Returns the error (503) for a request that may succeed a little later."""
     retry = {"retry-after": str(RETRY_AFTER_S)}
     return ApiError(503, EngineUnavailableError.code, message, type="server_error", headers=retry)
 
 
 def translate(error: Exception) -> ApiError:
-    """Any exception as what the client may know of it."""
+    """Returns the error for the client that corresponds to an exception. Details of unexpected ones are logged, not sent."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, InvalidRequestError):
@@ -106,8 +110,8 @@ def translate(error: Exception) -> ApiError:
         unavailable_now.code = error.code
         return unavailable_now
     if isinstance(error, HTTPException):
-        return _of_routing(error)
-    # The message of anything else may tell of paths, addresses or code: it goes to the log, not to the client.
+        return _routing_error(error)
+    # Messages of other exceptions may contain paths, addresses or code: they go to the log, not to the client.
     if isinstance(error, LlmcoreError):
         event(logger, logging.ERROR, "request_failed", code=error.code, message=error.message)
         return ApiError(500, error.code, "The engine failed while working on this request.", type="server_error")
@@ -115,7 +119,7 @@ def translate(error: Exception) -> ApiError:
     return ApiError(500, "internal_error", "Internal error. The service's log says more.", type="server_error")
 
 
-def _of_routing(error: HTTPException) -> ApiError:
+def _routing_error(error: HTTPException) -> ApiError:
     if error.status_code == 404:
         return ApiError(404, "unknown_url", "Unknown URL: /docs lists what there is.")
     headers = dict(error.headers or {})
@@ -126,9 +130,9 @@ def _of_routing(error: HTTPException) -> ApiError:
 
 
 async def _handle(request: Request, error: Exception) -> Response:
-    answer = translate(error)
-    record.of(request.scope).error = answer.code
-    return answer.response()
+    api_error = translate(error)
+    RequestLog.from_scope(request.scope).error = api_error.code
+    return api_error.response()
 
 
 HANDLERS: dict[type[Exception], ExceptionHandler] = {

@@ -1,4 +1,4 @@
-"""A typed value as a JSON response."""
+"""JSON responses of typed values."""
 
 from __future__ import annotations
 

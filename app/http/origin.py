@@ -1,14 +1,14 @@
-"""Which web pages may use a service that asks for no key.
+"""Protection of a service without API keys against web pages of other sites.
 
-A browser sends what any page tells it to, also to services that only this machine reaches. Two rules keep pages out, before
-anything of a body is read:
+Any page can make a browser send requests, also to services that only this machine can reach. Two rules refuse them, before the
+body is read:
 
-- A page of another origin needs to be allowed (`--cors-origins`). Browsers say where a request comes from: in `Origin`, or for
-  what has none (images, scripts, frames) in `Sec-Fetch-Site`. Opening an address in a tab stays possible: no page reads that.
-- A page whose own name leads to this service (DNS rebinding) looks like one of the service's own. It is told by that name: on
-  loopback only loopback names are answered, and those of `--allowed-hosts`. An address is no name, and cannot be rebound.
+- Pages of other origins must be allowed (`--cors-origins`). Browsers send the origin of a request in `Origin`; requests without
+  one (images, scripts, frames) have `Sec-Fetch-Site`. A visit in a tab is allowed: no page can read its reply.
+- A page whose host name resolves to this service (DNS rebinding) has the service's own origin. The host name gives it away: on
+  loopback, only loopback names and those of `--allowed-hosts` are served. Addresses cannot be rebound, and need no check.
 
-Other clients send neither header, and notice nothing.
+Clients that are not browsers send neither header, and are not affected.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _OTHER_SITES = frozenset({b"cross-site", b"same-site"})
 
 @dataclass(frozen=True)
 class Authority:
-    """A host in lower case, without a dot at its end, and its port if there is one."""
+    """Host, in lower case and without a trailing dot, and port of a URL or a Host header. The port may be absent."""
 
     host: str
     port: int | None = None
 
     @property
     def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        """None for a name."""
+        """IP address of the host. None if it is a name."""
         try:
             address = ipaddress.ip_address(self.host)
         except ValueError:
@@ -54,7 +54,7 @@ class Authority:
 
 
 def authority_of(text: str) -> Authority | None:
-    """`host:port` as in a Host header. None for what is none."""
+    """Parses `host` or `host:port`, as in a Host header. None if it is neither."""
     matched = _AUTHORITY.fullmatch(text)
     if matched is None:
         return None
@@ -63,8 +63,8 @@ def authority_of(text: str) -> Authority | None:
 
 
 class Hosts:
-    """Names that the service is reached by. Where it is `local` these are loopback names and `allowed`, elsewhere any address
-    besides; `*` allows every name, `*.example` those that end so."""
+    """Host names that the service answers to: loopback names and `allowed`, and any IP address unless the service is local.
+    `*` allows every name, `*.example` allows the names with this suffix."""
 
     def __init__(self, allowed: Iterable[str], *, is_local: bool) -> None:
         names = [each.strip("[]").lower().removesuffix(".") for each in allowed]
@@ -82,14 +82,14 @@ class Hosts:
 
 
 class Origins:
-    """Origins whose pages may use the service besides its own; `*` is every origin."""
+    """Origins that may use the service, besides its own. `*` is every origin."""
 
     def __init__(self, allowed: Collection[str]) -> None:
         self._allowed = frozenset(_origin_of(each) for each in allowed if each != "*")
         self.are_any = "*" in allowed
 
     def has(self, origin: str, own: Authority | None) -> bool:
-        """`own` is what the request's Host header says."""
+        """True if pages of `origin` are allowed. `own` is the Host header of the request."""
         found = _origin_of(origin)
         if self.are_any or found is None:
             return self.are_any
@@ -100,14 +100,15 @@ class Origins:
 
 
 def _origin_of(text: str) -> tuple[str, str, int] | None:
-    """(scheme, host, port), or None for `null` and other schemes."""
+    """Parses an origin to (scheme, host, port). None for `null` and for other schemes than HTTP."""
     scheme, _, rest = text.lower().partition("://")
     authority = authority_of(rest) if scheme in _PORTS else None
     return None if authority is None else (scheme, authority.host, authority.port or _PORTS[scheme])
 
 
 class PagesGuard:
-    """ASGI middleware. Refuses with an ApiError (403), for Telemetry to answer. None of `hosts` or `origins`: not looked at."""
+    """ASGI middleware that refuses requests of foreign pages. It raises ApiError (403), which Telemetry answers. Hosts or origins
+    that are None are not checked."""
 
     def __init__(self, app: ASGIApp, *, hosts: Hosts | None, origins: Origins | None) -> None:
         self._app = app
@@ -136,12 +137,12 @@ class PagesGuard:
         for origin in origins:
             if not self._origins.has(origin, own):
                 raise _origin_refused(f"pages of {cut(origin)!r}")
-        if not origins and not self._origins.are_any and _is_part_of_a_foreign_page(scope, headers):
+        if not origins and not self._origins.are_any and _is_embedded_in_foreign_page(scope, headers):
             raise _origin_refused("pages of other sites")
 
 
-def _is_part_of_a_foreign_page(scope: Scope, headers: dict[bytes, list[bytes]]) -> bool:
-    """Whether a page of another site asks for it, other than by leading its reader here."""
+def _is_embedded_in_foreign_page(scope: Scope, headers: dict[bytes, list[bytes]]) -> bool:
+    """True if a page of another site made the request, unless it is a visit: a link to this service that was followed."""
     if not _OTHER_SITES & {each.lower() for each in headers.get(b"sec-fetch-site", ())}:
         return False
     is_visit = headers.get(b"sec-fetch-mode") == [b"navigate"] and headers.get(b"sec-fetch-dest") == [b"document"]
@@ -150,15 +151,15 @@ def _is_part_of_a_foreign_page(scope: Scope, headers: dict[bytes, list[bytes]]) 
 
 def _host_refused(host: str) -> ApiError:
     message = (
-        f"This service does not answer to the host {cut(host)!r}: without API keys, a name that is not its own may be that of a "
-        "hostile page. --allowed-hosts (LLMCORE_ALLOWED_HOSTS) names those that are."
+        f"This service does not answer to the host {cut(host)!r}: without API keys, other names than its own may belong to a "
+        "hostile page. --allowed-hosts (LLMCORE_ALLOWED_HOSTS) allows names."
     )
     return ApiError(403, "host_not_allowed", message)
 
 
-def _origin_refused(whose: str) -> ApiError:
+def _origin_refused(source: str) -> ApiError:
     message = (
-        f"Requests of {whose} are refused: without API keys, this service serves its own pages only. "
+        f"Requests of {source} are refused: without API keys, this service serves its own pages only. "
         "--cors-origins (LLMCORE_CORS_ORIGINS) allows origins."
     )
     return ApiError(403, "origin_not_allowed", message)

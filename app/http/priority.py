@@ -1,6 +1,9 @@
-"""How urgent a request is: its field `priority`, or the header X-Priority for callers who cannot change a body."""
+"""Priority of a request: its fields `priority` and `service_tier`, or the header X-Priority for clients that cannot change a
+body."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from starlette.datastructures import Headers
 
@@ -9,36 +12,47 @@ from llmcore.messages import PRIORITIES, Priority
 
 from .errors import invalid
 
-HEADER = "X-Priority"
+PRIORITY_HEADER = "X-Priority"
 
-# OpenAI's tiers as priorities; `priority` and the header say the same in our own words.
-_TIERS: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
+# OpenAI's name for priorities. Replies never have "auto".
+ServiceTier = Literal["auto", "default", "flex", "priority"]
+AppliedTier = Literal["default", "flex", "priority"]
+
+_PRIORITY_OF_TIER: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
+_TIER_OF_PRIORITY: dict[Priority, AppliedTier] = {"low": "flex", "normal": "default", "high": "priority"}
 
 
-def asked_priority(service_tier: str | None, priority: Priority | None) -> Priority | None:
-    """What the fields of a checked request say."""
-    return priority or _TIERS[service_tier or "auto"]
-
-
-def check_tier(service_tier: str | None, priority: Priority | None) -> None:
-    """Raises ApiError (400) where two fields differ."""
-    tier = _TIERS[service_tier or "auto"]
-    if None not in (tier, priority) and tier != priority:
+def check_service_tier(service_tier: ServiceTier | None, priority: Priority | None) -> None:
+    """Raises ApiError (400) if the two fields of a request differ."""
+    tier_priority = _PRIORITY_OF_TIER[service_tier or "auto"]
+    if None not in (tier_priority, priority) and tier_priority != priority:
         raise invalid("invalid_value", "service_tier and priority differ: send one of them", "service_tier")
 
 
-def priority_of(headers: Headers, field: Priority | None) -> Priority:
-    """What field and header agree on. Raises ApiError (400)."""
-    given = headers.getlist(HEADER)
-    for value in given:
+def priority_of_fields(service_tier: ServiceTier | None, priority: Priority | None) -> Priority | None:
+    """Returns the priority in the fields of a request, which check_service_tier() has accepted. None if they set none."""
+    return priority or _PRIORITY_OF_TIER[service_tier or "auto"]
+
+
+def priority_of_request(headers: Headers, field: Priority | None) -> Priority:
+    """Returns the priority in a request's header or fields. Raises ApiError (400) if they are invalid or differ."""
+    values = headers.getlist(PRIORITY_HEADER)
+    for value in values:
         if value not in PRIORITIES:
-            raise invalid("invalid_value", f"Invalid header {HEADER}: {cut(value)!r}; use {_ALL}", HEADER)
-    if field is not None and any(value != field for value in given):
-        raise invalid("invalid_value", f"priority and the header {HEADER} differ: send one of them", "priority")
-    found = {each for each in PRIORITIES if each == field or each in given}
+            allowed = ", ".join(PRIORITIES)
+            problem = f"Invalid header {PRIORITY_HEADER}: {cut(value)!r}; use {allowed}"
+            raise invalid("invalid_value", problem, PRIORITY_HEADER)
+    if field is not None and any(value != field for value in values):
+        raise invalid(
+            "invalid_value", f"priority and the header {PRIORITY_HEADER} differ: send one of them", "priority"
+        )
+    found = {each for each in PRIORITIES if each == field or each in values}
     if len(found) > 1:
-        raise invalid("invalid_value", f"The header {HEADER} is sent twice, with different values", HEADER)
+        problem = f"The header {PRIORITY_HEADER} is sent twice, with different values"
+        raise invalid("invalid_value", problem, PRIORITY_HEADER)
     return found.pop() if found else "normal"
 
 
-_ALL = ", ".join(PRIORITIES)
+def tier_of_priority(priority: Priority) -> AppliedTier:
+    """Returns the service tier to report for a priority."""
+    return _TIER_OF_PRIORITY[priority]

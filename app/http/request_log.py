@@ -1,4 +1,4 @@
-"""What is told about one HTTP request, in its log line and in the metrics. Never its text."""
+"""Facts about one HTTP request for its log line, the metrics and the rate limits. Never any of its text."""
 
 from __future__ import annotations
 
@@ -13,46 +13,63 @@ from starlette.types import Scope
 
 from llmcore.errors import EngineUnavailableError, OverloadedError
 
-_KEY = "llmcore.record"
-# Printable in headers and logs as it stands, and of a length that nobody minds.
+_KEY = "llmcore.request_log"
+# Printable in headers and logs without escapes, and short.
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
-def _free(n_tokens: int) -> None:
-    """Nobody counts."""
+def _reserve_nothing(n_tokens: int) -> None:
+    """Accepts any number of tokens: the request has no rate limit."""
 
 
 @dataclass
 class RequestLog:
     method: str
     path: str
-    endpoint: str  # the route's pattern: of unbounded paths, only these become label values
+    endpoint: str  # the route's pattern, for metric labels: paths are unbounded, patterns are not
     request_id: str
-    unique: str  # ours alone, so that two callers with the same request id do not meet in the engine
+    unique: str  # made by the service: callers may send the same request id, ids in the engine must differ
     started_s: float = field(default_factory=time.monotonic)
     status: int = 0  # 0 until a response starts
-    error: str = ""  # the code of the error that ended it
+    error: str = ""  # code of the error that ended the request
     n_prompt: int = 0
     n_cached: int = 0
     n_generated: int = 0
     ttft_s: float | None = None
-    n_text: int = 0  # tokens of text that was only read or written: tokenized, detokenized, rendered
-    n_begun: int = 0  # tokens of work that has no result: it goes on, it failed, or its client left
-    n_per_prompt: int = 1  # answers to each prompt, all of which n_prompt counts
-    key: str = ""  # the name of the API key; never the key
-    may_pin: bool = True  # a right of that key
-    limit: str = ""  # which limit of that key refused the request
-    reserve: Callable[[int], None] = _free  # tokens, before they are computed; raises ApiError (429)
+    n_text: int = 0  # tokens of text that was tokenized, detokenized or rendered, without computation
+    n_begun: int = 0  # tokens of a computation without a result: it is running, it failed, or its client left
+    n_per_prompt: int = 1  # answers to each prompt; n_prompt counts the prompt once for each of them
+    key: str = ""  # name of the API key; never the key itself
+    may_pin: bool = True  # the key may pin and unpin prefixes
+    limit: str = ""  # name of the key's limit that refused the request
+    reserve: Callable[[int], None] = _reserve_nothing  # tokens, before they are computed; raises ApiError (429)
+
+    @classmethod
+    def attach(cls, scope: Scope, endpoint: str) -> RequestLog:
+        """Starts the log of a request and puts it into its ASGI scope. The caller's X-Request-Id is taken if it is printable
+        and short; otherwise an id is made."""
+        unique = secrets.token_hex(12)
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        request_id = given.decode() if _SANE_ID.fullmatch(given) else f"req-{unique}"
+        request_log = scope[_KEY] = cls(scope["method"], scope["path"], endpoint, request_id, unique)
+        return request_log
+
+    @classmethod
+    def from_scope(cls, scope: Scope) -> RequestLog:
+        """Returns the log that telemetry.py attached."""
+        request_log: RequestLog = scope[_KEY]
+        return request_log
 
     @property
     def n_spent(self) -> int:
-        """Tokens as `usage` tells them (a prompt counts once, however many answers it has), and those of text."""
+        """Number of tokens to charge: those in `usage` (a prompt counts once, however many answers it has), and those of text."""
         return self.n_prompt // self.n_per_prompt + self.n_generated + self.n_text + self.n_begun
 
     @contextlib.contextmanager
     def charge(self, n_tokens: int, n_most: int = 0) -> Iterator[None]:
-        """Around work of the engine for n_tokens: reserves these, or n_most. Once the work is done, what it really took is to be
-        told in its place; work that fails or is given up costs n_tokens, unless the engine did not take it on."""
+        """Context of a computation estimated at n_tokens, for the key's rate limit. Reserves n_most, or else n_tokens; raises
+        ApiError (429) if the limit does not allow it. A computation that fails or is cancelled is charged n_tokens, or nothing
+        if the engine did not admit it. After success, the caller sets the real counts."""
         self.reserve(n_most or n_tokens)
         self.n_begun = n_tokens
         try:
@@ -63,20 +80,5 @@ class RequestLog:
         self.n_begun = 0
 
     def fail(self, status: int, code: str) -> None:
-        """The request failed, even if its response had started with another status."""
+        """Records a failure, which may come after the response has started with another status."""
         self.status, self.error = status, code
-
-
-def attach(scope: Scope, endpoint: str) -> RequestLog:
-    """Makes the record of a request, with the caller's X-Request-Id if that is a sane one."""
-    unique = secrets.token_hex(12)
-    given = dict(scope["headers"]).get(b"x-request-id", b"")
-    request_id = given.decode() if _SANE_ID.fullmatch(given) else f"req-{unique}"
-    record = scope[_KEY] = RequestLog(scope["method"], scope["path"], endpoint, request_id, unique)
-    return record
-
-
-def of(scope: Scope) -> RequestLog:
-    """The record that telemetry.py attached."""
-    record: RequestLog = scope[_KEY]
-    return record

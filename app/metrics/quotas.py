@@ -1,4 +1,4 @@
-"""Prometheus metrics of CPU quotas: how often the machine stopped this service, and for how long."""
+"""Prometheus metrics of CPU quotas: how often and for how long the kernel throttled this service."""
 
 from __future__ import annotations
 
@@ -15,37 +15,42 @@ _LABELS = ("levels_up",)
 
 
 class QuotaCollector(Collector):
-    """Reads the control groups at each scrape. The engine's process is in the same ones. Without a quota there is nothing to
-    tell, and each of these metrics is absent.
+    """Reads the control groups at each scrape. The engine's process is in the same groups. Without a quota all of these metrics
+    are absent.
 
-    The label counts control groups from the service's own (0) upwards: a quota of any of them stops all of its processes.
+    The label counts levels upwards from the service's own control group (0): a quota at any level throttles all processes
+    below it.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
-        """`root` is where /proc and /sys are (for tests)."""
+        """`root` is the folder of /proc and /sys; tests set it."""
         self._root = root
 
     def collect(self) -> Iterator[Metric]:
+        """Yields the metrics of one scrape."""
         quotas = {quota.n_levels_up: quota.cpus for quota in cpu_quotas(self._root)}
         if not quotas:
             return
-        limit = GaugeMetricFamily("llm_service_cpu_quota_cpus", "CPUs that the quota allows", labels=_LABELS)
+        limit = GaugeMetricFamily("llm_service_cpu_quota_cpus", "CPUs allowed by the quota", labels=_LABELS)
         for n_levels_up, cpus in quotas.items():
             limit.add_metric([str(n_levels_up)], cpus)
         yield limit
-        periods = _counter("quota_periods", "periods of the quota in which anything ran")
-        throttled = _counter("throttled_periods", "of these, periods in which it was used up and everything stopped")
-        seconds = _counter("throttled_seconds", "time of being stopped, added up over CPUs")
-        for each in cpu_throttling(self._root):
-            labels = [str(each.quota.n_levels_up)]
-            periods.add_metric(labels, each.n_periods)
-            throttled.add_metric(labels, each.n_throttled)
-            seconds.add_metric(labels, each.throttled_s)
+        periods = _counter("quota_periods", "quota periods in which a process ran")
+        throttled = _counter("throttled_periods", "of these, periods in which the quota was used up")
+        seconds = _counter("throttled_seconds", "throttled seconds, summed over CPUs")
+        for throttling in cpu_throttling(self._root):
+            labels = [str(throttling.quota.n_levels_up)]
+            periods.add_metric(labels, throttling.n_periods)
+            throttled.add_metric(labels, throttling.n_throttled)
+            seconds.add_metric(labels, throttling.throttled_s)
         yield from (family for family in (periods, throttled, seconds) if family.samples)
 
     def describe(self) -> Iterator[Metric]:
+        """Returns nothing: registering must not collect."""
         return iter(())
 
 
 def _counter(name: str, help: str) -> CounterMetricFamily:
-    return CounterMetricFamily(f"llm_service_cpu_{name}", f"{help}, since the control group was made", labels=_LABELS)
+    return CounterMetricFamily(
+        f"llm_service_cpu_{name}", f"{help}, since the control group was created", labels=_LABELS
+    )

@@ -3,151 +3,77 @@
 from __future__ import annotations
 
 import itertools
-import statistics
-import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.messages import Finished, GenerateRequest, Piece, Priority, TextPrompt, TokensPrompt
+from llmcore.messages import GenerateRequest, Priority, TextPrompt, TokensPrompt
 
-from ..answers.answer import AnswerChoice
+from ..answers.completion_form import CompletionForm
+from ..answers.field_names import FieldNames
 from ..answers.generation import GenerationGroup
 from ..answers.json_answer import JsonChoices
-from ..answers.logprobs import TextOffsets
-from ..answers.sse import EventStream
-from ..http import request_log as record
-from ..http.body import read_body
-from ..http.decode import decode
-from ..http.priority import priority_of
-from ..schemas.completion import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
+from ..answers.sse import StreamedChoices
+from ..http.body import read_json
+from ..http.priority import priority_of_request
+from ..http.request_log import RequestLog
+from ..schemas.completion_request import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
 from ..schemas.format_fields import constraint_field, constraint_of
-from ..schemas.logprobs import TextLogprobs
-from ..schemas.replies import AnswerEnd, TextChoice, TextCompletion, TokenUsage
-from ..service.request_limits import RequestLimits
 from ..service.service import Service
-from ..service.token_estimate import prompt_tokens
+from ..service.token_estimate import estimate_prompt_tokens
 
 
 class CompletionsEndpoint:
-    """The endpoint. Several prompts give several choices, which run side by side."""
+    """Several prompts give several choices, which are generated together."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._decoder = msgspec.json.Decoder(CompletionRequest)
 
     async def post(self, request: Request) -> Response:
-        service = self._service
-        service.check_open()
-        wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
-        check_completion(wanted)
-        service.check_model(wanted.model)
-        prompts = wanted.prompts()
-        service.bounds.check_prompts(prompts, "prompt")
-        entry = record.of(request.scope)
-        if wanted.echo:  # their text is the engine's work, and comes first
-            entry.reserve(sum(map(prompt_tokens, prompts)))
-        echoes = [await self._text(prompt) for prompt in prompts] if wanted.echo else []
-        form = CompletionForm(f"cmpl-{entry.unique}", int(time.time()), service.model_id, wanted, echoes)
-        priority = priority_of(request.headers, wanted.priority)
-        choices = enumerate(itertools.product(prompts, range(wanted.n_candidates)))
-        requests = [
-            _generate(wanted, prompt, f"{form.id}-{index}", priority, choice, service.bounds)
-            for index, (prompt, choice) in choices
-        ]
-        work = GenerationGroup(
-            service, entry, form.id, requests, "prompt", wanted.n_candidates, constraint_field(wanted)
-        )
-        return EventStream(work, form, wanted.wants_usage) if wanted.stream else JsonChoices(work, form)
+        service, request_log = self._service, RequestLog.from_scope(request.scope)
+        service.check_not_draining()
+        body = await read_json(request, self._decoder, service.config.max_body_bytes)
+        prompts = self._checked_prompts(body)
+        echoes = await self._echoes(prompts, request_log) if body.echo else []
+        answer_id, priority = f"cmpl-{request_log.unique}", priority_of_request(request.headers, body.priority)
+        requests = list(self._requests(body, prompts, answer_id, priority))
+        names = FieldNames("prompt", constraint_field(body))
+        group = GenerationGroup(service, request_log, answer_id, requests, names, body.n_candidates)
+        form = CompletionForm(answer_id, service.model_id, body, echoes)
+        return StreamedChoices(group, form, body.wants_usage) if body.stream else JsonChoices(group, form)
 
-    async def _text(self, prompt: TextPrompt | TokensPrompt) -> str:
-        return prompt.text if isinstance(prompt, TextPrompt) else await self._service.engine.detokenize(prompt.tokens)
+    def _checked_prompts(self, body: CompletionRequest) -> list[TextPrompt | TokensPrompt]:
+        """Raises ApiError (400 or 404)."""
+        check_completion(body)
+        self._service.check_model(body.model)
+        prompts = body.prompts()
+        self._service.limits.check_prompts(prompts, "prompt")
+        return prompts
 
+    async def _echoes(self, prompts: Sequence[TextPrompt | TokensPrompt], request_log: RequestLog) -> list[str]:
+        """Returns the texts of the prompts. The engine detokenizes token ids, which counts against the key's rate limit."""
+        request_log.reserve(sum(map(estimate_prompt_tokens, prompts)))
+        engine = self._service.engine
+        return [each.text if isinstance(each, TextPrompt) else await engine.detokenize(each.tokens) for each in prompts]
 
-def _generate(
-    wanted: CompletionRequest,
-    prompt: TextPrompt | TokensPrompt,
-    request_id: str,
-    priority: Priority,
-    choice: int,
-    bounds: RequestLimits,
-) -> GenerateRequest:
-    # Which of several answers is the best is told by their tokens' probabilities.
-    is_compared = wanted.logprobs is None and wanted.n_candidates > wanted.n_choices
-    return wanted.to_generate(
-        request_id,
-        prompt,
-        max_tokens=bounds.answer_tokens(wanted.max_tokens, "max_tokens", MAX_TOKENS_DEFAULT),
-        constraint=constraint_of(wanted),
-        n_logprobs=0 if is_compared else wanted.logprobs,
-        priority=priority,
-        timeout_s=bounds.timeout_s(wanted.timeout),
-        choice=choice,
-    )
-
-
-class CompletionForm:
-    """See answer.AnswerForm."""
-
-    def __init__(
-        self, id: str, created: int, model: str, wanted: CompletionRequest, echoes: Sequence[str] = ()
-    ) -> None:
-        """`echoes`: each prompt's text, if the answers are to begin with it."""
-        self.id = id
-        self._created = created
-        self._model = model
-        self._wanted = wanted
-        self._echoes = echoes
-        self._offsets: defaultdict[int, TextOffsets] = defaultdict(TextOffsets)  # of each choice
-        self._no_usage: UnsetType | None = None if wanted.wants_usage else UNSET
-
-    def _chunk(self, choices: list[TextChoice], usage: TokenUsage | UnsetType | None) -> TextCompletion:
-        return TextCompletion(self.id, self._created, self._model, choices, usage=usage)
-
-    def first(self, index: int) -> TextCompletion | None:
-        return self.text(index, self._echo(index)) if self._echoes else None
-
-    def _echo(self, index: int) -> str:
-        return self._echoes[index // self._wanted.n_choices] if self._echoes else ""
-
-    def text(self, index: int, text: str) -> TextCompletion:
-        return self._chunk([TextChoice(index, text)], self._no_usage)
-
-    def parts(self, index: int, output: Piece | Finished) -> Iterator[TextCompletion]:
-        logprobs = self._offsets[index].logprobs(output.logprobs) if output.logprobs else None
-        if output.text or logprobs is not None:
-            yield self._chunk([TextChoice(index, output.text, logprobs=logprobs)], self._no_usage)
-
-    def end(self, index: int, reason: AnswerEnd) -> TextCompletion:
-        return self._chunk([TextChoice(index, "", reason)], self._no_usage)
-
-    def usage(self, usage: TokenUsage) -> TextCompletion:
-        return self._chunk([], usage)
-
-    def whole(self, choices: Sequence[AnswerChoice], usage: TokenUsage) -> TextCompletion:
-        found = [
-            TextChoice(index, self._echo(index) + each.text, each.finish_reason, self._logprobs(each))
-            for index, each in enumerate(self._best(choices))
-        ]
-        return self._chunk(found, usage)
-
-    def _best(self, choices: Sequence[AnswerChoice]) -> Iterator[AnswerChoice]:
-        """Of the candidates for each prompt, the n that the model finds most probable per token."""
-        n_candidates, n = self._wanted.n_candidates, self._wanted.n_choices
-        if n_candidates == n:
-            yield from choices
-            return
-        for start in range(0, len(choices), n_candidates):
-            group = choices[start : start + n_candidates]
-            yield from sorted(group, key=_mean_logprob, reverse=True)[:n]
-
-    def _logprobs(self, choice: AnswerChoice) -> TextLogprobs | None:
-        return TextOffsets().logprobs(choice.logprobs) if self._wanted.logprobs is not None else None
-
-
-def _mean_logprob(choice: AnswerChoice) -> float:
-    return statistics.fmean(each.logprob for each in choice.logprobs) if choice.logprobs else 0.0
+    def _requests(
+        self, body: CompletionRequest, prompts: Sequence[TextPrompt | TokensPrompt], answer_id: str, priority: Priority
+    ) -> Iterator[GenerateRequest]:
+        """Gives the engine's request for each candidate of each prompt."""
+        constraint, limits = constraint_of(body), self._service.limits
+        # Candidates are compared by the probabilities of their tokens.
+        are_compared = body.logprobs is None and body.n_candidates > body.n_choices
+        for index, (prompt, choice) in enumerate(itertools.product(prompts, range(body.n_candidates))):
+            yield body.to_generate(
+                f"{answer_id}-{index}",
+                prompt,
+                max_tokens=limits.resolve_max_tokens(body.max_tokens, "max_tokens", MAX_TOKENS_DEFAULT),
+                constraint=constraint,
+                n_logprobs=0 if are_compared else body.logprobs,
+                priority=priority,
+                timeout_s=limits.resolve_timeout_s(body.timeout),
+                choice=choice,
+            )

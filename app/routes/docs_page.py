@@ -1,4 +1,4 @@
-"""/docs: the OpenAPI document as one HTML page. No script, nothing from elsewhere: it works offline."""
+"""The OpenAPI document as one HTML page, for /docs. It has no script and loads nothing: it works offline."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ curl -N %(origin)s/v1/chat/completions -H 'Content-Type: application/json' -d '{
 
 
 def docs_page(document: dict[str, Any], origin: str) -> str:
-    """HTML of an OpenAPI document. `origin` (http://host:port) is for the example."""
+    """Returns the HTML of an OpenAPI document. `origin` (http://host:port) is for the example."""
     info = document["info"]
     operations = [
         (path, method, operation)
@@ -44,30 +44,30 @@ def docs_page(document: dict[str, Any], origin: str) -> str:
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>llmcore</title>',
             f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>',
             f'<h1>{escape(info["title"])} <span class="muted">{escape(info["version"])}</span></h1>',
-            f"<p>{_text(info['description'])} Machines read <a href='/openapi.json'>/openapi.json</a>.</p>",
+            f"<p>{_inline_html(info['description'])} Machines read <a href='/openapi.json'>/openapi.json</a>.</p>",
             f"<pre><code>{example}</code></pre>",
             "<h2>Endpoints</h2>",
-            *(_operation(*each) for each in operations),
+            *(_operation_section(*each) for each in operations),
             "<h2>Types</h2>",
-            *(_type(name, schema) for name, schema in document["components"]["schemas"].items()),
+            *(_type_section(name, schema) for name, schema in document["components"]["schemas"].items()),
             "</body></html>",
         ]
     )
 
 
-def _text(text: str) -> str:
+def _inline_html(text: str) -> str:
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text, quote=False))
 
 
-def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+def _operation_section(path: str, method: str, operation: dict[str, Any]) -> str:
     parts = [f'<h3><span class="method">{method.upper()}</span> <code>{escape(path)}</code></h3>']
-    parts.append(f"<p>{_text(operation['summary'])}.</p>")
+    parts.append(f"<p>{_inline_html(operation['summary'])}.</p>")
     for each in operation.get("parameters", ()):
         parts.append(f"<p>{_parameter(each)}</p>")
     if "requestBody" in operation:
         parts.append(f"<p>Body: {_content(operation['requestBody']['content'])}</p>")
     rows = "".join(
-        f"<tr><td>{status}</td><td>{_text(answer['description'])}</td>"
+        f"<tr><td>{status}</td><td>{_inline_html(answer['description'])}</td>"
         f"<td>{_content(answer.get('content', {}))}</td></tr>"
         for status, answer in operation["responses"].items()
     )
@@ -75,27 +75,27 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
 
 
 def _parameter(parameter: dict[str, Any]) -> str:
-    about = f": {_text(parameter['description'])}" if "description" in parameter else ""
+    about = f": {_inline_html(parameter['description'])}" if "description" in parameter else ""
     where = {"path": "in the path", "query": "in the query", "header": "as a header"}[parameter["in"]]
-    return f"<code>{escape(parameter['name'])}</code> {where}, {_kind(parameter['schema'])}{about}"
+    return f"<code>{escape(parameter['name'])}</code> {where}, {_type_name(parameter['schema'])}{about}"
 
 
 def _content(content: dict[str, Any]) -> str:
     shown = [
-        f"{_kind(each['schema'])} <span class='muted'>{escape(media)}</span>"
-        + (f"<br>{_text(each['schema']['description'])}" if "description" in each["schema"] else "")
+        f"{_type_name(each['schema'])} <span class='muted'>{escape(media)}</span>"
+        + (f"<br>{_inline_html(each['schema']['description'])}" if "description" in each["schema"] else "")
         for media, each in content.items()
     ]
     return "<br>".join(shown)
 
 
-def _type(name: str, schema: dict[str, Any]) -> str:
+def _type_section(name: str, schema: dict[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td><code>{escape(field)}</code>{_required(field, schema)}</td><td>{_kind(each)}</td>"
-        f"<td>{_text(_description(each))}</td></tr>"
+        f"<tr><td><code>{escape(field)}</code>{_required(field, schema)}</td><td>{_type_name(each)}</td>"
+        f"<td>{_inline_html(_description(each))}</td></tr>"
         for field, each in schema.get("properties", {}).items()
     )
-    about = f"<p>{_text(schema['description'])}</p>" if "description" in schema else ""
+    about = f"<p>{_inline_html(schema['description'])}</p>" if "description" in schema else ""
     heading = f'<h3 id="{escape(name)}">{escape(name)}</h3>{about}'
     return f"{heading}<table><tr><th>field</th><th>type</th><th>meaning</th></tr>{rows}</table>"
 
@@ -105,28 +105,28 @@ def _required(field: str, schema: dict[str, Any]) -> str:
 
 
 def _description(schema: dict[str, Any]) -> str:
-    """The field's own, or that of the one alternative which is not null."""
+    """Returns the description of a field, or of its one alternative that is not null."""
     found = [schema.get("description", ""), *(_description(each) for each in schema.get("anyOf", ()))]
     return "; ".join(each for each in found if each)
 
 
-def _kind(schema: dict[str, Any]) -> str:
-    """A schema's type in a few words."""
+def _type_name(schema: dict[str, Any]) -> str:
+    """Returns the type of a schema in a few words, as HTML."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{escape(name)}">{escape(name)}</a>'
     if "anyOf" in schema:
-        return " or ".join(_kind(each) for each in schema["anyOf"])
+        return " or ".join(_type_name(each) for each in schema["anyOf"])
     if "enum" in schema:
         return " or ".join(f"<code>{escape(json.dumps(each), quote=False)}</code>" for each in schema["enum"])
     if schema.get("type") == "array":
-        return f"list of {_kind(schema.get('items', {}))}"
+        return f"list of {_type_name(schema.get('items', {}))}"
     if schema.get("type") == "object" and "additionalProperties" in schema:
-        return f"map to {_kind(schema['additionalProperties'])}"
-    return escape(str(schema.get("type", "anything"))) + _range(schema)
+        return f"map to {_type_name(schema['additionalProperties'])}"
+    return escape(str(schema.get("type", "anything"))) + _value_range(schema)
 
 
-def _range(schema: dict[str, Any]) -> str:
+def _value_range(schema: dict[str, Any]) -> str:
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     above = "above " if "exclusiveMinimum" in schema else ""

@@ -1,4 +1,4 @@
-"""GET /openapi.json, /docs and /."""
+"""GET /openapi.json, /docs and /, which redirects to /docs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from starlette.responses import RedirectResponse, Response
 
 from .docs_page import docs_page
 
-# The page needs its own style and nothing else: nothing that slips into it may run or load.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+# The page needs its own style only. Injected content could neither run scripts nor load anything.
+_CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 class Documentation:
-    """The endpoints."""
-
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
         self._json = msgspec.json.encode(document)
@@ -26,7 +24,7 @@ class Documentation:
 
     async def docs(self, request: Request) -> Response:
         page = docs_page(self._document, f"{request.url.scheme}://{request.url.netloc}")
-        return Response(page, media_type="text/html", headers={"content-security-policy": _POLICY})
+        return Response(page, media_type="text/html", headers={"content-security-policy": _CONTENT_SECURITY_POLICY})
 
     async def root(self, request: Request) -> Response:
         return RedirectResponse("/docs")

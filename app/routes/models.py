@@ -6,12 +6,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..http.json_response import json_response
-from ..schemas.replies import ModelCard, ModelList
+from ..schemas.model_reply import ModelCard, ModelList
 from ..service.service import Service
 
 
 class ModelsEndpoint:
-    """The endpoints: the one model that is served."""
+    """The list has one model: the one that is served."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -1,4 +1,4 @@
-"""GET /livez, /readyz, /healthz, /metrics and /debug/engine: what is asked about a service, not of it."""
+"""GET /livez, /readyz, /healthz, /metrics and /debug/engine: the state of the service."""
 
 from __future__ import annotations
 
@@ -12,34 +12,32 @@ from llmcore.log import cut
 from ..http.errors import invalid
 from ..http.json_response import json_response
 from ..metrics.service import CONTENT_TYPE
-from ..schemas.replies import Health, Probe, WorkerHealth
+from ..schemas.health_reply import HealthReply, ProbeReply, WorkerHealth
 from ..service.service import Service
 
 
 class Monitoring:
-    """The endpoints. Those that machines ask for do not wait for a busy engine.
-
-    Probes tell from what this process knows, and ask nobody: where the engine is busy, it is well.
-    """
+    """Probes answer from the state of this process and never wait for the engine: a busy engine is healthy. Metrics wait for
+    the engine's statistics for a bounded time."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def livez(self, request: Request) -> Response:
-        """That this is answered is what it says: the process is there, and its event loop goes round."""
-        return json_response(Probe("ok"))
+        """Any reply shows that the process is running and its event loop is not blocked."""
+        return json_response(ProbeReply("ok"))
 
     async def readyz(self, request: Request) -> Response:
-        reason = self._service.unready
+        reason = self._service.unready_reason
         if not reason and not self._service.engine.is_warm:
             reason = "warming"
-        return json_response(Probe(reason or "ok"), 503 if reason else 200)
+        return json_response(ProbeReply(reason or "ok"), 503 if reason else 200)
 
     async def healthz(self, request: Request) -> Response:
         service, engine = self._service, self._service.engine
-        reason = service.unready
+        reason = service.unready_reason
         worker = WorkerHealth(engine.state, engine.n_restarts)
-        health = Health(reason or "ok", engine.state == "ready", service.uptime_s, worker)
+        health = HealthReply(reason or "ok", engine.state == "ready", service.uptime_s, worker)
         if _is_verbose(request):
             health.threads = engine.model.threads if engine.model is not None else None
         return json_response(health, 503 if reason else 200)
@@ -58,7 +56,7 @@ class Monitoring:
 
 
 def _is_verbose(request: Request) -> bool:
-    """The query parameter `verbose`, alone or with a value. Raises ApiError (400) for a value that is none of the known."""
+    """Value of the query parameter `verbose`, which may be empty. Raises ApiError (400) for an unknown one."""
     value = request.query_params.get("verbose")
     if value is None or value in ("0", "false"):
         return False

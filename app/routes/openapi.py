@@ -1,4 +1,4 @@
-"""/openapi.json, generated from the very types that validate requests and encode answers."""
+"""The OpenAPI document, generated from the types that decode requests and encode replies."""
 
 from __future__ import annotations
 
@@ -9,42 +9,35 @@ import msgspec
 from llmcore.messages import PREFIX_NAME_PATTERN, PRIORITIES
 
 from ..http.errors import ErrorReply
-from ..http.priority import HEADER
-from ..schemas.chat import ChatRequest
-from ..schemas.completion import CompletionRequest
-from ..schemas.embeddings import EmbeddingList, EmbeddingsRequest
-from ..schemas.prefixes import PrefixRequest
-from ..schemas.replies import (
-    AppliedTemplate,
-    Cancelled,
-    ChatChunk,
-    ChatCompletion,
-    DetokenizeReply,
-    Health,
-    ModelCard,
-    ModelList,
-    PrefixCard,
-    PrefixDeleted,
-    PrefixList,
-    Probe,
-    TextCompletion,
-    TokenizeReply,
-)
-from ..schemas.rerank import Ranking, RerankRequest
-from ..schemas.responses import ResponsesRequest
+from ..http.priority import PRIORITY_HEADER
+from ..schemas.cancel_reply import CancelReply
+from ..schemas.chat_reply import ChatChunk, ChatCompletion
+from ..schemas.chat_request import ChatRequest
+from ..schemas.completion_reply import TextCompletion
+from ..schemas.completion_request import CompletionRequest
+from ..schemas.embeddings_reply import EmbeddingList
+from ..schemas.embeddings_request import EmbeddingsRequest
+from ..schemas.health_reply import HealthReply, ProbeReply
+from ..schemas.model_reply import ModelCard, ModelList
+from ..schemas.prefix_reply import PrefixCard, PrefixDeleted, PrefixList
+from ..schemas.prefix_request import PrefixRequest
+from ..schemas.rerank_reply import RerankReply
+from ..schemas.rerank_request import RerankRequest
 from ..schemas.responses_events import ResponseEvent
 from ..schemas.responses_input import ITEMS
-from ..schemas.responses_replies import ResponseObject
-from ..schemas.text import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
+from ..schemas.responses_reply import ResponseObject
+from ..schemas.responses_request import ResponsesRequest
+from ..schemas.text_reply import ApplyTemplateReply, DetokenizeReply, TokenizeReply
+from ..schemas.text_request import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
 
 _REF = "#/components/schemas/{name}"
 _ROOTS = (
     *(ChatRequest, CompletionRequest, PrefixRequest),
-    *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, Probe, ErrorReply),
+    *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, HealthReply, ProbeReply, ErrorReply),
     *(ResponsesRequest, *ITEMS, ResponseObject, *get_args(ResponseEvent)),
-    *(Cancelled, PrefixCard, PrefixList, PrefixDeleted),
-    *(EmbeddingsRequest, EmbeddingList, RerankRequest, Ranking),
-    *(TokenizeRequest, TokenizeReply, DetokenizeRequest, DetokenizeReply, ApplyTemplateRequest, AppliedTemplate),
+    *(CancelReply, PrefixCard, PrefixList, PrefixDeleted),
+    *(EmbeddingsRequest, EmbeddingList, RerankRequest, RerankReply),
+    *(TokenizeRequest, TokenizeReply, DetokenizeRequest, DetokenizeReply, ApplyTemplateRequest, ApplyTemplateReply),
 )
 
 _CHUNKS = "events `data: {}`, then `data: [DONE]`"
@@ -69,7 +62,7 @@ _ERRORS = {
 
 
 def openapi_document(version: str, *, with_debug: bool = False, with_keys: bool = False) -> dict[str, Any]:
-    """The whole document (OpenAPI 3.1)."""
+    """Returns the document (OpenAPI 3.1)."""
     _, components = msgspec.json.schema_components(_ROOTS, ref_template=_REF)
     bearer = {"securitySchemes": {"ApiKey": {"type": "http", "scheme": "bearer"}}} if with_keys else {}
     return {
@@ -86,46 +79,63 @@ def openapi_document(version: str, *, with_debug: bool = False, with_keys: bool 
 
 
 def _paths() -> dict[str, Any]:
+    return _generation_paths() | _prefix_paths() | _vector_and_text_paths() | _model_paths() | _monitoring_paths()
+
+
+def _generation_paths() -> dict[str, Any]:
+    chat_chunks, text_chunks = _CHUNKS.format(ChatChunk.__name__), _CHUNKS.format(TextCompletion.__name__)
     chat = _generation(
-        "createChatCompletion",
-        "The next message of a conversation",
-        ChatRequest,
-        ChatCompletion,
-        _CHUNKS.format(ChatChunk.__name__),
+        "createChatCompletion", "The next message of a conversation", ChatRequest, ChatCompletion, chat_chunks
     )
     text = _generation(
-        "createCompletion",
-        "The continuation of one or several texts",
-        CompletionRequest,
-        TextCompletion,
-        _CHUNKS.format(TextCompletion.__name__),
+        "createCompletion", "The continuation of one or several texts", CompletionRequest, TextCompletion, text_chunks
     )
     response = _generation(
         "createResponse", "The answer to a conversation, stateless", ResponsesRequest, ResponseObject, _EVENTS
     )
-    model = _get("getModel", "One model", ModelCard, {404: _ERRORS[404]})
-    model["parameters"] = [_in_path("model")]
-    health = _get("getHealth", "Whether requests are taken", Health, {400: _ERRORS[400]})
-    health["parameters"] = [_verbose()]
-    health["responses"]["503"] = _json("`status` says why not: loading, restarting, draining or failed", Health)
-    ready = _get("getReady", "Whether requests are taken and pinned prefixes are computed", Probe, {})
-    ready["responses"]["503"] = _json("`status` says why not: as in health, or warming", Probe)
-    metrics = _operation("getMetrics", "Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, {})
     return {
         "/v1/chat/completions": {"post": chat},
         "/v1/completions": {"post": text},
         "/v1/responses": {"post": response},
         "/v1/requests/{id}": {"delete": _cancel()},
-        "/v1/prefixes": {"get": _get("listPrefixes", "Pinned prefixes", PrefixList, _engine_errors())},
-        "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
+    }
+
+
+def _vector_and_text_paths() -> dict[str, Any]:
+    return {
         "/v1/embeddings": {"post": _compute("createEmbeddings", _EMBED, EmbeddingsRequest, EmbeddingList)},
-        "/v1/rerank": {"post": _compute("rerank", _RERANK, RerankRequest, Ranking)},
+        "/v1/rerank": {"post": _compute("rerank", _RERANK, RerankRequest, RerankReply)},
         "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, TokenizeReply)},
         "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, DetokenizeReply)},
-        "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, AppliedTemplate)},
+        "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, ApplyTemplateReply)},
+    }
+
+
+def _prefix_paths() -> dict[str, Any]:
+    return {
+        "/v1/prefixes": {"get": _get("listPrefixes", "Pinned prefixes", PrefixList, _engine_errors())},
+        "/v1/prefixes/{name}": {"put": _pin(), "delete": _unpin()},
+    }
+
+
+def _model_paths() -> dict[str, Any]:
+    model = _get("getModel", "One model", ModelCard, {404: _ERRORS[404]})
+    model["parameters"] = [_in_path("model")]
+    return {
         "/v1/models": {"get": _get("listModels", "The model that is served", ModelList, {})},
         "/v1/models/{model}": {"get": model},
-        "/livez": {"get": _get("getLive", "Whether the HTTP process answers", Probe, {})},
+    }
+
+
+def _monitoring_paths() -> dict[str, Any]:
+    health = _get("getHealth", "Whether requests are taken", HealthReply, {400: _ERRORS[400]})
+    health["parameters"] = [_verbose()]
+    health["responses"]["503"] = _json("`status` says why not: loading, restarting, draining or failed", HealthReply)
+    ready = _get("getReady", "Whether requests are taken and pinned prefixes are computed", ProbeReply, {})
+    ready["responses"]["503"] = _json("`status` says why not: as in health, or warming", ProbeReply)
+    metrics = _operation("getMetrics", "Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, {})
+    return {
+        "/livez": {"get": _get("getLive", "Whether the HTTP process answers", ProbeReply, {})},
         "/readyz": {"get": ready},
         "/healthz": {"get": health},
         "/metrics": {"get": metrics},
@@ -153,7 +163,7 @@ def _debug_paths() -> dict[str, Any]:
 def _cancel() -> dict[str, Any]:
     errors = {404: "no request of that id is alive"}
     operation = _get(
-        "cancelRequest", "Ends the requests of that id, an answer's or an `x-request-id`", Cancelled, errors
+        "cancelRequest", "Ends the requests of that id, an answer's or an `x-request-id`", CancelReply, errors
     )
     operation["parameters"] = [_in_path("id")]
     return operation
@@ -192,13 +202,13 @@ def _engine_errors(*more: int) -> dict[int, str]:
     return {status: _ERRORS[status] for status in (*more, 500, 503)}
 
 
-def _generation(name: str, summary: str, request: type, whole: type, stream: str) -> dict[str, Any]:
+def _generation(name: str, summary: str, request: type, reply: type, stream: str) -> dict[str, Any]:
     stream_schema = {"description": stream, "type": "string"}
-    content = {"application/json": _schema(whole), "text/event-stream": {"schema": stream_schema}}
+    content = {"application/json": _schema(reply), "text/event-stream": {"schema": stream_schema}}
     operation = _operation(name, summary, content, _ERRORS)
     operation["parameters"] = [
         {
-            "name": HEADER,
+            "name": PRIORITY_HEADER,
             "in": "header",
             "description": "the same as the field `priority`",
             "schema": {"type": "string", "enum": list(PRIORITIES)},

@@ -1,4 +1,4 @@
-"""GET /v1/prefixes, PUT and DELETE /v1/prefixes/{name}: beginnings of prompts that stay computed."""
+"""GET /v1/prefixes, PUT and DELETE /v1/prefixes/{name}: pinned beginnings of prompts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ from starlette.responses import Response
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import PrefixInfo
 
-from ..http import request_log as record
-from ..http.body import read_body
-from ..http.decode import decode
+from ..http.body import read_json
 from ..http.errors import ApiError
 from ..http.json_response import json_response
-from ..schemas.prefixes import PrefixRequest, check_name
-from ..schemas.replies import PrefixCard, PrefixDeleted, PrefixList
+from ..http.request_log import RequestLog
+from ..schemas.prefix_reply import PrefixCard, PrefixDeleted, PrefixList
+from ..schemas.prefix_request import PrefixRequest, check_prefix_name
 from ..service.service import Service
-from ..service.token_estimate import prompt_tokens
+from ..service.token_estimate import estimate_prompt_tokens
 
 
 class PrefixesEndpoint:
-    """The endpoints."""
-
     def __init__(self, service: Service) -> None:
         self._service = service
         self._decoder = msgspec.json.Decoder(PrefixRequest)
@@ -30,27 +27,27 @@ class PrefixesEndpoint:
     async def list(self, request: Request) -> Response:
         return json_response(PrefixList([_card(each) for each in await self._service.engine.prefixes()]))
 
-    async def one(self, request: Request) -> Response:
-        """PUT and DELETE: one route, so that a wrong method is told both."""
-        if not record.of(request.scope).may_pin:
+    async def put_or_delete(self, request: Request) -> Response:
+        """One route for both methods, so that a 405 for any other names both of them."""
+        if not RequestLog.from_scope(request.scope).may_pin:
             message = 'This API key may not pin or unpin prefixes: its line has "pin": false.'
             raise ApiError(403, "permission_denied", message, type="permission_error")
-        name = check_name(request.path_params["name"])
+        name = check_prefix_name(request.path_params["name"])
         return await (self._put(request, name) if request.method == "PUT" else self._delete(name))
 
     async def _put(self, request: Request, name: str) -> Response:
-        """Answers once the prefix is computed."""
-        service = self._service
-        service.check_open()
-        wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
-        spec, entry = wanted.spec(name), record.of(request.scope)
+        """Answers after the prefix is computed."""
+        service, request_log = self._service, RequestLog.from_scope(request.scope)
+        service.check_not_draining()
+        body = await read_json(request, self._decoder, service.config.max_body_bytes)
+        spec = body.spec(name)
         try:
-            with entry.charge(prompt_tokens(spec.prompt)):
+            with request_log.charge(estimate_prompt_tokens(spec.prompt)):
                 info = await service.engine.pin(spec)
-                entry.n_prompt = info.n_tokens
+                request_log.n_prompt = info.n_tokens
         except InvalidRequestError as error:
-            # Whatever the engine calls it: besides its name, a prefix has one field only.
-            error.param = error.param if error.param == "name" else wanted.field
+            # Besides its name, a prefix has one field only, whichever parameter of the engine the error names.
+            error.param = error.param if error.param == "name" else body.field
             raise
         return json_response(_card(info))
 

@@ -1,4 +1,4 @@
-"""DELETE /v1/requests/{id}."""
+"""DELETE /v1/requests/{id}: cancels requests in flight."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from starlette.responses import Response
 
 from llmcore.log import cut
 
-from ..http import request_log as record
 from ..http.errors import ApiError
 from ..http.json_response import json_response
-from ..schemas.replies import Cancelled
+from ..http.request_log import RequestLog
+from ..schemas.cancel_reply import CancelReply
 from ..service.service import Service
 
 
 class RequestsEndpoint:
-    """The endpoint: ends answers that are under way, whoever asked for them; with API keys, those of the same key."""
+    """With API keys, a caller can cancel requests of the same key only; without, any request."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def delete(self, request: Request) -> Response:
         id = request.path_params["id"]
-        n_cancelled = await self._service.alive.cancel(id, record.of(request.scope).key)
+        n_cancelled = await self._service.in_flight.cancel(id, RequestLog.from_scope(request.scope).key)
         if not n_cancelled:
-            raise ApiError(404, "request_missing", f"No request {cut(id)!r} is alive: it may have ended.", param="id")
-        return json_response(Cancelled(id, n_cancelled))
+            message = f"No request {cut(id)!r} is in flight: it may have ended."
+            raise ApiError(404, "request_missing", message, param="id")
+        return json_response(CancelReply(id, n_cancelled))

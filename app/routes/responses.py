@@ -2,137 +2,65 @@
 
 from __future__ import annotations
 
-import time
-from typing import Literal
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.errors import InvalidRequestError
 from llmcore.messages import GenerateRequest, Priority
-from llmcore.sampling import SamplingParams
 
+from ..answers.field_names import FieldNames
 from ..answers.generation import GenerationGroup
+from ..answers.response_object import begin_response
+from ..answers.responses_json import JsonResponseObject
 from ..answers.responses_output import ResponseOutput
-from ..answers.responses_stream import ResponseStream, WholeResponse
-from ..http import request_log as record
-from ..http.body import read_body
-from ..http.decode import decode
-from ..http.priority import priority_of
-from ..schemas.format_fields import JsonObjectFormat, constraint_field, constraint_of
-from ..schemas.responses import FORMAT_NAMES, ResponseJsonSchema, ResponsesRequest, ResponseToolChoice, check_responses
-from ..schemas.responses_replies import (
-    ResponseChosenTool,
-    ResponseFunctionTool,
-    ResponseJsonObjectFormat,
-    ResponseJsonSchemaFormat,
-    ResponseObject,
-    ResponseReasoningOptions,
-    ResponseTextFormat,
-    ResponseTextOptions,
-)
-from ..service.engine import GenerationLike
+from ..answers.responses_stream import StreamedResponseObject
+from ..http.body import read_json
+from ..http.priority import priority_of_request
+from ..http.request_log import RequestLog
+from ..schemas.format_fields import constraint_field, constraint_of
+from ..schemas.responses_request import FORMAT_NAMES, ResponsesRequest, check_responses
 from ..service.service import Service
 
-_TIERS: dict[Priority, Literal["default", "flex", "priority"]] = {
-    "low": "flex",
-    "normal": "default",
-    "high": "priority",
-}
-# The engine's words for fields that have another name here.
-_PARAMS = {"messages": "input", "reasoning_effort": "reasoning.effort", "max_tokens": "max_output_tokens"}
+_OTHER_NAMES = {"messages": "input", "reasoning_effort": "reasoning.effort", "max_tokens": "max_output_tokens"}
 
 
 class ResponsesEndpoint:
-    """The endpoint. Nothing is stored: a request brings the whole conversation along."""
+    """Nothing is stored: each request contains the whole conversation."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._decoder = msgspec.json.Decoder(ResponsesRequest)
 
     async def post(self, request: Request) -> Response:
-        service = self._service
-        service.check_open()
-        wanted = decode(self._decoder, await read_body(request, service.config.max_body_bytes))
-        if isinstance(wanted.input, list):
-            service.bounds.check_count(len(wanted.input), "input")
-        check_responses(wanted)
-        service.check_model(wanted.model)
-        entry = record.of(request.scope)
-        priority = priority_of(request.headers, wanted.asked_priority)
-        begun = _begun(wanted, f"resp_{entry.unique}", service.model_id, priority)
-        generation = self._generate(wanted, begun.id, priority)
-        service.bounds.check_prompts([generation.prompt], "input")
-        constrained = constraint_field(wanted, FORMAT_NAMES)
-        work = ResponseWork(service, entry, begun.id, [generation], "input", constraint_param=constrained)
-        output = ResponseOutput(entry.unique)
-        return ResponseStream(work, begun, output) if wanted.stream else WholeResponse(work, begun, output)
+        service, request_log = self._service, RequestLog.from_scope(request.scope)
+        service.check_not_draining()
+        body = await read_json(request, self._decoder, service.config.max_body_bytes)
+        self._check(body)
+        priority = priority_of_request(request.headers, body.requested_priority)
+        begun = begin_response(body, f"resp_{request_log.unique}", service.model_id, priority)
+        generate_request = self._request(body, begun.id, priority)
+        service.limits.check_prompts([generate_request.prompt], "input")
+        names = FieldNames("input", constraint_field(body, FORMAT_NAMES), _OTHER_NAMES, has_flat_tools=True)
+        group = GenerationGroup(service, request_log, begun.id, [generate_request], names)
+        output = ResponseOutput(request_log.unique)
+        answer = StreamedResponseObject if body.stream else JsonResponseObject
+        return answer(group, begun, output)
 
-    def _generate(self, wanted: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
-        bounds = self._service.bounds
-        return wanted.to_generate(
+    def _check(self, body: ResponsesRequest) -> None:
+        """Raises ApiError (400 or 404)."""
+        if isinstance(body.input, list):
+            self._service.limits.check_count(len(body.input), "input")
+        check_responses(body)
+        self._service.check_model(body.model)
+
+    def _request(self, body: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
+        limits = self._service.limits
+        return body.to_generate(
             answer_id,
-            wanted.prompt_to_render(),
-            max_tokens=bounds.answer_tokens(wanted.max_output_tokens, "max_output_tokens"),
-            constraint=constraint_of(wanted),
-            n_logprobs=wanted.n_logprobs,
+            body.chat_prompt(),
+            max_tokens=limits.resolve_max_tokens(body.max_output_tokens, "max_output_tokens"),
+            constraint=constraint_of(body),
+            n_logprobs=body.n_logprobs,
             priority=priority,
-            timeout_s=bounds.timeout_s(wanted.timeout),
+            timeout_s=limits.resolve_timeout_s(body.timeout),
         )
-
-
-class ResponseWork(GenerationGroup):
-    """What the engine refuses is told by the fields' names in this API."""
-
-    async def _admit(self) -> list[GenerationLike]:
-        try:
-            return await super()._admit()
-        except InvalidRequestError as error:
-            told = error.param or ""
-            param = _PARAMS.get(told, told)
-            if param.startswith("tools["):
-                param = param.replace("].function.", "].", 1)
-            if told and error.message.startswith(f"{told}:"):
-                error.message = param + error.message.removeprefix(told)
-            error.param = param or None
-            raise
-
-
-def _begun(wanted: ResponsesRequest, id: str, model: str, priority: Priority) -> ResponseObject:
-    """The response before its answer."""
-    defaults = SamplingParams()
-    choice = wanted.tool_choice
-    return ResponseObject(
-        id=id,
-        created_at=int(time.time()),
-        model=model,
-        instructions=wanted.instructions,
-        tools=[
-            ResponseFunctionTool(tool.name, tool.description, tool.parameters, tool.strict)
-            for tool in wanted.tools or ()
-        ],
-        tool_choice=ResponseChosenTool(choice.name) if isinstance(choice, ResponseToolChoice) else choice or "auto",
-        parallel_tool_calls=wanted.parallel_tool_calls is not False,
-        max_output_tokens=wanted.max_output_tokens,
-        max_tool_calls=wanted.max_tool_calls,
-        temperature=defaults.temperature if wanted.temperature is None else wanted.temperature,
-        top_p=defaults.top_p if wanted.top_p is None else wanted.top_p,
-        text=ResponseTextOptions(_told_format(wanted)),
-        reasoning=ResponseReasoningOptions(wanted.effort),
-        service_tier=_TIERS[priority],
-        metadata=wanted.metadata or {},
-        prompt_cache_key=wanted.prompt_cache_key,
-        safety_identifier=wanted.safety_identifier,
-        user=wanted.user,
-        top_logprobs=wanted.top_logprobs or 0,
-    )
-
-
-def _told_format(wanted: ResponsesRequest) -> ResponseTextFormat | ResponseJsonObjectFormat | ResponseJsonSchemaFormat:
-    given = None if wanted.text is None else wanted.text.format
-    if isinstance(given, ResponseJsonSchema):
-        # Without the line breaks that it may have, which would end an event; its numbers stay as they were written.
-        schema = msgspec.Raw(msgspec.json.format(bytes(given.schema), indent=-1))
-        return ResponseJsonSchemaFormat(given.name, schema, given.description, bool(given.strict))
-    return ResponseJsonObjectFormat() if isinstance(given, JsonObjectFormat) else ResponseTextFormat()

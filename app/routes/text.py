@@ -1,4 +1,4 @@
-"""POST /tokenize, /detokenize and /apply-template: what the model makes of text, without computing anything."""
+"""POST /tokenize, /detokenize and /apply-template: conversions of text, without computing the model."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..http import request_log as record
-from ..http.body import read_body
-from ..http.decode import decode
+from ..http.body import read_json
 from ..http.json_response import json_response
-from ..schemas.replies import AppliedTemplate, DetokenizeReply, TokenizeReply
-from ..schemas.text import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest, check_apply_template
+from ..http.request_log import RequestLog
+from ..schemas.text_reply import ApplyTemplateReply, DetokenizeReply, TokenizeReply
+from ..schemas.text_request import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest, check_apply_template
 from ..service.service import Service
-from ..service.token_estimate import estimate, prompt_tokens
+from ..service.token_estimate import estimate_prompt_tokens, estimate_tokens
 
 T = TypeVar("T")
 
 
 class TextEndpoints:
-    """The endpoints. Names and defaults of fields are llama-server's."""
+    """Names and defaults of the fields are llama-server's."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._tokenize = msgspec.json.Decoder(TokenizeRequest)
-        self._detokenize = msgspec.json.Decoder(DetokenizeRequest)
-        self._apply = msgspec.json.Decoder(ApplyTemplateRequest)
+        self._tokenize_decoder = msgspec.json.Decoder(TokenizeRequest)
+        self._detokenize_decoder = msgspec.json.Decoder(DetokenizeRequest)
+        self._apply_template_decoder = msgspec.json.Decoder(ApplyTemplateRequest)
 
     async def tokenize(self, request: Request) -> Response:
-        wanted = await self._read(self._tokenize, request)
-        entry = record.of(request.scope)
-        with entry.charge(estimate(wanted.content)):
+        body, request_log = await self._read(request, self._tokenize_decoder), RequestLog.from_scope(request.scope)
+        with request_log.charge(estimate_tokens(body.content)):
             tokens = await self._service.engine.tokenize(
-                wanted.content,
-                add_special=bool(wanted.add_special),
-                parse_special=wanted.parse_special is not False,
+                body.content,
+                add_special=bool(body.add_special),
+                parse_special=body.parse_special is not False,
             )
-            entry.n_text = len(tokens)
+            request_log.n_text = len(tokens)
         return json_response(TokenizeReply(tokens))
 
     async def detokenize(self, request: Request) -> Response:
-        wanted = await self._read(self._detokenize, request)
-        entry = record.of(request.scope)
-        with entry.charge(len(wanted.tokens)):
-            text = await self._service.engine.detokenize(wanted.tokens)
-            entry.n_text = len(wanted.tokens)
+        body, request_log = await self._read(request, self._detokenize_decoder), RequestLog.from_scope(request.scope)
+        with request_log.charge(len(body.tokens)):
+            text = await self._service.engine.detokenize(body.tokens)
+            request_log.n_text = len(body.tokens)
         return json_response(DetokenizeReply(text))
 
     async def apply_template(self, request: Request) -> Response:
-        wanted = await self._read(self._apply, request)
-        check_apply_template(wanted)
-        entry, prompt = record.of(request.scope), wanted.prompt()
-        n_given = prompt_tokens(prompt)
-        with entry.charge(n_given):
+        body, request_log = (
+            await self._read(request, self._apply_template_decoder),
+            RequestLog.from_scope(request.scope),
+        )
+        check_apply_template(body)
+        prompt = body.prompt()
+        n_estimated = estimate_prompt_tokens(prompt)
+        with request_log.charge(n_estimated):
             text = await self._service.engine.render(prompt)
-            entry.n_text = max(n_given, estimate(text))
-        return json_response(AppliedTemplate(text))
+            request_log.n_text = max(n_estimated, estimate_tokens(text))
+        return json_response(ApplyTemplateReply(text))
 
-    async def _read(self, decoder: msgspec.json.Decoder[T], request: Request) -> T:
-        self._service.check_open()
-        return decode(decoder, await read_body(request, self._service.config.max_body_bytes))
+    async def _read(self, request: Request, decoder: msgspec.json.Decoder[T]) -> T:
+        self._service.check_not_draining()
+        return await read_json(request, decoder, self._service.config.max_body_bytes)

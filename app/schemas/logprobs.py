@@ -1,4 +1,4 @@
-"""Log-probabilities in replies, in the shapes of OpenAI's endpoints."""
+"""Log-probabilities in replies, in the forms of OpenAI's endpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class AnswerTopLogprob(msgspec.Struct):
 
 
 class AnswerLogprob(msgspec.Struct):
-    """Of chat, and of the text of a response."""
+    """Log-probability of a token in a chat reply, and in the text of a response."""
 
     token: str
     logprob: float
@@ -31,7 +31,7 @@ class EventTopLogprob(msgspec.Struct):
 
 
 class EventLogprob(msgspec.Struct):
-    """Of the events of a response, which have no bytes in OpenAI's API."""
+    """Log-probability of a token in the events of a response, which have no bytes in OpenAI's API."""
 
     token: str
     logprob: float
@@ -39,7 +39,7 @@ class EventLogprob(msgspec.Struct):
 
 
 class TextLogprobs(msgspec.Struct):
-    """Lists of the same length. A token that is no whole text is told as "bytes:\\\\xe2\\\\x80"."""
+    """Lists of equal length. A token that is not valid UTF-8 by itself is written as "bytes:\\\\xe2\\\\x80"."""
 
     tokens: list[str]
     token_logprobs: list[float]

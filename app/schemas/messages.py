@@ -1,4 +1,4 @@
-"""Messages of a conversation in requests."""
+"""Messages of a conversation in requests, and the form in which chat templates take them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from msgspec import Meta
 from llmcore.log import cut
 
 from ..http.errors import invalid
-from .fields import OnlyEmpty, OnlyNull, refuse_unsupported
 from .tools import SentToolCall
+from .unsupported_fields import OnlyEmpty, OnlyNull, refuse_unsupported
 
-# A template has no place for it: accepting a name would be ignoring it.
-_NAME = "templates cannot show it"
-Name = Annotated[Any, Meta(extra_json_schema={"enum": [None]}, description=_NAME)]
+# Chat templates have no place for a name: to accept one would be to ignore it.
+Name = Annotated[Any, Meta(extra_json_schema={"enum": [None]}, description="templates cannot show it")]
 
 
 class TextPart(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
@@ -33,7 +32,7 @@ class SystemMessage(msgspec.Struct, tag_field="role", tag="system", forbid_unkno
 
 
 class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer", forbid_unknown_fields=True):
-    """Passed on as a system message: that is the name which templates know."""
+    """Rendered as a system message, the role that templates know."""
 
     content: Content
     name: Name = None
@@ -45,8 +44,7 @@ class UserMessage(msgspec.Struct, tag_field="role", tag="user", forbid_unknown_f
 
 
 class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid_unknown_fields=True):
-    """Fields beside content, tool calls and reasoning are those that clients send back from an answer, where they are null or
-    empty."""
+    """Besides content, tool calls and reasoning, it has the fields of an answer that clients send back; they are null or empty."""
 
     content: Content | None = None
     tool_calls: list[SentToolCall] | None = None
@@ -59,7 +57,7 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid
 
 
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
-    """What a function gave."""
+    """Result of a function call."""
 
     content: Content
     tool_call_id: Annotated[str, Meta(min_length=1, description="of a call in a message before")]
@@ -70,7 +68,7 @@ Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | To
 
 
 def check_messages(messages: Sequence[Message]) -> None:
-    """What the types cannot say. Raises ApiError (400)."""
+    """Checks rules that the types cannot express. Raises ApiError (400)."""
     called: set[str] = set()
     for index, message in enumerate(messages):
         path = f"messages[{index}]."
@@ -78,7 +76,9 @@ def check_messages(messages: Sequence[Message]) -> None:
         if isinstance(message, AssistantMessage):
             called |= {call.id for call in message.tool_calls or ()}
         if isinstance(message, ToolMessage) and message.tool_call_id not in called:
-            problem = f"{path}tool_call_id: no message before has a tool call of the id {cut(message.tool_call_id)!r}"
+            problem = (
+                f"{path}tool_call_id: no message before it has a tool call with the id {cut(message.tool_call_id)!r}"
+            )
             raise invalid("invalid_value", problem, path + "tool_call_id")
 
 
@@ -92,13 +92,13 @@ def _check_message(message: Message, path: str) -> None:
             refuse_unsupported(part, f"{path}content[{index}].")
 
 
-def raw_messages(messages: Sequence[Message]) -> bytes:
-    """The messages as the chat template takes them: `developer` told as `system`, and results with the name of what was
-    called, which some templates show."""
+def template_messages(messages: Sequence[Message]) -> bytes:
+    """Returns the messages as JSON for the chat template. `developer` becomes `system`; the result of a call gets the name of
+    the function, which some templates show."""
     names: dict[str, str] = {}
     found = []
     for message in messages:
-        plain = _plain(message)
+        plain = _template_message(message)
         if isinstance(message, AssistantMessage):
             names |= {call.id: call.function.name for call in message.tool_calls or ()}
         if isinstance(message, ToolMessage):
@@ -107,9 +107,12 @@ def raw_messages(messages: Sequence[Message]) -> bytes:
     return msgspec.json.encode(found)
 
 
-def _plain(message: Message) -> dict[str, Any]:
+def _template_message(message: Message) -> dict[str, Any]:
     role = message.__struct_config__.tag
-    plain: dict[str, Any] = {"role": "system" if role == "developer" else role, "content": _content(message.content)}
+    plain: dict[str, Any] = {
+        "role": "system" if role == "developer" else role,
+        "content": _template_content(message.content),
+    }
     if isinstance(message, AssistantMessage):
         if message.tool_calls:
             plain["tool_calls"] = msgspec.to_builtins(message.tool_calls)
@@ -118,7 +121,7 @@ def _plain(message: Message) -> dict[str, Any]:
     return plain
 
 
-def _content(content: Content | None) -> Any:
+def _template_content(content: Content | None) -> Any:
     if content is None or isinstance(content, str):
         return content
     return [{"type": "text", "text": part.text} for part in content]

@@ -1,6 +1,6 @@
-"""The events of a streamed response, in the shapes of OpenAI's SDK.
+"""The events of a streamed response, in the forms of OpenAI's SDK.
 
-`sequence_number` is the last field of all, and `delta` stands before what is the same in all deltas: see EventLine.
+`sequence_number` is the last field of every event: responses_stream.py relies on it.
 """
 
 from __future__ import annotations
@@ -9,45 +9,45 @@ import msgspec
 
 from ..http.errors import ErrorBody
 from .logprobs import EventLogprob
-from .responses_replies import OutputItem, ResponseObject, ResponseReasoning, ResponseText
+from .responses_reply import ResponseItem, ResponseObject, ResponseReasoningPart, ResponseTextPart
 
-ResponsePart = ResponseText | ResponseReasoning
+ResponsePart = ResponseTextPart | ResponseReasoningPart
 
 
-class _Lifecycle(msgspec.Struct):
+class _LifecycleEvent(msgspec.Struct):
     response: ResponseObject
     sequence_number: int = 0
 
 
-class Created(_Lifecycle, tag_field="type", tag="response.created"):
+class ResponseCreated(_LifecycleEvent, tag_field="type", tag="response.created"):
     pass
 
 
-class InProgress(_Lifecycle, tag_field="type", tag="response.in_progress"):
+class ResponseInProgress(_LifecycleEvent, tag_field="type", tag="response.in_progress"):
     pass
 
 
-class Completed(_Lifecycle, tag_field="type", tag="response.completed"):
+class ResponseCompleted(_LifecycleEvent, tag_field="type", tag="response.completed"):
     pass
 
 
-class Incomplete(_Lifecycle, tag_field="type", tag="response.incomplete"):
+class ResponseIncomplete(_LifecycleEvent, tag_field="type", tag="response.incomplete"):
     """The answer reached max_output_tokens, or the end of the context."""
 
 
-class ResponseFailed(_Lifecycle, tag_field="type", tag="response.failed"):
-    """`output` is what came until then."""
+class ResponseFailed(_LifecycleEvent, tag_field="type", tag="response.failed"):
+    """The answer failed; `output` of the response is what was generated until then."""
 
 
 class ItemAdded(msgspec.Struct, tag_field="type", tag="response.output_item.added"):
     output_index: int
-    item: OutputItem
+    item: ResponseItem
     sequence_number: int = 0
 
 
 class ItemDone(msgspec.Struct, tag_field="type", tag="response.output_item.done"):
     output_index: int
-    item: OutputItem
+    item: ResponseItem
     sequence_number: int = 0
 
 
@@ -117,7 +117,7 @@ class ArgumentsDone(msgspec.Struct, tag_field="type", tag="response.function_cal
 
 
 class ErrorEvent(msgspec.Struct, tag_field="type", tag="error"):
-    """Told twice: in the fields that the SDK's type has, and as an object, by which the SDK knows that it is to raise."""
+    """An error, in two forms: the fields of the SDK's type, and the object for which the SDK raises an exception."""
 
     message: str
     code: str
@@ -128,10 +128,10 @@ class ErrorEvent(msgspec.Struct, tag_field="type", tag="error"):
 
 ResponseDelta = TextDelta | ReasoningDelta | ArgumentsDelta
 ResponseEvent = (
-    Created
-    | InProgress
-    | Completed
-    | Incomplete
+    ResponseCreated
+    | ResponseInProgress
+    | ResponseCompleted
+    | ResponseIncomplete
     | ResponseFailed
     | ItemAdded
     | ItemDone

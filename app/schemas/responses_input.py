@@ -1,4 +1,4 @@
-"""The `input` of /v1/responses: items, and the conversation that they are."""
+"""The `input` of /v1/responses: items, and their conversion to the messages of a conversation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from llmcore.log import cut
 
 from ..http.decode import decode
 from ..http.errors import invalid
-from .fields import OnlyEmpty, OnlyFalse, OnlyNull, refuse_unsupported
 from .messages import (
     AssistantMessage,
     Content,
@@ -25,6 +24,7 @@ from .messages import (
     UserMessage,
 )
 from .tools import CalledFunction, SentToolCall
+from .unsupported_fields import OnlyEmpty, OnlyFalse, OnlyNull, refuse_unsupported
 
 Status = Literal["in_progress", "completed", "incomplete"]
 Parsed = Annotated[Any, Meta(description="accepted without effect: the SDK's own, made of the text beside it")]
@@ -36,7 +36,7 @@ class InputText(msgspec.Struct, tag_field="type", tag="input_text", forbid_unkno
 
 
 class OutputText(msgspec.Struct, tag_field="type", tag="output_text", forbid_unknown_fields=True):
-    """As it stands in an answer."""
+    """A part of an earlier answer."""
 
     text: str
     annotations: OnlyEmpty = None
@@ -55,13 +55,13 @@ class SummaryText(msgspec.Struct, tag_field="type", tag="summary_text", forbid_u
 
 
 TextParts = Annotated[list[InputText | OutputText], Meta(min_length=1)]
-Said = str | TextParts
+ItemContent = str | TextParts
 ItemId = Annotated[str, Meta(description="accepted without effect")]
 ItemStatus = Annotated[Status, Meta(description="accepted without effect")]
 
 
 class MessageItem(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    content: Said
+    content: ItemContent
     type: Literal["message"] | None = None
     id: ItemId | None = None
     status: ItemStatus | None = None
@@ -77,7 +77,7 @@ class SystemItem(MessageItem, tag_field="role", tag="system", kw_only=True, forb
 
 
 class DeveloperItem(MessageItem, tag_field="role", tag="developer", kw_only=True, forbid_unknown_fields=True):
-    """Passed on as a system message: that is the name which templates know."""
+    """Rendered as a system message, the role that templates know."""
 
 
 class AssistantItem(MessageItem, tag_field="role", tag="assistant", kw_only=True, forbid_unknown_fields=True):
@@ -93,24 +93,24 @@ class CallItem(msgspec.Struct, tag_field="type", tag="function_call", kw_only=Tr
     namespace: OnlyNull = None
     caller: OnlyNull = None
     is_async: OnlyFalse = msgspec.field(default=None, name="async")
-    async_: OnlyFalse = None  # the SDK's name of it, which is in its `model_dump()`
+    async_: OnlyFalse = None  # the SDK's name for `async`, as its `model_dump()` has it
     parsed_arguments: Parsed = None
 
 
 class ResultItem(
     msgspec.Struct, tag_field="type", tag="function_call_output", kw_only=True, forbid_unknown_fields=True
 ):
-    """What a function gave."""
+    """Result of a function call."""
 
     call_id: Annotated[str, Meta(min_length=1, description="of a function_call before")]
-    output: Said
+    output: ItemContent
     id: ItemId | None = None
     status: ItemStatus | None = None
     caller: OnlyNull = None
 
 
 class ReasoningItem(msgspec.Struct, tag_field="type", tag="reasoning", kw_only=True, forbid_unknown_fields=True):
-    """`content` is given to templates that show it; where there is none, the summary stands for it."""
+    """Reasoning of an earlier answer, for templates that show it: `content`, or else `summary`."""
 
     content: list[ReasoningText] | None = None
     summary: list[SummaryText] | None = None
@@ -124,15 +124,15 @@ ITEMS = (UserItem, SystemItem, DeveloperItem, AssistantItem, CallItem, ResultIte
 
 _SCHEMA = {"items": {"anyOf": [{"$ref": f"#/components/schemas/{item.__name__}"} for item in ITEMS]}}
 
-# A message need not tell its type, so that what an item is cannot be told from one field alone: see read_items().
+# A message may come without its type, so that no single field distinguishes the items: read_items() decodes them.
 Input = str | Annotated[list[msgspec.Raw], Meta(min_length=1, extra_json_schema=_SCHEMA)]
 
 
-class _Kind(msgspec.Struct):
+class _ItemType(msgspec.Struct):
     type: str | None = None
 
 
-_KIND = msgspec.json.Decoder(_Kind)
+_ITEM_TYPE = msgspec.json.Decoder(_ItemType)
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "message": msgspec.json.Decoder(UserItem | SystemItem | DeveloperItem | AssistantItem),
     "function_call": msgspec.json.Decoder(CallItem),
@@ -141,11 +141,11 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-def read_items(given: str | list[msgspec.Raw]) -> list[Item]:
-    """Raises ApiError (400)."""
-    if isinstance(given, str):
-        return [UserItem(content=given)]
-    items = [_read_item(bytes(raw), f"input[{index}]") for index, raw in enumerate(given)]
+def read_items(value: str | list[msgspec.Raw]) -> list[Item]:
+    """Returns the items of `input`. Raises ApiError (400)."""
+    if isinstance(value, str):
+        return [UserItem(content=value)]
+    items = [_read_item(bytes(raw), f"input[{index}]") for index, raw in enumerate(value)]
     called: set[str] = set()
     for index, item in enumerate(items):
         if isinstance(item, CallItem):
@@ -153,19 +153,19 @@ def read_items(given: str | list[msgspec.Raw]) -> list[Item]:
         if isinstance(item, ResultItem) and item.call_id not in called:
             path = f"input[{index}].call_id"
             raise invalid(
-                "invalid_value", f"{path}: no function_call before has the call_id {cut(item.call_id)!r}", path
+                "invalid_value", f"{path}: no function_call before it has the call_id {cut(item.call_id)!r}", path
             )
     return items
 
 
 def _read_item(raw: bytes, path: str) -> Item:
-    kind = decode(_KIND, raw, path).type or "message"
-    if kind not in _DECODERS:
-        # Of an item_reference, too: nothing is stored that it could refer to.
+    item_type = decode(_ITEM_TYPE, raw, path).type or "message"
+    if item_type not in _DECODERS:
+        # item_reference as well: nothing is stored that it could refer to.
         raise invalid(
-            "unsupported_value", f"{path}.type: items of type {cut(kind)!r} are not supported", f"{path}.type"
+            "unsupported_value", f"{path}.type: items of type {cut(item_type)!r} are not supported", f"{path}.type"
         )
-    item: Item = decode(_DECODERS[kind], raw, path)
+    item: Item = decode(_DECODERS[item_type], raw, path)
     refuse_unsupported(item, f"{path}.")
     name = "output" if isinstance(item, ResultItem) else "content"
     for index, part in enumerate(_parts(item)):
@@ -174,26 +174,30 @@ def _read_item(raw: bytes, path: str) -> Item:
 
 
 def _parts(item: Item) -> list[InputText | OutputText]:
-    said = item.output if isinstance(item, ResultItem) else item.content if isinstance(item, MessageItem) else ""
-    return said if isinstance(said, list) else []
+    content: ItemContent = ""
+    if isinstance(item, ResultItem):
+        content = item.output
+    elif isinstance(item, MessageItem):
+        content = item.content
+    return content if isinstance(content, list) else []
 
 
 @dataclass
-class _Turn:
-    """The assistant's turn: one message for a template, several items here."""
+class _AssistantTurn:
+    """One turn of the assistant: one message for a template, several items in `input`."""
 
     content: Content | None = None
     reasoning: str = ""
     calls: list[SentToolCall] = field(default_factory=list)
 
     def add(self, item: AssistantItem | CallItem | ReasoningItem) -> bool:
-        """False if the item has no place in this turn: it begins another one."""
+        """Adds the item and returns True, or returns False if it belongs to a new turn."""
         if isinstance(item, CallItem):
             self.calls.append(SentToolCall(id=item.call_id, function=CalledFunction(item.name, item.arguments)))
         elif self.content is not None or (isinstance(item, ReasoningItem) and self.calls):
             return False
         elif isinstance(item, AssistantItem):
-            self.content = _content(item.content)
+            self.content = _message_content(item.content)
         else:
             self.reasoning += "".join(part.text for part in item.content or item.summary or ())
         return True
@@ -205,31 +209,31 @@ class _Turn:
         return [AssistantMessage(content, self.calls or None, self.reasoning or None)]
 
 
-def conversation(instructions: str | None, items: Sequence[Item]) -> list[Message]:
-    """The messages that a chat request would have."""
+def to_messages(instructions: str | None, items: Sequence[Item]) -> list[Message]:
+    """Returns the messages that a chat request would have."""
     messages: list[Message] = [SystemMessage(instructions)] if instructions else []
-    turn = _Turn()
+    turn = _AssistantTurn()
     for item in items:
         if isinstance(item, (AssistantItem, CallItem, ReasoningItem)):
             if not turn.add(item):
                 messages += turn.messages()
-                turn = _Turn()
+                turn = _AssistantTurn()
                 turn.add(item)
             continue
         messages += turn.messages()
-        turn = _Turn()
+        turn = _AssistantTurn()
         messages.append(_message(item))
     return messages + turn.messages()
 
 
 def _message(item: UserItem | SystemItem | DeveloperItem | ResultItem) -> Message:
     if isinstance(item, ResultItem):
-        return ToolMessage(_content(item.output), item.call_id)
-    content = _content(item.content)
+        return ToolMessage(_message_content(item.output), item.call_id)
+    content = _message_content(item.content)
     if isinstance(item, UserItem):
         return UserMessage(content)
     return SystemMessage(content) if isinstance(item, SystemItem) else DeveloperMessage(content)
 
 
-def _content(said: Said) -> Content:
-    return said if isinstance(said, str) else [TextPart(part.text) for part in said]
+def _message_content(content: ItemContent) -> Content:
+    return content if isinstance(content, str) else [TextPart(part.text) for part in content]

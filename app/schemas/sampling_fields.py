@@ -9,11 +9,11 @@ from msgspec import Meta
 
 INT32_MAX = 2**31 - 1
 
-Breaker = Annotated[str, Meta(min_length=1, max_length=64)]
+SequenceBreaker = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class SamplingFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Null is the same as absent: off, or what llmcore.sampling.SamplingParams says."""
+    """Null is the same as absent: llmcore.sampling.SamplingParams has the defaults."""
 
     top_k: Annotated[int, Meta(ge=0, le=INT32_MAX, description="most probable tokens to keep; 0 is off")] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1, description="of the best one's probability; 0 is off")] | None = None
@@ -35,7 +35,7 @@ class SamplingFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     dry_base: Annotated[float, Meta(ge=1, le=100)] | None = None
     dry_allowed_length: Annotated[int, Meta(ge=0, le=INT32_MAX)] | None = None
     dry_penalty_last_n: Annotated[int, Meta(ge=-1, le=INT32_MAX)] | None = None
-    dry_sequence_breakers: Annotated[list[Breaker], Meta(max_length=16)] | None = None
+    dry_sequence_breakers: Annotated[list[SequenceBreaker], Meta(max_length=16)] | None = None
     dynatemp_range: Annotated[float, Meta(ge=0, le=100, description="dynamic temperature; 0 is off")] | None = None
     dynatemp_exponent: Annotated[float, Meta(ge=0, le=100)] | None = None
     mirostat: Annotated[int, Meta(ge=0, le=2, description="instead of all truncations; 0 is off")] | None = None
@@ -43,12 +43,12 @@ class SamplingFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     mirostat_eta: Annotated[float, Meta(ge=0, le=1)] | None = None
     ignore_eos: Annotated[bool, Meta(description="go on after a token that ends the answer")] | None = None
 
-    def given(self) -> dict[str, Any]:
-        """What SamplingParams is told of them."""
-        found = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
+    def sampling_arguments(self) -> dict[str, Any]:
+        """Returns the given fields as arguments of SamplingParams."""
+        arguments = {name: value for name in _ARGUMENTS if (value := getattr(self, name)) is not None}
         if self.dry_sequence_breakers is not None:
-            found["dry_sequence_breakers"] = tuple(self.dry_sequence_breakers)
-        return found
+            arguments["dry_sequence_breakers"] = tuple(self.dry_sequence_breakers)
+        return arguments
 
 
-_NAMES = tuple(name for name in SamplingFields.__struct_fields__ if name != "ignore_eos")
+_ARGUMENTS = tuple(name for name in SamplingFields.__struct_fields__ if name != "ignore_eos")

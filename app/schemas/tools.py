@@ -14,7 +14,7 @@ from llmcore.protocol.chat_limits import DEPTH_MAX, N_TOOLS_MAX
 
 from ..http.errors import invalid
 
-# Values of one schema: the time to compile a larger one would slow all other requests.
+# Values of one schema: compiling a larger one would delay all other requests.
 MAX_NODES = 5000
 
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -53,14 +53,14 @@ class CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SentToolCall(msgspec.Struct, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
-    """In messages that clients send back."""
+    """A tool call in an assistant message that a client sends back."""
 
     id: Annotated[str, Meta(min_length=1)]
     function: CalledFunction
 
 
 def check_tools(tools: list[FunctionTool] | None, choice: ToolChoiceField | None) -> None:
-    """What the types cannot say. Raises ApiError (400)."""
+    """Checks rules that the types cannot express. Raises ApiError (400)."""
     check_functions([tool.function for tool in tools or ()], choice)
 
 
@@ -71,7 +71,7 @@ def check_functions(
     path: str = "tools[{}].function",
     choice_path: str = "tool_choice.function.name",
 ) -> None:
-    """The same, where an endpoint has functions and the name of the chosen one at other paths."""
+    """Checks the functions of any endpoint. `path` and `choice_path` say where they are in the body. Raises ApiError (400)."""
     names: set[str] = set()
     for index, function in enumerate(functions):
         where = path.format(index)
@@ -96,18 +96,18 @@ def check_size(schema: object, path: str) -> None:
             raise invalid("invalid_value", problem, path)
 
 
-def raw_tools(tools: list[FunctionTool] | None) -> bytes:
-    """As the chat template takes them: fields that were not sent are not there."""
-    return msgspec.json.encode([_plain(tool.function) for tool in tools]) if tools else b""
+def template_tools(tools: list[FunctionTool] | None) -> bytes:
+    """Returns the tools as JSON for the chat template, without the fields that were not sent."""
+    return msgspec.json.encode([_template_tool(tool.function) for tool in tools]) if tools else b""
 
 
-def _plain(function: FunctionDefinition) -> dict[str, Any]:
+def _template_tool(function: FunctionDefinition) -> dict[str, Any]:
     given = {name: value for name, value in msgspec.structs.asdict(function).items() if value is not None}
     return {"type": "function", "function": given}
 
 
-def chosen(choice: ToolChoiceField | None) -> tuple[ToolChoice, str]:
-    """Whether the model may, must or must not call, and the name of the one function that it must."""
+def split_tool_choice(choice: ToolChoiceField | None) -> tuple[ToolChoice, str]:
+    """Returns the choice as one of "auto", "required" and "none", and the name of the function if one must be called."""
     if isinstance(choice, NamedToolChoice):
         return "required", choice.function.name
     return choice or "auto", ""

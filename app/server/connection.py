@@ -1,8 +1,7 @@
-"""One connection, as uvicorn has it, with an end for those who send or read too slowly, or are too many.
+"""HTTP connection: uvicorn's h11 protocol with timeouts for receiving and sending, and stricter request framing.
 
-uvicorn bounds the head of a request (64 KiB), what it reads of a body ahead of the application, and what waits to be sent;
-and it ends connections that are idle between two requests. What is added here: how long each of these may take, and a
-stricter reading of HTTP (http/framing.py). Both listeners have it.
+uvicorn already bounds the head of a request (64 KiB), the part of a body that is read ahead of the application and the bytes
+that wait to be sent, and it closes connections that are idle between two requests.
 """
 
 from __future__ import annotations
@@ -14,43 +13,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import h11
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from llmcore.log import event
 
-from ..http.errors import ApiError, invalid, unavailable
-from .listener import SPARE_HEAD_S, Place
+from ..http.errors import ApiError, invalid
+from .accepted_connection import SPARE_HEAD_S, AcceptedConnection
+from .connections_exceeded import ConnectionsExceeded
 from .request_framing import StrictConnection
 
 logger = logging.getLogger(__name__)
 
-# Beyond the most connections there may be, so many more are answered: probes, and a refusal for all others.
-N_SPARE = 128
-# For the peer's part of the end of a connection.
+# Seconds for the client to take part in closing the connection, before it is aborted.
 END_S = 2.0
-# A crowded service is not dead: an orchestrator that took it for that would make things worse.
-PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 
 
 @dataclass(frozen=True)
 class ConnectionTimeouts:
-    """What a connection gets."""
+    """Timeouts of a connection, in seconds."""
 
-    head_s: float  # for a TLS handshake; for a whole head, from its first byte, or from the beginning of the connection
-    body_s: float  # for the whole body, from the end of the head
-    send_s: float  # for the client to take anything of what waits to be sent
+    head_s: float  # TLS handshake; then the whole head, from its first byte or from the start of the connection
+    body_s: float  # the whole body, from the end of the head
+    send_s: float  # without the client taking any of the bytes that wait to be sent
 
 
 class Connection(H11Protocol):
-    """One timer watches what is received, a second one what is sent."""
+    """Protocol of one established connection, for both listeners. One timer watches receiving, another one sending."""
 
     def __init__(
         self,
-        place: Place,
-        patience: ConnectionTimeouts,
+        accepted: AcceptedConnection,
+        timeouts: ConnectionTimeouts,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -58,51 +53,51 @@ class Connection(H11Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.conn = self._strict = StrictConnection()
-        self._place = place
-        self._patience = patience
-        if place.is_spare:
+        self._accepted = accepted
+        self._timeouts = timeouts
+        if accepted.is_spare:
             self.app = ConnectionsExceeded(self.app)
-            self._patience = dataclasses.replace(patience, head_s=min(patience.head_s, SPARE_HEAD_S))
+            self._timeouts = dataclasses.replace(timeouts, head_s=min(timeouts.head_s, SPARE_HEAD_S))
         self._is_refused = False
-        self._awaited: object | None = None  # h11's state that the receiving timer is for
-        self._receiving: asyncio.TimerHandle | None = None
-        self._sending: asyncio.TimerHandle | None = None
+        self._awaited: object | None = None  # h11 state for which the receive timer is set
+        self._receive_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
 
     # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._place.occupant = self
-        if self._place.is_cut:
+        self._accepted.protocol = self
+        if self._accepted.is_aborted:
             transport.abort()
             return
-        self._watch()
+        self._set_receive_timer()
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
         super().data_received(data)
-        self._watch()
+        self._set_receive_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._place.leave()
-        for timer in (self._receiving, self._sending):
+        self._accepted.release()
+        for timer in (self._receive_timer, self._send_timer):
             if timer is not None:
                 timer.cancel()
-        self._receiving = self._sending = None
+        self._receive_timer = self._send_timer = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._sending = self.loop.call_later(self._patience.send_s, self._stalled)
+        self._send_timer = self.loop.call_later(self._timeouts.send_s, self._on_send_timeout)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._sending is not None:
-            self._sending.cancel()
-            self._sending = None
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
 
-    # --- listener.Occupant --------------------------------------------------------------------------------------------
+    # --- accepted_connection.ConnectionProtocol -----------------------------------------------------------------------
 
     @property
     def is_answering(self) -> bool:
@@ -112,72 +107,64 @@ class Connection(H11Protocol):
     def has_answered(self) -> bool:
         return self.cycle is not None and self.cycle.response_complete
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         self.transport.abort()
 
-    # --- uvicorn's --------------------------------------------------------------------------------------------------
+    # --- uvicorn's H11Protocol ----------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._watch()
+        self._set_receive_timer()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
-        # Closing waits for what is still to be sent: not for ever.
-        self.loop.call_later(self._patience.send_s, self.transport.abort)
+        # Closing waits until the sent bytes are taken: limit that wait.
+        self.loop.call_later(self._timeouts.send_s, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(invalid("invalid_http", f"{msg} {self._strict.problem}".rstrip()))
 
     # --- Receiving ----------------------------------------------------------------------------------------------------
 
-    def _watch(self) -> None:
-        """Sets the timer for what is awaited now, if it is not set for that already."""
-        awaited = self._now_awaited()
+    def _set_receive_timer(self) -> None:
+        """Sets the timer for the part of a request that is awaited now, unless it is set for that already."""
+        awaited = self._find_awaited()
         if awaited is self._awaited:
             return
         self._awaited = awaited
-        if self._receiving is not None:
-            self._receiving.cancel()
-            self._receiving = None
+        if self._receive_timer is not None:
+            self._receive_timer.cancel()
+            self._receive_timer = None
         if awaited is not None:
-            patience_s = self._patience.head_s if awaited is h11.IDLE else self._patience.body_s
-            self._receiving = self.loop.call_later(patience_s, self._late)
+            timeout_s = self._timeouts.head_s if awaited is h11.IDLE else self._timeouts.body_s
+            self._receive_timer = self.loop.call_later(timeout_s, self._on_receive_timeout)
 
-    def _now_awaited(self) -> object | None:
+    def _find_awaited(self) -> object | None:
+        """Returns h11.IDLE while a head is awaited, h11.SEND_BODY while a body is, otherwise None."""
         if self._is_refused or self.transport.is_closing():
             return None
         state = self.conn.their_state
-        # Between two requests uvicorn's own timer runs, until the first byte of the next one.
+        # Between two requests uvicorn's keep-alive timer runs, until the first byte of the next one.
         if state is h11.IDLE and self.timeout_keep_alive_task is None:
             return h11.IDLE
         return h11.SEND_BODY if state is h11.SEND_BODY else None
 
-    def _late(self) -> None:
-        self._receiving = None
+    def _on_receive_timeout(self) -> None:
+        self._receive_timer = None
         what = "head" if self._awaited is h11.IDLE else "body"
         event(logger, logging.WARNING, "request_late", what=what, client=self.client)
         if what == "head" and not self.conn.trailing_data[0]:
-            self.transport.close()  # nothing came: there is no request to answer
-            self.loop.call_later(END_S, self.transport.abort)  # TLS would wait for the peer's word
+            self.transport.close()  # nothing was received, so there is no request to answer
+            self.loop.call_later(END_S, self.transport.abort)  # with TLS, close() waits for the client
             return
         message = f"The {what} of the request did not come in time."
         self._refuse(ApiError(408, "request_late", message))
 
     def _refuse(self, error: ApiError) -> None:
-        """Answers in the application's place, if nothing was answered yet, and ends the connection. (Where a request's head
-        was read, the application is told that the client has left.)"""
+        """Answers with `error` if no response has begun, and ends the connection. An application that is answering the request
+        receives a disconnect."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-            body = error.body()
-            headers.append((b"content-length", str(len(body)).encode()))
-            reason = b"Request Timeout" if error.status == 408 else b"Bad Request"
-            for part in (
-                h11.Response(status_code=error.status, headers=headers, reason=reason),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(part) or b"")
+            self._send_error(error)
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.waiting_for_100_continue = False
@@ -186,34 +173,26 @@ class Connection(H11Protocol):
         self._unset_keepalive_if_required()
         if not self.transport.can_write_eof():  # TLS
             self.transport.close()
-            self.loop.call_later(self._patience.send_s, self.transport.abort)
+            self.loop.call_later(self._timeouts.send_s, self.transport.abort)
             return
-        # Bytes that still arrive are passed over for a moment: closing with something unread is a reset, and the answer is lost.
+        # Closing with unread bytes sends a reset, which may destroy the response. So only our side is closed now, and what still
+        # arrives is ignored for a moment.
         self.transport.write_eof()
         self.loop.call_later(END_S, self.transport.abort)
 
+    def _send_error(self, error: ApiError) -> None:
+        body = error.body()
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        headers.append((b"content-length", str(len(body)).encode()))
+        reason = b"Request Timeout" if error.status == 408 else b"Bad Request"
+        response = h11.Response(status_code=error.status, headers=headers, reason=reason)
+        for part in (response, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(part) or b"")
+
     # --- Sending ------------------------------------------------------------------------------------------------------
 
-    def _stalled(self) -> None:
-        """The client takes nothing of what is sent: the connection is cut, and with it ends the work for it."""
-        self._sending = None
+    def _on_send_timeout(self) -> None:
+        """Aborts the connection of a client that has stopped reading, which also cancels its request."""
+        self._send_timer = None
         event(logger, logging.WARNING, "client_stalled", client=self.client)
         self.transport.abort()
-
-
-class ConnectionsExceeded:
-    """The application for connections that are too many: probes are answered, all else is a 503; then the connection ends."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_and_close(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            await send(message)
-
-        answer: ASGIApp = self._app
-        if scope["path"] not in PROBES:
-            answer = unavailable("There are too many connections.").response()
-        await answer(scope, receive, send_and_close)

@@ -1,164 +1,106 @@
-"""Accepting connections: each is counted from accept to close, its TLS handshake included, and there is always room for one more.
+"""Listener that counts each connection from accept to close, including its TLS handshake, and always keeps room for a probe.
 
-A connection costs a file and a timer until its first byte comes; only then its protocol is made and TLS begins. (asyncio's
-own loop accepts whatever comes, knows of a connection only after its handshake, and reports each failed accept.)
+A new connection costs a file and a timer until its first byte arrives; only then its protocol is created and TLS begins. asyncio's
+own server does not limit connections, reports a connection only after its handshake, and logs every failed accept.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import socket
 import ssl
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from llmcore.log import event
 
+from .accepted_connection import SPARE_HEAD_S, AcceptedConnection
+from .connection_limits import ConnectionLimits
+
 logger = logging.getLogger(__name__)
 
-# Connections that wait in the kernel to be accepted, and the most that are accepted in one turn of the event loop.
+# Length of the kernel's queue of connections, and the most that are accepted in one turn of the event loop.
 BACKLOG = 100
-# Where the process or the machine has no files left, for so long nothing is accepted.
+# Seconds without accepting after the process or the machine has run out of files.
 PAUSE_S = 1.0
-# The same where all spare connections are being answered, which takes no time.
+# Seconds without accepting while every spare connection is answering a request, which is quick.
 FULL_S = 0.02
-# Connections that were ended to make room, and are not closed yet.
-N_CUT_MAX = 16
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-# A probe comes at once: a spare connection has this long to say something, and for its one request.
-SPARE_HEAD_S = 2.0
-# For the peer's part of the end of TLS.
+# The most connections that were aborted to make room and whose files are still open.
+N_ABORTED_MAX = 16
+# Seconds for the client to confirm the end of TLS.
 TLS_END_S = 2.0
-
-
-class Occupant(Protocol):
-    """The protocol of an established connection."""
-
-    @property
-    def is_answering(self) -> bool:
-        """A request has come, and its answer is not complete."""
-
-    @property
-    def has_answered(self) -> bool:
-        """No request is being answered, and one was."""
-
-    def cut(self) -> None:
-        """Ends the connection at once."""
-
-
-@dataclass(frozen=True)
-class Room:
-    """Connections of one listener: `n_max` are served, `n_spare` more are told that there are too many."""
-
-    n_max: int
-    n_spare: int
-
-
-class Place:
-    """One accepted connection. `leave` is called when it is closed."""
-
-    def __init__(
-        self, sock: socket.socket, client: tuple[str, int], leave: Callable[[Place], None], *, is_spare: bool
-    ) -> None:
-        self.sock = sock
-        self.client = client
-        self.is_spare = is_spare
-        self.is_cut = False
-        self.occupant: Occupant | None = None  # None until the TLS handshake is over
-        self._leave = leave
-
-    @property
-    def is_idle(self) -> bool:
-        """Nothing is being answered on it, and nothing has come that is still to be."""
-        if self.is_cut or (self.occupant is not None and self.occupant.is_answering):
-            return False
-        if self.occupant is not None and self.occupant.has_answered:
-            return True  # a spare connection answers one request only
-        try:
-            return not self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False  # it is closed, or on the way there
-
-    def cut(self) -> None:
-        self.is_cut = True
-        if self.occupant is not None:
-            self.occupant.cut()
-            return
-        with contextlib.suppress(OSError):  # not connected any more: the handshake fails anyway
-            self.sock.shutdown(socket.SHUT_RDWR)
-
-    def leave(self) -> None:
-        self._leave(self)
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Listener:
-    """Listens on a bound socket. `connected` makes the protocol of a connection, which occupies the place it is given.
+    """Listens on a bound socket, in the running event loop.
 
-    Beyond the room and its spare, each connection ends the oldest spare one that says nothing, or else that is idle: probes
-    are answered however many connections do nothing.
+    `create_protocol` returns the protocol of a connection, which must set `connection.protocol` and call `connection.release()`
+    when it is lost. `head_s` is the time for the first byte and for the TLS handshake.
+
+    At `limits.n_max + limits.n_spare` connections, each new one evicts the oldest spare connection that has sent nothing, or else
+    the oldest that is idle. So probes are answered however many connections are open.
     """
 
     def __init__(
         self,
         sock: socket.socket,
-        room: Room,
-        connected: Callable[[Place], asyncio.Protocol],
+        limits: ConnectionLimits,
+        create_protocol: Callable[[AcceptedConnection], asyncio.Protocol],
         *,
         tls: ssl.SSLContext | None,
         head_s: float,
     ) -> None:
         self._sock = sock
-        self._room = room
-        self._connected = connected
+        self._limits = limits
+        self._create_protocol = create_protocol
         self._tls: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": head_s} if tls is not None else {}
         if tls is not None and sys.version_info >= (3, 11):
             self._tls["ssl_shutdown_timeout"] = TLS_END_S
         self._head_s = head_s
         self._loop = asyncio.get_running_loop()
-        self._regular: set[Place] = set()
-        self._spare: dict[Place, None] = {}  # the oldest first
-        self._silent: dict[Place, asyncio.TimerHandle] = {}  # those of both on which nothing has come
-        self._n_cut = 0
+        self._regular: set[AcceptedConnection] = set()
+        self._spare: dict[AcceptedConnection, None] = {}  # oldest first
+        self._silent: dict[AcceptedConnection, asyncio.TimerHandle] = {}  # of both: those that have sent nothing
+        self._n_aborted = 0
         self._connecting: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def start(self) -> None:
+        """Begins to accept."""
         self._sock.setblocking(False)
         self._sock.listen(BACKLOG)
         self._loop.add_reader(self._sock, self._accept)
 
     def close(self) -> None:
-        """Accepts no more, and ends what says nothing or is in its handshake. Established connections stay."""
+        """Stops accepting, and ends connections that are silent or in their handshake. Established ones stay."""
         if self._is_closed:
             return
         self._is_closed = True
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._sock)
-        for place in (*self._regular, *self._spare):
-            if place in self._silent:
-                self._drop(place)
-            elif place.occupant is None:
-                place.cut()
+        for connection in (*self._regular, *self._spare):
+            if connection in self._silent:
+                self._drop(connection)
+            elif connection.protocol is None:
+                connection.abort()
 
     async def wait_closed(self) -> None:
+        """Waits until no handshake is under way."""
         if self._connecting:
             await asyncio.wait(self._connecting)
 
-    # --- accept -------------------------------------------------------------------------------------------------------
+    # --- Accepting ----------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
         for _ in range(BACKLOG):
-            if self._n_cut >= N_CUT_MAX:
-                return  # their files are still open, for this turn of the loop or the next
+            if self._n_aborted >= N_ABORTED_MAX:
+                return  # their files are closed in this turn of the loop or the next
             oldest = self._oldest_idle() if self._is_full else None
             if self._is_full and oldest is None:
                 self._pause_accepting(FULL_S)
@@ -170,39 +112,40 @@ class Listener:
             except ConnectionAbortedError:
                 continue
             except OSError as error:
-                if self._out_of_files(error):
-                    return
-                continue
+                if self._make_room(error):
+                    continue
+                self._pause_accepting(PAUSE_S)
+                return
             if oldest is not None:
-                self._end(oldest)
-            self._take(sock, address[:2])
+                self._evict(oldest)
+            self._add(sock, address[:2])
 
     @property
     def _is_full(self) -> bool:
-        return len(self._regular) >= self._room.n_max and len(self._spare) - self._n_cut >= self._room.n_spare
+        n_spare = len(self._spare) - self._n_aborted
+        return len(self._regular) >= self._limits.n_max and n_spare >= self._limits.n_spare
 
-    def _oldest_idle(self) -> Place | None:
-        """The oldest spare connection on which nothing has come; else, the oldest on which nothing is being answered."""
-        for place in self._spare:
-            if place in self._silent and place.is_idle:
-                return place
-        return next((place for place in self._spare if place.is_idle), None)
+    def _oldest_idle(self) -> AcceptedConnection | None:
+        """Returns the oldest silent spare connection, or else the oldest idle one."""
+        for connection in self._spare:
+            if connection in self._silent and connection.is_idle:
+                return connection
+        return next((connection for connection in self._spare if connection.is_idle), None)
 
-    def _end(self, place: Place) -> None:
-        if place in self._silent:
-            self._drop(place)
+    def _evict(self, connection: AcceptedConnection) -> None:
+        if connection in self._silent:
+            self._drop(connection)
         else:
-            place.cut()
-            self._n_cut += 1
+            connection.abort()
+            self._n_aborted += 1
 
-    def _out_of_files(self, error: OSError) -> bool:
-        """Ends a connection on which nothing has come, or else pauses. True if it pauses."""
+    def _make_room(self, error: OSError) -> bool:
+        """Logs a failed accept. Drops a silent connection if files have run out; False if there is nothing to drop."""
         event(logger, logging.WARNING, "accept_failed", error=error.strerror)
-        silent = next((place for place in self._silent if place.is_idle), None)
-        if silent is not None and error.errno in _EXHAUSTED:
-            self._drop(silent)
+        silent = next((connection for connection in self._silent if connection.is_idle), None)
+        if silent is None or error.errno not in _EXHAUSTED:
             return False
-        self._pause_accepting(PAUSE_S)
+        self._drop(silent)
         return True
 
     def _pause_accepting(self, pause_s: float) -> None:
@@ -213,64 +156,68 @@ class Listener:
         self._pause = None
         self._loop.add_reader(self._sock, self._accept)
 
-    def _take(self, sock: socket.socket, client: tuple[str, int]) -> None:
+    def _add(self, sock: socket.socket, client: tuple[str, int]) -> None:
         sock.setblocking(False)
-        is_spare = len(self._regular) >= self._room.n_max
-        place = Place(sock, client, self._leave, is_spare=is_spare)
+        is_spare = len(self._regular) >= self._limits.n_max
+        connection = AcceptedConnection(sock, client, self._remove, is_spare=is_spare)
         if is_spare:
-            self._spare[place] = None
+            self._spare[connection] = None
         else:
-            self._regular.add(place)
-        patience_s = min(self._head_s, SPARE_HEAD_S) if is_spare else self._head_s
-        self._silent[place] = self._loop.call_later(patience_s, self._late, place)
-        self._loop.add_reader(sock, self._speaks, place)
+            self._regular.add(connection)
+        timeout_s = min(self._head_s, SPARE_HEAD_S) if is_spare else self._head_s
+        self._silent[connection] = self._loop.call_later(timeout_s, self._on_silence, connection)
+        self._loop.add_reader(sock, self._on_first_byte, connection)
 
-    def _leave(self, place: Place) -> None:
-        if place in self._spare:
-            del self._spare[place]
-            self._n_cut -= place.is_cut
-        self._regular.discard(place)
+    def _remove(self, connection: AcceptedConnection) -> None:
+        if connection in self._spare:
+            del self._spare[connection]
+            self._n_aborted -= connection.is_aborted
+        self._regular.discard(connection)
 
-    # --- until a connection is established ----------------------------------------------------------------------------
+    # --- Until a connection is established ----------------------------------------------------------------------------
 
-    def _listen_no_more(self, place: Place) -> None:
-        self._silent.pop(place).cancel()
-        self._loop.remove_reader(place.sock)
+    def _stop_watching(self, connection: AcceptedConnection) -> None:
+        self._silent.pop(connection).cancel()
+        self._loop.remove_reader(connection.sock)
 
-    def _drop(self, place: Place) -> None:
-        self._listen_no_more(place)
-        place.sock.close()
-        place.leave()
+    def _drop(self, connection: AcceptedConnection) -> None:
+        """Closes a silent connection."""
+        self._stop_watching(connection)
+        connection.sock.close()
+        connection.release()
 
-    def _late(self, place: Place) -> None:
-        event(logger, logging.WARNING, "connection_silent", client=place.client)
-        self._drop(place)
+    def _on_silence(self, connection: AcceptedConnection) -> None:
+        event(logger, logging.WARNING, "connection_silent", client=connection.client)
+        self._drop(connection)
 
-    def _speaks(self, place: Place) -> None:
+    def _on_first_byte(self, connection: AcceptedConnection) -> None:
         try:
-            has_ended = not place.sock.recv(1, socket.MSG_PEEK)
+            has_ended = not connection.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
             has_ended = True
         if has_ended:
-            self._drop(place)
+            self._drop(connection)
             return
-        self._listen_no_more(place)
-        task = self._loop.create_task(self._connect(place))
+        self._stop_watching(connection)
+        task = self._loop.create_task(self._connect(connection))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _connect(self, place: Place) -> None:
+    async def _connect(self, connection: AcceptedConnection) -> None:
+        """Performs the TLS handshake, if any, and hands the socket to its protocol."""
         try:
-            await self._loop.connect_accepted_socket(lambda: self._connected(place), place.sock, **self._tls)
+            await self._loop.connect_accepted_socket(
+                lambda: self._create_protocol(connection), connection.sock, **self._tls
+            )
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            # A peer that only knocks (a balancer's check) is nothing to tell of.
+            # Load balancers check a port by connecting and closing: no more than a debug line.
             level = logging.WARNING if isinstance(error, (ssl.SSLError, ConnectionAbortedError)) else logging.DEBUG
             reason = getattr(error, "reason", None) or str(error)
-            event(logger, level, "handshake_failed", error=reason, client=place.client)
+            event(logger, level, "handshake_failed", error=reason, client=connection.client)
         finally:
-            if place.occupant is None:  # it was closed before it could say anything
-                place.leave()
+            if connection.protocol is None:  # closed before it was established
+                connection.release()

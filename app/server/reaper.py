@@ -1,4 +1,4 @@
-"""The duty of process 1: to wait for processes that were orphaned into its care, or they stay as zombies for ever."""
+"""Reaps orphans if the service is process 1: processes without a parent become its children and stay zombies otherwise."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from llmcore.log import event
 
 logger = logging.getLogger(__name__)
 
-# Whoever waits for a child of their own does so at once. One that is still dead at the second look has nobody.
+# Code that waits for its own child does so at once, so a child that is a zombie at two consecutive looks is an orphan.
 LOOK_EVERY_S = 1.0
 
 
-async def reap_for_ever(every_s: float = LOOK_EVERY_S) -> None:
+async def reap_orphans(every_s: float = LOOK_EVERY_S) -> None:
+    """Reaps orphans until it is cancelled. Leaves the service's own children alone."""
     seen: set[int] = set()
     while True:
-        dead = dead_children()
-        for pid in seen & dead:
+        zombies = find_zombies()
+        for pid in seen & zombies:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
                 event(logger, logging.INFO, "orphan_reaped", pid=pid)
-        seen = dead - seen
+        seen = zombies - seen
         await asyncio.sleep(every_s)
 
 
-def dead_children() -> set[int]:
-    """Process ids of children that have ended and that nobody has waited for. (They stay so.)"""
-    how = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    dead = set()
+def find_zombies() -> set[int]:
+    """Returns the process ids of exited children that nothing has waited for. Leaves them zombies."""
+    options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    zombies = set()
     for pid in _children():
-        with contextlib.suppress(ChildProcessError):  # somebody has just waited for it
-            if os.waitid(os.P_PID, pid, how) is not None:
-                dead.add(pid)
-    return dead
+        with contextlib.suppress(ChildProcessError):  # waited for a moment ago
+            if os.waitid(os.P_PID, pid, options) is not None:
+                zombies.add(pid)
+    return zombies
 
 
 def _children() -> set[int]:
     found: set[int] = set()
     for path in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # a thread that has just ended
+        with contextlib.suppress(OSError):  # the thread has just ended
             found.update(map(int, path.read_text("ascii").split()))
     return found

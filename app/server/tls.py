@@ -1,4 +1,4 @@
-"""The certificate of the service, looked at before anything is loaded."""
+"""Check of the TLS certificate and key before the model is loaded."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..config import ServerConfig
 
 
 def check_certificate(config: ServerConfig) -> None:
-    """Raises ConfigError for files that cannot be read, are no certificate or key, or do not belong together."""
+    """Raises ConfigError if the files are unreadable, are not a certificate and a key, or do not match."""
     if not config.tls_cert:
         return
     for name in ("tls_cert", "tls_key"):
         _check_readable(name, getattr(config, name))
     try:
-        # Without a callback OpenSSL would ask the terminal for a password, and wait.
+        # Without a callback OpenSSL asks for a password on the terminal and waits.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key or None, _no_password)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         reason = getattr(error, "reason", None) or error.strerror
         files = " and ".join(filter(None, (config.tls_cert, config.tls_key)))
         problem = f"tls_cert, tls_key: {files}: {reason or 'not a PEM certificate and its private key'}"

@@ -1,4 +1,4 @@
-"""Limits of one request that the operator sets. Each refusal names its field; nothing is cut to fit."""
+"""Limits that the operator sets for one request. A request above a limit is refused by its field; nothing is truncated."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from llmcore.messages import Prompt
 
 from ..config import ServerConfig
 from ..http.errors import ApiError, invalid
-from ..service.token_estimate import prompt_characters
+from .token_estimate import count_prompt_characters
 
 
 class RequestLimits:
-    """All raise ApiError (400). A limit of 0 is none."""
+    """Checks a request against ServerConfig's limits. Every method raises ApiError (400). A limit of 0 is none."""
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
 
     def check_count(self, n: int, field: str) -> None:
-        """Of messages, or of items of a conversation."""
+        """Checks the number of messages, or of items of a response's input."""
         self._check(n, self._config.max_messages, field, "entries")
 
     def check_prompts(self, prompts: Iterable[Prompt], field: str) -> None:
-        """Of all prompts of a request together."""
+        """Checks the total length of a request's prompts, in characters."""
         if self._config.max_prompt_chars:
-            self._check(sum(map(prompt_characters, prompts)), self._config.max_prompt_chars, field, "characters")
+            self._check(sum(map(count_prompt_characters, prompts)), self._config.max_prompt_chars, field, "characters")
 
     def check_texts(self, texts: Iterable[str | Sequence[int]], field: str) -> None:
-        """Of all texts for vectors or scores together; token ids have no characters."""
+        """Checks the total length of the texts to embed or rerank, in characters. Token ids count as none."""
         if self._config.max_prompt_chars:
             n = sum(len(text) for text in texts if isinstance(text, str))
             self._check(n, self._config.max_prompt_chars, field, "characters")
 
-    def answer_tokens(self, asked: int | None, field: str, default: int | None = None) -> int | None:
-        """How long an answer may be: what the request says, or else `default` (the operator's, where an endpoint has none of its
-        own), as far as that is allowed. None is up to the end of the context."""
+    def resolve_max_tokens(self, asked: int | None, field: str, default: int | None = None) -> int | None:
+        """Returns the most tokens that an answer may have; None is up to the end of the context.
+
+        Takes the first that is given: the request's value, the endpoint's own `default`, the operator's default, the operator's
+        limit. A default above the limit is lowered to it.
+        """
         limit = self._config.max_answer_tokens or None
         if asked is not None:
             self._check(asked, limit or 0, field, "tokens")
@@ -42,7 +45,8 @@ class RequestLimits:
         found = default or self._config.max_tokens_default or limit
         return min(found, limit) if found and limit else found
 
-    def timeout_s(self, asked: float | None) -> float | None:
+    def resolve_timeout_s(self, asked: float | None) -> float | None:
+        """Returns the request's timeout, or else the longest that is allowed; None is no timeout."""
         self._check(asked or 0, self._config.max_request_s, "timeout", "seconds")
         return asked or self._config.max_request_s or None
 

@@ -1,4 +1,4 @@
-"""What the handlers share: the engine, the configuration, the metrics, and whether the service is on its way out."""
+"""Collaborators and state that all routes share: engine, configuration, metrics, requests in flight, draining."""
 
 from __future__ import annotations
 
@@ -18,60 +18,65 @@ from .engine import EngineLike
 from .in_flight import InFlight
 from .request_limits import RequestLimits
 
-# A scrape must not hang because a step is long.
+# The engine answers between two steps; a scrape does not wait longer than this for a long one.
 STATS_TIMEOUT_S = 0.5
+_DRAIN_POLL_S = 0.05
 
 
 @dataclass
 class Service:
+    """One served model. Belongs to one event loop."""
+
     engine: EngineLike
     config: ServerConfig
     model_id: str
     metrics: Metrics
-    keys: Keys | None = None  # None: whoever reaches the port may come in
-    alive: InFlight = field(default_factory=InFlight)
+    keys: Keys | None = None  # None: no API key is needed
+    in_flight: InFlight = field(default_factory=InFlight)
     started_s: float = field(default_factory=time.monotonic)
-    created: int = field(default_factory=lambda: int(time.time()))
+    created: int = field(default_factory=lambda: int(time.time()))  # Unix time, as /v1/models shows it
     is_draining: bool = False
-    n_active: int = 0  # HTTP requests that have no whole answer yet
-    bounds: RequestLimits = field(init=False)
+    n_active: int = 0  # HTTP requests whose response is not complete
+    limits: RequestLimits = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bounds = RequestLimits(self.config)
+        self.limits = RequestLimits(self.config)
 
     @property
     def uptime_s(self) -> float:
+        """Seconds since the service was created."""
         return time.monotonic() - self.started_s
 
     @property
-    def unready(self) -> str:
-        """Why no requests are taken, in a word; empty where they are."""
+    def unready_reason(self) -> str:
+        """One word for why requests are refused ("draining", or the engine's state); empty if they are accepted."""
         if self.is_draining:
             return "draining"
         return "" if self.engine.state == "ready" else self.engine.state
 
     def check_model(self, name: str | None) -> None:
-        """Raises ApiError (404) if a request names a model that is not the one served."""
+        """Raises ApiError (404) if a request names a model other than the served one."""
         if name is not None and name != self.model_id:
             message = f"The model {cut(name)!r} does not exist: this service has {self.model_id!r}."
             raise ApiError(404, "model_not_found", message, param="model")
 
-    def check_open(self) -> None:
+    def check_not_draining(self) -> None:
         """Raises ApiError (503) while the service drains."""
         if self.is_draining:
             raise unavailable("The service is shutting down.")
 
     async def stats(self) -> EngineStats | None:
-        """None where the engine is not there, or too busy to say."""
+        """Returns the engine's statistics; None if it is unavailable or does not answer in time."""
         try:
             return await asyncio.wait_for(self.engine.stats(), STATS_TIMEOUT_S)
         except (EngineError, asyncio.TimeoutError):
             return None
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuses what is new, lets running answers finish for `timeout_s`, then ends them with an error."""
+        """Refuses new requests, waits up to `timeout_s` for running ones, then stops the engine, which ends the rest with an
+        error."""
         self.is_draining = True
         deadline_s = time.monotonic() + timeout_s
         while self.n_active and time.monotonic() < deadline_s:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_DRAIN_POLL_S)
         await self.engine.stop()

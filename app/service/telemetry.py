@@ -1,4 +1,4 @@
-"""The outermost layer: a request id, one log line and the metrics for each request, and a reply for each crash."""
+"""Outermost middleware: request id, one log line and metrics per request, and a response for every exception."""
 
 from __future__ import annotations
 
@@ -6,98 +6,95 @@ import logging
 import time
 from collections.abc import Sequence
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmcore.log import event
 
-from ..http import request_log as record
 from ..http.errors import ClientDisconnected, translate
+from ..http.probes import PROBE_PATHS
 from ..http.request_log import RequestLog
+from .route_patterns import RoutePatterns
 from .service import Service
 
 logger = logging.getLogger(__name__)
 
-# What nginx made the usual word for a client that left before its answer was whole.
+# nginx's status for a client that disconnected before its response was complete.
 CLIENT_CLOSED_REQUEST = 499
-# These come every few seconds from machines: a line each would hide the others.
-_PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+# Monitoring requests these every few seconds; at the usual level their lines would drown the others.
+_LOGGED_AT_DEBUG = PROBE_PATHS | {"/metrics"}
 
 
-class Telemetry:
-    """ASGI middleware."""
+class TelemetryMiddleware:
+    """ASGI middleware. Attaches a RequestLog to the scope, and logs and counts it when the response has ended."""
 
     def __init__(self, app: ASGIApp, *, service: Service, routes: Sequence[BaseRoute]) -> None:
         self._app = app
         self._service = service
-        self._endpoints = Endpoints(routes)
+        self._patterns = RoutePatterns(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises only if a response has begun and cannot be completed: the server then cuts the connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        entry = record.attach(scope, self._endpoints.of(scope["path"]))
+        request_log = RequestLog.attach(scope, self._patterns.match(scope["path"]))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                entry.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *self._headers(entry)]
+                request_log.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *self._headers(request_log)]
             await send(message)
 
         self._service.n_active += 1
         try:
-            await self._run(scope, receive, send_with_id, entry)
+            await self._respond(scope, receive, send_with_id, request_log)
         finally:
             self._service.n_active -= 1
-            self._tell(entry)
+            self._report(request_log)
 
-    async def _run(self, scope: Scope, receive: Receive, send: Send, entry: RequestLog) -> None:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, request_log: RequestLog) -> None:
         try:
             await self._app(scope, receive, send)
         except ClientDisconnected:
-            entry.fail(CLIENT_CLOSED_REQUEST, "client_disconnected")
+            request_log.fail(CLIENT_CLOSED_REQUEST, "client_disconnected")
         except Exception as error:
-            if entry.status:  # half an answer is out: the server can only cut the connection
-                entry.fail(500, "internal_error")
+            if request_log.status:
+                request_log.fail(500, "internal_error")
                 raise
             answer = translate(error)
-            entry.error = answer.code
+            request_log.error = answer.code
             await answer.response()(scope, receive, send)
 
-    def _headers(self, entry: RequestLog) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-request-id", entry.request_id.encode())]
+    def _headers(self, request_log: RequestLog) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-request-id", request_log.request_id.encode())]
         if self._service.is_draining:
             headers.append((b"connection", b"close"))
         return headers
 
-    def _tell(self, entry: RequestLog) -> None:
-        duration_s = time.monotonic() - entry.started_s
-        self._service.metrics.request_ended(entry, duration_s)
-        fields: dict[str, object] = {"method": entry.method, "path": entry.path, "status": entry.status}
-        fields |= {"duration_s": duration_s, "request_id": entry.request_id}
-        if entry.key:
-            fields["key"] = entry.key
-        if entry.n_prompt:
-            fields |= {"id": entry.unique, "n_prompt": entry.n_prompt, "n_cached": entry.n_cached}
-            fields |= {"n_generated": entry.n_generated}
-        if entry.ttft_s is not None:
-            fields["ttft_s"] = entry.ttft_s
-        if entry.error:
-            fields["error"] = entry.error
-        event(logger, logging.DEBUG if entry.endpoint in _PROBES else logging.INFO, "request", **fields)
+    def _report(self, request_log: RequestLog) -> None:
+        duration_s = time.monotonic() - request_log.started_s
+        self._service.metrics.observe_request(request_log, duration_s)
+        level = logging.DEBUG if request_log.endpoint in _LOGGED_AT_DEBUG else logging.INFO
+        event(logger, level, "request", **_fields(request_log, duration_s))
 
 
-class Endpoints:
-    """The pattern of the route that a path belongs to: of a few known values, whatever clients ask for."""
-
-    UNKNOWN = "unknown"
-
-    def __init__(self, routes: Sequence[BaseRoute]) -> None:
-        known = [route for route in routes if isinstance(route, Route)]
-        self._plain = {route.path for route in known if not route.param_convertors}
-        self._patterns = [route for route in known if route.param_convertors]
-
-    def of(self, path: str) -> str:
-        if path in self._plain:
-            return path
-        return next((route.path_format for route in self._patterns if route.path_regex.match(path)), self.UNKNOWN)
+def _fields(request_log: RequestLog, duration_s: float) -> dict[str, object]:
+    """Returns the fields of the log line. Fields without a value are left out."""
+    fields: dict[str, object] = {
+        "method": request_log.method,
+        "path": request_log.path,
+        "status": request_log.status,
+        "duration_s": duration_s,
+        "request_id": request_log.request_id,
+    }
+    if request_log.key:
+        fields["key"] = request_log.key
+    if request_log.n_prompt:
+        fields |= {"id": request_log.unique, "n_prompt": request_log.n_prompt, "n_cached": request_log.n_cached}
+        fields |= {"n_generated": request_log.n_generated}
+    if request_log.ttft_s is not None:
+        fields["ttft_s"] = request_log.ttft_s
+    if request_log.error:
+        fields["error"] = request_log.error
+    return fields

@@ -12,7 +12,8 @@ import pytest
 
 from llmcore_app.application import create_app, create_service
 from llmcore_app.config import ServerConfig
-from llmcore_app.server.server import Server, bind, url_of
+from llmcore_app.server.server import Server
+from llmcore_app.server.sockets import bind, url_of
 from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine
 

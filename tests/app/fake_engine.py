@@ -1,4 +1,4 @@
-"""A scripted engine: the service's tests decide what it says, when, and how it fails."""
+"""A scripted engine: tests of the service decide its outputs, their times, and its failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from llmcore.messages import (
 )
 from llmcore.protocol.replies import VectorsReply
 
-# One step of a script: text to say, a piece with more than text, an error to fail with, an event to wait for, or seconds to pause.
+# One step of a script: a text, a piece with more than text, an error to raise, an event to wait for, or seconds to sleep.
 Step = str | Piece | Exception | asyncio.Event | float
 Script = Callable[[GenerateRequest], Iterable[Step]]
 
@@ -56,7 +56,7 @@ MODEL = ModelInfo(
 
 
 def prompt_text(request: GenerateRequest) -> str:
-    """What the last message, or the prompt, says."""
+    """Returns the text of the last message, or of the prompt."""
     if isinstance(request.prompt, ChatPrompt):
         content = msgspec.json.decode(request.prompt.messages)[-1]["content"]
         return content if isinstance(content, str) else "".join(part["text"] for part in content or ())
@@ -64,7 +64,7 @@ def prompt_text(request: GenerateRequest) -> str:
 
 
 def by_prompt(request: GenerateRequest) -> Iterable[Step]:
-    """The default script: the prompt says what happens."""
+    """The default script, chosen by the prompt."""
     text = prompt_text(request)
     if text == "forever":
         return itertools.chain.from_iterable(itertools.repeat((0.01, "word ")))
@@ -124,7 +124,7 @@ class FakeGeneration:
         return (TokenLogprob(token, data, -0.5, (TopLogprob(token, data, -0.5),) * self._n_logprobs),)
 
     async def _unless_ended(self, waiting: Coroutine[Any, Any, object]) -> None:
-        """As AsyncEngine does: cancel() ends a request, and stop() all of them with an error."""
+        """Waits until the coroutine, cancel() or stop() ends the wait, as in AsyncEngine. stop() raises an error."""
         ends = (waiting, self._engine.stopped.wait(), self.cancel.wait())
         tasks = [asyncio.ensure_future(each) for each in ends]
         try:
@@ -160,8 +160,8 @@ class FakeGeneration:
 
 
 class FakeEngine:
-    """`requests` are those that came, `open` those that run, `cancelled` those that were closed before their end, and
-    `pinned` the prefixes by name."""
+    """`requests` has all requests, `open` the ids of those that run, `cancelled` of those that were closed before their end,
+    and `pinned` the prefixes by name."""
 
     def __init__(self, script: Script = by_prompt) -> None:
         self.script = script
@@ -212,7 +212,7 @@ class FakeEngine:
         if self.admission is not None:
             await self.admission.wait()
         self._refuse()
-        assert request.request_id not in self.open, "request ids are unique among the living"
+        assert request.request_id not in self.open, "ids of open requests are unique"
         self.open.add(request.request_id)
 
     async def cancel(self, request_id: str) -> bool:
@@ -250,7 +250,7 @@ class FakeEngine:
         return f"{prompt.messages.decode()} {prompt.add_generation_prompt}"
 
     async def embed(self, texts: Sequence[str | Sequence[int]], *, dimensions: int | None) -> VectorsReply:
-        """Of each text: its length, and then fractions that no decimal number is."""
+        """The vector of a text is its length, followed by fractions that have no exact decimal form."""
         self.embedded.append((list(texts), dimensions))
         await self._compute()
         width = dimensions or 3
@@ -286,7 +286,7 @@ class FakeEngine:
         await asyncio.sleep(self.stats_delay_s)
         if self.state != "ready":
             raise EngineUnavailableError(f"the engine is {self.state}")
-        # Each field has a value of its own, so that a test sees which one a metric tells.
+        # Each field has a value of its own, so that a test can see which one a metric shows.
         values = {name: 100 + i for i, name in enumerate(EngineStats.__struct_fields__)}
         return msgspec.convert(values | {"n_running": len(self.open), "n_waiting": 2}, EngineStats)
 

@@ -19,4 +19,4 @@ def fake(config: EngineConfig, *, log_level: str) -> FakeEngine:
 
 if __name__ == "__main__":
     serve.AsyncEngine = fake  # type: ignore[assignment, attr-defined]
-    sys.exit(serve.command(sys.argv[1:]))
+    sys.exit(serve.main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The service as a process: its one line, its end, and what it says when it cannot begin."""
+"""The service as a process: its ready line, signals, and errors at the start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.app.routes.test_chat import URL, events
+from tests.app.routes.test_chat import HELLO, URL, events
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -31,7 +31,7 @@ def environ(**changes: str) -> dict[str, str]:
 
 
 class Process:
-    """A running service. `lines` are what it has said until it was ready."""
+    """A running service. `lines` are its output up to the ready line."""
 
     def __init__(self, popen: subprocess.Popen[str]) -> None:
         assert popen.stderr is not None
@@ -48,7 +48,7 @@ class Process:
 
 @contextlib.contextmanager
 def service(*args: str, n_files: int = 0) -> Iterator[Process]:
-    """The service, with at most `n_files` open files where that is not 0."""
+    """The service, with at most `n_files` open files if that is not 0."""
     limited = ("sh", "-c", 'ulimit -n "$0" && exec "$@"', str(n_files)) if n_files else ()
     run = [*limited, *command(*args)]
     with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environ()) as popen:
@@ -151,7 +151,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
         service("--drain-s", "3600") as process,
         httpx.stream("POST", process.url + URL, json=chat("forever", stream=True)) as response,
     ):
-        chunks = response.iter_bytes()  # held: the client hangs up when nobody does
+        chunks = response.iter_bytes()  # held, because the client disconnects when it is collected
         next(chunks)
         process.popen.send_signal(signal.SIGTERM)
         while httpx.get(process.url + "/healthz").json()["status"] != "draining":
@@ -184,7 +184,7 @@ def test_a_model_that_cannot_be_loaded() -> None:
 
 DYING = (
     "import sys; from llmcore.worker import process as child; "
-    "from llmcore_app.serve import command; child.WORKER = 'tests.load_failures'; sys.exit(command(sys.argv[1:]))"
+    "from llmcore_app.serve import main; child.WORKER = 'tests.load_failures'; sys.exit(main(sys.argv[1:]))"
 )
 
 
@@ -238,3 +238,32 @@ def test_an_open_door_is_told() -> None:
         assert len([line for line in process.lines if line.startswith("WARNING") and "without API keys" in line]) == 1
     with service() as process:
         assert not [line for line in process.lines if "WARNING" in line]
+
+
+def admin_url(lines: list[str]) -> str:
+    (url,) = [line.removeprefix("admin listener on ").strip() for line in lines if line.startswith("admin listener")]
+    return url
+
+
+def test_the_admin_listener() -> None:
+    with service("--admin-port", "0", "--debug", "on") as process:
+        admin = admin_url(process.lines)
+        assert admin.startswith("http://127.0.0.1:")
+        assert httpx.get(process.url + "/metrics").status_code == 404
+        assert httpx.get(process.url + "/debug/engine").status_code == 404
+        assert "llm_service_requests_total" in httpx.get(admin + "/metrics").text
+        assert httpx.get(admin + "/debug/engine").json() == {"slots": []}
+        assert httpx.get(admin + "/healthz").status_code == 200
+        assert httpx.post(admin + URL, json=HELLO).status_code == 404
+        process.popen.terminate()
+        assert process.popen.wait(30) == 0
+
+
+def test_an_admin_port_in_use() -> None:
+    with service() as process:
+        assert "Address already in use" in failing("--admin-port", process.url.rsplit(":", 1)[1])
+
+
+def test_an_open_admin_listener_is_told() -> None:
+    with service("--admin-port", "0", "--admin-host", "0.0.0.0") as process:
+        assert len([line for line in process.lines if line.startswith("WARNING")]) == 1

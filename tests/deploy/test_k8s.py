@@ -15,8 +15,8 @@ import yaml
 from llmcore import config
 from llmcore.config import EngineConfig
 from llmcore.hub.registry import load_registry
-from llmcore_app.auth.middleware import HEALTH
 from llmcore_app.config import ServerConfig
+from llmcore_app.http.probes import PROBE_PATHS
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "k8s"
 OVERLAYS = ("small", "production")
@@ -91,7 +91,7 @@ def test_probes_need_no_key() -> None:
     container = pod()["containers"][0]
     paths = [container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")]
     assert paths == ["/readyz", "/livez", "/readyz"]
-    assert set(paths) <= HEALTH
+    assert set(paths) <= PROBE_PATHS
 
 
 def test_hardened() -> None:

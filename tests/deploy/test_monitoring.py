@@ -17,7 +17,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from llmcore.messages import EngineStats
-from llmcore_app.metrics.service import SPEECH_BUCKETS_S, Metrics
+from llmcore_app.metrics.answers import SPEECH_BUCKETS_S
+from llmcore_app.metrics.service import Metrics
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "monitoring"
 DASHBOARD = FOLDER / "grafana" / "dashboards" / "llmcore.json"
@@ -45,7 +46,7 @@ def exported() -> set[str]:
     """Every series of a service with API keys and an engine that tells."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, "model", "0")
-    metrics.name_keys(["key"])
+    metrics.add_keys(["key"])
     metrics.engine.stats = EngineStats(
         n_running=0, n_waiting=0, n_slots=1, n_cells=1, n_cells_used=0, n_steps=0, n_tokens_prefilled=0,
         n_tokens_cached=0, n_tokens_generated=0,

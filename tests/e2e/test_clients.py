@@ -1,4 +1,4 @@
-"""Clients that people use, each in a program of its own (tests/clients) against the real service with the default model."""
+"""Popular clients, each as a program (tests/clients), against the real service with the default model."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def test_node(service: Service) -> None:
     folder = INSTALLED / "node"
     if shutil.which("node") is None or not (folder / "node_modules").exists():
         pytest.skip("no Node.js here when `make clients` ran")
-    # A module is looked for beside the program that asks for it.
+    # Node looks for a module in the folder of the program that imports it.
     shutil.copy(PROGRAMS / "node_client.mjs", folder)
     run(service, "node", folder / "node_client.mjs")

@@ -1,4 +1,4 @@
-"""The real service with a real embedding model, spoken to by the official SDK; and with a tiny reranker."""
+"""The real service with a real embedding model, called by the official SDK; and with a tiny reranker."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_batch_agrees_with_the_packages_own_vectors(sdk: openai.OpenAI, source
 def test_forms_of_one_answer(sdk: openai.OpenAI, service: Service, source: MiniLM) -> None:
     by_default = embed(sdk, TEXTS)  # the SDK asks for base64
     np.testing.assert_array_equal(embed(sdk, TEXTS, encoding_format="float"), by_default)
-    # Weights of F16 round by what shares a pass.
+    # F16 weights: results are rounded differently when other texts are in the same batch.
     ids = [source.tokenizer.encode(text).ids for text in TEXTS]
     np.testing.assert_allclose(embed(sdk, ids), by_default, atol=5e-4)
     np.testing.assert_allclose(embed(sdk, ids[0])[0], by_default[0], atol=5e-4)

@@ -1,4 +1,4 @@
-"""What the engine does for callers, through the real service: pins, priorities, deadlines, cancels, overload."""
+"""Features of the engine through the real service: pins, priorities, deadlines, cancels, overload."""
 
 from __future__ import annotations
 

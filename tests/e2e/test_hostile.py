@@ -31,7 +31,7 @@ def service(default_model: Path) -> Iterator[Service]:
 
 
 def ask(service: Service, **more: object) -> socket.socket:
-    """Sends a request over a bare socket, and reads nothing."""
+    """Sends a request over a raw socket, and reads nothing."""
     host, port = service.base_url.removeprefix("http://").split(":")
     asked = {"messages": [{"role": "user", "content": "Tell me a story."}], "ignore_eos": True, "stream": True, **more}
     body = json.dumps(asked).encode()
@@ -42,7 +42,7 @@ def ask(service: Service, **more: object) -> socket.socket:
 
 
 def test_a_client_who_does_not_read_ends_its_own_answers_and_nobody_elses(service: Service) -> None:
-    # Log-probabilities make a stream of kilobytes a token.
+    # With log-probabilities, each token is kilobytes of stream.
     with ask(service, max_tokens=1900, n=4, logprobs=True, top_logprobs=20):
         wait_until(lambda: gauge(service, RUNNING) == 4, 30, "the answers to run")
         other = httpx.post(f"{service.base_url}/v1/completions", json={"prompt": "Once", "max_tokens": 4}, timeout=60)

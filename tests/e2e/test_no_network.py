@@ -1,4 +1,4 @@
-"""Serving never touches the network: what the service's processes connect to, look up and import, seen from inside."""
+"""Serving never uses the network: connections, name look-ups and imports of the service's processes, observed from inside."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ except ImportError:
 
 
 def test_the_default_model_is_served_without_the_network(default_model: Path, tmp_path: Path) -> None:
-    """By the default model, so that its file is looked for as well; HF_HUB_OFFLINE is not set, so nothing stops anybody."""
+    """With the default model, so that its file is looked up as well. HF_HUB_OFFLINE is not set: nothing forbids the network."""
     (tmp_path / "sitecustomize.py").write_text(WITNESS)
     file = tmp_path / "witnessed"
     environ = {"MODEL_PATH": "", "MODEL_DIR": str(default_model.parent), "HF_HUB_OFFLINE": ""}

@@ -35,7 +35,7 @@ def client(default_model: Path) -> Iterator[httpx.Client]:
 
 
 def samples(client: httpx.Client, name: str) -> list[float]:
-    """Of each replica."""
+    """Returns the metric's value for each replica."""
     lines = client.get("/metrics").text.splitlines()
     return [float(line.split()[-1]) for line in lines if line.startswith(name + "{")]
 

@@ -1,4 +1,4 @@
-"""/v1/responses of the real service with the default model, spoken to by the official SDK."""
+"""/v1/responses of the real service with the default model, called by the official SDK."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_prompt_is_that_of_chat(sdk: openai.OpenAI, model: str) -> None:
     assert chat.usage is not None
     assert answer.usage is not None
     assert answer.usage.input_tokens == chat.usage.prompt_tokens
-    # Token by token: all of it was in the cache but the last one, which is always computed.
+    # The prompts are equal token by token: all but the last token, which is always computed, came from the cache.
     assert answer.usage.input_tokens_details.cached_tokens == chat.usage.prompt_tokens - 1
 
 
@@ -173,7 +173,7 @@ def test_log_probabilities(sdk: openai.OpenAI, model: str) -> None:
 
 
 def test_the_first_log_probability_is_that_of_chat(sdk: openai.OpenAI, model: str) -> None:
-    """Later ones are of what has been said until then, and a cached prompt gives other numbers in the second decimal place."""
+    """Later ones depend on the tokens before them, and a cached prompt changes the second decimal place."""
     whole = sdk.responses.create(
         model=model,
         instructions=SYSTEM,

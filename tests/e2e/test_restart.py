@@ -1,4 +1,4 @@
-"""The real service while its engine's process dies, or stands still: what callers see, and that the port never closes."""
+"""The real service while its worker dies or hangs: what callers see, and that the port never closes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG: dict[str, Any] = {"max_tokens": 900, "ignore_eos": True, "temperature": 0,
 
 @pytest.fixture(scope="module")
 def service(default_model: Path) -> Iterator[Service]:
-    # One slot: whoever comes second waits.
+    # One slot: the second request waits.
     flags = ["--n-ctx", "2048", "--n-slots", "1", "--worker-silent-s", "3"]
     with Service(*flags, environ={"MODEL_PATH": str(default_model)}) as started:
         wait_until(lambda: status(started)[0] == 200, 60, "readiness")
@@ -43,7 +43,7 @@ def gauge(service: Service, name: str) -> float:
 
 
 class Stream:
-    """One that is read in the background, to its end."""
+    """A stream that is read in the background, to its end."""
 
     def __init__(self, service: Service, prompt: str, **details: Any) -> None:
         self.events: list[dict[str, Any]] = []
@@ -75,7 +75,7 @@ class Stream:
 
 
 class Watch:
-    """Asks for health over and over: each time on a new connection, and every one has to be answered."""
+    """Requests /healthz again and again, each time on a new connection; every request must be answered."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -128,7 +128,7 @@ def test_a_death_ends_who_was_answered_and_nobody_else(service: Service, how: si
 
 
 def test_what_kills_twice_is_refused(service: Service) -> None:
-    """The worker is killed while it computes this request; so that is the guilty one, as far as anybody can tell."""
+    """The worker is killed while it computes this request, which therefore counts as the cause."""
     for _ in range(2):
         before = gauge(service, "llm_service_engine_restarts_total")
         running = Stream(service, "Poison")
@@ -154,7 +154,7 @@ def test_no_process_and_no_file_is_left_behind(service: Service) -> None:
 
 
 def test_numbers_that_run_over_cost_a_restart_at_most_and_their_own_request(tiny: Callable[..., Path]) -> None:
-    """Without flash attention they spread to whoever shares the cells, so the process is given up."""
+    """Without flash attention NaN spreads to sequences that share the cells, so that the worker is restarted."""
     path = break_token(tiny("untied", is_tied=False), 777)
     flags = ["--n-ctx", "512", "--n-slots", "2", "--flash-attn", "off"]
     with Service(*flags, environ={"MODEL_PATH": str(path)}) as service:

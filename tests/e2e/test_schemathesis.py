@@ -1,4 +1,4 @@
-"""Requests made up from /openapi.json: whatever a schema allows, and much that it does not, no answer is a 5xx.
+"""Requests generated from /openapi.json: whether a schema allows them or not, no reply is a 5xx.
 
 The engine is the scripted one of tests/app: what is tested is the service. (tests/e2e/test_service.py has the real one.)
 """

@@ -1,4 +1,4 @@
-"""The service where names are not UTF-8, under other locales, and for users without a home."""
+"""The service with names that are not UTF-8, under other locales, and for users without a home."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICK = ("--n-ctx", "256", "--flash-attn", "off", "--cache-type-k", "f16", "--ca
 
 
 def served(service: Service) -> str:
-    """The model's id, of a service that answers."""
+    """Returns the model's id from a running service."""
     asked = {"prompt": "a", "max_tokens": 2}
     assert httpx.post(f"{service.base_url}/v1/completions", json=asked, timeout=60).status_code == 200
     name = str(httpx.get(f"{service.base_url}/v1/models").json()["data"][0]["id"])
@@ -49,7 +49,7 @@ def latin_1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def model(request: pytest.FixtureRequest, tiny_model: Path, tmp_path: Path) -> Path:
-    """The tiny model under a name and in a folder of such bytes."""
+    """The tiny model, with a name and a folder that are not UTF-8."""
     path = tmp_path / os.fsdecode(b"d\xff\xe9") / os.fsdecode(request.param)
     path.parent.mkdir()
     shutil.copyfile(tiny_model, path)
@@ -66,7 +66,7 @@ def test_names_that_are_not_utf_8(model: Path, tmp_path: Path) -> None:
         "--prefix-dir",
         str(model.parent / "prefixes"),
     )
-    # Measured, so that there is something to be kept in the profile folder.
+    # The step is measured, so that there is a profile to keep.
     with Service("--n-ctx", "256", "--model-path", str(model), "--chat-template", str(template), *folders) as service:
         assert served(service) == "m\ufffd\ufffdd"
         asked = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 2}
@@ -93,10 +93,10 @@ def test_accents_under_other_locales(model: Path, locale: str, request: pytest.F
 
 @pytest.fixture
 def stranger() -> list[str]:
-    """A command that runs another as a user whom the user database does not know, who may read everything all the same."""
+    """A command that runs another one as a user who is not in the user database, but may read every file."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root, and setpriv")
-    capability = "-all,+dac_read_search"  # this Python may lie in a folder of root's
+    capability = "-all,+dac_read_search"  # this Python may be in a folder of root's
     command = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]
     command += [f"--{kind}={capability}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
     if subprocess.run([*command, "true"], capture_output=True, check=False).returncode != 0:
@@ -120,7 +120,7 @@ def test_a_user_with_no_folder_at_all(stranger: list[str], tiny_model: Path) -> 
     """Read-only folders, like those of a container whose file system is read-only."""
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare")
-    # The folders stay what they are, since this checkout may lie below one of them.
+    # The folders stay writable as they are, because this checkout may be below one of them.
     closed = [f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}" for folder in ("/tmp", "/var/tmp")]
     hide = " && ".join([*closed, 'exec "$@"'])
     model = shutil.copyfile(tiny_model, Path("/dev/shm", f"llmcore-test-{os.getpid()}.gguf"))

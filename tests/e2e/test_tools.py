@@ -47,7 +47,7 @@ NAMED: Any = {"type": "function", "function": {"name": "get_time"}}
 
 
 def serve(model: Path) -> Service:
-    # With settings given, nothing is measured at the start.
+    # With explicit settings, nothing is measured at the start.
     plain = ["--n-ctx", "2048", "--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32"]
     service = Service(*plain, environ={"MODEL_PATH": str(model)})
     service.wait()
@@ -79,7 +79,7 @@ def check_calls(message: ChatCompletionMessage, names: set[str]) -> None:
 
 
 class Added:
-    """What the deltas of a stream add up to, by OpenAI's rules for clients."""
+    """Adds up the deltas of a stream by OpenAI's rules for clients."""
 
     def __init__(self, chunks: Iterable[ChatCompletionChunk]) -> None:
         self.content, self.reasons = "", list[str]()
@@ -237,7 +237,7 @@ def test_a_strict_schema_that_cannot_be_held_names_its_place(sdk: openai.OpenAI,
 
 
 def test_whole_and_streamed_are_the_same_call(tiny_model: Path) -> None:
-    """Byte for byte, by a model that rounds nothing and knows nothing: whatever it wants to say, it makes valid calls."""
+    """Byte for byte, with a random model whose arithmetic does not round: the constraint alone makes the calls valid."""
     closed = {
         "type": "object",
         "properties": {"zone": {"enum": ["UTC", "CET"]}, "n": {"type": "integer", "minimum": 1, "maximum": 99}},

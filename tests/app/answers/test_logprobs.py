@@ -1,4 +1,4 @@
-"""Log-probabilities over HTTP: whole and streamed, in both shapes."""
+"""Log-probabilities over HTTP: in one piece and streamed, in both forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from llmcore.messages import GenerateRequest, Piece, TokenLogprob, TopLogprob
-from llmcore_app.answers.logprobs import TextOffsets, chat_logprobs
+from llmcore_app.answers.logprobs import TextLogprobsBuilder, chat_logprobs
 from tests.app.fake_engine import FakeEngine, Step
 from tests.app.routes.test_chat import events
 
@@ -21,15 +21,15 @@ TEXT: dict[str, Any] = {"prompt": "Hello", "logprobs": 1}
 HEART = "❤".encode()
 
 
-def told(data: bytes, logprob: float, *top: tuple[bytes, float]) -> TokenLogprob:
+def token_logprob(data: bytes, logprob: float, *top: tuple[bytes, float]) -> TokenLogprob:
     return TokenLogprob(1, data, logprob, tuple(TopLogprob(2, other, value) for other, value in top))
 
 
 TOKENS = (
-    told(b"Hi", -0.5, (b"Hi", -0.5)),
-    told(b" ", -1.0, (b".", -0.25)),
-    told(HEART[:1], -2.0, (b"!", -math.inf)),
-    told(HEART[1:], -0.125, (HEART[1:], -0.125)),
+    token_logprob(b"Hi", -0.5, (b"Hi", -0.5)),
+    token_logprob(b" ", -1.0, (b".", -0.25)),
+    token_logprob(HEART[:1], -2.0, (b"!", -math.inf)),
+    token_logprob(HEART[1:], -0.125, (HEART[1:], -0.125)),
 )
 
 
@@ -61,7 +61,7 @@ def test_the_shape_of_chat() -> None:
 
 
 def test_the_shape_of_completions() -> None:
-    shape = TextOffsets().logprobs(TOKENS)
+    shape = TextLogprobsBuilder().build(TOKENS)
     assert shape.tokens == ["Hi", " ", "bytes:\\xe2", "bytes:\\x9d\\xa4"]
     assert shape.token_logprobs == [-0.5, -1.0, -2.0, -0.125]
     assert shape.top_logprobs[1] == {".": -0.25, " ": -1.0}, "the drawn token is among them"

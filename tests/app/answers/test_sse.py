@@ -1,4 +1,4 @@
-"""Streams: their framing whatever the text, and that a client who leaves stops the engine in every phase."""
+"""Streams: the framing of any text, and that the engine stops when the client disconnects in any phase."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from llmcore.messages import GenerateRequest
-from llmcore_app.answers.sse import DONE, KEEP_ALIVE, TextEvents, sse_event
+from llmcore_app.answers.chat_form import ChatForm
+from llmcore_app.answers.sse import DONE, KEEP_ALIVE, EventTemplate, sse_event
 from llmcore_app.application import create_app, create_service
 from llmcore_app.config import ServerConfig
-from llmcore_app.routes.chat import ChatForm
 from llmcore_app.service.service import Service
 from tests.app.conftest import Running
 from tests.app.fake_engine import FakeEngine, Step
@@ -27,10 +27,10 @@ from tests.app.routes.test_chat import URL, events
 
 @given(st.text())
 def test_any_text_is_one_event(text: str) -> None:
-    form = ChatForm("id", 0, "m", False)
-    data = TextEvents(form, 0).event(text).decode()
+    form = ChatForm("id", "m", wants_usage=False)
+    data = EventTemplate(sse_event(form.text_chunk(0, EventTemplate.GAP))).fill(text).decode()
     (chunk,) = events(data)
-    assert data == sse_event(form.text(0, text)).decode()
+    assert data == sse_event(form.text_chunk(0, text)).decode()
     assert chunk["choices"][0]["delta"]["content"] == text
     assert "\n" not in data.removesuffix("\n\n")
     assert "\r" not in data
@@ -46,7 +46,7 @@ async def test_the_pieces_make_the_text(client: httpx.AsyncClient, engine: FakeE
 
 
 class Caller:
-    """An ASGI client by hand: it can leave at any message."""
+    """An ASGI client that can disconnect at any message."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ async def test_leaving_ends_all_answers_of_a_request(service: Service, engine: F
 
 
 async def test_what_comes_together_is_sent_together(service: Service, engine: FakeEngine) -> None:
-    """One step of the engine gives a token to each of several choices: that is one send, not one for each."""
+    """One step of the engine gives a token to each of several choices: they are sent together."""
     step = asyncio.Event()
     engine.script = lambda request: [step, "token"]
     caller = Caller(service, stream=True, path="/v1/completions", prompt=["a", "b", "c"])
@@ -218,7 +218,7 @@ async def test_a_stream_arrives_piece_by_piece(running: Running, engine: FakeEng
         async for line in response.aiter_lines():
             if "first" in line:
                 break
-        gate.set()  # only now: so the first came without the second
+        gate.set()  # only now: the first piece came without the second
     assert response.status_code == 200
 
 

@@ -1,20 +1,22 @@
-"""Where keys come from, and how one is found."""
+"""Loading of API keys, and finding one."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 from pathlib import Path
-from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
 from llmcore.errors import ConfigError
-from llmcore_app.auth.key_command import new_key
+from llmcore_app.auth.key_command import generate_key
 from llmcore_app.auth.keys import Keys, load_keys
 from llmcore_app.auth.rate_limit import RateLimits
 from llmcore_app.config import ServerConfig
+from tests.app.routes.test_chat import HELLO, URL
+from tests.app.test_serve import service
 
 HASH = hashlib.sha256(b"one").hexdigest()
 
@@ -31,20 +33,8 @@ def write(folder: Path, *lines: str) -> str:
     return str(path)
 
 
-def test_none_are_none() -> None:
+def test_without_keys_there_are_none() -> None:
     assert load_keys(ServerConfig()) is None
-
-
-def test_a_new_key_and_its_line_belong_together(tmp_path: Path) -> None:
-    key, line = new_key("bot")
-    assert key not in str(line)
-    assert new_key("bot")[0] != key
-    keys = keys_of(ServerConfig(api_keys_file=write(tmp_path, msgspec.json.encode(line).decode())))
-    found = keys.find(key.encode())
-    assert found is not None
-    assert found.name == "bot"
-    for wrong in (b"", key.encode()[:-1], key.encode() + b"x", line.sha256.encode(), b"\xff"):
-        assert keys.find(wrong) is None
 
 
 def test_file_and_option_together(tmp_path: Path) -> None:
@@ -79,7 +69,7 @@ def test_all_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
     keys = keys_of(ServerConfig(api_keys=f"a:{HASH},b:{'0' * 64},c:{'1' * 64}"))
     monkeypatch.setattr("llmcore_app.auth.keys.hmac.compare_digest", compare)
     assert keys.find(b"one") is not None
-    assert len(compared) == 3  # also behind the one that was found
+    assert len(compared) == 3  # also those after the match
 
 
 @pytest.mark.parametrize(
@@ -115,9 +105,20 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         load_keys(ServerConfig(api_keys_file=str(tmp_path / "none")))
 
 
-@pytest.mark.parametrize(
-    "options", [{"keys_everywhere": True}, {"key_requests_per_minute": 1}, {"key_concurrent": 1}], ids=str
-)
-def test_options_about_keys_need_some(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(options))):
-        ServerConfig(**options)
+def test_a_file_of_keys(tmp_path: Path) -> None:
+    key, line = generate_key("bot")
+    path = tmp_path / "keys"
+    path.write_bytes(msgspec.json.encode(line) + b"\n")
+    with service("--host", "0.0.0.0", "--api-keys-file", str(path)) as process:
+        assert not [line for line in process.lines if "WARNING" in line]
+        url = process.url.replace("0.0.0.0", "127.0.0.1")
+        assert httpx.post(url + URL, json=HELLO).status_code == 401
+        # More bytes than the server reads ahead: a request without a key is answered before its body has arrived.
+        assert httpx.post(url + URL, content=b"x" * 3_000_000).status_code == 401
+        assert httpx.post(url + URL, json=HELLO, headers={"authorization": f"Bearer {key}"}).status_code == 200
+        process.popen.terminate()
+        log = "".join(process.lines) + process.stderr.read()
+        assert process.popen.wait(30) == 0
+    assert 'key="bot"' in log
+    assert key not in log
+    assert line.sha256 not in log

@@ -1,4 +1,4 @@
-"""The ingress with replicas that are in this process: the service over the fake engine, without Ray."""
+"""The ingress with replicas in this process: the service over the fake engine, without Ray."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from llmcore.errors import EngineDiedError, EngineUnavailableError
-from llmcore_app.cluster.forwarded import Forwarded, ForwardedAnswer
+from llmcore.errors import EngineDiedError
+from llmcore_app.cluster.forwarded_request import ForwardedRequest
 from llmcore_app.cluster.ingress import Ingress
 from llmcore_app.cluster.replica import Replica
+from llmcore_app.cluster.replica_response import ReplicaResponse
 from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine
 
@@ -27,10 +28,10 @@ class InProcess:
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
-        self.requests: list[Forwarded] = []
+        self.requests: list[ForwardedRequest] = []
         self.dies_after: int | None = None  # messages
 
-    async def one(self, request: Forwarded) -> AsyncGenerator[list[Message], None]:
+    async def stream(self, request: ForwardedRequest) -> AsyncGenerator[list[Message], None]:
         self.requests.append(request)
         n = 0
         parts = self.replica.respond(request)
@@ -44,10 +45,10 @@ class InProcess:
         finally:
             await parts.aclose()
 
-    def all(self, request: Forwarded) -> Awaitable[Sequence[ForwardedAnswer]]:
-        async def gathered() -> list[ForwardedAnswer]:
-            missing = ForwardedAnswer("b", ({"type": "http.response.start", "status": 404, "headers": []},))
-            first = await self.replica.whole(request)
+    def broadcast(self, request: ForwardedRequest) -> Awaitable[Sequence[ReplicaResponse]]:
+        async def gathered() -> list[ReplicaResponse]:
+            missing = ReplicaResponse("b", ({"type": "http.response.start", "status": 404, "headers": []},))
+            first = await self.replica.collect_response(request)
             return [first, first if request.path == "/metrics" else missing]
 
         return gathered()
@@ -70,7 +71,7 @@ async def test_answers_pass_through_and_routers_see_the_prompt(replicas: InProce
         response = await client.post(CHAT, json=HELLO)
     assert response.status_code == 200
     assert response.json()["choices"]
-    assert replicas.requests[0].beginning.links
+    assert replicas.requests[0].fingerprint.prefixes
 
 
 async def test_refusals_keep_their_form(replicas: InProcess) -> None:
@@ -112,7 +113,7 @@ async def test_one_that_dies_in_a_whole_answer_cuts_the_connection(replicas: InP
             await client.post(CHAT, json=HELLO)
 
 
-async def test_who_leaves_cancels(replicas: InProcess, engine: FakeEngine) -> None:
+async def test_a_disconnect_cancels(replicas: InProcess, engine: FakeEngine) -> None:
     left = asyncio.Event()
     sent: list[Message] = []
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": CHAT, "query_string": b"", "headers": []}
@@ -143,19 +144,14 @@ async def test_who_leaves_cancels(replicas: InProcess, engine: FakeEngine) -> No
     ("method", "path", "status"),
     [("GET", "/metrics", 200), ("DELETE", "/v1/requests/unknown", 404), ("DELETE", "/v1/prefixes/unknown", 404)],
 )
-async def test_what_concerns_all_asks_all(replicas: InProcess, method: str, path: str, status: int) -> None:
+async def test_requests_for_all_replicas_are_broadcast(
+    replicas: InProcess, method: str, path: str, status: int
+) -> None:
     async with client_of(replicas) as client:
         response = await client.request(method, path)
     assert response.status_code == status
     assert not replicas.requests
     assert path != "/metrics" or 'replica="a"' in response.text
-
-
-async def test_a_replica_is_healthy_until_its_engine_is_given_up(replicas: InProcess, engine: FakeEngine) -> None:
-    replicas.replica.check()
-    await replicas.replica.stop()
-    with pytest.raises(EngineUnavailableError):
-        replicas.replica.check()
 
 
 async def test_lifespan(replicas: InProcess) -> None:

@@ -1,4 +1,4 @@
-"""The book of a router."""
+"""Placement of requests by one router."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore_app.cluster.affinity import Affinity
-from llmcore_app.cluster.beginnings import Beginning
 from llmcore_app.cluster.placement import Placement, Routing
+from llmcore_app.cluster.prompt_fingerprint import PromptFingerprint
 
-NOTHING = Beginning()
+NOTHING = PromptFingerprint()
 
 
 def pending() -> bool:
@@ -40,18 +40,18 @@ def test_loads_are_what_was_sent_and_not_ended(routing: Routing, steps: list[str
     for number, step in enumerate(steps):
         if step == "choose":
             replica = placement.choose(str(number), NOTHING, ["a", "b", "c"], lambda: True)[0]
-            placement.sent(replica)
+            placement.add_sent(replica)
             in_hand.append(replica)
         elif in_hand:
-            placement.ended(in_hand.pop(0))
+            placement.remove_sent(in_hand.pop(0))
     placement.choose("last", NOTHING, ["a", "b", "c"], lambda: True)
     placement.choose("last", NOTHING, [], lambda: True)
     assert placement.loads(["a", "b", "c"]) == {each: in_hand.count(each) for each in "abc"}
 
 
-def test_an_end_that_nobody_began_is_none() -> None:
+def test_an_end_without_a_start_is_ignored() -> None:
     placement = Placement(Affinity())
-    placement.ended("a")
+    placement.remove_sent("a")
     assert placement.loads(["a"]) == {"a": 0}
 
 
@@ -62,10 +62,10 @@ def test_round_robin_goes_round() -> None:
 
 def test_a_replica_that_is_gone_takes_its_requests_and_its_cache_along() -> None:
     affinity = Affinity()
-    placement, beginning = Placement(affinity), Beginning(((7, 256),), 7)
-    placement.update(["a", "b"])
-    placement.choose("x", beginning, ["a"], lambda: True)
-    placement.sent("a")
-    placement.update(["b"])
+    placement, fingerprint = Placement(affinity), PromptFingerprint(((7, 256),), 7)
+    placement.set_replicas(["a", "b"])
+    placement.choose("x", fingerprint, ["a"], lambda: True)
+    placement.add_sent("a")
+    placement.set_replicas(["b"])
     assert placement.loads(["a"]) == {"a": 0}
-    assert affinity.cached_bytes(beginning, ["a"]) == {"a": 0}
+    assert affinity.find_cached_bytes(fingerprint, ["a"]) == {"a": 0}

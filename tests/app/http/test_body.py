@@ -1,4 +1,4 @@
-"""Bodies: bounded, and refused with the place of the fault."""
+"""Bodies of bounded size, and refusals that name the place of the error."""
 
 from __future__ import annotations
 

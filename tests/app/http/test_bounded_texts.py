@@ -1,4 +1,4 @@
-"""Texts of callers in answers, headers, log lines and metrics: cut at 200 characters, with their length."""
+"""Texts of callers in replies, headers, log lines and metrics are cut at 200 characters, with their length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from llmcore.errors import InvalidRequestError, LlmcoreError
 from llmcore_app.application import create_app, create_service
-from llmcore_app.auth.key_command import new_key
+from llmcore_app.auth.key_command import generate_key
 from llmcore_app.config import ServerConfig
 from llmcore_app.http.errors import ApiError, translate
 from tests.app.fake_engine import FakeEngine
@@ -65,9 +65,9 @@ async def test_fields_in_refusals(client: httpx.AsyncClient, name: str) -> None:
 @pytest.mark.parametrize("name", ["model", "a field", "role", "tool_call_id"])
 async def test_the_length_is_told(client: httpx.AsyncClient, name: str) -> None:
     error = (await client.post(URL, json=CHATS[name])).json()["error"]
-    told = [int(each) for each in re.findall(r"\((\d+) characters\)", error["message"])]
-    assert len(told) == 1
-    assert 30_000 <= told[0] < 30_100
+    lengths = [int(each) for each in re.findall(r"\((\d+) characters\)", error["message"])]
+    assert len(lengths) == 1
+    assert 30_000 <= lengths[0] < 30_100
     assert "x" * 201 not in error["message"]
     assert len(error["param"]) < 250
 
@@ -131,7 +131,7 @@ def test_any_error_is_bounded() -> None:
 
 def test_a_path_of_60_kb_without_a_key(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("keys") / "keys"
-    path.write_bytes(msgspec.json.encode(new_key("bot")[1]) + b"\n")
+    path.write_bytes(msgspec.json.encode(generate_key("bot")[1]) + b"\n")
     with service("--api-keys-file", str(path)) as process:
         host, port = process.url.removeprefix("http://").split(":")
         for head in (f"GET /{'a' * 60_000}%0a%1b[31m", f"{'M' * 60_000} /x", f"GET /x?{'q' * 60_000}"):

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is not a server error."""
+"""No body of a client makes a server error."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmcore_app.schemas.chat import ChatRequest
-from llmcore_app.schemas.completion import CompletionRequest
-from llmcore_app.schemas.prefixes import PrefixRequest
+from llmcore_app.schemas.chat_request import ChatRequest
+from llmcore_app.schemas.completion_request import CompletionRequest
+from llmcore_app.schemas.prefix_request import PrefixRequest
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)

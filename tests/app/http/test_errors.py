@@ -1,4 +1,4 @@
-"""Every failure as an answer in OpenAI's shape."""
+"""Every failure as a reply in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -114,11 +114,13 @@ async def test_an_answer_that_was_broken_off_is_an_error(
     assert not engine.open
 
 
-@pytest.mark.parametrize(("wait_s", "told"), [(0.0, "1"), (0.2, "1"), (2.1, "3")])
-async def test_when_to_come_back(client: httpx.AsyncClient, engine: FakeEngine, wait_s: float, told: str) -> None:
+@pytest.mark.parametrize(("wait_s", "retry_after"), [(0.0, "1"), (0.2, "1"), (2.1, "3")])
+async def test_when_to_come_back(
+    client: httpx.AsyncClient, engine: FakeEngine, wait_s: float, retry_after: str
+) -> None:
     engine.refusals = [OverloadedError("the queue is full", retry_after_s=wait_s)]
     response = await client.post(URL, json=HELLO)
-    assert (response.status_code, response.headers["retry-after"]) == (429, told)
+    assert (response.status_code, response.headers["retry-after"]) == (429, retry_after)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.app.routes.test_chat import HELLO, URL
 
 
 async def samples(client: httpx.AsyncClient) -> dict[str, float]:
-    """`name{label=value,...}` to value, the model's label left out."""
+    """Returns a map from `name{label=value,...}`, without the label of the model, to the value."""
     response = await client.get("/metrics")
     assert response.status_code == 200
     found = {}
@@ -175,8 +175,8 @@ async def test_every_figure_of_the_engine_is_told_or_known_by_another_name(
     stats = await engine.stats()
     elsewhere = {"n_tokens_cached", "n_tokens_generated"}  # llm_service_tokens_total
     values = {float(getattr(stats, name)) for name in EngineStats.__struct_fields__ if name not in elsewhere}
-    told = [value for name, value in (await samples(client)).items() if name.startswith("llm_service_engine_")]
-    assert values <= set(told)
+    shown = [value for name, value in (await samples(client)).items() if name.startswith("llm_service_engine_")]
+    assert values <= set(shown)
 
 
 async def test_unknown_paths_make_no_labels(client: httpx.AsyncClient) -> None:

@@ -92,5 +92,5 @@ async def test_refused_requests_leave_nothing_behind(
 ) -> None:
     engine.state = "restarting"
     assert (await client.post(URL, json=HELLO, headers={"x-request-id": "call-1"})).status_code == 503
-    assert await service.alive.cancel("call-1") == 0
-    assert not service.alive._requests
+    assert await service.in_flight.cancel("call-1") == 0
+    assert not service.in_flight._requests

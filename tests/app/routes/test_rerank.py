@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-import pytest
 
 from llmcore.errors import UnsupportedError
 from llmcore_app.service.service import Service
@@ -35,27 +34,6 @@ async def test_some_of_the_best_with_their_texts(client: httpx.AsyncClient) -> N
     assert answer["results"] == [{"index": 1, "relevance_score": 4.0, "document": {"text": "abcd"}}]
     answer = (await client.post(PATH, json=BODY | {"top_n": 9, "return_documents": None})).json()
     assert len(answer["results"]) == 4
-
-
-@pytest.mark.parametrize(
-    ("body", "param", "code"),
-    [
-        ({"documents": ["a"]}, "query", "missing_required_parameter"),
-        ({"query": "", "documents": ["a"]}, "query", "invalid_value"),
-        ({"query": "q", "documents": []}, "documents", "invalid_value"),
-        ({"query": "q", "documents": ["a", ""]}, "documents[1]", "invalid_value"),
-        ({"query": "q", "documents": ["a", {"title": "b"}]}, "documents[1].title", "unknown_parameter"),
-        ({"query": "q", "documents": ["a"], "top_n": 0}, "top_n", "invalid_value"),
-        ({"query": "q", "documents": ["a"], "rank_fields": ["a"]}, "rank_fields", "unknown_parameter"),
-    ],
-    ids=str,
-)
-async def test_bad_requests_name_the_field(
-    client: httpx.AsyncClient, body: dict[str, Any], param: str, code: str
-) -> None:
-    response = await client.post(PATH, json=body)
-    error = response.json()["error"]
-    assert (response.status_code, error["param"], error["code"]) == (400, param, code)
 
 
 async def test_a_model_that_ranks_nothing(client: httpx.AsyncClient, engine: FakeEngine) -> None:

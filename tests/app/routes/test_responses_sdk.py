@@ -38,7 +38,7 @@ async def sdk(running: Running) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 def calling_once(request: GenerateRequest) -> Any:
-    """Calls, and then says what it was told."""
+    """Calls a function, and then answers with its result."""
     assert isinstance(request.prompt, ChatPrompt)
     last = json.loads(request.prompt.messages)[-1]
     return [f"It is {last['content']}."] if last["role"] == "tool" else CALLING
@@ -72,7 +72,7 @@ async def test_stream_helper(sdk: openai.AsyncOpenAI, engine: FakeEngine) -> Non
 
 @pytest.mark.parametrize("how", ["items", "dumps", "dicts", "helper"])
 async def test_a_round_of_a_tool(sdk: openai.AsyncOpenAI, engine: FakeEngine, how: str) -> None:
-    """However a client sends back what it got."""
+    """For each form in which a client can send back the output."""
     engine.script = calling_once
     messages: ResponseInputParam = [{"role": "user", "content": "What time is it?"}]
     if how == "helper":
@@ -162,7 +162,7 @@ async def test_shapes_of_formats_and_logprobs_are_the_sdk_s(running: Running, fi
 
 @pytest.mark.parametrize("reason", ["stop", "length"])
 async def test_all_shapes_are_the_sdk_s(running: Running, engine: FakeEngine, reason: Any) -> None:
-    """The SDK itself builds its types without looking; here they look."""
+    """The SDK builds its types without validation; this validates them."""
     engine.script = lambda request: CALLING
     engine.reason = reason
     body = {"input": "x", "tools": [CLOCK, OFF], "tool_choice": {"type": "function", "name": "off"}, "metadata": {}}

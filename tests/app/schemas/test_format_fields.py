@@ -114,7 +114,7 @@ async def test_a_constraint_that_fails_on_the_way_is_an_error_with_its_field(
 
 
 async def test_a_format_beside_tools_is_the_engines_to_judge(client: httpx.AsyncClient, engine: FakeEngine) -> None:
-    """It knows what the model's template can tell apart."""
+    """The engine knows what the model's template can distinguish."""
     tools = [{"type": "function", "function": {"name": "f"}}]
     fields = {**CHAT, "tools": tools, "response_format": {"type": "json_object"}}
     response = await client.post("/v1/chat/completions", json=fields)

@@ -1,4 +1,4 @@
-"""Connections of those who send or read too slowly, or are too many."""
+"""Connections that send or read too slowly, or are too many."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 
 from llmcore_app.application import create_app, create_service
 from llmcore_app.config import ServerConfig
-from llmcore_app.server import connection
-from llmcore_app.server.server import Server, bind, url_of
+from llmcore_app.server import connection_limits
+from llmcore_app.server.server import Server
+from llmcore_app.server.sockets import bind, url_of
 from tests.app.fake_engine import FakeEngine, Step
 from tests.app.routes.test_chat import HELLO, URL
 
@@ -55,7 +56,7 @@ def status_and_error(answer: bytes) -> tuple[bytes, str]:
 
 
 async def drip(writer: asyncio.StreamWriter, bytes_: bytes) -> None:
-    """A byte at a time, until nobody takes them."""
+    """Sends a byte at a time until the connection is closed."""
     with contextlib.suppress(ConnectionError):
         for byte in bytes_ * 1000:
             writer.write(bytes([byte]))
@@ -84,7 +85,7 @@ async def test_a_second_head_that_does_not_end(engine: FakeEngine) -> None:
         writer.close()
 
 
-async def test_a_connection_on_which_nothing_comes_ends_without_a_word(engine: FakeEngine) -> None:
+async def test_a_silent_connection_is_closed_without_a_response(engine: FakeEngine) -> None:
     async with serving(engine, head_timeout_s=0.2) as url:
         reader, writer = await connect(url)
         assert await rest(reader) == b""
@@ -103,8 +104,8 @@ async def test_a_body_that_does_not_end(engine: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize("has_length", [True, False])
-async def test_who_sends_too_much_is_told_so(engine: FakeEngine, has_length: bool) -> None:
-    """A connection that was closed with something unread would be reset, and the answer lost."""
+async def test_a_body_that_is_too_large_gets_a_413(engine: FakeEngine, has_length: bool) -> None:
+    """Closing a connection with unread bytes resets it, which destroys the response."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(100):
@@ -127,7 +128,7 @@ async def test_too_much_that_does_not_end(engine: FakeEngine) -> None:
         await dripping
 
 
-async def test_a_body_that_nobody_waits_for_does_not_hold_the_connection(engine: FakeEngine) -> None:
+async def test_an_unread_body_does_not_hold_the_connection(engine: FakeEngine) -> None:
     async with serving(engine, body_timeout_s=0.2) as url:
         reader, writer = await connect(url)
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
@@ -177,7 +178,7 @@ async def test_a_client_who_does_not_read_ends_alone(engine: FakeEngine, stream:
 
 
 async def test_too_many_connections(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "N_SPARE", 2)
+    monkeypatch.setattr(connection_limits, "N_SPARE", 2)
     async with serving(engine, n_connections_max=3) as url, contextlib.AsyncExitStack() as stack:
         opened = []
         for _ in range(3):

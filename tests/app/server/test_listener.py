@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from llmcore_app.server.open_files import N_ADMIN, N_ADMIN_SPARE
-from tests.app.auth.test_middleware_process import certificate, needs_openssl
+from llmcore_app.server.connection_limits import N_ADMIN, N_ADMIN_SPARE
 from tests.app.routes.test_chat import HELLO, URL
+from tests.app.server.test_tls import certificate, needs_openssl
 from tests.app.test_serve import Process, service
 
 N_FILES = 256
@@ -39,7 +39,7 @@ def admin_port(process: Process) -> int:
 
 @contextlib.contextmanager
 def idle(port: int, n: int) -> Iterator[list[socket.socket]]:
-    """Connections that are begun, and say nothing."""
+    """Connections that send nothing."""
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(socket.socket()) for _ in range(n)]
         for each in opened:
@@ -49,7 +49,7 @@ def idle(port: int, n: int) -> Iterator[list[socket.socket]]:
 
 
 def answer(port: int, raw: bytes, *, tls: bool = False) -> bytes:
-    """All that comes back on a connection of its own."""
+    """Sends `raw` on a new connection and returns everything received."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=30)
     with TRUSTING.wrap_socket(plain) if tls else plain as connection:
         connection.sendall(raw)
@@ -60,7 +60,7 @@ def answer(port: int, raw: bytes, *, tls: bool = False) -> bytes:
 
 
 def said(process: Process) -> str:
-    """The log, after a good end."""
+    """Ends the service, checks its exit status and returns its log."""
     process.popen.terminate()
     log = process.stderr.read()
     assert process.popen.wait(30) == 0
@@ -68,7 +68,7 @@ def said(process: Process) -> str:
 
 
 def probe_for(seconds: float, port: int, *, tls: bool = False) -> float:
-    """Probes again and again. Returns the longest wait, in seconds; any probe that is not answered raises."""
+    """Probes repeatedly and returns the longest wait in seconds. Raises if a probe is not answered."""
     longest_s, until_s = 0.0, time.monotonic() + seconds
     while (begun_s := time.monotonic()) < until_s:
         assert answer(port, PROBE, tls=tls).startswith(b"HTTP/1.1 200"), "a probe was not answered"
@@ -78,7 +78,7 @@ def probe_for(seconds: float, port: int, *, tls: bool = False) -> float:
 
 
 def ordinary(port: int, *, tls: bool = False) -> int:
-    """The status of a request of an ordinary caller."""
+    """Returns the status of a chat request."""
     scheme = "https" if tls else "http"
     return httpx.post(f"{scheme}://127.0.0.1:{port}{URL}", json=HELLO, verify=TRUSTING, timeout=30).status_code
 
@@ -145,7 +145,7 @@ def test_where_files_run_out_those_who_say_nothing_make_room(tmp_path: Path) -> 
         pid = process.popen.pid
         n_open = len(list(Path(f"/proc/{pid}/fd").iterdir()))
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        # Less than it was when the room for connections was measured out.
+        # Lower than when the connection limits were derived from it.
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (n_open + 3, before[1]))
         with idle(port, 30):
             probe_for(1.5, port)

@@ -1,4 +1,4 @@
-"""Orphans that nobody waits for: as process 1, and as whoever else they are given to."""
+"""Orphans: of process 1, and of a subreaper."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ import pytest
 
 from tests.app.test_serve import ROOT, command, environ
 
-# A child that leaves a grandchild behind; then a child of our own, whose status must not be taken from us.
+# A child that leaves an orphan behind; then a child of our own, whose exit status must not be taken by the reaper.
 ADOPTED = """
 import asyncio, ctypes, os, subprocess, sys
-from llmcore_app.server.reaper import dead_children, reap_for_ever
+from llmcore_app.server.reaper import find_zombies, reap_orphans
 
 async def main():
     if ctypes.CDLL(None).prctl(36, 1, 0, 0, 0):  # PR_SET_CHILD_SUBREAPER
         sys.exit("no subreaper")
-    reaping = asyncio.create_task(reap_for_ever(0.1))
+    reaping = asyncio.create_task(reap_orphans(0.1))
     orphan = int(subprocess.run(["sh", "-c", "sleep 0.3 >&- 2>&- & echo $!"], stdout=subprocess.PIPE).stdout)
     own = await asyncio.create_subprocess_exec("sh", "-c", "sleep 0.5; exit 7")
     assert await own.wait() == 7
     while os.path.exists(f"/proc/{orphan}"):
         await asyncio.sleep(0.05)
-    assert not dead_children()
+    assert not find_zombies()
     reaping.cancel()
 
 asyncio.run(main())
 """
 
 
-def test_an_orphan_is_reaped_and_a_child_is_left_to_whoever_waits_for_it() -> None:
+def test_an_orphan_is_reaped_and_an_own_child_is_left_alone() -> None:
     done = subprocess.run([sys.executable, "-c", ADOPTED], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
@@ -44,11 +44,11 @@ UNSHARE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-p
 
 
 def test_as_process_one(tmp_path: Path) -> None:
-    """In a PID namespace of its own: it reaps an orphan, and ends well at SIGTERM."""
+    """In a PID namespace of its own: the service reaps an orphan and exits with 0 on SIGTERM."""
     if shutil.which("unshare") is None or subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
         pytest.skip("PID namespaces are not permitted here")
     note = tmp_path / "pids"
-    # A shell makes the orphan, and becomes the service: process 1 has then a child that it knows nothing of.
+    # A shell creates the orphan and then becomes the service, so process 1 has a child that it did not start.
     orphan = f"(sh -c 'sleep 0.2 & echo $! > {note}')"
     script = f'{orphan}; exec "$@"'
     args = [*UNSHARE, "sh", "-c", script, "sh", *command()]

@@ -1,4 +1,4 @@
-"""Requests that two readers could split differently: refused, on a real port, and the connection ends."""
+"""Requests that two parsers could split differently are refused, on a real port, and the connection is closed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from llmcore_app.application import create_admin_app, create_service
 from llmcore_app.config import ServerConfig
 from llmcore_app.server import request_framing as framing
-from llmcore_app.server.request_framing import Chunks, StrictConnection
-from llmcore_app.server.server import AdminServer, bind, url_of
+from llmcore_app.server.request_framing import ChunkedBody, StrictConnection
+from llmcore_app.server.server import AdminServer
+from llmcore_app.server.sockets import bind, url_of
 from tests.app.fake_engine import FakeEngine
 from tests.app.server.test_connection import connect, rest, serving, status_and_error
 
@@ -131,7 +132,7 @@ PASSING = {
     "a size in capitals and zeros": CHUNKED + b"0%X\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
     "a coding in capitals": POST + b"Transfer-Encoding: Chunked\r\n\r\n" + chunk(BODY) + b"0\r\n\r\n",
     "HTTP/1.0 without a host": b"POST /tokenize HTTP/1.0\r\nContent-Length: " + N + b"\r\n\r\n" + BODY,
-    # nginx with deploy/nginx/nginx.conf, and what a balancer adds.
+    # As forwarded by nginx with deploy/nginx/nginx.conf and a load balancer.
     "a proxy": b"POST /tokenize HTTP/1.1\r\nHost: llm.example:8443\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.2\r\n"
     b"X-Forwarded-Proto: https\r\nContent-Length: " + N + b"\r\nuser-agent: curl/8 (x; y)\r\naccept: */*\r\n"
     b'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nX-Name: "J\xc3\xb6rg"\r\n\r\n' + BODY,
@@ -140,7 +141,7 @@ PASSING = {
     "an empty value": POST + b"X-A:\r\nX-B: a\tb\r\nContent-Length: " + N + b"\r\n\r\n" + BODY,
 }
 
-# If it were read as a request, there would be a second answer.
+# A second response would show that this was parsed as a request.
 SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -164,7 +165,7 @@ async def test_what_is_refused(url: str, engine: FakeEngine) -> None:
         if answer:
             assert status_and_error(answer) == (b"400", "invalid_http"), name
             assert b"connection: close" in answer.lower()
-        else:  # a reset may overtake an answer that was given before everything was sent
+        else:  # a reset may destroy a response that was sent before the request was complete
             assert len(raw) > 10_000, name
         assert answer.count(b"HTTP/1.1 200") == 0, name
 
@@ -211,7 +212,7 @@ async def test_the_admin_listener_reads_as_strictly(engine: FakeEngine) -> None:
 
 
 def events(connection: h11.Connection, pieces: list[bytes]) -> list[tuple[str, bytes]]:
-    """Requests, bodies and ends, as far as the bytes are accepted; what comes in pieces is put together."""
+    """Requests, bodies and ends, up to a refusal; the parts of a body are joined."""
     found: list[tuple[str, bytes]] = []
     with contextlib.suppress(h11.RemoteProtocolError):
         for piece in pieces:
@@ -242,8 +243,8 @@ def split(raw: bytes, cuts: list[int]) -> list[bytes]:
 @settings(max_examples=100, deadline=None)
 def test_chunks_are_accepted_however_they_come(parts: list[bytes], cuts: list[int], after: bytes) -> None:
     raw = b"".join(map(chunk, parts)) + b"0\r\n\r\n"
-    chunks = Chunks()
-    assert [chunks.feed(piece) for piece in split(raw + after, cuts)] == [""] * len(split(raw + after, cuts))
+    body = ChunkedBody()
+    assert [body.feed(piece) for piece in split(raw + after, cuts)] == [""] * len(split(raw + after, cuts))
 
 
 @given(
@@ -298,7 +299,7 @@ async def test_odd_bytes_are_answered_or_refused_and_nothing_crashes(
         reader, writer = await connect(url)
         with contextlib.suppress(ConnectionError):
             writer.write(raw)
-            await asyncio.sleep(0.005)  # for an answer; a client who has left gets none
+            await asyncio.sleep(0.005)  # time for the response, which is not sent to a client that has closed its side
             writer.write_eof()
         answer = await rest(reader)
         statuses.add(answer[9:12])

@@ -1,4 +1,4 @@
-"""The server inside of another program."""
+"""The server embedded in another program."""
 
 from __future__ import annotations
 

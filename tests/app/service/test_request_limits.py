@@ -1,4 +1,4 @@
-"""What one request may ask for at most."""
+"""Limits of one request, through the application."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from llmcore.errors import ConfigError
 from llmcore_app.application import create_app, create_service
 from llmcore_app.config import ServerConfig
 from tests.app.fake_engine import FakeEngine
@@ -61,7 +60,7 @@ async def test_more_is_refused_by_its_field(
         assert (await client.post(url, json=body)).status_code == 200
 
 
-async def test_who_asks_for_nothing_gets_what_is_allowed(engine: FakeEngine) -> None:
+async def test_requests_without_values_get_the_limits(engine: FakeEngine) -> None:
     async with bounded(engine, max_answer_tokens=8, max_request_s=1.5) as client:
         for url, body in ((URL, HELLO), (RESPONSES, {"input": "x"}), (COMPLETIONS, {"prompt": "x"})):
             assert (await client.post(url, json=body)).status_code == 200
@@ -73,7 +72,7 @@ async def test_who_asks_for_nothing_gets_what_is_allowed(engine: FakeEngine) -> 
     [("/v1/embeddings", {"input": "x"}), ("/v1/rerank", {"query": "x", "documents": ["y"]})],
 )
 async def test_vectors_have_no_longer_than_that(engine: FakeEngine, url: str, body: dict[str, Any]) -> None:
-    engine.admission = asyncio.Event()  # which nobody sets
+    engine.admission = asyncio.Event()  # never set
     async with bounded(engine, max_request_s=0.05) as client:
         response = await client.post(url, json=body)
     assert (response.status_code, response.json()["error"]["code"]) == (408, "timeout")
@@ -86,11 +85,3 @@ async def test_an_endpoint_s_own_default_stays(engine: FakeEngine) -> None:
         await client.post(URL, json=HELLO)
         await client.post(URL, json={**HELLO, "max_tokens": 100, "timeout": 9})
     assert [(each.max_tokens, each.timeout_s) for each in engine.requests] == [(16, None), (50, None), (100, 9)]
-
-
-def test_options_that_contradict_each_other() -> None:
-    with pytest.raises(ConfigError, match="max_tokens_default"):
-        ServerConfig(max_answer_tokens=8, max_tokens_default=9)
-    for origin in ("a.example", "https://a.example/", "https://a.example https://b.example"):
-        with pytest.raises(ConfigError, match="cors_origins"):
-            ServerConfig(cors_origins=origin)

@@ -1,0 +1,34 @@
+"""Names of the engine's parameters in the requests of an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from llmcore.errors import InvalidRequestError
+
+
+@dataclass(frozen=True)
+class FieldNames:
+    """Replaces the engine's parameters in its errors by the fields of the request."""
+
+    prompt: str
+    constraint: str = ""
+    others: Mapping[str, str] = field(default_factory=dict)  # parameter -> field, where they differ
+    has_flat_tools: bool = False  # a tool's fields are beside its type, not in its `function`
+
+    def rename(self, error: InvalidRequestError) -> None:
+        """Changes the parameter of the error, and its message if that begins with the parameter."""
+        param = error.param
+        if param is None or param == "tokens":
+            error.param = self.prompt
+            return
+        name, dot, path = param.partition(".")
+        if name == "constraint":
+            error.param = f"{self.constraint}{dot}{path}"
+            return
+        error.param = self.others.get(param, param)
+        if self.has_flat_tools and param.startswith("tools["):
+            error.param = param.replace("].function.", "].", 1)
+        if error.message.startswith(f"{param}:"):
+            error.message = error.param + error.message.removeprefix(param)

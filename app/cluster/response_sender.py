@@ -1,0 +1,37 @@
+"""Sending of one response, and of an error in its place."""
+
+from __future__ import annotations
+
+from starlette.types import Message, Send
+
+from ..http.errors import translate
+
+
+class ResponseSender:
+    """Passes ASGI messages on and tracks whether the response has begun, and whether it is an event stream."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._has_begun = False
+        self._is_stream = False
+
+    async def send(self, message: Message) -> None:
+        """Passes a message on."""
+        if message["type"] == "http.response.start":
+            self._has_begun = True
+            headers = message.get("headers", ())
+            self._is_stream = any(n == b"content-type" and v.startswith(b"text/event-stream") for n, v in headers)
+        await self._send(message)
+
+    async def fail(self, error: Exception) -> None:
+        """Sends an error in OpenAI's format: as the response, or as an event of a stream that has begun. Raises `error` if another
+        response has begun, so that the server cuts the connection instead of making the response look complete."""
+        answer = translate(error)
+        if self._has_begun and not self._is_stream:
+            raise error
+        if self._has_begun:
+            await self._send({"type": "http.response.body", "body": b"data: " + answer.body() + b"\n\n"})
+            return
+        response = answer.response()
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": response.raw_headers})
+        await self._send({"type": "http.response.body", "body": answer.body()})

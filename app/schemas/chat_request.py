@@ -1,0 +1,122 @@
+"""Requests to /v1/chat/completions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority
+
+from ..http.errors import invalid
+from ..http.priority import check_service_tier, priority_of_fields
+from .chat_prompt import chat_prompt
+from .generation_fields import AnswerLength, CompletionFields, ServiceTierField, check_completion_fields
+from .messages import AssistantMessage, Content, Message, check_messages
+from .tools import ToolChoiceField, Tools, check_tools
+from .unsupported_fields import OnlyEmpty, OnlyFalse, OnlyNull
+
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+
+
+class Prediction(msgspec.Struct, tag_field="type", tag="content", forbid_unknown_fields=True):
+    content: Content
+
+
+class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
+    """A request for the next message of a conversation."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    max_completion_tokens: AnswerLength | None = None
+    logprobs: Annotated[bool, Meta(description="tell each token's log-probability")] | None = None
+    top_logprobs: (
+        Annotated[int, Meta(ge=0, le=N_LOGPROBS_MAX, description="most probable tokens beside each; needs logprobs")]
+        | None
+    ) = None
+    tools: Tools | None = None
+    tool_choice: ToolChoiceField | None = None
+    parallel_tool_calls: Annotated[bool, Meta(description="several calls in one answer; true if absent")] | None = None
+    reasoning_effort: (
+        Annotated[ReasoningEffort, Meta(description="none: no reasoning; others where the template knows efforts")]
+        | None
+    ) = None
+    chat_template_kwargs: (
+        Annotated[dict[str, Any], Meta(description="llmcore's own; further variables of the chat template")] | None
+    ) = None
+    continue_final_message: (
+        Annotated[
+            bool,
+            Meta(description="llmcore's own; go on with the last message if it is the assistant's; true if absent"),
+        ]
+        | None
+    ) = None
+    service_tier: ServiceTierField | None = None
+
+    # Accepted: no value of these would change the answer.
+    metadata: Annotated[dict[str, str], Meta(description="accepted without effect")] | None = None
+    prediction: Annotated[Prediction, Meta(description="accepted without effect: it would only save time")] | None = (
+        None
+    )
+    prompt_cache_key: Annotated[str, Meta(description="accepted without effect: all share a cache")] | None = None
+    safety_identifier: Annotated[str, Meta(description="accepted without effect")] | None = None
+
+    # Accepted only with values that change nothing.
+    audio: OnlyNull = None
+    function_call: Annotated[Any, Meta(extra_json_schema={"enum": [None, "none", "auto"]})] = None
+    functions: OnlyEmpty = None
+    modalities: Annotated[Any, Meta(extra_json_schema={"enum": [None, ["text"]]})] = None
+    moderation: OnlyNull = None
+    prompt_cache_options: OnlyNull = None
+    prompt_cache_retention: Annotated[Any, Meta(extra_json_schema={"enum": [None, "in_memory", "in-memory"]})] = None
+    store: OnlyFalse = None
+    verbosity: Annotated[Any, Meta(extra_json_schema={"enum": [None, "medium"]})] = None
+    web_search_options: OnlyNull = None
+
+    def answer_tokens(self) -> int | None:
+        """Longest answer in tokens, by either of the two fields."""
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+    @property
+    def n_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def requested_priority(self) -> Priority | None:
+        return priority_of_fields(self.service_tier, self.priority)
+
+    def prompt(self) -> ChatPrompt:
+        """Returns the prompt for the engine to render. Raises InvalidRequestError if it is too large."""
+        continues = _can_continue(self.messages[-1]) and self.continue_final_message is not False
+        return chat_prompt(
+            self.messages,
+            self.tools,
+            self.tool_choice,
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            template_args=self.chat_template_kwargs,
+            reasoning_effort=self.reasoning_effort,
+            add_generation_prompt=not continues,
+            continue_final_message=continues,
+        )
+
+
+def _can_continue(message: Message) -> bool:
+    """True if the message is an answer that the model can continue."""
+    return isinstance(message, AssistantMessage) and not message.tool_calls
+
+
+def check_chat(request: ChatRequest) -> None:
+    """Checks rules that the types cannot express. Raises ApiError (400)."""
+    check_completion_fields(request)
+    limits = (request.max_tokens, request.max_completion_tokens)
+    if None not in limits and limits[0] != limits[1]:
+        problem = f"max_tokens ({limits[0]}) and max_completion_tokens ({limits[1]}) differ: send one of them"
+        raise invalid("invalid_value", problem, "max_tokens")
+    check_service_tier(request.service_tier, request.priority)
+    check_messages(request.messages)
+    check_tools(request.tools, request.tool_choice)
+    if request.top_logprobs and not request.logprobs:
+        raise invalid("invalid_value", "top_logprobs is only allowed with logprobs", "top_logprobs")
+    if request.continue_final_message and not _can_continue(request.messages[-1]):
+        problem = "continue_final_message: the last message is not an answer that can be continued"
+        raise invalid("invalid_value", problem, "continue_final_message")
