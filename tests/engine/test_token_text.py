@@ -18,7 +18,7 @@ class Vocabulary:
         self.n_asked += 1
         return token == 2
 
-    def piece(self, token: int, *, special: bool = False) -> bytes:
+    def token_bytes(self, token: int, *, special: bool = False) -> bytes:
         self.n_asked += 1
         if token == 2:
             return b"<end>" if special else b""

@@ -36,7 +36,7 @@ def test_a_choice_is_the_sum_of_its_outputs() -> None:
         choice.add(piece)
     choice.add(Finished("", "b", "stop", USAGE))
     assert (choice.text, choice.reasoning, choice.usage) == ("ab", "Hm.", USAGE)
-    assert [(call.name, call.arguments) for call in choice.calls] == [("clock", "{}")]
+    assert [(call.name, call.arguments) for call in choice.tool_calls] == [("clock", "{}")]
 
 
 CALL = CallDelta(0, id="c1", name="clock")
