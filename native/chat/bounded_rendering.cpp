@@ -27,7 +27,7 @@ constexpr uint64_t UNITS          = 30'000'000;
 constexpr uint64_t UNITS_PER_BYTE = 100;
 constexpr uint64_t CONTAINERS     = 150'000;
 
-constexpr llmcore_jinja_allowance NO_LIMIT = { UINT64_MAX, UINT64_MAX, 0 };
+constexpr llmcore_jinja_allowance NO_LIMIT = {UINT64_MAX, UINT64_MAX, 0};
 
 struct ThreadArgument {
     const std::function<void()> & body;
@@ -46,7 +46,7 @@ void * run_thread(void * pointer) {
 
 // Runs `body` on a new thread with a large stack and waits for it. Rethrows what `body` throws.
 void run_on_large_stack(const std::function<void()> & body) {
-    ThreadArgument argument = { body, nullptr };
+    ThreadArgument argument = {body, nullptr};
     pthread_attr_t attributes;
     pthread_t      thread;
     pthread_attr_init(&attributes);
@@ -67,7 +67,7 @@ void run_on_large_stack(const std::function<void()> & body) {
 void render_bounded(size_t n_bytes, const std::function<void()> & body) {
     run_on_large_stack([&] {
         const auto stack_begin = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-        llmcore_jinja_allow({ UNITS + UNITS_PER_BYTE * n_bytes, CONTAINERS + n_bytes, stack_begin - RENDERING_BYTES });
+        llmcore_jinja_allow({UNITS + UNITS_PER_BYTE * n_bytes, CONTAINERS + n_bytes, stack_begin - RENDERING_BYTES});
         std::exception_ptr exception;
         try {
             body();

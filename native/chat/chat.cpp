@@ -17,7 +17,7 @@
 
 struct lc_chat {
     common_chat_templates_ptr templates;
-    common_chat_templates_ptr answer_templates;  // see compile_for_answers(); usually NULL
+    common_chat_templates_ptr answer_templates; // see compile_for_answers(); usually NULL
 
     // Found by rendering probes when the first request is rendered. The mutex is needed because several threads may render.
     std::mutex          probe_mutex;
@@ -25,7 +25,7 @@ struct lc_chat {
     std::optional<bool> can_think;
 
     lc::ChatTemplates resolved() const {
-        return { templates.get(), answer_templates != nullptr ? answer_templates.get() : templates.get(), *supports_tools };
+        return {templates.get(), answer_templates != nullptr ? answer_templates.get() : templates.get(), *supports_tools};
     }
 };
 
@@ -135,7 +135,7 @@ lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out) {
         }
         lc::render_bounded(std::strlen(request), [&] {
             const lc::ChatRequest parsed = lc::parse_chat_request(request, *chat->can_think);
-            *out = lc::copy_string(lc::render_chat(chat->resolved(), parsed));
+            *out                         = lc::copy_string(lc::render_chat(chat->resolved(), parsed));
         });
     });
 }
@@ -147,10 +147,10 @@ lc_status lc_chat_describe(lc_chat * chat, char ** out) {
         const common_chat_templates * templates = chat->templates.get();
         lc::render_bounded(0, [&] {
             const common_json description = {
-                { "source", common_chat_templates_source(templates) },
-                { "caps", common_chat_templates_get_caps(templates) },
-                { "explicit", common_chat_templates_was_explicit(templates) },
-                { "knows_tools", lc::supports_tool_calls(templates) },
+                {"source", common_chat_templates_source(templates)},
+                {"caps", common_chat_templates_get_caps(templates)},
+                {"explicit", common_chat_templates_was_explicit(templates)},
+                {"knows_tools", lc::supports_tool_calls(templates)},
             };
             *out = lc::copy_string(description.dump_safe());
         });

@@ -9,11 +9,11 @@ namespace lc {
 
 std::string write_syntax(const common_chat_params & params, bool reads_calls, bool is_continuation) {
     const common_json syntax = {
-        { "format", static_cast<int>(params.format) },
-        { "generation_prompt", params.generation_prompt },
-        { "parser", params.parser },
-        { "reads_calls", reads_calls },
-        { "is_continuation", is_continuation },
+        {"format", static_cast<int>(params.format)},
+        {"generation_prompt", params.generation_prompt},
+        {"parser", params.parser},
+        {"reads_calls", reads_calls},
+        {"is_continuation", is_continuation},
     };
     return syntax.dump();
 }
@@ -41,12 +41,12 @@ namespace {
 std::string message_json(const common_chat_msg & message) {
     common_json calls = common_json::array();
     for (const common_chat_tool_call & call : message.tool_calls) {
-        calls.push_back({ { "id", call.id }, { "name", call.name }, { "arguments", call.arguments } });
+        calls.push_back({{"id", call.id}, {"name", call.name}, {"arguments", call.arguments}});
     }
     const common_json parsed = {
-        { "content", message.content },
-        { "reasoning", message.reasoning_content },
-        { "calls", calls },
+        {"content", message.content},
+        {"reasoning", message.reasoning_content},
+        {"calls", calls},
     };
     return parsed.dump_safe();
 }
@@ -60,7 +60,7 @@ struct lc_chat_parser {
 lc_chat_parser * lc_chat_parser_new(const char * syntax) {
     return lc::guard_new([&] {
         lc::require(syntax != nullptr, "syntax: must not be NULL");
-        return new lc_chat_parser{ lc::read_syntax(syntax) };
+        return new lc_chat_parser{lc::read_syntax(syntax)};
     });
 }
 

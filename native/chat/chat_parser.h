@@ -8,7 +8,7 @@
 namespace lc {
 
 // Writes the fields of `params` that the parser needs as JSON. `reads_calls`: tool calls are parsed, not left in the content.
-std::string               write_syntax(const common_chat_params & params, bool reads_calls, bool is_continuation);
+std::string write_syntax(const common_chat_params & params, bool reads_calls, bool is_continuation);
 common_chat_parser_params read_syntax(const std::string & text);
 
 } // namespace lc

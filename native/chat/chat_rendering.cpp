@@ -21,10 +21,10 @@ struct Rendering {
 // from the request's own tools.
 Rendering render_supported_tools(const ChatTemplates & templates, const ChatRequest & request,
                                  const std::vector<common_chat_tool> & tools, bool renders_prompt_apart) {
-    Rendering out;
+    Rendering                    out;
     common_chat_templates_inputs inputs = request.inputs;
-    inputs.tools = request.callable_tools(tools);
-    out.params   = common_chat_templates_apply(templates.for_answers, inputs);
+    inputs.tools                        = request.callable_tools(tools);
+    out.params                          = common_chat_templates_apply(templates.for_answers, inputs);
     if (request.allows_calls() && out.params.grammar.empty()) {
         inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
         constrain_bare_json_calls(out.params, common_chat_templates_apply(templates.for_answers, inputs).grammar, inputs.tools);
@@ -46,7 +46,7 @@ Rendering render_supported_tools(const ChatTemplates & templates, const ChatRequ
 
 Rendering render_prompted_tools(const ChatTemplates & templates, const ChatRequest & request,
                                 const std::vector<common_chat_tool> & tools) {
-    Rendering out;
+    Rendering                    out;
     common_chat_templates_inputs inputs = request.inputs;
     write_tools_into_messages(inputs);
     out.params = common_chat_templates_apply(templates.for_prompts, inputs);
@@ -60,8 +60,8 @@ Rendering render_prompted_tools(const ChatTemplates & templates, const ChatReque
 Rendering render(const ChatTemplates & templates, const ChatRequest & request) {
     std::vector<common_chat_tool>  tools   = request.constrained_tools;
     const std::vector<RelaxedTool> relaxed = relax_unsupported_schemas(tools, request.is_strict);
-    const bool are_tools_different = request.has_own_constraints || !relaxed.empty() || !request.tool_name.empty();
-    Rendering out   = templates.supports_tools ? render_supported_tools(templates, request, tools, are_tools_different)
+    const bool are_tools_different         = request.has_own_constraints || !relaxed.empty() || !request.tool_name.empty();
+    Rendering  out  = templates.supports_tools ? render_supported_tools(templates, request, tools, are_tools_different)
                                                : render_prompted_tools(templates, request, tools);
     out.reads_calls = request.allows_calls();
     out.relaxed     = relaxed;
@@ -86,18 +86,18 @@ std::string write_grammar(const common_chat_params & params) {
     common_json triggers = common_json::array();
     for (const common_grammar_trigger & trigger : params.grammar_triggers) {
         triggers.push_back({
-            { "type", trigger_name(trigger.type) },
-            { "value", trigger.value },
-            { "token", trigger.token },
+            {"type", trigger_name(trigger.type)},
+            {"value", trigger.value},
+            {"token", trigger.token},
         });
     }
     const common_json grammar = {
-        { "grammar", params.grammar },
-        { "lazy", params.grammar_lazy },
-        { "triggers", triggers },
-        { "generation_prompt", params.generation_prompt },
-        { "thinking_start", params.thinking_start_tag },
-        { "thinking_ends", params.thinking_end_tags },
+        {"grammar", params.grammar},
+        {"lazy", params.grammar_lazy},
+        {"triggers", triggers},
+        {"generation_prompt", params.generation_prompt},
+        {"thinking_start", params.thinking_start_tag},
+        {"thinking_ends", params.thinking_end_tags},
     };
     return grammar.dump();
 }
@@ -120,19 +120,19 @@ bool is_plain(const Rendering & rendering) {
 std::string render_chat(const ChatTemplates & templates, const ChatRequest & request) {
     const Rendering            rendering = render(templates, request);
     const common_chat_params & params    = rendering.params;
-    common_json relaxed = common_json::array();
+    common_json                relaxed   = common_json::array();
     for (const RelaxedTool & tool : rendering.relaxed) {
-        relaxed.push_back({ { "tool", tool.index }, { "reason", tool.reason } });
+        relaxed.push_back({{"tool", tool.index}, {"reason", tool.reason}});
     }
     const common_json response = {
-        { "prompt", params.prompt },
-        { "stops", params.additional_stops },
-        { "preserved", params.preserved_tokens },
-        { "syntax", is_plain(rendering) ? "" : write_syntax(params, rendering.reads_calls, request.is_continuation()) },
-        { "grammar", rendering.reads_calls ? write_grammar(params) : "" },
-        { "thinking_start", params.thinking_start_tag },
-        { "thinking_ends", params.thinking_end_tags },
-        { "relaxed", relaxed },
+        {"prompt", params.prompt},
+        {"stops", params.additional_stops},
+        {"preserved", params.preserved_tokens},
+        {"syntax", is_plain(rendering) ? "" : write_syntax(params, rendering.reads_calls, request.is_continuation())},
+        {"grammar", rendering.reads_calls ? write_grammar(params) : ""},
+        {"thinking_start", params.thinking_start_tag},
+        {"thinking_ends", params.thinking_end_tags},
+        {"relaxed", relaxed},
     };
     return response.dump_safe();
 }

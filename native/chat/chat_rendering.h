@@ -11,7 +11,7 @@ namespace lc {
 
 struct ChatTemplates {
     const common_chat_templates * for_prompts;
-    const common_chat_templates * for_answers;  // for grammar and parser of the answers; usually the same
+    const common_chat_templates * for_answers; // for grammar and parser of the answers; usually the same
     bool                          supports_tools;
 };
 

@@ -6,8 +6,9 @@ namespace lc {
 
 namespace {
 
-constexpr const char * FIELDS[] = { "messages", "add_generation_prompt", "continue_final_message", "tools", "held_tools",
-                                    "tool_choice", "tool_name", "parallel_tool_calls", "chat_template_kwargs" };
+constexpr const char * FIELDS[] = {
+    "messages",  "add_generation_prompt", "continue_final_message", "tools", "held_tools", "tool_choice",
+    "tool_name", "parallel_tool_calls",   "chat_template_kwargs"};
 
 // Parses a JSON object that has no fields but FIELDS.
 common_json parse_object(const char * text) {
@@ -90,34 +91,34 @@ void read_tools(const common_json & request, ChatRequest & out) {
     out.inputs.tools        = common_chat_tools_parse_oaicompat(request.at("tools"));
     out.is_strict           = read_strict(request.at("tools"));
     out.has_own_constraints = request.contains("held_tools");
-    out.constrained_tools =
-        out.has_own_constraints ? common_chat_tools_parse_oaicompat(request.at("held_tools")) : out.inputs.tools;
+    out.constrained_tools   = out.has_own_constraints ? common_chat_tools_parse_oaicompat(request.at("held_tools"))
+                                                      : out.inputs.tools;
     require(out.constrained_tools.size() == out.inputs.tools.size(), "held_tools: must be as many as tools");
 }
 
 } // namespace
 
 ChatRequest parse_chat_request(const char * text, bool can_think) {
-    const common_json request = parse_object(text);
-    ChatRequest       out;
+    const common_json              request = parse_object(text);
+    ChatRequest                    out;
     common_chat_templates_inputs & inputs = out.inputs;
-    inputs.enable_thinking = can_think;
+    inputs.enable_thinking                = can_think;
     try {
         inputs.messages = common_chat_msgs_parse_oaicompat(request.at("messages"));
         read_tools(request, out);
         if (request.contains("tool_choice")) {
             inputs.tool_choice = common_chat_tool_choice_parse_oaicompat(get_string(request, "tool_choice"));
         }
-        out.tool_name                 = get_string(request, "tool_name");
-        inputs.parallel_tool_calls    = get_bool(request, "parallel_tool_calls", true);
-        inputs.add_generation_prompt  = get_bool(request, "add_generation_prompt", true);
-        inputs.reasoning_format       = COMMON_REASONING_FORMAT_DEEPSEEK;
+        out.tool_name                = get_string(request, "tool_name");
+        inputs.parallel_tool_calls   = get_bool(request, "parallel_tool_calls", true);
+        inputs.add_generation_prompt = get_bool(request, "add_generation_prompt", true);
+        inputs.reasoning_format      = COMMON_REASONING_FORMAT_DEEPSEEK;
         read_continuation(request, inputs);
         read_template_kwargs(request, inputs);
     } catch (const InvalidArgument &) {
         throw;
     } catch (const std::exception & e) {
-        throw InvalidArgument(e.what());  // llama-common's complaint about the caller's JSON
+        throw InvalidArgument(e.what()); // llama-common's complaint about the caller's JSON
     }
     return out;
 }
@@ -128,7 +129,7 @@ std::vector<common_chat_tool> ChatRequest::callable_tools(const std::vector<comm
     }
     for (const common_chat_tool & tool : tools) {
         if (tool.name == tool_name) {
-            return { tool };
+            return {tool};
         }
     }
     throw InvalidArgument("tool_name: there is no tool '" + tool_name + "'");

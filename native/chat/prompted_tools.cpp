@@ -38,7 +38,7 @@ void set_text(common_chat_msg & message, const std::string & text) {
 }
 
 std::string call_text(const common_chat_tool_call & call) {
-    const common_json name = call.name;
+    const common_json name      = call.name;
     const std::string arguments = call.arguments.empty() ? "{}" : call.arguments;
     return std::string(CALL_START) + "\n{\"name\": " + name.dump() + ", \"arguments\": " + arguments + "}\n" + CALL_END;
 }
@@ -74,7 +74,7 @@ void limit_space(std::string & grammar) {
 }
 
 common_chat_tool probe_tool() {
-    return { "probe", "", R"({"type": "object", "properties": {"a": {"type": "string"}}})" };
+    return {"probe", "", R"({"type": "object", "properties": {"a": {"type": "string"}}})"};
 }
 
 } // namespace
@@ -82,11 +82,11 @@ common_chat_tool probe_tool() {
 bool supports_tool_calls(const common_chat_templates * templates) {
     common_chat_templates_inputs inputs;
     common_chat_msg              message;
-    message.role       = "user";
-    message.content    = "Hi";
-    inputs.messages    = { message };
-    inputs.tools       = { probe_tool() };
-    inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+    message.role            = "user";
+    message.content         = "Hi";
+    inputs.messages         = {message};
+    inputs.tools            = {probe_tool()};
+    inputs.tool_choice      = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
     inputs.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
     try {
         return !common_chat_templates_apply(templates, inputs).grammar.empty();
@@ -97,7 +97,7 @@ bool supports_tool_calls(const common_chat_templates * templates) {
 
 void write_tools_into_messages(common_chat_templates_inputs & inputs) {
     std::vector<common_chat_msg> messages;
-    bool                         ends_with_results = false;  // results that follow each other share a message
+    bool                         ends_with_results = false; // results that follow each other share a message
     for (common_chat_msg & message : inputs.messages) {
         if (message.role != "tool") {
             ends_with_results = false;
@@ -125,33 +125,32 @@ void write_tools_into_messages(common_chat_templates_inputs & inputs) {
 }
 
 void set_tool_call_parser(common_chat_params & params, const std::vector<common_chat_tool> & tools, common_chat_tool_choice choice,
-                   bool is_parallel) {
-    const bool        is_required = choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED;
-    const common_json described   = common_chat_tools_to_json_oaicompat(tools);
-    const std::string think_start = params.thinking_start_tag;
-    const std::string think_end   = params.thinking_end_tags.empty() ? "" : params.thinking_end_tags.front();
-    const common_peg_arena parser = build_chat_peg_parser([&](common_chat_peg_builder & p) {
+                          bool is_parallel) {
+    const bool             is_required = choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+    const common_json      described   = common_chat_tools_to_json_oaicompat(tools);
+    const std::string      think_start = params.thinking_start_tag;
+    const std::string      think_end   = params.thinking_end_tags.empty() ? "" : params.thinking_end_tags.front();
+    const common_peg_arena parser      = build_chat_peg_parser([&](common_chat_peg_builder & p) {
         common_peg_parser one       = p.standard_json_tools(CALL_START, CALL_END, described, false, true);
         common_peg_parser calls     = p.trigger_rule("tool-calls", is_parallel ? p.one_or_more(one + p.space()) : one + p.space());
         common_peg_parser reasoning = p.eps();
         if (!think_start.empty() && !think_end.empty()) {
             // Line feeds inside and after the tags belong neither to the reasoning nor to the content.
             const common_peg_parser blanks = p.chars("[ \n]", 0, N_BLANKS_MAX);
-            reasoning =
-                p.optional(p.literal(think_start) + blanks + p.reasoning(p.until(think_end)) + p.literal(think_end) + blanks);
+            reasoning = p.optional(p.literal(think_start) + blanks + p.reasoning(p.until(think_end)) + p.literal(think_end) +
+                                   blanks);
         }
         common_peg_parser answer = is_required ? calls : p.content(p.until(CALL_START)) + p.optional(calls);
         return p.prefix(params.generation_prompt, think_start) + reasoning + answer + p.end();
     });
-    params.format       = COMMON_CHAT_FORMAT_PEG_NATIVE;
-    params.parser       = parser.save();
-    params.grammar_lazy = !is_required;
-    params.grammar      = build_grammar(
-        [&](const common_grammar_builder & builder) { parser.build_grammar(builder, !is_required); });
+    params.format                      = COMMON_CHAT_FORMAT_PEG_NATIVE;
+    params.parser                      = parser.save();
+    params.grammar_lazy                = !is_required;
+    params.grammar = build_grammar([&](const common_grammar_builder & builder) { parser.build_grammar(builder, !is_required); });
     limit_space(params.grammar);
     params.grammar_triggers.clear();
     if (!is_required) {
-        params.grammar_triggers.push_back({ COMMON_GRAMMAR_TRIGGER_TYPE_WORD, CALL_START });
+        params.grammar_triggers.push_back({COMMON_GRAMMAR_TRIGGER_TYPE_WORD, CALL_START});
     }
     params.preserved_tokens.push_back(CALL_START);
     params.preserved_tokens.push_back(CALL_END);

@@ -32,7 +32,7 @@ bool ReasoningTracker::find_tag(size_t & at, size_t & size) const {
 // Returns the last tokens that together have n_bytes or more.
 std::vector<llama_token> ReasoningTracker::tokens_of_tail(size_t n_bytes) const {
     std::vector<llama_token> tokens;
-    size_t n_covered = 0;
+    size_t                   n_covered = 0;
     for (auto each = last_tokens_.rbegin(); each != last_tokens_.rend() && n_covered < n_bytes; ++each) {
         n_covered += each->n_bytes;
         tokens.push_back(each->token);
@@ -43,9 +43,9 @@ std::vector<llama_token> ReasoningTracker::tokens_of_tail(size_t n_bytes) const 
 
 std::vector<llama_token> ReasoningTracker::accept(llama_token token, const std::string & piece) {
     tail_ += piece;
-    last_tokens_.push_back({ token, piece.size() });
+    last_tokens_.push_back({token, piece.size()});
     std::vector<llama_token> end_tokens;
-    size_t at = 0, size = 0;
+    size_t                   at = 0, size = 0;
     while (find_tag(at, size)) {
         if (is_inside_) {
             end_tokens = tokens_of_tail(tail_.size() - at);

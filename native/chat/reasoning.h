@@ -11,7 +11,7 @@
 namespace lc {
 
 class ReasoningTracker {
-  public:
+public:
     // No tag may be empty, and `end_tags` must have one or more.
     ReasoningTracker(std::string start_tag, std::vector<std::string> end_tags);
 
@@ -24,7 +24,7 @@ class ReasoningTracker {
     // reasoning; else none.
     std::vector<llama_token> accept(llama_token token, const std::string & piece);
 
-  private:
+private:
     struct TokenSize {
         llama_token token;
         size_t      n_bytes;
@@ -32,15 +32,15 @@ class ReasoningTracker {
 
     std::string              start_tag_;
     std::vector<std::string> end_tags_;
-    size_t                   longest_end_tag_ = 0;  // bytes
+    size_t                   longest_end_tag_ = 0; // bytes
 
     bool                  is_inside_ = false;
-    std::string           tail_;         // the last bytes, which may be the beginning of a tag
-    std::deque<TokenSize> last_tokens_;  // as many as an end tag may have
+    std::string           tail_;        // the last bytes, which may be the beginning of a tag
+    std::deque<TokenSize> last_tokens_; // as many as an end tag may have
 
-    bool                     find_tag(size_t & at, size_t & size) const;
+    bool find_tag(size_t & at, size_t & size) const;
     std::vector<llama_token> tokens_of_tail(size_t n_bytes) const;
-    void                     trim();
+    void trim();
 };
 
 } // namespace lc

@@ -33,7 +33,7 @@ std::vector<RelaxedTool> relax_unsupported_schemas(std::vector<common_chat_tool>
                 throw InvalidArgument(where + "the schema of '" + tools[i].name + "' cannot be honoured: " + e.what());
             }
             tools[i].parameters = R"({"type": "object"})";
-            relaxed.push_back({ i, e.what() });
+            relaxed.push_back({i, e.what()});
         }
     }
     return relaxed;
@@ -42,7 +42,7 @@ std::vector<RelaxedTool> relax_unsupported_schemas(std::vector<common_chat_tool>
 void constrain_bare_json_calls(common_chat_params & params, const std::string & required_grammar,
                                const std::vector<common_chat_tool> & tools) {
     static const std::string root = "\nroot ::= ", calls = "tool-call";
-    const size_t start = required_grammar.find(root);
+    const size_t             start = required_grammar.find(root);
     if (start == std::string::npos || required_grammar.find("\n" + calls + " ::= ") == std::string::npos) {
         return;
     }
@@ -53,12 +53,12 @@ void constrain_bare_json_calls(common_chat_params & params, const std::string & 
     params.grammar = required_grammar;
     params.grammar.replace(start, required_grammar.find('\n', start + 1) - start, root + calls);
     params.grammar_lazy     = true;
-    params.grammar_triggers = { { COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN,
-                                  R"(\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"(?:)" + names + ")\"" } };
+    params.grammar_triggers = {
+        {COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN, R"(\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"(?:)" + names + ")\""}};
 }
 
 void forbid_parallel_calls(std::string & grammar) {
-    for (const char * rule : { "\ntool-calls ::= (", "\ntools ::= (" }) {
+    for (const char * rule : {"\ntool-calls ::= (", "\ntools ::= ("}) {
         const size_t start = grammar.find(rule);
         const size_t end   = start == std::string::npos ? start : grammar.find('\n', start + 1);
         if (end != std::string::npos && grammar[end - 1] == '+') {

@@ -36,7 +36,7 @@ llama_token_data_array make_candidates(const float * logits, size_t n) {
     bool   has_nan = false;
     size_t size    = 0;
     for (size_t i = 0; i < n; i++) {
-        buffer[size] = { static_cast<llama_token>(i), logits[i], 0.0f };
+        buffer[size] = {static_cast<llama_token>(i), logits[i], 0.0f};
         size += logits[i] != -INFINITE ? 1 : 0;
         has_nan |= std::isnan(logits[i]);
     }
@@ -46,7 +46,7 @@ llama_token_data_array make_candidates(const float * logits, size_t n) {
     if (size == 0) {
         throw NoTokenLeft();
     }
-    return { buffer.data(), size, -1, false };
+    return {buffer.data(), size, -1, false};
 }
 
 // Adds the last `n_max` of the tokens to the history of a penalty, if the penalty is on.
@@ -64,7 +64,7 @@ ChainSampler::ChainSampler(const llama_vocab * vocab, const lc_sampling_params &
                            uint32_t seed)
     : lc_sampler(static_cast<size_t>(llama_vocab_n_tokens(vocab))), is_greedy_(p.temperature <= 0) {
     llama_sampler_chain_params params = llama_sampler_chain_default_params();
-    params.no_perf = true;
+    params.no_perf                    = true;
     chain_.reset(llama_sampler_chain_init(params));
     if (!biases.empty()) {
         add(llama_sampler_init_logit_bias(static_cast<int32_t>(n_vocab), static_cast<int32_t>(biases.size()), biases.data()));
@@ -112,7 +112,7 @@ llama_sampler * ChainSampler::add(llama_sampler * sampler) {
 }
 
 void ChainSampler::add_penalties(const llama_vocab * vocab, const lc_sampling_params & p) {
-    const auto n = static_cast<int32_t>(n_vocab);
+    const auto n   = static_cast<int32_t>(n_vocab);
     repeat_length_ = history_length(p.repeat_last_n, p.n_ctx);
     dry_length_    = history_length(p.dry_penalty_last_n, p.n_ctx);
     if (p.repeat_penalty != 1 && repeat_length_ > 0) {
@@ -155,7 +155,7 @@ void ChainSampler::add_truncation(const lc_sampling_params & p, uint32_t seed) {
 }
 
 void ChainSampler::add_mirostat(const lc_sampling_params & p, uint32_t seed) {
-    constexpr int32_t N_ZIPF_TOKENS = 100;  // for the estimate of Zipf's exponent, as in the paper and in llama.cpp
+    constexpr int32_t N_ZIPF_TOKENS = 100; // for the estimate of Zipf's exponent, as in the paper and in llama.cpp
     add(llama_sampler_init_temp(p.temperature));
     if (p.mirostat == 1) {
         add(llama_sampler_init_mirostat(static_cast<int32_t>(n_vocab), seed, p.mirostat_tau, p.mirostat_eta, N_ZIPF_TOKENS));

@@ -94,8 +94,8 @@ void FastSampler::apply_biases_and_penalties(float * logits) const {
 double FastSampler::next_uniform() {
     random_state_ += 0x9e3779b97f4a7c15u;
     uint64_t bits = random_state_;
-    bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
-    bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu;
+    bits          = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
+    bits          = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu;
     bits ^= bits >> 31;
     return static_cast<double>(bits >> 11) * 0x1p-53;
 }

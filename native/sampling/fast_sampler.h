@@ -10,16 +10,16 @@
 namespace lc {
 
 class FastSampler final : public lc_sampler {
-  public:
+public:
     // Ignores the fields of `params` that the file comment does not name. `biases` are added one after the other.
     FastSampler(size_t n_vocab, const lc_sampling_params & params, std::vector<llama_logit_bias> biases, uint32_t seed);
 
     llama_token sample(const float * logits) override;
-    void        accept(llama_token token) override;
-    void        prime(const llama_token * tokens, size_t n_tokens) override;
-    void        reset() override;
+    void accept(llama_token token) override;
+    void prime(const llama_token * tokens, size_t n_tokens) override;
+    void reset() override;
 
-  private:
+private:
     const float temperature_;
     const int   top_k_;
     const float top_p_;
@@ -33,11 +33,11 @@ class FastSampler final : public lc_sampler {
 
     // State that reset() restores.
     uint64_t     random_state_;
-    TokenHistory prompt_and_answer_;  // for the repeat penalty
-    TokenHistory answer_;             // for frequency and presence penalty
+    TokenHistory prompt_and_answer_; // for the repeat penalty
+    TokenHistory answer_;            // for frequency and presence penalty
 
-    bool   changes_logits() const;
-    void   apply_biases_and_penalties(float * logits) const;
+    bool changes_logits() const;
+    void apply_biases_and_penalties(float * logits) const;
     double next_uniform();
 };
 

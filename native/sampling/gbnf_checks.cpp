@@ -44,21 +44,21 @@ void check_repetitions(const std::string & source) {
 // Counts the rules that llama.cpp visits when it checks for left recursion. It visits a rule again from each place that refers
 // to it, so the number can double with each level of nesting.
 class RecursionVisits {
-  public:
+public:
     explicit RecursionVisits(const llama_grammar_rules & rules) : rules_(rules), visits_(rules.size(), 0) {}
 
     // Returns the number of visits at and below a rule, or MAX_VISITS + 1 if it is greater.
     uint64_t from(size_t rule) {
         if (visits_[rule] == 0) {
-            visits_[rule] = 1;  // llama.cpp stops at a rule that is left-recursive
+            visits_[rule] = 1; // llama.cpp stops at a rule that is left-recursive
             visits_[rule] = count(rules_[rule]);
         }
         return visits_[rule];
     }
 
-  private:
+private:
     const llama_grammar_rules & rules_;
-    std::vector<uint64_t>       visits_;  // 0 if not counted yet
+    std::vector<uint64_t>       visits_; // 0 if not counted yet
 
     static bool ends_alternative(const llama_grammar_element & element) {
         return element.type == LLAMA_GRETYPE_END || element.type == LLAMA_GRETYPE_ALT;
@@ -66,7 +66,7 @@ class RecursionVisits {
 
     uint64_t count(const llama_grammar_rule & rule) {
         uint64_t n        = 1 + rule.size() / 16;
-        bool     is_first = true;  // of its alternative, after elements that may be empty
+        bool     is_first = true; // of its alternative, after elements that may be empty
         for (const llama_grammar_element & element : rule) {
             if (element.type == LLAMA_GRETYPE_RULE_REF && is_first) {
                 n        = std::min(n + from(element.value), MAX_VISITS + 1);
@@ -94,7 +94,7 @@ class RecursionVisits {
 void check_recursion(const llama_vocab * vocab, const std::string & source) {
     llama_grammar_parser parser(vocab);
     if (!parser.parse(source.c_str())) {
-        return;  // llama.cpp reports this itself when it compiles the grammar
+        return; // llama.cpp reports this itself when it compiles the grammar
     }
     RecursionVisits visits(parser.rules);
     uint64_t        n = 0;

@@ -49,7 +49,7 @@ std::vector<const char *> c_strings(const std::vector<std::string> & texts) {
 common_json parse_description(const char * text) {
     common_json description = common_json::parse_no_throw(text);
     require(!description.is_discarded() && description.is_object(), "grammar: is not a JSON object");
-    for (const char * name : { "grammar", "lazy", "triggers", "generation_prompt", "thinking_start", "thinking_ends" }) {
+    for (const char * name : {"grammar", "lazy", "triggers", "generation_prompt", "thinking_start", "thinking_ends"}) {
         if (!description.contains(name)) {
             throw InvalidArgument(std::string("grammar: '") + name + "' is missing");
         }
@@ -75,10 +75,10 @@ SamplerPtr make_matcher(const llama_vocab * vocab, const common_json & descripti
         }
     }
     std::vector<const char *> pattern_pointers = c_strings(patterns);
-    return SamplerPtr(description.at("lazy").get<bool>() ?
-        llama_sampler_init_grammar_lazy_patterns(vocab, source.c_str(), "root", pattern_pointers.data(), pattern_pointers.size(),
-                                                 tokens.data(), tokens.size()) :
-        llama_sampler_init_grammar(vocab, source.c_str(), "root"));
+    return SamplerPtr(description.at("lazy").get<bool>()
+                          ? llama_sampler_init_grammar_lazy_patterns(vocab, source.c_str(), "root", pattern_pointers.data(),
+                                                                     pattern_pointers.size(), tokens.data(), tokens.size())
+                          : llama_sampler_init_grammar(vocab, source.c_str(), "root"));
 }
 
 std::optional<ReasoningTracker> make_reasoning_tracker(const common_json & description) {
@@ -103,7 +103,7 @@ std::vector<llama_token> tokenize_exactly(const llama_vocab * vocab, const std::
     if (tokens.empty() || begins_with_space(text) || !begins_with_space(common_token_to_piece(vocab, tokens.front(), true))) {
         return tokens;
     }
-    tokens = common_tokenize(vocab, "\n" + text, false, true);
+    tokens          = common_tokenize(vocab, "\n" + text, false, true);
     size_t n_before = 0;
     while (n_before < tokens.size() && common_token_to_piece(vocab, tokens[n_before++], true).find('\n') == std::string::npos) {
     }
@@ -133,7 +133,7 @@ Grammar::Grammar(const llama_vocab * vocab, const char * text) : vocab_(vocab) {
         accept_prefilled();
     } catch (const GrammarTooAmbiguous & e) {
         throw InvalidArgument(std::string("grammar: ") + e.what());
-    } catch (const std::exception &) {  // a vocabulary may lack bytes
+    } catch (const std::exception &) { // a vocabulary may lack bytes
         throw InvalidArgument("the message that the answer continues has characters that the model's tokenizer cannot spell");
     }
 }
@@ -165,8 +165,8 @@ bool Grammar::allows(llama_token token) {
     if (!applies()) {
         return true;
     }
-    llama_token_data       candidate  = { token, 1, 0 };
-    llama_token_data_array candidates = { &candidate, 1, -1, false };
+    llama_token_data       candidate  = {token, 1, 0};
+    llama_token_data_array candidates = {&candidate, 1, -1, false};
     match_bounded([&] { llama_sampler_apply(matcher_.get(), &candidates); });
     return !std::isinf(candidate.logit);
 }
@@ -175,9 +175,9 @@ void Grammar::mask(std::vector<float> & logits) {
     check_budget();
     std::vector<llama_token_data> all(logits.size());
     for (size_t i = 0; i < logits.size(); i++) {
-        all[i] = { static_cast<llama_token>(i), logits[i], 0 };
+        all[i] = {static_cast<llama_token>(i), logits[i], 0};
     }
-    llama_token_data_array candidates = { all.data(), all.size(), -1, false };
+    llama_token_data_array candidates = {all.data(), all.size(), -1, false};
     match_bounded([&] { llama_sampler_apply(matcher_.get(), &candidates); });
     for (size_t i = 0; i < candidates.size; i++) {
         logits[static_cast<size_t>(candidates.data[i].id)] = candidates.data[i].logit;
@@ -190,7 +190,7 @@ void Grammar::accept(llama_token token) {
     }
     std::vector<llama_token> accepted;
     if (applies()) {
-        accepted = { token };
+        accepted = {token};
     }
     if (reasoning_.has_value()) {
         const std::vector<llama_token> end_tokens = reasoning_->accept(token, common_token_to_piece(vocab_, token, true));

@@ -19,7 +19,7 @@ struct SamplerDeleter {
 using SamplerPtr = std::unique_ptr<llama_sampler, SamplerDeleter>;
 
 class Grammar {
-  public:
+public:
     // `description` is the "grammar" of lc_chat_render(). Throws InvalidArgument if it does not compile or is too ambiguous.
     Grammar(const llama_vocab * vocab, const char * description);
 
@@ -31,11 +31,11 @@ class Grammar {
     void accept(llama_token token);
     void reset();
 
-  private:
+private:
     const llama_vocab * vocab_;
     bool                is_lazy_ = false;
     SamplerPtr          matcher_;
-    bool                is_violated_      = false;  // the trigger's text broke the grammar: it applies no more
+    bool                is_violated_      = false; // the trigger's text broke the grammar: it applies no more
     bool                is_too_ambiguous_ = false;
 
     // Set if the template has reasoning: a lazy grammar ignores triggers inside it.

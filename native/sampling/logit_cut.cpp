@@ -12,7 +12,7 @@ namespace {
 
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
 constexpr float LOWEST   = std::numeric_limits<float>::lowest();
-constexpr float TINY     = std::numeric_limits<float>::min();  // every weight but 0 is at least this
+constexpr float TINY     = std::numeric_limits<float>::min(); // every weight but 0 is at least this
 
 // Sorting this few tokens is faster than one more bisection, which reads every block that may hold one of them.
 constexpr size_t N_SORTED = 256;
@@ -50,7 +50,7 @@ size_t find_in_cumulative_sum(const float * weights, size_t n, double & target) 
 
 // Weights of a row at a temperature; 0 for tokens that are not kept.
 class LogitCut::KeptWeights {
-  public:
+public:
     KeptWeights(const LogitCut & cut, float temperature)
         : cut_(cut), at_floor_(cut.top_, temperature, cut.floor_),
           above_floor_(cut.top_, temperature, std::nextafter(cut.floor_, INFINITE)) {}
@@ -78,10 +78,10 @@ class LogitCut::KeptWeights {
         }
     }
 
-  private:
+private:
     const LogitCut &     cut_;
-    const WeightFunction at_floor_;     // for tokens before tie_end
-    const WeightFunction above_floor_;  // for tokens from tie_end on
+    const WeightFunction at_floor_;    // for tokens before tie_end
+    const WeightFunction above_floor_; // for tokens from tie_end on
 
     template <typename Sum> float sum_by_tie(size_t start, size_t end, Sum && sum) const {
         const size_t middle = std::min(std::max(cut_.tie_end_, start), end);
@@ -96,14 +96,14 @@ class LogitCut::KeptWeights {
 // By count, the measure is the number of tokens and a token's key is its logit. By weight, the measure is the sum of the weights at
 // temperature 1, which are also the keys.
 class LogitCut::FloorSearch {
-  public:
+public:
     static FloorSearch by_count(const LogitCut & cut, size_t target) {
-        return { cut, cut.logits_, cut.buffers_.block_max, false, static_cast<double>(target) };
+        return {cut, cut.logits_, cut.buffers_.block_max, false, static_cast<double>(target)};
     }
 
     // The weights are in the cut's buffers.
     static FloorSearch by_weight(const LogitCut & cut, double target) {
-        return { cut, cut.buffers_.weights.data(), cut.buffers_.block_max_weight, true, target };
+        return {cut, cut.buffers_.weights.data(), cut.buffers_.block_max_weight, true, target};
     }
 
     // Raises the floor of `cut` to the token. If the target is not reached (there are fewer tokens, or by rounding) the floor
@@ -120,7 +120,7 @@ class LogitCut::FloorSearch {
         sort_and_set_floor(cut);
     }
 
-  private:
+private:
     const size_t               n_;
     const float * const        logits_;
     const float * const        keys_;
@@ -132,7 +132,7 @@ class LogitCut::FloorSearch {
     // Invariant: the token's key is in [low, high). low and high are the keys at depths low_depth and high_depth below the top.
     float high_depth_ = 0, low_depth_ = 1;
     float high_ = INFINITE, low_;
-    Tally from_high_, from_low_;  // the tokens with keys from high or low up
+    Tally from_high_, from_low_; // the tokens with keys from high or low up
 
     FloorSearch(const LogitCut & cut, const float * keys, const std::vector<float> & block_max, bool is_by_weight, double target)
         : n_(cut.n_), logits_(cut.logits_), keys_(keys), block_max_(block_max), is_by_weight_(is_by_weight), top_(cut.top_),
@@ -199,9 +199,8 @@ class LogitCut::FloorSearch {
     void sort_and_set_floor(LogitCut & cut) const {
         std::vector<llama_token> & near = cut.buffers_.near_floor;
         find_tokens_between(near);
-        std::sort(near.begin(), near.end(), [&](llama_token a, llama_token b) {
-            return logits_[a] != logits_[b] ? logits_[a] > logits_[b] : a < b;
-        });
+        std::sort(near.begin(), near.end(),
+                  [&](llama_token a, llama_token b) { return logits_[a] != logits_[b] ? logits_[a] > logits_[b] : a < b; });
         double reached = measure(from_high_);
         for (const llama_token token : near) {
             cut.floor_   = logits_[token];
@@ -244,9 +243,8 @@ void LogitCut::keep_top_p(float p) {
     kept.store(buffers_.block_max, buffers_.block_max_weight);
     buffers_.weights.resize(n_);
     double total = 0;
-    each_block(buffers_.block_max_weight, n_, TINY, [&](size_t, size_t start, size_t end) {
-        total += kept.store(start, end, buffers_.weights.data() + start);
-    });
+    each_block(buffers_.block_max_weight, n_, TINY,
+               [&](size_t, size_t start, size_t end) { total += kept.store(start, end, buffers_.weights.data() + start); });
     FloorSearch::by_weight(*this, p * total).raise_floor(*this);
 }
 

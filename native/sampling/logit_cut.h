@@ -14,15 +14,15 @@ namespace lc {
 
 // Buffers that cuts use one after the other, so that they need not allocate.
 struct LogitCutBuffers {
-    std::vector<float>       block_max;         // greatest logit of each block
-    std::vector<float>       weights;           // weight of each token; undefined in blocks that were skipped
-    std::vector<float>       block_max_weight;  // greatest weight of each block
-    std::vector<float>       block_sums;        // sum of the weights of each block
-    std::vector<llama_token> near_floor;        // tokens near the new floor
+    std::vector<float>       block_max;        // greatest logit of each block
+    std::vector<float>       weights;          // weight of each token; undefined in blocks that were skipped
+    std::vector<float>       block_max_weight; // greatest weight of each block
+    std::vector<float>       block_sums;       // sum of the weights of each block
+    std::vector<llama_token> near_floor;       // tokens near the new floor
 };
 
 class LogitCut {
-  public:
+public:
     // `logits` and `buffers` must outlive the cut, and only one cut at a time may use the buffers. Throws BadLogits if a logit is
     // NaN, NoTokenLeft if all are minus infinity.
     LogitCut(const float * logits, size_t n, LogitCutBuffers & buffers);
@@ -40,14 +40,14 @@ class LogitCut {
     // Samples from the kept tokens at `temperature` (> 0). `uniform` is a random number in [0, 1).
     llama_token sample(float temperature, double uniform);
 
-  private:
+private:
     class KeptWeights;
     class FloorSearch;
 
     const float * const logits_;
     const size_t        n_;
     LogitCutBuffers &   buffers_;
-    float               top_;  // greatest logit
+    float               top_; // greatest logit
 
     // Kept are the tokens with a logit above the floor, and of those with a logit equal to it the ones with an id below tie_end.
     float  floor_   = -std::numeric_limits<float>::infinity();

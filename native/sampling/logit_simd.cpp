@@ -50,18 +50,18 @@ inline float max_of(float * lanes) {
 // Computes 2^x as 2^k * 2^f with an integer k and |f| <= 1/2. 2^f is a minimax polynomial of degree 5 (relative error 9e-8)
 // that is 1 at 0; 2^k is added to its exponent bits. Results that would not be normal numbers are below `least` and masked.
 inline float weight_of(float logit, const WeightFunction & function) {
-    constexpr float ROUND = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, which is in the lowest bits
+    constexpr float ROUND = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer, which is in the lowest bits
 
     const float x       = (logit - function.top) * function.scale;
     const float shifted = x + ROUND;
     const float f       = x - (shifted - ROUND);
 
     float power = 1.3264727e-3f;
-    power = power * f + 9.671513e-3f;
-    power = power * f + 5.5507336e-2f;
-    power = power * f + 2.4022242e-1f;
-    power = power * f + 6.9314700e-1f;
-    power = power * f + 1.0f;
+    power       = power * f + 9.671513e-3f;
+    power       = power * f + 5.5507336e-2f;
+    power       = power * f + 2.4022242e-1f;
+    power       = power * f + 6.9314700e-1f;
+    power       = power * f + 1.0f;
 
     uint32_t k, bits;
     std::memcpy(&k, &shifted, sizeof(k));
@@ -77,11 +77,11 @@ inline float weight_of(float logit, const WeightFunction & function) {
 
 WeightFunction::WeightFunction(float top, float temperature, float floor) : top(top) {
     constexpr float LOG2_E  = 1.44269504f;
-    constexpr float DEEPEST = 85.0f;  // e^-85 is a normal number, whatever the rounding
+    constexpr float DEEPEST = 85.0f; // e^-85 is a normal number, whatever the rounding
     // Within these bounds no product overflows; beyond them the weights do not change any more.
     const float bounded = std::min(std::max(temperature, 1e-30f), 1e30f);
-    scale = LOG2_E / bounded;
-    least = std::max(floor, std::max(LOWEST, top - DEEPEST * bounded));
+    scale               = LOG2_E / bounded;
+    least               = std::max(floor, std::max(LOWEST, top - DEEPEST * bounded));
 }
 
 LC_WIDE bool find_block_max(const float * logits, size_t n, float * block_max) {
@@ -96,7 +96,7 @@ LC_WIDE bool find_block_max(const float * logits, size_t n, float * block_max) {
 #pragma omp simd
             for (size_t lane = 0; lane < LANES; lane++) {
                 const float logit = block[i + lane];
-                lanes[lane] = logit > lanes[lane] ? logit : lanes[lane];
+                lanes[lane]       = logit > lanes[lane] ? logit : lanes[lane];
                 is_nan[lane] |= logit != logit;
             }
         }
@@ -128,7 +128,7 @@ LC_WIDE void copy_masked(const float * logits, size_t n, const uint32_t * mask, 
 }
 
 LC_WIDE float sum_weights(const float * logits, size_t n, const WeightFunction & function) {
-    const WeightFunction local        = function;  // a copy stays in registers: no store can alias it
+    const WeightFunction local        = function; // a copy stays in registers: no store can alias it
     float                lanes[LANES] = {};
     size_t               i            = 0;
     for (; i + LANES <= n; i += LANES) {
@@ -178,7 +178,7 @@ LC_WIDE Tally tally_from(const float * keys, size_t n, float least) {
         counts[i % LANES] += keys[i] >= least ? 1 : 0;
         sums[i % LANES] += keys[i] >= least ? keys[i] : 0.0f;
     }
-    return { static_cast<size_t>(sum_of(counts)), sum_of(sums) };
+    return {static_cast<size_t>(sum_of(counts)), sum_of(sums)};
 }
 
 LC_WIDE size_t find_between(const float * keys, size_t n, float least, float below, int * indices) {

@@ -23,7 +23,7 @@ void copy_masked(const float * logits, size_t n, const uint32_t * mask, float * 
 // 1e-6 for weights above 1e-9; weights below 1e-37 are 0.
 struct WeightFunction {
     float top;
-    float scale;  // log2(e) / temperature
+    float scale; // log2(e) / temperature
     float least;
 
     // `floor` is the least logit that has a weight.

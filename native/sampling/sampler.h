@@ -8,7 +8,7 @@
 
 struct lc_sampler {
     const size_t                 n_vocab;
-    std::unique_ptr<lc::Grammar> grammar;  // constrains the answer; may be NULL
+    std::unique_ptr<lc::Grammar> grammar; // constrains the answer; may be NULL
 
     explicit lc_sampler(size_t n_vocab) : n_vocab(n_vocab) {}
     lc_sampler(const lc_sampler &)             = delete;

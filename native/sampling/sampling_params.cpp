@@ -13,22 +13,22 @@ namespace {
 
 void check_finite(const lc_sampling_params & p) {
     const std::pair<const char *, float> values[] = {
-        { "temperature", p.temperature },
-        { "dynatemp_range", p.dynatemp_range },
-        { "dynatemp_exponent", p.dynatemp_exponent },
-        { "top_p", p.top_p },
-        { "min_p", p.min_p },
-        { "typical_p", p.typical_p },
-        { "top_n_sigma", p.top_n_sigma },
-        { "xtc_probability", p.xtc_probability },
-        { "xtc_threshold", p.xtc_threshold },
-        { "repeat_penalty", p.repeat_penalty },
-        { "frequency_penalty", p.frequency_penalty },
-        { "presence_penalty", p.presence_penalty },
-        { "dry_multiplier", p.dry_multiplier },
-        { "dry_base", p.dry_base },
-        { "mirostat_tau", p.mirostat_tau },
-        { "mirostat_eta", p.mirostat_eta },
+        {"temperature", p.temperature},
+        {"dynatemp_range", p.dynatemp_range},
+        {"dynatemp_exponent", p.dynatemp_exponent},
+        {"top_p", p.top_p},
+        {"min_p", p.min_p},
+        {"typical_p", p.typical_p},
+        {"top_n_sigma", p.top_n_sigma},
+        {"xtc_probability", p.xtc_probability},
+        {"xtc_threshold", p.xtc_threshold},
+        {"repeat_penalty", p.repeat_penalty},
+        {"frequency_penalty", p.frequency_penalty},
+        {"presence_penalty", p.presence_penalty},
+        {"dry_multiplier", p.dry_multiplier},
+        {"dry_base", p.dry_base},
+        {"mirostat_tau", p.mirostat_tau},
+        {"mirostat_eta", p.mirostat_eta},
     };
     for (const auto & [name, value] : values) {
         if (!std::isfinite(value)) {
@@ -79,10 +79,10 @@ void check_sampling_params(const lc_sampling_params & p, int32_t n_vocab) {
 
 std::vector<llama_logit_bias> collect_biases(const llama_vocab * vocab, const lc_sampling_params & p) {
     std::vector<llama_logit_bias> biases(p.logit_bias, p.logit_bias + p.n_logit_bias);
-    int32_t             n_suppressed = 0;
-    const llama_token * suppressed   = llama_vocab_get_suppress_tokens(vocab, &n_suppressed);
+    int32_t                       n_suppressed = 0;
+    const llama_token *           suppressed   = llama_vocab_get_suppress_tokens(vocab, &n_suppressed);
     for (int32_t i = 0; i < n_suppressed; i++) {
-        biases.push_back({ suppressed[i], -std::numeric_limits<float>::infinity() });
+        biases.push_back({suppressed[i], -std::numeric_limits<float>::infinity()});
     }
     return biases;
 }

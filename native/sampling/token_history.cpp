@@ -17,7 +17,7 @@ void TokenHistory::add(llama_token token) {
     }
     const auto [entry, is_new] = index_.try_emplace(token, counts_.size());
     if (is_new) {
-        counts_.push_back({ token, 0 });
+        counts_.push_back({token, 0});
     }
     counts_[entry->second].count++;
 }
@@ -41,8 +41,8 @@ void TokenHistory::remove(llama_token token) {
     if (--freed.count > 0) {
         return;
     }
-    freed                   = counts_.back();
-    index_.at(freed.token)  = entry->second;
+    freed                  = counts_.back();
+    index_.at(freed.token) = entry->second;
     counts_.pop_back();
     index_.erase(entry);
 }

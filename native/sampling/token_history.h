@@ -16,7 +16,7 @@ inline size_t history_length(int32_t last_n, int32_t n_ctx) {
 }
 
 class TokenHistory {
-  public:
+public:
     struct TokenCount {
         llama_token token;
         int32_t     count;
@@ -32,12 +32,12 @@ class TokenHistory {
     // Each distinct token once, in no particular order.
     const std::vector<TokenCount> & counts() const { return counts_; }
 
-  private:
-    const size_t             n_max_;
-    std::vector<llama_token> ring_;         // grows up to n_max: most sequences stay far below
-    size_t                   oldest_ = 0;   // index of the oldest token in a full ring
-    std::vector<TokenCount>  counts_;
-    std::unordered_map<llama_token, size_t> index_;  // of a token in counts_
+private:
+    const size_t                            n_max_;
+    std::vector<llama_token>                ring_;       // grows up to n_max: most sequences stay far below
+    size_t                                  oldest_ = 0; // index of the oldest token in a full ring
+    std::vector<TokenCount>                 counts_;
+    std::unordered_map<llama_token, size_t> index_; // of a token in counts_
 
     void remove(llama_token token);
 };

@@ -63,7 +63,7 @@ void on_log(ggml_log_level level, const char * text, void * user) {
     if (current_guard != nullptr) {
         AbortGuard & guard = *current_guard;
         if (guard.stop_ != nullptr && __atomic_load_n(guard.stop_, __ATOMIC_RELAXED) != 0) {
-            guard.stop_ = nullptr;  // so that destructors may log while the exception passes
+            guard.stop_ = nullptr; // so that destructors may log while the exception passes
             throw StoppedByCaller();
         }
         if (level != GGML_LOG_LEVEL_CONT) {
@@ -81,8 +81,7 @@ void on_log(ggml_log_level level, const char * text, void * user) {
     }
 }
 
-AbortGuard::AbortGuard(Logging logging, const int32_t * stop) noexcept
-    : previous_(current_guard), logging_(logging), stop_(stop) {
+AbortGuard::AbortGuard(Logging logging, const int32_t * stop) noexcept : previous_(current_guard), logging_(logging), stop_(stop) {
     current_guard = this;
 }
 

@@ -24,7 +24,7 @@ struct StoppedByCaller : std::runtime_error {
 // Only for work that stays on the calling thread and whose objects are discarded after a failure: loading a model, creating a
 // context, tokenizing. Never around a step, because an exception cannot leave an OpenMP parallel region.
 class AbortGuard {
-  public:
+public:
     enum Logging { LOG, LOG_QUIETLY };
 
     // With LOG_QUIETLY the thread's log lines are kept for reason() only and do not reach the log callback. Once *stop is not 0,
@@ -38,15 +38,15 @@ class AbortGuard {
     // Returns the last lines that were logged as errors, or `otherwise` if there were none.
     std::string reason(const char * otherwise) const;
 
-  private:
+private:
     friend void on_log(ggml_log_level level, const char * text, void * user);
 
     void keep_error(const char * text);
 
-    AbortGuard *    previous_;  // guards of a thread nest
+    AbortGuard *    previous_; // guards of a thread nest
     Logging         logging_;
     const int32_t * stop_;
-    bool            is_error_line_ = false;  // the current line, which GGML_LOG_LEVEL_CONT continues, is an error
+    bool            is_error_line_ = false; // the current line, which GGML_LOG_LEVEL_CONT continues, is an error
     std::string     errors_;
 };
 

@@ -75,7 +75,7 @@ lc_status lc_backends_load(const char * dir) {
         lc::require(dir != nullptr, "dir: must not be NULL");
 #ifdef GGML_BACKEND_DL
         const std::lock_guard<std::mutex> lock(registry_mutex);
-        static bool loaded = false;
+        static bool                       loaded = false;
         if (loaded) {
             return;
         }
@@ -91,12 +91,12 @@ lc_status lc_backends_load(const char * dir) {
 lc_status lc_blas_enable(bool enabled) {
     return lc::guard([&] {
         const std::lock_guard<std::mutex> lock(registry_mutex);
-        ggml_backend_reg_t reg = blas_registration();
+        ggml_backend_reg_t                reg = blas_registration();
         if (reg == nullptr) {
             // Switching off a BLAS that is not there is not an error.
-            lc::require(!enabled, *LC_BLAS_SOURCE != '\0'
-                ? "BLAS: its backend is not loaded (lc_backends_load)"
-                : "BLAS: this build has none (-DLLMCORE_BLAS=scipy or system)");
+            lc::require(!enabled,
+                        *LC_BLAS_SOURCE != '\0' ? "BLAS: its backend is not loaded (lc_backends_load)"
+                                                : "BLAS: this build has none (-DLLMCORE_BLAS=scipy or system)");
         } else if (enabled) {
             ggml_backend_register(reg);
         } else {
@@ -116,8 +116,7 @@ lc_status lc_backends_json(char ** out) {
         for (size_t i = 0; i < ggml_backend_reg_count(); i++) {
             ggml_backend_reg_t reg = ggml_backend_reg_get(i);
             text += i > 0 ? ", " : "";
-            text += "{\"name\": " + lc::json_quote(ggml_backend_reg_name(reg)) +
-                ", \"devices\": " + devices_json(reg) +
+            text += "{\"name\": " + lc::json_quote(ggml_backend_reg_name(reg)) + ", \"devices\": " + devices_json(reg) +
                 ", \"features\": " + features_json(reg) + "}";
         }
         *out = lc::copy_string(text + "]");

@@ -12,7 +12,7 @@ namespace {
 // Returns OpenBLAS's description of itself ("OpenBLAS 0.3.34 DYNAMIC_ARCH ... SkylakeX"), or "" while OpenBLAS is not loaded
 // (in a build with loadable backends it is loaded later).
 std::string openblas_config() {
-    for (const char * name : { LC_BLAS_FILE, "libopenblas.so.0" }) {
+    for (const char * name : {LC_BLAS_FILE, "libopenblas.so.0"}) {
         if (*name == '\0') {
             return "";
         }
@@ -20,7 +20,7 @@ std::string openblas_config() {
         if (library == nullptr) {
             continue;
         }
-        using get_config_t = const char * (*) ();
+        using get_config_t           = const char * (*)();
         const auto        get_config = reinterpret_cast<get_config_t>(dlsym(library, LC_BLAS_PREFIX "openblas_get_config"));
         const std::string config     = get_config != nullptr ? get_config() : "";
         dlclose(library);
@@ -31,14 +31,10 @@ std::string openblas_config() {
 
 std::string build_info() {
     const std::string source = LC_BLAS_SOURCE;
-    return std::string("{") +
-        "\"llama_cpp\": " + lc::json_quote(llama_version()) +
-        ", \"llama_cpp_commit\": " + lc::json_quote(LC_LLAMA_COMMIT) +
-        ", \"compiler\": " + lc::json_quote(LC_COMPILER) +
-        ", \"cpu_build\": " + lc::json_quote(LC_CPU_BUILD) +
-        ", \"blas\": {\"built\": " + (source.empty() ? "false" : "true") +
-        ", \"source\": " + lc::json_quote(source) +
-        "}, \"openblas_config\": " + lc::json_quote(openblas_config()) + "}";
+    return std::string("{") + "\"llama_cpp\": " + lc::json_quote(llama_version()) +
+        ", \"llama_cpp_commit\": " + lc::json_quote(LC_LLAMA_COMMIT) + ", \"compiler\": " + lc::json_quote(LC_COMPILER) +
+        ", \"cpu_build\": " + lc::json_quote(LC_CPU_BUILD) + ", \"blas\": {\"built\": " + (source.empty() ? "false" : "true") +
+        ", \"source\": " + lc::json_quote(source) + "}, \"openblas_config\": " + lc::json_quote(openblas_config()) + "}";
 }
 
 } // namespace

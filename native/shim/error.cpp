@@ -21,7 +21,7 @@ void set_error(const char * message) noexcept {
     if (size > room) {
         // Cut before the first byte of a character, so that the message stays valid UTF-8, and marked as cut.
         static const char cut[] = " [...]";
-        size = room - (sizeof(cut) - 1);
+        size                    = room - (sizeof(cut) - 1);
         while (size > 0 && (static_cast<unsigned char>(message[size]) & 0xC0) == 0x80) {
             size--;
         }

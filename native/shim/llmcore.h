@@ -33,15 +33,15 @@ extern "C" {
 // --- Errors and strings: shim/error.cpp -------------------------------------------------------------------------------
 
 typedef enum lc_status {
-    LC_OK              = 0,
-    LC_ERR_INVALID     = 1,  // an argument is wrong; lc_last_error() names it
-    LC_ERR_NATIVE      = 2,  // llama.cpp threw or refused; lc_last_error() has its message
-    LC_ERR_NO_MEMORY   = 3,  // std::bad_alloc
+    LC_OK            = 0,
+    LC_ERR_INVALID   = 1, // an argument is wrong; lc_last_error() names it
+    LC_ERR_NATIVE    = 2, // llama.cpp threw or refused; lc_last_error() has its message
+    LC_ERR_NO_MEMORY = 3, // std::bad_alloc
 } lc_status;
 
 // Message of the last failure on this thread; "" if there was none. Valid until the next lc_* call on this thread.
 LC_API const char * lc_last_error(void);
-LC_API void         lc_string_free(char * s);
+LC_API void lc_string_free(char * s);
 
 // --- Build and ABI table: shim/build_info.cpp, shim/abi_table.cpp -----------------------------------------------------
 
@@ -50,9 +50,9 @@ LC_API void         lc_string_free(char * s);
 LC_API const char * lc_build_info(void);
 
 typedef struct lc_abi_entry {
-    const char * name;   // "llama_model_params" (its size) or "llama_model_params.n_gpu_layers" (its offset)
-    uint64_t     value;  // sizeof or offsetof, in bytes
-    uint64_t     size;   // sizeof the structure or the field, in bytes
+    const char * name;  // "llama_model_params" (its size) or "llama_model_params.n_gpu_layers" (its offset)
+    uint64_t     value; // sizeof or offsetof, in bytes
+    uint64_t     size;  // sizeof the structure or the field, in bytes
 } lc_abi_entry;
 
 // Returns the table with which ffi.py checks its structures. It has *n entries and lives as long as the library.
@@ -75,7 +75,7 @@ LC_API bool lc_abort_if_set(void * flag);
 
 // Like llama_model_load_from_file() and llama_init_from_model(), but an assertion that fails on this thread, or an exception, is a
 // failure. NULL after a failure; lc_last_error() then has llama.cpp's error lines.
-LC_API struct llama_model *   lc_model_load(const char * path, const struct llama_model_params * params);
+LC_API struct llama_model * lc_model_load(const char * path, const struct llama_model_params * params);
 LC_API struct llama_context * lc_context_new(struct llama_model * model, const struct llama_context_params * params);
 
 // Like llama_model_quantize(). Fails at the next tensor once *stop is not 0.
@@ -92,8 +92,8 @@ LC_API lc_status lc_mapping_release(const char * path);
 
 // Like llama_tokenize(), llama_detokenize() and llama_token_to_piece(), but they return INT32_MIN after a failure, with the reason
 // in lc_last_error(). INT32_MIN with an empty lc_last_error() is llama.cpp's own result for a text that is too long.
-LC_API int32_t lc_tokenize(const struct llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens,
-                           int32_t n_max, bool add_special, bool parse_special);
+LC_API int32_t lc_tokenize(const struct llama_vocab * vocab, const char * text, int32_t size, llama_token * tokens, int32_t n_max,
+                           bool add_special, bool parse_special);
 LC_API int32_t lc_detokenize(const struct llama_vocab * vocab, const llama_token * tokens, int32_t n_tokens, char * text,
                              int32_t size, bool remove_special, bool unparse_special);
 LC_API int32_t lc_token_to_piece(const struct llama_vocab * vocab, llama_token token, char * text, int32_t size, bool special);
@@ -111,7 +111,7 @@ LC_API int32_t lc_token_bytes_max(const struct llama_vocab * vocab, uint8_t * co
 // Bytes of this machine's RAM: not of GPUs, not of other machines.
 typedef struct lc_memory_need {
     uint64_t model_bytes;
-    uint64_t context_bytes;   // KV cells and recurrent state
+    uint64_t context_bytes; // KV cells and recurrent state
     uint64_t compute_bytes;
 } lc_memory_need;
 
@@ -129,7 +129,7 @@ LC_API lc_status lc_backends_load(const char * dir);
 
 // Lets contexts that are created from now on use the BLAS backend, or not. LC_ERR_INVALID if BLAS was not built.
 LC_API lc_status lc_blas_enable(bool enabled);
-LC_API bool      lc_blas_enabled(void);
+LC_API bool lc_blas_enabled(void);
 
 // Writes a JSON array of the registered backends: {"name", "devices": [{"name", "description", "type"}],
 // "features": {"AVX2": "1", ...}}.
@@ -154,54 +154,54 @@ LC_API lc_status lc_rpc_devices(size_t n, const char * const * endpoints, void *
 typedef struct lc_sampler lc_sampler;
 
 typedef struct lc_sampling_params {
-    uint32_t seed;
-    float    temperature;        // <= 0: greedy
-    float    dynatemp_range;     // 0 = off
-    float    dynatemp_exponent;
-    int32_t  top_k;              // <= 0: off
-    float    top_p;              // >= 1: off
-    float    min_p;              // <= 0: off
-    float    typical_p;          // >= 1: off
-    float    top_n_sigma;        // <= 0: off
-    float    xtc_probability;    // <= 0: off
-    float    xtc_threshold;
-    float    repeat_penalty;     // 1: off; over prompt and answer, the last repeat_last_n tokens
-    int32_t  repeat_last_n;      // -1: everything that the context holds
-    float    frequency_penalty;  // 0: off; over the answer alone, as OpenAI's
-    float    presence_penalty;   // 0: off; likewise
-    float    dry_multiplier;     // 0: off
-    float    dry_base;
-    int32_t  dry_allowed_length;
-    int32_t  dry_penalty_last_n; // -1: everything that the context holds
-    int32_t  mirostat;           // 0: off, 1, 2
-    float    mirostat_tau;
-    float    mirostat_eta;
-    int32_t  n_ctx;              // what -1 above stands for
-    int32_t  n_dry_breakers;
-    const char * const * dry_breakers;
-    int32_t  n_logit_bias;
+    uint32_t                 seed;
+    float                    temperature;    // <= 0: greedy
+    float                    dynatemp_range; // 0 = off
+    float                    dynatemp_exponent;
+    int32_t                  top_k;           // <= 0: off
+    float                    top_p;           // >= 1: off
+    float                    min_p;           // <= 0: off
+    float                    typical_p;       // >= 1: off
+    float                    top_n_sigma;     // <= 0: off
+    float                    xtc_probability; // <= 0: off
+    float                    xtc_threshold;
+    float                    repeat_penalty;    // 1: off; over prompt and answer, the last repeat_last_n tokens
+    int32_t                  repeat_last_n;     // -1: everything that the context holds
+    float                    frequency_penalty; // 0: off; over the answer alone, as OpenAI's
+    float                    presence_penalty;  // 0: off; likewise
+    float                    dry_multiplier;    // 0: off
+    float                    dry_base;
+    int32_t                  dry_allowed_length;
+    int32_t                  dry_penalty_last_n; // -1: everything that the context holds
+    int32_t                  mirostat;           // 0: off, 1, 2
+    float                    mirostat_tau;
+    float                    mirostat_eta;
+    int32_t                  n_ctx; // what -1 above stands for
+    int32_t                  n_dry_breakers;
+    const char * const *     dry_breakers;
+    int32_t                  n_logit_bias;
     const llama_logit_bias * logit_bias;
 } lc_sampling_params;
 
 LC_API lc_sampler * lc_sampler_new(const struct llama_model * model, const lc_sampling_params * params);
-LC_API void         lc_sampler_free(lc_sampler * sampler);
+LC_API void lc_sampler_free(lc_sampler * sampler);
 // Restores the state after lc_sampler_new(), with the same seed.
-LC_API lc_status    lc_sampler_reset(lc_sampler * sampler);
+LC_API lc_status lc_sampler_reset(lc_sampler * sampler);
 // Adds the prompt's tokens to the histories of the penalties that count the prompt: repeat penalty and DRY.
-LC_API lc_status    lc_sampler_prime(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
+LC_API lc_status lc_sampler_prime(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
 
 // Constrains the answer to a tool-call grammar: the "grammar" of lc_chat_render(). Tokens that it excludes are not sampled.
-LC_API lc_status    lc_sampler_set_grammar(lc_sampler * sampler, const struct llama_model * model, const char * grammar);
+LC_API lc_status lc_sampler_set_grammar(lc_sampler * sampler, const struct llama_model * model, const char * grammar);
 
 // Accepts tokens of the answer that were not sampled, because a constraint left a single choice.
-LC_API lc_status    lc_sampler_accept(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
+LC_API lc_status lc_sampler_accept(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
 
 // Masks and log-probabilities of the n rows of an lc_sample() call.
 typedef struct lc_sample_extras {
-    const uint32_t * const * masks;         // n masks, or NULL. Bit t % 32 of word t / 32 allows token t; a NULL mask allows all
-    size_t                   n_mask_words;  // of each mask
-    const int32_t *          n_top;         // n numbers of most probable tokens to report, or NULL; below 0: no logprobs at all
-    int32_t                  stride;        // greater than every n_top
+    const uint32_t * const * masks;        // n masks, or NULL. Bit t % 32 of word t / 32 allows token t; a NULL mask allows all
+    size_t                   n_mask_words; // of each mask
+    const int32_t *          n_top;        // n numbers of most probable tokens to report, or NULL; below 0: no logprobs at all
+    int32_t                  stride;       // greater than every n_top
     // n * stride each: a row's sampled token, then its most probable ones, with their log-probabilities. These are the model's
     // own, of the logits before mask, biases, penalties and temperature.
     llama_token * tokens;
@@ -209,8 +209,8 @@ typedef struct lc_sample_extras {
 } lc_sample_extras;
 
 // Results of a row that has no token, besides LLAMA_TOKEN_NULL (-1): the mask or the parameters exclude every token.
-#define LC_TOKEN_BAD_LOGITS (-2)     // a logit is NaN or plus infinity
-#define LC_TOKEN_GRAMMAR_LIMIT (-3)  // the grammar is too ambiguous to be followed within its budget
+#define LC_TOKEN_BAD_LOGITS (-2)    // a logit is NaN or plus infinity
+#define LC_TOKEN_GRAMMAR_LIMIT (-3) // the grammar is too ambiguous to be followed within its budget
 
 // Samples and accepts one token for each of n rows of the last decode: samplers[i] takes the logits of batch index rows[i].
 // `extras` may be NULL. A row without a token gets one of the results above, and its extras are undefined. After a failure all
@@ -228,7 +228,7 @@ typedef struct lc_chat lc_chat;
 // template_override: Jinja source, or NULL for the model's own template. With a source, `model` may be NULL; the template then
 // sees no special tokens.
 LC_API lc_chat * lc_chat_new(const struct llama_model * model, const char * template_override);
-LC_API void      lc_chat_free(lc_chat * chat);
+LC_API void lc_chat_free(lc_chat * chat);
 
 // Renders messages to a prompt.
 //
@@ -257,7 +257,7 @@ LC_API lc_status lc_chat_describe(lc_chat * chat, char ** out);
 typedef struct lc_chat_parser lc_chat_parser;
 
 LC_API lc_chat_parser * lc_chat_parser_new(const char * syntax);
-LC_API void             lc_chat_parser_free(lc_chat_parser * parser);
+LC_API void lc_chat_parser_free(lc_chat_parser * parser);
 
 // Parses all of the answer so far: {"content", "reasoning", "calls": [{"id", "name", "arguments"}]}.
 // LC_ERR_NATIVE if the answer does not have the template's form.
@@ -267,27 +267,27 @@ LC_API lc_status lc_chat_parse(lc_chat_parser * parser, const char * text, bool 
 
 // Levels of instruction sets: 0 none, 1 avx2, 2 avxvnni, 3 avx512, 4 amx (native/kernels/isa/isa.h). Builds for other
 // architectures than x86-64, or without OpenMP, have none.
-LC_API int32_t      lc_kernels_best(void);                     // the highest that runs on this machine
-LC_API bool         lc_kernels_runs(int32_t level);
+LC_API int32_t lc_kernels_best(void); // the highest that runs on this machine
+LC_API bool lc_kernels_runs(int32_t level);
 
 // From now on the weights of models that are loaded are packed by n_threads threads, and graphs use the kernels of that level.
 // Level 0 ends this; models whose weights are packed stay usable. LC_ERR_INVALID for a level that does not run here.
 LC_API lc_status lc_kernels_use(int32_t level, int32_t n_threads);
-LC_API int32_t   lc_kernels_used(void);
+LC_API int32_t lc_kernels_used(void);
 
 // True if the kernels compute flash attention for these lengths of a head's key and value, and these ggml_types of the cells.
-LC_API bool      lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t k_type, int32_t v_type);
+LC_API bool lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t k_type, int32_t v_type);
 
 // Bytes of packed weights of all models in this process.
-LC_API uint64_t  lc_kernels_packed_bytes(void);
+LC_API uint64_t lc_kernels_packed_bytes(void);
 
 // Bytes of packed weights that were converted back to the file's layout since the process began: in every step for operations that
 // the kernels do not compute, and when a model is saved.
-LC_API uint64_t  lc_kernels_unpacked_bytes(void);
+LC_API uint64_t lc_kernels_unpacked_bytes(void);
 
 // Measures the time of each operation in all graphs of the backend between the two calls, including waits for other threads:
 // {"MUL_MAT 8192x2048 q4_K": {"calls": n, "seconds": s}, "FLASH_ATTN_EXT": ...}.
-LC_API void      lc_kernels_profile_start(void);
+LC_API void lc_kernels_profile_start(void);
 LC_API lc_status lc_kernels_profile_stop(char ** out);
 
 // Computes one GGML_OP_FLASH_ATTN_EXT on arrays, for tests and measurements. k_type and v_type are ggml_types. Arrays are
@@ -296,8 +296,8 @@ LC_API lc_status lc_kernels_profile_stop(char ** out);
 // does not run here, and for an operation that the kernels do not compute.
 LC_API lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t k_type, int32_t v_type, int64_t dk, int64_t dv,
                                       int64_t n_rows, int64_t n_head, int64_t n_head_kv, int64_t n_cells, int64_t n_streams,
-                                      const float * q, const void * k, const void * v, const uint16_t * mask,
-                                      const float * sinks, float scale, float max_bias, float soft_cap, float * out);
+                                      const float * q, const void * k, const void * v, const uint16_t * mask, const float * sinks,
+                                      float scale, float max_bias, float soft_cap, float * out);
 
 // Computes y (n_rows rows of n_cols) = x (n_rows rows of k) times a weight matrix of n_cols rows of k values of the ggml type
 // `type`, which is packed first. LC_ERR_INVALID for a level that does not run here, and for a type that is not packed.
@@ -306,7 +306,7 @@ LC_API lc_status lc_kernels_matmul(int level, int type, int64_t k, int64_t n_col
 
 // Measures the peak rates of n_threads, about a second each: GB/s of reading memory (0 in builds without kernels), and
 // {"fp32": GFLOP/s, "int8": Gop/s, "bf16": GFLOP/s (with AMX only)}; a multiply-add counts as two operations.
-LC_API double    lc_kernels_bandwidth(int32_t n_threads);
+LC_API double lc_kernels_bandwidth(int32_t n_threads);
 LC_API lc_status lc_kernels_flops(int32_t n_threads, char ** out);
 
 #ifdef __cplusplus

@@ -36,7 +36,7 @@ lc_memory_need sum_breakdown(const llama_context * ctx) {
         if (is_remote(entry.first)) {
             continue;
         }
-        need.model_bytes   += entry.second.model;
+        need.model_bytes += entry.second.model;
         need.context_bytes += entry.second.context;
         need.compute_bytes += entry.second.compute;
     }
@@ -45,8 +45,8 @@ lc_memory_need sum_breakdown(const llama_context * ctx) {
 
 } // namespace
 
-lc_status lc_memory_required(const char * path, const llama_model_params * mparams,
-                             const llama_context_params * cparams, lc_memory_need * out) {
+lc_status lc_memory_required(const char * path, const llama_model_params * mparams, const llama_context_params * cparams,
+                             lc_memory_need * out) {
     return lc::guard([&] {
         lc::require(path != nullptr, "path: must not be NULL");
         lc::require(mparams != nullptr, "mparams: must not be NULL");
@@ -54,14 +54,14 @@ lc_status lc_memory_required(const char * path, const llama_model_params * mpara
         lc::require(out != nullptr, "out: must not be NULL");
         lc::require(!mparams->vocab_only, "mparams.vocab_only: a vocabulary alone has no context");
 
-        llama_model_params trial           = *mparams;
-        trial.no_alloc                     = true;
-        trial.load_mode                    = LLAMA_LOAD_MODE_NONE;
-        trial.check_tensors                = false;  // there is no data to check
-        trial.progress_callback            = nullptr;
-        trial.progress_callback_user_data  = nullptr;
+        llama_model_params trial          = *mparams;
+        trial.no_alloc                    = true;
+        trial.load_mode                   = LLAMA_LOAD_MODE_NONE;
+        trial.check_tensors               = false; // there is no data to check
+        trial.progress_callback           = nullptr;
+        trial.progress_callback_user_data = nullptr;
 
-        const lc::AbortGuard guard(lc::AbortGuard::LOG_QUIETLY);
+        const lc::AbortGuard                             guard(lc::AbortGuard::LOG_QUIETLY);
         const std::unique_ptr<llama_model, ModelDeleter> model(llama_model_load_from_file(path, trial));
         if (model == nullptr) {
             throw std::runtime_error(guard.reason("the model cannot be loaded"));

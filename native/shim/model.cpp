@@ -45,8 +45,7 @@ llama_context * lc_context_new(llama_model * model, const llama_context_params *
     });
 }
 
-lc_status lc_quantize(const char * source, const char * target, const llama_model_quantize_params * params,
-                      const int32_t * stop) {
+lc_status lc_quantize(const char * source, const char * target, const llama_model_quantize_params * params, const int32_t * stop) {
     return lc::guard([&] {
         lc::require(source != nullptr && target != nullptr && params != nullptr, "source, target, params: must not be NULL");
         const lc::AbortGuard guard(lc::AbortGuard::LOG, stop);
@@ -65,7 +64,7 @@ bool lc_architecture_known(const char * name) {
 lc_status lc_mapping_release(const char * path) {
     return lc::guard([&] {
         lc::require(path != nullptr && path[0] == '/', "path: must be absolute");
-        const std::string suffix = std::string(" ") + path;  // a line of /proc/self/maps ends with the mapped file's path
+        const std::string suffix = std::string(" ") + path; // a line of /proc/self/maps ends with the mapped file's path
         std::ifstream     maps("/proc/self/maps");
         for (std::string line; std::getline(maps, line);) {
             if (line.size() < suffix.size() || line.compare(line.size() - suffix.size(), suffix.size(), suffix) != 0) {

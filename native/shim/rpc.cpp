@@ -22,8 +22,7 @@ add_server_t find_add_server() {
     if (reg == nullptr) {
         throw std::runtime_error("the RPC backend of this build is not loaded (lc_backends_load)");
     }
-    const auto function =
-        reinterpret_cast<add_server_t>(ggml_backend_reg_get_proc_address(reg, "ggml_backend_rpc_add_server"));
+    const auto function = reinterpret_cast<add_server_t>(ggml_backend_reg_get_proc_address(reg, "ggml_backend_rpc_add_server"));
     if (function == nullptr) {
         throw std::runtime_error("the RPC backend has no ggml_backend_rpc_add_server");
     }

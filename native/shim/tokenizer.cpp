@@ -38,10 +38,10 @@ int32_t measure_tokens(const llama_vocab * vocab, uint8_t * counted) {
         // The token's text in the file writes a space as U+2581, which takes 3 bytes. A text may contain U+2581 itself, so the
         // longer form counts.
         const int32_t n_text = static_cast<int32_t>(std::strlen(llama_vocab_get_text(vocab, token)));
-        longest = std::max({ longest, n < 0 ? -n : n, n_text });
+        longest              = std::max({longest, n < 0 ? -n : n, n_text});
         strips_spaces |= (llama_vocab_get_attr(vocab, token) & (LLAMA_TOKEN_ATTR_LSTRIP | LLAMA_TOKEN_ATTR_RSTRIP)) != 0;
     }
-    for (const char space : { ' ', '\t', '\n', '\r', '\v', '\f' }) {
+    for (const char space : {' ', '\t', '\n', '\r', '\v', '\f'}) {
         counted[static_cast<uint8_t>(space)] &= !strips_spaces;
     }
     return longest;
@@ -62,8 +62,7 @@ int32_t lc_tokenize_or_none(const llama_vocab * vocab, const char * text, int32_
 
 int32_t lc_detokenize(const llama_vocab * vocab, const llama_token * tokens, int32_t n_tokens, char * text, int32_t size,
                       bool remove_special, bool unparse_special) {
-    return guard_count(
-        [&] { return llama_detokenize(vocab, tokens, n_tokens, text, size, remove_special, unparse_special); });
+    return guard_count([&] { return llama_detokenize(vocab, tokens, n_tokens, text, size, remove_special, unparse_special); });
 }
 
 int32_t lc_token_to_piece(const llama_vocab * vocab, llama_token token, char * text, int32_t size, bool special) {

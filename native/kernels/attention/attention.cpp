@@ -7,7 +7,7 @@ namespace {
 
 struct Implementation {
     void (*run)(const Attention & a, const ThreadTeam & team);
-    int64_t tile_lines;  // of a tile and one head of K and V
+    int64_t tile_lines; // of a tile and one head of K and V
 };
 
 // Keys and values are converted once for the lines of a tile. With AMX the conversion is a large part of the work. Without it,
@@ -36,7 +36,7 @@ size_t attention_scratch(Isa isa, const ggml_tensor * node, int n_threads) {
 
 void attention(Isa isa, const ggml_tensor * node, const ThreadTeam & team) {
     const Implementation & implementation = implementation_for(isa);
-    Attention a;
+    Attention              a;
     if (isa != Isa::none && attention_read(node, team.nth, implementation.tile_lines, a)) {
         implementation.run(a, team);
     }

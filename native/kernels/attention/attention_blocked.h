@@ -11,8 +11,8 @@ namespace {
 // The lines that a block is computed for, padded to a multiple of BLOCKED_MR.
 struct LineList {
     int64_t   n, n_pad;
-    int32_t * line;  // number within the tile; -1 for padding
-    int32_t * row;   // row within the tile
+    int32_t * line; // number within the tile; -1 for padding
+    int32_t * row;  // row within the tile
 };
 
 // The queries of one head as blocked_scores() reads them.
@@ -30,9 +30,9 @@ static void pack_queries(const Attention & a, const WorkItem & item, int64_t hea
 
 // Lists the lines for which the block is not empty. True if they are not those that were listed before.
 static bool find_lines(const Attention & a, const WorkItem & item, const uint8_t * states, LineList & lines) {
-    const int32_t group = static_cast<int32_t>(a.group);
-    bool changed = false;
-    int64_t n = 0;
+    const int32_t group   = static_cast<int32_t>(a.group);
+    bool          changed = false;
+    int64_t       n       = 0;
     for (int32_t row = 0; row < item.n_rows; row++) {
         if (states[row * a.n_blocks] == 0) {
             continue;
@@ -40,7 +40,7 @@ static bool find_lines(const Attention & a, const WorkItem & item, const uint8_t
         changed |= n >= lines.n || lines.row[n] != row;
         for (int32_t i = 0; i < group; i++, n++) {
             lines.line[n] = row * group + i;
-            lines.row[n] = row;
+            lines.row[n]  = row;
         }
     }
     changed |= n != lines.n;
@@ -54,13 +54,13 @@ static bool find_lines(const Attention & a, const WorkItem & item, const uint8_t
 
 template <class S>
 static void online_softmax_lines(const Attention & a, const WorkItem & item, int64_t h, int64_t block, const uint8_t * states,
-                         const LineList & lines, const Workspace & workspace) {
-    float bias[CELLS];
-    int64_t bias_row = -1;
-    const float * slopes = workspace.slopes + h * a.group;
+                                 const LineList & lines, const Workspace & workspace) {
+    float         bias[CELLS];
+    int64_t       bias_row = -1;
+    const float * slopes   = workspace.slopes + h * a.group;
     for (int64_t i = 0; i < lines.n; i++) {
-        const int64_t row = lines.row[i];
-        const bool is_partial = states[row * a.n_blocks] != CELLS;
+        const int64_t row        = lines.row[i];
+        const bool    is_partial = states[row * a.n_blocks] != CELLS;
         if (is_partial && row != bias_row) {
             BlockMask m;
             read_block_mask<S>(a, item.stream, item.row + row, block, m);
@@ -69,9 +69,10 @@ static void online_softmax_lines(const Attention & a, const WorkItem & item, int
             }
             bias_row = row;
         }
-        const float slope = slopes[lines.line[i] - row * a.group];
-        const LineState s = state_of(a, item.state, h, lines.line[i]);
-        workspace.factor[i] = blocked_online_softmax<S>(workspace.scores + i * CELLS, is_partial ? bias : nullptr, slope, a.soft_cap, s.m, s.l);
+        const float     slope = slopes[lines.line[i] - row * a.group];
+        const LineState s     = state_of(a, item.state, h, lines.line[i]);
+        workspace.factor[i]   = blocked_online_softmax<S>(workspace.scores + i * CELLS, is_partial ? bias : nullptr, slope,
+                                                          a.soft_cap, s.m, s.l);
     }
     for (int64_t i = lines.n; i < lines.n_pad; i++) {
         workspace.factor[i] = 0.0f;
@@ -98,7 +99,7 @@ template <class S> static bool convert_values_of_type(const Attention & a, const
 // finite: returns false, with nothing done, if they are not.
 template <class S>
 static bool run_block(const Attention & a, const WorkItem & item, int64_t h, int64_t block, const uint8_t * states,
-                           const LineList & lines, Prefetch * prefetch, const Workspace & workspace) {
+                      const LineList & lines, Prefetch * prefetch, const Workspace & workspace) {
     const int64_t n = block_cells(a, block);
     if (!convert_values_of_type<S>(a, cell_vectors(a.v, item, h, block * CELLS, &prefetch[1]), n, workspace.values)) {
         return false;
@@ -110,7 +111,7 @@ static bool run_block(const Attention & a, const WorkItem & item, int64_t h, int
         float * o[BLOCKED_MR];
         for (int64_t j = 0; j < BLOCKED_MR; j++) {
             const int32_t line = lines.line[i + j];
-            o[j] = line < 0 ? workspace.spare : state_of(a, item.state, h, line).o;
+            o[j]               = line < 0 ? workspace.spare : state_of(a, item.state, h, line).o;
         }
         blocked_values<S>(workspace.scores + i * CELLS, workspace.values, a.dv, workspace.factor + i, o);
     }
@@ -125,9 +126,10 @@ static void pack_queries_of_heads(const Attention & a, const WorkItem & item, co
 }
 
 // Computes the item's entries that are BLOCKED. Blocks that run_block() refuses are computed by gather.
-template <class S> static void run_blocked_entries(const Attention & a, const WorkItem & item, const AttentionPlan & p, const Workspace & workspace) {
+template <class S> static void run_blocked_entries(const Attention & a, const WorkItem & item, const AttentionPlan & p,
+                                                   const Workspace & workspace) {
     const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
-    LineList lines{-1, 0, workspace.lines, workspace.rows};
+    LineList        lines{-1, 0, workspace.lines, workspace.rows};
     for (int32_t e = item.entry; e < item.end; e++) {
         if ((p.entries[e].block & BLOCKED) == 0) {
             continue;
@@ -137,13 +139,13 @@ template <class S> static void run_blocked_entries(const Attention & a, const Wo
             pack_queries_of_heads<S>(a, item, lines, workspace);
         }
         Prefetch prefetch[2] = {prefetch_from(a.k, item, (block + 1) * CELLS, vector_bytes(a.k_type, a.dk)),
-                         prefetch_from(a.v, item, (block + 1) * CELLS, vector_bytes(a.v_type, a.dv))};
+                                prefetch_from(a.v, item, (block + 1) * CELLS, vector_bytes(a.v_type, a.dv))};
         for (int64_t h = 0; h < item.n_heads; h++) {
             if (!run_block<S>(a, item, h, block, tile_states + block, lines, prefetch, workspace)) {
                 WorkItem one = item;
                 one.head += h;
-                one.n_heads = 1;
-                one.state = state_of(a, item.state, h, 0).m;
+                one.n_heads       = 1;
+                one.state         = state_of(a, item.state, h, 0).m;
                 Workspace of_head = workspace;
                 of_head.slopes += h * a.group;
                 run_gather_entries<S>(a, one, p, &e, of_head);

@@ -13,7 +13,7 @@ struct TileHead {
     int64_t   h;
     int64_t   n_lines;
     uint8_t * q;
-    float *   state;  // line_pad maxima, line_pad sums, tiles of output
+    float *   state; // line_pad maxima, line_pad sums, tiles of output
 };
 
 static inline TileHead tile_head(const Attention & a, const WorkItem & item, int64_t h, const Workspace & workspace) {
@@ -43,8 +43,8 @@ template <class S> static void pack_queries_of_head(const Attention & a, const W
 // Converts the state of all lines from the layout of state_of() to that of TileState.
 template <class S> static void load_tile_state(const Attention & a, const WorkItem & item, const TileHead & head) {
     for (int64_t t = 0; t < line_tiles(head); t++) {
-        const TileState to = tile_state(a, head, t);
-        const int64_t n = min_of(16, head.n_lines - 16 * t);
+        const TileState to   = tile_state(a, head, t);
+        const int64_t   n    = min_of(16, head.n_lines - 16 * t);
         const LineState from = state_of(a, item.state, head.h, 16 * t);
         for (int64_t j = 0; j < 16; j++) {
             to.top[j] = j < n ? from.m[j] * LOG2_E : -__builtin_inff();
@@ -69,8 +69,8 @@ template <class S> static void load_tile_state(const Attention & a, const WorkIt
 template <class S> static void store_tile_state(const Attention & a, const WorkItem & item, const TileHead & head) {
     for (int64_t t = 0; t < line_tiles(head); t++) {
         const TileState from = tile_state(a, head, t);
-        const int64_t n = min_of(16, head.n_lines - 16 * t);
-        const LineState to = state_of(a, item.state, head.h, 16 * t);
+        const int64_t   n    = min_of(16, head.n_lines - 16 * t);
+        const LineState to   = state_of(a, item.state, head.h, 16 * t);
         for (int64_t j = 0; j < n; j++) {
             to.m[j] = from.top[j] * (1 / LOG2_E);
             to.l[j] = from.sum[j];
@@ -93,13 +93,13 @@ template <class S> static void store_tile_state(const Attention & a, const WorkI
 enum class Coverage { empty, full, partial };
 
 static inline Coverage coverage_of(const Attention & a, const uint8_t * states, const TileHead & head, int64_t t) {
-    const int64_t first = 16 * t / a.group;
-    const int64_t last = (min_of(16 * t + 16, head.n_lines) - 1) / a.group;
-    bool is_empty = true;
-    bool is_full = true;
+    const int64_t first    = 16 * t / a.group;
+    const int64_t last     = (min_of(16 * t + 16, head.n_lines) - 1) / a.group;
+    bool          is_empty = true;
+    bool          is_full  = true;
     for (int64_t row = first; row <= last; row++) {
         is_empty = is_empty && states[row * a.n_blocks] == 0;
-        is_full = is_full && states[row * a.n_blocks] == CELLS;
+        is_full  = is_full && states[row * a.n_blocks] == CELLS;
     }
     return is_empty ? Coverage::empty : is_full ? Coverage::full : Coverage::partial;
 }
@@ -108,7 +108,7 @@ static inline Coverage coverage_of(const Attention & a, const uint8_t * states, 
 template <class S>
 static void read_bias(const Attention & a, const WorkItem & item, const TileHead & head, int64_t block, int64_t t, float * bias) {
     alignas(64) float lines[16][CELLS];
-    int64_t known = -1;
+    int64_t           known = -1;
     for (int64_t j = 0; j < 16; j++) {
         const int64_t row = (16 * t + j) / a.group;
         if (16 * t + j >= head.n_lines) {
@@ -141,11 +141,11 @@ static void read_bias(const Attention & a, const WorkItem & item, const TileHead
 // The slopes of 16 lines, in units of log2(e) like the scores.
 static inline __m512 tile_slopes(const Attention & a, const TileHead & head, int64_t t, const Workspace & workspace) {
     alignas(64) float slopes[16];
-    const float * of_group = workspace.slopes + head.h * a.group;
-    int64_t i = 16 * t % a.group;
+    const float *     of_group = workspace.slopes + head.h * a.group;
+    int64_t           i        = 16 * t % a.group;
     for (int64_t j = 0; j < 16; j++) {
         slopes[j] = of_group[i] * LOG2_E;
-        i = i + 1 < a.group ? i + 1 : 0;
+        i         = i + 1 < a.group ? i + 1 : 0;
     }
     return _mm512_load_ps(slopes);
 }
@@ -164,28 +164,37 @@ struct TileBlock {
 struct TilePair {
     int64_t   t, n;
     uint8_t * scores;
-    Coverage      coverage[2];
+    Coverage  coverage[2];
 };
 
 static inline TileProduct score_product(const Attention & a, const TileHead & head, const TileBlock & b, const TilePair & pair) {
     const int64_t n_k = a.dk / 32;
     return {pair.scores, TILE_BYTES, SCORE_BYTES, b.keys, n_k * TILE_BYTES, head.q + pair.t * n_k * TILE_BYTES, n_k * TILE_BYTES,
-            n_k, CELLS / 16, pair.n, false};
+            n_k,         CELLS / 16, pair.n,      false};
 }
 
 static inline TileProduct value_product(const Attention & a, const TileHead & head, const TileBlock & b, const TilePair & pair) {
     constexpr int64_t N_K = CELLS / 32;
-    return {reinterpret_cast<uint8_t *>(tile_state(a, head, pair.t).tiles), TILE_BYTES, 16 * a.dv * 4, b.values, N_K * TILE_BYTES,
-            pair.scores, SCORE_BYTES, N_K, a.dv / 16, pair.n, true};
+    return {reinterpret_cast<uint8_t *>(tile_state(a, head, pair.t).tiles),
+            TILE_BYTES,
+            16 * a.dv * 4,
+            b.values,
+            N_K * TILE_BYTES,
+            pair.scores,
+            SCORE_BYTES,
+            N_K,
+            a.dv / 16,
+            pair.n,
+            true};
 }
 
 template <class S>
-static void online_softmax_pair(const Attention & a, const WorkItem & item, const TileHead & head, const TileBlock & b, const TilePair & pair,
-                         const Workspace & workspace, TileWork & work) {
+static void online_softmax_pair(const Attention & a, const WorkItem & item, const TileHead & head, const TileBlock & b,
+                                const TilePair & pair, const Workspace & workspace, TileWork & work) {
     for (int64_t i = 0; i < pair.n; i++) {
-        const int64_t t = pair.t + i;
-        float * scores = reinterpret_cast<float *>(pair.scores + i * SCORE_BYTES);
-        const TileState state = tile_state(a, head, t);
+        const int64_t   t      = pair.t + i;
+        float *         scores = reinterpret_cast<float *>(pair.scores + i * SCORE_BYTES);
+        const TileState state  = tile_state(a, head, t);
         if (pair.coverage[i] == Coverage::empty) {
             memset(scores, 0, SCORE_BYTES / 2);
         } else if (pair.coverage[i] == Coverage::full) {
@@ -200,7 +209,7 @@ static void online_softmax_pair(const Attention & a, const WorkItem & item, cons
 
 // The next pair from `t` on for which the block is not empty; n is 0 if there is none.
 static inline TilePair next_pair(const Attention & a, const TileHead & head, const TileBlock & b, int64_t t, int64_t number) {
-    TilePair pair{t, 0, b.scores + number % PAIRS_IN_FLIGHT * 2 * SCORE_BYTES, {}};
+    TilePair      pair{t, 0, b.scores + number % PAIRS_IN_FLIGHT * 2 * SCORE_BYTES, {}};
     const int64_t n = line_tiles(head);
     for (; pair.t < n; pair.t += 2) {
         pair.n = min_of(2, n - pair.t);
@@ -219,7 +228,7 @@ static inline TilePair next_pair(const Attention & a, const TileHead & head, con
 // are added.
 template <class S>
 static void run_block_amx(const Attention & a, const WorkItem & item, const TileHead & head, const TileBlock & b,
-                           const Workspace & workspace) {
+                          const Workspace & workspace) {
     TileWork work;
     TilePair before{};
     TilePair now = next_pair(a, head, b, 0, 0);
@@ -239,14 +248,15 @@ static void run_block_amx(const Attention & a, const WorkItem & item, const Tile
         online_softmax_pair<S>(a, item, head, b, now, workspace, work);
         work.finish();
         before = now;
-        now = next;
+        now    = next;
     }
     work.add(value_product(a, head, b, before));
     work.finish();
 }
 
 template <class S>
-static bool pack_cell_tiles(const Attention & a, const CellVectors & keys, const CellVectors & values, int64_t n, uint8_t * k, uint8_t * v) {
+static bool pack_cell_tiles(const Attention & a, const CellVectors & keys, const CellVectors & values, int64_t n, uint8_t * k,
+                            uint8_t * v) {
     switch (a.k_type) {
         case KvType::f16:  pack_key_tiles<S, KvType::f16>(keys, n, a.dk, k); break;
         case KvType::bf16: pack_key_tiles<S, KvType::bf16>(keys, n, a.dk, k); break;
@@ -265,8 +275,8 @@ static void gather_head(const Attention & a, const WorkItem & item, const Attent
                         const Workspace & workspace) {
     WorkItem one = item;
     one.head += head.h;
-    one.n_heads = 1;
-    one.state = state_of(a, item.state, head.h, 0).m;
+    one.n_heads       = 1;
+    one.state         = state_of(a, item.state, head.h, 0).m;
     Workspace of_head = workspace;
     of_head.slopes += head.h * a.group;
     store_tile_state<S>(a, item, head);
@@ -274,19 +284,20 @@ static void gather_head(const Attention & a, const WorkItem & item, const Attent
     load_tile_state<S>(a, item, head);
 }
 
-template <class S> static void run_blocked_entries_amx(const Attention & a, const WorkItem & item, const AttentionPlan & p, const Workspace & workspace) {
-    const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
-    uint8_t * keys = reinterpret_cast<uint8_t *>(workspace.keys);
-    uint8_t * values = reinterpret_cast<uint8_t *>(workspace.values);
+template <class S> static void run_blocked_entries_amx(const Attention & a, const WorkItem & item, const AttentionPlan & p,
+                                                       const Workspace & workspace) {
+    const uint8_t *   tile_states = states_of_tile(a, p.states, item.tile);
+    uint8_t *         keys        = reinterpret_cast<uint8_t *>(workspace.keys);
+    uint8_t *         values      = reinterpret_cast<uint8_t *>(workspace.values);
     const TileSession session(TileRows{{16, 16, 16, 16, 16, 16, 16, 16}});
-    bool is_begun = false;
+    bool              is_begun = false;
     for (int32_t e = item.entry; e < item.end; e++) {
         if ((p.entries[e].block & BLOCKED) == 0) {
             continue;
         }
-        const int64_t block = p.entries[e].block & ~BLOCKED;
-        Prefetch prefetch[2] = {prefetch_from(a.k, item, (block + 1) * CELLS, vector_bytes(a.k_type, a.dk)),
-                         prefetch_from(a.v, item, (block + 1) * CELLS, vector_bytes(a.v_type, a.dv))};
+        const int64_t block       = p.entries[e].block & ~BLOCKED;
+        Prefetch      prefetch[2] = {prefetch_from(a.k, item, (block + 1) * CELLS, vector_bytes(a.k_type, a.dk)),
+                                     prefetch_from(a.v, item, (block + 1) * CELLS, vector_bytes(a.v_type, a.dv))};
         for (int64_t h = 0; h < item.n_heads; h++) {
             const TileHead head = tile_head(a, item, h, workspace);
             if (!is_begun) {

@@ -17,14 +17,14 @@
 namespace lc::kernels {
 namespace {
 
-constexpr int64_t SCORE_BYTES = CELLS / 16 * TILE_BYTES;  // of 16 lines
+constexpr int64_t SCORE_BYTES = CELLS / 16 * TILE_BYTES; // of 16 lines
 constexpr float   LOG2_E      = 1.44269504f;
 
 // `low` as bf16 in the even places, `high` in the odd ones, rounded.
 static inline __attribute__((always_inline)) __m512i interleave_bf16(__m512 low, __m512 high) {
     alignas(64) static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                    8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    const __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+    const __m512bh                    both      = _mm512_cvtne2ps_pbh(high, low);
     return _mm512_permutexvar_epi16(_mm512_load_si512(order), reinterpret_cast<const __m512i &>(both));
 }
 
@@ -37,9 +37,9 @@ static inline __attribute__((always_inline)) __m512i concat_bf16(__m512 first, _
 // 2^x for x <= 0 with a relative error of 8e-5, where that of rounding to bf16 is 4e-3. 0 for minus infinity; NaN stays NaN.
 static inline __attribute__((always_inline)) __m512 vector_exp2(__m512 x) {
     const __m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    __m512 p = _mm512_fmadd_ps(r, _mm512_set1_ps(0.0780243576f), _mm512_set1_ps(0.226067737f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.695833147f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.999925256f));
+    __m512       p = _mm512_fmadd_ps(r, _mm512_set1_ps(0.0780243576f), _mm512_set1_ps(0.226067737f));
+    p              = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.695833147f));
+    p              = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.999925256f));
     return _mm512_scalef_ps(p, x);
 }
 
@@ -71,9 +71,9 @@ template <class S, KvType T> static bool pack_value_tiles(const CellVectors & ce
             for (int64_t j = 0; j < 16; j++) {
                 const __m512 low  = load_kv<S, T>(value[2 * j], d);
                 const __m512 high = load_kv<S, T>(value[2 * j + 1], d);
-                check = _mm512_fmadd_ps(low, _mm512_setzero_ps(), check);
-                check = _mm512_fmadd_ps(high, _mm512_setzero_ps(), check);
-                pairs[j] = _mm512_castsi512_ps(interleave_bf16(low, high));
+                check             = _mm512_fmadd_ps(low, _mm512_setzero_ps(), check);
+                check             = _mm512_fmadd_ps(high, _mm512_setzero_ps(), check);
+                pairs[j]          = _mm512_castsi512_ps(interleave_bf16(low, high));
             }
             S::transpose(pairs);
             float * tile = reinterpret_cast<float *>(out + (d / 16 * (CELLS / 32) + c / 32) * TILE_BYTES);
@@ -95,7 +95,7 @@ template <class S> static void pack_query_tiles(const float * const * q, int64_t
         for (int64_t j = 0; j < 16; j++) {
             const __m512 low  = q[j] == nullptr ? _mm512_setzero_ps() : _mm512_mul_ps(_mm512_loadu_ps(q[j] + d), s);
             const __m512 high = q[j] == nullptr ? _mm512_setzero_ps() : _mm512_mul_ps(_mm512_loadu_ps(q[j] + d + 16), s);
-            words[j] = _mm512_castsi512_ps(concat_bf16(low, high));
+            words[j]          = _mm512_castsi512_ps(concat_bf16(low, high));
         }
         S::transpose(words);
 #pragma GCC unroll 16
@@ -115,8 +115,8 @@ struct TileProduct {
     const uint8_t * b;
     int64_t         b_cols;
     int64_t         n_k;
-    int64_t         n_rows;  // in tiles
-    int64_t         n_cols;  // in tiles: 1 or 2
+    int64_t         n_rows; // in tiles
+    int64_t         n_cols; // in tiles: 1 or 2
     bool            adds;
 };
 
@@ -132,8 +132,8 @@ public:
         if (at_ == n_) {
             return;
         }
-        TileProduct & p = todo_[at_];
-        const bool two_rows = row_ + 2 <= p.n_rows;
+        TileProduct & p        = todo_[at_];
+        const bool    two_rows = row_ + 2 <= p.n_rows;
         if (p.n_cols > 1) {
             two_rows ? multiply<2, 2>(p, k_) : multiply<1, 2>(p, k_);
         } else {
@@ -206,15 +206,15 @@ private:
     }
 
     TileProduct todo_[2];
-    int64_t     n_ = 0, at_ = 0;   // products in the queue, and the current one
-    int64_t     row_ = 0, k_ = 0;  // of the current product
+    int64_t     n_ = 0, at_ = 0;  // products in the queue, and the current one
+    int64_t     row_ = 0, k_ = 0; // of the current product
 };
 
 // Applies soft cap and mask to the scores of 16 lines, in place, and returns each line's maximum. scores and bias: [CELLS][16];
 // bias may be NULL. On return scores are in units of log2(e); before, they are too, unless there is a soft cap.
 template <class S> static __m512 apply_mask_and_max(float * scores, const float * bias, __m512 slope, float cap) {
-    const __m512 none = _mm512_set1_ps(-__builtin_inff());
-    __m512 tops[4] = {none, none, none, none};
+    const __m512 none    = _mm512_set1_ps(-__builtin_inff());
+    __m512       tops[4] = {none, none, none, none};
     if (cap == 0.0f && bias == nullptr) {
         for (int64_t c = 0; c < CELLS; c += 4) {
 #pragma GCC unroll 4
@@ -226,8 +226,8 @@ template <class S> static __m512 apply_mask_and_max(float * scores, const float 
     }
     for (int64_t c = 0; c < CELLS; c++) {
         __m512 x = _mm512_load_ps(scores + 16 * c);
-        x = cap != 0.0f ? _mm512_mul_ps(apply_soft_cap<S>(x, cap), _mm512_set1_ps(LOG2_E)) : x;
-        x = bias != nullptr ? add_mask<S>(x, _mm512_load_ps(bias + 16 * c), slope) : x;
+        x        = cap != 0.0f ? _mm512_mul_ps(apply_soft_cap<S>(x, cap), _mm512_set1_ps(LOG2_E)) : x;
+        x        = bias != nullptr ? add_mask<S>(x, _mm512_load_ps(bias + 16 * c), slope) : x;
         _mm512_store_ps(scores + 16 * c, x);
         tops[0] = _mm512_max_ps(x, tops[0]);
     }
@@ -243,15 +243,15 @@ static inline __attribute__((always_inline)) __m512i interleave_truncated_bf16(_
 // Replaces scores by weights in bf16, in place. Returns each line's sum of weights.
 static inline __attribute__((always_inline)) __m512 scores_to_weights(float * scores, __m512 top, TileWork & work) {
     constexpr int64_t AT_ONCE = 8;
-    const __m512i ones = _mm512_set1_epi16(0x3f80);
-    __m512 sum = _mm512_setzero_ps();
-    __m512i * out = reinterpret_cast<__m512i *>(scores);
+    const __m512i     ones    = _mm512_set1_epi16(0x3f80);
+    __m512            sum     = _mm512_setzero_ps();
+    __m512i *         out     = reinterpret_cast<__m512i *>(scores);
     for (int64_t i = 0; i < CELLS; i += AT_ONCE) {
         work.step();
 #pragma GCC unroll 4
         for (int64_t c = i; c < i + AT_ONCE; c += 2) {
-            const __m512 low  = vector_exp2(_mm512_sub_ps(_mm512_load_ps(scores + 16 * c), top));
-            const __m512 high = vector_exp2(_mm512_sub_ps(_mm512_load_ps(scores + 16 * (c + 1)), top));
+            const __m512  low   = vector_exp2(_mm512_sub_ps(_mm512_load_ps(scores + 16 * c), top));
+            const __m512  high  = vector_exp2(_mm512_sub_ps(_mm512_load_ps(scores + 16 * (c + 1)), top));
             const __m512i pairs = interleave_truncated_bf16(low, high);
             sum = _mm512_dpbf16_ps(sum, reinterpret_cast<const __m512bh &>(pairs), reinterpret_cast<const __m512bh &>(ones));
             _mm512_store_si512(out + c / 2, pairs);
@@ -270,19 +270,19 @@ struct TileState {
 // The online softmax of 16 lines x CELLS.
 template <class S>
 static void online_softmax_tile(float * scores, const float * bias, __m512 slope, float cap, int64_t dv, const TileState & s,
-                        TileWork & work) {
+                                TileWork & work) {
     // Weights up to 2^8 are as exact as smaller ones, and the output need not be rescaled whenever a score is slightly higher.
-    const __m512 room = _mm512_set1_ps(8.0f);
-    const __m512 none = _mm512_set1_ps(-__builtin_inff());
-    const __m512 old  = _mm512_loadu_ps(s.top);
-    const __m512 top  = apply_mask_and_max<S>(scores, bias, slope, cap);
-    __m512 from = old;
-    __m512 sum = _mm512_loadu_ps(s.sum);
+    const __m512    room  = _mm512_set1_ps(8.0f);
+    const __m512    none  = _mm512_set1_ps(-__builtin_inff());
+    const __m512    old   = _mm512_loadu_ps(s.top);
+    const __m512    top   = apply_mask_and_max<S>(scores, bias, slope, cap);
+    __m512          from  = old;
+    __m512          sum   = _mm512_loadu_ps(s.sum);
     const __mmask16 grown = _mm512_cmp_ps_mask(top, _mm512_add_ps(old, room), _CMP_NLE_UQ);
     if (grown != 0) {
-        from = _mm512_mask_mov_ps(old, grown, top);
-        const __m512 factor = _mm512_mask_mov_ps(_mm512_set1_ps(1.0f), grown,
-                                                 vector_exp<S>(_mm512_mul_ps(_mm512_sub_ps(old, from), _mm512_set1_ps(1 / LOG2_E))));
+        from                = _mm512_mask_mov_ps(old, grown, top);
+        const __m512 factor = _mm512_mask_mov_ps(
+            _mm512_set1_ps(1.0f), grown, vector_exp<S>(_mm512_mul_ps(_mm512_sub_ps(old, from), _mm512_set1_ps(1 / LOG2_E))));
         sum = _mm512_mul_ps(sum, factor);
         for (int64_t d = 0; d < dv; d++) {
             _mm512_store_ps(s.tiles + 16 * d, _mm512_mul_ps(_mm512_load_ps(s.tiles + 16 * d), factor));

@@ -13,7 +13,7 @@
 namespace lc::kernels {
 namespace {
 
-constexpr int BLOCKED_MR = 4;  // lines of a register tile
+constexpr int BLOCKED_MR = 4; // lines of a register tile
 
 // Packs the keys of n cells, transposed. Padding to CELLS is copies of the last cell.
 template <class S, KvType T> static void convert_keys(const CellVectors & cells, int64_t n, int64_t dk, float * out) {
@@ -49,7 +49,7 @@ template <class S, KvType T> static bool convert_values(const CellVectors & cell
         prefetch_next(*cells.prefetch);
         for (int64_t d = 0; d < dv; d += S::LANES) {
             const F32 v = load_kv<S, T>(value, d);
-            check = S::fma(v, S::zero(), check);
+            check       = S::fma(v, S::zero(), check);
             S::store(out + d, v);
         }
     }
@@ -107,18 +107,18 @@ template <class S> static void blocked_scores(const float * q, int64_t n_lines, 
 // how much the line's output so far has to be multiplied.
 template <class S>
 static inline float blocked_online_softmax(float * scores, const float * bias, float slope, float cap, float * m, float * l) {
-    using F32 = typename S::F32;
+    using F32       = typename S::F32;
     constexpr int N = CELLS / S::LANES;
-    F32 x[N];
-    F32 top = S::broadcast(*m);
+    F32           x[N];
+    F32           top = S::broadcast(*m);
 #pragma GCC unroll 8
     for (int i = 0; i < N; i++) {
         x[i] = S::load(scores + i * S::LANES);
         x[i] = cap != 0.0f ? apply_soft_cap<S>(x[i], cap) : x[i];
         x[i] = bias != nullptr ? add_mask<S>(x[i], S::load(bias + i * S::LANES), S::broadcast(slope)) : x[i];
-        top = S::max(x[i], top);
+        top  = S::max(x[i], top);
     }
-    top = max_of_groups<S, S::LANES>(top);
+    top     = max_of_groups<S, S::LANES>(top);
     F32 sum = S::zero();
 #pragma GCC unroll 8
     for (int i = 0; i < N; i++) {
@@ -126,20 +126,20 @@ static inline float blocked_online_softmax(float * scores, const float * bias, f
         S::store(scores + i * S::LANES, x[i]);
         sum = S::add(sum, x[i]);
     }
-    const float old = *m;
-    *m = S::first(top);
+    const float old    = *m;
+    *m                 = S::first(top);
     const float factor = old == *m ? 1.0f : scalar_exp<S>(old - *m);
-    *l = *l * factor + S::first(sum_of_groups<S, S::LANES>(sum));
+    *l                 = *l * factor + S::first(sum_of_groups<S, S::LANES>(sum));
     return factor;
 }
 
 // BLOCKED_MR lines x NR vectors of the output: o = o * factor + weights * values.
 template <class S, int NR>
 static inline void blocked_values_tile(const float * weights, const float * values, int64_t dv, const float * factor,
-                                    float * const * o) {
-    using F32 = typename S::F32;
+                                       float * const * o) {
+    using F32       = typename S::F32;
     const auto line = [=](int i) { return o[i]; };
-    F32 sum[BLOCKED_MR][NR];
+    F32        sum[BLOCKED_MR][NR];
     load_tile_scaled<S>(sum, factor, line);
     for (int64_t c = 0; c < CELLS; c++, values += dv) {
         F32 v[NR];
@@ -161,12 +161,13 @@ static inline void blocked_values_tile(const float * weights, const float * valu
 
 // BLOCKED_MR lines of the output: o = o * factor + weights * values.
 template <class S>
-static inline void blocked_values(const float * weights, const float * values, int64_t dv, const float * factor, float * const * o) {
-    constexpr int NR = S::BLOCKED_NR;
-    float * at[BLOCKED_MR] = {o[0], o[1], o[2], o[3]};
+static inline void blocked_values(const float * weights, const float * values, int64_t dv, const float * factor,
+                                  float * const * o) {
+    constexpr int NR             = S::BLOCKED_NR;
+    float *       at[BLOCKED_MR] = {o[0], o[1], o[2], o[3]};
     for (int64_t d = 0; d < dv;) {
         const int64_t left = (dv - d) / S::LANES;
-        const int n = left >= NR ? NR : left >= 2 ? 2 : 1;
+        const int     n    = left >= NR ? NR : left >= 2 ? 2 : 1;
         if (n == NR) {
             blocked_values_tile<S, NR>(weights, values + d, dv, factor, at);
         } else if (n == 2) {

@@ -15,13 +15,14 @@ static inline int64_t vector_bytes(KvType type, int64_t n) {
 
 // Prefetches vectors of all heads of the item from a cell on. Heads that lie side by side are one row.
 static inline Prefetch prefetch_from(const StridedVectors & v, const WorkItem & item, int64_t cell, int64_t bytes) {
-    const bool is_row = item.n_heads * v.head <= v.step;
-    const int64_t n = is_row ? (item.n_heads - 1) * v.head + bytes : bytes;
+    const bool    is_row  = item.n_heads * v.head <= v.step;
+    const int64_t n       = is_row ? (item.n_heads - 1) * v.head + bytes : bytes;
     const int64_t n_lines = ((n + 63) / 64 + item.n_heads - 1) / item.n_heads;
     return {head_of(v, item.stream, cell, item.head), v.step, item.n_heads, n_lines, 0};
 }
 
-static inline CellVectors cell_vectors(const StridedVectors & v, const WorkItem & item, int64_t head, int64_t cell, Prefetch * prefetch) {
+static inline CellVectors cell_vectors(const StridedVectors & v, const WorkItem & item, int64_t head, int64_t cell,
+                                       Prefetch * prefetch) {
     return {head_of(v, item.stream, cell, item.head + head), v.step, prefetch};
 }
 
@@ -32,19 +33,20 @@ static void run_cell_list(const Attention & a, const WorkItem & item, int64_t ro
         return;
     }
     for (int i = list.n; i % S::LANES != 0; i++) {
-        list.cell[i] = list.cell[list.n - 1];
-        list.bias[i] = -__builtin_inff();
+        list.cell[i]  = list.cell[list.n - 1];
+        list.bias[i]  = -__builtin_inff();
         list.has_bias = true;
     }
     // The cells of the next list mostly follow the last cell of this one.
-    const int64_t next = list.cell[list.n - 1] + 1;
-    Prefetch keys = prefetch_from(a.k, item, next, vector_bytes(a.k_type, a.dk));
-    Prefetch values = prefetch_from(a.v, item, next, vector_bytes(a.v_type, a.dv));
+    const int64_t next   = list.cell[list.n - 1] + 1;
+    Prefetch      keys   = prefetch_from(a.k, item, next, vector_bytes(a.k_type, a.dk));
+    Prefetch      values = prefetch_from(a.v, item, next, vector_bytes(a.v_type, a.dv));
     for (int64_t h = 0; h < item.n_heads; h++) {
-        gather_group<S>(a, list, {workspace.q + h * a.group * a.dk, workspace.slopes + h * a.group, cell_vectors(a.k, item, h, 0, &keys),
-                               cell_vectors(a.v, item, h, 0, &values), state_of(a, item.state, h, row * a.group), workspace.scores});
+        gather_group<S>(a, list,
+                        {workspace.q + h * a.group * a.dk, workspace.slopes + h * a.group, cell_vectors(a.k, item, h, 0, &keys),
+                         cell_vectors(a.v, item, h, 0, &values), state_of(a, item.state, h, row * a.group), workspace.scores});
     }
-    list.n = 0;
+    list.n        = 0;
     list.has_bias = false;
 }
 
@@ -52,12 +54,12 @@ static void run_cell_list(const Attention & a, const WorkItem & item, int64_t ro
 template <class S>
 static inline uint64_t add_cells(const BlockMask & m, uint64_t visible, int64_t block, bool has_bias, CellList & list) {
     const int32_t first = static_cast<int32_t>(block * CELLS);
-    int n = list.n;
+    int           n     = list.n;
     if (visible == ~uint64_t{0} && n == 0) {
         for (int i = 0; i < CELLS; i++) {
             list.cell[i] = first + i;
         }
-        n = CELLS;
+        n       = CELLS;
         visible = 0;
     }
     for (; visible != 0 && n < CELLS; visible &= visible - 1) {
@@ -99,10 +101,11 @@ template <class S> static void scale_row(const Attention & a, const WorkItem & i
 
 // Computes the item's entries that are not BLOCKED; if `only` is not NULL, that entry alone, whatever its flag.
 template <class S>
-static void run_gather_entries(const Attention & a, const WorkItem & item, const AttentionPlan & p, const int32_t * only, const Workspace & workspace) {
+static void run_gather_entries(const Attention & a, const WorkItem & item, const AttentionPlan & p, const int32_t * only,
+                               const Workspace & workspace) {
     const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
-    CellList list;
-    list.n = 0;
+    CellList        list;
+    list.n        = 0;
     list.has_bias = false;
     for (int64_t row = 0; row < item.n_rows; row++) {
         bool is_scaled = false;

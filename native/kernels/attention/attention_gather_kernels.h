@@ -20,17 +20,17 @@ struct CellList {
     int     n;
     bool    has_bias;
     int32_t cell[CELLS];
-    float   bias[CELLS];  // if has_bias: the mask values; minus infinity for padding
+    float   bias[CELLS]; // if has_bias: the mask values; minus infinity for padding
 };
 
 // Memory to prefetch: rows, each divided into n_parts parts of n_lines cache lines, which are prefetched one after the other.
 // Memory is fastest if it is read in order, and the vectors of one head alone are not in order.
 struct Prefetch {
     const uint8_t * row;
-    int64_t         step;  // from row to row, in bytes
+    int64_t         step; // from row to row, in bytes
     int64_t         n_parts;
     int64_t         n_lines;
-    int64_t         part;  // the next one of the row
+    int64_t         part; // the next one of the row
 };
 
 static inline __attribute__((always_inline)) void prefetch_next(Prefetch & f) {
@@ -46,19 +46,19 @@ static inline __attribute__((always_inline)) void prefetch_next(Prefetch & f) {
 
 // Keys or values of one head.
 struct CellVectors {
-    const uint8_t * data;      // of the first cell
-    int64_t         step;      // from cell to cell, in bytes
-    Prefetch *      prefetch;  // one part is prefetched with each cell; NULL: none
+    const uint8_t * data;     // of the first cell
+    int64_t         step;     // from cell to cell, in bytes
+    Prefetch *      prefetch; // one part is prefetched with each cell; NULL: none
 };
 
 // scores: list.n / NC vectors of MR x NC. q: MR lines of dk. In one piece, since gcc allocates registers worse if the inner loops
 // are a function, even an inlined one.
 template <class S, KvType T, int MR>
 static void gather_scores(const float * q, int64_t dk, const CellVectors & keys, const CellList & list, float * scores) {
-    using F32 = typename S::F32;
-    constexpr int NC = tile_cells<S>(MR);
-    constexpr int STEP = T == KvType::q8_0 ? 32 : S::LANES;
-    constexpr int AT_ONCE = NC < 8 ? NC : 8;  // more keys would compete for one set of L1 if a cell has 4 KB
+    using F32             = typename S::F32;
+    constexpr int NC      = tile_cells<S>(MR);
+    constexpr int STEP    = T == KvType::q8_0 ? 32 : S::LANES;
+    constexpr int AT_ONCE = NC < 8 ? NC : 8; // more keys would compete for one set of L1 if a cell has 4 KB
     for (int c = 0; c < list.n; c += NC, scores += S::LANES) {
         F32 sum[S::LANES];
 #pragma GCC unroll 16
@@ -105,8 +105,8 @@ static void gather_scores(const float * q, int64_t dk, const CellVectors & keys,
 
 // The number of each line, in all lanes of that line.
 template <class S, int MR> static inline typename S::F32 lines_to_lanes(const float * lines) {
-    constexpr int NC = tile_cells<S>(MR);
-    float lanes[S::LANES] = {};
+    constexpr int NC              = tile_cells<S>(MR);
+    float         lanes[S::LANES] = {};
 #pragma GCC unroll 4
     for (int i = 0; i < MR; i++) {
         for (int j = 0; j < NC; j++) {
@@ -119,7 +119,7 @@ template <class S, int MR> static inline typename S::F32 lines_to_lanes(const fl
 // The first lane of each line.
 template <class S, int MR> static inline void lanes_to_lines(typename S::F32 v, float * lines) {
     constexpr int NC = tile_cells<S>(MR);
-    float lanes[S::LANES];
+    float         lanes[S::LANES];
     S::store(lanes, v);
 #pragma GCC unroll 4
     for (int i = 0; i < MR; i++) {
@@ -132,22 +132,22 @@ template <class S, int MR> static inline void lanes_to_lines(typename S::F32 v, 
 template <class S, int MR>
 static void gather_online_softmax(float * scores, const CellList & list, const float * slopes, float cap, const LineState & s,
                                   float * factor) {
-    using F32 = typename S::F32;
-    constexpr int NC = tile_cells<S>(MR);
-    const F32 slope = lines_to_lanes<S, MR>(slopes);
-    const F32 old = lines_to_lanes<S, MR>(s.m);
-    F32 top = S::broadcast(-__builtin_inff());
-    float * x = scores;
+    using F32           = typename S::F32;
+    constexpr int NC    = tile_cells<S>(MR);
+    const F32     slope = lines_to_lanes<S, MR>(slopes);
+    const F32     old   = lines_to_lanes<S, MR>(s.m);
+    F32           top   = S::broadcast(-__builtin_inff());
+    float *       x     = scores;
     for (int c = 0; c < list.n; c += NC, x += S::LANES) {
         F32 v = S::load(x);
-        v = cap != 0.0f ? apply_soft_cap<S>(v, cap) : v;
-        v = list.has_bias ? add_mask<S>(v, S::template load_repeated<NC>(list.bias + c), slope) : v;
+        v     = cap != 0.0f ? apply_soft_cap<S>(v, cap) : v;
+        v     = list.has_bias ? add_mask<S>(v, S::template load_repeated<NC>(list.bias + c), slope) : v;
         S::store(x, v);
         top = S::max(v, top);
     }
-    top = S::max(old, max_of_groups<S, NC>(top));
+    top     = S::max(old, max_of_groups<S, NC>(top));
     F32 sum = S::zero();
-    x = scores;
+    x       = scores;
     for (int c = 0; c < list.n; c += NC, x += S::LANES) {
         const F32 v = vector_exp<S>(S::sub(S::load(x), top));
         S::store(x, v);
@@ -163,11 +163,11 @@ static void gather_online_softmax(float * scores, const CellList & list, const f
 template <class S, KvType T, int MR, int NR>
 static inline void gather_values_tile(const float * weights, const CellList & list, const CellVectors & values, int64_t d,
                                       const float * factor, float * o, int64_t dv) {
-    using F32 = typename S::F32;
-    constexpr int NC = tile_cells<S>(MR);
+    using F32                 = typename S::F32;
+    constexpr int    NC       = tile_cells<S>(MR);
     Prefetch * const prefetch = d == 0 ? values.prefetch : nullptr;
-    const auto line = [=](int i) { return o + i * dv + d; };
-    F32 sum[MR][NR];
+    const auto       line     = [=](int i) { return o + i * dv + d; };
+    F32              sum[MR][NR];
     load_tile_scaled<S>(sum, factor, line);
     for (int c = 0; c < list.n; c += NC, weights += S::LANES) {
 #pragma GCC unroll 4
@@ -181,7 +181,7 @@ static inline void gather_values_tile(const float * weights, const CellList & li
 #pragma GCC unroll 4
             for (int j = 0; j < NR; j++) {
                 scale = j > 0 && j * S::LANES % 32 == 0 ? kv_scale<S, T>(value, d + j * S::LANES) : scale;
-                v[j] = load_kv<S, T>(value, d + j * S::LANES, scale);
+                v[j]  = load_kv<S, T>(value, d + j * S::LANES, scale);
             }
 #pragma GCC unroll 4
             for (int i = 0; i < MR; i++) {
@@ -197,10 +197,10 @@ static inline void gather_values_tile(const float * weights, const CellList & li
 }
 
 template <class S, KvType T, int MR>
-static void gather_values(const float * weights, const CellList & list, const CellVectors & values, const float * factor,
-                          float * o, int64_t dv) {
+static void gather_values(const float * weights, const CellList & list, const CellVectors & values, const float * factor, float * o,
+                          int64_t dv) {
     constexpr int NR = MR > 2 ? S::GATHER_NR : 4;
-    int64_t d = 0;
+    int64_t       d  = 0;
     for (; d + NR * S::LANES <= dv; d += NR * S::LANES) {
         gather_values_tile<S, T, MR, NR>(weights, list, values, d, factor, o, dv);
     }
@@ -214,11 +214,11 @@ static void gather_values(const float * weights, const CellList & list, const Ce
 
 // Lines of one head of K and V.
 struct GatherLines {
-    const float * q;       // lines of dk
-    const float * slopes;  // of each line
+    const float * q;      // lines of dk
+    const float * slopes; // of each line
     CellVectors   keys, values;
     LineState     state;
-    float *       scores;  // room for 4 * CELLS
+    float *       scores; // room for 4 * CELLS
 };
 
 template <class S, int MR> static void gather_lines(const Attention & a, const CellList & list, const GatherLines & f) {

@@ -18,20 +18,21 @@ namespace {
 
 // The item with this number. Tiles are taken from the last to the first: in a causal chunk the later tiles take longer, and a long
 // item at the end would leave threads idle.
-static WorkItem item_at(const Attention & a, const AttentionPlan & p, const ThreadTeam & team, int64_t number, const Workspace & workspace) {
+static WorkItem item_at(const Attention & a, const AttentionPlan & p, const ThreadTeam & team, int64_t number,
+                        const Workspace & workspace) {
     int64_t tile = a.n_tiles - 1;
     int64_t span = number / a.n_ranges;
     for (; span >= p.spans[tile + 1] - p.spans[tile]; tile--) {
         span -= p.spans[tile + 1] - p.spans[tile];
     }
     const int64_t n_spans = p.spans[tile + 1] - p.spans[tile];
-    WorkItem item;
-    item.tile = tile;
-    item.stream = tile / a.stream_tiles;
-    item.row = tile % a.stream_tiles * a.tile_rows;
-    item.n_rows = rows_of_tile(a, tile);
-    item.head = number % a.n_ranges * a.range_heads;
-    item.n_heads = min_of(a.range_heads, a.n_head_kv - item.head);
+    WorkItem      item;
+    item.tile         = tile;
+    item.stream       = tile / a.stream_tiles;
+    item.row          = tile % a.stream_tiles * a.tile_rows;
+    item.n_rows       = rows_of_tile(a, tile);
+    item.head         = number % a.n_ranges * a.range_heads;
+    item.n_heads      = min_of(a.range_heads, a.n_head_kv - item.head);
     item.is_only_span = n_spans == 1;
     item.state = item.is_only_span ? workspace.slot : state_of(a, slot_of(a, team, slots_before(p, tile) + span), item.head, 0).m;
     span_entries(p, tile, span, n_spans, &item.entry, &item.end);
@@ -39,14 +40,16 @@ static WorkItem item_at(const Attention & a, const AttentionPlan & p, const Thre
 }
 
 // In attention_blocked_amx.h. Only if S::HAS_TILES.
-template <class S> static void run_blocked_entries_amx(const Attention & a, const WorkItem & item, const AttentionPlan & p, const Workspace & workspace);
+template <class S> static void run_blocked_entries_amx(const Attention & a, const WorkItem & item, const AttentionPlan & p,
+                                                       const Workspace & workspace);
 
 // A tile holds 32 numbers of a key and 16 of a value.
 template <class S> static bool uses_tiles(const Attention & a) {
     return S::HAS_TILES && a.dk % 32 == 0 && a.dv % 16 == 0;
 }
 
-template <class S> static void run_item(const Attention & a, const AttentionPlan & p, const WorkItem & item, const Workspace & workspace) {
+template <class S> static void run_item(const Attention & a, const AttentionPlan & p, const WorkItem & item,
+                                        const Workspace & workspace) {
     for (int64_t i = 0; i < item.n_heads * a.group; i++) {
         workspace.slopes[i] = attention_slope(a, item.head * a.group + i);
     }
@@ -71,15 +74,15 @@ template <class S> static void run_item(const Attention & a, const AttentionPlan
 template <class S> static LineState merge_line(const Attention & a, float * slot, int64_t n, int64_t head, int64_t line) {
     const LineState sum = state_of(a, slot, head, line);
     for (int64_t i = 1; i < n; i++) {
-        const LineState s = state_of(a, slot + i * a.slot_floats, head, line);
-        const float top = *s.m > *sum.m ? *s.m : *sum.m;
+        const LineState s   = state_of(a, slot + i * a.slot_floats, head, line);
+        const float     top = *s.m > *sum.m ? *s.m : *sum.m;
         if (*s.l == 0.0f) {
-            continue;  // no visible cells: m is minus infinity, perhaps in both
+            continue; // no visible cells: m is minus infinity, perhaps in both
         }
         const float old_factor = scalar_exp<S>(*sum.m - top);
-        const float factor = scalar_exp<S>(*s.m - top);
-        *sum.m = top;
-        *sum.l = *sum.l * old_factor + *s.l * factor;
+        const float factor     = scalar_exp<S>(*s.m - top);
+        *sum.m                 = top;
+        *sum.l                 = *sum.l * old_factor + *s.l * factor;
         for (int64_t d = 0; d < a.dv; d += S::LANES) {
             const typename S::F32 old = S::mul(S::load(sum.o + d), S::broadcast(old_factor));
             S::store(sum.o + d, S::fma(S::load(s.o + d), S::broadcast(factor), old));
@@ -95,11 +98,11 @@ template <class S> static void merge_slots(const Attention & a, const AttentionP
             continue;
         }
         WorkItem item{};
-        item.stream = t / a.stream_tiles;
-        item.row = t % a.stream_tiles * a.tile_rows;
+        item.stream         = t / a.stream_tiles;
+        item.row            = t % a.stream_tiles * a.tile_rows;
         const int64_t lines = rows_of_tile(a, t) * a.group;
-        const int64_t n = lines * a.n_head_kv;
-        float * slot = slot_of(a, team, slots_before(p, t));
+        const int64_t n     = lines * a.n_head_kv;
+        float *       slot  = slot_of(a, team, slots_before(p, t));
         for (int64_t i = n * team.ith / team.nth; i < n * (team.ith + 1) / team.nth; i++) {
             write_line<S>(a, item, i / lines, i % lines, merge_line<S>(a, slot, n_spans, i / lines, i % lines));
         }

@@ -16,11 +16,11 @@ struct LineState {
 
 struct WorkItem {
     int64_t tile, stream;
-    int64_t row, n_rows;    // the first row of the tile, counted within the stream
-    int64_t head, n_heads;  // the first head of K and V
-    int32_t entry, end;     // entries of the plan
-    float * state;          // of all lines, see state_of()
-    bool    is_only_span;   // the tile has no other span
+    int64_t row, n_rows;   // the first row of the tile, counted within the stream
+    int64_t head, n_heads; // the first head of K and V
+    int32_t entry, end;    // entries of the plan
+    float * state;         // of all lines, see state_of()
+    bool    is_only_span;  // the tile has no other span
 };
 
 // For each head: line_pad maxima, line_pad sums, line_pad outputs.
@@ -55,7 +55,7 @@ static inline const float * line_of(const Attention & a, const WorkItem & item, 
 static inline void clear_state(const Attention & a, const WorkItem & item) {
     for (int64_t h = 0; h < item.n_heads; h++) {
         const LineState s = state_of(a, item.state, h, 0);
-        const int64_t n = item.n_rows * a.group;
+        const int64_t   n = item.n_rows * a.group;
         for (int64_t i = 0; i < n; i++) {
             s.m[i] = -__builtin_inff();
             s.l[i] = 0.0f;
@@ -68,15 +68,15 @@ static inline void clear_state(const Attention & a, const WorkItem & item) {
 template <class S>
 static void write_line(const Attention & a, const WorkItem & item, int64_t head, int64_t line, const LineState & s) {
     const int64_t q_head = head * a.group + line % a.group;
-    float factor = 1.0f;
-    float sum = *s.l;
+    float         factor = 1.0f;
+    float         sum    = *s.l;
     if (a.sinks != nullptr) {
         const float sink = a.sinks[q_head];
-        const float top = sink > *s.m ? sink : *s.m;
-        factor = scalar_exp<S>(*s.m - top);
-        sum = sum * factor + scalar_exp<S>(sink - top);
+        const float top  = sink > *s.m ? sink : *s.m;
+        factor           = scalar_exp<S>(*s.m - top);
+        sum              = sum * factor + scalar_exp<S>(sink - top);
     }
-    factor = sum == 0.0f ? 0.0f : factor / sum;
+    factor      = sum == 0.0f ? 0.0f : factor / sum;
     float * out = a.out + ((item.stream * a.n_rows + item.row + line / a.group) * a.n_head + q_head) * a.dv;
     for (int64_t d = 0; d < a.dv; d += S::LANES) {
         S::store(out + d, S::mul(S::load(s.o + d), S::broadcast(factor)));

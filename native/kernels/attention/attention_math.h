@@ -12,18 +12,18 @@ namespace {
 // e^x for x <= 0 (and small positive x), relative error 2e-7; 0 below -87, NaN stays NaN.
 // x = n ln 2 + r with |r| <= ln 2 / 2; the polynomial is fitted to the relative error of e^r.
 template <class S> static inline typename S::F32 vector_exp(typename S::F32 x) {
-    using F32 = typename S::F32;
+    using F32     = typename S::F32;
     const F32 low = S::broadcast(-87.0f);
-    const F32 y = S::max(low, x);  // in this order NaN stays NaN
-    const F32 n = S::round(S::mul(y, S::broadcast(1.44269504f)));
-    F32 r = S::fma(n, S::broadcast(-0.693359375f), y);
-    r = S::fma(n, S::broadcast(2.12194440e-4f), r);
-    F32 p = S::broadcast(0.00831252429f);
-    p = S::fma(p, r, S::broadcast(0.0418901145f));
-    p = S::fma(p, r, S::broadcast(0.166671142f));
-    p = S::fma(p, r, S::broadcast(0.499992311f));
-    p = S::fma(p, r, S::broadcast(1.0f));
-    p = S::fma(p, r, S::broadcast(1.0f));
+    const F32 y   = S::max(low, x); // in this order NaN stays NaN
+    const F32 n   = S::round(S::mul(y, S::broadcast(1.44269504f)));
+    F32       r   = S::fma(n, S::broadcast(-0.693359375f), y);
+    r             = S::fma(n, S::broadcast(2.12194440e-4f), r);
+    F32 p         = S::broadcast(0.00831252429f);
+    p             = S::fma(p, r, S::broadcast(0.0418901145f));
+    p             = S::fma(p, r, S::broadcast(0.166671142f));
+    p             = S::fma(p, r, S::broadcast(0.499992311f));
+    p             = S::fma(p, r, S::broadcast(1.0f));
+    p             = S::fma(p, r, S::broadcast(1.0f));
     return S::zero_if(S::less(x, low), S::scale_by_power(p, n));
 }
 
@@ -33,12 +33,12 @@ template <class S> static inline float scalar_exp(float x) {
 
 // cap * tanh(x)
 template <class S> static inline typename S::F32 apply_soft_cap(typename S::F32 x, float cap) {
-    using F32 = typename S::F32;
+    using F32          = typename S::F32;
     const F32 sign_bit = S::broadcast(-0.0f);
-    const F32 size = S::bit_andnot(sign_bit, x);
-    const F32 e = vector_exp<S>(S::mul(size, S::broadcast(-2.0f)));
-    const F32 one = S::broadcast(1.0f);
-    const F32 t = S::mul(S::broadcast(cap), S::div(S::sub(one, e), S::add(one, e)));
+    const F32 size     = S::bit_andnot(sign_bit, x);
+    const F32 e        = vector_exp<S>(S::mul(size, S::broadcast(-2.0f)));
+    const F32 one      = S::broadcast(1.0f);
+    const F32 t        = S::mul(S::broadcast(cap), S::div(S::sub(one, e), S::add(one, e)));
     return S::bit_or(t, S::bit_and(sign_bit, x));
 }
 
@@ -85,7 +85,7 @@ template <class S, KvType T> static inline typename S::F32 kv_scale(const uint8_
         memcpy(&half, vector + d / 32 * 34, sizeof(half));
         return S::broadcast(S::half_to_float(half));
     } else {
-        return S::zero();  // not used
+        return S::zero(); // not used
     }
 }
 
@@ -107,7 +107,8 @@ template <class S, KvType T> static inline typename S::F32 load_kv(const uint8_t
 
 // A register tile of MR lines x NR vectors. Line i lies in memory at line(i).
 template <class S, int MR, int NR, class Line>
-static inline __attribute__((always_inline)) void load_tile_scaled(typename S::F32 (&tile)[MR][NR], const float * factor, Line line) {
+static inline __attribute__((always_inline)) void load_tile_scaled(typename S::F32 (&tile)[MR][NR], const float * factor,
+                                                                   Line line) {
 #pragma GCC unroll 4
     for (int i = 0; i < MR; i++) {
 #pragma GCC unroll 4

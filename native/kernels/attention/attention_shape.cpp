@@ -7,8 +7,8 @@
 namespace lc::kernels {
 namespace {
 
-constexpr int64_t MAX_VECTOR       = 576;        // length of a vector of Q, K and V: the longest in use (MLA)
-constexpr int64_t MAX_PRIVATE_MASK = 16 * 1024;  // values
+constexpr int64_t MAX_VECTOR       = 576;       // length of a vector of Q, K and V: the longest in use (MLA)
+constexpr int64_t MAX_PRIVATE_MASK = 16 * 1024; // values
 constexpr int64_t ITEMS_PER_THREAD = 4;
 
 int64_t round_up(int64_t n, int64_t to) {
@@ -17,7 +17,7 @@ int64_t round_up(int64_t n, int64_t to) {
 
 bool read_type(ggml_type type, KvType & out) {
     switch (type) {
-        case GGML_TYPE_F16:  out = KvType::f16;  return true;
+        case GGML_TYPE_F16:  out = KvType::f16; return true;
         case GGML_TYPE_BF16: out = KvType::bf16; return true;
         case GGML_TYPE_Q8_0: out = KvType::q8_0; return true;
         default:             return false;
@@ -41,33 +41,33 @@ bool read_sources(const ggml_tensor * node, Attention & a) {
         !read_type(k->type, a.k_type) || !read_type(v->type, a.v_type)) {
         return false;
     }
-    a.dk = q->ne[0];
-    a.dv = v->ne[0];
-    a.n_rows = q->ne[1];
-    a.n_head = q->ne[2];
+    a.dk        = q->ne[0];
+    a.dv        = v->ne[0];
+    a.n_rows    = q->ne[1];
+    a.n_head    = q->ne[2];
     a.n_streams = q->ne[3];
-    a.n_cells = k->ne[1];
+    a.n_cells   = k->ne[1];
     a.n_head_kv = k->ne[2];
     if (a.n_rows < 1 || a.n_cells < 1 || a.n_head_kv < 1 || a.n_head < 1 || a.n_streams < 1) {
         return false;
     }
     a.group = a.n_head / a.n_head_kv;
-    a.q = vectors_of(q);
-    a.k = vectors_of(k);
-    a.v = vectors_of(v);
-    a.out = static_cast<float *>(node->data);
-    return is_length_supported(a.dk, a.k_type) && is_length_supported(a.dv, a.v_type) && k->ne[0] == a.dk && a.n_head % a.n_head_kv == 0 &&
-        k->ne[3] == a.n_streams && v->ne[1] == a.n_cells && v->ne[2] == a.n_head_kv && v->ne[3] == a.n_streams &&
-        q->nb[0] == sizeof(float) && k->nb[0] == ggml_type_size(k->type) && v->nb[0] == ggml_type_size(v->type) &&
-        ggml_is_contiguous(node);
+    a.q     = vectors_of(q);
+    a.k     = vectors_of(k);
+    a.v     = vectors_of(v);
+    a.out   = static_cast<float *>(node->data);
+    return is_length_supported(a.dk, a.k_type) && is_length_supported(a.dv, a.v_type) && k->ne[0] == a.dk &&
+        a.n_head % a.n_head_kv == 0 && k->ne[3] == a.n_streams && v->ne[1] == a.n_cells && v->ne[2] == a.n_head_kv &&
+        v->ne[3] == a.n_streams && q->nb[0] == sizeof(float) && k->nb[0] == ggml_type_size(k->type) &&
+        v->nb[0] == ggml_type_size(v->type) && ggml_is_contiguous(node);
 }
 
 bool read_mask(const ggml_tensor * node, Attention & a) {
-    const ggml_tensor * mask = node->src[3];
+    const ggml_tensor * mask  = node->src[3];
     const ggml_tensor * sinks = node->src[4];
-    a.mask = nullptr;
+    a.mask                    = nullptr;
     a.mask_row = a.mask_stream = 0;
-    a.sinks = nullptr;
+    a.sinks                    = nullptr;
     if (sinks != nullptr) {
         if (sinks->type != GGML_TYPE_F32 || sinks->ne[0] != a.n_head || sinks->nb[0] != sizeof(float)) {
             return false;
@@ -77,8 +77,8 @@ bool read_mask(const ggml_tensor * node, Attention & a) {
     if (mask == nullptr) {
         return a.max_bias == 0.0f;
     }
-    a.mask = static_cast<const uint8_t *>(mask->data);
-    a.mask_row = static_cast<int64_t>(mask->nb[1]);
+    a.mask        = static_cast<const uint8_t *>(mask->data);
+    a.mask_row    = static_cast<int64_t>(mask->nb[1]);
     a.mask_stream = mask->ne[3] > 1 ? static_cast<int64_t>(mask->nb[3]) : 0;
     return mask->type == GGML_TYPE_F16 && mask->nb[0] == ggml_type_size(GGML_TYPE_F16) && mask->ne[0] >= a.n_cells &&
         mask->ne[1] >= a.n_rows && mask->ne[2] == 1 && (mask->ne[3] == 1 || mask->ne[3] == a.n_streams);
@@ -86,34 +86,34 @@ bool read_mask(const ggml_tensor * node, Attention & a) {
 
 // Neither total_bytes nor any part of it may shrink with more threads: the team may be smaller than the one planned for.
 void divide_work(int n_threads, int64_t tile_lines, Attention & a) {
-    a.n_blocks = (a.n_cells + CELLS - 1) / CELLS;
+    a.n_blocks         = (a.n_cells + CELLS - 1) / CELLS;
     const int64_t rows = std::clamp<int64_t>(tile_lines / a.group, 1, a.n_rows);
-    a.stream_tiles = (a.n_rows + rows - 1) / rows;
-    a.tile_rows = (a.n_rows + a.stream_tiles - 1) / a.stream_tiles;
-    a.n_tiles = a.stream_tiles * a.n_streams;
-    a.line_pad = round_up(a.tile_rows * a.group, 16);
-    a.target_items = n_threads > 1 ? ITEMS_PER_THREAD * n_threads : 1;
+    a.stream_tiles     = (a.n_rows + rows - 1) / rows;
+    a.tile_rows        = (a.n_rows + a.stream_tiles - 1) / a.stream_tiles;
+    a.n_tiles          = a.stream_tiles * a.n_streams;
+    a.line_pad         = round_up(a.tile_rows * a.group, 16);
+    a.target_items     = n_threads > 1 ? ITEMS_PER_THREAD * n_threads : 1;
     // Several heads in an item read memory in order. There are as many as leave enough items.
-    a.max_range_heads = std::clamp<int64_t>(ITEM_LINES / (a.tile_rows * a.group), 1, a.n_head_kv);
+    a.max_range_heads    = std::clamp<int64_t>(ITEM_LINES / (a.tile_rows * a.group), 1, a.n_head_kv);
     const int64_t fewest = (a.n_head_kv + a.max_range_heads - 1) / a.max_range_heads;
-    const int64_t units = a.n_tiles * a.n_blocks;
+    const int64_t units  = a.n_tiles * a.n_blocks;
     const int64_t ranges = std::clamp<int64_t>((a.target_items + units - 1) / units, fewest, a.n_head_kv);
-    a.range_heads = (a.n_head_kv + ranges - 1) / ranges;
-    a.n_ranges = (a.n_head_kv + a.range_heads - 1) / a.range_heads;
-    a.is_scan_private = a.n_streams * a.n_rows * a.n_cells <= MAX_PRIVATE_MASK || n_threads == 1;
+    a.range_heads        = (a.n_head_kv + ranges - 1) / ranges;
+    a.n_ranges           = (a.n_head_kv + a.range_heads - 1) / a.range_heads;
+    a.is_scan_private    = a.n_streams * a.n_rows * a.n_cells <= MAX_PRIVATE_MASK || n_threads == 1;
     // make_attention_plan() makes at most 2 * target_items / n_ranges, rounded up, spans of tiles with several spans, and n_ranges is
     // at least half of `ranges`.
     const int64_t share = std::min(a.target_items / fewest, 2 * std::max(units, a.target_items / a.n_head_kv));
-    a.max_slots = a.target_items > 1 ? 2 * (share + 1) : 0;
+    a.max_slots         = a.target_items > 1 ? 2 * (share + 1) : 0;
 }
 
 void lay_out_scratch(int n_threads, Attention & a) {
-    a.states_bytes = round_up(a.n_streams * a.n_rows * a.n_blocks, 64);
-    a.slots_at = a.states_bytes * (a.is_scan_private ? n_threads : 1);
-    a.slot_floats = a.n_head_kv * a.line_pad * (2 + a.dv);
-    a.workspaces_at = a.slots_at + a.max_slots * a.slot_floats * static_cast<int64_t>(sizeof(float));
+    a.states_bytes    = round_up(a.n_streams * a.n_rows * a.n_blocks, 64);
+    a.slots_at        = a.states_bytes * (a.is_scan_private ? n_threads : 1);
+    a.slot_floats     = a.n_head_kv * a.line_pad * (2 + a.dv);
+    a.workspaces_at   = a.slots_at + a.max_slots * a.slot_floats * static_cast<int64_t>(sizeof(float));
     a.workspace_bytes = attention_workspace(a, nullptr, nullptr);
-    a.total_bytes = a.workspaces_at + n_threads * a.workspace_bytes;
+    a.total_bytes     = a.workspaces_at + n_threads * a.workspace_bytes;
 }
 
 } // namespace
@@ -125,7 +125,7 @@ bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines,
     float params[3];
     std::memcpy(params, node->op_params, sizeof(params));
     a.soft_cap = params[2];
-    a.scale = a.soft_cap != 0.0f ? params[0] / a.soft_cap : params[0];
+    a.scale    = a.soft_cap != 0.0f ? params[0] / a.soft_cap : params[0];
     a.max_bias = params[1];
     if (!read_mask(node, a)) {
         return false;
@@ -136,7 +136,7 @@ bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines,
 }
 
 int64_t attention_workspace(const Attention & a, uint8_t * base, Workspace * workspace) {
-    int64_t at = 0;
+    int64_t    at   = 0;
     const auto take = [&](int64_t n) {
         uint8_t * start = base == nullptr ? nullptr : base + at;
         at += round_up(n * 4, 64);
@@ -167,10 +167,10 @@ float attention_slope(const Attention & a, int64_t head) {
     if (a.max_bias <= 0.0f) {
         return 1.0f;
     }
-    const int64_t whole = int64_t{1} << static_cast<int>(std::floor(std::log2(static_cast<double>(a.n_head))));
-    const double step = a.max_bias / static_cast<double>(whole);
-    const double exponent = head < whole ? step * static_cast<double>(head + 1)
-                                         : step / 2 * static_cast<double>(2 * (head - whole) + 1);
+    const int64_t whole    = int64_t{1} << static_cast<int>(std::floor(std::log2(static_cast<double>(a.n_head))));
+    const double  step     = a.max_bias / static_cast<double>(whole);
+    const double  exponent = head < whole ? step * static_cast<double>(head + 1)
+                                          : step / 2 * static_cast<double>(2 * (head - whole) + 1);
     return static_cast<float>(std::exp2(-exponent));
 }
 

@@ -18,41 +18,41 @@
 
 namespace lc::kernels {
 
-static constexpr int64_t CELLS           = 64;                    // of a block
-static constexpr int64_t ITEM_LINES      = 256;                   // of an item, at most, unless one head has more
-static constexpr int64_t PAIRS_IN_FLIGHT = 3;                     // pairs of 16 lines each, in attention_blocked_amx.h
-static constexpr int64_t SCORE_LINES     = PAIRS_IN_FLIGHT * 32;  // lines that these pairs have room for
+static constexpr int64_t CELLS           = 64;                   // of a block
+static constexpr int64_t ITEM_LINES      = 256;                  // of an item, at most, unless one head has more
+static constexpr int64_t PAIRS_IN_FLIGHT = 3;                    // pairs of 16 lines each, in attention_blocked_amx.h
+static constexpr int64_t SCORE_LINES     = PAIRS_IN_FLIGHT * 32; // lines that these pairs have room for
 
 enum class KvType : int { f16, bf16, q8_0 };
 
 // Where the vectors of Q, K or V lie in memory. Strides are in bytes.
 struct StridedVectors {
     const uint8_t * data;
-    int64_t         step;    // stride of rows (q) or of cells (k, v)
+    int64_t         step; // stride of rows (q) or of cells (k, v)
     int64_t         head;
     int64_t         stream;
 };
 
 struct Attention {
-    int64_t n_rows, n_cells, n_head, n_head_kv, group, n_streams;
-    int64_t dk, dv;           // length of a vector of Q and K, and of V
-    KvType  k_type, v_type;
-    StridedVectors q, k, v;
-    const uint8_t * mask;     // f16; NULL: every cell is visible
-    int64_t mask_row, mask_stream;
-    const float * sinks;      // n_head logits, or NULL
-    float * out;              // [stream][row][head][dv]
-    float   scale;            // divided by the soft cap, if there is one
-    float   soft_cap;         // 0: none
-    float   max_bias;
+    int64_t         n_rows, n_cells, n_head, n_head_kv, group, n_streams;
+    int64_t         dk, dv; // length of a vector of Q and K, and of V
+    KvType          k_type, v_type;
+    StridedVectors  q, k, v;
+    const uint8_t * mask; // f16; NULL: every cell is visible
+    int64_t         mask_row, mask_stream;
+    const float *   sinks;    // n_head logits, or NULL
+    float *         out;      // [stream][row][head][dv]
+    float           scale;    // divided by the soft cap, if there is one
+    float           soft_cap; // 0: none
+    float           max_bias;
 
     int64_t n_blocks, tile_rows, stream_tiles, n_tiles;
-    int64_t line_pad;         // lines of a tile and one head, rounded up to 16
+    int64_t line_pad; // lines of a tile and one head, rounded up to 16
     int64_t range_heads, n_ranges;
-    int64_t max_range_heads;  // the largest range_heads for any number of threads
-    int64_t target_items;     // the plan makes about this many items
-    int64_t max_slots;        // for any mask
-    bool    is_scan_private;  // the mask is small, so every thread scans all of it, which saves a barrier
+    int64_t max_range_heads; // the largest range_heads for any number of threads
+    int64_t target_items;    // the plan makes about this many items
+    int64_t max_slots;       // for any mask
+    bool    is_scan_private; // the mask is small, so every thread scans all of it, which saves a barrier
 
     // Layout of the scratch: block states (one copy, or one for each thread if is_scan_private), slots, workspaces.
     int64_t states_bytes, slots_at, slot_floats, workspaces_at, workspace_bytes, total_bytes;
@@ -66,20 +66,20 @@ struct BlockEntry {
 
 // A thread's own memory.
 struct Workspace {
-    BlockEntry * entries;     // n_tiles * n_blocks: AttentionPlan::entries
-    int32_t * tiles;     // 2 * (n_tiles + 1): AttentionPlan::begins and ::spans
-    float *   slopes;    // max_range_heads * group
-    int32_t * lines;     // line_pad
-    int32_t * rows;      // line_pad
-    float *   q;         // max_range_heads * group lines of dk, for gather
-    float *   q_packed;  // max_range_heads * line_pad lines of dk, for blocked
-    float *   keys;      // dk * CELLS
-    float *   values;    // CELLS * dv
-    float *   scores;    // SCORE_LINES or line_pad, whichever is more, * CELLS
-    float *   factor;    // line_pad
-    float *   spare;     // dv: the output of padding lines
-    float *   sums;      // max_range_heads * line_pad * (2 + dv): state of lines, laid out for AMX
-    float *   slot;      // max_range_heads * line_pad * (2 + dv): state of lines, if the tile has one span
+    BlockEntry * entries;  // n_tiles * n_blocks: AttentionPlan::entries
+    int32_t *    tiles;    // 2 * (n_tiles + 1): AttentionPlan::begins and ::spans
+    float *      slopes;   // max_range_heads * group
+    int32_t *    lines;    // line_pad
+    int32_t *    rows;     // line_pad
+    float *      q;        // max_range_heads * group lines of dk, for gather
+    float *      q_packed; // max_range_heads * line_pad lines of dk, for blocked
+    float *      keys;     // dk * CELLS
+    float *      values;   // CELLS * dv
+    float *      scores;   // SCORE_LINES or line_pad, whichever is more, * CELLS
+    float *      factor;   // line_pad
+    float *      spare;    // dv: the output of padding lines
+    float *      sums;     // max_range_heads * line_pad * (2 + dv): state of lines, laid out for AMX
+    float *      slot;     // max_range_heads * line_pad * (2 + dv): state of lines, if the tile has one span
 };
 
 // Reads a node. False if it is not supported. tile_lines: lines of a tile and one head of K and V, at most, unless one row has

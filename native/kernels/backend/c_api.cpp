@@ -43,7 +43,7 @@ int32_t lc_kernels_used(void) {
 }
 
 bool lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t k_type, int32_t v_type) {
-    const Isa isa = lc::kernels::devices_isa();
+    const Isa  isa      = lc::kernels::devices_isa();
     const bool is_known = k_type >= 0 && k_type < GGML_TYPE_COUNT && v_type >= 0 && v_type < GGML_TYPE_COUNT;
     if (isa == Isa::none || !is_known || k_length <= 0 || v_length <= 0) {
         return false;
@@ -53,11 +53,11 @@ bool lc_kernels_attends(int64_t k_length, int64_t v_length, int32_t k_type, int3
         return false;
     }
     const ggml_context_ptr ctx(ggml_init({8 * ggml_tensor_overhead(), nullptr, true}));
-    constexpr int64_t CELLS = 256;
-    ggml_tensor * q = ggml_new_tensor_3d(ctx.get(), GGML_TYPE_F32, k_length, 1, 1);
-    ggml_tensor * k = ggml_new_tensor_3d(ctx.get(), type_k, k_length, CELLS, 1);
-    ggml_tensor * v = ggml_new_tensor_3d(ctx.get(), type_v, v_length, CELLS, 1);
-    ggml_tensor * mask = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F16, CELLS, 1);
+    constexpr int64_t      CELLS = 256;
+    ggml_tensor *          q     = ggml_new_tensor_3d(ctx.get(), GGML_TYPE_F32, k_length, 1, 1);
+    ggml_tensor *          k     = ggml_new_tensor_3d(ctx.get(), type_k, k_length, CELLS, 1);
+    ggml_tensor *          v     = ggml_new_tensor_3d(ctx.get(), type_v, v_length, CELLS, 1);
+    ggml_tensor *          mask  = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F16, CELLS, 1);
     return lc::kernels::attention_supported(isa, ggml_flash_attn_ext(ctx.get(), q, k, v, mask, 1.0f, 0.0f, 0.0f));
 }
 

@@ -13,15 +13,15 @@ using lc::kernels::Isa;
 using lc::kernels::ThreadTeam;
 
 struct AttentionArrays {
-    int64_t dk, dv, n_rows, n_head, n_head_kv, n_cells, n_streams;
-    ggml_type k_type, v_type;
-    const float * q;
-    const void * k;
-    const void * v;
+    int64_t          dk, dv, n_rows, n_head, n_head_kv, n_cells, n_streams;
+    ggml_type        k_type, v_type;
+    const float *    q;
+    const void *     k;
+    const void *     v;
     const uint16_t * mask;
-    const float * sinks;
-    float scale, max_bias, soft_cap;
-    float * out;
+    const float *    sinks;
+    float            scale, max_bias, soft_cap;
+    float *          out;
 };
 
 // Raises for arguments at which ggml would abort.
@@ -32,7 +32,8 @@ void require_valid(const AttentionArrays & a) {
     for (const ggml_type type : {a.k_type, a.v_type}) {
         lc::require(type >= 0 && type < GGML_TYPE_COUNT && ggml_blck_size(type) > 0, "types: no such type");
     }
-    lc::require(a.dk % ggml_blck_size(a.k_type) == 0 && a.dv % ggml_blck_size(a.v_type) == 0, "sizes: not whole blocks of the type");
+    lc::require(a.dk % ggml_blck_size(a.k_type) == 0 && a.dv % ggml_blck_size(a.v_type) == 0,
+                "sizes: not whole blocks of the type");
     lc::require(a.n_head % a.n_head_kv == 0, "heads: not a multiple of those of K and V");
     lc::require(a.q != nullptr && a.k != nullptr && a.v != nullptr && a.out != nullptr, "arrays: must not be NULL");
     lc::require(a.mask != nullptr || a.max_bias <= 0.0f, "max_bias: needs a mask");
@@ -40,15 +41,15 @@ void require_valid(const AttentionArrays & a) {
 
 ggml_tensor * tensor(ggml_context * ctx, ggml_type type, int64_t n0, int64_t n1, int64_t n2, int64_t n3, const void * data) {
     ggml_tensor * t = ggml_new_tensor_4d(ctx, type, n0, n1, n2, n3);
-    t->data = const_cast<void *>(data);
+    t->data         = const_cast<void *>(data);
     return t;
 }
 
 // The node as llama.cpp builds it: in memory a cell's heads follow one another.
 ggml_tensor * make_node(ggml_context * ctx, const AttentionArrays & a) {
-    ggml_tensor * q = tensor(ctx, GGML_TYPE_F32, a.dk, a.n_head, a.n_rows, a.n_streams, a.q);
-    ggml_tensor * k = tensor(ctx, a.k_type, a.dk, a.n_head_kv, a.n_cells, a.n_streams, a.k);
-    ggml_tensor * v = tensor(ctx, a.v_type, a.dv, a.n_head_kv, a.n_cells, a.n_streams, a.v);
+    ggml_tensor * q    = tensor(ctx, GGML_TYPE_F32, a.dk, a.n_head, a.n_rows, a.n_streams, a.q);
+    ggml_tensor * k    = tensor(ctx, a.k_type, a.dk, a.n_head_kv, a.n_cells, a.n_streams, a.k);
+    ggml_tensor * v    = tensor(ctx, a.v_type, a.dv, a.n_head_kv, a.n_cells, a.n_streams, a.v);
     ggml_tensor * mask = nullptr;
     if (a.mask != nullptr) {
         mask = tensor(ctx, GGML_TYPE_F16, a.n_cells, a.n_rows, 1, a.n_streams, a.mask);
@@ -63,8 +64,8 @@ ggml_tensor * make_node(ggml_context * ctx, const AttentionArrays & a) {
 }
 
 void run(Isa isa, const AttentionArrays & a, int n_threads) {
-    const std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(
-        ggml_init({16 * ggml_tensor_overhead(), nullptr, true}), ggml_free);
+    const std::unique_ptr<ggml_context, decltype(&ggml_free)> ctx(ggml_init({16 * ggml_tensor_overhead(), nullptr, true}),
+                                                                  ggml_free);
     lc::require(ctx != nullptr, "ggml_init failed");
     const ggml_tensor * node = make_node(ctx.get(), a);
     lc::require(lc::kernels::attention_supported(isa, node), "this attention is not computed by the kernels");
@@ -82,8 +83,24 @@ lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t k_type,
         const Isa isa = lc::kernels::require_isa(level);
         lc::require(isa != Isa::none, "level: must not be 0");
         lc::require(n_threads > 0 && n_threads <= 1024, "n_threads: must be 1 to 1024");
-        const AttentionArrays a{dk, dv, n_rows, n_head, n_head_kv, n_cells, n_streams, static_cast<ggml_type>(k_type),
-                       static_cast<ggml_type>(v_type), q, k, v, mask, sinks, scale, max_bias, soft_cap, out};
+        const AttentionArrays a{dk,
+                                dv,
+                                n_rows,
+                                n_head,
+                                n_head_kv,
+                                n_cells,
+                                n_streams,
+                                static_cast<ggml_type>(k_type),
+                                static_cast<ggml_type>(v_type),
+                                q,
+                                k,
+                                v,
+                                mask,
+                                sinks,
+                                scale,
+                                max_bias,
+                                soft_cap,
+                                out};
         require_valid(a);
         run(isa, a, n_threads);
     });

@@ -32,10 +32,10 @@ lc_status lc_kernels_matmul(int level, int type, int64_t k, int64_t n_cols, int6
         lc::require(isa != Isa::none, "level: must not be 0");
         require_product(type, k, n_cols, n_rows, n_threads);
         lc::require(rows != nullptr && x != nullptr && y != nullptr, "rows, x, y: must not be NULL");
-        const auto    ggml     = static_cast<ggml_type>(type);
-        const Format  format   = format_of(ggml);
-        const int64_t n_panels = panels_of(n_cols);
-        const AlignedBytes packed = aligned_bytes(static_cast<size_t>(packed_bytes(format, k, n_cols)));
+        const auto         ggml     = static_cast<ggml_type>(type);
+        const Format       format   = format_of(ggml);
+        const int64_t      n_panels = panels_of(n_cols);
+        const AlignedBytes packed   = aligned_bytes(static_cast<size_t>(packed_bytes(format, k, n_cols)));
 #pragma omp parallel for num_threads(n_threads)
         for (int64_t panel = 0; panel < n_panels; panel++) {
             pack(ggml, rows, k, n_cols, panel, panel + 1, packed.get());

@@ -65,11 +65,11 @@ ggml_guid_t backend_guid() {
 }
 
 ggml_backend_t init_backend(ggml_backend_dev_t device, const char *) {
-    const Isa isa = isa_in_use != Isa::none ? isa_in_use.load() : best_isa();
+    const Isa      isa       = isa_in_use != Isa::none ? isa_in_use.load() : best_isa();
     ggml_backend_i interface = {};
-    interface.get_name = backend_name;
-    interface.free = backend_free;
-    interface.graph_compute = backend_compute;
+    interface.get_name       = backend_name;
+    interface.free           = backend_free;
+    interface.graph_compute  = backend_compute;
     return new ggml_backend{backend_guid(), interface, device, new GraphExecutor(isa)};
 }
 
@@ -79,7 +79,7 @@ void set_n_threads(ggml_backend_t backend, int n_threads) {
 
 void set_abort_callback(ggml_backend_t backend, ggml_abort_callback callback, void * data) {
     executor_of(backend).abort_callback = callback;
-    executor_of(backend).abort_data = data;
+    executor_of(backend).abort_data     = data;
 }
 
 // --- devices ---------------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ const char * device_description(ggml_backend_dev_t device) {
 }
 
 void device_memory(ggml_backend_dev_t, size_t * free, size_t * total) {
-    *free = 0;
+    *free  = 0;
     *total = 0;
 }
 
@@ -107,9 +107,9 @@ enum ggml_backend_dev_type device_type(ggml_backend_dev_t) {
 
 void device_props(ggml_backend_dev_t device, ggml_backend_dev_props * props) {
     memset(props, 0, sizeof(*props));
-    props->name = device_name(device);
+    props->name        = device_name(device);
     props->description = device_description(device);
-    props->type = GGML_BACKEND_DEVICE_TYPE_ACCEL;
+    props->type        = GGML_BACKEND_DEVICE_TYPE_ACCEL;
 }
 
 ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t device) {
@@ -143,23 +143,23 @@ bool device_supports_buft(ggml_backend_dev_t device, ggml_backend_buffer_type_t 
 }
 
 ggml_backend_device make_device() {
-    ggml_backend_device device = {};
-    device.iface.get_name = device_name;
+    ggml_backend_device device   = {};
+    device.iface.get_name        = device_name;
     device.iface.get_description = device_description;
-    device.iface.get_memory = device_memory;
-    device.iface.get_type = device_type;
-    device.iface.get_props = device_props;
-    device.iface.init_backend = init_backend;
+    device.iface.get_memory      = device_memory;
+    device.iface.get_type        = device_type;
+    device.iface.get_props       = device_props;
+    device.iface.init_backend    = init_backend;
     device.iface.get_buffer_type = device_buffer_type;
-    device.iface.supports_op = device_supports_op;
-    device.iface.supports_buft = device_supports_buft;
-    device.reg = registration();
+    device.iface.supports_op     = device_supports_op;
+    device.iface.supports_buft   = device_supports_buft;
+    device.reg                   = registration();
     return device;
 }
 
 ggml_backend_dev_t device_of(bool is_weights) {
     static ggml_backend_device computing = make_device();
-    static ggml_backend_device weights = make_device();
+    static ggml_backend_device weights   = make_device();
     return is_weights ? &weights : &computing;
 }
 
@@ -179,7 +179,7 @@ ggml_backend_dev_t device_at(ggml_backend_reg_t, size_t index) {
 
 ggml_backend_feature * features(ggml_backend_reg_t) {
     static ggml_backend_feature list[] = {{"LEVEL", nullptr}, {nullptr, nullptr}};
-    list[0].value = isa_name(isa_in_use);
+    list[0].value                      = isa_name(isa_in_use);
     return list;
 }
 
@@ -198,7 +198,9 @@ void * proc_address(ggml_backend_reg_t, const char * name) {
 
 ggml_backend_reg_t registration() {
     static ggml_backend_reg reg = {
-        GGML_BACKEND_API_VERSION, {registration_name, device_count, device_at, proc_address}, nullptr,
+        GGML_BACKEND_API_VERSION,
+        {registration_name, device_count, device_at, proc_address},
+        nullptr,
     };
     return &reg;
 }
@@ -208,7 +210,7 @@ ggml_backend_reg_t registration() {
 void devices_use(Isa isa, int n_threads) {
     packed_buffer_set_threads(n_threads);
     calibrate(isa, n_threads);
-    isa_in_use = isa;
+    isa_in_use                = isa;
     static bool is_registered = false;
     if (isa != Isa::none && !is_registered) {
         packed_buffer_set_device(device_of(true));

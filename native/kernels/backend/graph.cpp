@@ -53,15 +53,15 @@ bool GraphExecutor::allocate() {
     if (plan_.scratch_bytes <= scratch_size_) {
         return true;
     }
-    const size_t size = (plan_.scratch_bytes + plan_.scratch_bytes / 4 + 4095) / 4096 * 4096;
-    void * memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const size_t size   = (plan_.scratch_bytes + plan_.scratch_bytes / 4 + 4095) / 4096 * 4096;
+    void *       memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         return false;
     }
     if (scratch_ != nullptr) {
         munmap(scratch_, scratch_size_);
     }
-    scratch_ = static_cast<uint8_t *>(memory);
+    scratch_      = static_cast<uint8_t *>(memory);
     scratch_size_ = size;
     return true;
 }
@@ -71,14 +71,14 @@ ggml_status GraphExecutor::compute(const ggml_cgraph * graph) {
     if (graph->uid == 0 || graph->uid != planned_uid_ || n_threads != planned_threads_) {
         planned_uid_ = 0;
         make_graph_plan(graph, isa_, n_threads, plan_);
-        planned_uid_ = graph->uid;
+        planned_uid_     = graph->uid;
         planned_threads_ = n_threads;
     }
     if (!allocate()) {
         return GGML_STATUS_ALLOC_FAILED;
     }
     const int n_steps = static_cast<int>(plan_.steps.size());
-    stop_at_ = n_steps;
+    stop_at_          = n_steps;
     if (n_threads == 1) {
         run(0, 1);
     } else {
@@ -95,11 +95,11 @@ int64_t * GraphExecutor::counters_of(int group) {
 
 void GraphExecutor::run(int ith, int nth) {
     fill_rope_tables(ith, nth);
-    const int n_steps = static_cast<int>(plan_.steps.size());
+    const int        n_steps = static_cast<int>(plan_.steps.size());
     const ThreadTeam team{ith, nth, nullptr, nullptr};
-    GraphProfile profile(ith);
-    bool is_idle = false;  // this thread has done nothing since the last barrier
-    int  group = 0;
+    GraphProfile     profile(ith);
+    bool             is_idle = false; // this thread has done nothing since the last barrier
+    int              group   = 0;
     for (int i = 0; i < n_steps; i++) {
         const Step & step = plan_.steps[i];
         if (step.barrier_before) {
@@ -130,15 +130,15 @@ void GraphExecutor::run(int ith, int nth) {
 // Small steps leave memory bandwidth and threads idle: meanwhile the first weights of the next product are prefetched.
 void GraphExecutor::prefetch_weights(int i_step, bool is_idle, int ith, int nth) const {
     const int n_steps = static_cast<int>(plan_.steps.size());
-    int i = i_step;
+    int       i       = i_step;
     while (i < n_steps && i < i_step + PREFETCH_STEPS && plan_.steps[i].kind != StepKind::matmul) {
         i++;
     }
     if (i >= n_steps || plan_.steps[i].kind != StepKind::matmul || (i > i_step && !is_idle)) {
         return;
     }
-    const auto * first = static_cast<const char *>(matmul_first_weights(isa_, matmul_of(plan_.steps[i].node), ith, nth));
-    const int64_t n = is_idle ? PREFETCH_IDLE : PREFETCH_BUSY;
+    const auto *  first = static_cast<const char *>(matmul_first_weights(isa_, matmul_of(plan_.steps[i].node), ith, nth));
+    const int64_t n     = is_idle ? PREFETCH_IDLE : PREFETCH_BUSY;
     for (int64_t at = 0; first != nullptr && at < n; at += 64) {
         __builtin_prefetch(first + at, 0, 2);
     }
@@ -148,7 +148,7 @@ void GraphExecutor::prefetch_weights(int i_step, bool is_idle, int ith, int nth)
 void GraphExecutor::fill_rope_tables(int ith, int nth) {
     for (const RopeTable & table : plan_.tables) {
         const ThreadShare share(table.rope.n_tokens, ith, nth);
-        auto * floats = reinterpret_cast<float *>(scratch_ + table.offset);
+        auto *            floats = reinterpret_cast<float *>(scratch_ + table.offset);
         for (int64_t token = share.first; token < share.last; token++) {
             table.rope.fill_table_row(token, floats + token * table.rope.n_dims);
         }
@@ -159,16 +159,16 @@ void GraphExecutor::fill_rope_tables(int ith, int nth) {
 }
 
 void GraphExecutor::run_step(const Step & step, int64_t * step_counters, int ith, int nth) {
-    const ThreadTeam team{ith, nth, step_counters, scratch_ + step.scratch};
+    const ThreadTeam  team{ith, nth, step_counters, scratch_ + step.scratch};
     const ThreadShare share(step.items, ith, nth);
     switch (step.kind) {
         case StepKind::rows:      run_rows(step.node, share.first, share.last, row_ops(isa_)); break;
-        case StepKind::row_part:       run_row_part(step.node, share.first, share.last, row_ops(isa_)); break;
+        case StepKind::row_part:  run_row_part(step.node, share.first, share.last, row_ops(isa_)); break;
         case StepKind::matmul:    matmul(isa_, matmul_of(step.node), team); break;
         case StepKind::attention: attention(isa_, step.node, team); break;
-        case StepKind::rope: {
-            const RopeTable & table = plan_.tables[step.rope_table];
-            const auto * floats = reinterpret_cast<const float *>(scratch_ + table.offset);
+        case StepKind::rope:      {
+            const RopeTable & table  = plan_.tables[step.rope_table];
+            const auto *      floats = reinterpret_cast<const float *>(scratch_ + table.offset);
             for (int64_t token = share.first; token < share.last; token++) {
                 table.rope.rotate(step.node, token, floats + token * table.rope.n_dims, row_ops(isa_));
             }

@@ -15,14 +15,14 @@ class GraphExecutor {
 public:
     explicit GraphExecutor(Isa isa) : isa_(isa) {}
     ~GraphExecutor();
-    GraphExecutor(const GraphExecutor &) = delete;
+    GraphExecutor(const GraphExecutor &)             = delete;
     GraphExecutor & operator=(const GraphExecutor &) = delete;
 
     ggml_status compute(const ggml_cgraph * graph);
 
-    int                 n_threads = 1;
+    int                 n_threads      = 1;
     ggml_abort_callback abort_callback = nullptr;
-    void *              abort_data = nullptr;
+    void *              abort_data     = nullptr;
 
 private:
     bool allocate();
@@ -32,14 +32,14 @@ private:
     void fill_rope_tables(int ith, int nth);
     void prefetch_weights(int i_step, bool is_idle, int ith, int nth) const;
 
-    const Isa isa_;
-    GraphPlan plan_;
-    uint64_t  planned_uid_     = 0;  // ggml's number of the graph that plan_ is for; 0: no graph
-    int       planned_threads_ = 0;
-    uint8_t * scratch_         = nullptr;
-    size_t    scratch_size_    = 0;
+    const Isa            isa_;
+    GraphPlan            plan_;
+    uint64_t             planned_uid_     = 0; // ggml's number of the graph that plan_ is for; 0: no graph
+    int                  planned_threads_ = 0;
+    uint8_t *            scratch_         = nullptr;
+    size_t               scratch_size_    = 0;
     std::vector<int64_t> counters_;
-    std::atomic<int>     stop_at_{0};  // the step before which all threads stop; written by thread 0
+    std::atomic<int>     stop_at_{0}; // the step before which all threads stop; written by thread 0
 };
 
 } // namespace lc::kernels

@@ -20,7 +20,7 @@ constexpr size_t ALIGNMENT = 64;
 
 std::atomic<uint64_t> live_bytes{0};
 std::atomic<uint64_t> unpacked_bytes{0};
-std::atomic<int> n_packers{1};
+std::atomic<int>      n_packers{1};
 
 void free_buffer(ggml_backend_buffer_t buffer) {
     munmap(buffer->context, buffer->size);
@@ -52,7 +52,7 @@ struct ByteRange {
 // Calls work(panel) for each panel of columns that the range overlaps, on several threads.
 template <typename Work> void each_panel(const ByteRange & range, const Work & work) {
     const int64_t begin = range.panels_begin(), end = range.panels_end();
-    const int n_threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(end - begin, n_packers)));
+    const int     n_threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(end - begin, n_packers)));
 #pragma omp parallel for num_threads(n_threads) schedule(dynamic, 4)
     for (int64_t panel = begin; panel < end; panel++) {
         work(panel);
@@ -67,8 +67,7 @@ struct PanelBytes {
     size_t               n;
     size_t               place;
 
-    PanelBytes(const ByteRange & range, int64_t panel)
-        : bytes(static_cast<size_t>(range.columns_of(panel)) * range.root->nb[1]) {
+    PanelBytes(const ByteRange & range, int64_t panel) : bytes(static_cast<size_t>(range.columns_of(panel)) * range.root->nb[1]) {
         const size_t start = range.first_of(panel), from = std::max(range.begin, start);
         first = bytes.data() + (from - start);
         n     = std::min(range.end, start + bytes.size()) - from;
@@ -78,15 +77,14 @@ struct PanelBytes {
 };
 
 void set_whole(const ggml_tensor * root, const void * data) {
-    each_panel(ByteRange(root, 0, ggml_nbytes(root)), [&](int64_t panel) {
-        pack(root->type, data, root->ne[0], root->ne[1], panel, panel + 1, root->data);
-    });
+    each_panel(ByteRange(root, 0, ggml_nbytes(root)),
+               [&](int64_t panel) { pack(root->type, data, root->ne[0], root->ne[1], panel, panel + 1, root->data); });
 }
 
 // Unpacks, changes and packs again the panels that the range overlaps. (llama.cpp itself sets every weight as a whole.)
 void set_part(const ByteRange & range, const void * data) {
-    const ggml_tensor * root = range.root;
-    const int64_t stride = packed_bytes(format_of(root->type), root->ne[0], PANEL_COLS);
+    const ggml_tensor * root   = range.root;
+    const int64_t       stride = packed_bytes(format_of(root->type), root->ne[0], PANEL_COLS);
     each_panel(range, [&](int64_t panel) {
         const PanelBytes old(range, panel);
         memcpy(old.first, static_cast<const uint8_t *>(data) + old.place, old.n);

@@ -30,9 +30,9 @@ struct MemoryAccess {
 };
 
 MemoryAccess access_of(const ggml_tensor * t, int64_t items, bool is_written) {
-    const char * begin = static_cast<const char *>(t->data);
-    const int64_t outer = t->ne[2] * t->ne[3];
-    int64_t stride = 0;
+    const char *  begin  = static_cast<const char *>(t->data);
+    const int64_t outer  = t->ne[2] * t->ne[3];
+    int64_t       stride = 0;
     if (outer == items && outer > 1) {
         stride = t->ne[3] == 1 ? static_cast<int64_t>(t->nb[2]) : 0;
     } else if (outer == 1 && t->ne[1] == items) {
@@ -46,7 +46,7 @@ class StepGroup {
 public:
     void clear() {
         accesses_.clear();
-        scratch_ = 0;
+        scratch_  = 0;
         is_empty_ = true;
     }
 
@@ -56,7 +56,7 @@ public:
             return true;
         }
         const bool both_products = kind_ == StepKind::matmul && step.kind == StepKind::matmul;
-        const bool both_rows = is_by_rows(kind_) && is_by_rows(step.kind) && items_ == step.items;
+        const bool both_rows     = is_by_rows(kind_) && is_by_rows(step.kind) && items_ == step.items;
         if (!both_products && !both_rows) {
             return false;
         }
@@ -76,7 +76,7 @@ public:
     void add(const Step & step, size_t scratch_needed) {
         const std::vector<MemoryAccess> more = accesses_of(step);
         accesses_.insert(accesses_.end(), more.begin(), more.end());
-        kind_ = step.kind;
+        kind_  = step.kind;
         items_ = step.items;
         scratch_ += scratch_needed;
         is_empty_ = false;
@@ -132,20 +132,16 @@ int rope_table(const ggml_tensor * node, GraphPlan & plan) {
 Step step_of(const ggml_tensor * node, int n_threads, GraphPlan & plan) {
     Step step{StepKind::rows, node, 0, 0, 0, -1, true};
     switch (node->op) {
-        case GGML_OP_MUL_MAT:
-            step.kind = StepKind::matmul;
-            break;
-        case GGML_OP_FLASH_ATTN_EXT:
-            step.kind = StepKind::attention;
-            break;
+        case GGML_OP_MUL_MAT:        step.kind = StepKind::matmul; break;
+        case GGML_OP_FLASH_ATTN_EXT: step.kind = StepKind::attention; break;
         case GGML_OP_ROPE:
-            step.kind = StepKind::rope;
-            step.items = node->ne[2];
+            step.kind       = StepKind::rope;
+            step.items      = node->ne[2];
             step.rope_table = rope_table(node, plan);
             break;
         default:
             if (n_threads > 1 && can_split_row(node)) {
-                step.kind = StepKind::row_part;
+                step.kind  = StepKind::row_part;
                 step.items = node->ne[0];
             } else {
                 step.items = count_row_items(node);
@@ -169,16 +165,16 @@ size_t scratch_of(const Step & step, Isa isa, int n_threads) {
 void make_graph_plan(const ggml_cgraph * graph, Isa isa, int n_threads, GraphPlan & plan) {
     plan.steps.clear();
     plan.tables.clear();
-    plan.group_counters = 0;
-    size_t working = 0;
-    int i_in_group = 0;
+    plan.group_counters  = 0;
+    size_t    working    = 0;
+    int       i_in_group = 0;
     StepGroup group;
     for (int i = 0; i < graph->n_nodes; i++) {
         const ggml_tensor * node = graph->nodes[i];
         if (ggml_op_is_empty(node->op) || (node->flags & GGML_TENSOR_FLAG_COMPUTE) == 0 || ggml_is_empty(node)) {
             continue;
         }
-        Step step = step_of(node, n_threads, plan);
+        Step         step   = step_of(node, n_threads, plan);
         const size_t needed = scratch_of(step, isa, n_threads);
         step.barrier_before = !group.can_join(step, needed);
         if (step.barrier_before) {
@@ -188,7 +184,7 @@ void make_graph_plan(const ggml_cgraph * graph, Isa isa, int n_threads, GraphPla
         step.counters = i_in_group;
         i_in_group += step.kind == StepKind::matmul || step.kind == StepKind::attention;
         plan.group_counters = std::max(plan.group_counters, i_in_group);
-        step.scratch = group.scratch_used();
+        step.scratch        = group.scratch_used();
         group.add(step, needed);
         working = std::max(working, group.scratch_used());
         plan.steps.push_back(step);

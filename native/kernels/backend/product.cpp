@@ -75,19 +75,25 @@ void set_rows(const ggml_tensor * x, MatMul * m) {
 } // namespace
 
 bool product_supported(const ggml_tensor * op) {
-    return op->op == GGML_OP_MUL_MAT && weights_supported(op->src[0]) && is_floats(op->src[1]) &&
-        !in_packed_buffer(op->src[1]) && op->type == GGML_TYPE_F32 && ggml_is_contiguous(op);
+    return op->op == GGML_OP_MUL_MAT && weights_supported(op->src[0]) && is_floats(op->src[1]) && !in_packed_buffer(op->src[1]) &&
+        op->type == GGML_TYPE_F32 && ggml_is_contiguous(op);
 }
 
 MatMul matmul_of(const ggml_tensor * node) {
     const ggml_tensor * weights = node->src[0];
-    const ggml_tensor * x = node->src[1];
-    const ggml_tensor * root = root_of(weights);
-    const Format  format = format_of(weights->type);
-    const int64_t panel  = first_column(weights) / PANEL_COLS;
-    MatMul m{
-        format, static_cast<const uint8_t *>(root->data) + packed_bytes(format, weights->ne[0], panel * PANEL_COLS), weights->ne[0],
-        weights->ne[1], x->ne[1] * x->ne[2] * x->ne[3], static_cast<const float *>(x->data), 0, static_cast<float *>(node->data),
+    const ggml_tensor * x       = node->src[1];
+    const ggml_tensor * root    = root_of(weights);
+    const Format        format  = format_of(weights->type);
+    const int64_t       panel   = first_column(weights) / PANEL_COLS;
+    MatMul              m{
+        format,
+        static_cast<const uint8_t *>(root->data) + packed_bytes(format, weights->ne[0], panel * PANEL_COLS),
+        weights->ne[0],
+        weights->ne[1],
+        x->ne[1] * x->ne[2] * x->ne[3],
+        static_cast<const float *>(x->data),
+        0,
+        static_cast<float *>(node->data),
         node->ne[0],
     };
     set_rows(x, &m);

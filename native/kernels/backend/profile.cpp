@@ -12,12 +12,12 @@ namespace lc::kernels {
 namespace {
 
 struct OperationTime {
-    int64_t calls = 0;
+    int64_t calls   = 0;
     double  seconds = 0.0;
 };
 
-std::atomic<bool>          is_profiling{false};
-std::mutex                 sums_mutex;
+std::atomic<bool>                    is_profiling{false};
+std::mutex                           sums_mutex;
 std::map<std::string, OperationTime> sums;
 
 double now() {
@@ -45,7 +45,7 @@ void GraphProfile::lap() {
     if (!is_on_) {
         return;
     }
-    const double time = now();
+    const double                      time = now();
     const std::lock_guard<std::mutex> lock(sums_mutex);
     for (const ggml_tensor * node : since_last_lap_) {
         OperationTime & sum = sums[name_of(node)];
@@ -65,10 +65,11 @@ void profile_start() {
 std::string profile_stop() {
     is_profiling = false;
     const std::lock_guard<std::mutex> lock(sums_mutex);
-    std::string out = "{";
+    std::string                       out = "{";
     for (const auto & [name, sum] : sums) {
         out += out.size() > 1 ? ", " : "";
-        out += json_quote(name) + ": {\"calls\": " + std::to_string(sum.calls) + ", \"seconds\": " + std::to_string(sum.seconds) + "}";
+        out += json_quote(name) + ": {\"calls\": " + std::to_string(sum.calls) + ", \"seconds\": " + std::to_string(sum.seconds) +
+            "}";
     }
     return out + "}";
 }

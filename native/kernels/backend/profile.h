@@ -22,8 +22,8 @@ public:
     void lap();
 
 private:
-    const bool is_on_;
-    double     last_lap_ = 0.0;
+    const bool                       is_on_;
+    double                           last_lap_ = 0.0;
     std::vector<const ggml_tensor *> since_last_lap_;
 };
 

@@ -30,8 +30,7 @@ bool glu_supported(const ggml_tensor * node) {
 }
 
 bool binary_supported(const ggml_tensor * node) {
-    return is_f32_rows(node) && is_f32_rows(node->src[0]) && is_f32_rows(node->src[1]) &&
-        node->src[1]->ne[0] == node->ne[0];
+    return is_f32_rows(node) && is_f32_rows(node->src[0]) && is_f32_rows(node->src[1]) && node->src[1]->ne[0] == node->ne[0];
 }
 
 // Rows of keys and values are written to the cells that src[1] lists.
@@ -51,8 +50,8 @@ bool get_rows_supported(const ggml_tensor * node) {
 }
 
 void run_glu(const ggml_tensor * node, const RowIndex & r, int64_t begin, int64_t n, const RowOps & ops) {
-    const bool is_swapped = node->op_params[1] != 0;
-    const float * gate = row_of<float>(node->src[0], r);
+    const bool    is_swapped = node->op_params[1] != 0;
+    const float * gate       = row_of<float>(node->src[0], r);
     const float * up;
     if (node->src[1] != nullptr) {
         up = row_of<float>(node->src[1], r);
@@ -65,9 +64,9 @@ void run_glu(const ggml_tensor * node, const RowIndex & r, int64_t begin, int64_
 }
 
 void run_set_rows(const ggml_tensor * node, const RowIndex & r, const RowOps & ops) {
-    const ggml_tensor * at = node->src[1];
-    const char * where = static_cast<const char *>(at->data) + r.i1 * at->nb[0];
-    int64_t cell;
+    const ggml_tensor * at    = node->src[1];
+    const char *        where = static_cast<const char *>(at->data) + r.i1 * at->nb[0];
+    int64_t             cell;
     if (at->type == GGML_TYPE_I64) {
         memcpy(&cell, where, sizeof(cell));
     } else {
@@ -77,7 +76,7 @@ void run_set_rows(const ggml_tensor * node, const RowIndex & r, const RowOps & o
     }
     GGML_ASSERT(cell >= 0 && cell < node->ne[1]);
     const float * x = row_of<float>(node->src[0], r);
-    void * y = static_cast<char *>(node->data) + cell * node->nb[1];
+    void *        y = static_cast<char *>(node->data) + cell * node->nb[1];
     const int64_t n = node->ne[0];
     switch (node->type) {
         case GGML_TYPE_F32:  memcpy(y, x, n * sizeof(float)); break;
@@ -89,11 +88,11 @@ void run_set_rows(const ggml_tensor * node, const RowIndex & r, const RowOps & o
 
 void run_get_rows(const ggml_tensor * node, int64_t item) {
     const ggml_tensor * table = node->src[0];
-    int32_t row;
+    int32_t             row;
     memcpy(&row, static_cast<const char *>(node->src[1]->data) + item * node->src[1]->nb[0], sizeof(row));
     GGML_ASSERT(row >= 0 && row < table->ne[1]);
     const char * from = static_cast<const char *>(table->data) + row * table->nb[1];
-    auto * to = reinterpret_cast<float *>(static_cast<char *>(node->data) + item * node->nb[1]);
+    auto *       to   = reinterpret_cast<float *>(static_cast<char *>(node->data) + item * node->nb[1]);
     if (table->type == GGML_TYPE_F32) {
         memcpy(to, from, node->ne[0] * sizeof(float));
     } else {
@@ -136,8 +135,8 @@ bool row_op_supported(const ggml_tensor * node) {
 }
 
 int64_t count_row_items(const ggml_tensor * node) {
-    const ggml_tensor * t = item_tensor(node);
-    const int64_t outer = t->ne[2] * t->ne[3];
+    const ggml_tensor * t     = item_tensor(node);
+    const int64_t       outer = t->ne[2] * t->ne[3];
     return outer > 1 ? outer : t->ne[1];
 }
 

@@ -24,12 +24,12 @@ struct Rope {
     void rotate(const ggml_tensor * node, int64_t token, const float * cos_sin, const RowOps & ops) const;
 
     const int32_t * positions;
-    const float *   freq_factors;  // NULL: all are 1
-    int64_t n_tokens;
-    int32_t n_dims;
-    int32_t mode;
-    int32_t n_ctx_orig;
-    float   freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow;
+    const float *   freq_factors; // NULL: all are 1
+    int64_t         n_tokens;
+    int32_t         n_dims;
+    int32_t         mode;
+    int32_t         n_ctx_orig;
+    float           freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow;
 };
 
 bool rope_supported(const ggml_tensor * node);

@@ -13,13 +13,13 @@ struct RowOps {
     void (*scale)(int64_t n, const float * x, float scale, float bias, float * y);
     void (*rms_norm)(int64_t n, const float * x, float eps, float * y);
     void (*swiglu)(int64_t n, const float * gate, const float * up, float * y);
-    void (*geglu)(int64_t n, const float * gate, const float * up, float * y);  // GELU by its tanh approximation
+    void (*geglu)(int64_t n, const float * gate, const float * up, float * y); // GELU by its tanh approximation
     // Rotates n / 2 pairs of x. cos_sin: cosine and sine of the first pair, of the second, ... The two elements of a pair are
     // neighbours (rope) or n / 2 apart (rope_neox).
     void (*rope)(int64_t n, const float * cos_sin, const float * x, float * y);
     void (*rope_neox)(int64_t n, const float * cos_sin, const float * x, float * y);
     void (*to_f16)(int64_t n, const float * x, uint16_t * y);
-    void (*to_bf16)(int64_t n, const float * x, uint16_t * y);  // rounded to nearest even; NaN stays NaN
+    void (*to_bf16)(int64_t n, const float * x, uint16_t * y); // rounded to nearest even; NaN stays NaN
 };
 
 // For any instruction set but Isa::none.

@@ -15,11 +15,12 @@ namespace {
 // (error below 3e-7 there), 2^n by the exponent's bits. 0 below -87, e^88 above 88.
 LC_INLINE float exp_of_element(float x) {
     const float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
-    const float n = __builtin_rintf(clamped * 1.44269504f);
-    const float r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
-    const float p = 1.0f + r * (1.0f + r * (0.5f + r * (0.16666667f + r * (0.041666668f + r * (0.0083333333f + r * 0.0013888889f)))));
+    const float n       = __builtin_rintf(clamped * 1.44269504f);
+    const float r       = clamped - n * 0.693359375f + n * 2.12194440e-4f;
+    const float p       = 1.0f +
+        r * (1.0f + r * (0.5f + r * (0.16666667f + r * (0.041666668f + r * (0.0083333333f + r * 0.0013888889f)))));
     const uint32_t bits = (static_cast<uint32_t>(static_cast<int32_t>(n)) + 127u) << 23;
-    float power;
+    float          power;
     memcpy(&power, &bits, sizeof(power));
     return x < -87.0f ? 0.0f : p * power;
 }
@@ -68,7 +69,7 @@ void geglu(int64_t n, const float * gate, const float * up, float * y) {
         const float x = gate[i];
         // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3)
         const float u = 0.7978845608f * x * (1.0f + 0.044715f * x * x);
-        y[i] = x / (1.0f + exp_of_element(-2.0f * u)) * up[i];
+        y[i]          = x / (1.0f + exp_of_element(-2.0f * u)) * up[i];
     }
 }
 
@@ -76,7 +77,7 @@ void rope(int64_t n, const float * cos_sin, const float * x, float * y) {
 #pragma omp simd
     for (int64_t i = 0; i < n / 2; i++) {
         const float a = x[2 * i], b = x[2 * i + 1];
-        y[2 * i] = a * cos_sin[2 * i] - b * cos_sin[2 * i + 1];
+        y[2 * i]     = a * cos_sin[2 * i] - b * cos_sin[2 * i + 1];
         y[2 * i + 1] = a * cos_sin[2 * i + 1] + b * cos_sin[2 * i];
     }
 }
@@ -86,7 +87,7 @@ void rope_neox(int64_t n, const float * cos_sin, const float * x, float * y) {
 #pragma omp simd
     for (int64_t i = 0; i < half; i++) {
         const float a = x[i], b = x[half + i];
-        y[i] = a * cos_sin[2 * i] - b * cos_sin[2 * i + 1];
+        y[i]        = a * cos_sin[2 * i] - b * cos_sin[2 * i + 1];
         y[half + i] = a * cos_sin[2 * i + 1] + b * cos_sin[2 * i];
     }
 }
@@ -105,9 +106,9 @@ void to_bf16(int64_t n, const float * x, uint16_t * y) {
     for (int64_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, x + i, sizeof(bits));
-        const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+        const bool     is_nan  = (bits & 0x7fffffffu) > 0x7f800000u;
         const uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
-        y[i] = static_cast<uint16_t>((is_nan ? bits | 0x00400000u : rounded) >> 16);
+        y[i]                   = static_cast<uint16_t>((is_nan ? bits | 0x00400000u : rounded) >> 16);
     }
 }
 

@@ -8,7 +8,7 @@
 namespace lc::kernels {
 namespace {
 
-inline constexpr int64_t TILE_BYTES = 1024;  // 16 rows of 64 bytes
+inline constexpr int64_t TILE_BYTES = 1024; // 16 rows of 64 bytes
 
 // Rows of 64 bytes in each of the eight tile registers.
 struct TileRows {

@@ -11,11 +11,11 @@ namespace lc::kernels {
 using Features = uint32_t;
 
 inline constexpr Features NO_FEATURES = 0;
-inline constexpr Features AVX2        = 1u << 0;  // AVX, AVX2, FMA, F16C, BMI2
-inline constexpr Features AVX_VNNI    = 1u << 1;  // vpdpbusd on 256 bits
-inline constexpr Features AVX512      = 1u << 2;  // AVX-512 F, BW, DQ, VL and VNNI
+inline constexpr Features AVX2        = 1u << 0; // AVX, AVX2, FMA, F16C, BMI2
+inline constexpr Features AVX_VNNI    = 1u << 1; // vpdpbusd on 256 bits
+inline constexpr Features AVX512      = 1u << 2; // AVX-512 F, BW, DQ, VL and VNNI
 inline constexpr Features AVX512_BF16 = 1u << 3;
-inline constexpr Features AMX_BF16    = 1u << 4;  // AMX tiles of bf16
+inline constexpr Features AMX_BF16    = 1u << 4; // AMX tiles of bf16
 
 constexpr bool has_all(Features features, Features needed) {
     return (features & needed) == needed;

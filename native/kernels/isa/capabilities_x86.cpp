@@ -44,7 +44,7 @@ constexpr bool all(uint64_t word, uint64_t bits) {
 // Linux gives a thread room for the tiles' data (8 KB) only if the process has asked for it.
 bool request_tiles() {
 #if defined(__linux__)
-    constexpr long REQUEST   = 0x1023;  // ARCH_REQ_XCOMP_PERM
+    constexpr long REQUEST   = 0x1023; // ARCH_REQ_XCOMP_PERM
     constexpr long TILE_DATA = 18;
     return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
 #else
@@ -54,7 +54,7 @@ bool request_tiles() {
 
 Features find_features() {
     const Leaf basic = cpuid(1, 0);
-    if (!all(basic.ecx, bit(27))) {  // OSXSAVE
+    if (!all(basic.ecx, bit(27))) { // OSXSAVE
         return NO_FEATURES;
     }
     const Leaf     extended  = cpuid(7, 0);

@@ -10,7 +10,7 @@ namespace lc::kernels {
 
 // The numbers are part of the C ABI (lc_kernels_*).
 enum class Isa : int32_t {
-    none    = 0,  // everything is left to ggml
+    none    = 0, // everything is left to ggml
     avx2    = 1,
     avxvnni = 2,
     avx512  = 3,
@@ -20,7 +20,7 @@ enum class Isa : int32_t {
 struct IsaInfo {
     Isa          isa;
     const char * name;
-    Features     features;  // all that kernels may use
+    Features     features; // all that kernels may use
 };
 
 // In order of preference.

@@ -6,14 +6,14 @@
 
 namespace lc::kernels {
 
-inline constexpr int N_COUNTERS     = 4;  // of an operation
-inline constexpr int COUNTER_STRIDE = 8;  // words from one counter to the next: a cache line each
+inline constexpr int N_COUNTERS     = 4; // of an operation
+inline constexpr int COUNTER_STRIDE = 8; // words from one counter to the next: a cache line each
 
 struct ThreadTeam {
-    int       ith;       // this thread, 0 to nth - 1
-    int       nth;       // number of threads
-    int64_t * counters;  // N_COUNTERS, shared by all threads; zero when an operation begins
-    uint8_t * scratch;   // shared by all threads, 64-byte aligned, of the size that the operation's *_scratch() returned
+    int       ith;      // this thread, 0 to nth - 1
+    int       nth;      // number of threads
+    int64_t * counters; // N_COUNTERS, shared by all threads; zero when an operation begins
+    uint8_t * scratch;  // shared by all threads, 64-byte aligned, of the size that the operation's *_scratch() returned
 };
 
 // Waits for all threads of the team. (OpenMP's barrier; in graph.cpp.)

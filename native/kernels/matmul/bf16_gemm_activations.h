@@ -13,8 +13,7 @@ inline constexpr int64_t PACK_BLOCKS = 16;
 // Returns the place of one block of a row tile. The two tiles of a pair lie side by side, block by block:
 //
 //   pair 0: (tile 0, block 0) (tile 1, block 0) (tile 0, block 1) (tile 1, block 1) ...   pair 1: ...
-static inline uint8_t * activation_tile(const Bf16GemmPlan & p, uint8_t * base, int64_t row_block, int64_t tile,
-                                        int64_t block) {
+static inline uint8_t * activation_tile(const Bf16GemmPlan & p, uint8_t * base, int64_t row_block, int64_t tile, int64_t block) {
     const int64_t first_tile = tile / 2 * 2;
     const int64_t n_in_pair  = first_tile + 1 < p.tiles_of(row_block) ? 2 : 1;
     uint8_t *     pair       = base + (row_block * p.block_rows + first_tile * p.tile_rows) * p.n_blocks * 64;

@@ -20,7 +20,7 @@ constexpr int WORK_ITEMS   = 1;
 
 // The slices of a thread's work items, times the packed activations.
 class StripProduct {
-  public:
+public:
     StripProduct(const MatMul & m, const Bf16GemmPlan & p, uint8_t * activations, uint8_t * sums)
         : m_(m), p_(p), activations_(activations), sums_(sums) {}
 
@@ -40,10 +40,8 @@ class StripProduct {
         }
     }
 
-  private:
-    uint8_t * sums_of(int64_t i_strip, int64_t tile) const {
-        return sums_ + (i_strip * p_.tile_pairs() + tile / 2) * PAIR_BYTES;
-    }
+private:
+    uint8_t * sums_of(int64_t i_strip, int64_t tile) const { return sums_ + (i_strip * p_.tile_pairs() + tile / 2) * PAIR_BYTES; }
 
     template <int N_TILES, int N_PANELS>
     void multiply_pair(const StripSlice & slice, int64_t tile, const uint8_t * w, StripDequantizer * next_slice) {

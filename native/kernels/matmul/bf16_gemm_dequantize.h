@@ -37,7 +37,7 @@ static inline __attribute__((always_inline)) __m512i k_order() {
 
 // The steps of to_bf16(). A Vector is a line of 64 bytes.
 class Bf16TileWriter {
-  public:
+public:
     using Vector = __m512i;
 
     // weight = scale * float - offset_7 or offset_15, by the power of two in the float.
@@ -50,15 +50,13 @@ class Bf16TileWriter {
     LC_INLINE Affine affine_with_min(const uint16_t * scales, const uint16_t * mins) {
         const __m512 scale = load_factors(scales);
         const __m512 min   = load_factors(mins);
-        return {scale, _mm512_fmadd_ps(scale, _mm512_set1_ps(128.0f), min),
-                _mm512_fmadd_ps(scale, _mm512_set1_ps(32768.0f), min)};
+        return {scale, _mm512_fmadd_ps(scale, _mm512_set1_ps(128.0f), min), _mm512_fmadd_ps(scale, _mm512_set1_ps(32768.0f), min)};
     }
 
     LC_INLINE Affine affine_with_zero_point(const uint16_t * scales, int zero_point) {
         const __m512 scale = load_factors(scales);
         const float  zero  = static_cast<float>(zero_point);
-        return {scale, _mm512_mul_ps(scale, _mm512_set1_ps(128.0f + zero)),
-                _mm512_mul_ps(scale, _mm512_set1_ps(32768.0f + zero))};
+        return {scale, _mm512_mul_ps(scale, _mm512_set1_ps(128.0f + zero)), _mm512_mul_ps(scale, _mm512_set1_ps(32768.0f + zero))};
     }
 
     LC_INLINE Vector load(const uint8_t * line) { return _mm512_loadu_si512(line); }
@@ -91,7 +89,7 @@ class Bf16TileWriter {
         }
     }
 
-  private:
+private:
     LC_INLINE __m512 load_factors(const uint16_t * halves) {
         const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(halves));
         return _mm512_mul_ps(_mm512_cvtph_ps(bits), _mm512_set1_ps(TRUNCATION_FACTOR));

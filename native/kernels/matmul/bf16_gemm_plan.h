@@ -21,15 +21,15 @@ namespace {
 
 struct Bf16GemmPlan {
     int64_t n_rows;
-    int64_t n_blocks;      // of k
+    int64_t n_blocks; // of k
     int64_t n_panels;
     int64_t n_strips;
-    int64_t tile_rows;     // rows of each row tile: rows are spread evenly over the tiles
-    int64_t block_rows;    // rows of a row block, a multiple of tile_rows
+    int64_t tile_rows;  // rows of each row tile: rows are spread evenly over the tiles
+    int64_t block_rows; // rows of a row block, a multiple of tile_rows
     int64_t n_row_blocks;
-    int64_t slice_blocks;  // blocks of k in a slice
+    int64_t slice_blocks; // blocks of k in a slice
     int64_t n_slices;
-    int64_t item_strips;   // strips of a work item
+    int64_t item_strips; // strips of a work item
     int64_t n_items;
 
     int64_t rows_of(int64_t row_block) const {
@@ -81,7 +81,7 @@ static inline void plan_items(Bf16GemmPlan * p, int n_threads) {
 
 static inline Bf16GemmPlan plan_bf16_gemm(const MatMul & m, int n_threads) {
     constexpr int64_t MAX_SLICE   = 16;
-    constexpr int64_t SMALL_SLICE = 4;  // where sums stay in registers, a slice costs nothing to begin
+    constexpr int64_t SMALL_SLICE = 4; // where sums stay in registers, a slice costs nothing to begin
 
     Bf16GemmPlan p = {};
     p.n_rows       = m.n_rows;

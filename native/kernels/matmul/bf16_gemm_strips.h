@@ -11,18 +11,18 @@ namespace {
 struct StripSlice {
     int64_t row_block;
     int64_t first_panel;
-    int64_t n_panels;      // 1 or 2
-    int64_t first_block;   // of k
+    int64_t n_panels;    // 1 or 2
+    int64_t first_block; // of k
     int64_t n_blocks;
-    int64_t i_in_item;     // number of the strip within its work item
-    int64_t n_in_item;     // strips of the work item
-    bool    is_first;      // slice of its strip
+    int64_t i_in_item; // number of the strip within its work item
+    int64_t n_in_item; // strips of the work item
+    bool    is_first;  // slice of its strip
     bool    is_last;
 };
 
 // Takes work items from the team's counter and lists their slices: slice by slice of k, in each all strips of the item.
 class StripSliceQueue {
-  public:
+public:
     StripSliceQueue(const Bf16GemmPlan & p, const ThreadTeam & team, int counter)
         : p_(p), team_(team), counter_(counter), slice_(p.n_slices) {}
 
@@ -51,7 +51,7 @@ class StripSliceQueue {
         return true;
     }
 
-  private:
+private:
     bool take_item() {
         const int64_t item = team_take(team_, counter_, 1);
         if (item >= p_.n_items) {
@@ -67,7 +67,7 @@ class StripSliceQueue {
     }
 
     const Bf16GemmPlan & p_;
-    const ThreadTeam &         team_;
+    const ThreadTeam &   team_;
     int                  counter_;
     int64_t              row_block_   = 0;
     int64_t              first_strip_ = 0;
@@ -79,7 +79,7 @@ class StripSliceQueue {
 // Dequantizes a slice in small steps, between the tile products of the slice before it: so the vector units work while the tile
 // unit does. Both panels' tiles of a block lie side by side in the buffer.
 class StripDequantizer {
-  public:
+public:
     using BlockToTile = void (*)(const uint8_t * packed_block, uint8_t * tile);
 
     StripDequantizer(BlockToTile to_tile, int64_t block_bytes, const void * weights, int64_t n_blocks)
@@ -113,7 +113,7 @@ class StripDequantizer {
         }
     }
 
-  private:
+private:
     void dequantize_block() {
         for (int64_t i = 0; i < n_panels_; i++) {
             to_tile_(from_[i], to_);
@@ -126,7 +126,7 @@ class StripDequantizer {
         n_left_--;
     }
 
-    static constexpr int64_t BLOCKS_AHEAD = 8;  // that weights are prefetched
+    static constexpr int64_t BLOCKS_AHEAD = 8; // that weights are prefetched
 
     BlockToTile     to_tile_;
     int64_t         block_bytes_;

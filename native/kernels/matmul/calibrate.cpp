@@ -15,11 +15,11 @@ namespace {
 
 // A matrix of a small model's size. The formats differ less than the two products do: one stands for all.
 constexpr int64_t K = 1024, N_COLS = 2048;
-constexpr Format  FORMAT = Format::w4;
-constexpr int64_t ROWS[] = {4, 8, 12, 16, 20, 24, 32, 48};
+constexpr Format  FORMAT   = Format::w4;
+constexpr int64_t ROWS[]   = {4, 8, 12, 16, 20, 24, 32, 48};
 constexpr int64_t MAX_ROWS = ROWS[sizeof(ROWS) / sizeof(*ROWS) - 1];
-constexpr int64_t NEVER = std::numeric_limits<int64_t>::max();
-constexpr int     REPEATS = 3;
+constexpr int64_t NEVER    = std::numeric_limits<int64_t>::max();
+constexpr int     REPEATS  = 3;
 
 double seconds(const MatMul & m, uint8_t * scratch, int n_threads) {
     double best = std::numeric_limits<double>::max();
@@ -27,7 +27,7 @@ double seconds(const MatMul & m, uint8_t * scratch, int n_threads) {
         const auto begin = std::chrono::steady_clock::now();
         run_team(n_threads, scratch, [&](const ThreadTeam & team) { matmul(Isa::amx, m, team); });
         const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-        best = std::min(best, took.count());
+        best                                     = std::min(best, took.count());
     }
     return best;
 }
@@ -62,14 +62,14 @@ void calibrate(Isa isa, int n_threads) {
     if (isa != Isa::amx || is_done) {
         return;
     }
-    is_done = true;
-    const int64_t weight_bytes = packed_bytes(FORMAT, K, N_COLS);
-    const AlignedBytes weights = aligned_bytes(static_cast<size_t>(weight_bytes));
+    is_done                         = true;
+    const int64_t      weight_bytes = packed_bytes(FORMAT, K, N_COLS);
+    const AlignedBytes weights      = aligned_bytes(static_cast<size_t>(weight_bytes));
     std::fill_n(weights.get(), weight_bytes, uint8_t{0});
     const std::vector<float> x(K * MAX_ROWS, 1.0f);
-    std::vector<float> y(N_COLS * MAX_ROWS);
-    const MatMul m{FORMAT, weights.get(), K, N_COLS, MAX_ROWS, x.data(), K, y.data(), N_COLS};
-    const AlignedBytes scratch = aligned_bytes(scratch_bytes(m, n_threads));
+    std::vector<float>       y(N_COLS * MAX_ROWS);
+    const MatMul             m{FORMAT, weights.get(), K, N_COLS, MAX_ROWS, x.data(), K, y.data(), N_COLS};
+    const AlignedBytes       scratch = aligned_bytes(scratch_bytes(m, n_threads));
     set_amx_min_rows(find_amx_min_rows(m, scratch.get(), n_threads));
 }
 

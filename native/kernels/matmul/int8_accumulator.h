@@ -21,7 +21,7 @@ template <class S, class F, bool HAS_VNNI = S::HAS_VNNI> class Int8Accumulator;
 template <class S, class F> class Int8Accumulator<S, F, true> {
     using I32 = typename S::I32;
 
-  public:
+public:
     static constexpr bool IS_SIGNED = false;
 
     LC_INLINE I32 prepare(I32 w) { return w; }
@@ -31,7 +31,7 @@ template <class S, class F> class Int8Accumulator<S, F, true> {
     inline __attribute__((always_inline)) void add(int, I32 w, const int8_t * x) { sum_ = S::dot_broadcast(sum_, w, x); }
     inline __attribute__((always_inline)) I32 total() const { return sum_; }
 
-  private:
+private:
     I32 sum_;
 };
 
@@ -40,7 +40,7 @@ template <class S, class F> class Int8Accumulator<S, F, true> {
 template <class S, class F> class Int8Accumulator<S, F, false> {
     using I32 = typename S::I32;
 
-  public:
+public:
     // Two products of unsigned bytes of 8 bits do not fit into 16 bits, two of signed bytes do.
     static constexpr bool IS_SIGNED = F::BITS == 8;
 
@@ -70,7 +70,7 @@ template <class S, class F> class Int8Accumulator<S, F, false> {
 
     inline __attribute__((always_inline)) I32 total() const { return wide_; }
 
-  private:
+private:
     // Number of pair sums that are added in 16 bits: 2 * 127 * MAX_WEIGHT * n must not exceed 32767. A power of two, so that it
     // divides the number of calls.
     static constexpr int MAX_WEIGHT = IS_SIGNED ? 128 : (1 << F::BITS) - 1;

@@ -10,8 +10,8 @@ namespace lc::kernels {
 struct Q8Block {
     int8_t  quants[32];
     float   scale;
-    float   min_factor;     // -scale * (sum of quants): the weights' min times this is min's share of the product
-    int32_t sum_starts[2];  // -ZERO_POINT * (sum of quants), for each of F::N_SCALES: the integer sums begin with it
+    float   min_factor;    // -scale * (sum of quants): the weights' min times this is min's share of the product
+    int32_t sum_starts[2]; // -ZERO_POINT * (sum of quants), for each of F::N_SCALES: the integer sums begin with it
 };
 
 // Up to this many values of x, every thread quantizes all of them for itself: that is quicker than a barrier.

@@ -36,7 +36,7 @@ template <class F> LC_INLINE const Q8Block * quantize_x(const MatMul & m, const 
         return out;
     }
     for (int64_t i = team_take(team, QUANTIZED_BLOCKS, QUANTIZE_AT_ONCE); i < n;
-         i = team_take(team, QUANTIZED_BLOCKS, QUANTIZE_AT_ONCE)) {
+         i         = team_take(team, QUANTIZED_BLOCKS, QUANTIZE_AT_ONCE)) {
         quantize_range<F>(m, tiles, i, i + QUANTIZE_AT_ONCE < n ? i + QUANTIZE_AT_ONCE : n, out);
     }
     team_barrier(team);

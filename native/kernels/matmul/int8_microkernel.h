@@ -53,7 +53,7 @@ LC_INLINE void dot_lines(const typename F::PackedBlock & block, int first, int p
 template <class S, class F, int MR, int NV>
 LC_INLINE void accumulate_scale(const typename F::PackedBlock & block, int half, int part, const Q8Block * x,
                                 typename S::F32 (*y)[NV]) {
-    constexpr int N_LINES = 4 / F::N_SCALES;
+    constexpr int         N_LINES = 4 / F::N_SCALES;
     Int8Accumulator<S, F> sums[MR][NV];
 #pragma GCC unroll 16
     for (int i = 0; i < MR * NV; i++) {
@@ -138,9 +138,9 @@ using Microkernel = void (*)(const void * panel, int64_t n_blocks, const Q8Block
 // The microkernel for a tile of 1 to K::MAX_MR rows.
 template <class K, class F> LC_INLINE Microkernel microkernel_for(int64_t n_rows) {
     static_assert(K::MAX_MR <= 8);
-    constexpr auto fit = [](int mr) { return mr <= K::MAX_MR ? mr : 1; };
+    constexpr auto               fit        = [](int mr) { return mr <= K::MAX_MR ? mr : 1; };
     static constexpr Microkernel kernels[8] = {
-        microkernel<K, F, 1>, microkernel<K, F, fit(2)>, microkernel<K, F, fit(3)>, microkernel<K, F, fit(4)>,
+        microkernel<K, F, 1>,      microkernel<K, F, fit(2)>, microkernel<K, F, fit(3)>, microkernel<K, F, fit(4)>,
         microkernel<K, F, fit(5)>, microkernel<K, F, fit(6)>, microkernel<K, F, fit(7)>, microkernel<K, F, fit(8)>,
     };
     return kernels[n_rows - 1];

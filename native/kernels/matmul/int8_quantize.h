@@ -13,17 +13,17 @@ inline constexpr float MIN_MAGNITUDE = 1e-36f;
 
 // 32 floats. If one of them is NaN or infinite, so is the scale, and with it the results of this row.
 template <class F> LC_INLINE void quantize(const float * x, Q8Block * out) {
-    using V = simd::Avx2;
-    const V::F32 a = V::load(x);
-    const V::F32 b = V::load(x + 8);
-    const V::F32 c = V::load(x + 16);
-    const V::F32 d = V::load(x + 24);
+    using V                = simd::Avx2;
+    const V::F32 a         = V::load(x);
+    const V::F32 b         = V::load(x + 8);
+    const V::F32 c         = V::load(x + 16);
+    const V::F32 d         = V::load(x + 24);
     const float  magnitude = V::max_magnitude(a, b, c, d);
     const bool   is_zero   = magnitude < MIN_MAGNITUDE;
     const V::F32 inverse   = V::broadcast(is_zero ? 0.0f : 127.0f / magnitude);
-    const V::I32 quants    = V::pack_i8(V::to_ints(V::mul(a, inverse)), V::to_ints(V::mul(b, inverse)),
-                                        V::to_ints(V::mul(c, inverse)), V::to_ints(V::mul(d, inverse)));
-    int32_t first, second;
+    const V::I32 quants = V::pack_i8(V::to_ints(V::mul(a, inverse)), V::to_ints(V::mul(b, inverse)), V::to_ints(V::mul(c, inverse)),
+                                     V::to_ints(V::mul(d, inverse)));
+    int32_t      first, second;
     V::sum_halves_i8(quants, &first, &second);
     V::store_bytes(out->quants, quants);
     out->scale      = is_zero ? 0.0f : magnitude / 127.0f;

@@ -14,19 +14,19 @@ inline constexpr int64_t ALL_ROWS = std::numeric_limits<int64_t>::max();
 // Strides are in floats. x is f32 with up to three dimensions of rows: row r of the product is row
 // (r % x_n1, r / x_n1 % x_n2, r / x_n1 / x_n2) of x.
 struct MatMul {
-    Format       format;
-    const void * weights;   // packed.h
-    int64_t      k;         // a multiple of 32
-    int64_t      n_cols;
-    int64_t      n_rows;    // at least 1
+    Format        format;
+    const void *  weights; // packed.h
+    int64_t       k;       // a multiple of 32
+    int64_t       n_cols;
+    int64_t       n_rows;   // at least 1
     const float * x;        // n_rows rows of k
-    int64_t      x_stride;  // between rows in the first dimension
-    float *      y;         // n_rows rows of n_cols
-    int64_t      y_stride;
-    int64_t      x_n1      = ALL_ROWS;  // rows in the first dimension
-    int64_t      x_stride2 = 0;
-    int64_t      x_n2      = ALL_ROWS;
-    int64_t      x_stride3 = 0;
+    int64_t       x_stride; // between rows in the first dimension
+    float *       y;        // n_rows rows of n_cols
+    int64_t       y_stride;
+    int64_t       x_n1      = ALL_ROWS; // rows in the first dimension
+    int64_t       x_stride2 = 0;
+    int64_t       x_n2      = ALL_ROWS;
+    int64_t       x_stride3 = 0;
 };
 
 static inline __attribute__((always_inline)) const float * x_row(const MatMul & m, int64_t row) {

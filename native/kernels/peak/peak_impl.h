@@ -7,10 +7,10 @@
 namespace lc::kernels {
 namespace {
 
-constexpr int CHAINS = 12;  // independent sums: enough to hide the latency of any unit
+constexpr int CHAINS = 12; // independent sums: enough to hide the latency of any unit
 
 template <class S> int64_t read_bytes(const uint8_t * bytes, size_t n, float * sink) {
-    using I32 = typename S::I32;
+    using I32   = typename S::I32;
     I32 sums[4] = {};
     for (size_t i = 0; i + 4 * S::BYTES <= n; i += 4 * S::BYTES) {
         for (int j = 0; j < 4; j++) {
@@ -41,7 +41,7 @@ template <class S> int64_t multiply_fp32(int64_t rounds, float * sink) {
 }
 
 template <class S> int64_t multiply_int8(int64_t rounds, float * sink) {
-    using I32 = typename S::I32;
+    using I32              = typename S::I32;
     I32       sums[CHAINS] = {};
     const I32 bytes        = S::broadcast_i8(3);
     for (int64_t i = 0; i < rounds * 100; i++) {

@@ -11,9 +11,9 @@ namespace {
 
 // 32 weights of one column. Every format has weight = scale * (quant - zero point) - min, with the fields that it needs.
 struct ColumnBlock {
-    uint32_t quants[8];  // unsigned bytes, four a word: byte i of word j is k = 4j + i
-    uint16_t scales[2];  // f16. Two scales: k < 16, k >= 16. One scale: the first
-    uint16_t min;        // f16
+    uint32_t quants[8]; // unsigned bytes, four a word: byte i of word j is k = 4j + i
+    uint16_t scales[2]; // f16. Two scales: k < 16, k >= 16. One scale: the first
+    uint16_t min;       // f16
 };
 
 // Bits of four bytes.

@@ -48,8 +48,8 @@ inline bool try_multiplier(const uint16_t * products, int n, const MultiplierRan
     if (multiplier == 0) {
         return false;
     }
-    const uint16_t near = to_half(from_half(largest) / static_cast<float>(multiplier));
-    constexpr int STEPS[] = {0, -1, 1};
+    const uint16_t near    = to_half(from_half(largest) / static_cast<float>(multiplier));
+    constexpr int  STEPS[] = {0, -1, 1};
     for (const int step : STEPS) {
         const auto scale = static_cast<uint16_t>(near + step);
         if (is_finite(scale) && divide_by(products, n, range, scale, out)) {

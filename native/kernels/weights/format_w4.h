@@ -40,8 +40,8 @@ template <> struct FormatTraits<Format::w4> {
     template <class S>
     LC_INLINE void load_quants(const PackedBlock & block, int line, int part, typename S::I32 * low, typename S::I32 * high) {
         const typename S::I32 both = S::load_bytes(block.nibbles[line] + S::BYTES * part);
-        *low  = S::low_nibbles(both);
-        *high = S::high_nibbles(both);
+        *low                       = S::low_nibbles(both);
+        *high                      = S::high_nibbles(both);
     }
 
     template <class T> LC_INLINE void to_bf16(const PackedBlock & block, typename T::Vector * tile) {

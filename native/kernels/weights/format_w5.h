@@ -32,7 +32,7 @@ template <> struct FormatTraits<Format::w5> {
         for (int j = 0; j < 8; j++) {
             // Two columns share a byte.
             uint8_t & byte = to->fifth_bits[j][column / 2];
-            byte = static_cast<uint8_t>(byte | gather_fifth_bits(from.quants[j]) << 4 * (column & 1));
+            byte           = static_cast<uint8_t>(byte | gather_fifth_bits(from.quants[j]) << 4 * (column & 1));
         }
         to->scales[0][column] = from.scales[0];
         to->mins[column]      = from.min;
@@ -52,10 +52,10 @@ template <> struct FormatTraits<Format::w5> {
         const typename S::I32 both = S::load_bytes(block.nibbles[line] + S::BYTES * part);
         // A bit for each byte of the vector.
         const int bits = S::BYTES / 8 * part;
-        *low  = S::low_nibbles(both);
-        *high = S::high_nibbles(both);
-        *low  = S::set_bits_where(*low, block.fifth_bits[2 * line] + bits, 16);
-        *high = S::set_bits_where(*high, block.fifth_bits[2 * line + 1] + bits, 16);
+        *low           = S::low_nibbles(both);
+        *high          = S::high_nibbles(both);
+        *low           = S::set_bits_where(*low, block.fifth_bits[2 * line] + bits, 16);
+        *high          = S::set_bits_where(*high, block.fifth_bits[2 * line + 1] + bits, 16);
     }
 
     template <class T> LC_INLINE void to_bf16(const PackedBlock & block, typename T::Vector * tile) {

@@ -55,8 +55,8 @@ template <> struct FormatTraits<Format::w6> {
     LC_INLINE void load_quants(const PackedBlock & block, int line, int part, typename S::I32 * low, typename S::I32 * high) {
         const typename S::I32 both  = S::load_bytes(block.nibbles[line] + S::BYTES * part);
         const typename S::I32 upper = S::load_bytes(block.upper_bits[line / 2] + S::BYTES * part);
-        *low  = S::low_nibbles(both);
-        *high = S::high_nibbles(both);
+        *low                        = S::low_nibbles(both);
+        *high                       = S::high_nibbles(both);
         if (line % 2 == 0) {
             *low  = add_upper_bits<S>(*low, S::template shift_left_i16<4>(upper));
             *high = add_upper_bits<S>(*high, S::template shift_left_i16<2>(upper));
@@ -81,7 +81,7 @@ template <> struct FormatTraits<Format::w6> {
         }
     }
 
-  private:
+private:
     // `moved`: the upper two bits lie in bits 4 and 5 of each byte; its other bits are anything.
     template <class S> LC_INLINE typename S::I32 add_upper_bits(typename S::I32 nibbles, typename S::I32 moved) {
         return S::or_and(nibbles, moved, S::broadcast_i8(0x30));

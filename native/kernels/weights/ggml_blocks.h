@@ -60,7 +60,7 @@ inline void write_fifth_bits(const uint32_t * quants, uint8_t * bytes) {
 
 // weight = d * (quant - 8)
 template <> struct GgmlBlock<block_q4_0> {
-    using Block = block_q4_0;
+    using Block                                = block_q4_0;
     static constexpr ggml_type TYPE            = GGML_TYPE_Q4_0;
     static constexpr int       N_COLUMN_BLOCKS = 1;
 
@@ -78,7 +78,7 @@ template <> struct GgmlBlock<block_q4_0> {
 
 // weight = d * quant + m
 template <> struct GgmlBlock<block_q4_1> {
-    using Block = block_q4_1;
+    using Block                                = block_q4_1;
     static constexpr ggml_type TYPE            = GGML_TYPE_Q4_1;
     static constexpr int       N_COLUMN_BLOCKS = 1;
 
@@ -97,7 +97,7 @@ template <> struct GgmlBlock<block_q4_1> {
 
 // weight = d * (quant - 16)
 template <> struct GgmlBlock<block_q5_0> {
-    using Block = block_q5_0;
+    using Block                                = block_q5_0;
     static constexpr ggml_type TYPE            = GGML_TYPE_Q5_0;
     static constexpr int       N_COLUMN_BLOCKS = 1;
 
@@ -117,7 +117,7 @@ template <> struct GgmlBlock<block_q5_0> {
 
 // weight = d * quant + m
 template <> struct GgmlBlock<block_q5_1> {
-    using Block = block_q5_1;
+    using Block                                = block_q5_1;
     static constexpr ggml_type TYPE            = GGML_TYPE_Q5_1;
     static constexpr int       N_COLUMN_BLOCKS = 1;
 
@@ -138,7 +138,7 @@ template <> struct GgmlBlock<block_q5_1> {
 
 // weight = d * quant, where quant is signed: stored with 128 added, that is, its sign bit flipped.
 template <> struct GgmlBlock<block_q8_0> {
-    using Block = block_q8_0;
+    using Block                                = block_q8_0;
     static constexpr ggml_type TYPE            = GGML_TYPE_Q8_0;
     static constexpr int       N_COLUMN_BLOCKS = 1;
     static constexpr uint32_t  SIGN_BITS       = 0x80808080;

@@ -34,10 +34,10 @@ template <typename Block> void write_scales(const ColumnBlock * from, Block * to
         mins[j]   = from[j].min;
     }
     const CommonScale scale = find_common_scale(scales, 8, SIX_BITS), min = find_common_scale(mins, 8, SIX_BITS);
-    const int *       s     = scale.multipliers;
-    const int *       m     = min.multipliers;
-    to->d    = scale.scale;
-    to->dmin = min.scale;
+    const int *       s = scale.multipliers;
+    const int *       m = min.multipliers;
+    to->d               = scale.scale;
+    to->dmin            = min.scale;
     for (int j = 0; j < 4; j++) {
         to->scales[j]     = static_cast<uint8_t>(s[j] | s[4 + j] >> 4 << 6);
         to->scales[4 + j] = static_cast<uint8_t>(m[j] | m[4 + j] >> 4 << 6);
@@ -69,7 +69,7 @@ inline void write_paired_nibbles(const ColumnBlock * from, uint8_t * bytes) {
 
 // weight = d * scale * quant - dmin * min
 template <> struct GgmlBlock<block_q4_K> {
-    using Block = block_q4_K;
+    using Block                                = block_q4_K;
     static constexpr ggml_type TYPE            = GGML_TYPE_Q4_K;
     static constexpr int       N_COLUMN_BLOCKS = 8;
 
@@ -86,7 +86,7 @@ template <> struct GgmlBlock<block_q4_K> {
 
 // weight = d * scale * quant - dmin * min. Bit b of byte k of qh is the fifth bit of value k of ColumnBlock b.
 template <> struct GgmlBlock<block_q5_K> {
-    using Block = block_q5_K;
+    using Block                                = block_q5_K;
     static constexpr ggml_type TYPE            = GGML_TYPE_Q5_K;
     static constexpr int       N_COLUMN_BLOCKS = 8;
 
@@ -119,7 +119,7 @@ template <> struct GgmlBlock<block_q5_K> {
 // of nibbles, ColumnBlocks 0 and 1 in the low ones, 2 and 3 in the high ones, and 32 bytes with the upper two bits of each
 // ColumnBlock.
 template <> struct GgmlBlock<block_q6_K> {
-    using Block = block_q6_K;
+    using Block                                = block_q6_K;
     static constexpr ggml_type TYPE            = GGML_TYPE_Q6_K;
     static constexpr int       N_COLUMN_BLOCKS = 8;
 
@@ -142,13 +142,13 @@ template <> struct GgmlBlock<block_q6_K> {
             scales[i] = from[i / 2].scales[i % 2];
         }
         const CommonScale scale = find_common_scale(scales, 16, SIGNED_BYTES);
-        to->d = scale.scale;
+        to->d                   = scale.scale;
         for (int i = 0; i < 16; i++) {
             to->scales[i] = static_cast<int8_t>(scale.multipliers[i]);
         }
     }
 
-  private:
+private:
     static void read_half(const uint8_t * nibbles, const uint8_t * upper_bits, ColumnBlock * to) {
         uint32_t low[16], upper[8];
         std::memcpy(low, nibbles, sizeof low);

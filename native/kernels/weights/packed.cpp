@@ -9,8 +9,8 @@ namespace {
 
 template <class F, class B>
 void pack_panel(const void * rows, int64_t k, int64_t first_col, int64_t n_cols, typename F::PackedBlock * panel) {
-    using Block = typename B::Block;
-    constexpr int64_t N = B::N_COLUMN_BLOCKS;
+    using Block                     = typename B::Block;
+    constexpr int64_t N             = B::N_COLUMN_BLOCKS;
     const int64_t     n_ggml_blocks = k / BLOCK_K / N;
     std::memset(static_cast<void *>(panel), 0, static_cast<size_t>(n_ggml_blocks * N) * sizeof(*panel));
     for (int64_t i = 0; i < n_ggml_blocks; i++) {
@@ -26,8 +26,8 @@ void pack_panel(const void * rows, int64_t k, int64_t first_col, int64_t n_cols,
 }
 
 template <class F, class B> void unpack_panel(const typename F::PackedBlock * panel, int64_t k, int64_t n_cols, void * rows) {
-    using Block = typename B::Block;
-    constexpr int64_t N = B::N_COLUMN_BLOCKS;
+    using Block                     = typename B::Block;
+    constexpr int64_t N             = B::N_COLUMN_BLOCKS;
     const int64_t     n_ggml_blocks = k / BLOCK_K / N;
     for (int64_t column = 0; column < n_cols; column++) {
         Block * row = static_cast<Block *>(rows) + column * n_ggml_blocks;

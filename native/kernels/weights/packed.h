@@ -25,11 +25,11 @@ namespace lc::kernels {
 // Each format is a specialization of FormatTraits<> (format_traits.h), listed in formats.h. The number in the name: bits of a
 // quant.
 enum class Format : int {
-    none = 0,  // not packed
-    w4   = 1,  // weight = scale * quant - min
-    w5   = 2,  // scale * quant - min
-    w6   = 3,  // scale * (quant - 32), a scale for each 16 values of k
-    w8   = 4,  // scale * (quant - 128)
+    none = 0, // not packed
+    w4   = 1, // weight = scale * quant - min
+    w5   = 2, // scale * quant - min
+    w6   = 3, // scale * (quant - 32), a scale for each 16 values of k
+    w8   = 4, // scale * (quant - 128)
 };
 
 inline constexpr int64_t PANEL_COLS = 16;

@@ -9,10 +9,10 @@ namespace lc::kernels::simd {
 namespace {
 
 struct Avx2 {
-    using F32  = __m256;
-    using I32  = __m256i;
-    using Mask = __m256;
-    using Half = Avx2;
+    using F32                      = __m256;
+    using I32                      = __m256i;
+    using Mask                     = __m256;
+    using Half                     = Avx2;
     static constexpr int  LANES    = 8;
     static constexpr int  BYTES    = 32;
     static constexpr bool HAS_VNNI = false;
@@ -111,7 +111,7 @@ struct Avx2 {
         for (int i = 0; i < 2; i++) {
             const F32 a = add(_mm256_unpacklo_ps(x[4 * i], x[4 * i + 1]), _mm256_unpackhi_ps(x[4 * i], x[4 * i + 1]));
             const F32 b = add(_mm256_unpacklo_ps(x[4 * i + 2], x[4 * i + 3]), _mm256_unpackhi_ps(x[4 * i + 2], x[4 * i + 3]));
-            four[i] = add(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
+            four[i]     = add(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
         }
         return add(_mm256_permute2f128_ps(four[0], four[1], 0x20), _mm256_permute2f128_ps(four[0], four[1], 0x31));
     }
@@ -119,18 +119,18 @@ struct Avx2 {
     LC_INLINE void transpose(F32 (&x)[LANES]) {
         F32 y[LANES];
 #pragma GCC unroll 2
-        for (int i = 0; i < LANES; i += 4) {  // 4 x 4 within halves
+        for (int i = 0; i < LANES; i += 4) { // 4 x 4 within halves
             const F32 a = _mm256_unpacklo_ps(x[i], x[i + 1]);
             const F32 b = _mm256_unpackhi_ps(x[i], x[i + 1]);
             const F32 c = _mm256_unpacklo_ps(x[i + 2], x[i + 3]);
             const F32 d = _mm256_unpackhi_ps(x[i + 2], x[i + 3]);
-            y[i]     = _mm256_shuffle_ps(a, c, 0x44);
-            y[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
-            y[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
-            y[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+            y[i]        = _mm256_shuffle_ps(a, c, 0x44);
+            y[i + 1]    = _mm256_shuffle_ps(a, c, 0xee);
+            y[i + 2]    = _mm256_shuffle_ps(b, d, 0x44);
+            y[i + 3]    = _mm256_shuffle_ps(b, d, 0xee);
         }
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {  // then the halves
+        for (int i = 0; i < 4; i++) { // then the halves
             x[i]     = _mm256_permute2f128_ps(y[i], y[i + 4], 0x20);
             x[i + 4] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x31);
         }
@@ -158,7 +158,8 @@ struct Avx2 {
     LC_INLINE I32 set_bits_where(I32 v, const uint8_t * bits, int8_t x) {
         int word;
         memcpy(&word, bits, sizeof(word));
-        const I32 spread = _mm256_shuffle_epi8(_mm256_set1_epi32(word),
+        const I32 spread = _mm256_shuffle_epi8(
+            _mm256_set1_epi32(word),
             _mm256_setr_epi64x(0x0000000000000000, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
         const I32 own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
         const I32 set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, own), own);
@@ -169,9 +170,9 @@ struct Avx2 {
     LC_INLINE I32 to_ints(F32 x) { return _mm256_cvtps_epi32(x); }
 
     static inline uint64_t match_u16x64(const uint16_t * p, uint16_t value, uint16_t care) {
-        const I32 x = _mm256_set1_epi16(static_cast<short>(value));
-        const I32 c = _mm256_set1_epi16(static_cast<short>(care));
-        uint64_t out = 0;
+        const I32 x   = _mm256_set1_epi16(static_cast<short>(value));
+        const I32 c   = _mm256_set1_epi16(static_cast<short>(care));
+        uint64_t  out = 0;
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
             const I32 low   = load_bytes(p + 32 * i);

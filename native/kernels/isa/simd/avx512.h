@@ -11,10 +11,10 @@ namespace lc::kernels::simd {
 namespace {
 
 struct Avx512 {
-    using F32  = __m512;
-    using I32  = __m512i;
-    using Mask = __mmask16;
-    using Half = Avx2;
+    using F32                      = __m512;
+    using I32                      = __m512i;
+    using Mask                     = __mmask16;
+    using Half                     = Avx2;
     static constexpr int  LANES    = 16;
     static constexpr int  BYTES    = 64;
     static constexpr bool HAS_VNNI = true;
@@ -103,7 +103,7 @@ struct Avx512 {
         for (int i = 0; i < 4; i++) {
             const F32 a = add(_mm512_unpacklo_ps(x[4 * i], x[4 * i + 1]), _mm512_unpackhi_ps(x[4 * i], x[4 * i + 1]));
             const F32 b = add(_mm512_unpacklo_ps(x[4 * i + 2], x[4 * i + 3]), _mm512_unpackhi_ps(x[4 * i + 2], x[4 * i + 3]));
-            four[i] = add(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+            four[i]     = add(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
         }
         const F32 low  = add(_mm512_shuffle_f32x4(four[0], four[1], 0x88), _mm512_shuffle_f32x4(four[0], four[1], 0xdd));
         const F32 high = add(_mm512_shuffle_f32x4(four[2], four[3], 0x88), _mm512_shuffle_f32x4(four[2], four[3], 0xdd));
@@ -113,26 +113,26 @@ struct Avx512 {
     LC_INLINE void transpose(F32 (&x)[LANES]) {
         F32 y[LANES];
 #pragma GCC unroll 4
-        for (int i = 0; i < LANES; i += 4) {  // 4 x 4 within quarters
+        for (int i = 0; i < LANES; i += 4) { // 4 x 4 within quarters
             const F32 a = _mm512_unpacklo_ps(x[i], x[i + 1]);
             const F32 b = _mm512_unpackhi_ps(x[i], x[i + 1]);
             const F32 c = _mm512_unpacklo_ps(x[i + 2], x[i + 3]);
             const F32 d = _mm512_unpackhi_ps(x[i + 2], x[i + 3]);
-            y[i]     = _mm512_shuffle_ps(a, c, 0x44);
-            y[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
-            y[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
-            y[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+            y[i]        = _mm512_shuffle_ps(a, c, 0x44);
+            y[i + 1]    = _mm512_shuffle_ps(a, c, 0xee);
+            y[i + 2]    = _mm512_shuffle_ps(b, d, 0x44);
+            y[i + 3]    = _mm512_shuffle_ps(b, d, 0xee);
         }
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {  // then the quarters
+        for (int i = 0; i < 4; i++) { // then the quarters
             const F32 a = _mm512_shuffle_f32x4(y[i], y[i + 4], 0x88);
             const F32 b = _mm512_shuffle_f32x4(y[i], y[i + 4], 0xdd);
             const F32 c = _mm512_shuffle_f32x4(y[i + 8], y[i + 12], 0x88);
             const F32 d = _mm512_shuffle_f32x4(y[i + 8], y[i + 12], 0xdd);
-            x[i]      = _mm512_shuffle_f32x4(a, c, 0x88);
-            x[i + 4]  = _mm512_shuffle_f32x4(b, d, 0x88);
-            x[i + 8]  = _mm512_shuffle_f32x4(a, c, 0xdd);
-            x[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
+            x[i]        = _mm512_shuffle_f32x4(a, c, 0x88);
+            x[i + 4]    = _mm512_shuffle_f32x4(b, d, 0x88);
+            x[i + 8]    = _mm512_shuffle_f32x4(a, c, 0xdd);
+            x[i + 12]   = _mm512_shuffle_f32x4(b, d, 0xdd);
         }
     }
 
