@@ -17,6 +17,9 @@ from typing import Any, TypeVar
 from llmcore.errors import ConfigError
 from llmcore.machine.options import ConfigClass, check_options, option_field, options, read_options, refuse_unknown
 
+# The largest context of n_ctx=0 (a model's own can be far beyond what a CPU serves in a reasonable time).
+N_CTX_DEFAULT_MAX = 8192
+
 # Kernel sets, in the order of lc_kernels_* in native/shim/llmcore.h, the faster the later.
 KERNEL_LEVELS = ("none", "avx2", "avxvnni", "avx512", "amx")
 KERNEL_CHOICES = ("auto", "off", *KERNEL_LEVELS[1:])
@@ -38,7 +41,7 @@ class EngineConfig:
     )
     n_ctx: int = option_field(
         0,
-        "size of the KV cache, shared by all sequences; 0 takes the model's own, at most 8192",
+        f"size of the KV cache, shared by all sequences; 0 takes the model's own, at most {N_CTX_DEFAULT_MAX}",
         unit="tokens",
         low=0,
         high=2**31 - 1,

@@ -6,83 +6,36 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from llmcore.completion import Completion, CompletionBuilder
+from llmcore.completion import Completion, Stream
 from llmcore.config import EngineConfig
 from llmcore.embedding.queue import EmbeddingQueue, EmbeddingResult
 from llmcore.engine.encoder import open_engine
-from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError, error_from_code
+from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError
 from llmcore.grammar.response_format import take_constraint
 from llmcore.hub.model_store import default_model_path
 from llmcore.llama.model import LoadProgress
 from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,
-    EmbedCommand,
-    Failed,
-    Finished,
     GenerateRequest,
     Output,
-    Piece,
     Prompt,
-    RerankCommand,
     TextPrompt,
     TokensPrompt,
 )
 from llmcore.openai_arguments import chat_prompt
 from llmcore.protocol.checks import checked
+from llmcore.protocol.commands import EmbedCommand, RerankCommand
 from llmcore.sampling import sampling_params
 
 T = TypeVar("T")
-
-
-class Stream(Iterator[str]):
-    """Pieces of an answer as they are generated. Closing it (or dropping it) cancels what has not ended.
-
-    `finished` is None until the last piece was given; then it has the finish reason and the usage. `parts` grows with the
-    answer: reasoning, tool calls, and log-probabilities if they were asked for.
-    """
-
-    def __init__(self, llm: LLM, request_id: str) -> None:
-        self._llm = llm
-        self._request_id = request_id
-        self._ended = False
-        self.finished: Finished | None = None
-        self.parts = CompletionBuilder()
-
-    def __next__(self) -> str:
-        while not self._ended:
-            try:
-                output = self._llm._next_output(self._request_id)
-            except BaseException:
-                self.close()
-                raise
-            if isinstance(output, Failed):
-                self.close()
-                raise error_from_code(output.code, output.message, output.param)
-            if isinstance(output, Finished):
-                self.finished = output
-                self.close()
-            if isinstance(output, (Piece, Finished)):
-                self.parts.add(output)
-                if output.text:
-                    return output.text
-        raise StopIteration
-
-    def close(self) -> None:
-        """Cancels the request if it has not ended. Idempotent."""
-        if not self._ended:
-            self._ended = True
-            self._llm._forget(self._request_id)
-
-    def __del__(self) -> None:
-        self.close()
 
 
 Messages = Sequence[Mapping[str, Any]]
@@ -255,15 +208,13 @@ class LLM:
                 error.param = _argument(error.param, source)
                 raise
             self._inboxes[request.request_id] = deque()
-        answer = Stream(self, request.request_id)
+        id = request.request_id
+        answer = Stream(lambda: self._next_output(id), lambda: self._forget(id))
         if stream:
             return answer
-        text = "".join(answer)
-        assert answer.finished is not None, "an answer ends with Finished or an error"
-        finished, parts = answer.finished, answer.parts
-        return Completion(
-            text, finished.reason, finished.usage, tuple(parts.logprobs), parts.reasoning, tuple(parts.tool_calls)
-        )
+        for _ in answer:
+            pass
+        return answer.parts.completion()
 
     def _next_output(self, request_id: str) -> Output:
         """The next output of a request; steps the engine, for all open requests, until there is one."""

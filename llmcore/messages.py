@@ -6,13 +6,10 @@ in-process callers hold. Text is str, tokens are ids of the model's vocabulary, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import msgspec
 
-from llmcore.config import EngineConfig
 from llmcore.machine.threads import ThreadDecision
 from llmcore.sampling import SamplingParams
 
@@ -165,23 +162,6 @@ class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: str = ""
 
 
-@dataclass
-class ToolCall:
-    """A function that the model wants called; `arguments` is JSON text."""
-
-    id: str
-    name: str
-    arguments: str = ""
-
-
-def collect_calls(calls: list[ToolCall], deltas: Sequence[CallDelta]) -> None:
-    """Puts together what comes in pieces."""
-    for delta in deltas:
-        if delta.name:
-            calls.append(ToolCall(delta.id, delta.name))
-        calls[delta.index].arguments += delta.arguments
-
-
 class TopLogprob(msgspec.Struct, frozen=True, array_like=True):
     token: int
     data: bytes
@@ -287,195 +267,8 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     embed_s: float = 0.0  # time in passes
 
 
-# --- Client to worker -------------------------------------------------------------------------------------------------
-
-
-class ConfigureCommand(msgspec.Struct, frozen=True, tag="configure"):
-    """The first message: what to load. `paths` are those of the config (config.detach_paths)."""
-
-    engine: EngineConfig
-    log_level: str = "info"
-    paths: dict[str, bytes] = {}
-
-
-class SubmitCommand(msgspec.Struct, frozen=True, tag="submit"):
-    request: GenerateRequest
-
-
-class CancelCommand(msgspec.Struct, frozen=True, tag="cancel"):
-    request_id: str
-
-
-class TokenizeCommand(msgspec.Struct, frozen=True, tag="tokenize"):
-    call_id: int
-    text: str
-    add_special: bool
-    parse_special: bool
-
-
-class DetokenizeCommand(msgspec.Struct, frozen=True, tag="detokenize"):
-    call_id: int
-    tokens: tuple[int, ...]
-
-
-class RenderCommand(msgspec.Struct, frozen=True, tag="render"):
-    """What the model's chat template makes of messages. Answered by Text."""
-
-    call_id: int
-    prompt: ChatPrompt
-
-
-class EmbedCommand(msgspec.Struct, frozen=True, tag="embed"):
-    """Texts, or token ids as they stand. Answered by Vectors of length 1."""
-
-    call_id: int
-    texts: tuple[str | tuple[int, ...], ...]
-    dimensions: int | None = None  # cut to that, None: as the model gives them
-
-
-class RerankCommand(msgspec.Struct, frozen=True, tag="rerank"):
-    """Answered by Vectors of width 1: the score of each document."""
-
-    call_id: int
-    query: str
-    documents: tuple[str, ...]
-
-
-class AbandonCommand(msgspec.Struct, frozen=True, tag="abandon"):
-    """Nobody waits for the reply to an Embed or Rerank any more: what of it is not computed need not be."""
-
-    call_id: int
-
-
-class GetStatsCommand(msgspec.Struct, frozen=True, tag="stats"):
-    call_id: int
-
-
-class PinCommand(msgspec.Struct, frozen=True, tag="pin"):
-    """Answered by Prefixes (of one) once the prefix is computed."""
-
-    call_id: int
-    prefix: PrefixSpec
-
-
-class UnpinCommand(msgspec.Struct, frozen=True, tag="unpin"):
-    """Answered by Prefixes (of none), or CallFailedReply with "prefix_missing"."""
-
-    call_id: int
-    name: str
-
-
-class GetPrefixesCommand(msgspec.Struct, frozen=True, tag="get_prefixes"):
-    call_id: int
-
-
-class InspectCommand(msgspec.Struct, frozen=True, tag="inspect"):
-    """Answered by Inspection."""
-
-    call_id: int
-
-
-class ShutdownCommand(msgspec.Struct, frozen=True, tag="shutdown"):
-    """End now: what is running is cancelled."""
-
-
-CallCommand = (
-    TokenizeCommand
-    | DetokenizeCommand
-    | RenderCommand
-    | EmbedCommand
-    | RerankCommand
-    | GetStatsCommand
-    | PinCommand
-    | UnpinCommand
-    | GetPrefixesCommand
-    | InspectCommand
-)
-Command = ConfigureCommand | SubmitCommand | CancelCommand | AbandonCommand | CallCommand | ShutdownCommand
-
-
-# --- Worker to client -------------------------------------------------------------------------------------------------
-
-
-class LoadingReply(msgspec.Struct, frozen=True, tag="loading"):
-    progress: float  # 0..1
-
-
-class ReadyReply(msgspec.Struct, frozen=True, tag="ready"):
-    """A model is loaded and a warm-up token was decoded."""
-
-    model: ModelInfo
-
-
-class LoadFailedReply(msgspec.Struct, frozen=True, tag="load_failed"):
-    """The worker ends after this: starting it again with the same configuration would fail again."""
-
-    code: str
-    message: str
-    param: str | None = None
-
-
 class AdmissionRefusal(msgspec.Struct, frozen=True):
     """Why a request may not wait. See OverloadedError."""
 
     message: str
     retry_after_s: float
-
-
-class StepReply(msgspec.Struct, frozen=True, tag="step"):
-    """All outputs of one engine step (or of commands between two): one message and one wake-up, not one a token.
-
-    `refusals`, by priority (high, normal, low): what even the cheapest request would be told now, so that none needs to be
-    sent until the next StepReply. Empty where nobody is refused.
-    """
-
-    outputs: tuple[Output, ...]
-    refusals: tuple[AdmissionRefusal | None, ...] = ()
-
-
-class TokensReply(msgspec.Struct, frozen=True, tag="tokens_reply"):
-    call_id: int
-    tokens: tuple[int, ...]
-
-
-class TextReply(msgspec.Struct, frozen=True, tag="text_reply"):
-    call_id: int
-    text: str
-
-
-class StatsReply(msgspec.Struct, frozen=True, tag="stats_reply"):
-    call_id: int
-    stats: EngineStats
-
-
-class PrefixesReply(msgspec.Struct, frozen=True, tag="prefixes_reply"):
-    call_id: int
-    prefixes: tuple[PrefixInfo, ...]
-
-
-class InspectionReply(msgspec.Struct, frozen=True, tag="inspection"):
-    """`engine` is JSON: slots, tree, queue, host tier and cost model, without any text or token."""
-
-    call_id: int
-    engine: bytes
-
-
-class VectorsReply(msgspec.Struct, frozen=True, tag="vectors"):
-    """`data` is float32[n_texts, width] in the order of the texts, little-endian; these had `n_tokens` together."""
-
-    call_id: int
-    data: bytes
-    width: int
-    n_tokens: int
-
-
-class CallFailedReply(msgspec.Struct, frozen=True, tag="call_failed"):
-    call_id: int
-    code: str
-    message: str
-    param: str | None = None
-    retry_after_s: float | None = None  # with "overloaded": when the same call may be admitted
-
-
-Reply = TokensReply | TextReply | StatsReply | PrefixesReply | InspectionReply | VectorsReply | CallFailedReply
-Event = LoadingReply | ReadyReply | LoadFailedReply | StepReply | Reply

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from llmcore.messages import PRIORITIES
+
 Phase = Literal["waiting", "prefill", "decode", "finished"]
 
-HIGH, NORMAL, LOW = range(3)
+# Numbers of the priorities: their places in PRIORITIES.
+HIGH, NORMAL, LOW = range(len(PRIORITIES))
 
 
 # Above all token ids of all vocabularies.

@@ -8,7 +8,7 @@ import signal
 from typing import NoReturn
 
 from llmcore.llama import ffi
-from llmcore.worker import main as worker
+from llmcore.worker import loading, main
 
 EXCEPTIONS = {
     "OSError": OSError(28, "No space left on device"),
@@ -33,5 +33,5 @@ def fail(*_: object, **__: object) -> NoReturn:
 if __name__ == "__main__":
     if os.environ["LOAD_FAILURE"] == "abort":
         ffi.SIGNATURES += (("ggml_abort", None, (ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)),)
-    setattr(worker, "open_engine", fail)  # noqa: B010  it is not worker's own
-    worker.main()
+    setattr(loading, "open_engine", fail)  # noqa: B010  it is not its own
+    main.main()

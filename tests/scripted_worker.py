@@ -11,18 +11,10 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from llmcore.messages import (
-    Accepted,
-    Command,
-    ConfigureCommand,
-    Event,
-    ModelInfo,
-    Output,
-    ReadyReply,
-    StepReply,
-    SubmitCommand,
-)
+from llmcore.messages import Accepted, ModelInfo, Output
+from llmcore.protocol.commands import Command, ConfigureCommand, SubmitCommand
 from llmcore.protocol.framing import HEADER_BYTES, frame, frame_length
+from llmcore.protocol.replies import ReadyReply, Reply, StepReply
 from llmcore.worker import supervisor
 from llmcore.worker.client import AsyncEngine
 from llmcore.worker.heartbeat import Heartbeat
@@ -46,10 +38,10 @@ C = TypeVar("C", bound=Command)
 
 
 class ScriptedWorker:
-    """One life of a worker. `pulse` is the client's, which a test writes in the worker's stead."""
+    """One life of a worker. `heartbeat` is the client's, which a test writes in the worker's stead."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pulse: Heartbeat) -> None:
-        self.pulse = pulse
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heartbeat: Heartbeat) -> None:
+        self.heartbeat = heartbeat
         self._reader = reader
         self.writer = writer
         self._encoder = msgspec.msgpack.Encoder()
@@ -62,7 +54,7 @@ class ScriptedWorker:
         assert isinstance(command, kind), command
         return command
 
-    def send(self, event: Event) -> None:
+    def send(self, event: Reply) -> None:
         self.writer.write(frame(event, self._encoder))
 
     def step(self, *outputs: Output) -> None:
@@ -113,8 +105,8 @@ class Stage:
         await engine.wait_ready()
         return worker
 
-    async def connect(self, sock: socket.socket, pulse: Heartbeat) -> None:
-        worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock), pulse)
+    async def connect(self, sock: socket.socket, heartbeat: Heartbeat) -> None:
+        worker = ScriptedWorker(*await asyncio.open_unix_connection(sock=sock), heartbeat)
         self._all.append(worker)
         self._entries.put_nowait(worker)
 
@@ -132,14 +124,14 @@ class _ScriptedChild(WorkerProcess):
         ours, theirs = socket.socketpair()
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
         self._process = _Ended()  # type: ignore[assignment]
-        await self._stage.connect(theirs, self.pulse)
+        await self._stage.connect(theirs, self.heartbeat)
 
 
 @contextlib.contextmanager
 def scripted_stage(patch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A stage on which every AsyncEngine finds its workers, without a pause between two of them."""
     stage = Stage()
-    patch.setattr(supervisor, "Child", stage.child)
+    patch.setattr(supervisor, "WorkerProcess", stage.child)
     patch.setattr(supervisor, "RESTART_PAUSE_FIRST_S", 0.0)
     yield stage
     stage.close()

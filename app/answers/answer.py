@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
-from llmcore.messages import Finished, Piece, TokenLogprob, ToolCall, Usage, collect_calls
+from llmcore.completion import CompletionBuilder
+from llmcore.messages import Finished, Piece, Usage
 
 from ..metrics.rates import tokens_per_s
 from ..schemas.replies import AnswerEnd, CompletionTokensDetails, PromptTokensDetails, Timings, TokenUsage
@@ -34,32 +34,8 @@ class AnswerForm(Protocol):
     def whole(self, choices: Sequence[AnswerChoice], usage: TokenUsage) -> msgspec.Struct: ...
 
 
-@dataclass
-class AnswerChoice:
-    """One answer, as it is put together."""
-
-    texts: list[str] = field(default_factory=list)
-    reasonings: list[str] = field(default_factory=list)
-    calls: list[ToolCall] = field(default_factory=list)
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    finished: Finished | None = None
-
-    def add(self, output: Piece | Finished) -> None:
-        self.texts.append(output.text)
-        self.logprobs += output.logprobs
-        if output.reasoning:
-            self.reasonings.append(output.reasoning)
-        collect_calls(self.calls, output.calls)
-        if isinstance(output, Finished):
-            self.finished = output
-
-    @property
-    def text(self) -> str:
-        return "".join(self.texts)
-
-    @property
-    def reasoning(self) -> str:
-        return "".join(self.reasonings)
+class AnswerChoice(CompletionBuilder):
+    """One answer of a request, as it is put together."""
 
     @property
     def usage(self) -> Usage:
@@ -69,7 +45,7 @@ class AnswerChoice:
     @property
     def finish_reason(self) -> AnswerEnd:
         assert self.finished is not None, "asked before the end"
-        return end_of(self.finished, has_calls=bool(self.calls))
+        return end_of(self.finished, has_calls=bool(self.tool_calls))
 
 
 def end_of(finished: Finished, *, has_calls: bool) -> AnswerEnd:

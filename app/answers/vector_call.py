@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 
 from llmcore.errors import RequestCancelledError, RequestTimeoutError
-from llmcore.messages import VectorsReply
+from llmcore.protocol.replies import VectorsReply
 
 from ..http import request_log as record
 from ..http.disconnect import while_connected

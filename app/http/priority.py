@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from starlette.datastructures import Headers
 
 from llmcore.log import cut
-from llmcore.messages import Priority
+from llmcore.messages import PRIORITIES, Priority
 
 from .errors import invalid
 
 HEADER = "X-Priority"
-PRIORITIES: tuple[Priority, ...] = get_args(Priority)
-
 
 # OpenAI's tiers as priorities; `priority` and the header say the same in our own words.
 _TIERS: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}

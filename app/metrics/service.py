@@ -17,9 +17,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from llmcore.messages import Priority, Usage
+from llmcore.messages import PRIORITIES, Priority, Usage
 
-from ..http.priority import PRIORITIES
 from ..http.request_log import RequestLog
 from .engine import EngineCollector
 from .keys import KeyMetrics

@@ -138,7 +138,7 @@ def _chunk_call(call: CallDelta) -> ChunkCall:
 
 
 def _message(choice: AnswerChoice) -> AnswerMessage:
-    calls = [AnswerCall(call.id, CallArguments(call.name, call.arguments)) for call in choice.calls]
+    calls = [AnswerCall(call.id, CallArguments(call.name, call.arguments)) for call in choice.tool_calls]
     return AnswerMessage(
         choice.text if choice.text or not calls else None,
         reasoning_content=choice.reasoning or UNSET,

@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.messages import VectorsReply
+from llmcore.protocol.replies import VectorsReply
 
 from ..answers.vector_call import VectorCall
 from ..http import request_log as record

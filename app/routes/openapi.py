@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from llmcore.messages import PREFIX_NAME_PATTERN
+from llmcore.messages import PREFIX_NAME_PATTERN, PRIORITIES
 
 from ..http.errors import ErrorReply
-from ..http.priority import HEADER, PRIORITIES
+from ..http.priority import HEADER
 from ..schemas.chat import ChatRequest
 from ..schemas.completion import CompletionRequest
 from ..schemas.embeddings import EmbeddingList, EmbeddingsRequest

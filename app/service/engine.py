@@ -14,8 +14,8 @@ from llmcore.messages import (
     Piece,
     PrefixInfo,
     PrefixSpec,
-    VectorsReply,
 )
+from llmcore.protocol.replies import VectorsReply
 
 
 class GenerationLike(Protocol):

@@ -25,6 +25,7 @@ from llmcore.llama.context import ContextParams, native_params
 from llmcore.llama.kernels import use_kernels
 from llmcore.llama.memory_estimate import estimate_memory
 from llmcore.llama.origin import mapped
+from llmcore.machine.child_process import exit_words, run_module
 from llmcore.startup.attention_tuning import AttentionSettings, candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 
@@ -75,10 +76,9 @@ def probe(config: EngineConfig, *, python: str = sys.executable) -> Finding:
         config: with a model_path, its memory is reckoned too.
         python: the interpreter (for tests).
     """
-    command = [python, "-m", "llmcore.doctor.library_probe"]
+    question = msgspec.json.encode(Question(*detach_paths(config)))
     try:
-        question = msgspec.json.encode(Question(*detach_paths(config)))
-        done = subprocess.run(command, input=question, capture_output=True, timeout=_TIMEOUT_S)
+        done = run_module("llmcore.doctor.library_probe", question, timeout_s=_TIMEOUT_S, python=python)
     except subprocess.TimeoutExpired:
         return Finding(error_code="native_library", error=f"loading them takes longer than {_TIMEOUT_S:.0f} s")
     try:
@@ -89,8 +89,7 @@ def probe(config: EngineConfig, *, python: str = sys.executable) -> Finding:
 
 def _end(done: subprocess.CompletedProcess[bytes]) -> str:
     last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-    what = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-    return ": ".join([what, *last])
+    return ": ".join([exit_words(done.returncode), *last])
 
 
 def look(config: EngineConfig) -> Finding:

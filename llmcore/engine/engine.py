@@ -51,14 +51,13 @@ from llmcore.messages import (
     GenerateRequest,
     ModelInfo,
     Output,
-    PinCommand,
     PrefixInfo,
     PrefixSpec,
     Prompt,
-    RenderCommand,
     TokensPrompt,
 )
 from llmcore.protocol.checks import check_request, checked, checked_request
+from llmcore.protocol.commands import PinCommand, RenderCommand
 from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.refusals import Refusals

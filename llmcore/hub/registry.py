@@ -9,12 +9,10 @@ from typing import TypeVar
 
 import msgspec
 
+from llmcore.config import N_CTX_DEFAULT_MAX
 from llmcore.errors import ConfigError
 from llmcore.machine.os_text import name_as_path
 from llmcore.machine.user_folders import expanded
-
-# What the service makes room for unless --n-ctx says otherwise (config.py).
-N_CTX_SERVED = 8192
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -97,7 +95,7 @@ class KnownModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         buffers come on top. 0 where a figure is missing."""
         if not (self.size_bytes and self.n_ctx and self.kv_bytes_per_token):
             return 0
-        return self.size_bytes + self.kv_bytes_per_token * min(self.n_ctx, N_CTX_SERVED)
+        return self.size_bytes + self.kv_bytes_per_token * min(self.n_ctx, N_CTX_DEFAULT_MAX)
 
 
 class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

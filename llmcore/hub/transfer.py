@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from llmcore.machine.child_process import ChildProcess
+
 DownloadProgress = Callable[[int, int], None]  # bytes done, bytes in all
 Notify = Callable[[str], None]
 
@@ -90,12 +92,12 @@ def run_child(
 
 
 @contextlib.contextmanager
-def _started(child: DownloadProcess) -> Iterator[tuple[subprocess.Popen[bytes], queue.SimpleQueue[str | None]]]:
+def _started(child: DownloadProcess) -> Iterator[tuple[ChildProcess, queue.SimpleQueue[str | None]]]:
     lifeline, ours = os.pipe()
     try:
-        process = subprocess.Popen(
+        process = ChildProcess(
             child.command,
-            env={**os.environ, **child.environ},
+            environ={**os.environ, **child.environ},
             stdin=lifeline,
             stdout=subprocess.PIPE if child.listen == "stdout" else subprocess.DEVNULL,
             stderr=subprocess.PIPE if child.listen == "stderr" else subprocess.DEVNULL,
@@ -105,8 +107,7 @@ def _started(child: DownloadProcess) -> Iterator[tuple[subprocess.Popen[bytes], 
         raise SourceError(f"cannot start {child.command[0] or 'Python'}: {error.strerror}") from None
     finally:
         os.close(lifeline)
-    stream = process.stdout or process.stderr
-    assert stream is not None
+    stream = process.output
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     reader = threading.Thread(target=_read_lines, args=(stream, lines), daemon=True)
     reader.start()
@@ -114,9 +115,7 @@ def _started(child: DownloadProcess) -> Iterator[tuple[subprocess.Popen[bytes], 
         yield process, lines
     finally:
         os.close(ours)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        process.end()
         reader.join()
         stream.close()
 

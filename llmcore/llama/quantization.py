@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from llmcore.errors import InvalidRequestError, LlmcoreError, NativeError
 from llmcore.gguf.header import check_model_file
 from llmcore.llama import ffi
 from llmcore.llama.interruptible import interruptible
+from llmcore.machine.atomic_write import replaced_file
 from llmcore.machine.process import Process
 
 # llama_ftype, by llama.h of the pinned source.
@@ -57,19 +57,15 @@ def quantize(
     lib = ffi.library()
     params = lib.llama_model_quantize_default_params()
     params.ftype, params.nthread, params.allow_requantize = FILE_TYPES[file_type], threads, requantize
-    partial = Path(f"{os.fspath(target)}.{os.getpid()}.partial")
     stop = np.zeros(1, np.int32)
 
-    def call() -> None:
+    def call(partial: Path) -> None:
         lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(partial), params, ffi.address(stop)))
 
     try:
-        interruptible(call, lambda: stop.fill(1))
-        os.replace(partial, target)
+        with replaced_file(Path(target)) as partial:
+            interruptible(lambda: call(partial), lambda: stop.fill(1))
     except NativeError as error:
         raise LlmcoreError(f"llama.cpp cannot quantize {os.fspath(source)}: {error}") from None
     except OSError as error:
         raise LlmcoreError(f"{os.fspath(target)} cannot be written: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()

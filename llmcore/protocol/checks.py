@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from llmcore.errors import InvalidRequestError
-from llmcore.messages import N_LOGPROBS_MAX, Command, GenerateRequest, SubmitCommand
+from llmcore.messages import N_LOGPROBS_MAX, GenerateRequest
+from llmcore.protocol.commands import Command, SubmitCommand
 from llmcore.protocol.framing import check_size
 from llmcore.sampling import is_numpy, plain_value
 

@@ -38,6 +38,30 @@ def frame_length(header: bytes) -> int:
     return n
 
 
+class FrameBuffer:
+    """Bytes that arrive in pieces of any size, cut into frames."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Takes bytes that have arrived. Returns the messages whose frames are complete by now. Raises FrameError."""
+        self._bytes += data
+        while (message := self._next()) is not None:
+            yield message
+
+    def _next(self) -> bytes | None:
+        """Takes the first message out of the buffer. None if its frame is not complete."""
+        if len(self._bytes) < HEADER_BYTES:
+            return None
+        end = HEADER_BYTES + frame_length(bytes(self._bytes[:HEADER_BYTES]))
+        if len(self._bytes) < end:
+            return None
+        message = bytes(self._bytes[HEADER_BYTES:end])
+        del self._bytes[:end]
+        return message
+
+
 class Channel(Generic[T]):
     """The worker's end: blocking. One thread may send while another receives.
 

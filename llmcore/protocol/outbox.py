@@ -6,8 +6,9 @@ import logging
 from typing import Any
 
 from llmcore.errors import LlmcoreError
-from llmcore.messages import Accepted, CallFailedReply, Event, Failed, Finished, Output, Piece, StepReply
+from llmcore.messages import Accepted, Failed, Finished, Output, Piece
 from llmcore.protocol.framing import Channel
+from llmcore.protocol.replies import CallFailedReply, Reply, StepReply
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class Outbox:
         self._channel = channel
         self.is_gone = False
 
-    def send(self, event: Event) -> list[str]:
+    def send(self, event: Reply) -> list[str]:
         """Returns the ids of requests whose output could not be encoded: they are told that they failed."""
         try:
             if self._is_sent(event):
@@ -37,7 +38,7 @@ class Outbox:
         self.send(CallFailedReply(call_id, LlmcoreError.code, _PROBLEM))
         return []
 
-    def _is_sent(self, event: Event) -> bool:
+    def _is_sent(self, event: Reply) -> bool:
         """False for what cannot be encoded. Raises OSError."""
         try:
             self._channel.send(event)

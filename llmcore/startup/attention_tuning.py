@@ -28,6 +28,7 @@ from llmcore.llama.attention_shape import AttentionShape
 from llmcore.llama.context import Context, ContextParams
 from llmcore.llama.model import Model
 from llmcore.log import event
+from llmcore.machine.atomic_write import write_atomically
 from llmcore.machine.user_folders import can_have, named_cache_folder, temporary_folder
 from llmcore.scheduling.cost_model import Measurement
 from llmcore.startup.check_record import CheckRecord, SelfCheckResult
@@ -244,11 +245,8 @@ class AttentionTuner:
         """A folder that cannot be written to means measuring again at the next start, not a failure; said once."""
         if not self._is_kept:
             return
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(self.profile)))
-            partial.replace(self.path)
+            write_atomically(self.path, msgspec.json.format(msgspec.json.encode(self.profile)))
         except OSError as error:
             self._is_kept = False
             event(logger, logging.WARNING, "profile_not_kept", path=str(self.path), error=str(error))

@@ -29,6 +29,7 @@ import numpy as np
 
 from llmcore.errors import ConfigError
 from llmcore.log import event
+from llmcore.machine.atomic_write import PARTIAL_SUFFIX, replaced_file
 from llmcore.messages import (
     PREFIX_NAME_PATTERN,
     PREFIX_NAME_RULE,
@@ -42,7 +43,7 @@ from llmcore.messages import (
 logger = logging.getLogger(__name__)
 
 _MAGIC = b"llmcore prefix 1\n"
-_SUFFIX, _PARTIAL = ".prefix", ".partial"
+_SUFFIX = ".prefix"
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -186,7 +187,7 @@ class PrefixStore:
             event(logger, logging.WARNING, "prefix_dir_open", path=str(self._folder), mode=f"{mode:o}", message=message)
         with contextlib.suppress(OSError):
             for path in list(self._folder.iterdir()):
-                if path.suffix == _PARTIAL and _SUFFIX in path.suffixes:
+                if path.suffix == PARTIAL_SUFFIX and _SUFFIX in path.suffixes:
                     _delete_if_abandoned(path)
                 elif path.suffix == _SUFFIX:
                     _make_private(path)
@@ -223,18 +224,14 @@ class PrefixStore:
 
     def _write(self, path: Path, parts: tuple[bytes, ...]) -> None:
         """Raises OSError; nothing is left behind then. The lock says that the file is being written (_delete_if_abandoned)."""
-        partial = path.with_name(f"{path.name}.{os.urandom(6).hex()}{_PARTIAL}")
-        with os.fdopen(os.open(partial, _WRITE, _FILE_MODE), "wb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                os.fchmod(file.fileno(), _FILE_MODE)
-                for part in parts:
-                    file.write(part)
-                file.flush()
-                partial.replace(path)
-            except BaseException:
-                _delete(partial)
-                raise
+        with contextlib.ExitStack() as held, replaced_file(path) as partial:
+            # Closed, and with that unlocked, after the file was renamed.
+            file = held.enter_context(os.fdopen(os.open(partial, _WRITE, _FILE_MODE), "wb"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+            os.fchmod(file.fileno(), _FILE_MODE)
+            for part in parts:
+                file.write(part)
+            file.flush()
 
     def _path(self, tokens: list[int]) -> Path:
         name = hashlib.blake2b(self._fingerprint.encode() + np.asarray(tokens, np.int32).tobytes(), digest_size=16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from llmcore.config import EngineConfig
+from llmcore.config import N_CTX_DEFAULT_MAX, EngineConfig
 from llmcore.embedding.embedder import Embedder
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
@@ -24,9 +24,6 @@ from llmcore.startup.attention_tuning import (
 )
 
 logger = logging.getLogger(__name__)
-
-# A model's own context can be far beyond what a CPU serves with pleasure: without a word from the user, not more than this.
-N_CTX_DEFAULT_MAX = 8192
 
 # Tokens of a step, and of a pass over the weights, where nobody says otherwise.
 _N_BATCH_DEFAULT = 512

@@ -19,6 +19,7 @@ from pathlib import Path
 from llmcore.errors import InvalidRequestError, LlmcoreError
 from llmcore.llama import ffi
 from llmcore.llama.chat import ChatTemplate
+from llmcore.machine.child_process import exit_words, forbid_core_files, run_module
 from llmcore.machine.user_folders import cache_folder
 from llmcore.messages import ChatPrompt
 
@@ -69,10 +70,9 @@ def _digest(source: str) -> str:
 
 
 def _in_child(source: str, python: str) -> str | None:
-    command = [python, "-m", "llmcore.startup.template_trial"]
     data = source.encode("utf-8", "replace")
     try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=_WALL_S)
+        done = run_module("llmcore.startup.template_trial", data, timeout_s=_WALL_S, python=python)
     except subprocess.TimeoutExpired:
         return f"compiling it takes more than {_WALL_S:.0f} s"
     except OSError:
@@ -83,13 +83,12 @@ def _in_child(source: str, python: str) -> str | None:
         return done.stdout.decode("utf-8", "replace")
     if done.returncode == -signal.SIGXCPU:
         return f"compiling it takes more than {_CPU_S} s"
-    what = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-    return f"compiling it ended a process with {what}"
+    return f"compiling it ended a process with {exit_words(done.returncode)}"
 
 
 def _limit() -> None:
     """Limits this process."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_core_files()
     with open("/proc/self/statm") as file:
         n_bytes = int(file.read().split()[0]) * resource.getpagesize()
     _lower(resource.RLIMIT_AS, n_bytes + _MEMORY_BYTES)

@@ -20,6 +20,7 @@ from llmcore.config import EngineConfig
 from llmcore.gguf.fingerprint import machine_fingerprint, model_fingerprint
 from llmcore.llama import ffi
 from llmcore.log import event
+from llmcore.machine.atomic_write import write_atomically
 from llmcore.machine.os_text import system_name
 from llmcore.machine.threads import ThreadDecision, decide_threads
 from llmcore.startup.attention_tuning import default_profile_dir
@@ -119,13 +120,7 @@ def profile_path(folder: Path, identity: ProfileIdentity) -> Path:
 def store(profile: TunedProfile, folder: Path) -> Path:
     """Writes it whole or not at all. Raises OSError."""
     path = profile_path(folder, profile.identity)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
     return path
 
 

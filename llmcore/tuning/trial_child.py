@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 import sys
@@ -24,6 +23,7 @@ from llmcore.config import EngineConfig, attach_paths
 from llmcore.errors import LlmcoreError, UnsupportedError
 from llmcore.llama.context import Context, ContextParams
 from llmcore.llama.model import Model
+from llmcore.machine.child_process import forbid_core_files
 from llmcore.machine.threads import decide_threads
 from llmcore.protocol.framing import Channel
 from llmcore.startup.resolve import decide_limits, open_context
@@ -131,7 +131,7 @@ def _reply(model: Model, job: TrialJob, command: TrialCommand) -> TrialReply:
 def main() -> None:
     # The terminal sends Ctrl-C to the whole process group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    forbid_core_files()
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # if memory runs out, this is the first process that the kernel kills
     log.configure("error")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
-import subprocess
-import sys
 from types import TracebackType
 
 import msgspec
 
 from llmcore.config import detach_paths
 from llmcore.errors import LlmcoreError, error_from_code
+from llmcore.machine.child_process import ChildProcess, exit_words, module_command, module_environ
 from llmcore.protocol.framing import Channel
 from llmcore.startup.trial_result import Candidate, Figures
 from llmcore.tuning.trial_messages import TrialCommand, TrialJob, TrialReply
@@ -35,7 +32,7 @@ class TrialProcess:
 
     def __init__(self, job: TrialJob) -> None:
         self._job = job
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._sock: socket.socket | None = None
         self._channel: Channel[TrialReply] | None = None
 
@@ -72,7 +69,9 @@ class TrialProcess:
             self.kill()
             raise TrialFailed(f"{action} took longer than {limit_s:.3g} s") from None
         except (OSError, EOFError):
-            raise TrialFailed(f"{action}: the process died ({_cause(self.kill(wait_s=_EXIT_S))})") from None
+            status = self.kill(wait_s=_EXIT_S)
+            cause = "it was not started" if status is None else exit_words(status)
+            raise TrialFailed(f"{action}: the process died ({cause})") from None
         except BaseException:
             self.kill()
             raise
@@ -84,14 +83,8 @@ class TrialProcess:
         self._sock, theirs = socket.socketpair()
         self._channel = Channel(self._sock, TrialReply)
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", _MODULE, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                # Keeps the folder that the command is started in from shadowing modules (since Python 3.11).
-                env={**os.environ, "PYTHONSAFEPATH": "1"},
-            )
+            command = module_command(_MODULE, str(theirs.fileno()))
+            self._process = ChildProcess(command, environ=module_environ(), pass_fds=[theirs.fileno()])
         config, paths = detach_paths(self._job.config)
         reply = self._exchange(msgspec.structs.replace(self._job, config=config, paths=paths), load_s)
         if reply.code:
@@ -115,12 +108,4 @@ class TrialProcess:
         if self._process is None:
             return None
         process, self._process = self._process, None
-        try:
-            return process.wait(wait_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
-
-
-def _cause(status: int | None) -> str:
-    return signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
+        return process.end(wait_s=wait_s)

@@ -1,4 +1,4 @@
-"""Questions to the worker that have one reply each, matched by their ids."""
+"""Calls to the worker: each has one reply, matched by its id."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from llmcore.errors import InvalidRequestError, LlmcoreError, error_from_code
-from llmcore.messages import (
-    CallCommand,
+from llmcore.protocol.commands import CallCommand
+from llmcore.protocol.replies import (
     CallFailedReply,
+    CallReply,
     InspectionReply,
     PrefixesReply,
-    Reply,
     StatsReply,
     TextReply,
     VectorsReply,
@@ -21,54 +21,54 @@ from llmcore.messages import (
 
 
 class Calls:
-    """Those that wait for a reply. `send` passes a call on to the worker."""
+    """The calls that wait for their reply. `send` sends one to the worker."""
 
     def __init__(self, send: Callable[[CallCommand], None]) -> None:
         self._send = send
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._calls: dict[int, CallCommand] = {}  # of these
+        self._futures: dict[int, asyncio.Future[Any]] = {}
+        self._commands: dict[int, CallCommand] = {}  # of the same calls
 
     def next_id(self) -> int:
         return next(self._ids)
 
     def start(self, call: CallCommand) -> asyncio.Future[Any]:
-        """Sends a call. The future gets what its reply carries, or the error that is its reply, or that kept it from being sent."""
-        future = self._waiting[call.call_id] = asyncio.get_running_loop().create_future()
-        self._calls[call.call_id] = call
+        """Sends a call. The future gets the content of its reply, or an error: from the reply, or from sending."""
+        future = self._futures[call.call_id] = asyncio.get_running_loop().create_future()
+        self._commands[call.call_id] = call
         future.add_done_callback(lambda _: self._forget(call.call_id))
         try:
             self._send(call)
-        except Exception as error:  # it cannot be encoded: whoever waits is told, and nothing is asked again
+        except Exception as error:  # it cannot be encoded, and so is not sent to the next worker either
             future.set_exception(InvalidRequestError(f"the call cannot be sent: {error}"))
         return future
 
-    def get(self, call_id: int) -> CallCommand | None:
-        """One that waits for its reply."""
-        return self._calls.get(call_id)
+    def find(self, call_id: int) -> CallCommand | None:
+        """The call of that id, if it waits for its reply."""
+        return self._commands.get(call_id)
 
-    def _forget(self, call_id: int) -> None:
-        self._waiting.pop(call_id, None)
-        self._calls.pop(call_id, None)
-
-    def reply(self, message: Reply) -> None:
-        """A reply has come. One whose caller has left is dropped."""
-        future = self._waiting.get(message.call_id)
+    def deliver(self, reply: CallReply) -> None:
+        """Ends the call that a reply belongs to. The reply is dropped if its caller has left."""
+        future = self._futures.get(reply.call_id)
         if future is None or future.done():
             return
-        if isinstance(message, CallFailedReply):
-            future.set_exception(error_from_code(message.code, message.message, message.param, message.retry_after_s))
+        if isinstance(reply, CallFailedReply):
+            future.set_exception(error_from_code(reply.code, reply.message, reply.param, reply.retry_after_s))
         else:
-            future.set_result(_content(message))
+            future.set_result(_content(reply))
 
-    def end_all(self, error: LlmcoreError) -> None:
-        """There will be no replies."""
-        for future in self._waiting.values():
+    def fail_all(self, error: LlmcoreError) -> None:
+        """Ends all calls with an error: there will be no replies."""
+        for future in self._futures.values():
             if not future.done():
                 future.set_exception(error)
 
+    def _forget(self, call_id: int) -> None:
+        self._futures.pop(call_id, None)
+        self._commands.pop(call_id, None)
 
-def _content(reply: Reply) -> Any:
+
+def _content(reply: CallReply) -> Any:
     if isinstance(reply, StatsReply):
         return reply.stats
     if isinstance(reply, PrefixesReply):

@@ -6,7 +6,7 @@ import contextlib
 import queue
 
 from llmcore.engine.encoder import AnyEngine
-from llmcore.messages import AbandonCommand, CancelCommand, Command
+from llmcore.protocol.commands import AbandonCommand, CancelCommand, Command
 from llmcore.protocol.unreadable import Unreadable
 from llmcore.worker.preparation import PreparedRequest
 
@@ -14,7 +14,7 @@ Received = Command | Unreadable | PreparedRequest
 
 
 class CommandQueue:
-    """Commands from the reader's thread to the engine's, and word from those that prepare."""
+    """Commands from the reader's thread, and prepared requests from the preparing threads, for the engine's thread."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Received] = queue.SimpleQueue()
@@ -22,7 +22,8 @@ class CommandQueue:
         self._abandoned: set[int] = set()
 
     def put(self, command: Command | Unreadable, engine: AnyEngine) -> None:
-        """For the reader's thread. A cancel ends the current step, or pass, if that serves nobody else."""
+        """For the reader's thread. A cancel interrupts the current step, or embedding pass, if that serves cancelled requests
+        only."""
         self._queue.put(command)
         if isinstance(command, CancelCommand):
             self._cancelled.add(command.request_id)
@@ -31,12 +32,12 @@ class CommandQueue:
             self._abandoned.add(command.call_id)
             engine.embeddings.interrupt(frozenset(self._abandoned))
 
-    def tell(self, prepared: PreparedRequest) -> None:
-        """For the threads that prepare."""
+    def put_prepared(self, prepared: PreparedRequest) -> None:
+        """For the preparing threads."""
         self._queue.put(prepared)
 
     def take(self, *, wait_s: float) -> list[Received]:
-        """For the engine's thread: all that is there, after waiting so long for the first one."""
+        """For the engine's thread: everything in the queue, after waiting up to wait_s for the first item."""
         commands: list[Received] = []
         with contextlib.suppress(queue.Empty):
             if wait_s:

@@ -1,4 +1,4 @@
-"""The answer to one request, on its way from the engine's client to whoever reads it."""
+"""The answer to one request, on its way from the engine's client to its reader."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from llmcore.messages import Accepted, Failed, Finished, Output, Piece
 
 
 class Generation:
-    """The answer to one request, as it comes: iterate over Piece, the last item is Finished.
+    """The answer to one request, as it comes. Iterating returns Piece items; the last item is Finished.
 
-    Iterating raises the request's error. `aclose()` cancels what has not ended; always call it (or use
+    Iterating raises the request's error. `aclose()` cancels a request that has not ended; always call it (or use
     `contextlib.aclosing`). One task reads.
     """
 
-    def __init__(self, request_id: str, forget: Callable[[Generation], None]) -> None:
-        """`forget` is called once if the reader leaves before the end."""
+    def __init__(self, request_id: str, on_left: Callable[[Generation], None]) -> None:
+        """`on_left` is called once if the reader leaves before the end."""
         self.request_id = request_id
         self.n_prompt = 0
-        self._forget = forget
-        # Not an asyncio.Queue: its bookkeeping for many readers is paid for each token.
+        self._on_left = on_left
+        # Not an asyncio.Queue, whose bookkeeping for many readers would cost time for each token.
         self._outputs: deque[Output | LlmcoreError] = deque()
         self._arrival: asyncio.Future[None] | None = None
         self._ended = False
 
     @property
     def is_ended(self) -> bool:
-        """Its reader has the last item, or has left."""
+        """True if the reader has the last item, or has left."""
         return self._ended
 
     def put(self, output: Output | LlmcoreError) -> None:
-        """For the engine's client: the next output, or the error that ends it."""
+        """Adds the next output, or the error that ends the answer. For the engine's client."""
         if self._ended:
-            return  # nobody will read it
+            return  # it would not be read
         self._outputs.append(output)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
@@ -74,4 +74,4 @@ class Generation:
         if not self._ended:
             self._ended = True
             self._outputs.clear()
-            self._forget(self)
+            self._on_left(self)

@@ -1,14 +1,12 @@
-"""The worker process as its parent has it: started, spoken to in frames, ended and reaped. Knows no requests."""
+"""The worker process from its parent's side: started, spoken to in frames, ended and reaped. It has no notion of requests."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,69 +16,68 @@ import msgspec
 
 from llmcore.errors import EngineError
 from llmcore.log import event
+from llmcore.machine.child_process import exit_words, module_command, module_environ
 from llmcore.machine.process import Process
-from llmcore.messages import CallFailedReply, Command, Event
-from llmcore.protocol.framing import HEADER_BYTES, FrameError, frame, frame_length
+from llmcore.protocol.commands import Command
+from llmcore.protocol.framing import FrameBuffer, FrameError, frame
+from llmcore.protocol.replies import CallFailedReply, Reply
 from llmcore.protocol.unreadable import id_in
 from llmcore.worker.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
 
-# What runs in the process, with the numbers of its end of the socket pair and of its pulse as arguments.
+# The module that runs in the process. Its arguments are the file descriptors of its end of the socket pair and of the heartbeat.
 WORKER = "llmcore.worker.main"
-# A pulse is felt so often, or more where that would be too seldom.
+# Seconds between two readings of the heartbeat, or a fraction of worker_silent_s if that is shorter.
 _WATCH_S = 1.0
-_LOOKS = 4
-# How long the process may take to end by itself once its socket is closed.
+_READINGS = 4
+# Seconds that the process may take to exit by itself once its socket is closed.
 STOP_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
-class Death:
-    """How a process ended. `status` is its exit status: negative, the signal that ended it; None, it was never started. `cause` is
-    for people."""
+class WorkerExit:
+    """How a process ended. `status` is its exit status (negative: the signal that ended it; None: it was never started). `cause`
+    is a text for people."""
 
     status: int | None
     cause: str
 
 
-def cause_of_death(status: int | None, told: str, *, was_silent: bool = False) -> str:
-    """Why a process ended: what it told itself (an abort's message, an exception), or what its status says."""
+def exit_cause(status: int | None, reported: str, *, was_silent: bool = False) -> str:
+    """Why a process ended: the text that it left in its heartbeat (an abort's message, an exception), or words for its status."""
     if was_silent:
         return "it stood still for longer than worker_silent_s and was killed"
-    if told:
-        return told
+    if reported:
+        return reported
     if status is None:
         return "it was never started"
     if status >= 0:
-        return f"it ended with status {status}"
+        return f"it ended with {exit_words(status)}"
     if status == -signal.SIGKILL:
         return "killed (SIGKILL), probably out of memory"
-    try:
-        return f"ended by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"ended by signal {-status}"
+    return f"ended by {exit_words(status)}"
 
 
 class WorkerProcess(asyncio.Protocol):
-    """One life of the worker process. Each event that it sends goes to `receive`, in the loop's callback that read it: a
-    task of its own for reading would cost every step a second wake-up."""
+    """One worker process. Each reply that it sends goes to `on_reply`, in the loop's callback that read it: a task of its own for
+    reading would cost every step a second wake-up."""
 
-    def __init__(self, receive: Callable[[Event], None]) -> None:
-        self._receive = receive
+    def __init__(self, on_reply: Callable[[Reply], None]) -> None:
+        self._on_reply = on_reply
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
-        self._buffer = bytearray()
+        self._decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+        self._frames = FrameBuffer()
         self._gone = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._home = Process.current
         self._was_silent = False
-        self.pulse = Heartbeat()
+        self.heartbeat = Heartbeat()
         self.started_s = time.monotonic()
 
     async def start(self) -> None:
-        """Starts the process. Raises OSError; end() is to be called then too."""
+        """Starts the process. Raises OSError; end() must be called in that case too."""
         ours, theirs = socket.socketpair()
         Process.keep(ours)
         with theirs:
@@ -88,66 +85,61 @@ class WorkerProcess(asyncio.Protocol):
             assert self._transport is not None, "connection_made() was called"
             try:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    WORKER,
-                    str(theirs.fileno()),
-                    str(self.pulse.fd),
+                    *module_command(WORKER, str(theirs.fileno()), str(self.heartbeat.fd)),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), self.pulse.fd],
-                    # The folder that the service is started in must not shadow anybody's modules (since Python 3.11).
-                    env={**os.environ, "PYTHONSAFEPATH": "1"},
+                    pass_fds=[theirs.fileno(), self.heartbeat.fd],
+                    env=module_environ(),
                 )
             except BaseException:
                 self._transport.abort()
                 raise
 
     def send(self, command: Command) -> None:
-        """To a process that is gone nothing is sent. Raises what wire.frame() raises."""
+        """Sends a command, unless the process is gone. Raises what framing.frame() raises."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame(command, self._encoder))
 
-    async def gone(self) -> None:
-        """Waits until the process has closed its end, which it does by ending, or has sent what cannot be read."""
+    async def wait_gone(self) -> None:
+        """Waits until the process has closed its end, by exiting or after it sent what cannot be read."""
         await self._gone.wait()
 
     async def watch(self, silent_s: float) -> None:
-        """Kills the process once its heart stands still: so long, and as much longer as it said that it may take.
+        """Kills the process if it misses its heartbeat: none for silent_s, and the allowance of the last one.
 
-        What counts is time in which this side has looked: where both processes were stopped, nobody has been silent.
+        Only time in which this side has looked counts: if both processes were stopped, neither was silent.
         """
-        pause_s = min(_WATCH_S, silent_s / _LOOKS)
-        last, still_s = self.pulse.heartbeat(), 0.0
+        pause_s = min(_WATCH_S, silent_s / _READINGS)
+        last, still_s = self.heartbeat.read(), 0.0
         while still_s <= silent_s + last.allowance_s:
             await asyncio.sleep(pause_s)
-            heartbeat = self.pulse.heartbeat()
-            still_s = still_s + pause_s if heartbeat == last else 0.0
-            last = heartbeat
+            reading = self.heartbeat.read()
+            still_s = still_s + pause_s if reading == last else 0.0
+            last = reading
         event(logger, logging.ERROR, "worker_silent", silent_s=still_s)
         self._was_silent = True
         self.kill()
 
     def kill(self) -> None:
-        """At once. Whoever waits for gone() need not wait for the machine to take the process down."""
+        """Kills the process. wait_gone() returns at once, even if the kernel takes longer to end the process."""
         if self._process is not None and self._home.is_current:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
         if self._transport is not None:
             self._transport.abort()
 
-    async def end(self) -> Death:
+    async def end(self) -> WorkerExit:
         """Ends the process if it has not ended, and reaps it."""
         try:
             status = await self._end()
-            return Death(status, cause_of_death(status, self.pulse.cause(), was_silent=self._was_silent))
+            return WorkerExit(status, exit_cause(status, self.heartbeat.cause(), was_silent=self._was_silent))
         finally:
-            self.pulse.close()
+            self.heartbeat.close()
 
     async def _end(self) -> int | None:
         if self._transport is None or self._process is None:
             return None
         self._transport.close()
-        if not self._home.is_current:  # a forked child: the worker is its parent's
+        if not self._home.is_current:  # this is a forked child: the worker belongs to its parent
             return None
         try:
             return await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
@@ -166,10 +158,9 @@ class WorkerProcess(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
         try:
-            while (framed := self._next_frame()) is not None:
-                self._receive(self._decoded(framed))
+            for message in self._frames.feed(data):
+                self._on_reply(self._decoded(message))
         except FrameError as error:
             event(logger, logging.ERROR, "worker_garbled", error=repr(error))
             assert self._transport is not None
@@ -178,9 +169,9 @@ class WorkerProcess(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._gone.set()
 
-    def _decoded(self, data: bytes) -> Event:
-        """The event in a frame; of a reply that cannot be read, what its caller is told instead. Raises FrameError for all else:
-        what requests have missed then cannot be known, so the process ends."""
+    def _decoded(self, data: bytes) -> Reply:
+        """The reply in a frame. For the reply to a call that cannot be read, returns the failure that its caller gets. Raises
+        FrameError for any other: then requests have missed outputs, unknown which, so the process must end."""
         try:
             return self._decoder.decode(data)
         except Exception as error:
@@ -189,15 +180,3 @@ class WorkerProcess(asyncio.Protocol):
                 raise FrameError(f"an event that cannot be read: {error}") from None
             event(logger, logging.ERROR, "reply_unreadable", call_id=id, error=repr(error))
             return CallFailedReply(id, EngineError.code, f"the engine's reply cannot be read: {error}")
-
-    def _next_frame(self) -> bytes | None:
-        """Takes the first frame out of the buffer. None if there is no whole one."""
-        buffer = self._buffer
-        if len(buffer) < HEADER_BYTES:
-            return None
-        end = HEADER_BYTES + frame_length(bytes(buffer[:HEADER_BYTES]))
-        if len(buffer) < end:
-            return None
-        data = bytes(buffer[HEADER_BYTES:end])
-        del buffer[:end]
-        return data

@@ -7,16 +7,8 @@ from functools import partial
 from typing import Any
 
 from llmcore.engine.encoder import AnyEngine
-from llmcore.messages import (
-    ChatPrompt,
-    EmbedCommand,
-    PinCommand,
-    Prompt,
-    RenderCommand,
-    RerankCommand,
-    TextPrompt,
-    TokenizeCommand,
-)
+from llmcore.messages import ChatPrompt, Prompt, TextPrompt
+from llmcore.protocol.commands import EmbedCommand, PinCommand, RenderCommand, RerankCommand, TokenizeCommand
 from llmcore.worker.preparation import Lane
 
 # Calls that carry text.

@@ -1,12 +1,12 @@
-"""Which requests may have killed the engine's process. Pure policy: no clock (times are passed in), no log, no text.
+"""Requests that may have ended the worker process. Pure policy: no clock (times are passed in), no log, no text.
 
-A death counts against those that the process was working for in that moment: the requests of the step, those being taken in,
-the constraint being compiled. Who merely waited, or listened, is not counted. A request is known by a digest of what was asked,
-since its caller will send it again under another id.
+When the process ends unexpectedly, the requests in work at that moment are recorded: those in the step, those being submitted,
+those being prepared. Requests that merely waited are not. A request is known by a digest of what it asks, since its caller
+will send it again under another id.
 
-One that was there at two deaths is poisonous, and refused. Where one death makes that of several at once, all but one of them
-may have been bystanders: these are doubtful, and run one at a time, so that the next death names the one, and the others are
-acquitted by finishing. Everything is forgotten after a while, since a process may also be killed from outside.
+A request that was in work at two such ends is poisonous, and refused. If one end makes that of several requests at once, all but
+one of them may have been bystanders. They are doubtful and run one at a time: the next end then names the culprit, and a
+request that finishes is cleared. Everything is forgotten after a while, since a process may also be killed from outside.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ import msgspec
 from msgspec import structs
 
 from llmcore.errors import PoisonousError
-from llmcore.messages import CallCommand, GenerateRequest
+from llmcore.messages import GenerateRequest
+from llmcore.protocol.commands import CallCommand
 
 Verdict = Literal["free", "doubtful", "poisonous"]
 
-# How long a death is remembered, and for how many requests.
+# Seconds for which an end is remembered, and for how many requests.
 REMEMBERED_S = 1800.0
 N_REMEMBERED = 4096
 
 
 def digest(asked: GenerateRequest | CallCommand) -> bytes:
-    """Digest of a request regardless of its caller: without names, urgency and seed (the answers to one prompt differ in it)."""
+    """Digest of what a request asks: without ids, caller, priority, timeout, and seed (the answers to one prompt differ in it)."""
     plain: GenerateRequest | CallCommand
     if isinstance(asked, GenerateRequest):
         bias = dict(sorted(asked.sampling.logit_bias.items()))
@@ -45,48 +46,48 @@ def digest(asked: GenerateRequest | CallCommand) -> bytes:
 @dataclass
 class _Record:
     last_s: float
-    n_deaths: int = 0
+    n_exits: int = 0
     is_poisonous: bool = False
 
 
 class Quarantine:
-    """Falsy as long as nobody is suspected, which is when nobody needs to be asked about."""
+    """Falsy while it holds no request: then no digest needs to be computed."""
 
     def __init__(self) -> None:
-        self._records: dict[bytes, _Record] = {}  # the oldest death first
+        self._records: dict[bytes, _Record] = {}  # the oldest end first
 
     def __bool__(self) -> bool:
         return bool(self._records)
 
-    def died(self, digests: Collection[bytes], now_s: float) -> None:
-        """The process died while it worked for these."""
+    def record_exit(self, digests: Collection[bytes], now_s: float) -> None:
+        """Records that the process ended while it worked on these."""
         self._forget(now_s)
-        again = []
+        repeated = []
         for each in set(digests):
             record = self._records.pop(each, None) or _Record(now_s)
             self._records[each] = record
             record.last_s = now_s
-            record.n_deaths += 1
-            if record.n_deaths >= 2:
-                again.append(record)
-        if len(again) == 1:
-            again[0].is_poisonous = True
+            record.n_exits += 1
+            if record.n_exits >= 2:
+                repeated.append(record)
+        if len(repeated) == 1:
+            repeated[0].is_poisonous = True
         while len(self._records) > N_REMEMBERED:
             del self._records[next(iter(self._records))]
 
-    def finished(self, digest: bytes) -> None:
-        """It was answered, and did no harm."""
+    def clear(self, digest: bytes) -> None:
+        """Forgets a request that has finished without harm."""
         self._records.pop(digest, None)
 
     def verdict(self, digest: bytes, now_s: float) -> Verdict:
         self._forget(now_s)
         record = self._records.get(digest)
-        if record is None or record.n_deaths < 2:
+        if record is None or record.n_exits < 2:
             return "free"
         return "poisonous" if record.is_poisonous else "doubtful"
 
     def check(self, digest: bytes, now_s: float) -> Verdict:
-        """As verdict(), of what is not refused. Raises PoisonousError."""
+        """Returns the verdict on a request that may run. Raises PoisonousError for one that may not."""
         found = self.verdict(digest, now_s)
         if found == "poisonous":
             message = "the engine's process died twice while it worked on this request: it is refused for some time"

@@ -32,8 +32,8 @@ from llmcore.messages import (
     TokenLogprob,
     TopLogprob,
     Usage,
-    VectorsReply,
 )
+from llmcore.protocol.replies import VectorsReply
 
 # One step of a script: text to say, a piece with more than text, an error to fail with, an event to wait for, or seconds to pause.
 Step = str | Piece | Exception | asyncio.Event | float

@@ -149,7 +149,7 @@ def test_what_kills_twice_is_refused(service: Service) -> None:
 def test_no_process_and_no_file_is_left_behind(service: Service) -> None:
     process = psutil.Process(service.process.pid)
     assert len(process.children()) == 1
-    pulses = [each for each in Path(f"/proc/{process.pid}/fd").iterdir() if "llmcore-pulse" in os.readlink(each)]
+    pulses = [each for each in Path(f"/proc/{process.pid}/fd").iterdir() if "llmcore-heartbeat" in os.readlink(each)]
     assert len(pulses) == 2, "one, of which mmap keeps a duplicate"
 
 

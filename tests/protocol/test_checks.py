@@ -18,25 +18,18 @@ from hypothesis import strategies as st
 from llmcore import LLM
 from llmcore.config import EngineConfig
 from llmcore.errors import InvalidRequestError
-from llmcore.messages import (
-    ChatPrompt,
+from llmcore.messages import ChatPrompt, Finished, GenerateRequest, Grammar, PrefixSpec, Regex, TextPrompt, TokensPrompt
+from llmcore.protocol import framing as wire
+from llmcore.protocol.checks import checked, checked_request
+from llmcore.protocol.commands import (
     Command,
     DetokenizeCommand,
     EmbedCommand,
-    Finished,
-    GenerateRequest,
-    Grammar,
     PinCommand,
-    PrefixSpec,
-    Regex,
     RerankCommand,
     SubmitCommand,
-    TextPrompt,
     TokenizeCommand,
-    TokensPrompt,
 )
-from llmcore.protocol import framing as wire
-from llmcore.protocol.checks import checked, checked_request
 from llmcore.sampling import SamplingParams
 from llmcore.worker.client import AsyncEngine
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.config import EngineConfig
-from llmcore.errors import EngineError, InvalidRequestError
-from llmcore.messages import (
-    Accepted,
-    ConfigureCommand,
-    Event,
-    Failed,
-    Finished,
-    GenerateRequest,
-    LoadingReply,
-    Piece,
-    PinCommand,
-    PrefixSpec,
-    ReadyReply,
-    ShutdownCommand,
-    StepReply,
-    SubmitCommand,
-    TextPrompt,
-    TokenizeCommand,
-    TokensReply,
-)
+from llmcore.messages import Failed, Finished, GenerateRequest, TextPrompt
+from llmcore.protocol.commands import ConfigureCommand, ShutdownCommand, SubmitCommand, TokenizeCommand
 from llmcore.protocol.framing import Channel, frame
-from llmcore.protocol.outbox import Outbox
+from llmcore.protocol.replies import LoadingReply, ReadyReply, Reply, StepReply, TokensReply
 from llmcore.protocol.unreadable import Unreadable, id_in, unreadable
-from llmcore.worker.client import AsyncEngine
 from llmcore.worker.heartbeat import Heartbeat
-from llmcore.worker.request_table import RequestTable
-from tests.scripted_worker import ScriptedWorker, Stage, scripted_stage
-from tests.worker.test_client_messages import USAGE, until_read
 
 ENCODER = msgspec.msgpack.Encoder()
 
@@ -94,12 +70,12 @@ class Process:
 
     def __init__(self, path: Path) -> None:
         self.ours, theirs = socket.socketpair()
-        self.pulse = Heartbeat()
-        fds = (theirs.fileno(), self.pulse.fd)
+        self.heartbeat = Heartbeat()
+        fds = (theirs.fileno(), self.heartbeat.fd)
         self.process = subprocess.Popen([sys.executable, "-m", "llmcore.worker.main", *map(str, fds)], pass_fds=fds)
         theirs.close()
         self.ours.settimeout(60)
-        self.channel: Channel[Event] = Channel(self.ours, Event)
+        self.channel: Channel[Reply] = Channel(self.ours, Reply)
         self.channel.send(ConfigureCommand(EngineConfig(model_path=str(path), n_ctx=512, n_slots=2), "error"))
         while isinstance(event := self.channel.receive(), LoadingReply):
             pass
@@ -119,7 +95,7 @@ class Process:
         assert self.process.wait(60) == 0
         self.ours.close()
         self.channel._file.close()
-        self.pulse.close()
+        self.heartbeat.close()
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +140,7 @@ def test_a_call_that_cannot_be_read_fails_alone(process: Process) -> None:
 def test_the_stream_of_frames_stays_in_step() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        receiver: Channel[Any] = Channel(theirs, Event, unreadable)
+        receiver: Channel[Any] = Channel(theirs, Reply, unreadable)
         ours.sendall(raw(b"\xc1\xc1") + frame(LoadingReply(0.5), ENCODER) + raw(ENCODER.encode({"call_id": 3})))
         found = [receiver.receive() for _ in range(3)]
         receiver._file.close()
@@ -173,120 +149,3 @@ def test_the_stream_of_frames_stays_in_step() -> None:
     assert found[0].id is None
     assert isinstance(found[2], Unreadable)
     assert found[2].id == 3
-
-
-def test_an_output_that_cannot_be_encoded_fails_alone() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        outbox, receiver = Outbox(Channel(ours, Event)), Channel[Event](theirs, Event)
-        assert outbox.send(StepReply((Piece("a", "fine", 1), Piece("b", "\ud800", 1), Accepted("c", 1)))) == ["b"]
-        told = [receiver.receive() for _ in range(3)]
-        assert outbox.send(TokensReply(5, (2**70,))) == []
-        reply = receiver.receive()
-        receiver._file.close()
-        outbox._channel._file.close()
-    assert [each.outputs[0] for each in told if isinstance(each, StepReply)][::2] == [
-        Piece("a", "fine", 1),
-        Accepted("c", 1),
-    ]
-    assert isinstance(told[1], StepReply)
-    assert isinstance(told[1].outputs[0], Failed)
-    assert told[1].outputs[0].request_id == "b"
-    assert getattr(reply, "call_id", None) == 5
-    assert not outbox.is_gone
-
-
-# --- The client's side ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    with scripted_stage(monkeypatch) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def engine(stage: Stage) -> AsyncIterator[AsyncEngine]:
-    async with AsyncEngine(EngineConfig(model_path="/models/scripted.gguf")) as started:
-        yield started
-
-
-@pytest.fixture
-async def worker(stage: Stage, engine: AsyncEngine) -> ScriptedWorker:
-    return await stage.enter_ready(engine)
-
-
-async def test_a_reply_that_cannot_be_read_ends_its_call(
-    engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
-) -> None:
-    asking = asyncio.create_task(engine.tokenize("a"))
-    call = await worker.next(TokenizeCommand)
-    worker.writer.write(raw(ENCODER.encode({"type": "tokens_reply", "call_id": call.call_id, "tokens": ["x"]})))
-    with pytest.raises(EngineError, match="cannot be read"):
-        await asking
-    await until_read(engine, worker)
-    assert engine.n_restarts == 0
-    assert "reply_unreadable" in caplog.messages
-
-
-async def test_other_events_that_cannot_be_read_end_the_worker(
-    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
-) -> None:
-    asking = asyncio.create_task(engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("x"))))
-    await worker.admit()
-    generation = await asking
-    worker.writer.write(raw(ENCODER.encode({"type": "step", "outputs": [{"type": "piece", "request_id": "a"}]})))
-    following = await stage.enter()
-    assert "worker_garbled" in caplog.messages
-    await following.get_ready()
-    assert await following.admit() == "a", "no piece of it has come: it is asked again"
-    following.step(Finished("a", "", "stop", USAGE))
-    assert [each async for each in generation]
-
-
-async def test_what_cannot_be_sent_again_ends_and_is_not_kept(
-    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever keeps the encoder from it."""
-    asking = asyncio.create_task(engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("x"))))
-    await worker.next(SubmitCommand)
-    entry = engine._ledger._entries["a"]
-    entry.request = msgspec.structs.replace(entry.request, tenant="\ud800")
-    worker.die()
-    following = await stage.enter()
-    await following.get_ready()
-    with pytest.raises(InvalidRequestError, match="cannot be sent"):
-        await asking
-    other = asyncio.create_task(engine.generate(GenerateRequest(request_id="b", prompt=TextPrompt("x"))))
-    assert await following.admit() == "b"
-    await other
-    assert engine.n_restarts == 1
-
-
-async def test_a_pin_that_cannot_be_sent_again_does_not_keep_the_engine_from_being_ready(
-    stage: Stage, engine: AsyncEngine, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
-) -> None:
-    engine._pins["a"] = PrefixSpec(name="\ud800", prompt=TextPrompt("x"))
-    engine._pins["b"] = PrefixSpec(name="b", prompt=TextPrompt("x"))
-    worker.die()
-    following = await stage.enter()
-    await following.get_ready()
-    assert (await following.next(PinCommand)).prefix.name == "b"
-    await engine.wait_ready()
-    assert "prefix_lost" in caplog.messages
-
-
-def test_a_ledger_ends_what_its_sender_refuses() -> None:
-    async def ask() -> None:
-        def send(_: object) -> None:
-            raise OverflowError("too large")
-
-        ledger = RequestTable(EngineConfig(model_path="/m.gguf"), send, lambda _: None)
-        ledger.open()
-        generation = ledger.ask(GenerateRequest(request_id="a", prompt=TextPrompt("x")))
-        with pytest.raises(InvalidRequestError, match="too large"):
-            await generation.accepted()
-        assert not ledger.cancel("a")
-
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
-    asyncio.run(ask())

@@ -22,7 +22,7 @@ CHAT = ChatPrompt(b'[{"role": "user", "content": "abc"}]')
 def test_a_source_that_ends_its_reader_ends_the_child(tmp_path: Path) -> None:
     problem = try_template(DEEP, folder=tmp_path)
     assert problem is not None
-    assert "ended a process with signal 11" in problem
+    assert "ended a process with SIGSEGV" in problem
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,13 +105,20 @@ def test_a_profile_comes_back_as_it_was(profile: TunedProfile, tmp_path: Path) -
     assert [each.name for each in path.parent.iterdir()] == [path.name], "nothing half-made stays"
 
 
-def test_what_cannot_be_stored_leaves_what_was_there(profile: TunedProfile, tmp_path: Path) -> None:
+def test_what_cannot_be_stored_leaves_what_was_there(
+    profile: TunedProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = store(profile, tmp_path)
     before = path.read_bytes()
-    path.with_name(f"{path.name}.{os.getpid()}.partial").mkdir()
-    with pytest.raises(OSError, match="partial"):
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="the disk is full"):
         store(msgspec.structs.replace(profile, gain=0.5), tmp_path)
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_all_that_is_open_is_taken(profile: TunedProfile, here: EngineConfig, told: Told) -> None:

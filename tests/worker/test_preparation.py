@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.service import wait_until
 from llmcore.errors import OverloadedError
-from llmcore.messages import TokenizeCommand
+from llmcore.protocol.commands import TokenizeCommand
 from llmcore.worker.preparation import N_PREPARING_MAX, Id, Preparation, PreparedRequest
 
 CALL = TokenizeCommand(1, "a", True, False)
@@ -46,7 +46,7 @@ class Stage:
     def begin(self, id: Id, result: Any = "done", **options: Any) -> HeldTool:
         held = HeldTool(result)
         self._held.append(held)
-        self.preparation.begin(id, CALL, options.pop("lane", "read"), held, **options)
+        self.preparation.start(id, CALL, options.pop("lane", "read"), held, **options)
         return held
 
     def end(self) -> None:
@@ -66,8 +66,8 @@ def test_a_result_comes_and_is_taken_once(stage: Stage) -> None:
     stage.begin("a").may_end.set()
     prepared = stage.done.get(timeout=30)
     assert (prepared.task.id, prepared.result, prepared.error) == ("a", "done", None)
-    assert stage.preparation.took(prepared.task)
-    assert not stage.preparation.took(prepared.task)
+    assert stage.preparation.claim(prepared.task)
+    assert not stage.preparation.claim(prepared.task)
     assert stage.served == [{"a"}, set()]
 
 
@@ -79,8 +79,8 @@ def test_an_error_comes_as_a_result_does(stage: Stage) -> None:
 def test_whoever_is_taken_before_his_turn_costs_nothing(stage: Stage) -> None:
     first, second = stage.begin("a"), stage.begin("b")
     assert first.has_begun.wait(30)
-    assert stage.preparation.take("b")
-    assert not stage.preparation.take("b")
+    assert stage.preparation.discard("b")
+    assert not stage.preparation.discard("b")
     third = stage.begin("c")
     first.may_end.set()
     third.may_end.set()
@@ -91,13 +91,13 @@ def test_whoever_is_taken_before_his_turn_costs_nothing(stage: Stage) -> None:
 def test_a_result_of_one_who_left_is_not_that_of_the_next_with_his_id(stage: Stage) -> None:
     old = stage.begin("a", "old")
     assert old.has_begun.wait(30)
-    assert stage.preparation.take("a")
+    assert stage.preparation.discard("a")
     new = stage.begin("a", "new")
     old.may_end.set()
     new.may_end.set()
     first, second = (stage.done.get(timeout=30) for _ in range(2))
-    assert not stage.preparation.took(first.task)
-    assert stage.preparation.took(second.task)
+    assert not stage.preparation.claim(first.task)
+    assert stage.preparation.claim(second.task)
     assert second.result == "new"
 
 
@@ -117,11 +117,11 @@ def test_deadlines(stage: Stage) -> None:
     stage.begin("later", timeout_s=3.0)
     assert stage.preparation.left_s() == 2.0
     stage.now_s = 1.0
-    assert stage.preparation.late() == []
+    assert stage.preparation.take_expired() == []
     stage.now_s = 2.5
-    (late,) = stage.preparation.late()
+    (late,) = stage.preparation.take_expired()
     assert (late.id, stage.preparation.left_s()) == ("soon", 0.5)
-    assert not stage.preparation.take("soon")
+    assert not stage.preparation.discard("soon")
     stage.now_s = 4.0
     assert stage.preparation.left_s() == 0.0
 
@@ -134,7 +134,7 @@ def test_what_runs_for_too_long_is_told(stage: Stage) -> None:
     assert stage.preparation.overdue() is None
     stage.now_s = 5.1
     assert stage.preparation.overdue() == "a"
-    stage.preparation.take("a")
+    stage.preparation.discard("a")
     assert stage.preparation.overdue() == "a", "it still runs"
     held.may_end.set()
     assert waiting.has_begun.wait(30)
@@ -146,7 +146,7 @@ def test_too_many_are_refused(stage: Stage) -> None:
         stage.begin(i)
     with pytest.raises(OverloadedError):
         stage.begin("more")
-    assert stage.preparation.take(N_PREPARING_MAX - 1)
+    assert stage.preparation.discard(N_PREPARING_MAX - 1)
     stage.begin("more")
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
-from llmcore.messages import Finished, GenerateRequest, Piece, Priority, TokensPrompt
+from llmcore.messages import PRIORITIES, Finished, GenerateRequest, Piece, Priority, TokensPrompt
 from llmcore.sampling import SamplingParams
 
 N_REQUESTS, N_CALLERS, N_TOKENS = 10_000, 150, 6
-PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 
 def prompts(chance: random.Random) -> list[tuple[int, ...]]:

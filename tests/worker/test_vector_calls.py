@@ -10,40 +10,33 @@ import msgspec
 import numpy as np
 import pytest
 
-from llmcore.config import EngineConfig
-from llmcore.errors import ContextLengthError, OverloadedError, UnsupportedError
-from llmcore.messages import (
+from llmcore.errors import (
+    ContextLengthError,
+    EngineUnavailableError,
+    OverloadedError,
+    PoisonousError,
+    UnsupportedError,
+)
+from llmcore.messages import Finished, GenerateRequest, PrefixSpec, TextPrompt
+from llmcore.protocol.commands import (
     AbandonCommand,
-    CallFailedReply,
     EmbedCommand,
-    Finished,
-    GenerateRequest,
-    PrefixSpec,
     RerankCommand,
-    TextPrompt,
+)
+from llmcore.protocol.replies import (
+    CallFailedReply,
     VectorsReply,
 )
 from llmcore.sampling import SamplingParams
-from llmcore.worker import supervisor
 from llmcore.worker.client import AsyncEngine
 from tests.conftest import exact
 from tests.scripted_worker import ScriptedWorker, Stage
+from tests.worker.conversation import died, next_worker, options
 
 GREEDY = SamplingParams(temperature=0.0)
 
 
-@pytest.fixture
-async def scripted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[AsyncEngine, ScriptedWorker]]:
-    stage = Stage()
-    monkeypatch.setattr(supervisor, "Child", stage.child)
-    async with AsyncEngine(EngineConfig(model_path="/x.gguf")) as engine:
-        worker = await stage.enter_ready(engine)
-        yield engine, worker
-    stage.close()
-
-
-async def test_what_is_asked_and_answered(scripted: tuple[AsyncEngine, ScriptedWorker]) -> None:
-    engine, worker = scripted
+async def test_what_is_asked_and_answered(engine: AsyncEngine, worker: ScriptedWorker) -> None:
     asking = asyncio.create_task(engine.embed(["a", [1, 2]], dimensions=2))
     asked = await worker.next(EmbedCommand)
     assert (asked.texts, asked.dimensions) == (("a", (1, 2)), 2)
@@ -59,8 +52,7 @@ async def test_what_is_asked_and_answered(scripted: tuple[AsyncEngine, ScriptedW
     assert caught.value.retry_after_s == 7.0
 
 
-async def test_leaving_abandons(scripted: tuple[AsyncEngine, ScriptedWorker]) -> None:
-    engine, worker = scripted
+async def test_leaving_abandons(engine: AsyncEngine, worker: ScriptedWorker) -> None:
     asking = asyncio.create_task(engine.embed(["a"]))
     asked = await worker.next(EmbedCommand)
     asking.cancel()
@@ -72,7 +64,51 @@ async def test_leaving_abandons(scripted: tuple[AsyncEngine, ScriptedWorker]) ->
     assert (await again).data == b"abcd"
 
 
-# --- In a process -------------------------------------------------------------------------------------------------------
+async def test_a_poisonous_embedding(stage: Stage, engine: AsyncEngine, worker: ScriptedWorker) -> None:
+    embedding = asyncio.create_task(engine.embed(["poison"]))
+    for _ in range(2):
+        await died(engine, worker, (await worker.next(EmbedCommand)).call_id)
+        worker = await next_worker(stage, engine)
+    with pytest.raises(PoisonousError):
+        await embedding
+    with pytest.raises(PoisonousError):
+        await engine.embed(["poison"])
+
+
+async def test_embeddings_of_which_one_kills(stage: Stage, engine: AsyncEngine, worker: ScriptedWorker) -> None:
+    """Both are in the pass at both deaths; then they are computed one at a time."""
+    good, bad = (asyncio.create_task(engine.embed([text])) for text in ("good", "bad"))
+    for _ in range(2):
+        ids = [(await worker.next(EmbedCommand)).call_id, (await worker.next(EmbedCommand)).call_id]
+        late = asyncio.create_task(engine.embed(["late"]))
+        ids.append((await worker.next(EmbedCommand)).call_id)
+        late.cancel()
+        await died(engine, worker, *ids)
+        worker = await next_worker(stage, engine)
+    asked = await worker.next(EmbedCommand)
+    assert asked.texts == ("good",)
+    worker.send(VectorsReply(asked.call_id, b"1234", 1, 1))
+    assert (await good).data == b"1234"
+    asked = await worker.next(EmbedCommand)
+    assert asked.texts == ("bad",)
+    await died(engine, worker, asked.call_id)
+    await next_worker(stage, engine)
+    with pytest.raises(PoisonousError):
+        await bad
+
+
+@options(n_waiting_max=1, restart_wait_s=0.2)
+async def test_few_embeddings_wait_and_not_for_ever(engine: AsyncEngine, worker: ScriptedWorker) -> None:
+    await died(engine, worker)
+    first = asyncio.create_task(engine.embed(["a"]))
+    await asyncio.sleep(0)
+    with pytest.raises(EngineUnavailableError, match="restarting"):
+        await engine.embed(["b"])
+    with pytest.raises(EngineUnavailableError, match="did not come back"):
+        await first
+
+
+# --- In a process -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
