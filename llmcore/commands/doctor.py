@@ -28,7 +28,7 @@ from llmcore.doctor.machine_checks import (
     check_throttling,
 )
 from llmcore.errors import ConfigError, LibraryError
-from llmcore.hub import model_store as hub
+from llmcore.hub import model_store
 from llmcore.llama.ffi import library_dir
 from llmcore.machine.options import add_flags
 from llmcore.machine.threads import decide_threads
@@ -87,7 +87,7 @@ def _configs(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[Engi
     server, server_problems = _load(config.configs()["service"], flags, environ)
     problems = list(dict.fromkeys(engine_problems + server_problems))
     if not engine.model_path:
-        path = hub.default_model_path(environ)
+        path = model_store.default_model_path(environ)
         engine = dataclasses.replace(engine, model_path=str(path or ""))
     return engine, server, problems or [Check("configuration", "ok", "flags and environment are valid")]
 

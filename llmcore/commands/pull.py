@@ -16,9 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from llmcore.errors import ConfigError
-from llmcore.hub import client as hubclient
-from llmcore.hub import model_store as hub
-from llmcore.hub import provenance, repository
+from llmcore.hub import client, model_store, provenance, repository
 from llmcore.hub.reference import at_revision, parse_reference
 from llmcore.hub.registry import Registry, load_registry
 
@@ -50,18 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    registry = load_registry(args.model_config) if args.model_config else hub.registry(os.environ)
-    folder = args.model_dir or hub.model_dir(os.environ)
+    registry = load_registry(args.model_config) if args.model_config else model_store.registry(os.environ)
+    folder = args.model_dir or model_store.model_dir(os.environ)
     if args.list:
         print("\n".join([*_known(registry, folder), *_pulled(folder)]))
         return 0
-    reference = parse_reference(args.name, hubclient.endpoint(os.environ))
+    reference = parse_reference(args.name, client.endpoint(os.environ))
     if reference is None and args.revision:
         raise ConfigError("--revision is for repositories; a known model has its own", param="revision")
     console = Console(stderr=True)
     with sigterm_unwinds(), terminal(console) if console.is_terminal else plain() as report:
         if reference is None:
-            path = hub.pull(registry.find(args.name), folder, progress=report.progress, notify=report.notify)
+            path = model_store.pull(registry.find(args.name), folder, progress=report.progress, notify=report.notify)
         else:
             reference = at_revision(reference, args.revision) if args.revision else reference
             path = repository.pull_reference(reference, folder, progress=report.progress, notify=report.notify)
@@ -86,7 +84,7 @@ def _known(registry: Registry, folder: Path) -> Iterator[str]:
         notes += [f"context {model.n_ctx}"] if model.n_ctx else []
         notes += [model.licence] if model.licence else []
         notes += ["default"] if model.name == registry.default else []
-        notes += ["here"] if hub.find(model, folder) else []
+        notes += ["here"] if model_store.find(model, folder) else []
         yield " ".join([f"{model.name} ", *filter(None, [model.description]), f"({', '.join(notes)})"])
 
 

@@ -17,7 +17,7 @@ from llmcore import config, log
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, ModelMissingError
 from llmcore.gguf.fingerprint import cpu_name
-from llmcore.hub import model_store as hub
+from llmcore.hub import model_store
 from llmcore.llama.model import Model
 from llmcore.machine.options import add_flags
 from llmcore.machine.os_text import system_name
@@ -97,8 +97,8 @@ def _model_flag(named: str) -> dict[str, str]:
         return {"model_path": named}
     if not named and any(os.environ.get(name) for name in ("LLMCORE_MODEL_PATH", "MODEL_PATH")):
         return {}
-    known = hub.registry().find(named)
-    path = hub.find(known, hub.model_dir(os.environ))
+    known = model_store.registry().find(named)
+    path = model_store.find(known, model_store.model_dir(os.environ))
     if path is None:
         raise ModelMissingError(f"{known.name} is not here: run `llmcore pull {known.name}`", param="model")
     return {"model_path": str(path)}

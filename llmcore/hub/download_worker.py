@@ -5,7 +5,7 @@
 A download goes into a file that outlives the process, so that a later one resumes it: hf_hub_download() would use a file
 of its own for each call and delete it at a failure. The bytes come by huggingface_hub's http_get(), which resumes by
 Range. The file's name derives from the ETag that the hub tells just before: another ETag, another file, so bytes of two
-contents are never joined. What http_get() joins by itself, after a cut, is proved by the digest (hubclient.py).
+contents are never joined. What http_get() joins by itself, after a cut, is proved by the digest (hub/client.py).
 """
 
 from __future__ import annotations

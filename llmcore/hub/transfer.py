@@ -39,7 +39,7 @@ threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start
 
 
 class SourceError(Exception):
-    """This source cannot deliver; another one may. hub.pull() makes one DownloadError of what all sources said."""
+    """This source cannot deliver; another one may. model_store.pull() makes one DownloadError of what all sources said."""
 
 
 class UnreachableError(SourceError):

@@ -22,13 +22,13 @@ import msgspec
 from llmcore.config import EngineConfig
 from llmcore.errors import LlmcoreError
 from llmcore.gguf.fingerprint import machine_fingerprint, model_fingerprint
-from llmcore.hub.folder_lock import lock_if_free
 from llmcore.llama import ffi
 from llmcore.llama.attention_shape import AttentionShape
 from llmcore.llama.context import Context, ContextParams
 from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.machine.atomic_write import write_atomically
+from llmcore.machine.file_lock import lock_if_free
 from llmcore.machine.user_folders import can_have, named_cache_folder, temporary_folder
 from llmcore.scheduling.cost_model import Measurement
 from llmcore.startup.check_record import CheckRecord, SelfCheckResult
@@ -170,8 +170,8 @@ class AttentionTuner:
         key = settings.name
         if key not in self.profile.steps:
             try:
-                with self.checks.begun(settings.name), self._open(settings) as bench:
-                    self.profile.steps[key] = _steps(bench, self._depth)
+                with self.checks.begun(settings.name), self._open(settings) as timer:
+                    self.profile.steps[key] = _steps(timer, self._depth)
             except LlmcoreError as error:
                 event(logger, logging.WARNING, "steps_not_measured", message=error.message)
                 return []
@@ -180,8 +180,8 @@ class AttentionTuner:
 
     def _try(self, settings: AttentionSettings) -> AttentionTrial | None:
         try:
-            with self.checks.begun(settings.name), self._open(settings) as bench:
-                trial = _trial(bench, settings, self._depth)
+            with self.checks.begun(settings.name), self._open(settings) as timer:
+                trial = _trial(timer, settings, self._depth)
         except LlmcoreError as error:  # this model, or this memory limit, does not allow it: then it is not the choice
             event(logger, logging.INFO, "attention_unavailable", **settings.words, message=error.message)
             return None
@@ -252,30 +252,30 @@ class AttentionTuner:
             event(logger, logging.WARNING, "profile_not_kept", path=str(self.path), error=str(error))
 
 
-def _trial(bench: StepTimer, settings: AttentionSettings, depth: int) -> AttentionTrial:
-    bench.fill(depth)
-    bench.step(1)  # touches what is touched for the first time
-    decode_s = min(bench.step(1) for _ in range(3))
-    n_chunk = min(_CHUNK, bench.n_batch)
-    chunk_s = bench.step(n_chunk) * _CHUNK / n_chunk
+def _trial(timer: StepTimer, settings: AttentionSettings, depth: int) -> AttentionTrial:
+    timer.fill(depth)
+    timer.step(1)  # touches what is touched for the first time
+    decode_s = min(timer.step(1) for _ in range(3))
+    n_chunk = min(_CHUNK, timer.n_batch)
+    chunk_s = timer.step(n_chunk) * _CHUNK / n_chunk
     return AttentionTrial(settings=settings, n_cells=depth, decode_s=decode_s, chunk_s=chunk_s)
 
 
-def _steps(bench: StepTimer, depth: int) -> list[Measurement]:
+def _steps(timer: StepTimer, depth: int) -> list[Measurement]:
     found = []
     for n_cells in (0, depth):
         if n_cells:
-            bench.clear()
-            bench.fill(n_cells)
-        bench.step(1)
+            timer.clear()
+            timer.fill(n_cells)
+        timer.step(1)
         for n_tokens, n_times in ((1, 3), (4, 2), (16, 2), (64, 1)):
-            if n_tokens > bench.n_batch:
+            if n_tokens > timer.n_batch:
                 continue
             seconds = []
             for _ in range(n_times):
                 if not n_cells:
-                    bench.clear()
-                seconds.append(bench.step(n_tokens))
+                    timer.clear()
+                seconds.append(timer.step(n_tokens))
             found.append(Measurement(n_tokens, 1 if n_tokens == 1 else 0, n_cells, min(seconds)))
     return found
 

@@ -60,19 +60,19 @@ def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock =
         raise UnsupportedError(f"a context of {job.n_ctx} tokens is too small to measure in", param="n_ctx")
     params = ContextParams(n_ctx=job.n_ctx, n_slots=job.n_slots, **msgspec.structs.asdict(candidate))
     begun_s, waited_before_s = clock(), waited_s()
-    with StepTimer(Context(model, params), clock) as bench:
+    with StepTimer(Context(model, params), clock) as timer:
         n_cold, n_prompt = min(COLD_PROMPT, job.n_ctx), min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
-        cold_s = _prompt_s(bench, n_cold, bench.clear)
-        bench.clear()
+        cold_s = _prompt_s(timer, n_cold, timer.clear)
+        timer.clear()
         n_cells = 0
         if can_fill(model):
             n_cells = min(DEPTH, job.n_ctx - n_prompt - 2 * FILL - _SINGLE_STEPS) // FILL * FILL
-            bench.fill(n_cells)
-        bench.step(1)  # touches memory for the first time
-        decode_s = min(bench.step(1) for _ in range(4))
-        prompt_s = _prompt_s(bench, n_prompt, (lambda: bench.rewind(n_prompt)) if n_cells else None)
+            timer.fill(n_cells)
+        timer.step(1)  # touches memory for the first time
+        decode_s = min(timer.step(1) for _ in range(4))
+        prompt_s = _prompt_s(timer, n_prompt, (lambda: timer.rewind(n_prompt)) if n_cells else None)
         n_rows = min(N_ROWS, job.n_slots, candidate.n_batch)
-        rows_s = min(bench.rows(n_rows) for _ in range(3))
+        rows_s = min(timer.rows(n_rows) for _ in range(3))
         waited = max(waited_s() - waited_before_s, 0.0) / (clock() - begun_s)
     return Figures(
         n_cells=n_cells,
@@ -85,12 +85,12 @@ def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock =
     )
 
 
-def _prompt_s(bench: StepTimer, n: int, forget: Callable[[], None] | None) -> float:
+def _prompt_s(timer: StepTimer, n: int, forget: Callable[[], None] | None) -> float:
     """Seconds of a prompt of n tokens. Short times are the noisiest: then the better of two, if it can be forgotten."""
-    seconds = bench.prompt(n)
+    seconds = timer.prompt(n)
     if seconds < _BRIEF_S and forget is not None:
         forget()
-        seconds = min(seconds, bench.prompt(n))
+        seconds = min(seconds, timer.prompt(n))
     return seconds
 
 

