@@ -21,8 +21,9 @@ from llmcore.hub import model_store
 from llmcore.llama.model import Model
 from llmcore.machine.options import add_flags
 from llmcore.machine.os_text import system_name
+from llmcore.startup.profile_folder import profile_folder
 from llmcore.startup.trial_result import TrialResult
-from llmcore.startup.tuned_profile import TunedProfile, TuningConditions, identity_of, profile_folder, store
+from llmcore.startup.tuned_profile import TunedProfile, TuningConditions, identity_of, store
 from llmcore.tuning.grid import Space, TuningChoice
 from llmcore.tuning.plot import check_plot_path, write_plot
 from llmcore.tuning.report import report_rows, report_table, spread

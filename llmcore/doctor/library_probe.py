@@ -26,7 +26,7 @@ from llmcore.llama.kernels import use_kernels
 from llmcore.llama.memory_estimate import estimate_memory
 from llmcore.llama.origin import mapped
 from llmcore.machine.child_process import exit_words, run_module
-from llmcore.startup.attention_tuning import AttentionSettings, candidates
+from llmcore.startup.attention_settings import AttentionSettings, candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 
 _TIMEOUT_S = 120.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from llmcore.config import N_CTX_DEFAULT_MAX, EngineConfig
 from llmcore.embedding.embedder import Embedder
@@ -14,14 +13,10 @@ from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.machine.memory import memory_available_bytes
 from llmcore.scheduling.cost_model import Measurement
-from llmcore.startup.attention_candidates import AttentionChoice
-from llmcore.startup.attention_tuning import (
-    AttentionSettings,
-    AttentionTuner,
-    candidates,
-    default_profile_dir,
-    is_temporary,
-)
+from llmcore.startup.attention_choice import AttentionChoice
+from llmcore.startup.attention_settings import AttentionSettings, candidates
+from llmcore.startup.attention_tuning import AttentionTuner
+from llmcore.startup.profile_folder import is_temporary, profile_folder
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +121,7 @@ def open_context(
         )
 
     choices = candidates(config, model.attention_shape)
-    folder = Path(config.profile_dir) if config.profile_dir else default_profile_dir()
+    folder = profile_folder(config)
     if not config.profile_dir and is_temporary(folder):
         where = "nowhere" if folder is None else str(folder)
         reason = "there is no home folder that can be written to: name a profile_dir that lasts"

@@ -23,7 +23,7 @@ from llmcore.log import event
 from llmcore.machine.atomic_write import write_atomically
 from llmcore.machine.os_text import system_name
 from llmcore.machine.threads import ThreadDecision, decide_threads
-from llmcore.startup.attention_tuning import default_profile_dir
+from llmcore.startup.profile_folder import profile_folder
 from llmcore.startup.trial_result import Candidate, TrialResult
 
 logger = logging.getLogger(__name__)
@@ -102,11 +102,6 @@ def threads_allowed(decision: ThreadDecision) -> int:
     """Threads that can run at the same time: CPUs of the affinity mask within the quota."""
     n_cpus = len(os.sched_getaffinity(0))
     return n_cpus if decision.quota_cpus is None else max(min(n_cpus, math.floor(decision.quota_cpus)), 1)
-
-
-def profile_folder(config: EngineConfig) -> Path | None:
-    """None where there is none to write to."""
-    return Path(config.profile_dir) if config.profile_dir else default_profile_dir()
 
 
 # --- On disk ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from llmcore.config import EngineConfig
 from llmcore.errors import UnsupportedError
 from llmcore.llama.model import Model
 from llmcore.machine.threads import decide_threads
-from llmcore.startup.attention_tuning import candidates
+from llmcore.startup.attention_settings import candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult, median_figures
 from llmcore.startup.tuned_profile import threads_allowed

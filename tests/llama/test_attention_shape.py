@@ -19,7 +19,7 @@ from llmcore.gguf.header import GgufHeader, read_header
 from llmcore.llama.attention_shape import BLOCK_SIZES, AttentionShape, attention_shape
 from llmcore.llama.context import Context, ContextParams
 from llmcore.llama.model import Model
-from llmcore.startup.attention_tuning import candidates
+from llmcore.startup.attention_settings import candidates
 from llmcore.startup.self_check import TOLERANCE, compute_logits, difference
 from tests.tiny_models import write_tiny_deci, write_tiny_gemma3
 
