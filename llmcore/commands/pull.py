@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_path(path: Path) -> None:
-    """A line with the path's own bytes, for scripts."""
+    """Prints the path with its own bytes, for scripts."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")
@@ -89,31 +89,33 @@ def _known(registry: Registry, folder: Path) -> Iterator[str]:
 
 
 def _pulled(folder: Path) -> Iterator[str]:
-    """What came from repositories by their names; known models lie in the folder itself."""
+    """Lines for the files that were pulled from repositories; known models are in the folder itself."""
     for path, each in provenance.below(folder):
         if path.parent != folder:
             yield f"{each.repo}/{each.file}  {path} ({each.size_bytes / 1e6:.0f} MB, revision {each.revision})"
 
 
 class PlainPullReport:
-    """Lines, for logs and pipes."""
+    """Reports progress as lines, for logs and pipes."""
 
     def __init__(self) -> None:
-        self._told = 0.0
+        self._fraction = 0.0  # reported last
 
     def notify(self, line: str) -> None:
-        self._told = 0.0
+        self._fraction = 0.0
         print(f"llmcore: {line}", file=sys.stderr, flush=True)
 
     def progress(self, done: int, total: int) -> None:
         fraction = done / total if total else 1.0
-        if fraction >= self._told + _PLAIN_STEP:
-            self._told = fraction // _PLAIN_STEP * _PLAIN_STEP
-            print(f"llmcore: {self._told:.0%} ({done / 1e6:.0f} of {total / 1e6:.0f} MB)", file=sys.stderr, flush=True)
+        if fraction >= self._fraction + _PLAIN_STEP:
+            self._fraction = fraction // _PLAIN_STEP * _PLAIN_STEP
+            print(
+                f"llmcore: {self._fraction:.0%} ({done / 1e6:.0f} of {total / 1e6:.0f} MB)", file=sys.stderr, flush=True
+            )
 
 
 class BarPullReport:
-    """A line for each phase, and below it one bar."""
+    """Reports progress as a line for each phase and a bar below, for terminals."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -141,8 +143,8 @@ def terminal(console: Console) -> Iterator[BarPullReport]:
 
 @contextlib.contextmanager
 def sigterm_unwinds() -> Iterator[None]:
-    """SIGTERM, and SIGHUP unless it is ignored (nohup), end the command as an exception does, so that what is half-written
-    goes."""
+    """Makes SIGTERM, and SIGHUP unless it is ignored (nohup), raise SystemExit within the block, so that partial files are
+    removed."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
