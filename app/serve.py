@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from llmcore import config, log
 from llmcore.config import EngineConfig
 from llmcore.errors import LlmcoreError, ModelMissingError
-from llmcore.hub import model_store as hub
+from llmcore.hub import model_store
 from llmcore.machine.options import add_flags
 from llmcore.worker.client import AsyncEngine
 
@@ -71,7 +71,7 @@ def with_model(engine: EngineConfig) -> EngineConfig:
     """Returns the config with a model path: the default model's if it has none. Raises ModelMissingError."""
     if engine.model_path:
         return engine
-    path = hub.default_model_path()
+    path = model_store.default_model_path()
     if path is None:
         message = "no model: `llmcore pull` fetches the default one; MODEL_PATH or --model-path names another"
         raise ModelMissingError(message, param="model_path")

@@ -1,6 +1,6 @@
-"""`make bench`: all measurements that stand in docs/BENCHMARKS.md, one after the other, with nothing else running.
+"""Runs all measurements of docs/BENCHMARKS.md one after the other (`make bench`).
 
-One that fails does not keep the others from running; the exit status tells of it.
+If one fails, the others still run, and the exit status is 1.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How near our kernels and llama.cpp's stay to fp32: perplexity, logits, and greedy answers.
+"""Measures the distance of our kernels and of llama.cpp's from fp32: perplexity, logits, and greedy answers.
 
     python -m benchmarks.accuracy [--model default] [--chunks 8] [--prompts 200] [--write-docs]
 
-fp32 is the same weights, dequantized into a file of F32, with F32 cells and llama.cpp's plain kernels. Every other side computes
-the quantized file. Perplexity, and which token is the likeliest, are of the second half of chunks of 512 tokens, each with the
-first half before it; the text is the documentation that llama.cpp's source carries. Logits are compared behind each prompt and
-after eight further tokens, one at a time (the same ones for all); greedy answers have 32 tokens.
+fp32 means the same weights, dequantized into a file of F32, with F32 cells and llama.cpp's plain kernels. Every other side
+computes the quantized file. Perplexity and the most likely token are measured over the second half of chunks of 512 tokens, each
+after its first half; the text is the documentation in llama.cpp's source. Logits are compared after each prompt and after eight
+further tokens, one at a time (the same ones for all sides); greedy answers have 32 tokens.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Logits = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Side:
-    """A way of computing. `kernels` as the option of that name."""
+    """A way to compute. `kernels` is the value of that option."""
 
     name: str
     kernels: str
@@ -68,7 +68,7 @@ class Side:
 class Found:
     side: Side
     perplexity: float
-    likeliest: list[int]  # tokens, at each place of which the perplexity is
+    likeliest: list[int]  # tokens over which the perplexity is measured
     logits: Logits  # [places, vocabulary]
     answers: list[list[int]]
 
@@ -87,7 +87,7 @@ def sides() -> list[Side]:
 
 
 class Computing:
-    """Steps of one sequence."""
+    """Computes steps of one sequence."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -99,7 +99,7 @@ class Computing:
         self._at = 0
 
     def step(self, tokens: list[int]) -> Logits:
-        """The logits behind the last token."""
+        """Returns the logits after the last token."""
         self._batch.clear()
         row = self._batch.add(0, self._at, tokens, wants_logits=True)
         self._context.decode(self._batch)
@@ -108,7 +108,7 @@ class Computing:
         return logits
 
     def losses(self, tokens: list[int]) -> tuple[float, list[int]]:
-        """The sum of -log p of the second half of a chunk, each token given those before it; and the likeliest tokens there."""
+        """Returns the sum of -log p over the second half of a chunk, each token given those before it, and the likeliest tokens."""
         self.begin()
         self._batch.clear()
         half = len(tokens) // 2
@@ -165,8 +165,8 @@ def measure(path: Path, side: Side, text: str, n_chunks: int, n_prompts: int, th
 
 
 def describe(found: Found, exact: Found) -> dict[str, float]:
-    """Against fp32: perplexity (ratio), share of places where the same token is the likeliest, mean distance of logits relative to
-    their norm, answers that are the same throughout, and tokens until the first that differs."""
+    """Compares with fp32: ratio of perplexities, share of tokens where the same one is most likely, mean distance of logits
+    relative to their norm, number of equal answers, and tokens until the first difference."""
     errors = np.linalg.norm(found.logits - exact.logits, axis=1) / np.linalg.norm(exact.logits, axis=1)
     alike = [
         next((i for i, (mine, theirs) in enumerate(zip(a, b, strict=True)) if mine != theirs), N_ANSWER)
@@ -195,7 +195,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
 
 
 def texts() -> str:
-    """English prose and some markup."""
+    """Returns English prose with some markup."""
     folder = llama_cpp_dir()
     return "\n".join(path.read_text("utf-8") for path in (folder / "README.md", *sorted(folder.glob("docs/*.md"))))
 

@@ -1,8 +1,8 @@
-"""What steps cost at depth with llama.cpp's kernels: flash attention on and off, two KV types, one buffer of cells or one each.
+"""Times steps at depth with llama.cpp's kernels: flash attention on and off, two KV types, one shared or separate KV buffers.
 
     python -m benchmarks.attention [--model 1b] [--depth 2000] [--rows 8] [--turns 3] [--write-docs]
 
-All in one run, settings in turn. A prompt is computed once for each; the other sequences get copies of its cells.
+All settings run in turns in one process. Each computes a prompt once; the other sequences get copies of its cells.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Found:
 
 
 class Bench:
-    """A context with room for `n_rows` sequences of `depth` tokens, and one more. Slot n_rows is that one."""
+    """A context for `n_rows` sequences of `depth` tokens in the slots from 0, and one more in slot n_rows."""
 
     def __init__(self, model: Model, setting: Setting, depth: int, n_rows: int, threads: int) -> None:
         n_slots = n_rows + 1
@@ -91,7 +91,7 @@ class Bench:
         self._context.close()
 
     def prefix(self) -> npt.NDArray[np.uint8]:
-        """Computes the depth once; the state of it."""
+        """Computes `depth` tokens once. Returns their state."""
         for start in range(0, self._depth, N_BATCH):
             self._step([(0, start, min(N_BATCH, self._depth - start))])
         state = self._context.save_state(0)
@@ -104,7 +104,7 @@ class Bench:
         found = {}
         self._context.load_state(0, state)
         found["1 row"] = self._times(rows[:1], turns)
-        if self._unified:  # a split buffer would copy the cells, and then it is the case of cells of their own
+        if self._unified:  # a split buffer would copy the cells, which is the case of separate cells
             for slot in range(1, self._n_rows):
                 self._context.copy(0, slot)
             found["rows, one prefix"] = self._times(rows, turns)
@@ -118,7 +118,7 @@ class Bench:
         return found
 
     def _times(self, rows: Sequence[tuple[int, int, int]], turns: int) -> list[float]:
-        self._step(rows)  # what is touched for the first time
+        self._step(rows)  # touches memory for the first time
         self._forget(rows)
         seconds = []
         for _ in range(turns):
@@ -143,7 +143,7 @@ class Bench:
 def measure(
     path: Path, depth: int, n_rows: int, threads: int, turns: int, tell: Callable[[Found], None] = lambda _: None
 ) -> list[Found]:
-    """All settings. Raises LlmcoreError where one does not fit into memory."""
+    """Measures all settings. Raises LlmcoreError if one does not fit into memory."""
     results = []
     with Model(path, kernels="off") as model:
         for flash, cells in SETTINGS:
@@ -159,7 +159,7 @@ def measure(
 
 
 def table(results: Sequence[Found]) -> str:
-    """Markdown: medians in milliseconds, the least of each case in bold."""
+    """Table in Markdown: medians in milliseconds, the least of each case in bold."""
     medians = [{case: statistics.median(times) for case, times in each.seconds.items()} for each in results]
     least = {case: min(row[case] for row in medians if case in row) for case in CASES}
     lines = ["| flash attention, cells, buffer | " + " | ".join(CASES) + " |", "|" + "---|" * (1 + len(CASES))]

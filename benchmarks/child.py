@@ -1,9 +1,9 @@
-"""What the split costs: eight answers at once from an engine in this process, and from one in a supervised child.
+"""Measures the cost of the worker process: eight answers at once from an engine in this process, and from one in a worker.
 
     python -m benchmarks.child [--models 1b,default] [--turns 5] [--threads 2] [--json FILE] [--write-docs]
 
-Both are loaded and measured in turns, never two at once, with the same prompts and the same number of tokens. No HTTP: what it
-costs is what benchmarks.overhead measures.
+Both are loaded and measured in turns, never two at once, with the same prompts and the same number of tokens. HTTP is not
+included: benchmarks.overhead measures it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ N_SLOT_CELLS = 512
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A model, the tokens of each answer, and how much slower the child may be. None: not measurably."""
+    """A model, the tokens of each answer, and the part by which the worker may be slower; None: not measurably."""
 
     path: Path
     n_answer: int
@@ -78,7 +78,7 @@ def in_process(config: EngineConfig, prompts: Prompts, n_answer: int) -> float:
 
 
 def _serve(engine: Engine, batch: list[GenerateRequest]) -> list[list[float]]:
-    """When each answer's tokens came."""
+    """Serves all prompts at once. Returns the times of each answer's tokens."""
     times: dict[str, list[float]] = {each.request_id: [] for each in batch}
     for each in batch:
         engine.submit(each)
@@ -113,7 +113,7 @@ async def _ask(engine: AsyncEngine, request: GenerateRequest) -> list[float]:
 
 
 def measure(subject: Subject, threads: int, turns: int) -> Finding:
-    """Both ways in turns. Raises LoadError, LlmcoreError or ValueError."""
+    """Measures both ways in turns. Raises LoadError, LlmcoreError or ValueError."""
     config = EngineConfig(
         model_path=str(subject.path), threads=threads, n_ctx=N_CALLERS * N_SLOT_CELLS, n_slots=N_CALLERS
     )
@@ -122,7 +122,7 @@ def measure(subject: Subject, threads: int, turns: int) -> Finding:
     with Model(subject.path, vocab_only=True) as model:
         prompts = Prompts(model)
         for turn in range(turns):
-            # Who goes first changes, so that a drift favours nobody.
+            # The order alternates, so that a drift favours neither side.
             for way in ways if turn % 2 == 0 else reversed(ways):
                 rates[way].append(way(config, prompts, subject.n_answer))
             shown = f"{rates[in_process][-1]:.1f} tok/s in process, {rates[in_child][-1]:.1f} in a child"
@@ -131,7 +131,7 @@ def measure(subject: Subject, threads: int, turns: int) -> Finding:
 
 
 def finding(subject: Subject, inside: Sequence[float], child: Sequence[float]) -> Finding:
-    """By medians. A cost is not measurable where the child's is not below all turns in this process."""
+    """Returns the finding by medians. A cost is not measurable if the worker's median is not below all turns in this process."""
     ours, theirs = statistics.median(inside), statistics.median(child)
     cost = 1 - theirs / ours
     is_met = theirs >= min(inside) if subject.cost_max is None else cost <= subject.cost_max
@@ -159,7 +159,7 @@ def markdown(findings: Sequence[Finding], threads: int, turns: int) -> str:
 
 
 def subjects(names: str, scale: float) -> list[Subject]:
-    """The models of a list as --models takes it. Raises ValueError for one that is not there."""
+    """Returns the models of a list as --models takes it. Raises ValueError for an unknown one."""
     found = []
     for name in names.split(","):
         is_large = name == "1b"

@@ -14,12 +14,13 @@ from types import TracebackType
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0
 
-# Settings that need not be measured: several replicas that measure on the same cores disturb each other.
+# Given settings need no measurement: several replicas that measure on the same cores disturb each other.
 PLAIN = ("--flash-attn", "off", "--cache-type-k", "f16", "--cache-type-v", "f16")
 
 
 class Cluster:
-    """`python -m llmcore_app.cluster` as a child process, from its start to its listening line; `with` ends it by SIGTERM."""
+    """Runs `python -m llmcore_app.cluster` as a child process. `with` starts it, waits for its listening line, and ends it by
+    SIGTERM."""
 
     def __init__(self, *flags: str, environ: Mapping[str, str] | None = None) -> None:
         port = free_port()
@@ -48,7 +49,7 @@ class Cluster:
         self._settled.set()  # or it has ended
 
     def stop(self) -> int:
-        """The exit status after SIGTERM."""
+        """Ends it by SIGTERM. Returns its exit status."""
         self.process.send_signal(signal.SIGTERM)
         try:
             status = self.process.wait(STOP_TIMEOUT_S)

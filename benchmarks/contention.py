@@ -1,5 +1,5 @@
-"""What another process on the same cores costs, for several values of GOMP_SPINCOUNT: how long a thread of GCC's OpenMP
-runtime spins before it sleeps.
+"""Measures the cost of another process on the same cores for several values of GOMP_SPINCOUNT: the spins of a thread of GCC's
+OpenMP runtime before it sleeps.
 
     python -m benchmarks.contention [--models default,1b] [--spins unset,100,1000,10000] [--write-docs]
 
@@ -37,7 +37,7 @@ LOOP = "while True: pass"
 
 
 def steps(path: Path, n_steps: int) -> list[float]:
-    """Seconds of steps of one token behind a prompt, in this process."""
+    """Times steps of one token after a prompt, in this process. Returns seconds."""
     threads = decide_threads().n_threads
     batch, seconds = Batch(N_PROMPT), []
     with (
@@ -56,8 +56,8 @@ def steps(path: Path, n_steps: int) -> list[float]:
 
 
 def steps_with(spins: str, path: Path, n_steps: int) -> list[float]:
-    """The same in a process that is told how long to spin."""
-    # The variable must be there in either case: without it, llmcore sets its own.
+    """Times the same steps in a child process with a value of GOMP_SPINCOUNT."""
+    # The variable has to be set in either case: without it, llmcore sets its own value.
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_WAIT"))}
     environ["GOMP_SPINCOUNT"] = "300000" if spins == UNSET else spins
     command = [sys.executable, "-m", "benchmarks.contention", "--steps", str(n_steps), "--models", str(path)]
@@ -76,7 +76,7 @@ def busy_loop() -> Iterator[None]:
 
 
 def measure(path: Path, spins: Sequence[str], n_steps: int) -> Iterator[str]:
-    """Lines of the table."""
+    """Measures all values. Returns the lines of the table."""
     for each in spins:
         alone = steps_with(each, path, n_steps)
         with busy_loop():

@@ -1,7 +1,7 @@
-"""Many callers that come at given times, each on a connection of its own, and do not wait for each other.
+"""Many independent callers that arrive at given times, each on a connection of its own.
 
-One thread and one selector: a caller costs a tenth of a millisecond, a sixth of what it costs in asyncio. What a crowd takes
-from the cores would otherwise be mistaken for what it costs the service.
+They run on one thread with one selector: a caller costs a tenth of a millisecond, a sixth of the cost in asyncio. CPU time of
+the callers would otherwise be mistaken for a cost of the service.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _END = b"0\r\n\r\n"
 
 
 @dataclass(eq=False)
-class KeyVisit:
-    """One request and what came of it; times are of time.perf_counter()."""
+class Visit:
+    """One request and its reply; times are of time.perf_counter()."""
 
     request: bytes
     asked_s: float = 0.0
@@ -30,12 +30,12 @@ class KeyVisit:
 
     @property
     def status(self) -> str:
-        """Of the reply; empty if there is none."""
+        """HTTP status of the reply; empty if there is none."""
         return self.arrivals[0][1][9:12].decode("ascii", "replace") if self.arrivals else ""
 
     @property
     def seconds(self) -> float:
-        """To the end of the reply."""
+        """Seconds until the end of the reply."""
         return self.arrivals[-1][0] - self.asked_s
 
     def header(self, name: str) -> str | None:
@@ -44,23 +44,21 @@ class KeyVisit:
         return next((value.strip() for key, _, value in lines if key.lower() == name), None)
 
     def answer(self) -> Answer:
-        """A streamed completion. Raises LoadError if it is not whole."""
+        """Reads the reply as a streamed completion. Raises LoadError if it is not complete."""
         return answer_of(self.asked_s, self.arrivals, self.error)
 
 
 class Crowd:
-    """Visits to one address."""
+    """Sends requests to one address."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
         self._selector = selectors.DefaultSelector()
         self._n_open = 0
 
-    def run(
-        self, visits: Sequence[KeyVisit], gaps_s: Sequence[float], probes: Sequence[KeyVisit], every_s: float
-    ) -> None:
-        """Until the last reply has ended. Visit i begins gaps_s[i] after the one before it; a probe every `every_s`, while
-        visits begin."""
+    def run(self, visits: Sequence[Visit], gaps_s: Sequence[float], probes: Sequence[Visit], every_s: float) -> None:
+        """Runs until the last reply has ended. Visit i begins gaps_s[i] seconds after the one before it. While
+        visits begin, a probe is sent every `every_s` seconds."""
         began_s = time.perf_counter()
         times_s = list(itertools.accumulate(gaps_s, initial=began_s))[1:]
         last_s = times_s[-1] if times_s else began_s
@@ -80,7 +78,7 @@ class Crowd:
     def close(self) -> None:
         self._selector.close()
 
-    def _begin(self, visit: KeyVisit) -> None:
+    def _begin(self, visit: Visit) -> None:
         visit.asked_s = time.perf_counter()
         try:
             sock = socket.create_connection(self._address)

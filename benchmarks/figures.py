@@ -1,4 +1,4 @@
-"""What is read out of measured times: percentiles, silences, and whether a goal is met."""
+"""Figures from measured times: percentiles, silences, common rates, and comparisons with a goal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 
 def percentile(values: Iterable[float], q: float) -> float:
-    """The q-th percentile (0..100), interpolated between neighbours as numpy's default does. ValueError for no values."""
+    """Returns the q-th percentile (0..100), interpolated linearly as by numpy. Raises ValueError for no values."""
     ordered = sorted(values)
     if not ordered:
         raise ValueError("no values")
@@ -20,15 +20,15 @@ def percentile(values: Iterable[float], q: float) -> float:
 
 
 def silences(times_s: Sequence[float], start_s: float, end_s: float) -> list[float]:
-    """How long a stream was silent, each time, between two moments: from its last event before start_s, over those between,
-    to end_s. So a stream that says nothing any more counts as well."""
+    """Returns the silences of a stream between two times, in seconds: from its last event before start_s, between its events, and
+    from the last one to end_s, so that a stream without further events counts too."""
     before = [at_s for at_s in times_s if at_s <= start_s]
     marks = [*(before[-1:] or [start_s]), *(at_s for at_s in times_s if start_s < at_s < end_s), end_s]
     return [later - earlier for earlier, later in itertools.pairwise(marks)]
 
 
 def common_rate(streams: Sequence[Sequence[float]]) -> float:
-    """Events a second of all streams together while every one of them is talking. ValueError if there is no such time."""
+    """Returns the events per second of all streams together while all of them are active. Raises ValueError if they never are."""
     start_s = max(times[0] for times in streams)
     end_s = min(times[-1] for times in streams)
     if end_s <= start_s:
@@ -38,7 +38,7 @@ def common_rate(streams: Sequence[Sequence[float]]) -> float:
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit for our figure: as it stands, or as a multiple of the peer's."""
+    """A limit for our figure: absolute, or a multiple of the peer's."""
 
     limit: float
     of_peer: bool = True
@@ -63,7 +63,7 @@ class Row:
         return f"{bound} {self.goal.limit:.3g}{' × the peer’s' if self.goal.of_peer else f' {self.unit}'}"
 
     def is_met(self, ours: float | None, peer: float | None) -> bool | None:
-        """Whether our figure meets the goal; None if there is no goal or not what it takes to say so."""
+        """Returns True if our figure meets the goal; None if there is no goal or a figure is missing."""
         if self.goal is None or ours is None or (self.goal.of_peer and not peer):
             return None
         value = ours / peer if self.goal.of_peer and peer else ours

@@ -1,14 +1,14 @@
-"""Requests that nobody sane would send, against the real service: no answer is a 5xx, no worker dies, all come to an end.
+"""Fuzzes the real service with odd and hostile requests: no reply may be a 5xx, no worker may die, every request must end.
 
     python -m benchmarks.fuzz [--requests 50000] [--seed 0] [--template NAME | --real] [--callers 8] [--json FILE]
                               [--kinds A,B | --without A,B] [--seconds 600]
 
 The model is tiny and has random weights, the default model's vocabulary and a chat template of llama.cpp's collection, so that
-time goes into requests and not into weights; --real takes the default model. Everything stays on loopback.
-A request is made from its number and the seed alone (benchmarks/fuzz_requests.py), so a fault can be sent again:
-`--seed S --first N --requests 1 --kinds K`, as the fault says. Beside it a bystander asks at a steady pace
-(benchmarks/fuzz_bystander.py): the report has its waits, and one of more than --wait-max seconds is a fault. The exit status says
-whether there were none.
+the time goes into requests, not weights; --real takes the default model. All traffic stays on loopback.
+A request depends only on its number and the seed (benchmarks/fuzz_requests.py), so a fault can be repeated: its message has the
+flags `--seed S --first N --requests 1 --kinds K`. A bystander sends ordinary requests meanwhile (benchmarks/fuzz_bystander.py):
+the report has its waiting times, and one longer than --wait-max seconds is a fault. The exit status is 0 if there were no
+faults.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from benchmarks.fuzz_wire import WireRequest, exchange
 from benchmarks.nonsense_model import DEFAULT_TEMPLATE, nonsense_model
 from benchmarks.service import Service
 
-# Of one request, however odd. The service's own limits are far below; this is about what never ends.
+# Seconds for one request. The service's own limits are far lower; this one detects requests that never end.
 REQUEST_TIMEOUT_S = 120.0
 
 
 @dataclass
 class Findings:
     kinds: Counter[str] = field(default_factory=Counter)
-    busy_s: dict[str, float] = field(default_factory=dict)  # by kind: time until the replies, all callers together
+    busy_s: dict[str, float] = field(default_factory=dict)  # by kind: seconds until the replies, summed over callers
     statuses: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -119,7 +119,7 @@ class Fuzzer:
         url = self._target.admin_url if to_admin else self._target.base_url
         for reply in await exchange(url, request, REQUEST_TIMEOUT_S):
             self.findings.statuses.update(str(status) for status in reply.statuses)
-            # The admin listener takes few connections, and says so to those that are too many.
+            # The admin listener accepts few connections, and refuses further ones with a reply.
             is_refused = request.to_admin and reply.statuses == (503,)
             if any(status >= 500 for status in reply.statuses) and not is_refused:
                 self._fault(number, request, reply.text)
@@ -157,7 +157,7 @@ def bystanders_faults(waits: dict[str, dict[str, Any]], wait_max_s: float) -> li
             )
         if not found["n"]:
             faults.append(f"no {name} of a bystander was answered")
-        # One that is refused because too much waits is told so, and that at once.
+        # A request that is refused because of the queue gets its reply at once.
         wrong = {outcome: n for outcome, n in found["others"].items() if outcome != "429"}
         if wrong:
             faults.append(f"a bystander's {name}: {wrong}")

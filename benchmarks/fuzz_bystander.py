@@ -1,9 +1,9 @@
-"""A caller beside a fuzz: one short chat request each second, and a probe four times a second, each on a connection of its own.
+"""An ordinary caller during a fuzz: one short chat request each second, and four probes, each on a connection of its own.
 
     python -m benchmarks.fuzz_bystander URL
 
-It is a process of its own, so that the fuzz's own work is no part of what it sees. It runs until its standard input ends, waits
-for what is under way, and prints how long everything took, as JSON.
+It runs in a process of its own, so that the fuzz's own work does not delay it. It runs until its standard input ends, waits for
+requests in progress, and prints all times as JSON.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from urllib.parse import urlsplit
 
 CHAT_EVERY_S, PROBE_EVERY_S = 1.0, 0.25
 ANSWER_TIMEOUT_S = 120.0
-# Requests of each kind in progress; beyond that, one is left out.
+# Most requests of each kind in progress; further ones are left out.
 N_AT_ONCE = 64
 _BODY = {"messages": [{"role": "user", "content": "Which day is it?"}], "max_tokens": 4, "temperature": 0}
 
 
 @dataclass
 class Waits:
-    """Times to the whole reply, in seconds."""
+    """Times until the end of the reply, in seconds."""
 
     seconds: list[float] = field(default_factory=list)  # of those that were answered 200
     others: Counter[str] = field(default_factory=Counter)  # by status, or the error of one without
@@ -48,7 +48,7 @@ class Waits:
 
 
 class Repeated:
-    """One request, sent at a steady pace whether the ones before are answered or not."""
+    """One request, sent at a steady pace whether or not earlier ones are answered."""
 
     def __init__(self, url: str, method: str, path: str, body: bytes | None, every_s: float) -> None:
         self._address = urlsplit(url)
@@ -98,7 +98,7 @@ class Repeated:
 
 
 class Bystander:
-    """That process; `report` holds what it printed once `with` has ended."""
+    """Runs the bystander process; `report` holds its output after the end of `with`."""
 
     def __init__(self, url: str) -> None:
         self._command = [sys.executable, "-m", "benchmarks.fuzz_bystander", url]

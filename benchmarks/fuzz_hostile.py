@@ -1,4 +1,4 @@
-"""Requests that mean harm: what stops an engine, an event loop or a disk where nothing bounds it."""
+"""Hostile requests, which would stop an engine, an event loop or a disk without limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _function(parameters: Any, name: str = "f") -> Body:
 
 
 def pattern_tools(chance: random.Random) -> tuple[str, Body]:
-    """Tools whose arguments have to match patterns with products of repetitions; more tokens than others, so that work adds up."""
+    """Tools whose arguments have to match patterns with nested repetitions; with longer answers, so that work adds up."""
     n = chance.choice((1, 1, 3))
     strings = {
         f"p{i}": {"type": "string", "pattern": hostile_pattern(chance), "maxLength": chance.choice((10, 10**6))}
@@ -36,7 +36,7 @@ def pattern_tools(chance: random.Random) -> tuple[str, Body]:
 
 
 def many_properties(chance: random.Random) -> tuple[str, Body]:
-    """Up to 64 tools with thousands of properties together, required or not, flat or nested."""
+    """Tools, up to 64, with thousands of properties in total, required or not, flat or nested."""
     n_tools = chance.choice((1, 1, 4, 32, 64))
     n_properties = chance.choice((4, 30, 300, 1000, 5000)) // max(n_tools // 4, 1) + 1
     leaf = chance.choice(({"type": "string"}, {"enum": ["a", "b"]}, {}, {"type": "array", "items": {"type": "number"}}))
@@ -82,7 +82,7 @@ def many_keys(chance: random.Random) -> tuple[str, Body]:
 
 
 def many_answers(chance: random.Random) -> tuple[str, Body]:
-    """One request that wants all slots, for longer answers than others."""
+    """One request that takes all slots, with longer answers than others."""
     body: Body = {
         "n": chance.choice((2, 8, 16, 64, 65, 10**9)),
         "max_tokens": chance.choice((1, 16)),
@@ -95,7 +95,7 @@ def many_answers(chance: random.Random) -> tuple[str, Body]:
 
 
 def long_text(chance: random.Random) -> tuple[str, Body]:
-    """Texts of up to 400 KB, of which some are hard to cut into tokens."""
+    """Texts of up to 400 KB, some of them hard to tokenize."""
     unit = chance.choice(
         ("a", " ", "\n", "ab ", "👍", "\u0e01\u0e47", "1", "<|im_start|>", "'s", "\t ", "é", "x.", some_text(chance))
     )

@@ -1,4 +1,4 @@
-"""Odd requests, each made from a seed and its number: valid by type, hostile by value; and some that are no JSON at all."""
+"""Odd requests, each made from a seed and its number: valid types with hostile values, and some that are not JSON."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class FuzzRequest:
 
 
 def fuzz_request(seed: int, number: int, kinds: Sequence[str]) -> FuzzRequest | WireRequest:
-    """The same request for the same numbers and kinds, in any process. The kind is chosen first, and the rest does not depend on
-    which others there are: `kinds` may be that one alone to have the request again."""
+    """Makes a request that depends only on the seed, the number and the kind, in any process. The kind is chosen first, so a
+    request can be made again with `kinds` being its kind alone."""
     kind = random.Random(f"{seed} {number}").choice(kinds)
     chance = random.Random(f"{seed} {number} {kind}")
     if kind in dict(WIRE_KINDS):
@@ -218,7 +218,7 @@ def _token_text(chance: random.Random) -> tuple[str, Body]:
 
 
 def _deep(chance: random.Random) -> tuple[str, bytes]:
-    """More levels than any parser's stack has."""
+    """Nests deeper than the stack of any parser."""
     n = chance.choice((100, 1500, 100_000))
     inner = chance.choice((b"[" * n + b"]" * n, b'{"a":' * n + b"1" + b"}" * n, b"[" * n))
     field = chance.choice((b"chat_template_kwargs", b"metadata", b"tools", b"response_format", b"messages", b"x"))
@@ -238,9 +238,9 @@ def _bytes(chance: random.Random) -> tuple[str, bytes]:
 
 
 def _encode(chance: random.Random, body: Body) -> bytes:
-    """As JSON; sometimes with escapes, bytes or structure that JSON or UTF-8 does not have."""
+    """Encodes as JSON; sometimes with escapes, bytes or structure that are invalid in JSON or UTF-8."""
     ensure_ascii, limit = chance.random() < 0.5, sys.getrecursionlimit()
-    sys.setrecursionlimit(20_000)  # some schemas are nested deeper than Python likes
+    sys.setrecursionlimit(20_000)  # some schemas are nested deeper than Python's recursion limit
     try:
         raw = json.dumps(body, ensure_ascii=ensure_ascii, allow_nan=True).encode("utf-8", "surrogatepass")
     finally:
@@ -263,7 +263,7 @@ BODY_KINDS: tuple[tuple[str, Callable[[random.Random], tuple[str, Body | bytes]]
     *HOSTILE_KINDS,
 )
 KINDS = tuple(name for name, _ in (*BODY_KINDS, *WIRE_KINDS))
-# How often each comes; others 10 times. These cost the most, and most of what goes on beside an attack is usual.
+# Weights of the kinds; the others have 10. These cost the most, and most traffic during an attack is ordinary.
 _RARE = {
     **{"pattern-tools": 1, "gbnf": 1, "many-answers": 1, "many-properties": 2, "many-keys": 2, "long-text": 2},
     **{"tools": 2, "template": 2, "idle": 4, "form": 6},

@@ -1,4 +1,4 @@
-"""Values of hostile requests: texts, JSON schemas, patterns and grammars that a parser or a compiler may trip over."""
+"""Values of hostile requests: texts, JSON schemas, patterns and grammars that may break a parser or a compiler."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def schema(chance: random.Random, depth: int = 0) -> Any:
     if kind < 6:
         return chance.choice(_LEAVES)(chance)
     inner = schema(chance, depth + 1)
-    # How often parts are repeated multiplies with each level: often at the top only, or JSON of gigabytes comes out.
+    # Repetitions multiply with each level: many only at the top, or the JSON has gigabytes.
     many = {0: 40, 1: 5}.get(depth, 2)
     if kind < 9:
         names = [some_text(chance)[:20] for _ in range(chance.choice((1, 2, many)))]
@@ -198,7 +198,7 @@ _GRAMMARS = (
 
 
 def add_form(chance: random.Random, body: dict[str, Any]) -> None:
-    """What the answer must look like."""
+    """Adds a response format to a request."""
     kind = chance.randrange(5)
     if kind == 0:
         body["regex"] = pattern(chance)
@@ -215,7 +215,7 @@ def add_form(chance: random.Random, body: dict[str, Any]) -> None:
 
 
 def hostile_pattern(chance: random.Random) -> str:
-    """Short, with repetitions in repetitions or groups that may be empty."""
+    """Makes a short pattern with nested repetitions, or with groups that may be empty."""
     if chance.random() < 0.1:
         return pattern(chance)
     made = chance.choice(("a", "a?", "[a-z]", ".", "a|aa", "a*", "(a|b|ab)", "\\w\\d?"))
@@ -228,7 +228,7 @@ def hostile_pattern(chance: random.Random) -> str:
 
 
 def random_gbnf(chance: random.Random) -> str:
-    """Most are well formed; one in four may have anything anywhere."""
+    """Makes a grammar; most are well formed, one in four may have anything anywhere."""
     is_wild = chance.random() < 0.25
     names = ["root", *(f"r{i}" for i in range(chance.choice((0, 1, 3, 12))))]
     classes = ("[a-z]", "[^a]", "[^\\n]", ".", "[\\u0000-\\U0010FFFF]", "[é-ü0-9]", *(("[]",) if is_wild else ()))
@@ -250,7 +250,7 @@ def random_gbnf(chance: random.Random) -> str:
     def alternatives(level: int, depth: int) -> str:
         count = chance.choice((1, 1, 2, 3))
         rows = [" ".join(element(level, depth) for _ in range(chance.choice((1, 2, 3)))) for _ in range(count)]
-        if chance.random() < 0.2:  # comes back to itself, behind something
+        if chance.random() < 0.2:  # recursion, after something else
             rows.append(f'"c" {names[level]}')
         return " | ".join(rows)
 

@@ -1,4 +1,4 @@
-"""Requests that are odd below HTTP's body: other methods, headers, paths and bytes, pins, and connections that say nothing."""
+"""Requests that are odd below HTTP's body: methods, headers, paths, framing, pinned prefixes, and silent connections."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from urllib.parse import urlsplit
 
 from benchmarks.fuzz_values import some_text
 
-# A connection that was left without a whole request may be silent for as long as the service waits for a head.
+# A connection without a complete request may be silent for as long as the service waits for a head.
 _SILENCE_S = 2.0
 _MAX_REPLY_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class WireRequest:
-    """Bytes, sent in pieces on a number of new connections, of the main listener or the admin one."""
+    """Bytes that are sent in pieces on a number of new connections to the main or the admin listener."""
 
     kind: str
     pieces: tuple[bytes, ...]
     n_connections: int = 1
     to_admin: bool = False
-    # The last piece ends a request, so there has to be an answer.
+    # The last piece completes a request, so there has to be a reply.
     is_whole: bool = True
 
     @property
@@ -35,7 +35,7 @@ class WireRequest:
 
 @dataclass(frozen=True)
 class WireReply:
-    statuses: tuple[int, ...]  # of the replies on one connection; none: it ended, or was silent
+    statuses: tuple[int, ...]  # of the replies on one connection; empty if it was closed or silent
     is_closed: bool
     text: str
 
@@ -45,7 +45,7 @@ def wire_request(kind: str, chance: random.Random) -> WireRequest:
 
 
 async def exchange(url: str, request: WireRequest, answer_s: float) -> list[WireReply]:
-    """Raises TimeoutError where a whole request has no reply within answer_s, OSError where there is no connection."""
+    """Sends the pieces. Raises TimeoutError if a complete request has no reply within answer_s, OSError without a connection."""
     return list(await asyncio.gather(*(_exchange(url, request, answer_s) for _ in range(request.n_connections))))
 
 
@@ -144,7 +144,7 @@ def _request(method: str, path: str, body: bytes = b"", host: str = "127.0.0.1",
 
 
 def _page(chance: random.Random) -> WireRequest:
-    """Requests that a web page, or a page behind a rebound name, can send."""
+    """Requests that a web page can send, also after DNS rebinding."""
     path = chance.choice(_PATHS)
     method = chance.choice(("GET", "POST", "OPTIONS", "HEAD") if path != "/v1/prefixes" else ("GET", "OPTIONS"))
     fields = [
@@ -184,7 +184,7 @@ def _long(chance: random.Random) -> WireRequest:
 
 
 def _pin(chance: random.Random) -> WireRequest:
-    """Pins of few names with ever new texts, and their ends."""
+    """Pins and unpins prefixes of few names with ever new texts."""
     name = chance.choice(("a", "b", "c", "c", "x" * 64, "..", "a%2fb", "%00", "a" * 65))
     path, kind = f"/v1/prefixes/{name}", chance.random()
     if kind < 0.3:
@@ -200,7 +200,7 @@ def _pin(chance: random.Random) -> WireRequest:
 
 
 def _admin(chance: random.Random) -> WireRequest:
-    """The admin listener's paths, there and on the main port."""
+    """Paths of the admin listener, there and on the main port."""
     path = chance.choice(
         ("/metrics", "/debug/engine", "/debug", "/", "/livez", "/v1/models", "/metrics/../debug/engine")
     )
@@ -215,7 +215,7 @@ _IDLE_PIECES = ((), (b"G",), (b"GET /livez HTTP/1.1\r\nHost: x\r\n",), (b"\x16\x
 
 
 def _idle(chance: random.Random) -> WireRequest:
-    """Connections that say nothing, or nothing whole."""
+    """Connections that send nothing, or no complete request."""
     pieces = (
         (*chance.choice(_IDLE_PIECES), b"") if chance.random() < 0.9 else (_request("POST", "/tokenize", b"{}")[:-1],)
     )
@@ -252,7 +252,7 @@ _BODIES = (
 
 
 def _framing(chance: random.Random) -> WireRequest:
-    """Heads and bodies that two readers could split differently, with a few bytes changed, in pieces."""
+    """Heads and bodies that two parsers could split differently, with a few bytes changed, in pieces."""
     line = chance.choice(
         (b"GET /livez HTTP/1.1", b"POST /tokenize HTTP/1.1", b"GET /livez HTTP/1.0", b"PRI * HTTP/2.0")
     )

@@ -1,8 +1,8 @@
-"""The longest gap in one caller's stream while another caller sends a request that means harm.
+"""Measures the longest gap in one caller's stream while another caller sends a hostile request.
 
     python -m benchmarks.hostile [--model default]
 
-Each case is sent once to the real service, beside a stream of tokens that is read all the time.
+Each case is sent once to the real service during a stream of tokens.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _called(offered: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def cases(n_characters: int = 3_900_000) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Path and body of each case by its name."""
+    """Returns path and body of each case by its name."""
     keys = {f"k{i}": 1 for i in range(40_000)}
     return {
         "32 tools × 4 properties, required": (CHAT, _called(tools(32, 4))),
@@ -69,7 +69,7 @@ def cases(n_characters: int = 3_900_000) -> dict[str, tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """HTTP status and seconds of a case, and the longest gap of the stream beside it."""
+    """HTTP status and seconds of a case, and the longest gap of the stream meanwhile."""
 
     name: str
     status: int
@@ -78,7 +78,7 @@ class Outcome:
 
 
 class Streamer:
-    """A caller who reads one stream after the other in a thread, until stop()."""
+    """A caller that reads one stream after the other in a thread, until stop()."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = host, port
@@ -117,7 +117,7 @@ class Streamer:
 
 
 def measure(base_url: str, name: str, path: str, body: dict[str, Any], settle_s: float = _SETTLE_S) -> Outcome:
-    """Sends one case beside a stream."""
+    """Sends one case during a stream."""
     parts = urlsplit(base_url)
     host, port = parts.hostname or "", parts.port or 80
     streamer = Streamer(host, port)
@@ -135,7 +135,7 @@ def measure(base_url: str, name: str, path: str, body: dict[str, Any], settle_s:
 
 
 def lines(found: Sequence[Outcome]) -> list[str]:
-    """The table."""
+    """Lines of the table."""
     return [
         f"{machine()}.",
         "",

@@ -1,4 +1,4 @@
-"""What benchmarks.kernels measures: sizes, figures, and the goals of each model."""
+"""Figures of benchmarks.kernels: sizes, names, and the goals of each model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 from benchmarks.figures import Goal, Row
 from benchmarks.markdown import markdown_table
 
-# The sides. FLASH and PLAIN are llama.cpp with and without flash attention; "/split": a buffer of cells for each sequence.
+# Sides. FLASH and PLAIN are llama.cpp with and without flash attention; "/split" means a KV buffer for each sequence.
 OURS, FLASH, PLAIN, OPENVINO = "ours", "flash", "plain", "openvino"
 SPLIT = "/split"
 
@@ -20,7 +20,7 @@ Seconds = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Tokens, and how many steps of each figure are taken. All sizes times `scale`, for a smoke test."""
+    """Numbers of tokens and of timed steps. `scale` multiplies all of them, for a smoke test."""
 
     scale: float = 1.0
 
@@ -53,13 +53,13 @@ class Sizes:
 
     @property
     def n_slot_cells(self) -> int:
-        """What a sequence holds at most, in a batch of sequences."""
+        """Largest number of tokens of a sequence in a batch of sequences."""
         return -(-(self.prefix + 64) // 256) * 256
 
 
 @dataclass(frozen=True)
 class Figure:
-    """`n_tokens` is what a step of it computes."""
+    """One figure; `n_tokens` is the number of tokens of its step."""
 
     name: str
     label: str
@@ -83,7 +83,7 @@ def figures(sizes: Sizes) -> tuple[Figure, ...]:
 
 @dataclass(frozen=True)
 class Aim:
-    """What one figure of ours is judged by. `peer` is the better of llama.cpp's two sides, or its default."""
+    """Goal of one figure of ours. `peer` is the better of llama.cpp's two sides, or its default."""
 
     figure: str
     ratio: float
@@ -114,7 +114,8 @@ _LARGE_PORTABLE = (
 
 
 def aims(model: str, has_amx: bool, sizes: Sizes) -> tuple[Aim, ...]:
-    """Of a model by the name that the commands take: the 1B shape's depend on the CPU, all others are not to be slower."""
+    """Returns the goals of a model by its name on the command line: those of the 1B shape depend on the CPU, other models may not
+    be slower."""
     if model == "1b":
         return _LARGE_AMX if has_amx else _LARGE_PORTABLE
     equal = tuple(Aim(each.name, 1.0) for each in figures(sizes))
@@ -123,7 +124,7 @@ def aims(model: str, has_amx: bool, sizes: Sizes) -> tuple[Aim, ...]:
 
 @dataclass(frozen=True)
 class Line:
-    """An aim, and the medians of all turns in tokens a second. `peer_side` is the side that was compared with."""
+    """A goal, and the medians of all turns in tokens per second. `peer_side` is the side of the comparison."""
 
     label: str
     aim: Aim
@@ -149,7 +150,7 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """The ratio is judged as it is shown, with two digits behind the point."""
+        """Compares the ratio with the goal as it is shown, with two decimals."""
         is_met = self.row.is_met(self.ratio, 1.0)
         if is_met and self.aim.above_openvino and self.openvino and self.ours:
             is_met = self.ours > self.openvino
@@ -158,7 +159,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one process of a side measured. `load_s`: until the model was ready; `model_bytes`: resident memory that this
+    """Measurements of one process of a side. `load_s` is the time to load the model, `model_bytes` the resident memory that it
     added."""
 
     side: str
@@ -168,13 +169,13 @@ class Turn:
 
 
 def rate(turns: Sequence[Turn], side: str, figure: Figure) -> float | None:
-    """Tokens a second: the median over turns of the median step."""
+    """Tokens per second: the median over turns of the median step."""
     found = [each.seconds[figure.name] for each in turns if each.side == side and figure.name in each.seconds]
     return figure.n_tokens / statistics.median(map(statistics.median, found)) if found else None
 
 
 def best_rate(turns: Sequence[Turn], side: str, figure: Figure) -> float | None:
-    """In one buffer or in split ones, whichever is faster."""
+    """Rate in one KV buffer or in split ones, whichever is faster."""
     split = Figure(figure.name + SPLIT, figure.label, figure.n_tokens)
     return max(filter(None, (rate(turns, side, figure), rate(turns, side, split))), default=None)
 
@@ -205,7 +206,7 @@ HEADS = ("measured, tok/s", "ours", "llama.cpp, flash attention", "without", OPE
 
 
 def table(found: Sequence[Line]) -> str:
-    """Markdown; the column of OpenVINO only where it was measured."""
+    """Table in Markdown, with a column of OpenVINO if it was measured."""
     is_there = [head != OPENVINO_HEAD or any(line.openvino for line in found) for head in HEADS]
     rows = [list(HEADS)]
     for line in found:

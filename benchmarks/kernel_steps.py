@@ -1,8 +1,8 @@
-"""The steps that benchmarks.kernels times: one side measures all its figures in this process and prints them as JSON.
+"""Times the steps of benchmarks.kernels: one side measures all its figures in this process and prints them as JSON.
 
     python -m benchmarks.kernel_steps --side ours|flash|plain --model FILE --threads 2 [--scale 1] [--profile]
 
-One llama_decode is one step. A prompt is computed once, the other sequences get copies of its cells.
+A step is one llama_decode. A prompt is computed once; the other sequences get copies of its cells.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ N_PREFILLS, N_STEPS, N_MIDDLE_STEPS, N_DEEP_STEPS, N_ROWS_STEPS = 2, 16, 32, 8, 
 class Side:
     kernels: str
     flash_attn: bool
-    splits: bool  # whether it is measured with split buffers too, and may have the better of both
+    splits: bool  # True: also measured with split buffers, and the better one counts
 
 
 SIDES = {OURS: Side("auto", True, False), FLASH: Side("off", True, True), PLAIN: Side("off", False, True)}
 
 
 class Steps:
-    """A context with room for all figures, and timed steps in it."""
+    """Timed steps in a context that is large enough for all figures."""
 
     def __init__(self, model: Model, side: Side, sizes: Sizes, threads: int, *, unified: bool = True) -> None:
         n_cells = sizes.n_rows * sizes.n_slot_cells
@@ -71,7 +71,7 @@ class Steps:
         self._context.close()
 
     def step(self, *rows: tuple[int, int, int]) -> float:
-        """Seconds of rows of (slot, position, tokens), all with the logits of their last token."""
+        """Computes rows of (slot, position, tokens), with logits of each row's last token. Returns seconds."""
         self._batch.clear()
         for slot, start, n in rows:
             tokens = [(slot * 7919 + i * 104_729) % self._n_tokens for i in range(start, start + n)]
@@ -81,8 +81,8 @@ class Steps:
         return time.perf_counter() - began
 
     def decode(self, n_rows: int, depth: int, n_steps: int) -> list[float]:
-        """Seconds of steps of one token for each of the first slots, which hold `depth` tokens, and do so afterwards. The
-        first step is not counted."""
+        """Times steps of one token for each of the first slots, which hold `depth` tokens before and afterwards. The first step is
+        not counted."""
         seconds = [self.step(*((slot, depth + i, 1) for slot in range(n_rows))) for i in range(n_steps + 1)]
         for slot in range(n_rows):
             self.cut(slot, depth)
@@ -92,7 +92,7 @@ class Steps:
         assert self._context.remove(slot, depth), "an attention cache can be cut anywhere"
 
     def prefill(self) -> list[float]:
-        """Prompts of a chunk in an empty cache."""
+        """Times prompts of one chunk in an empty cache."""
         seconds = []
         for _ in range(N_PREFILLS):
             self._context.clear()
@@ -101,9 +101,9 @@ class Steps:
         return seconds
 
     def single(self) -> dict[str, list[float]]:
-        """One sequence; leaves `deep` tokens in slot 0."""
+        """Times one sequence; leaves `deep` tokens in slot 0."""
         sizes = self._sizes
-        self.prefill()  # what is touched for the first time
+        self.prefill()  # touches memory for the first time
         found = {"prefill": self.prefill(), "decode": self.decode(1, 0, N_STEPS)}
         self.step((0, 0, sizes.middle))
         found["decode middle"] = self.decode(1, sizes.middle, N_MIDDLE_STEPS)
@@ -115,7 +115,7 @@ class Steps:
         return found
 
     def rows(self) -> dict[str, list[float]]:
-        """A short sequence in each slot, and none afterwards."""
+        """Times a short sequence in each slot; leaves the cache empty."""
         slots, n = range(self._sizes.n_rows), self._sizes.short
         self._context.clear()
         self.step(*((slot, 0, n) for slot in slots))
@@ -124,7 +124,7 @@ class Steps:
         return found
 
     def shared(self) -> dict[str, list[float]]:
-        """All slots on the prefix in slot 0, which stays."""
+        """Times all slots sharing the prefix in slot 0, which stays."""
         sizes = self._sizes
         self.cut(0, sizes.prefix)
         for slot in range(1, sizes.n_rows):
@@ -135,7 +135,7 @@ class Steps:
         return found
 
     def own(self) -> dict[str, list[float]]:
-        """The prefix that slot 0 holds, in each slot in cells of its own."""
+        """Times all slots, each with its own copy of the prefix in slot 0."""
         sizes = self._sizes
         state = self._context.save_state(0)
         self._context.clear()
@@ -144,7 +144,7 @@ class Steps:
         return {"rows own": self.decode(sizes.n_rows, sizes.prefix, N_ROWS_STEPS)}
 
     def profiles(self) -> list[Profile]:
-        """Where the time of a step goes, of those that single() takes. Slot 0 holds `deep` tokens."""
+        """Profiles the steps that single() times. Slot 0 holds `deep` tokens."""
         sizes = self._sizes
         found = [profiled(f"one row, depth {sizes.deep:,}", lambda: self.step((0, sizes.deep, 1)))]
         self._context.clear()
@@ -156,7 +156,7 @@ class Steps:
 
 
 def measure(model: Model, side: Side, sizes: Sizes, threads: int) -> dict[str, list[float]]:
-    """Seconds of the steps of each figure. Raises LlmcoreError where a context does not fit into memory."""
+    """Measures the steps of each figure. Returns seconds. Raises LlmcoreError if a context does not fit into memory."""
     with Steps(model, side, sizes, threads) as steps:
         found = {**steps.rows(), **steps.single(), **steps.shared(), **steps.own()}
     if side.splits:
@@ -188,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if side.kernels == "auto":
         side = replace(side, kernels=args.kernels)
     try:
-        load_library()  # what is loaded once is not the model's
+        load_library()  # loaded libraries are not part of the model's memory
         before, began = _resident_bytes(), time.perf_counter()
         with Model(args.model, kernels=side.kernels) as model:
             load_s, loaded = time.perf_counter() - began, _resident_bytes() - before
@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _resident_bytes() -> int:
-    """Pages of the mapped file that were touched count as well."""
+    """Resident bytes of this process, including touched pages of the mapped file."""
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

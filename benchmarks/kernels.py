@@ -1,11 +1,11 @@
-"""Our kernels against llama.cpp's with and without flash attention, and OpenVINO GenAI: prefill, decode, rows, depth.
+"""Compares our kernels with llama.cpp's, with and without flash attention, and OpenVINO GenAI: prefill, decode, rows, depth.
 
     python -m benchmarks.kernels [--model default|1b|all|FILE] [--turns 3] [--openvino] [--no-profile] [--write-docs]
 
-In turns, each side in a process of its own. All of llama.cpp's sides use its repacked and AMX buffers and no BLAS.
+The sides run in turns, each in a process of its own. llama.cpp's sides use its repacked and AMX buffers and no BLAS.
 
-With `--kernels LEVEL` ours is what a machine of that level would run, and is judged by the goals for it. llama.cpp's side is
-always what the build has: for a comparison on equal terms, one for that level (docs/BENCHMARKS.md).
+With `--kernels LEVEL` our side runs the kernels of a machine of that level, and has its goals. llama.cpp's side always runs
+with all instruction sets of the build: a fair comparison needs a build for that level (docs/BENCHMARKS.md).
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from llmcore.machine.threads import decide_threads
 
 SECTION = "kernels"
 
-# What GCC's OpenMP runtime takes where nobody says anything. llmcore sets less (benchmarks.contention); llama.cpp's own
-# programs run with this, and decode a small model up to a third faster for it.
+# Default of GCC's OpenMP runtime. llmcore sets less (benchmarks.contention); llama.cpp's own programs run with this one, and
+# decode a small model up to a third faster with it.
 UNSET_SPINS = "300000"
 
 
 class SideError(Exception):
-    """A side ended without its figures. It has said why."""
+    """A side ended without figures, after it printed the reason."""
 
 
 @dataclass
 class Found:
-    """Everything about one model. `name`: as the commands take it."""
+    """All findings about one model. `name` is its name on the command line."""
 
     name: str
     path: Path
@@ -69,7 +69,7 @@ class Plan:
 
 
 def child(side: str, path: Path, plan: Plan, *flags: str) -> Any:
-    """What benchmarks.kernel_steps prints. Raises SideError."""
+    """Runs benchmarks.kernel_steps and returns its output. Raises SideError."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     if side != OURS:
         environ["GOMP_SPINCOUNT"] = UNSET_SPINS
@@ -88,10 +88,10 @@ def turn_of(side: str, path: Path, plan: Plan) -> Turn:
 
 
 def measure(name: str, path: Path, plan: Plan) -> Found:
-    """Raises SideError or OpenVinoError."""
+    """Measures all sides in turns. Raises SideError or OpenVinoError."""
     found = Found(name, path)
     for turn in range(plan.n_turns):
-        # Who goes first changes, so that a drift favours nobody.
+        # The order alternates, so that a drift favours no side.
         for side in plan.sides[:: -1 if turn % 2 else 1]:
             began = time.monotonic()
             found.turns.append(turn_of(side, path, plan))
@@ -104,7 +104,7 @@ def measure(name: str, path: Path, plan: Plan) -> Found:
 
 
 def report(found: Found, plan: Plan, limit: Limits, plot: str) -> str:
-    """Markdown about one model; `plot` is the name of the plot's file, or empty."""
+    """Report on one model in Markdown; `plot` is the name of the plot's file, or empty."""
     header = read_header(found.path)
     has_amx = "amx_tile" in features() and plan.kernels in ("auto", "amx")
     judged = kernel_figures.lines(found.turns, found.name, has_amx, plan.sizes)
@@ -122,7 +122,7 @@ def report(found: Found, plan: Plan, limit: Limits, plot: str) -> str:
 
 
 def loads(turns: Sequence[Turn], header: GgufHeader) -> str:
-    """How long loading took, and how much resident memory it added."""
+    """Line about the time of loading and the resident memory that it added."""
     file_bytes = sum(tensor.size_bytes for tensor in header.tensors)
     told = []
     for side in dict.fromkeys(each.side for each in turns):
@@ -133,7 +133,7 @@ def loads(turns: Sequence[Turn], header: GgufHeader) -> str:
 
 
 def write_plots(all_found: Sequence[Found], plan: Plan, limit: Limits, folder: Path) -> list[str]:
-    """Names of the files, one for each model."""
+    """Writes a plot for each model. Returns the names of the files."""
     names = []
     for found in all_found:
         points = roofline.points(found.turns, roofline.operations(read_header(found.path), plan.sizes))
@@ -175,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def built_for() -> list[str]:
-    """The instruction sets of llama.cpp's CPU backend that matter here, as it names them itself."""
+    """Instruction sets of llama.cpp's CPU backend that matter here, by its own names."""
     names = ("AVX2", "FMA", "F16C", "AVX_VNNI", "AVX512", "AVX512_VNNI", "AVX512_BF16", "AMX_INT8")
     told = load_library().llama_print_system_info().decode()
     return [name for name in names if f"{name} = 1" in told]

@@ -1,4 +1,4 @@
-"""What the machine gives: bytes read a second, and operations a second of matrix products."""
+"""Measures the limits of the machine: bytes read per second, and operations per second of matrix products."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from llmcore.llama.ffi.library import load_library
 
-# More than any cache holds.
+# Larger than any cache.
 N_BYTES = 1 << 29
 N_TURNS = 5
 _MATRIX = 2048
@@ -21,13 +21,13 @@ _MATRIX = 2048
 
 @dataclass(frozen=True)
 class Limits:
-    """`bytes_per_s`: by threads. `flops_per_s`: of all threads, by the type that is multiplied."""
+    """Rates of the machine: `bytes_per_s` by the number of threads, `flops_per_s` of all threads by the type that is multiplied."""
 
     bytes_per_s: Mapping[int, float]
     flops_per_s: Mapping[str, float]
 
     def or_better(self, other: Limits) -> Limits:
-        """The greater of each rate: what else runs on the machine makes them smaller only."""
+        """Returns the greater of each rate: other work on the machine only reduces them."""
         rates, flops = other.bytes_per_s, other.flops_per_s
         return Limits(
             {n: max(rate, rates[n]) for n, rate in self.bytes_per_s.items()},
@@ -44,8 +44,8 @@ class Limits:
 
 
 def limits(threads: int) -> Limits:
-    """By the native library's own loops where it has them. Else memory is read by the C library's memchr, which looks for
-    a byte that is not there, and fp32 is multiplied by NumPy."""
+    """Measures by the native library's own loops if it has them. Else memory is read by the C library's memchr, searching for an
+    absent byte, and fp32 is multiplied by NumPy."""
     lib = load_library()
     if not lib.lc_kernels_best():
         return Limits({n: read_rate(n) for n in sorted({1, threads})}, {"fp32": product_rate()})
@@ -55,7 +55,7 @@ def limits(threads: int) -> Limits:
 
 
 def read_rate(threads: int, n_bytes: int = N_BYTES) -> float:
-    """Bytes a second, the best of some turns. ctypes releases the interpreter lock during a call."""
+    """Measures bytes per second, the best of some turns. ctypes releases the interpreter lock during a call."""
     memory, part = np.ones(n_bytes, np.uint8), n_bytes // threads
     memchr = C.CDLL(None).memchr
     memchr.restype, memchr.argtypes = C.c_void_p, (C.c_void_p, C.c_int, C.c_size_t)
@@ -65,7 +65,7 @@ def read_rate(threads: int, n_bytes: int = N_BYTES) -> float:
 
 
 def product_rate(n: int = _MATRIX) -> float:
-    """fp32 operations a second, on as many threads as NumPy's BLAS takes (all cores)."""
+    """Measures fp32 operations per second, on as many threads as NumPy's BLAS takes (all cores)."""
     left, right = np.ones((n, n), np.float32), np.ones((n, n), np.float32)
     return 2 * n**3 / _best(lambda: left @ right)
 

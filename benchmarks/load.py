@@ -1,8 +1,8 @@
-"""Callers of an OpenAI-compatible service: streamed completions, and when each piece of them came.
+"""Callers of an OpenAI-compatible service: streamed completions with the arrival times of their pieces.
 
-The callers share the cores with what they measure, and two compute threads wait for each other at every operation: so a
-call only notes raw bytes with their times, and reads them when it has ended. An ordinary HTTP client takes ten times as long
-for each event.
+The callers share the cores with the service that they measure, whose compute threads wait for each other at every operation. So
+a call only stores raw bytes with their times, and parses them after its end. An ordinary HTTP client takes ten times as long for
+each event.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import httpx
 
 from benchmarks.sse import StreamError, read_completion
 
-# Of one call. Thirty-two prompts of 2,000 tokens, one after the other, take a slow machine a quarter of an hour.
+# Timeout of one call. Thirty-two prompts of 2,000 tokens, one after the other, take a quarter of an hour on a slow machine.
 CALL_TIMEOUT_S = 3600.0
 
 
 class LoadError(Exception):
-    """A call that did not work. The message is one line for a person."""
+    """A call failed. The message is one line for a person."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,20 @@ class Answer:
 
     @property
     def ttft_s(self) -> float:
-        """Time to first text."""
+        """Seconds to the first text."""
         return self.times_s[0] - self.asked_s
 
     @property
     def decode_tps(self) -> float:
-        """Tokens a second after the first."""
+        """Tokens per second after the first."""
         return (self.n_answer - 1) / (self.times_s[-1] - self.times_s[0])
 
 
 def answer_of(
     asked_s: float, arrivals: Iterable[tuple[float, bytes]], cause: str = "", *, is_whole: bool = True
 ) -> Answer:
-    """What came on a connection, which `cause` ended, if anything did. Raises LoadError for a failure; with is_whole, also for an
-    answer that is not complete."""
+    """Parses the bytes of a connection; `cause` is the error that ended it, or None. Raises LoadError for a failure; with is_whole
+    also for an incomplete answer."""
     try:
         read = read_completion(arrivals, is_whole=is_whole)
     except StreamError as error:
@@ -82,7 +82,7 @@ class Call(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.arrivals.append((time.perf_counter(), data))
         self._arrived.set()
-        # The request asks for a connection that closes; a server that does not heed it ends the reply so.
+        # The request asks to close the connection; this ends the reply of a server that ignores that.
         if data.endswith(b"\r\n0\r\n\r\n") or data == b"0\r\n\r\n":
             self.hang_up()
 
@@ -96,7 +96,7 @@ class Call(asyncio.Protocol):
             self._transport.close()
 
     async def arrived(self, n: int) -> None:
-        """Until about n pieces have come (or the reply has ended): what came is not read yet, so this is not exact."""
+        """Waits until about n pieces have arrived or the reply has ended. The bytes are not parsed yet, so n is not exact."""
         while len(self.arrivals) < n and not self._ended.is_set():
             self._arrived.clear()
             await self._arrived.wait()
@@ -109,7 +109,7 @@ class Call(asyncio.Protocol):
         return self._ended.is_set()
 
     def answer(self, *, is_whole: bool = True) -> Answer:
-        """As answer_of()."""
+        """Returns the answer like answer_of()."""
         return answer_of(
             self.asked_s, self.arrivals, "" if self._error is None else str(self._error), is_whole=is_whole
         )
@@ -118,7 +118,7 @@ class Call(asyncio.Protocol):
 @dataclass(frozen=True)
 class Prompt:
     text: str
-    n_tokens: int  # as a server counts them: with what it adds (BOS)
+    n_tokens: int  # as a server counts them, with the BOS that it adds
 
 
 class Endpoint:
@@ -144,7 +144,7 @@ class Endpoint:
         return self._host, self._port
 
     async def connect(self) -> None:
-        """Asks for the model's name. Raises LoadError if nobody answers."""
+        """Asks for the model's name. Raises LoadError if there is no reply."""
         url = f"{'https' if self._is_tls else 'http'}://{self._netloc}{self._path}/models"
         try:
             async with httpx.AsyncClient(timeout=30) as client:
@@ -165,12 +165,12 @@ class Endpoint:
         return call
 
     async def ask(self, prompt: Prompt, n_answer: int) -> Answer:
-        """A whole answer of n_answer tokens. Raises LoadError also where prompt or answer are not as long as they should."""
+        """Returns a complete answer of n_answer tokens. Raises LoadError also if prompt or answer have another length."""
         call = await self.start(prompt.text, n_answer)
         return await self.finish(call, prompt, n_answer)
 
     async def finish(self, call: Call, prompt: Prompt, n_answer: int) -> Answer:
-        """Waits for the end of a call, as ask()."""
+        """Waits for the end of a call. Returns and raises like ask()."""
         try:
             await asyncio.wait_for(call.ended(), CALL_TIMEOUT_S)
         except asyncio.TimeoutError:
@@ -187,7 +187,7 @@ class Endpoint:
         return answer
 
     def request(self, prompt: str, n_answer: int) -> bytes:
-        """What start() sends: head and body."""
+        """Head and body of the request that start() sends."""
         body: dict[str, object] = {"prompt": prompt, "max_tokens": n_answer, "temperature": 0, "stream": True}
         body |= {"stream_options": {"include_usage": True}}
         if self._logit_bias:

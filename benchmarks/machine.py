@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""The machine that figures are measured on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from llmcore.machine.cpufeatures import cpu_features
 
-# What changes which kernels run.
+# Instruction sets that change which kernels run.
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "asimddp", "i8mm", "sve")
 
 
 def machine() -> str:
-    """One line: CPU model, cores in the affinity mask, and the instruction sets that matter."""
+    """Line with the CPU model, the cores in the affinity mask, and the instruction sets that matter."""
     model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         key, _, value = line.partition(":")
@@ -23,6 +23,6 @@ def machine() -> str:
 
 
 def features() -> list[str]:
-    """The instruction sets that matter, by the kernel's words."""
+    """Instruction sets that matter, by the kernel's words."""
     found = cpu_features() or frozenset()
     return [feature for feature in _FEATURES if feature in found]

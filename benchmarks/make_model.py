@@ -1,4 +1,4 @@
-"""Makes the models of the benchmarks: the shape of a real one, random weights. The same file every time.
+"""Makes the models of the benchmarks: the shape of a real model with random weights, the same file every time.
 
 python -m benchmarks.make_model [--shape 1b|tiny] [--quant Q4_K_M] [--out PATH]
 """
@@ -27,12 +27,12 @@ SHAPES = {
 
 
 def default_bench_dir() -> Path:
-    """Where made models are kept."""
+    """Folder of the models that are made here."""
     return cache_dir() / "benchmarks"
 
 
 def bench_model(shape: str = "1b", quant: str = "Q4_K_M", out: Path | None = None) -> Path:
-    """The path of a model, which is made if it is not there: about a minute, and 3.5 GB of disk meanwhile, for "1b"."""
+    """Returns the path of a model, and makes it if it is missing; "1b" takes about a minute and temporarily 3.5 GB of disk."""
     path = out or default_bench_dir() / f"random-{shape}-{quant}.gguf"
     if _is_complete(path):
         return path

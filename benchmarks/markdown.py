@@ -1,4 +1,4 @@
-"""Tables as they stand in the documents."""
+"""Tables in Markdown."""
 
 from __future__ import annotations
 

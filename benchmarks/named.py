@@ -1,4 +1,4 @@
-"""Models by the names that the commands of this folder take."""
+"""Models by their names on the command lines of the benchmarks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmcore.hub.model_store import default_model_path
 
 
 def named_model(name: str) -> Path:
-    """`1b` (made if need be), `default`, or the path of a GGUF file. ValueError if the default model is not here."""
+    """Returns the path of `1b` (made if it is missing), `default`, or a GGUF file. Raises ValueError without the default model."""
     if name == "1b":
         return bench_model()
     path = default_model_path() if name == "default" else Path(name)

@@ -1,8 +1,8 @@
-"""How long a short request waits that comes while a long prompt is computed, and how much later the long one ends for it.
+"""Measures the wait of a short request that arrives while a long prompt is computed, and the delay that it causes to the long one.
 
     python -m benchmarks.newcomer [--model default] [--tokens 6400] [--every 0.1]
 
-Both are measured alone first. Then the long request is sent again and again, each time with one newcomer at another moment.
+Both are measured alone first. Then the long request is sent repeatedly, each time with one newcomer at another moment.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ N_SHORT, N_ANSWER = 20, 2
 
 
 @dataclass(frozen=True)
-class KeyVisit:
-    """A newcomer that came when `at` of the long prompt's time alone had passed; times to first tokens in seconds."""
+class NewcomerWait:
+    """A newcomer that arrived after the part `at` of the long prompt's time alone; times to first tokens in seconds."""
 
     at: float
     short_s: float
@@ -35,7 +35,7 @@ class KeyVisit:
 
 
 class Newcomers:
-    """A long prompt and short ones; no prompt is sent twice, so that nothing of it is in the cache."""
+    """Sends a long prompt and short ones; no prompt is sent twice, so that none is cached."""
 
     def __init__(self, endpoint: Endpoint, prompts: Prompts, n_long: int) -> None:
         self._endpoint = endpoint
@@ -46,28 +46,28 @@ class Newcomers:
     async def alone(self, n_tokens: int) -> float:
         return (await self._endpoint.ask(self._prompt(n_tokens), N_ANSWER)).ttft_s
 
-    async def measure(self, parts: Sequence[float]) -> tuple[float, float, list[KeyVisit]]:
-        """Seconds to the first token of a short and of a long request alone, and the visits."""
+    async def measure(self, parts: Sequence[float]) -> tuple[float, float, list[NewcomerWait]]:
+        """Returns the seconds to the first token of a short and of a long request alone, and the visits."""
         await self.alone(N_SHORT)
         short_s = min([await self.alone(N_SHORT) for _ in range(3)])
         long_s = await self.alone(self._n_long)
         return short_s, long_s, [await self._visit(part, part * long_s) for part in parts]
 
-    async def _visit(self, part: float, after_s: float) -> KeyVisit:
+    async def _visit(self, part: float, after_s: float) -> NewcomerWait:
         long, short = self._prompt(self._n_long), self._prompt(N_SHORT)
         call = await self._endpoint.start(long.text, N_ANSWER)
         await asyncio.sleep(after_s)
         newcomer = await self._endpoint.ask(short, N_ANSWER)
         answer = await self._endpoint.finish(call, long, N_ANSWER)
-        return KeyVisit(part, newcomer.ttft_s, answer.ttft_s)
+        return NewcomerWait(part, newcomer.ttft_s, answer.ttft_s)
 
     def _prompt(self, n_tokens: int) -> Prompt:
         self._n_sent += 1
         return self._prompts.make(n_tokens, "newcomer", self._n_sent)
 
 
-def lines(short_s: float, long_s: float, visits: Sequence[KeyVisit]) -> list[str]:
-    """The table."""
+def lines(short_s: float, long_s: float, visits: Sequence[NewcomerWait]) -> list[str]:
+    """Lines of the table."""
     return [
         f"{machine()}; alone: short {short_s:.2f} s, long {long_s:.2f} s.",
         "",

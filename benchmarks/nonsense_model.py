@@ -1,4 +1,4 @@
-"""Models that answer nonsense at once: the default model's vocabulary, tiny random weights, a chat template with tools."""
+"""Models with fast, meaningless answers: the default model's vocabulary, tiny random weights, a chat template with tools."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _N_CTX = 8192
 
 
 def nonsense_model(template: str = DEFAULT_TEMPLATE, quant: str = "Q8_0") -> Path:
-    """The path of the file, which is made if it is not there (seconds). `template` names one of those in llama.cpp's source.
-    Raises FileNotFoundError without that, or without the default model."""
+    """Returns the path of the file, and makes it if it is missing, which takes seconds. `template` names a template in llama.cpp's
+    source. Raises FileNotFoundError without that template or the default model."""
     path = default_bench_dir() / f"nonsense-{template}-{quant}.gguf"
     if path.exists():
         return path

@@ -1,9 +1,9 @@
-"""One run of OpenVINO GenAI, in the environment that benchmarks.openvino_side makes; it has neither llmcore nor this package.
+"""Runs OpenVINO GenAI once, in the environment that benchmarks.openvino_side makes, which lacks llmcore and this package.
 
     build/openvino/bin/python -I benchmarks/openvino_child.py MODEL THREADS JSON
 
-JSON names figures, each with rows, tokens of a row's prompt, and tokens of its answer behind the first: {"x": [8, 32, 16]}.
-Prints seconds: until the first token where there is no answer, else of each step of the answers.
+JSON names figures, each with rows, tokens of a row's prompt, and tokens of its answer after the first: {"x": [8, 32, 16]}.
+Prints seconds: until the first token if the answer has one token, else of each step of the answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CACHE_GB, CHUNK = 4, 256
 
 
 class Pipeline:
-    """Continuous batching, prompts in chunks of 256 (its default), a prompt's cells kept for nobody."""
+    """Pipeline with continuous batching, prompts in chunks of 256 (its default), and no prefix cache."""
 
     def __init__(self, path: str, threads: int) -> None:
         self._genai: Any = importlib.import_module("openvino_genai")
@@ -32,10 +32,10 @@ class Pipeline:
         self._n_prompts = 0
 
     def steps(self, n_rows: int, n_prompt: int, n_answer: int) -> list[float]:
-        """Seconds of each step until all rows have their answers; first those of the prompts."""
+        """Computes all rows. Returns the seconds of each step, first those of the prompts."""
         config = self._genai.GenerationConfig()
         config.max_new_tokens, config.ignore_eos, config.do_sample = 1 + n_answer, True, False
-        # The handles must live until the answers are there.
+        # The handles must live until the answers are complete.
         handles = [self._pipeline.add_request(i, self._prompt(n_prompt), config) for i in range(n_rows)]
         seconds = []
         while self._pipeline.has_non_finished_requests():
@@ -61,7 +61,7 @@ def main() -> int:
     began = time.perf_counter()
     pipeline = Pipeline(path, threads)
     load_s = time.perf_counter() - began
-    pipeline.steps(1, 64, 4)  # what is compiled at the first use
+    pipeline.steps(1, 64, 4)  # code that is compiled at the first use
     seconds = {name: pipeline.seconds(*sizes) for name, sizes in figures.items()}
     print(json.dumps({"load_s": load_s, "seconds": seconds}))
     return 0

@@ -1,4 +1,4 @@
-"""OpenVINO GenAI on the same GGUF file, in an environment of its own under build/: its packages must not meet ours."""
+"""OpenVINO GenAI on the same GGUF file, in a separate Python environment under build/."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _READY = FOLDER / ".ready"
 
 
 class OpenVinoError(Exception):
-    """It cannot be had here, or does not take the model. The message is one line for a person."""
+    """OpenVINO cannot be installed here, or does not support the model. The message is one line for a person."""
 
 
 def environment() -> Path:
-    """The interpreter that has the package; installs it first where it is missing (300 MB). Raises OpenVinoError."""
+    """Returns the interpreter that has the package; installs it if it is missing (300 MB). Raises OpenVinoError."""
     python = FOLDER / "bin" / "python"
     if not _READY.exists() or _READY.read_text("utf-8") != REQUIREMENT:
         print(f"installing {REQUIREMENT}", file=sys.stderr, flush=True)
@@ -31,7 +31,7 @@ def environment() -> Path:
 
 
 def figures(sizes: Sizes) -> dict[str, tuple[int, int, int]]:
-    """Rows, tokens of a prompt and of an answer."""
+    """Returns the figures as numbers of rows, and tokens of a prompt and of an answer."""
     return {
         "prefill": (1, sizes.chunk, 0),
         "prefill long": (1, sizes.deep, 0),
@@ -42,9 +42,9 @@ def figures(sizes: Sizes) -> dict[str, tuple[int, int, int]]:
 
 
 def turn(path: Path, threads: int, sizes: Sizes) -> Turn:
-    """One process. Raises OpenVinoError."""
+    """Measures in one child process. Raises OpenVinoError."""
     child = Path(__file__).with_name("openvino_child.py")
-    # -I: the modules beside the script have names that its packages may import.
+    # -I: its packages must not import the modules beside the script.
     out = _run([str(environment()), "-I", str(child), str(path), str(threads), json.dumps(figures(sizes))])
     told = json.loads(out.splitlines()[-1])
     return Turn(OPENVINO, told["seconds"], told["load_s"])

@@ -1,5 +1,5 @@
-"""What everything around the native code costs, with eight answers at once: the engine in this process, the engine behind
-HTTP, and the service when nobody calls.
+"""Measures the overhead around the native code with eight answers at once: the engine in this process, the service over HTTP,
+and the idle service.
 
     python -m benchmarks.overhead [--models 1b,default] [--turns 5] [--threads 2] [--json FILE] [--write-docs]
 
@@ -47,7 +47,7 @@ IDLE_S, IDLE_MAX = 10.0, 0.01
 
 @dataclass(frozen=True)
 class Subject:
-    """A model and its goals: parts of a step, and of the decode rate. None: what HTTP costs is not measurable."""
+    """A model and its goals: parts of a step and of the decode rate. None: the cost of HTTP must not be measurable."""
 
     path: Path
     n_answer: int
@@ -66,8 +66,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Measured:
-    """Eight answers at once: tokens a second of all while all are talking; of the engine in this process also the part of a
-    step outside of native calls, None where the engine does not count it."""
+    """Eight answers at once: their common tokens per second while all are active; for the engine in this process also the part of a
+    step outside of native calls, else None."""
 
     rate: float
     outside: float | None = None
@@ -94,7 +94,8 @@ def _batch(prompts: Prompts, salt: str) -> list[Prompt]:
 def _serve(
     engine: Engine, batch: list[Prompt], prompts: Prompts, n_answer: int
 ) -> tuple[list[list[float]], float | None]:
-    """When each answer's tokens came, and the part of the steps outside of native calls while all were talking."""
+    """Serves all prompts at once. Returns the times of each answer's tokens, and the part of the steps outside of native calls
+    while all were active."""
     sampling = SamplingParams(temperature=0.0, logit_bias=prompts.logit_bias)
     times: dict[str, list[float]] = {str(i): [] for i in range(len(batch))}
     for name, prompt in zip(times, batch, strict=True):
@@ -118,7 +119,7 @@ def _serve(
 
 
 def part_outside(first: EngineStats | None, last: EngineStats | None) -> float | None:
-    """The part of the steps between two counts that was not spent in native calls."""
+    """Part of the steps between two counts that was spent outside of native calls."""
     if first is None or last is None or last.step_s <= first.step_s or last.native_s <= first.native_s:
         return None
     return 1 - (last.native_s - first.native_s) / (last.step_s - first.step_s)
@@ -141,8 +142,8 @@ async def _ask_all(url: str, batch: list[Prompt], prompts: Prompts, n_answer: in
 
 
 def idle(setting: Setting, prompts: Prompts) -> float:
-    """The part of one core that both processes take when nobody calls; after some work, so that it would show if a pool of
-    threads went on turning."""
+    """Part of one core that both processes use without requests. Measured after some work, so that threads that keep spinning
+    are detected."""
     with Ours().start(setting) as service:
         asyncio.run(_ask_all(service.base_url, _batch(prompts, "idle"), prompts, N_WARM_UP))
         time.sleep(2.0)
@@ -162,14 +163,14 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 def measure(subject: Subject, threads: int, turns: int) -> list[Finding]:
-    """Both ways in turns; medians. Raises LoadError, StartError, LlmcoreError or ValueError."""
+    """Measures both ways in turns. Returns medians. Raises LoadError, StartError, LlmcoreError or ValueError."""
     setting = Setting(subject.path, threads, N_CALLERS, N_SLOT_CELLS)
     inside: list[Measured] = []
     outside: list[Measured] = []
     with Model(subject.path, vocab_only=True) as model:
         prompts = Prompts(model)
         for turn in range(turns):
-            # Who goes first changes, so that a drift favours nobody.
+            # The order alternates, so that a drift favours neither side.
             for side in (0, 1) if turn % 2 == 0 else (1, 0):
                 results, way = (inside, in_process) if side == 0 else (outside, over_http)
                 results.append(way(subject, setting, prompts))
@@ -188,7 +189,7 @@ def engine_finding(subject: Subject, turns: Sequence[Measured]) -> Finding:
 
 
 def http_finding(subject: Subject, inside: Sequence[Measured], outside: Sequence[Measured]) -> Finding:
-    """What HTTP costs is not measurable where its median is not below all turns in this process."""
+    """Returns the finding on HTTP. Its cost is not measurable if its median is not below all turns in this process."""
     ours, http = (sorted(turn.rate for turn in turns) for turns in (inside, outside))
     median, http_median = statistics.median(ours), statistics.median(http)
     cost = 1 - http_median / median
@@ -227,7 +228,7 @@ def markdown(findings: Sequence[Finding], threads: int, turns: int) -> str:
 
 
 def subjects(names: str, scale: float) -> list[Subject]:
-    """The models of a list as --models takes it. Raises ValueError for one that is not there."""
+    """Returns the models of a list as --models takes it. Raises ValueError for an unknown one."""
     found = []
     for name in names.split(","):
         path = named_model(name)

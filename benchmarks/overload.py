@@ -1,11 +1,11 @@
-"""Ten times as many requests as the service can answer: who is let in is answered as fast as ever, the rest is told at once.
+"""Sends ten times as many requests as the service can answer: accepted ones must be as fast as ever, others refused at once.
 
     python -m benchmarks.overload [--model default] [--seconds 30] [--times 10] [--json FILE] [--write-docs]
 
-First one caller alone, and twice as many callers as there are slots, each asking again as soon as it is answered, so that a slot
-that becomes free is taken at once: that is the capacity. Then requests arrive at random at ten times its rate, whoever is still
-waiting, while the probes are asked; then one caller alone again. Admission is bounded by --ttft-max-s, so that is what somebody
-who is let in may count on.
+First one caller alone. Then twice as many callers as slots, each asking again as soon as it has its answer, so that a free slot is
+taken at once: their rate is the capacity. Then requests arrive at random at ten times that rate, without waiting for answers,
+while probes are sent. At last one caller alone again. Admission is limited by --ttft-max-s, so accepted requests may expect that
+time to the first token.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.crowd import Crowd, KeyVisit
+from benchmarks.crowd import Crowd, Visit
 from benchmarks.figures import percentile
 from benchmarks.load import Answer, Endpoint, Prompt
 from benchmarks.machine import machine
@@ -46,7 +46,7 @@ N_CALLERS = 2 * N_SLOTS  # at capacity
 N_PROMPT, N_ANSWER = 40, 32
 TTFT_MAX_S = 3.0
 N_ALONE = 12
-# Who is let in is decided between two steps, each of which may take 150 ms while somebody is being answered.
+# Admission is decided between two steps, each of which may take 150 ms while answers are generated.
 REFUSED_MAX_S = 0.3
 PROBES = ("/livez", "/readyz", "/healthz")
 PROBE_EVERY_S = 0.25
@@ -54,7 +54,7 @@ PROBE_EVERY_S = 0.25
 
 @dataclass(frozen=True)
 class Share:
-    """Of one core."""
+    """Part of one core that a process uses."""
 
     http: float
     worker: float
@@ -66,7 +66,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Full:
-    """Somebody waits for every slot that becomes free."""
+    """Figures at capacity: a request waits for every slot that becomes free."""
 
     answers_per_s: float
     answers: list[Answer]
@@ -74,11 +74,11 @@ class Full:
 
 
 @dataclass(frozen=True)
-class ConnectionsExceeded:
-    """What those who came all at once have seen."""
+class CrowdResult:
+    """Results of the callers that arrived at random."""
 
     answers: list[Answer]
-    refused: list[KeyVisit]
+    refused: list[Visit]
     others: Counter[str]
     probes_s: list[float]
     share: Share
@@ -93,7 +93,7 @@ class Finding:
 
 
 class Shares:
-    """What the processes had of the cores, between two looks."""
+    """Measures the CPU time of the processes between two calls of since()."""
 
     def __init__(self, service: Service) -> None:
         self._processes = (psutil.Process(service.process.pid), service.worker, psutil.Process())
@@ -104,7 +104,7 @@ class Shares:
         return [time.perf_counter(), *(each.user + each.system for each in times)]
 
     def since(self) -> Share:
-        """Since the last time this was called."""
+        """Returns the shares since the last call."""
         before, self._last_s = self._last_s, self._read()
         seconds, *spent = (now - then for now, then in zip(self._last_s, before, strict=True))
         return Share(*(each / seconds for each in spent))
@@ -136,25 +136,25 @@ class Overload:
         await asyncio.gather(*(caller() for _ in range(N_CALLERS)))
         return Full(len(answers) / (time.perf_counter() - began_s), answers, self._shares.since())
 
-    def crowd(self, rate: float, seconds: float) -> ConnectionsExceeded:
-        """Arrivals at that rate, at random, for so long; until the last one has its answer."""
+    def crowd(self, rate: float, seconds: float) -> CrowdResult:
+        """Sends requests at a rate, at random, for some seconds, and waits for the last answer."""
         chance = random.Random(0)
         n = round(rate * seconds)
         # Made in advance: the callers share the cores with the service.
-        visits = [KeyVisit(self._endpoint.request(self._prompt().text, N_ANSWER)) for _ in range(n)]
+        visits = [Visit(self._endpoint.request(self._prompt().text, N_ANSWER)) for _ in range(n)]
         gaps = [chance.expovariate(rate) for _ in range(n)]
         paths = itertools.islice(itertools.cycle(PROBES), round(2 * seconds / PROBE_EVERY_S))
         probes = [
-            KeyVisit(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()) for path in paths
+            Visit(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()) for path in paths
         ]
         self._shares.since()
         crowd = Crowd(*self._endpoint.address)
         crowd.run(visits, gaps, probes, PROBE_EVERY_S)
         crowd.close()
-        return told(visits, [each for each in probes if each.asked_s], self._shares.since())
+        return crowd_result(visits, [each for each in probes if each.asked_s], self._shares.since())
 
 
-def told(visits: Sequence[KeyVisit], probes: Sequence[KeyVisit], share: Share) -> ConnectionsExceeded:
+def crowd_result(visits: Sequence[Visit], probes: Sequence[Visit], share: Share) -> CrowdResult:
     answers, refused, others = [], [], Counter[str]()
     for visit in visits:
         if visit.status == "429" and float(visit.header("retry-after") or 0) >= 1:
@@ -164,57 +164,58 @@ def told(visits: Sequence[KeyVisit], probes: Sequence[KeyVisit], share: Share) -
         else:
             others[visit.error or visit.status or "no answer"] += 1
     others.update(f"probe: {each.error or each.status}" for each in probes if each.status != "200")
-    return ConnectionsExceeded(answers, refused, others, [each.seconds for each in probes if each.arrivals], share)
+    return CrowdResult(answers, refused, others, [each.seconds for each in probes if each.arrivals], share)
 
 
 def gaps_s(answers: Sequence[Answer]) -> list[float]:
     return [later - earlier for each in answers for earlier, later in itertools.pairwise(each.times_s)]
 
 
-def findings(
-    before: Sequence[Answer], full: Full, crowd: ConnectionsExceeded, after: Sequence[Answer], times: float
-) -> list[Finding]:
-    def row(measured: str, value: str, goal: str = "–", is_met: bool | None = None) -> Finding:
-        return Finding(measured, value, goal, {None: "–", True: "met", False: "**not met**"}[is_met])
+def _row(measured: str, value: str, goal: str = "–", is_met: bool | None = None) -> Finding:
+    return Finding(measured, value, goal, {None: "–", True: "met", False: "**not met**"}[is_met])
 
+
+def findings(
+    before: Sequence[Answer], full: Full, crowd: CrowdResult, after: Sequence[Answer], times: float
+) -> list[Finding]:
     busy_s, full_s = percentile(gaps_s(crowd.answers), 95), percentile(gaps_s(full.answers), 95)
     once_s, again_s = (statistics.median(each.times_s[-1] - each.asked_s for each in part) for part in (before, after))
     n_odd, n_answers, n_refused = sum(crowd.others.values()), len(crowd.answers), len(crowd.refused)
     probe_s, ttft_s = max(crowd.probes_s), _p95(crowd.answers)
     refused_s = [each.seconds for each in crowd.refused] or [0.0]
-    told_s = percentile(refused_s, 95)
+    refused_95_s = percentile(refused_s, 95)
     return [
-        row(
+        _row(
             f"capacity, {N_CALLERS} callers", f"{full.answers_per_s:.2f} answers/s, TTFT p95 {_p95(full.answers):.2f} s"
         ),
-        row(
+        _row(
             f"arrivals at {times:g} times that",
             f"{n_answers + n_refused + n_odd}: {n_answers} answered, {n_refused} refused, {n_odd} else",
             "429 with Retry-After for all who are not let in",
             n_odd == 0,
         ),
-        row("TTFT p95 of those let in", f"{ttft_s:.2f} s", f"at most {TTFT_MAX_S:g} s", ttft_s <= TTFT_MAX_S),
-        row(
+        _row("TTFT p95 of those let in", f"{ttft_s:.2f} s", f"at most {TTFT_MAX_S:g} s", ttft_s <= TTFT_MAX_S),
+        _row(
             "gap between tokens, p95",
             f"{busy_s * 1e3:.0f} ms, at capacity {full_s * 1e3:.0f} ms",
             "at most 1.2 times",
             busy_s <= 1.2 * full_s,
         ),
-        row(
+        _row(
             "refusals, p95",
-            f"{told_s * 1e3:.0f} ms (p50 {percentile(refused_s, 50) * 1e3:.1f})",
+            f"{refused_95_s * 1e3:.0f} ms (p50 {percentile(refused_s, 50) * 1e3:.1f})",
             f"at most {REFUSED_MAX_S * 1e3:.0f} ms",
-            told_s <= REFUSED_MAX_S,
+            refused_95_s <= REFUSED_MAX_S,
         ),
-        row("probes, slowest", f"{probe_s * 1e3:.0f} ms of {len(crowd.probes_s)}", "at most 100 ms", probe_s <= 0.1),
-        row(
+        _row("probes, slowest", f"{probe_s * 1e3:.0f} ms of {len(crowd.probes_s)}", "at most 100 ms", probe_s <= 0.1),
+        _row(
             "one caller alone, whole answer",
             f"before {once_s:.2f} s, after {again_s:.2f} s",
             "at most 1.1 times",
             again_s <= 1.1 * once_s,
         ),
-        row("of a core, at capacity", str(full.share)),
-        row("of a core, in the crowd", str(crowd.share)),
+        _row("of a core, at capacity", str(full.share)),
+        _row("of a core, in the crowd", str(crowd.share)),
     ]
 
 

@@ -1,7 +1,7 @@
-"""llama.cpp's own programs, built from the same source with the same flags, to measure against.
+"""llama.cpp's own programs, built from the same source with the same flags, as the peers of comparisons.
 
-Without BLAS: a program that links it always uses it, and where ggml has good kernels that halves prefill. Our own default is
-off as well, so both sides run the same kernels.
+They are built without BLAS: a program that links it always uses it, which halves prefill where ggml has good kernels. Our own
+default is off as well, so both sides run the same kernels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BUILD = ROOT / "build" / "peers"
 
 
 def peer(name: str) -> Path:
-    """The path of `llama-bench`, `llama-server`, … ; builds them first where they are missing (minutes)."""
+    """Returns the path of `llama-bench`, `llama-server`, …; builds all of them if one is missing, which takes minutes."""
     program = BUILD / "bin" / name
     if not program.exists():
         build()

@@ -1,8 +1,8 @@
-"""Prompts of an exact number of tokens, the same ones every time, and an answer that is known in advance.
+"""Reproducible prompts of an exact number of tokens, and an answer that is known in advance.
 
-Text is random common words of the model's vocabulary. The answer is one word, over and over: a bias of its logit makes any
-model give it. So a model of random weights yields text at every token (others are halves of characters), both sides of a
-comparison give the same answer, no answer ends early, and a conversation's next prompt is known before it begins.
+A prompt is random common words of the model's vocabulary. The answer is one word, repeated: a bias of its logit makes any model
+generate it. So a model of random weights yields text at every token (instead of halves of characters), both sides of a comparison
+give the same answer, no answer ends early, and a conversation's next prompt is known before it begins.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ATTEMPTS = 20
 
 
 class Prompts:
-    """Makes prompts for a model, whose vocabulary is enough (Model(path, vocab_only=True))."""
+    """Makes prompts for a model, which may be loaded without weights (Model(path, vocab_only=True))."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -43,19 +43,19 @@ class Prompts:
         return {self.answer_token: ANSWER_BIAS}
 
     def answer(self, n_tokens: int) -> str:
-        """The text of an answer of that many tokens."""
+        """Text of an answer of a number of tokens."""
         return self._answer_word * n_tokens
 
     def count(self, text: str) -> int:
-        """Tokens of a text as a prompt."""
+        """Number of tokens of a text as a prompt."""
         return len(self._model.tokenize(text))
 
     def make(self, n_tokens: int, *salt: object) -> Prompt:
-        """A prompt of n_tokens. Others of another salt differ from the first word on, or nearly so."""
+        """Makes a prompt of n_tokens. Prompts of different salts differ from the first words on."""
         return self.extend(Prompt("", self.count("")), n_tokens - self.count(""), *salt)
 
     def extend(self, prompt: Prompt, n_more: int, *salt: object) -> Prompt:
-        """A prompt of n_more tokens more, of which `prompt` is the beginning."""
+        """Makes a prompt that begins with `prompt` and has n_more further tokens."""
         n_tokens = prompt.n_tokens + n_more
         chance = random.Random(repr(salt))
         words: list[str] = []
@@ -69,6 +69,6 @@ class Prompts:
         raise ValueError(f"no text of exactly {n_tokens} tokens was found")
 
     def with_answer(self, prompt: Prompt, n_answer: int) -> Prompt:
-        """A prompt and the answer to it: the beginning of a conversation's next prompt."""
+        """Returns a prompt and its answer: the beginning of a conversation's next prompt."""
         text = prompt.text + self.answer(n_answer)
         return Prompt(text, self.count(text))

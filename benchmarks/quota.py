@@ -1,9 +1,9 @@
-"""Decode under a CPU quota: the number of threads that llmcore decides on, against numbers set by hand.
+"""Measures decode under a CPU quota: the number of threads that llmcore decides on, against numbers set by hand.
 
     python -m benchmarks.quota [--models default] [--cpus 1] [--hand 1,2] [--turns 5] [--seconds 3] [--here] [--write-docs]
 
-Makes a control group with that quota (which takes root, and the cpu controller of cgroup v1 or v2) and measures in processes
-inside of it, in turns. With --here it takes the quota that is there already, as in a container with --cpus 1.
+Makes a control group with that quota (which needs root, and the cpu controller of cgroup v1 or v2) and measures in processes
+in that group, in turns. With --here it uses the present quota, as in a container with --cpus 1.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _EMPTY_S = 10.0
 
 
 class QuotaError(Exception):
-    """There is no control group to be had."""
+    """No control group can be made."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Decoded:
 
 
 def decode(path: Path, threads: int, seconds: float) -> Decoded:
-    """Steps of one token behind a prompt, in this process, for so long."""
+    """Computes steps of one token after a prompt, in this process, for some seconds."""
     decision = decide_threads(threads)
     batch, n_steps = Batch(N_PROMPT), 0
     params = ContextParams(n_ctx=N_CTX, threads=decision.n_threads, threads_batch=decision.n_threads_batch)
@@ -64,7 +64,7 @@ def decode(path: Path, threads: int, seconds: float) -> Decoded:
         began = time.perf_counter()
         while (elapsed := time.perf_counter() - began) < seconds:
             batch.clear()
-            # The same place again and again: a step costs the same however many there were.
+            # Always the same position, so that every step costs the same.
             context.remove(0, N_PROMPT, -1)
             batch.add(0, N_PROMPT, [100 + n_steps % 1000], wants_logits=True)
             context.decode(batch)
@@ -74,12 +74,12 @@ def decode(path: Path, threads: int, seconds: float) -> Decoded:
 
 @contextlib.contextmanager
 def quota_group(cpus: float) -> Iterator[Path]:
-    """A control group with a quota, gone afterwards. Raises QuotaError where none can be made."""
-    # Where both hierarchies are mounted, the controller is in one of them.
+    """Makes a control group with a quota for the block. Raises QuotaError if none can be made."""
+    # If both hierarchies are mounted, one of them has the controller.
     groups = [each for each in control_groups("cpu") if each.version == 1 or "cpu" in _controllers(each)]
     if not groups:
         raise QuotaError("no control groups with a cpu controller are mounted")
-    top = groups[-1]  # one with processes of its own, as ours, may have no groups below it in cgroup v2
+    top = groups[-1]  # in cgroup v2, a group with processes, such as ours, cannot have child groups
     folder = top.folder / f"llmcore-benchmark-{os.getpid()}"
     try:
         if top.version == 2:
@@ -111,7 +111,7 @@ def _set_quota(folder: Path, version: int, cpus: float) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Once its last process is gone, which the kernel may notice a moment later than we do."""
+    """Removes a group after its last process has exited, which the kernel may register a moment later."""
     deadline_s = time.monotonic() + _EMPTY_S
     while True:
         try:
@@ -123,7 +123,7 @@ def _remove(folder: Path) -> None:
 
 
 def decode_in(group: Path | None, path: Path, threads: int, seconds: float) -> Decoded:
-    """The same in a process of its own, inside of a group if there is one."""
+    """Runs decode() in a child process, in a control group if there is one."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     command = [sys.executable, "-m", "benchmarks.quota", "--models", str(path), "--seconds", str(seconds)]
     command += ["--measure", str(threads)]
@@ -136,7 +136,7 @@ def decode_in(group: Path | None, path: Path, threads: int, seconds: float) -> D
 def measure(
     group: Path | None, path: Path, hand: Sequence[int], turns: int, seconds: float
 ) -> dict[int, list[Decoded]]:
-    """For each number of threads, as many measurements as turns; the order changes from turn to turn."""
+    """Measures each number of threads once per turn; the order alternates."""
     found: dict[int, list[Decoded]] = {threads: [] for threads in (DECIDED, *hand)}
     for turn in range(turns):
         for threads in list(found)[:: -1 if turn % 2 else 1]:
@@ -145,7 +145,7 @@ def measure(
 
 
 def ratio(found: dict[int, list[Decoded]]) -> float:
-    """What is decided against the best that was set by hand, by medians."""
+    """Ratio of the decided number's rate to the best one set by hand, by medians."""
     best = max(_median(each) for threads, each in found.items() if threads != DECIDED)
     return _median(found[DECIDED]) / best
 

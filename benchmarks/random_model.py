@@ -1,7 +1,6 @@
-"""Writes GGUF files with random weights and a real vocabulary: the speed and the memory of a real model, none of its
-sense.
+"""Writes GGUF files with random weights and a real vocabulary, which have the speed and the memory of a real model.
 
-The same arguments give the same file. One tensor at a time is in memory.
+The same arguments give the same file. Only one tensor at a time is in memory.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class RandomTensor:
     keep_f32: bool = False
 
     def values(self, seed: int) -> Floats:
-        # Seeded by name, so that a tensor does not depend on those before it.
+        # Seeded by name, so that a tensor does not depend on the others.
         generator = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
         data = np.empty(self.shape, np.float32)
         for start in range(0, self.shape[0], _ROWS_AT_A_TIME):
@@ -89,7 +88,7 @@ class LlamaShape:
         return RandomTensor(name, (n_out, n_in), std=self.std or 1 / math.sqrt(n_in))
 
     def tensors(self) -> Iterator[RandomTensor]:
-        # Small, so that the layers and not the last token decide what comes next.
+        # Small, so that the layers, not the last token, determine the next one.
         yield RandomTensor("token_embd.weight", (self.n_vocab, self.n_embd), std=0.02)
         if not self.is_tied:
             yield RandomTensor("output.weight", (self.n_vocab, self.n_embd), std=0.02)
@@ -142,8 +141,7 @@ def write_model(
 
 
 def copy_metadata(writer: GGUFWriter, source: GgufHeader, wanted: Callable[[str], bool]) -> None:
-    """Copies the keys that are wanted; whole numbers become u32, fractions f32, as everything in a vocabulary file
-    is."""
+    """Copies some keys. Whole numbers become u32 and fractions f32, the types of vocabulary files."""
     for key, value in source.metadata.items():
         if not wanted(key):
             continue
@@ -158,7 +156,7 @@ def _is_vocabulary(key: str) -> bool:
 
 
 def n_tokens(vocabulary: Path) -> int:
-    """Entries of a vocabulary file."""
+    """Number of tokens of a vocabulary file."""
     tokens = read_header(vocabulary).metadata["tokenizer.ggml.tokens"]
     assert isinstance(tokens, GgufArray)
     return tokens.length

@@ -1,11 +1,11 @@
-"""Two replicas behind Ray Serve: prompts sent where their beginning is warm, against round robin (extra `ray`).
+"""Compares two ways to route to two replicas behind Ray Serve: by cached prefix, and round robin (extra `ray`).
 
     python -m benchmarks.ray_affinity [--write-docs]
 
-Callers at once hold conversations of several turns; some share a system prompt. Each request is streamed, with the whole
-history, at temperature 0, to fresh replicas for each side. The hit rate is cached tokens of all prompt tokens, as the answers'
-usage tells it; TTFT is the caller's, from before the request to the first text. With one thread a replica, two replicas and the
-callers have two cores: times are for comparing the sides, hit rates hold anywhere.
+Several callers hold conversations of several turns at once; some share a system prompt. Each request is streamed, with the whole
+history, at temperature 0, to fresh replicas for each side. The hit rate is the part of prompt tokens that were cached, from the
+answers' usage; TTFT is measured by the caller, from before the request to the first text. Two replicas of one thread each share
+two cores with the callers: times only compare the sides, hit rates are valid anywhere.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ N_CONVERSATIONS = 9
 N_TURNS = 4
 N_SYSTEM_PROMPTS = 3
 N_ANSWER = 16
-# How Ray names the processes that a request passes through on its way to a replica.
+# Ray's names of the processes between a caller and a replica.
 ROUTING = re.compile(r"ray::(ProxyActor|ServeReplica:llmcore:ingress)")
 WORDS = (
     "harbour",
@@ -63,12 +63,12 @@ class Answer:
 
 
 def words(seed: int, n: int) -> str:
-    """So many words that look alike to nobody else's seed."""
+    """Makes a number of words that depend on the seed."""
     return " ".join(WORDS[(seed * 7 + i * (seed + 3) + i * i) % len(WORDS)] for i in range(n))
 
 
 def talk(base_url: str, conversation: int) -> Iterator[Answer]:
-    """All turns of one conversation, each after the answer to the one before."""
+    """Runs all turns of one conversation, each after the answer to the one before."""
     system = f"You are clerk {conversation % N_SYSTEM_PROMPTS}. {words(conversation % N_SYSTEM_PROMPTS, 250)}"
     messages = [{"role": "system", "content": system}]
     for turn in range(N_TURNS):

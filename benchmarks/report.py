@@ -2,7 +2,7 @@
 
     python -m benchmarks.report FILE... [--write-docs]
 
-shows results that `benchmarks.serve --out` has written, several files as one.
+Shows results that `benchmarks.serve --out` has written; several files are combined.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BAR_COLORS = ("green", "blue")
 
 @dataclass(frozen=True)
 class Line:
-    """A row with the figures of both sides; None for what was not measured."""
+    """A row with the figures of both sides; None for figures that were not measured."""
 
     title: str
     row: Row
@@ -55,7 +55,7 @@ class Line:
 
 
 def lines(results: Results) -> list[Line]:
-    """All rows of the scenarios of which anything was measured."""
+    """Returns all rows of scenarios with at least one measurement."""
     return list(_lines(results))
 
 
@@ -89,7 +89,7 @@ def _cells(line: Line, results: Results) -> list[str]:
 
 
 def markdown(results: Results) -> str:
-    """What stands in the document: the machine, the table, what failed."""
+    """Section of the document in Markdown: the machine, the table, and the failures."""
     heads = _heads(results)
     models = sorted({run.model for run in results.runs})
     parts = [f"{_where(results)}, {results.date}. Models: {', '.join(models)}."]
@@ -108,13 +108,13 @@ def markdown(results: Results) -> str:
 
 
 def table(results: Results) -> Table:
-    """The same for a terminal."""
+    """Table for a terminal."""
     shown = Table(*_heads(results), title=_where(results), title_justify="left")
     styles = {"met": "green", "not met": "bold red"}
     previous = ""
     for line in lines(results):
         title, *cells, verdict = _cells(line, results)
-        # A scenario's title stands at its first row only.
+        # Only the first row of a scenario has its title.
         shown.add_row("" if title == previous else title, *cells, Text(verdict, styles.get(verdict, "")))
         previous = title
     return shown
@@ -135,8 +135,8 @@ def plot(results: Results) -> Table:
 
 
 def replace_section(text: str, name: str, body: str) -> str:
-    """The text with what stands between `<!-- name:begin -->` and `<!-- name:end -->` replaced. ValueError without
-    these marks, each once and in order."""
+    """Replaces the text between `<!-- name:begin -->` and `<!-- name:end -->`. Raises ValueError unless each mark occurs once, in
+    this order."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise ValueError(f"the document needs the marks {begin} and {end}, each once and in this order")

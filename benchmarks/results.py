@@ -1,4 +1,4 @@
-"""What was measured, as it goes to a JSON file and comes back: runs of scenarios, and those that failed."""
+"""Results of scenarios, as they are written to and read from JSON files: runs, and failures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.load import Answer
 
 @dataclass(frozen=True)
 class Run:
-    """One scenario on one side, once. `client_cpu` is the part of one core that the callers themselves took."""
+    """One run of a scenario on one side. `client_cpu` is the part of one core that the callers used."""
 
     scenario: str
     side: str
@@ -43,7 +43,7 @@ class Failure:
 
 @dataclass
 class Results:
-    """`sides`: whose figures are judged first, then the peer, if there is one."""
+    """All runs and failures. `sides` has the judged side first, then the peer if there is one."""
 
     machine: str
     threads: int
@@ -54,7 +54,7 @@ class Results:
     failures: list[Failure] = field(default_factory=list)
 
     def value(self, scenario: str, side: str, figure: str) -> float | None:
-        """The median over the turns; None where there is none."""
+        """Median over the turns; None if nothing was measured."""
         found = [run.figures[figure] for run in self.runs if (run.scenario, run.side) == (scenario, side)]
         return statistics.median(found) if found else None
 
@@ -67,7 +67,7 @@ class Results:
 
 
 def read_results(paths: Sequence[Path]) -> Results:
-    """Results of one or several files of one machine. Raises ValueError where they do not belong together."""
+    """Reads the results of one or several files of one machine. Raises ValueError if they do not belong together."""
     read = [_of(json.loads(path.read_text("utf-8"))) for path in paths]
     first, *others = read
     for path, other in zip(paths[1:], others, strict=True):
@@ -88,7 +88,7 @@ def _of(values: dict[str, Any]) -> Results:
 
 
 def shown(answer: Answer) -> dict[str, float]:
-    """An answer without its text."""
+    """Fields of an answer without its text."""
     return {
         "ttft_s": round(answer.ttft_s, 4),
         "talked_s": round(answer.times_s[-1] - answer.times_s[0], 4),

@@ -1,5 +1,5 @@
-"""Where each operation stands against what the machine gives: a table, and a plot of operations a second over operations a
-byte. Attention's time is the difference between a step at depth and one without."""
+"""Compares each operation with the limits of the machine: a table, and a roofline plot of operations per second over operations
+per byte. The time of attention is the difference between a step at depth and one without."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CELL_BYTES = 2  # f16
 
 @dataclass(frozen=True)
 class Operation:
-    """`flops` and the `n_bytes` that must come from memory, in a step of `figure` less one of `without` (if there is one)."""
+    """One operation: its `flops`, and the `n_bytes` that are read from memory, in a step of `figure` minus one of `without`."""
 
     name: str
     figure: str
@@ -44,14 +44,14 @@ def _per_layer(numbers: tuple[int, ...], n_layer: int) -> tuple[int, ...]:
 
 
 def operations(header: GgufHeader, sizes: Sizes) -> tuple[Operation, ...]:
-    """Shape of a model whose layers all attend alike (the Llama architecture and its kin); how many heads may differ."""
+    """Operations of a model whose layers have the same attention (Llama and similar architectures); numbers of heads may differ."""
     arch = header.architecture
     n_layer = header.number(f"{arch}.block_count")
     heads = _per_layer(header.numbers(f"{arch}.attention.head_count"), n_layer)
     kv_heads = _per_layer(header.numbers(f"{arch}.attention.head_count_kv"), n_layer) or heads
     length = sum(attention_shape(header).pairs[0])  # of a key and a value
     matrices = [tensor for tensor in header.tensors if len(tensor.shape) == 2]
-    if any(tensor.name == "output.weight" for tensor in matrices):  # else the embeddings are multiplied as well
+    if any(tensor.name == "output.weight" for tensor in matrices):  # otherwise the embeddings are the output matrix
         matrices = [tensor for tensor in matrices if tensor.name != "token_embd.weight"]
     n_weights, n_bytes = (sum(map(math.prod, (t.shape for t in matrices))), sum(t.size_bytes for t in matrices))
     cell_bytes = sum(kv_heads) * length * _CELL_BYTES
@@ -87,8 +87,7 @@ class Point:
 
 
 def points(turns: Sequence[Turn], what: Sequence[Operation]) -> list[Point]:
-    """Ours, and llama.cpp's by the side and buffers that take the whole step fastest; none where a difference is lost in
-    noise."""
+    """Points of our side, and of llama.cpp's fastest side and buffers; none for a difference that is smaller than noise."""
     found = []
     for operation in what:
         for side, names in ((OURS, (OURS,)), (LLAMA_CPP, (FLASH, PLAIN))):
@@ -100,7 +99,7 @@ def points(turns: Sequence[Turn], what: Sequence[Operation]) -> list[Point]:
 
 
 def _steps(turns: Sequence[Turn], side: str, operation: Operation) -> Iterator[tuple[float, float]]:
-    """Seconds of the whole step, and of the operation."""
+    """Returns the seconds of the whole step and of the operation."""
     for suffix in ("", SPLIT):
         whole, without = (_median(turns, side, name + suffix) for name in (operation.figure, operation.without))
         if whole is not None and (without is not None or not operation.without):
@@ -135,7 +134,7 @@ def table(found: Sequence[Point], limits: Limits) -> str:
 
 
 def told(limits: Limits) -> str:
-    """The limits in a sentence."""
+    """Sentence with the limits of the machine."""
     reads = ", ".join(f"{rate / 1e9:.1f} GB/s ({n} thread{'s' * (n > 1)})" for n, rate in limits.bytes_per_s.items())
     rates = ", ".join(f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in limits.flops_per_s.items())
     return f"Measured limits: memory is read at {reads}; matrix products: {rates}."
@@ -149,7 +148,7 @@ _COLOURS = {OURS: "#1f4e79", LLAMA_CPP: "#c55a11"}
 
 @dataclass(frozen=True)
 class _Axes:
-    """Logarithmic, in powers of ten: [x0, x1] and [y0, y1]."""
+    """Logarithmic axes: powers of ten in [x0, x1] and [y0, y1]."""
 
     x0: int
     x1: int
@@ -164,7 +163,7 @@ class _Axes:
 
 
 def svg(title: str, found: Sequence[Point], limits: Limits) -> str:
-    """A whole SVG document. x: operations a byte; y: GFLOP/s."""
+    """SVG document of the plot. x: operations per byte; y: GFLOP/s."""
     xs = [each.operation.flops / each.operation.n_bytes for each in found]
     ys = [each.operation.flops / each.seconds / 1e9 for each in found] + [limits.most_flops_per_s / 1e9]
     axes = _Axes(
@@ -200,7 +199,7 @@ def _grid(axes: _Axes) -> Iterator[str]:
 
 
 def _roofs(axes: _Axes, limits: Limits) -> Iterator[str]:
-    """A slope for the bytes, and a ceiling for each type that is multiplied."""
+    """Lines of the limits: a slope for bytes per second, and a ceiling for each type that is multiplied."""
     slope = limits.most_bytes_per_s / 1e9
     for name, rate in limits.flops_per_s.items():
         ceiling, ridge = rate / 1e9, rate / limits.most_bytes_per_s
@@ -212,7 +211,7 @@ def _roofs(axes: _Axes, limits: Limits) -> Iterator[str]:
 
 
 def _marks(axes: _Axes, found: Sequence[Point]) -> Iterator[str]:
-    """A circle for each point, with a number that the legend explains; filled for ours."""
+    """Circles of the points, numbered as in the legend; ours are filled."""
     names = list(dict.fromkeys(each.operation.name for each in found))
     for each in found:
         x, y = axes.x(each.operation.flops / each.operation.n_bytes), axes.y(each.operation.flops / each.seconds / 1e9)

@@ -1,11 +1,11 @@
-"""What drawing the next tokens costs: our own sampler and llama.cpp's chain, on the same logits, in turns.
+"""Times the sampling of tokens: our own sampler and llama.cpp's chain, on the same logits, in turns.
 
     python -m benchmarks.sampling [--vocabularies starcoder,llama-bpe] [--turns 40] [--chain-turns 5] [--json FILE] [--write-docs]
 
-Measured is all of it: `sample_rows`, with the Python around the one native call. The logits are those of a tiny model with
-random weights, so they are normally distributed (standard deviation 3), but for a few that spread more widely: many tokens
-are likely, which is the hard case. The time of a draw does not depend on the rest of the model. What it is a part of, a step of
-16 rows, is timed with the 1B shape and an empty cache, in which steps are shortest.
+The whole of `sample_rows` is measured, including the Python around its one native call. The logits are those of a tiny model with
+random weights, so they are normally distributed (standard deviation 3), except for a few with a wider spread: many tokens are
+likely, which is the hard case. Sampling does not depend on the rest of the model. For comparison a step of 16 rows is timed with
+the 1B shape and an empty cache, where steps are shortest.
 """
 
 from __future__ import annotations
@@ -61,19 +61,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "temperature, top-k, top-p, penalties": {**_TRUNCATED, **_PENALTIES},
 }
 
-# XTC with a threshold above 1/2 changes nothing, but takes the request to llama.cpp's samplers.
+# XTC with a threshold above 1/2 changes nothing, but selects llama.cpp's samplers.
 _CHAIN: dict[str, Any] = {"xtc_probability": 0.5, "xtc_threshold": 1.0}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Microseconds per row, the best of all turns: other work on the machine only ever adds to them."""
+    """Microseconds per row, the best of all turns: other work on the machine only adds to them."""
 
     n_vocab: int
     setting: str
     ours_alone_us: float
     ours_us: float
-    chain_alone_us: float | None  # None: the chain does the same work as ours, or there is none
+    chain_alone_us: float | None  # None: not compared
     chain_us: float | None
 
     def part_of(self, step_s: float) -> float:
@@ -81,7 +81,7 @@ class Finding:
 
 
 class _Embeddings(RandomTensor):
-    """Some rows are larger than others; the output layer is the same tensor."""
+    """Embeddings of which some rows are larger; they are the output layer too."""
 
     def values(self, seed: int) -> Floats:
         data = super().values(seed)
@@ -98,7 +98,7 @@ def _tensors(shape: LlamaShape) -> Iterator[RandomTensor]:
 
 
 def write(path: Path, vocab: Path) -> None:
-    """A model whose logits have the standard deviation wanted: the last norm's weights set it."""
+    """Writes a model whose logits have the given standard deviation, set by the last norm's weights."""
     scale = _LOGIT_STD / (_EMBEDDING_STD * _N_EMBD**0.5)
     shape = LlamaShape(n_tokens(vocab), _N_EMBD, 1, 4, 2, 128, N_CTX, output_scale=scale)
     write_model(path, "llama", {**shape.metadata(), "general.name": "logits"}, _tensors(shape), vocab)
@@ -106,7 +106,7 @@ def write(path: Path, vocab: Path) -> None:
 
 @contextmanager
 def computed(path: Path) -> Iterator[tuple[Context, list[int]]]:
-    """A context that has just computed a step of N_ROWS different rows, and their batch indices."""
+    """Yields a context that has just computed a step of N_ROWS different rows, and their batch indices."""
     params = ContextParams(n_ctx=1024, n_slots=N_ROWS, n_batch=N_ROWS, n_ubatch=N_ROWS)
     with Model(path) as model, Context(model, params) as context:
         batch = Batch(N_ROWS)
@@ -116,7 +116,7 @@ def computed(path: Path) -> Iterator[tuple[Context, list[int]]]:
 
 
 def step_s(path: Path, turns: int = 5) -> float:
-    """The median of steps in which N_ROWS answers begin."""
+    """Median seconds of steps in which N_ROWS answers begin."""
     threads = decide_threads().n_threads
     params = ContextParams(n_ctx=256 * N_ROWS, n_slots=N_ROWS, threads=threads, threads_batch=threads)
     batch, times = Batch(N_ROWS), []
@@ -132,7 +132,7 @@ def step_s(path: Path, turns: int = 5) -> float:
 
 
 def sample_s(context: Context, rows: Sequence[int], params: dict[str, Any], turns: int) -> float:
-    """The shortest time of drawing once for each of the rows, in the middle of an answer."""
+    """Shortest time in seconds of sampling once for each row, in the middle of an answer."""
     with ExitStack() as stack:
         samplers = [
             stack.enter_context(Sampler(context.model, SamplingParams(seed=row, **params), n_ctx=N_CTX)) for row in rows

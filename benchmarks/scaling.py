@@ -1,4 +1,4 @@
-"""Replicas, cores and waiting times for a number of callers: the tables of docs/SCALING.md.
+"""Computes replicas, cores and waiting times for a number of callers: the tables of docs/SCALING.md.
 
     python -m benchmarks.scaling [--write-docs]
     python -m benchmarks.scaling --rates PREFILL,COLD,ALONE,TOGETHER     for rates of your own, in tokens a second
@@ -22,7 +22,7 @@ from benchmarks.markdown import markdown_table
 SCALING = report.DOCS.with_name("SCALING.md")
 
 CALLERS = (10, 1_000, 100_000)
-TURN_S = 20.0  # one turn of each caller in this time
+TURN_S = 20.0  # each caller has one turn in this time
 N_CACHED, N_NEW, N_ANSWER = 1_600, 100, 40  # tokens of a turn
 UTILIZATION = 0.5
 N_CORES = 2  # of a replica
@@ -30,8 +30,8 @@ N_CORES = 2  # of a replica
 
 @dataclass(frozen=True)
 class Rates:
-    """Tokens a second of one replica: of a prompt behind 2,048 tokens, of a prompt of 2,048 tokens from the beginning,
-    of one answer at that depth, of eight such answers together."""
+    """Tokens per second of one replica: of a prompt after 2,048 tokens, of a prompt of 2,048 tokens into an empty cache, of one
+    answer at that depth, and of eight such answers together."""
 
     prefill: float
     cold: float
@@ -41,7 +41,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Turn:
-    """Seconds of work of one turn whose beginning is cached."""
+    """Seconds of work of one turn whose prefix is cached."""
 
     rates: Rates
 
@@ -59,12 +59,12 @@ class Turn:
 
     @property
     def together_s(self) -> float:
-        """Share of a turn while eight callers are answered at the same time."""
+        """Seconds of a turn's share of the work while eight callers are answered at the same time."""
         return self.prompt_s + N_ANSWER / self.rates.together
 
     @property
     def cold_s(self) -> float:
-        """Seconds to compute what is usually cached."""
+        """Seconds to compute the prefix that is usually cached."""
         return N_CACHED / self.rates.cold
 
     @property
@@ -78,7 +78,7 @@ def n_replicas(callers: int, turn_s: float) -> int:
 
 
 def measured_rates(benchmarks: str, section: str, model: str) -> Rates:
-    """Our rates in a section of docs/BENCHMARKS.md. Raises ValueError if one is missing."""
+    """Reads our rates from a section of docs/BENCHMARKS.md. Raises ValueError if one is missing."""
     body = benchmarks.partition(f"<!-- {section}:begin -->")[2].partition(f"<!-- {section}:end -->")[0]
     part = body.partition(f"\n{model}, median of ")[2].partition("\nLoading, ")[0]
     ours = {cells[1].strip(): cells[2].strip() for line in part.splitlines() if len(cells := line.split("|")) > 3}
@@ -91,7 +91,7 @@ def measured_rates(benchmarks: str, section: str, model: str) -> Rates:
 
 
 def documented(benchmarks: str) -> dict[str, Rates]:
-    """The columns of the table, by their heads."""
+    """Returns the columns of the table by their headings."""
     return {
         "default model (135M), AMX": measured_rates(benchmarks, "kernels", "SmolLM2-135M-Instruct.Q4_1"),
         "1B shape, AMX": measured_rates(benchmarks, "kernels", "random-1b-Q4_K_M"),
@@ -100,7 +100,7 @@ def documented(benchmarks: str) -> dict[str, Rates]:
 
 
 def tables(columns: Mapping[str, Rates]) -> str:
-    """What a turn costs, and what that means for numbers of callers."""
+    """Tables of the cost of a turn, and of replicas for numbers of callers."""
     turns = [Turn(rates) for rates in columns.values()]
     lines = [
         ("prompt tokens a second at depth 2,048", [f"{each.rates.prefill:,.0f}" for each in turns]),
@@ -127,7 +127,7 @@ def _range(low: int, high: int) -> str:
 
 
 def rates_of(text: str) -> Rates:
-    """Rates in the order of their fields, with commas between. Raises ValueError."""
+    """Parses rates in the order of their fields, separated by commas. Raises ValueError."""
     numbers = [float(each) for each in text.split(",")]
     if len(numbers) != 4 or min(numbers) <= 0:
         raise ValueError("--rates takes four numbers above 0")

@@ -1,7 +1,7 @@
-"""What a voice bot's callers do to a service, one function for each scenario; each yields named figures.
+"""Scenarios of a voice bot's callers, one function for each; it yields named figures.
 
-A scenario meets a server that was started for it and holds nothing else. Its prompts depend on its name, turn and seed only,
-so every side gets the same bytes.
+A server is started for each scenario, with an empty cache. Prompts depend only on the scenario's name, turn and seed, so every
+side gets the same bytes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from benchmarks.figures import Goal, Row, percentile, silences
 from benchmarks.load import Answer, Endpoint, LoadError, Prompt
 from benchmarks.prompts import Prompts
 
-# Cells come in blocks of this many (llama-server rounds up to it).
+# Cells are allocated in blocks of this size (llama-server rounds up to it).
 CELLS_STEP = 256
 SIZE_MIN = 6
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`answers` are those whose time to first text counts."""
+    """Figures of one scenario; `answers` are those whose time to first text counts."""
 
     figures: dict[str, float]
     answers: list[Answer]
@@ -31,8 +31,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a scenario plays: a service, and what makes its prompts. Of another `salt` they have nothing in common.
-    `scale` shrinks all sizes, for a smoke test."""
+    """Environment of a scenario: a service, and its prompts. Prompts of different `salt` have no common prefix. `scale` shrinks all
+    sizes, for a smoke test."""
 
     salt: str
     endpoint: Endpoint
@@ -50,7 +50,7 @@ class Stage:
         return await self.endpoint.ask(prompt, self.size(n_answer))
 
     async def warm_up(self) -> None:
-        """A first request, so that weights are in memory on both sides."""
+        """Sends a first request, so that weights are in memory on both sides."""
         await self.ask(self.prompt(32, "warm-up"), 4)
 
 
@@ -68,7 +68,7 @@ async def single(stage: Stage, n_prompt: int, n_answer: int, n_repeats: int) -> 
 
 
 async def shared_prefix(stage: Stage, n_callers: int) -> Outcome:
-    """All at once: one long prefix, a question each."""
+    """Callers at once with one long common prefix and a question each."""
     prefix = stage.prompt(2000, "prefix")
     prompts = [stage.prompts.extend(prefix, stage.size(30), stage.salt, i) for i in range(n_callers)]
     answers = list(await asyncio.gather(*(stage.ask(prompt, 32) for prompt in prompts)))
@@ -78,16 +78,16 @@ async def shared_prefix(stage: Stage, n_callers: int) -> Outcome:
 
 
 async def short_prompts(stage: Stage, n_callers: int) -> Outcome:
-    """All at once, nothing in common."""
+    """Callers at once without a common prefix."""
     prompts = [stage.prompt(40, i) for i in range(n_callers)]
     answers = list(await asyncio.gather(*(stage.ask(prompt, 64) for prompt in prompts)))
     return Outcome({"output_tps": sum(answer.n_answer for answer in answers) / _total_s(answers)}, answers)
 
 
 async def interrupted(stage: Stage) -> Outcome:
-    """Two streams are talking when a long prompt comes."""
+    """Two streams are active when a long prompt arrives."""
     prompts = [stage.prompt(40, "talking", i) for i in range(2)]
-    # As long as fits: they must still be talking when the long prompt is done.
+    # As long as fits: they must still be active when the long prompt is computed.
     n_talk = stage.n_slot_cells - prompts[0].n_tokens - 8
     talking = [await stage.endpoint.start(prompt.text, n_talk) for prompt in prompts]
     try:
@@ -109,7 +109,7 @@ async def interrupted(stage: Stage) -> Outcome:
 
 
 async def hang_ups(stage: Stage, n_repeats: int) -> Outcome:
-    """A caller hangs up while its long prompt is computed; somebody else calls a moment later."""
+    """A caller hangs up while its long prompt is computed; another one calls a moment later."""
     answers = []
     for i in range(n_repeats):
         call = await stage.endpoint.start(stage.prompt(2000, "gone", i).text, stage.size(64))
@@ -123,7 +123,7 @@ async def hang_ups(stage: Stage, n_repeats: int) -> Outcome:
 
 
 async def conversations(stage: Stage, n_conversations: int, n_turns: int) -> Outcome:
-    """More conversations than slots. The turns of one follow each other, the conversations run side by side."""
+    """More conversations than slots. They run concurrently; the turns of each follow each other."""
     n_answer = stage.size(32)
 
     async def converse(i: int) -> list[Answer]:
@@ -142,13 +142,13 @@ async def conversations(stage: Stage, n_conversations: int, n_turns: int) -> Out
 
 
 def _total_s(answers: list[Answer]) -> float:
-    """From the first request to the last token of all."""
+    """Seconds from the first request to the last token of all."""
     return max(answer.times_s[-1] for answer in answers) - min(answer.asked_s for answer in answers)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`n_slot_tokens` is the longest sequence: every slot must have as many cells."""
+    """A scenario; `n_slot_tokens` is its longest sequence, the number of cells that every slot needs."""
 
     name: str
     title: str

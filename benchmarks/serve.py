@@ -1,11 +1,11 @@
-"""Scenarios of a voice bot's callers, on our service and on llama-server in turns, or on any OpenAI-compatible URL.
+"""Runs scenarios of a voice bot's callers on our service and on llama-server in turns, or on any OpenAI-compatible URL.
 
     python -m benchmarks.serve [--only single,prefix8] [--turns 2] [--full] [--out FILE] [--write-docs]
     python -m benchmarks.serve --url http://127.0.0.1:8001 --model-file MODEL.gguf
 
-One server at a time, a fresh one for each scenario, side and turn; same file, threads, slots and cells; the same bytes as
-prompts. With --url the server is the caller's: only the prompts differ from scenario to scenario and turn to turn, and
---model-file, with which they are counted, must be what it serves.
+One server runs at a time, a fresh one for each scenario, side and turn, with the same file, threads, slots, cells and prompts.
+With --url the given server is used for all scenarios and turns, which differ in their prompts, and --model-file, by which
+tokens are counted, must be the model that it serves.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run. `sides`: the judged one first. `models`: the files that the scenarios call main and default.
-    `threads` are 0 where the server is somebody else's."""
+    """Runs to perform. `sides` has the judged side first; `models` are the files that the scenarios call main and default;
+    `threads` is 0 for a server that was not started here."""
 
     sides: tuple[Side, ...]
     scenarios: tuple[Scenario, ...]
@@ -52,7 +52,7 @@ class Plan:
     is_full: bool = False
 
     def steps(self) -> Iterator[tuple[Scenario, int, Side]]:
-        """(scenario, turn, side), in order. Who goes first changes from turn to turn, so that a drift favours nobody."""
+        """Yields (scenario, turn, side). The order of sides alternates, so that a drift favours neither."""
         for scenario in self.scenarios:
             for turn in range(self.turns):
                 for side in self.sides if turn % 2 == 0 else reversed(self.sides):
@@ -62,7 +62,7 @@ class Plan:
 
 
 class Bench:
-    """Runs a plan, and keeps the results in a file as they come."""
+    """Runs a plan, and writes the results to a file after each run."""
 
     def __init__(self, plan: Plan, out: Path | None, prompts: dict[str, Prompts]) -> None:
         self._plan = plan
@@ -147,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """Raises ValueError, with a message for a person."""
+    """Makes a plan from the arguments. Raises ValueError with a message for a person."""
     known: dict[str, Side] = {
         "ours": Ours(args.our_flags.split()),
         "llama-server": LlamaServer(args.peer_flags.split()),
@@ -182,7 +182,7 @@ def _pick(known: dict[str, T], name: str, what: str) -> T:
 
 
 def measure(plan: Plan, out: Path | None = None) -> Results:
-    """Runs a plan. Raises LlmcoreError or ValueError for a model file that is none."""
+    """Runs a plan. Raises LlmcoreError or ValueError for an invalid model file."""
     with contextlib.ExitStack() as stack:
         prompts = {
             name: Prompts(stack.enter_context(Model(path, vocab_only=True))) for name, path in plan.models.items()

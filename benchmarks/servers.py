@@ -22,12 +22,12 @@ STOP_TIMEOUT_S = 10.0
 
 
 class StartError(Exception):
-    """A server does not start. The message is one line for a person."""
+    """A server did not start. The message is one line for a person."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a server is started with. Every slot can hold n_slot_cells tokens; in all there are n_cells."""
+    """Settings of a server. Every slot can hold n_slot_cells tokens; there are n_cells in total."""
 
     model: Path
     threads: int
@@ -40,7 +40,7 @@ class Setting:
 
 
 class Side(Protocol):
-    """`flags` are what the side is started with besides the setting."""
+    """One side of a comparison; `flags` are its further flags."""
 
     name: str
     flags: tuple[str, ...]
@@ -64,7 +64,7 @@ class Ours:
 
     @contextlib.contextmanager
     def start(self, setting: Setting) -> Iterator[Service]:
-        """As serve(); yields the service."""
+        """Starts it like serve(), but yields the Service."""
         options = ["--model-path", setting.model, "--threads", setting.threads]
         options += ["--n-ctx", setting.n_cells, "--n-slots", setting.n_slots, "--log-level", "warning"]
         service = Service(*(str(option) for option in options), *self.flags)
@@ -78,8 +78,8 @@ class Ours:
 class LlamaServer:
     """llama.cpp's llama-server, its defaults otherwise.
 
-    With -np, its default is one KV buffer of its own for each slot, of -c / -np cells: a prompt that is longer is refused.
-    So -c is the number of slots times what each must hold; the same total makes up our one buffer.
+    With -np, its default is a separate KV buffer of -c / -np cells for each slot; a longer prompt is refused. So -c is the number
+    of slots times the cells of each; our one buffer has the same total.
     """
 
     name = "llama-server"
@@ -104,7 +104,7 @@ class LlamaServer:
 
 
 class Running:
-    """A server that somebody else has started."""
+    """A server that is already running."""
 
     flags: tuple[str, ...] = ()
 
@@ -149,6 +149,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:  # it finishes the batch that it computes, be that for nobody
+    except subprocess.TimeoutExpired:  # it finishes its batch, even without any caller
         process.kill()
         process.wait()

@@ -20,9 +20,9 @@ STOP_TIMEOUT_S = 60.0
 
 
 class Service:
-    """`llmcore serve` as a child process, from its start to its listening line; `with` ends it by SIGTERM.
+    """Runs `llmcore serve` as a child process. `with` starts it, waits for its listening line, and ends it by SIGTERM.
 
-    `log` holds all lines that it printed so far.
+    `log` holds all lines that it has printed.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Service:
         cwd: Path | None = None,
         through: Sequence[str] = (),
     ) -> None:
-        """`through` is a command that runs the service as its last arguments say, in its own process (as `env` does)."""
+        """Starts the service. `through` is a command that executes its last arguments in its own process, as `env` does."""
         self.log: list[str] = []
         self._listening = threading.Event()
         self.base_url = ""
@@ -44,7 +44,7 @@ class Service:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             encoding="utf-8",
-            errors="replace",  # it may run under another locale
+            errors="replace",  # its locale may differ from ours
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -60,8 +60,8 @@ class Service:
         self._listening.set()  # or it has ended
 
     def wait(self, timeout_s: float = READY_TIMEOUT_S) -> Service:
-        """Waits until it listens. Raises RuntimeError with its log if it ends before, TimeoutError if neither happens; then the
-        process is gone."""
+        """Waits until it listens. Raises RuntimeError with its log if it exits before, TimeoutError if neither happens; then the
+        process is ended."""
         is_told = self._listening.wait(timeout_s)
         if self.base_url:
             return self
@@ -73,13 +73,13 @@ class Service:
 
     @property
     def worker(self) -> psutil.Process:
-        """The engine's process."""
+        """Process of the engine."""
         children = psutil.Process(self.process.pid).children()
         [worker] = [each for each in children if "llmcore.worker.main" in each.cmdline()]
         return worker
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Sends a signal and waits for the end; the exit status."""
+        """Sends a signal and waits for the exit. Returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         return self._reap()
@@ -105,7 +105,7 @@ class Service:
 
 
 def anonymous_bytes(process: psutil.Process) -> int:
-    """Memory that a process holds for itself: anonymous and swapped pages, not files that it maps."""
+    """Private memory of a process in bytes: anonymous and swapped pages, without mapped files."""
     fields = {}
     for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text("ascii").splitlines()[1:]:
         name, value = line.split(":")
@@ -114,7 +114,7 @@ def anonymous_bytes(process: psutil.Process) -> int:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Polls a callable until it is true; TimeoutError naming `what` otherwise."""
+    """Polls a callable until it returns True. Raises TimeoutError naming `what`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

@@ -1,15 +1,15 @@
-"""Mixed requests, hang-ups and deaths of the engine against the real service: memory, leaks, and answers that stay correct.
+"""Soaks the real service in mixed requests, hang-ups and kills of the worker: checks memory, leaks and answers.
 
     python -m benchmarks.soak [--minutes 60] [--callers 4] [--pause-s 0.3] [--kill-every-s 120] [--real] [--json FILE]
 
-Callers choose at random (benchmarks/soak_callers.py). In the first two thirds of the time the engine's process is killed
-again and again, at random; in the last third it lives, so that its memory can be compared with itself. Every ten seconds
-the memory (anonymous and swapped) of both processes and their open files and threads are noted. At the end nothing may be
-left: no request, no task. The exit status says whether all held.
+Callers act at random (benchmarks/soak_callers.py). In the first two thirds of the time the worker is killed repeatedly at random
+times; in the last third it keeps running, so that growth of its memory can be measured. Every ten seconds the memory (anonymous
+and swapped) of both processes and their open files and threads are recorded. At the end no request and no task may be left. The
+exit status is 0 if all checks passed.
 
-The model has tiny random weights in F32, and F32 cells: its greedy answers depend on nothing but the prompt, so each must be
-the same whenever it is asked. --real takes the default model. There, which rows share a step decides which kernel computes
-them, and a close race of two tokens may end either way: answers that differ are counted, and are no fault.
+The model has tiny random weights in F32, and F32 cells: its greedy answers depend only on the prompt, so each must always be the
+same. --real takes the default model. There the kernel depends on the number of rows in a step, and rounding may decide between
+two almost equally likely tokens: different answers are counted, but are not a fault.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from benchmarks.soak_callers import QUESTIONS, Caller, Notes
 
 SAMPLE_EVERY_S = 10.0
 KILLING_FRACTION = 2 / 3
-# The first part of a life fills caches (Python's, the allocator's, the prefix cache): it is left out of the comparison.
+# The first part of a process's life fills caches (Python's, the allocator's, the prefix cache), so it is not compared.
 WARM_UP_FRACTION = 0.3
 GROWTH_MAX = 0.02
 HOST_CACHE_BYTES = 64 * 2**20
@@ -45,13 +45,13 @@ REQUEST_TIMEOUT_S = 300.0
 EXACT = ("--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32")
 
 
-# --- The engine's deaths ------------------------------------------------------------------------------------------------
+# --- Kills of the worker ------------------------------------------------------------------------------------------------
 
 
 async def kill_at_random(
     service: Service, client: httpx.AsyncClient, notes: Notes, every_s: float, until_s: float
 ) -> None:
-    """Kills the engine's process, waits for readiness, fills the new one's cells, and so on."""
+    """Repeatedly kills the worker, waits for readiness, and fills the new worker's cells."""
     chance = random.Random(1)
     while True:
         wait_s = chance.uniform(0.25, 1.75) * every_s
@@ -66,7 +66,7 @@ async def kill_at_random(
 
 
 async def until_ready(client: httpx.AsyncClient, notes: Notes) -> None:
-    """After a death. That the service never stops answering its probes is held here, too."""
+    """Waits for readiness after a kill. Checks that the service answers its probes meanwhile."""
     died = False
     for _ in range(int(RECOVERY_TIMEOUT_S / 0.05)):
         (await client.get("/livez")).raise_for_status()
@@ -97,15 +97,15 @@ async def sample(service: Service, notes: Notes, until_s: float) -> None:
         try:
             worker = service.worker
             row |= {"worker_pid": worker.pid} | _row("worker", worker)
-        except (ValueError, psutil.Error, OSError):  # it has just died, and its successor is not there yet
+        except (ValueError, psutil.Error, OSError):  # it was just killed, and the next one is not started yet
             notes.outcomes["sample_without_worker"] += 1
         notes.samples.append(row)
         await asyncio.sleep(SAMPLE_EVERY_S)
 
 
 def judge(samples: list[dict[str, float]]) -> dict[str, Any]:
-    """Medians after the warm-up, in the first and last third of what remains; growth as a fraction. Of the engine's process,
-    those of its last life."""
+    """Compares medians of the first and the last third after the warm-up; growth is a fraction. For the worker, only its last
+    process counts."""
     verdict: dict[str, Any] = {}
     last = [row for row in samples if row.get("worker_pid") == samples[-1].get("worker_pid", -1)]
     for side, rows in (("http", samples), ("worker", last)):
@@ -129,11 +129,11 @@ async def gauges(client: httpx.AsyncClient) -> dict[str, float]:
 
 
 async def fill(client: httpx.AsyncClient) -> None:
-    """Uses every KV cell once. Their pages, and those of the compute buffers that grow with them, are reserved at load and
-    become memory when they are first written: until then a process grows without leaking."""
+    """Uses every KV cell once. Pages of cells and compute buffers are reserved at load and become resident when they are first
+    written: until then a process grows without leaking."""
     n_cells = (await settled(client, lambda seen: "engine_cells" in seen))["engine_cells"]
     chance = random.Random(time.monotonic())
-    # One prompt: of several, those that are answered leave their cells as soon as another one runs.
+    # One prompt: with several, finished ones could give their cells to the next.
     prompt = [chance.randrange(100, 40000) for _ in range(int(0.95 * n_cells))]
     body = {"prompt": prompt, "max_tokens": 1}
     while (reply := await client.post("/v1/completions", json=body, timeout=600)).status_code == 429:
@@ -142,7 +142,7 @@ async def fill(client: httpx.AsyncClient) -> None:
 
 
 async def settled(client: httpx.AsyncClient, is_so: Callable[[dict[str, float]], bool]) -> dict[str, float]:
-    """The metrics, once they are as they should be. A busy engine may leave its own out."""
+    """Returns the metrics once they meet a condition. Those of a busy engine may be missing at first."""
     for _ in range(300):
         seen = await gauges(client)
         if is_so(seen):
@@ -152,7 +152,7 @@ async def settled(client: httpx.AsyncClient, is_so: Callable[[dict[str, float]],
 
 
 def is_idle(seen: dict[str, float]) -> bool:
-    """Nothing is running or waiting."""
+    """Returns True if no request is running or waiting."""
     return seen.get("engine_running_requests") == seen.get("engine_waiting_requests") == 0
 
 
@@ -160,7 +160,7 @@ def is_idle(seen: dict[str, float]) -> bool:
 
 
 async def checksum(caller: Caller) -> str:
-    """Of the greedy answers of somebody who is alone, asked twice: the second time they come from a warm cache."""
+    """Checksum of greedy answers of a single caller, asked twice: the second time the prompts are cached."""
     for question in QUESTIONS:
         await caller.answer(question)
     texts = [await caller.answer(question) for question in QUESTIONS]
@@ -170,7 +170,7 @@ async def checksum(caller: Caller) -> str:
 async def soak(
     service: Service, minutes: float, n_callers: int, pause_s: float, kill_every_s: float, is_exact: bool
 ) -> dict[str, Any]:
-    """Returns what was seen; `notes` among it."""
+    """Runs the soak. Returns its findings, including `notes`."""
     notes = Notes()
     limits = httpx.Limits(max_keepalive_connections=n_callers + 2)
     async with httpx.AsyncClient(base_url=service.base_url, timeout=REQUEST_TIMEOUT_S, limits=limits) as client:
@@ -198,7 +198,7 @@ async def soak(
 
 
 async def killing(service: Service, client: httpx.AsyncClient, notes: Notes, every_s: float, until_s: float) -> None:
-    """Deaths, and then a last life whose cells are all filled, as the first one's were."""
+    """Kills workers, then lets the last one run with all cells filled, as the first one's were."""
     await kill_at_random(service, client, notes, every_s, until_s)
     await fill(client)
 
@@ -213,7 +213,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write everything that was seen to this file")
     args = parser.parse_args()
     environ = {} if args.real else {"MODEL_PATH": str(nonsense_model(quant="F32"))}
-    # A host tier that is soon full: until it is, a process grows without leaking.
+    # A host cache that is soon full: until then a process grows without leaking.
     flags = ["--log-level", "warning", "--host-cache-bytes", str(HOST_CACHE_BYTES), *(() if args.real else EXACT)]
     with Service(*flags, environ=environ) as service:
         seen = asyncio.run(

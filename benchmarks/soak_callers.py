@@ -1,4 +1,4 @@
-"""Callers of a soak: each does one random thing after another, with random pauses, and notes what it saw."""
+"""Callers of a soak: each performs random actions with random pauses, and records the results."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import httpx
 QUESTIONS = [f"Name one thing that is {word}." for word in ("red", "cold", "round", "old", "loud")]
 PREFIX = "You are the voice assistant of a small library by the sea. Answer in one short sentence. " * 12
 
-# After the engine's process was killed, a caller may learn of it this much later.
+# Seconds after a kill within which requests may still fail because of it.
 DEATH_IS_TOLD_S = 20.0
 
 
 @dataclass
 class Notes:
-    """What was seen."""
+    """Records of all callers."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     answers: dict[str, str] = field(default_factory=dict)
@@ -31,20 +31,20 @@ class Notes:
     recoveries_s: list[float] = field(default_factory=list)  # from a kill to readiness
 
     def killed_since(self, began_s: float) -> bool:
-        """Whether a death of the engine may be told to a request that began then."""
+        """Returns True if a request that began at a time may fail because of a kill."""
         return bool(self.kills_s) and self.kills_s[-1] > began_s - DEATH_IS_TOLD_S
 
 
 class EngineDied(Exception):
-    """The service refused or ended a request because the engine is not there; its text is the error's code."""
+    """The service refused or ended a request since the worker was killed; the text is the error's code."""
 
 
 class Refused(Exception):
-    """The service has too much to do (429)."""
+    """The service is overloaded (429)."""
 
 
 class Caller:
-    """With `is_exact`, the answers to a question must all be the same."""
+    """One caller. With `is_exact`, all answers to a question must be equal."""
 
     def __init__(
         self, client: httpx.AsyncClient, chance: random.Random, notes: Notes, pause_s: float, is_exact: bool
@@ -140,7 +140,7 @@ class Caller:
 
 
 def _raise_for(reply: httpx.Response) -> None:
-    """EngineDied for a clean error of that kind; httpx's own error for any other."""
+    """Raises EngineDied for a proper error of that kind, and httpx's own error for any other."""
     if reply.status_code == 503:
         raise EngineDied(reply.json()["error"]["code"])
     if reply.status_code == 429:

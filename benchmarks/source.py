@@ -1,4 +1,4 @@
-"""Where the llama.cpp source lies that the native libraries are built from: its vocabularies are material for tests."""
+"""Location of the llama.cpp source that the native libraries are built from; its vocabularies are used by tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOCK = Path(__file__).parent.parent / "native" / "llama.cpp.lock"
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of everything that is fetched or made once. The same scheme as native/cmake/FetchLlamaCpp.cmake."""
+    """Folder of files that are fetched or made once, by the rules of native/cmake/FetchLlamaCpp.cmake."""
     if environ.get("LLMCORE_CACHE_DIR"):
         return Path(environ["LLMCORE_CACHE_DIR"])
     if environ.get("XDG_CACHE_HOME"):
@@ -20,7 +20,7 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def llama_cpp_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The source's folder: LLMCORE_LLAMA_CPP_DIR, else what the build fetched. FileNotFoundError if it is not there."""
+    """Folder of the source: LLMCORE_LLAMA_CPP_DIR, else the one that the build fetched. Raises FileNotFoundError without it."""
     if environ.get("LLMCORE_LLAMA_CPP_DIR"):
         folder = Path(environ["LLMCORE_LLAMA_CPP_DIR"])
     else:
@@ -34,5 +34,5 @@ def llama_cpp_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def vocabulary(name: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """A vocabulary that the source carries, by name ("llama-bpe")."""
+    """Path of a vocabulary in the source, by its name ("llama-bpe")."""
     return llama_cpp_dir(environ) / "models" / f"ggml-vocab-{name}.gguf"

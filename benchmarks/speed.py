@@ -1,8 +1,8 @@
-"""Prefill and decode of the library against llama-bench: same source, file, threads and settings, in turns in one run.
+"""Compares prefill and decode of the library with llama-bench: same source, file, threads and settings, in turns in one run.
 
     python -m benchmarks.speed [--models default,1b] [--turns 7] [--deep-turns 4] [--threads 2]
 
-Ours is the whole engine: scheduling, one native decode, sampling and text. llama-bench neither samples nor makes text.
+Our side is the whole engine: scheduling, one native decode, sampling and text. llama-bench neither samples nor makes text.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Ours:
 
     def decode(self, depth: int) -> float:
         prefix = _prefix(self.engine, depth, next(self._salts))
-        # The first token comes out of the prompt; the others are what llama-bench's "tg" measures.
+        # The first token belongs to the prompt's step; llama-bench's "tg" measures the others.
         last, first = _serve(self.engine, prefix + _tokens(1, next(self._salts)), N_ANSWER + 1)
         return N_ANSWER / (last - first)
 
 
 def _prefix(engine: Engine, depth: int, salt: int) -> tuple[int, ...]:
-    """Makes `depth` tokens all that stands in the cache, as in llama-bench: other cells would cost attention time."""
+    """Fills the cache with exactly `depth` tokens, as llama-bench does: other cells would cost attention time."""
     engine.drop_cached_prefixes()
     tokens = _tokens(depth, salt)
     if tokens:
@@ -66,7 +66,7 @@ def _tokens(n: int, salt: int) -> tuple[int, ...]:
 
 
 def _serve(engine: Engine, tokens: tuple[int, ...], n_answer: int) -> tuple[float, float]:
-    """Answers one prompt; (time of the last token, time of the first)."""
+    """Answers one prompt. Returns the times of the last and of the first token."""
     greedy = SamplingParams(temperature=0.0)
     engine.submit(
         GenerateRequest(
@@ -85,7 +85,7 @@ def _serve(engine: Engine, tokens: tuple[int, ...], n_answer: int) -> tuple[floa
 
 
 def theirs(model: Path, threads: int, flash_attn: str, what: str, depth: int) -> float:
-    """One run of llama-bench, in tokens per second."""
+    """Runs llama-bench once. Returns tokens per second."""
     sizes = (N_PROMPT, 0) if what == "prefill" else (0, N_ANSWER)
     command = [peer("llama-bench"), "-m", model, "-t", threads, "-fa", flash_attn, "-r", 1, "-o", "json"]
     command += ["-p", sizes[0], "-n", sizes[1], "-d", depth]
@@ -95,8 +95,8 @@ def theirs(model: Path, threads: int, flash_attn: str, what: str, depth: int) ->
 
 
 def compare(model: Path, threads: int, flash_attn: str, turns: dict[int, int]) -> list[dict[str, Any]]:
-    """Each figure in turns of one run of ours and one of theirs. On a shared machine single runs drift by a quarter, always
-    downwards from what the hardware gives: so beside the medians stands the best run of each side."""
+    """Measures each figure in turns of one run of ours and one of theirs. On a shared machine single runs are up to a quarter
+    slower than the hardware allows, so the best run of each side is reported beside the medians."""
     rows: list[dict[str, Any]] = []
     mine = Ours(model, threads, flash_attn)
     with mine.engine:
@@ -104,7 +104,7 @@ def compare(model: Path, threads: int, flash_attn: str, turns: dict[int, int]) -
             for what in ("prefill", "decode"):
                 ours, peers = [], []
                 for turn in range(turns[depth]):
-                    # Who goes first changes, so that a drift favours nobody.
+                    # The order alternates, so that a drift favours neither side.
                     if turn % 2:
                         peers.append(theirs(model, threads, flash_attn, what, depth))
                     ours.append(getattr(mine, what)(depth))

@@ -1,6 +1,6 @@
-"""A streamed HTTP reply, read after it has ended: what arrived, and when.
+"""Parses a streamed HTTP reply after its end: its events and their arrival times.
 
-No networking here. The load generator notes raw bytes with their times and hands them over at the end.
+There is no networking here: the load generator stores raw bytes with their times.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SHOWN_MAX = 200
 
 
 class StreamError(Exception):
-    """A reply that is not a complete answer. The message is one line for a person."""
+    """A reply is not a complete answer. The message is one line for a person."""
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Completion:
 
     times_s: list[float] = field(default_factory=list)
     text: str = ""
-    reason: str = ""  # why the answer ended; empty while it has not
+    reason: str = ""  # finish reason; empty before the end
     n_prompt: int = 0
     n_cached: int = 0
     n_answer: int = 0
@@ -38,7 +38,7 @@ class Completion:
                 self.times_s.append(at_s)
                 self.text += choice["text"]
             self.reason = choice.get("finish_reason") or self.reason
-        # Some servers send the usage with the last text, others in an event of its own.
+        # Some servers send the usage with the last text, others in a separate event.
         if event.get("usage"):
             usage = event["usage"]
             self.n_prompt, self.n_answer = usage["prompt_tokens"], usage["completion_tokens"]
@@ -46,10 +46,10 @@ class Completion:
 
 
 def read_completion(arrivals: Iterable[tuple[float, bytes]], *, is_whole: bool = True) -> Completion:
-    """Reads the reply from the bytes of its connection, each with the time when they came.
+    """Parses the reply from the bytes of its connection and their arrival times.
 
     Args:
-        is_whole: whether it must have come to its end; False where the caller hung up.
+        is_whole: True if the reply must be complete; False if the caller hung up.
 
     Raises StreamError for a status that is not 200, an error event, and a stream that ended early.
     """
@@ -69,7 +69,7 @@ def read_completion(arrivals: Iterable[tuple[float, bytes]], *, is_whole: bool =
 
 
 class EventReader:
-    """Server-sent events out of bytes that are cut anywhere: the JSON values of their data lines."""
+    """Parses server-sent events from chunks of bytes that may be cut anywhere, into the JSON values of their data lines."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -95,16 +95,16 @@ def _event(line: bytes) -> dict[str, Any] | None:
 
 
 class _Body:
-    """The head of an HTTP reply, then its body without the framing of chunks."""
+    """Parses the head of an HTTP reply, then its body without chunked framing."""
 
     def __init__(self) -> None:
         self.status = 0  # 0 until the head is complete
         self._is_chunked = False
-        self._raw = b""  # what was not read yet: of the head, of a line with a chunk's size, or of a failure
+        self._raw = b""  # bytes not parsed yet: of the head, of a line with a chunk's size, or of a failure
         self._n_left = 0  # of the chunk that is being read
 
     def feed(self, data: bytes) -> bytes:
-        """What follows of the body of a success. A failure's is kept for failure()."""
+        """Returns the next bytes of the body of a success. The body of a failure is kept for failure()."""
         self._raw += data
         if self.status == 0 and _END_OF_HEAD in self._raw:
             head, _, self._raw = self._raw.partition(_END_OF_HEAD)
@@ -141,7 +141,7 @@ class _Body:
         return found
 
     def failure(self) -> str:
-        """A reply that is no success, in a line."""
+        """Describes a failed reply in one line."""
         if self.status == 0:
             return "the connection was closed without a reply"
         body = self._unframed() if self._is_chunked else self._raw
@@ -152,7 +152,7 @@ class _Body:
 
 
 def _size(line: bytes) -> int:
-    """The size of a chunk from the line before it. The line that ends the chunk before is empty."""
+    """Parses the size of a chunk from the line before it, which follows the empty line at the end of the previous chunk."""
     try:
         return int(line.split(b";")[0] or b"0", 16)
     except ValueError:

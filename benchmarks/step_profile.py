@@ -1,5 +1,4 @@
-"""Where the time of a step goes, by operation: what our kernels took by their own clocks (waiting for other
-threads included), and the rest."""
+"""Profiles a step by operation: times of our kernels by their own clocks, including waits for other threads, and the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ REST = "all else: ggml's operations, changes of backend"
 
 @dataclass(frozen=True)
 class Profile:
-    """`operations`: calls and seconds by name. `seconds` is the whole step."""
+    """Calls and seconds of each operation by name; `seconds` is the time of the whole step."""
 
     step: str
     seconds: float
@@ -24,7 +23,7 @@ class Profile:
 
 
 def profiled(step: str, run: Callable[[], object]) -> Profile:
-    """Runs a step that was run before, so that nothing is touched for the first time."""
+    """Profiles a step that was run before, so that no memory is touched for the first time."""
     lib = load_library()
     lib.lc_kernels_profile_start()
     began = time.perf_counter()
@@ -35,7 +34,7 @@ def profiled(step: str, run: Callable[[], object]) -> Profile:
 
 
 def table(profiles: Sequence[Profile]) -> str:
-    """Markdown: for each step calls, milliseconds and the part of the whole; the operations that take most come first."""
+    """Table in Markdown: calls, milliseconds and part of the whole for each step; the slowest operations come first."""
     totals: dict[str, float] = {}
     for each in profiles:
         for name, (_, seconds) in each.operations.items():

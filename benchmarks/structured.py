@@ -1,10 +1,10 @@
-"""What structured output costs: eight answers at once, held to a constraint or free, in turns, at a vocabulary of 128,256 tokens.
+"""Measures the cost of structured output: eight answers at once, constrained or free, in turns, at a vocabulary of 128,256 tokens.
 
     python -m benchmarks.structured [--shape 1b] [--tokens 64] [--turns 5] [--write-docs]
 
-Measured is the whole engine while all eight are being answered. Weights are random, so any allowed token is drawn: strings in
-JSON are gibberish, which is the hard case for a matcher. Forced tokens make an answer faster than a free one; the column of
-steps tells what a step costs without that gain. Compiling is told apart: it happens once for a constraint.
+The whole engine is measured while all eight answers are active. Weights are random, so any allowed token is drawn: strings in JSON
+are gibberish, which is the hard case for a matcher. Forced tokens make an answer faster than a free one; the column of steps has
+the cost of a step without that gain. Compiling is listed separately: it happens once for each constraint.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _PERSON: dict[str, Any] = {
     "required": ["full_name", "age_in_years", "is_registered", "preferred_contact"],
     "additionalProperties": False,
 }
-# None of them ends before the tokens that are counted do.
+# No answer ends before the counted tokens do.
 CONSTRAINTS: dict[str, Constraint] = {
     "JSON schema, records": JsonSchema(json.dumps({"type": "array", "items": _PERSON, "minItems": 10_000}).encode()),
     "JSON schema, one long string": JsonSchema(b'{"type": "string", "minLength": 100000}'),
@@ -62,7 +62,7 @@ CONSTRAINTS: dict[str, Constraint] = {
 
 @dataclass(frozen=True)
 class Rate:
-    """Of one turn: all eight answers together."""
+    """Rate of one turn: all eight answers together."""
 
     tokens_per_s: float
     steps_per_s: float
@@ -78,7 +78,7 @@ class Finding:
 
 
 def turn(engine: Engine, constraint: Constraint | None, n_tokens: int, seed: int) -> Rate:
-    """Serves eight answers of n_tokens; counts from the first step in which all of them are being answered."""
+    """Serves eight answers of n_tokens; counts from the first step in which all of them are active."""
     engine.drop_cached_prefixes()
     for i in range(N_SEQUENCES):
         prompt = tuple((7919 * (i + 1) * (seed + 1) + 31 * k) % 20_000 for k in range(N_PROMPT))
@@ -103,7 +103,7 @@ def turn(engine: Engine, constraint: Constraint | None, n_tokens: int, seed: int
             n_steps += 1
             n += sum(each.n_tokens if isinstance(each, Piece) else 1 for each in outputs)
             if any(isinstance(each, Finished) for each in outputs):
-                break  # from here on there are fewer of them
+                break  # from here on fewer answers are active
         seen |= {each.request_id for each in outputs if isinstance(each, Piece)}
         began_s = began_s or (time.perf_counter() if len(seen) == N_SEQUENCES else 0.0)
     seconds = time.perf_counter() - began_s

@@ -1,7 +1,7 @@
-"""Options of the engine, and where those of the service are found.
+"""Options of the engine, and the registry of all config classes.
 
-Each option is declared once, as a field (machine/options.py). An unknown `LLMCORE_*` variable is an error. The service's
-configs (app/config.py) are known by the entry points `llmcore.configs`: llmcore does not import the service.
+Each option is declared once, as a field (machine/options.py). An unknown `LLMCORE_*` variable is an error. The service's configs
+(app/config.py) are found by the entry points `llmcore.configs`, so that llmcore does not import the service.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from llmcore.errors import ConfigError
 from llmcore.machine.options import ConfigClass, check_options, option_field, options, read_options, refuse_unknown
 
-# A model's own context can be far beyond what a CPU serves in a reasonable time: n_ctx=0 takes at most this many cells.
+# The largest context of n_ctx=0 (a model's own can be far beyond what a CPU serves in a reasonable time).
 N_CTX_DEFAULT_MAX = 8192
 
-# Kernel sets, in the order of lc_kernels_* in native/shim/llmcore.h, the faster the later.
+# Kernel sets, slowest first, in the order of lc_kernels_* in native/shim/llmcore.h.
 KERNEL_LEVELS = ("none", "avx2", "avxvnni", "avx512", "amx")
 KERNEL_CHOICES = ("auto", "off", *KERNEL_LEVELS[1:])
 
@@ -31,7 +31,7 @@ _LENGTHS = re.compile(r"|any|[1-9]\d{0,6}(,[1-9]\d{0,6})*")
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What to load and how to run it. Raises ConfigError, naming the option, for a value it cannot take."""
+    """The model to load, and the options of its engine. Raises ConfigError, naming the option, for an invalid value."""
 
     model_path: str = option_field(
         "", "GGUF file to load (of a split model: its first part)", env="MODEL_PATH", is_path=True
@@ -231,24 +231,25 @@ class EngineConfig:
 
 
 def configs() -> dict[str, ConfigClass]:
-    """All classes of options by name: engine, and those of installed parts (service, cluster)."""
+    """Returns all config classes by name: engine, and those of installed packages (service, cluster)."""
     return {"engine": EngineConfig} | {each.name: each.load() for each in entry_points(group="llmcore.configs")}
 
 
 def load(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
-    """A config from parsed flags and the environment. Raises ConfigError naming the flag or variable at fault."""
+    """Reads a config from parsed flags and the environment. Raises ConfigError naming the flag or variable at fault, also for an
+    unknown variable with our prefix."""
     refuse_unknown(environ, configs().values())
     return read_options(config, flags, environ)
 
 
 def detach_paths(config: EngineConfig) -> tuple[EngineConfig, dict[str, bytes]]:
-    """The config without its paths, and those by option as bytes: a path that is not UTF-8 cannot be sent as text."""
+    """Returns the config without its paths, and the paths by option as bytes: one that is not UTF-8 cannot be sent as text."""
     values = {name: getattr(config, name) for name, _, option in options(type(config)) if option.is_path}
     without: dict[str, Any] = dict.fromkeys(values, "")
     return dataclasses.replace(config, **without), {name: os.fsencode(path) for name, path in values.items() if path}
 
 
 def attach_paths(config: EngineConfig, paths: Mapping[str, bytes]) -> EngineConfig:
-    """Reverses detach_paths(), possibly in a process of another locale."""
+    """Puts the paths of detach_paths() back, possibly in a process of another locale."""
     decoded: dict[str, Any] = {name: os.fsdecode(path) for name, path in paths.items()}
     return dataclasses.replace(config, **decoded)

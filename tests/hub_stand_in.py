@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from llmcore.hub import client as hubclient
+from llmcore.hub import client
 
 API, RESOLVE, CONTENT = "api", "resolve", "content"
 COMMIT = "c" * 40
@@ -191,7 +191,7 @@ def connect(hub: HubStandIn, monkeypatch: pytest.MonkeyPatch, home: Path) -> Non
         monkeypatch.delenv(name)
     monkeypatch.setenv("HF_ENDPOINT", hub.address)
     monkeypatch.setenv("HF_HOME", str(home / "hf"))
-    monkeypatch.setattr(hubclient, "WAIT_S", 0.01)
+    monkeypatch.setattr(client, "WAIT_S", 0.01)
 
 
 @contextlib.contextmanager

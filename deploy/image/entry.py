@@ -15,7 +15,7 @@ import sys
 from collections.abc import MutableMapping, Sequence
 
 from llmcore.commands import cli
-from llmcore.hub import model_store as hub
+from llmcore.hub import model_store
 
 NO_MODEL = """\
 llmcore: there is no model in {folder}. Any of these helps:
@@ -31,8 +31,8 @@ def main(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
             status = pull(environ)
             if status:
                 return status
-        elif not names_a_model(argv, environ) and hub.default_model_path(environ) is None:
-            print(NO_MODEL.format(folder=hub.model_dir(environ)), file=sys.stderr)
+        elif not names_a_model(argv, environ) and model_store.default_model_path(environ) is None:
+            print(NO_MODEL.format(folder=model_store.model_dir(environ)), file=sys.stderr)
             return 1
     os.execvpe("llmcore", ["llmcore", *argv], environ)
 

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Conversation:
-    """Messages so far, and the loop that extends them."""
+    """A conversation in the terminal: its messages so far, and the loop that extends them."""
 
     def __init__(self, llm: LLM, system: str, temperature: float, max_tokens: int | None) -> None:
         self._llm = llm
@@ -49,7 +49,7 @@ class Conversation:
         self.messages = list(self._system)
 
     def run(self, read: Callable[[str], str]) -> None:
-        """Until /exit or the end of input."""
+        """Reads and answers messages until /exit or the end of input."""
         while True:
             try:
                 text = printable(read("> " if sys.stdin.isatty() else "")).strip()

@@ -1,4 +1,4 @@
-"""`llmcore`: the command line. Commands of other packages (`serve`, of the HTTP service) are found by entry point.
+"""The command line `llmcore`. Commands of other packages (`serve` of the HTTP service) are found by entry point.
 
 A command is a module with `add_arguments(parser)`, `run(args) -> int` and a docstring whose first line is its help.
 """
@@ -27,7 +27,7 @@ _OWN_COMMANDS = {
 
 
 def commands(only: str | None = None) -> dict[str, ModuleType]:
-    """Commands by name; with `only`, just that one (if there is such), so that no other one's imports are paid for."""
+    """Imports and returns the commands by name; with `only`, at most that one, so that no others are imported."""
     found = {name: module for name, module in _OWN_COMMANDS.items() if only in (None, name)}
     loaded = {name: importlib.import_module(module) for name, module in found.items()}
     loaded.update(
@@ -37,7 +37,7 @@ def commands(only: str | None = None) -> dict[str, ModuleType]:
 
 
 def version_text() -> str:
-    """Our version, llama.cpp's, BLAS and the CPU features in use; loads the native library."""
+    """Text of `--version`: our version, llama.cpp's, BLAS and the CPU features in use. Loads the native library."""
     from llmcore.config import KERNEL_LEVELS
     from llmcore.llama.ffi.library import load_library
 
@@ -76,10 +76,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Errors that we know are one line on standard error and exit status 1; bad usage is status 2."""
+    """Runs a command. Returns its exit status: 1 for an LlmcoreError, which is one line on standard error, 2 for bad usage."""
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file name that is not UTF-8, or a character that the locale lacks, must not end a command.
+        # A file name that is not UTF-8, or a character that the locale lacks, must not fail a command.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         parser = _parser(argv)

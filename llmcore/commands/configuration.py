@@ -1,4 +1,4 @@
-"""docs/CONFIGURATION.md from the declarations of all options.
+"""Generates docs/CONFIGURATION.md from the declarations of all options.
 
 python -m llmcore.commands.configuration > docs/CONFIGURATION.md
 """

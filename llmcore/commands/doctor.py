@@ -1,4 +1,4 @@
-"""Check this machine, the installation and the model, and say what to change."""
+"""Check this machine, the installation and the model, and give advice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from llmcore.doctor.machine_checks import (
     check_throttling,
 )
 from llmcore.errors import ConfigError, LibraryError
-from llmcore.hub import model_store as hub
+from llmcore.hub import model_store
 from llmcore.llama.ffi.library import library_dir
 from llmcore.machine.options import add_flags
 from llmcore.machine.threads import decide_threads
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints all checks. The status is 0 if none failed, else 1."""
+    """Prints all checks. Returns 0 if none failed, else 1."""
     checks = examine(vars(args), os.environ)
     if args.json:
         words = [dataclasses.asdict(check) for check in checks]
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Check]:
-    """All checks, for the configuration that `serve` would have with these flags and this environment."""
+    """Runs all checks for the configuration that `serve` would have with these flags and this environment."""
     engine, server, problems = _configs(flags, environ)
     decision = decide_threads(engine.threads, engine.threads_batch)
     finding = probe(engine)
@@ -82,12 +82,12 @@ def examine(flags: Mapping[str, Any], environ: Mapping[str, str]) -> list[Check]
 
 
 def _configs(flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[EngineConfig, Any, list[Check]]:
-    """What can be read of the configuration; a part that cannot is a failed check, and the rest is looked at without it."""
+    """Reads the configuration. An invalid part becomes a failed check, and its default is used for the other checks."""
     engine, engine_problems = _load(EngineConfig, flags, environ)
     server, server_problems = _load(config.configs()["service"], flags, environ)
     problems = list(dict.fromkeys(engine_problems + server_problems))
     if not engine.model_path:
-        path = hub.default_model_path(environ)
+        path = model_store.default_model_path(environ)
         engine = dataclasses.replace(engine, model_path=str(path or ""))
     return engine, server, problems or [Check("configuration", "ok", "flags and environment are valid")]
 

@@ -16,9 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from llmcore.errors import ConfigError
-from llmcore.hub import client as hubclient
-from llmcore.hub import model_store as hub
-from llmcore.hub import provenance, repository
+from llmcore.hub import client, model_store, provenance, repository
 from llmcore.hub.reference import at_revision, parse_reference
 from llmcore.hub.registry import Registry, load_registry
 
@@ -50,18 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    registry = load_registry(args.model_config) if args.model_config else hub.registry(os.environ)
-    folder = args.model_dir or hub.model_dir(os.environ)
+    registry = load_registry(args.model_config) if args.model_config else model_store.registry(os.environ)
+    folder = args.model_dir or model_store.model_dir(os.environ)
     if args.list:
         print("\n".join([*_known(registry, folder), *_pulled(folder)]))
         return 0
-    reference = parse_reference(args.name, hubclient.endpoint(os.environ))
+    reference = parse_reference(args.name, client.endpoint(os.environ))
     if reference is None and args.revision:
         raise ConfigError("--revision is for repositories; a known model has its own", param="revision")
     console = Console(stderr=True)
     with sigterm_unwinds(), terminal(console) if console.is_terminal else plain() as report:
         if reference is None:
-            path = hub.pull(registry.find(args.name), folder, progress=report.progress, notify=report.notify)
+            path = model_store.pull(registry.find(args.name), folder, progress=report.progress, notify=report.notify)
         else:
             reference = at_revision(reference, args.revision) if args.revision else reference
             path = repository.pull_reference(reference, folder, progress=report.progress, notify=report.notify)
@@ -70,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_path(path: Path) -> None:
-    """A line with the path's own bytes, for scripts."""
+    """Prints the path with its own bytes, for scripts."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")
@@ -86,36 +84,38 @@ def _known(registry: Registry, folder: Path) -> Iterator[str]:
         notes += [f"context {model.n_ctx}"] if model.n_ctx else []
         notes += [model.licence] if model.licence else []
         notes += ["default"] if model.name == registry.default else []
-        notes += ["here"] if hub.find(model, folder) else []
+        notes += ["here"] if model_store.find(model, folder) else []
         yield " ".join([f"{model.name} ", *filter(None, [model.description]), f"({', '.join(notes)})"])
 
 
 def _pulled(folder: Path) -> Iterator[str]:
-    """What came from repositories by their names; known models lie in the folder itself."""
+    """Lines for the files that were pulled from repositories; known models are in the folder itself."""
     for path, each in provenance.below(folder):
         if path.parent != folder:
             yield f"{each.repo}/{each.file}  {path} ({each.size_bytes / 1e6:.0f} MB, revision {each.revision})"
 
 
 class PlainPullReport:
-    """Lines, for logs and pipes."""
+    """Reports progress as lines, for logs and pipes."""
 
     def __init__(self) -> None:
-        self._told = 0.0
+        self._fraction = 0.0  # reported last
 
     def notify(self, line: str) -> None:
-        self._told = 0.0
+        self._fraction = 0.0
         print(f"llmcore: {line}", file=sys.stderr, flush=True)
 
     def progress(self, done: int, total: int) -> None:
         fraction = done / total if total else 1.0
-        if fraction >= self._told + _PLAIN_STEP:
-            self._told = fraction // _PLAIN_STEP * _PLAIN_STEP
-            print(f"llmcore: {self._told:.0%} ({done / 1e6:.0f} of {total / 1e6:.0f} MB)", file=sys.stderr, flush=True)
+        if fraction >= self._fraction + _PLAIN_STEP:
+            self._fraction = fraction // _PLAIN_STEP * _PLAIN_STEP
+            print(
+                f"llmcore: {self._fraction:.0%} ({done / 1e6:.0f} of {total / 1e6:.0f} MB)", file=sys.stderr, flush=True
+            )
 
 
 class BarPullReport:
-    """A line for each phase, and below it one bar."""
+    """Reports progress as a line for each phase and a bar below, for terminals."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -143,8 +143,8 @@ def terminal(console: Console) -> Iterator[BarPullReport]:
 
 @contextlib.contextmanager
 def sigterm_unwinds() -> Iterator[None]:
-    """SIGTERM, and SIGHUP unless it is ignored (nohup), end the command as an exception does, so that what is half-written
-    goes."""
+    """Makes SIGTERM, and SIGHUP unless it is ignored (nohup), raise SystemExit within the block, so that partial files are
+    removed."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

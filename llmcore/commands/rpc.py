@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Becomes the server. Raises LibraryError where this build has none, or another llama.cpp would take its libraries' place."""
+    """Replaces this process by the server. Raises LibraryError if this build has none, or if another llama.cpp would be loaded."""
     program = library_dir() / PROGRAM
     if not program.exists():
         raise LibraryError("this build has no RPC server: build with CMAKE_ARGS=-DLLMCORE_RPC=ON")

@@ -1,4 +1,4 @@
-"""`llmcore tune`: measures the settings that are fastest for a model on this machine, and stores them for serving."""
+"""Measure the fastest settings for a model on this machine, and store them for serving."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from llmcore import config, log
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, ModelMissingError
 from llmcore.gguf.fingerprint import cpu_name
-from llmcore.hub import model_store as hub
+from llmcore.hub import model_store
 from llmcore.llama.model import Model
 from llmcore.machine.options import add_flags
 from llmcore.machine.os_text import system_name
+from llmcore.startup.profile_folder import profile_folder
 from llmcore.startup.trial_result import TrialResult
-from llmcore.startup.tuned_profile import TunedProfile, TuningConditions, identity_of, profile_folder, store
+from llmcore.startup.tuned_profile import TunedProfile, TuningConditions, identity_of, store
 from llmcore.tuning.grid import Space, TuningChoice
 from llmcore.tuning.plot import check_plot_path, write_plot
 from llmcore.tuning.report import report_rows, report_table, spread
@@ -30,14 +31,14 @@ from llmcore.tuning.runner import Tuning, plan
 from llmcore.tuning.trial_messages import TrialJob
 from llmcore.tuning.trial_process import TrialProcess
 
-# Options that are tuned unless they are given, and conditions of the trials.
+# Options that are tuned unless they are given, then conditions of the trials.
 OPTIONS = (
     *("threads", "threads_batch", "n_batch", "n_ubatch", "flash_attn", "cache_type_k", "cache_type_v"),
     *("n_ctx", "n_slots", "mmap", "repack", "kernels", "blas", "profile_dir"),
 )
 _TIME_LIMIT_S = 600.0
 
-# Finals of the default that differ by more than this part prove little.
+# If the default's finals differ by more than this part, a warning is printed.
 _SPREAD_MAX = 0.25
 
 
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns status 0 if a choice was stored, 1 if there is none, 130 after Ctrl-C."""
+    """Runs a tuning. Returns 0 if a choice was stored, 1 if there is none, 130 after Ctrl-C."""
     log.configure("error")
     flags = {name: value for name, value in vars(args).items() if name in OPTIONS}
     engine = config.load(EngineConfig, {**flags, **_model_flag(args.model)}, os.environ)
@@ -92,13 +93,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model_flag(named: str) -> dict[str, str]:
-    """The model's path as a flag, if it is known yet. Raises ModelMissingError or ConfigError."""
+    """Returns the model's path as a flag; nothing if the environment names it. Raises ModelMissingError or ConfigError."""
     if named and (named.endswith(".gguf") or os.path.exists(named)):
         return {"model_path": named}
     if not named and any(os.environ.get(name) for name in ("LLMCORE_MODEL_PATH", "MODEL_PATH")):
         return {}
-    known = hub.registry().find(named)
-    path = hub.find(known, hub.model_dir(os.environ))
+    known = model_store.registry().find(named)
+    path = model_store.find(known, model_store.model_dir(os.environ))
     if path is None:
         raise ModelMissingError(f"{known.name} is not here: run `llmcore pull {known.name}`", param="model")
     return {"model_path": str(path)}
@@ -107,7 +108,7 @@ def _model_flag(named: str) -> dict[str, str]:
 def _profile(
     engine: EngineConfig, space: Space, job: TrialJob, tuning: Tuning, choice: TuningChoice | None, description: str
 ) -> TunedProfile:
-    """The profile to show and store; without a choice the default is its chosen candidate."""
+    """Returns the profile to show and store; without a choice, its chosen candidate is the default."""
     conditions = TuningConditions(
         n_threads_allowed=space.n_threads_max,
         n_ctx=job.n_ctx,
@@ -181,7 +182,7 @@ def _why_nothing(tuning: Tuning, limit_s: float, is_interrupted: bool) -> str:
 
 
 class TrialLines:
-    """Prints a line for each trial that has ended; on a terminal, the one that runs is shown below. Use it with `with`."""
+    """Prints a line for each trial that has ended; a terminal also shows the running one. Use it with `with`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -212,7 +213,7 @@ def _say(line: str) -> None:
 
 
 def _seconds(text: str) -> float:
-    """Parses an argument."""
+    """Parses an argument as a positive number of seconds."""
     seconds = float(text)
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"must be more than 0 seconds, got {text}")

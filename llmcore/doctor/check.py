@@ -1,4 +1,4 @@
-"""What one look at the machine, the installation or a model found, and what to change."""
+"""One check of the machine, the installation or a model: its result and advice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ CheckStatus = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Check:
-    """`found` is one line. `advice` says what to change, where the status is not ok; with "fail" the service does not start."""
+    """Result of a check. `found` is one line; `advice` names what to change if the status is not "ok". With "fail" the service does
+    not start."""
 
     name: str
     status: CheckStatus
@@ -25,4 +26,5 @@ class Check:
 
 
 def has_failed(checks: Iterable[Check]) -> bool:
+    """Returns True if any check has failed."""
     return any(check.status == "fail" for check in checks)

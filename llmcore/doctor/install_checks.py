@@ -1,4 +1,4 @@
-"""Checks of what is installed and configured: native libraries, BLAS, model file, memory, port."""
+"""Checks of the installation and the configuration: native libraries, BLAS, model file, memory, port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REBUILD = "build llmcore again (make build, or pip install .)"
 
 
 def check_library(finding: Finding) -> Check:
-    """Whether the native libraries load, and are the ones that the Python files belong to."""
+    """Checks that the native libraries load, and are of the same version as the Python files."""
     if finding.error_code == CpuError.code:
         return Check("library", "fail", finding.error, "see cpu")
     if finding.error_code == ForeignLibraryError.code:
@@ -40,7 +40,7 @@ def check_library(finding: Finding) -> Check:
 
 
 def check_blas(finding: Finding, *, wanted: bool) -> Check:
-    """`wanted` is the option blas."""
+    """Checks BLAS. `wanted` is True for the option blas=on."""
     if not finding.build:
         return Check("blas", "ok" if not wanted else "warn", "unknown, as the library cannot be loaded", "see library")
     blas = finding.build["blas"]
@@ -58,7 +58,7 @@ def check_blas(finding: Finding, *, wanted: bool) -> Check:
 
 
 def check_model(config: EngineConfig) -> Check:
-    """What the service checks before it loads a model."""
+    """Checks the model file as the service does before it loads it."""
     if not config.model_path:
         return Check("model", "fail", "no model", "`llmcore pull` fetches the default one; MODEL_PATH names another")
     try:
@@ -74,16 +74,20 @@ def check_model(config: EngineConfig) -> Check:
 
 
 def check_memory(finding: Finding, root: Path = Path("/")) -> Check:
-    """Whether weights, KV cells and compute buffers fit into what the machine and its control groups leave."""
+    """Checks that weights, KV cells and compute buffers fit into the memory that the machine and its control groups leave."""
     available, limit = memory_available_bytes(root), memory_limit_bytes(root)
-    there = f"{_mib(available)} available" + (f" (control group's limit {_mib(limit)})" if limit is not None else "")
+    available_words = f"{_mib(available)} available" + (
+        f" (control group's limit {_mib(limit)})" if limit is not None else ""
+    )
     need = finding.need
     if need is None:
         why = finding.need_error or "there is no model or no library to ask"
-        return Check("memory", "warn", f"{there}; what the model takes is unknown: {why}", "see model and library")
+        return Check(
+            "memory", "warn", f"{available_words}; what the model takes is unknown: {why}", "see model and library"
+        )
     found = (
         f"{_mib(need.total_bytes)} needed ({_mib(need.model_bytes)} weights, {_mib(need.context_bytes)} KV cells "
-        f"for {need.n_ctx} tokens, {_mib(need.compute_bytes)} compute buffers), {there}"
+        f"for {need.n_ctx} tokens, {_mib(need.compute_bytes)} compute buffers), {available_words}"
     )
     if need.total_bytes <= available:
         return Check("memory", "ok", found)
@@ -95,7 +99,7 @@ def check_memory(finding: Finding, root: Path = Path("/")) -> Check:
 
 
 def check_port(host: str, port: int, *, name: str = "port") -> Check:
-    """Whether the address can be listened on, as the service would."""
+    """Checks that the service can listen on an address."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -1,8 +1,8 @@
-"""Looks at the native libraries in a process of its own, which may die of them without harm: `llmcore doctor` asks it.
+"""Examines the native libraries for `llmcore doctor` in a child process, so that a crash does no harm.
 
     python -m llmcore.doctor.library_probe < question.json
 
-A Question comes in on standard input, a Finding goes out on standard output, both as JSON.
+Reads a Question from standard input and writes a Finding to standard output, both as JSON.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from llmcore.llama.ffi.origin import mapped_libraries
 from llmcore.llama.kernels import use_kernels
 from llmcore.llama.memory_estimate import estimate_memory
 from llmcore.machine.child_process import exit_words, run_module
-from llmcore.startup.attention_tuning import AttentionSettings, candidates
+from llmcore.startup.attention_settings import AttentionSettings, candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 
 _TIMEOUT_S = 120.0
 
 
 class Need(msgspec.Struct, frozen=True):
-    """Bytes of weights, KV cells and compute buffers, by llama.cpp's own reckoning, for `n_ctx` cells. `least_bytes` are what all
-    of them take with the most frugal attention settings that the configuration leaves open."""
+    """Bytes of weights, KV cells and compute buffers for `n_ctx` cells, as llama.cpp estimates them. `least_bytes` is their sum
+    with the smallest attention settings that the configuration leaves open."""
 
     n_ctx: int
     model_bytes: int
@@ -48,32 +48,33 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """The configuration to look at; `paths` are its paths (config.detach_paths)."""
+    """The configuration to examine; `paths` are its paths (config.detach_paths)."""
 
     config: EngineConfig
     paths: dict[str, bytes] = {}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """`error_code` and `error` say why the libraries cannot be used, `need_error` why nothing could be reckoned."""
+    """Result of the examination. `error_code` and `error` give the reason why the libraries cannot be used, `need_error` the reason
+    why memory could not be estimated."""
 
     error_code: str = ""
     error: str = ""
-    n_abi: int = 0  # sizes and offsets that were compared
+    n_abi: int = 0  # number of sizes and offsets that were compared
     build: dict[str, Any] = {}
     backends: list[dict[str, Any]] = []
     folder: str = ""  # of the libraries
-    files: list[str] = []  # in it, that are loaded
-    other_files: list[str] = []  # of another llama.cpp, loaded and not used
+    files: list[str] = []  # loaded from it
+    other_files: list[str] = []  # loaded files of another llama.cpp, which are not used
     need: Need | None = None
     need_error: str = ""
 
 
 def probe(config: EngineConfig, *, python: str = sys.executable) -> Finding:
-    """Asks another process. Never raises for what that process does: a signal that ends it is an error like others.
+    """Examines in a child process. Never raises for a failure of the child: a crash is reported as an error in the Finding.
 
     Args:
-        config: with a model_path, its memory is reckoned too.
+        config: if it has a model_path, the memory of that model is estimated too.
         python: the interpreter (for tests).
     """
     question = msgspec.json.encode(Question(*detach_paths(config)))
@@ -92,8 +93,8 @@ def _end(done: subprocess.CompletedProcess[bytes]) -> str:
     return ": ".join([exit_words(done.returncode), *last])
 
 
-def look(config: EngineConfig) -> Finding:
-    """In this process: loads the libraries, and reckons what the model of a config takes."""
+def examine_libraries(config: EngineConfig) -> Finding:
+    """Loads the libraries in this process, and estimates the memory of the config's model."""
     try:
         lib = load_library()
         build, backends, n_abi = lib.build_info(), lib.backends(), len(lib.abi())
@@ -120,8 +121,8 @@ def look(config: EngineConfig) -> Finding:
 
 
 def _need(config: EngineConfig) -> Need:
-    """As decide.open_context() would try them: the preferred attention settings, and the least that any others take. Raises
-    LlmcoreError."""
+    """Estimates the memory of the attention settings that startup.resolve.open_context() would prefer, and the least of all open
+    settings. Raises LlmcoreError."""
     header = check_model_file(config.model_path)
     check_model_metadata(header)
     n_ctx_train = header.metadata.get(f"{header.metadata.get('general.architecture')}.context_length", 0)
@@ -129,15 +130,15 @@ def _need(config: EngineConfig) -> Need:
     needs, problem = [], NativeError("no attention settings are left open")
     for settings in candidates(config, attention_shape(header)):
         try:
-            needs.append(_reckon(config, n_ctx, settings))
-        except NativeError as error:  # not every model can have every one of them
+            needs.append(_estimate(config, n_ctx, settings))
+        except NativeError as error:  # not every model supports all settings
             problem = error
     if not needs:
         raise problem
     return msgspec.structs.replace(needs[0], least_bytes=min(need.total_bytes for need in needs))
 
 
-def _reckon(config: EngineConfig, n_ctx: int, settings: AttentionSettings) -> Need:
+def _estimate(config: EngineConfig, n_ctx: int, settings: AttentionSettings) -> Need:
     n_batch, n_ubatch = decide_batches(config)
     params = ContextParams(
         n_ctx=n_ctx,
@@ -159,7 +160,7 @@ def main() -> int:
     # Native log lines, even critical ones, belong on standard error.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
-    sys.stdout.buffer.write(msgspec.json.encode(look(attach_paths(question.config, question.paths))))
+    sys.stdout.buffer.write(msgspec.json.encode(examine_libraries(attach_paths(question.config, question.paths))))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Checks of the machine: CPU, quota and threads, huge pages, clock, and what the environment tells OpenMP."""
+"""Checks of the machine: CPU, quota and threads, huge pages, clock, and OpenMP's environment variables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from llmcore.machine.cpufeatures import cpu_features, missing_features, read_nee
 from llmcore.machine.quota import cpu_throttling
 from llmcore.machine.threads import ThreadDecision
 
-# Instruction sets that make kernels faster by much, fastest last. A build without one that the CPU has is slower than need be.
+# Instruction sets that make kernels much faster, the fastest last. A build that lacks one of the CPU's is slower than necessary.
 _FAST = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm", "sve")
 
-# What OpenMP's runtime reads from the environment, and what that means for us.
+# Environment variables of OpenMP's runtime, and their effect on our threads.
 _OPENMP = {
     "OMP_DYNAMIC": "lets the runtime take fewer threads than it is asked for",
     "OMP_PROC_BIND": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
@@ -25,7 +25,7 @@ _OPENMP = {
 
 
 def check_cpu_features(folder: Path, root: Path = Path("/")) -> Check:
-    """Whether the libraries in a folder can run here; loads none of them."""
+    """Checks that the libraries in a folder can run on this CPU, without loading them."""
     needs, features = read_needs(folder), cpu_features(root)
     if needs is None:
         return Check(
@@ -55,19 +55,20 @@ def check_cpu_features(folder: Path, root: Path = Path("/")) -> Check:
 
 
 def check_threads(decision: ThreadDecision) -> Check:
+    """Reports the numbers of threads, with a warning if the decision has notes."""
     counts = f"{decision.n_threads} for steps of one token, {decision.n_threads_batch} for prompts"
     found = f"{counts}: {decision.reason}"
     return Check("threads", "warn" if decision.notes else "ok", found, "; ".join(decision.notes))
 
 
 def check_throttling(root: Path = Path("/")) -> Check:
-    """What the quotas did to the groups of this process so far, whatever ran in them."""
+    """Checks the throttling of this process's control groups so far, by any process in them."""
     found, is_bad = [], False
     for each in cpu_throttling(root):
         n_up = each.quota.n_levels_up
-        whose = f"the control group {n_up} up" if n_up else "this control group"
+        group = f"the control group {n_up} up" if n_up else "this control group"
         found.append(
-            f"CPU quota {each.quota.cpus:g} of {whose}: used up in {each.n_throttled} of {each.n_periods} periods, "
+            f"CPU quota {each.quota.cpus:g} of {group}: used up in {each.n_throttled} of {each.n_periods} periods, "
             f"{each.throttled_s:.1f} s of standing still"
         )
         is_bad = is_bad or each.n_throttled > 0
@@ -80,6 +81,7 @@ def check_throttling(root: Path = Path("/")) -> Check:
 
 
 def check_huge_pages(root: Path = Path("/")) -> Check:
+    """Checks that transparent huge pages are on."""
     try:
         text = (root / "sys/kernel/mm/transparent_hugepage/enabled").read_text("ascii", errors="replace")
     except OSError:
@@ -97,7 +99,7 @@ def check_huge_pages(root: Path = Path("/")) -> Check:
 
 
 def check_governor(cpus: frozenset[int], root: Path = Path("/")) -> Check:
-    """Whether the CPUs that may be used are told to stay slow."""
+    """Checks that the clock governor does not keep the usable CPUs slow."""
     governors, slow = set(), set()
     for cpu in cpus:
         folder = root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
@@ -123,7 +125,7 @@ def check_governor(cpus: frozenset[int], root: Path = Path("/")) -> Check:
 
 
 def check_openmp(environ: Mapping[str, str], decision: ThreadDecision) -> Check:
-    """Variables that change how our threads run."""
+    """Checks the environment variables that change how our threads run."""
     notes = [f"{name}={environ[name]} {what}" for name, what in _OPENMP.items() if environ.get(name)]
     most, limit = max(decision.counts), environ.get("OMP_THREAD_LIMIT", "").strip()
     if limit.isascii() and limit.isdigit() and int(limit) < most:

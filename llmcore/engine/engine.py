@@ -55,7 +55,7 @@ from llmcore.scheduling.refusals import Refusals
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
 from llmcore.startup.engine_parts import EngineParts, open_engine_parts, open_model
-from llmcore.startup.prefix_store import read_prefix_file
+from llmcore.startup.prefix_file import read_prefix_file
 
 
 class Engine:

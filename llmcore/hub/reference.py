@@ -1,11 +1,11 @@
-"""What a person writes to name files of a hub's repository, and which of its files that means. Pure.
+"""References: parses what a user writes to name files of a repository, and chooses the files that it means. Pure.
 
-    owner/name                          the Q4_K_M of it, or its only model
+    owner/name                          its Q4_K_M, or its only model
     owner/name:Q8_0                     that quantization
-    owner/name/path/file.gguf           that file; of a split model, all of it
-    https://hub/owner/name/blob/REVISION/path/file.gguf    what the browser shows; `resolve` and `tree` as well
+    owner/name/path/file.gguf           that file; of a split model, all parts
+    https://hub/owner/name/blob/REVISION/path/file.gguf    the address in a browser; also with `resolve` or `tree`
 
-`@REVISION` (a commit, branch or tag) may follow all but the last.
+`@REVISION` (a commit, branch or tag) may follow all but a URL.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _PART = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<n>\d{5})")
-# GGUF files that are no language models: projectors of images, and statistics of quantization.
+# GGUF files that are not language models: image projectors, and importance matrices of quantization.
 _NO_MODEL = re.compile(r"(?i)(^|[-_.])(mmproj|imatrix)([-_.]|$)")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A repository `owner/name` and what is wanted of it. Empty: not said."""
+    """A repository `owner/name`, and the file or quantization that is wanted; "" stands for a part that is not given."""
 
     repo: str
     revision: str = ""
@@ -42,6 +42,7 @@ class Reference:
 
     @property
     def is_pinned(self) -> bool:
+        """True if the revision is a commit."""
         return bool(_COMMIT.fullmatch(self.revision))
 
     def __str__(self) -> str:
@@ -50,7 +51,7 @@ class Reference:
 
 
 class HubFile(msgspec.Struct, frozen=True):
-    """A file of a repository. `sha256` in hex, "" where the hub names none."""
+    """A file of a repository. `sha256` in hex; "" if the hub names none."""
 
     path: str
     size_bytes: int
@@ -58,7 +59,7 @@ class HubFile(msgspec.Struct, frozen=True):
 
 
 def parse_reference(text: str, endpoint: str = HUB) -> Reference | None:
-    """None if the text is a plain name, without a slash. Raises ConfigError, saying what is wrong.
+    """Parses a reference. Returns None for a plain name, without a slash. Raises ConfigError with the reason.
 
     `endpoint` is the address of the hub in use; URLs of other hosts are refused.
     """
@@ -89,7 +90,7 @@ def _from_url(text: str, hosts: set[str], endpoint: str) -> Reference:
     except ValueError as error:
         raise _wrong(text, str(error)) from None
     if "@" in url.netloc:
-        # It is not shown: it may be a password.
+        # Not shown: it may contain a password.
         raise ConfigError("a URL must not hold a user's name or password; set HF_TOKEN", param="name")
     if url.netloc not in hosts or url.scheme not in ("http", "https"):
         raise _wrong(text, f"only files of the hub ({endpoint}) can be pulled; HF_ENDPOINT names another hub")
@@ -118,13 +119,13 @@ def _checked(reference: Reference, text: str) -> Reference:
 
 
 def is_model_path(path: str) -> bool:
-    """Whether a path of a repository may become a file of ours: it stays below its folder, and is a GGUF file."""
+    """Returns True if a path of a repository may be used below our folder: it is a GGUF file and stays in that folder."""
     parts = path.split("/")
     return path.endswith(".gguf") and all(part.strip(".") and "\\" not in part and part.isprintable() for part in parts)
 
 
 def at_revision(reference: Reference, revision: str) -> Reference:
-    """With the revision that an option names. Raises ConfigError if the reference names another."""
+    """Returns the reference at the revision that an option names. Raises ConfigError if the reference names another."""
     if reference.revision not in ("", revision):
         raise ConfigError(f"{reference} and --revision {revision} are two revisions", param="revision")
     if not _REVISION.fullmatch(revision):
@@ -133,9 +134,9 @@ def at_revision(reference: Reference, revision: str) -> Reference:
 
 
 def choose(files: Sequence[HubFile], reference: Reference) -> tuple[HubFile, ...]:
-    """The files that a reference means: one, or all parts of a split model, in order.
+    """Chooses the files that a reference means: one, or all parts of a split model, in order.
 
-    Raises ConfigError, listing what there is, where that is none, several, or a split model that lacks a part.
+    Raises ConfigError, listing the choices, for no model, several models, or a split model that lacks a part.
     """
     models = _models(files)
     if reference.file:
@@ -151,7 +152,7 @@ def choose(files: Sequence[HubFile], reference: Reference) -> tuple[HubFile, ...
 
 
 def _models(files: Sequence[HubFile]) -> dict[str, list[HubFile]]:
-    """GGUF files by their path without `.gguf` and without the number of a part."""
+    """Groups GGUF files by their path without `.gguf` and without the number of a part."""
     models: dict[str, list[HubFile]] = {}
     for file in sorted(files, key=lambda each: each.path):
         if is_model_path(file.path):
@@ -162,7 +163,7 @@ def _models(files: Sequence[HubFile]) -> dict[str, list[HubFile]]:
 
 
 def _has_quant(stem: str, quant: str) -> bool:
-    """Whether a path ends with a quantization's name, perhaps with the number of parts behind it."""
+    """Returns True if a path ends with the name of a quantization, optionally followed by the number of parts."""
     return bool(re.search(rf"(?i)(^|[-./]){re.escape(quant)}(-of-\d{{5}})?$", stem))
 
 

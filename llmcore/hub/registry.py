@@ -1,4 +1,4 @@
-"""The models that can be fetched by name, as model_config.json and the user's own file declare them."""
+"""Registry of known models, which can be pulled by name: model_config.json and the user's own file."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class HubSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
 
 class KnownModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A model file: what it is, how to recognize it, and where to get it, best source first.
+    """A model file: its facts, and its sources, the best first.
 
-    `size_bytes` (0: not known) and `sha256` (in hex; "": not known) are what a file must have; where they are absent, a
-    pull takes them from the hub. `n_ctx` is the model's context in tokens, `kv_bytes_per_token` what one token takes in a
-    KV cache of 16 bits: 2 (keys and values) × layers × KV heads × length of a head × 2 bytes. 0: not known.
+    `size_bytes` (0: unknown) and `sha256` (in hex; "": unknown) are checked; if they are unknown, a pull takes them from the hub.
+    `n_ctx` is the model's context in tokens, `kv_bytes_per_token` the size of a token in a KV cache of 16 bits: 2 (keys and
+    values) × layers × KV heads × length of a head × 2 bytes. 0: unknown.
     """
 
     name: str
@@ -91,15 +91,15 @@ class KnownModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def memory_bytes(self) -> int:
-        """Weights, and a KV cache of 16 bits for n_ctx tokens, at most 8192 (what the service takes by itself). Compute
-        buffers come on top. 0 where a figure is missing."""
+        """Bytes of weights and of a KV cache of 16 bits with the default context; compute buffers come on top. 0 if a figure is
+        missing."""
         if not (self.size_bytes and self.n_ctx and self.kv_bytes_per_token):
             return 0
         return self.size_bytes + self.kv_bytes_per_token * min(self.n_ctx, N_CTX_DEFAULT_MAX)
 
 
 class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All known models. `default` is the name of the one for a first run."""
+    """Known models. `default` is the name of the model for a first run."""
 
     default: str
     models: tuple[KnownModel, ...]
@@ -110,7 +110,7 @@ class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"default: there is no model {self.default!r}")
 
     def find(self, name: str = "") -> KnownModel:
-        """The model of a name, without one the default model. Raises ConfigError, listing what there is."""
+        """Returns the model of a name, by default the default model. Raises ConfigError, listing the known models."""
         for model in self.models:
             if model.name == (name or self.default):
                 return model
@@ -122,7 +122,7 @@ class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The user's own file: models besides ours, or in the place of ours of the same name; perhaps another default."""
+    """The user's own file: models that are added, or replace ours of the same name, and optionally another default."""
 
     default: str = ""
     models: tuple[KnownModel, ...] = ()
@@ -132,7 +132,7 @@ class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_registry(extension: Path | None = None) -> Registry:
-    """The package's own registry, extended by the user's file. Raises ConfigError naming the file and the field at fault."""
+    """Loads the package's own registry, extended by the user's file. Raises ConfigError naming the file and the field at fault."""
     source = resources.files("llmcore") / "model_config.json"
     registry = _decode(source.read_bytes(), Registry, str(source))
     if extension is None:

@@ -1,7 +1,7 @@
-"""Models of any repository of the hub: found by a reference, pulled into MODEL_DIR/OWNER/NAME/, at one commit.
+"""Pulls models of any repository of the hub, named by a reference, into MODEL_DIR/OWNER/NAME/, all at one commit.
 
-A branch or tag is resolved to a commit once, and that is what is downloaded and recorded. What is here is taken without
-asking the hub where the reference names a commit; and, with a notice, where the hub cannot be asked.
+A branch or tag is resolved to a commit, which is then downloaded and recorded. Files that are here are used without asking the
+hub if the reference names their commit, and, with a notice, if the hub cannot be asked.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llmcore.errors import ConfigError, DownloadError
-from llmcore.hub import client as hubclient
-from llmcore.hub import model_store as hub
-from llmcore.hub import provenance
+from llmcore.hub import client, model_store, provenance
 from llmcore.hub.provenance import Provenance
 from llmcore.hub.reference import HubFile, Reference, choose
 from llmcore.hub.registry import HubSource, KnownModel
@@ -24,10 +22,10 @@ from llmcore.machine.os_text import name_as_path
 def pull_reference(
     reference: Reference, folder: Path, *, progress: DownloadProgress, notify: Notify, python: str = sys.executable
 ) -> Path:
-    """Brings the files that a reference means into the folder of models. Returns the path to load: of a split model, its
-    first part.
+    """Pulls the files that a reference means into the folder of models. Returns the path to load: for a split model, its first
+    part.
 
-    Raises ConfigError if the reference means no file or several, DownloadError as hub.pull() does.
+    Raises ConfigError if the reference means no file or several, DownloadError as model_store.pull() does.
     """
     home = folder.joinpath(*reference.repo.split("/"))
     here = _here(reference, home)
@@ -36,15 +34,15 @@ def pull_reference(
     if len(models) > 1:
         _require_space(models, folder, str(reference))
     for each, (path, model) in zip(files, models.items(), strict=True):
-        hub.pull(model, path.parent, progress=progress, notify=notify, python=python)
-        # hub.pull() knows nothing of branches; and a file that was there may be of this commit too.
+        model_store.pull(model, path.parent, progress=progress, notify=notify, python=python)
+        # model_store.pull() records no branch, and nothing for a file that was there already.
         if each.sha256 and here.get(each.file) != each:
             provenance.write(path, each)
     return next(iter(models))
 
 
 def _here(reference: Reference, home: Path) -> dict[str, Provenance]:
-    """Files that were pulled from the repository at the revision that is asked for, by their path in it."""
+    """Returns the files that were pulled from the repository at the requested revision, by their path in it."""
     return {
         each.file: each
         for path, each in provenance.below(home)
@@ -55,15 +53,15 @@ def _here(reference: Reference, home: Path) -> dict[str, Provenance]:
 
 
 def _plan(reference: Reference, here: Mapping[str, Provenance], notify: Notify, python: str) -> tuple[Provenance, ...]:
-    """The files to have."""
-    # Without a quantization or file, only the hub knows what there is to choose from.
+    """Returns the files to pull. Asks the hub if it has to."""
+    # Without a quantization or file, the choice depends on all files of the repository.
     if reference.is_pinned and (reference.quant or reference.file):
         try:
             return _chosen(here.values(), reference)
         except ConfigError:
             pass  # not here yet
     try:
-        listing = hubclient.list_files(reference.repo, reference.revision, python=python, notify=notify)
+        listing = client.list_files(reference.repo, reference.revision, python=python, notify=notify)
     except UnreachableError as error:
         try:
             files = _chosen(here.values(), reference)
@@ -82,7 +80,7 @@ def _plan(reference: Reference, here: Mapping[str, Provenance], notify: Notify, 
 
 
 def _chosen(found: Iterable[Provenance], reference: Reference) -> tuple[Provenance, ...]:
-    """What the reference means among files. Raises ConfigError if that is nothing, or several."""
+    """Returns the files that the reference means. Raises ConfigError if it means none or several models."""
     by_path = {each.file: each for each in found}
     files = [HubFile(each.file, each.size_bytes, each.sha256) for each in by_path.values()]
     return tuple(by_path[file.path] for file in choose(files, reference))
@@ -103,12 +101,14 @@ def _model(each: Provenance) -> KnownModel:
 
 
 def _require_space(models: Mapping[Path, KnownModel], folder: Path, name: str) -> None:
-    """For all parts of a split model, before the first of them."""
+    """Checks the space for all parts of a split model before the first is pulled. Raises DownloadError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise hub.write_error(error, folder) from None
+        raise model_store.write_error(error, folder) from None
     need = sum(
-        model.size_bytes - hub.kept_bytes(model, path.parent) for path, model in models.items() if not path.exists()
+        model.size_bytes - model_store.kept_bytes(model, path.parent)
+        for path, model in models.items()
+        if not path.exists()
     )
-    hub.require_space(folder, need, name)
+    model_store.require_space(folder, need, name)

@@ -1,7 +1,6 @@
-"""A transfer of bytes in a child process, watched: what its folder grows by is its progress. And digests of files.
+"""Runs a transfer in a child process and reports its progress, measured by the growth of its folder. Also digests of files.
 
-Transfers run in children because those can be ended at once, print nothing of their own on our terminal, and keep what
-they import out of our process.
+Child processes can be ended at once, print nothing on our terminal, and keep their imports out of our process.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ _POLL_S = 0.1
 _CHUNK_BYTES = 2**20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
-# `-c` puts the present folder on the path, where anything may lie. The thread ends the child when the parent is gone,
-# also by SIGKILL: standard input is a pipe that nobody writes to.
+# `-c` puts the working directory, which may hold anything, on the module path. The thread ends the child when the parent has
+# ended, even by SIGKILL: standard input is a pipe that nothing is written to.
 CHILD_PREAMBLE = """
 import sys
 if sys.path[:1] == [""]: del sys.path[0]
@@ -39,16 +38,16 @@ threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start
 
 
 class SourceError(Exception):
-    """This source cannot deliver; another one may. hub.pull() makes one DownloadError of what all sources said."""
+    """A source cannot deliver; another one may. model_store.pull() combines those of all sources into one DownloadError."""
 
 
 class UnreachableError(SourceError):
-    """The source cannot be asked now: no connection, offline, too busy. What it would say is not known."""
+    """A source cannot be asked now: no connection, offline, or too busy."""
 
 
 @dataclass(frozen=True)
 class DownloadProcess:
-    """A command to run. `listen` is the stream of it that is read: "stdout" or "stderr"; the other one is dropped."""
+    """A command to run. `listen` is the stream that is read, "stdout" or "stderr"; the other one is dropped."""
 
     command: list[str]
     environ: dict[str, str]
@@ -64,11 +63,11 @@ def run_child(
     progress: DownloadProgress,
     silent_s: float = 0,
 ) -> int:
-    """Runs a command until it ends or we are interrupted, and tells what the folder `grows` by. Returns its status.
+    """Runs a command until it exits or this thread is interrupted, and reports the size of the folder `grows`. Returns its status.
 
     Args:
-        on_line: called with each line of the stream that is listened to.
-        silent_s: raise UnreachableError if for so long no line came and the folder did not grow; 0: never.
+        on_line: called with each line of the stream.
+        silent_s: seconds without a line and without growth after which UnreachableError is raised; 0: never.
 
     Raises SourceError if the command cannot be started.
     """
@@ -127,25 +126,25 @@ def _read_lines(stream: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder, which may change meanwhile."""
+    """Bytes of all files below a folder, which may change meanwhile; 0 if there is none."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
             try:
                 total += os.lstat(os.path.join(parent, name)).st_size
-            except OSError:  # gone between the listing and now
+            except OSError:  # deleted after it was listed
                 continue
     return total
 
 
 def sha256_of(path: Path, progress: DownloadProgress | None = None) -> str:
-    """Of a file, in hex. Raises OSError."""
+    """Digest of a file, in hex. Raises OSError."""
     with open(path, "rb") as file:
         return copy(file, None, os.fstat(file.fileno()).st_size, progress)
 
 
 def copy(source: IO[bytes], target: IO[bytes] | None, n_bytes: int, progress: DownloadProgress | None) -> str:
-    """Copies a file, or only reads it; returns its sha256 in hex."""
+    """Copies a file, or only reads it if there is no target. Returns its sha256 in hex."""
     digest = hashlib.sha256()
     done = 0
     while chunk := source.read(_CHUNK_BYTES):
@@ -159,10 +158,10 @@ def copy(source: IO[bytes], target: IO[bytes] | None, n_bytes: int, progress: Do
 
 
 def is_disk_full(number: int | None) -> bool:
-    """Whether an errno says that a disk, or a share of it, is full."""
+    """Returns True if an errno means that the disk or the quota is full."""
     return number in _DISK_FULL
 
 
-def says_disk_full(said: str) -> bool:
-    """Whether another program's words say so."""
-    return any(f"[Errno {number}]" in said or os.strerror(number) in said for number in _DISK_FULL)
+def says_disk_full(output: str) -> bool:
+    """Returns True if another program's output means that the disk or the quota is full."""
+    return any(f"[Errno {number}]" in output or os.strerror(number) in output for number in _DISK_FULL)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under another name in the same folder, then renamed."""
+"""Atomic writes: a file is written under another name in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ PARTIAL_SUFFIX = ".partial"
 
 @contextlib.contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Path of a new file beside `path`, for the block to write. It takes the place of `path` at the end of the block; if the
-    block raises, it is deleted and `path` stays as it was. Raises OSError."""
+    """Yields the path of a new file beside `path`, for the block to write. At the end of the block it replaces `path`; if the block
+    raises, it is deleted and `path` is unchanged. Raises OSError."""
     partial = path.with_name(f"{path.name}.{os.urandom(6).hex()}{PARTIAL_SUFFIX}")
     try:
         yield partial
@@ -25,7 +25,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file, and makes its folder if that is missing. Raises OSError."""
+    """Writes a file atomically, and makes its folder if that is missing. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as partial:
         partial.write_bytes(data)

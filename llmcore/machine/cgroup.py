@@ -1,7 +1,7 @@
-"""The control groups that limit this process: its own and all their ancestors, of cgroup v1, v2, or both at once.
+"""The control groups that limit this process: its own and their ancestors, of cgroup v1, v2, or both at once.
 
-Sources: cgroups(7), proc_pid_mountinfo(5), and Documentation/admin-guide/cgroup-{v1,v2} of Linux. A limit anywhere on
-the way up counts. Only what is mounted can be seen: in a container, usually its own group.
+Sources: cgroups(7), proc_pid_mountinfo(5), and Documentation/admin-guide/cgroup-{v1,v2} of Linux. The limit of any ancestor
+counts. Only mounted groups are visible: in a container, usually its own.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True)
 class ControlGroup:
-    """One group: its folder in the cgroup file system, of hierarchy `version` 1 or 2."""
+    """One group: its folder in the cgroup file system, and the version of its hierarchy (1 or 2)."""
 
     version: int
     folder: Path
 
     def read(self, name: str) -> str | None:
-        """The text of one of its files, None if it is not there or cannot be read."""
+        """Returns the text of one of its files, None if it is missing or cannot be read."""
         try:
             return (self.folder / name).read_text(encoding="ascii", errors="replace").strip()
         except OSError:
             return None
 
     def read_int(self, name: str) -> int | None:
-        """A file that holds one whole number; None also for "max"."""
+        """Returns the whole number in a file; None also for "max"."""
         return _int(self.read(name))
 
     def read_field(self, name: str, key: str) -> int | None:
-        """From a file with lines `key value`."""
+        """Returns the number of a key in a file with lines `key value`."""
         for line in (self.read(name) or "").splitlines():
             words = line.split()
             if len(words) == 2 and words[0] == key:
@@ -40,7 +40,7 @@ class ControlGroup:
 
 @dataclass(frozen=True)
 class _Mount:
-    """A mounted hierarchy: `top` is the group that is visible at `point`."""
+    """A mounted hierarchy: the group `top` is visible at the path `point`."""
 
     version: int
     controllers: frozenset[str]
@@ -49,9 +49,8 @@ class _Mount:
 
 
 def control_groups(controller: str, root: Path = Path("/")) -> tuple[ControlGroup, ...]:
-    """The groups that may limit this process by a v1 controller ("cpu", "memory") or its v2 counterpart, from its own
-    up to the topmost visible one. On a machine with both hierarchies those of both; the files tell where the controller
-    is.
+    """Returns the groups that may limit this process by a v1 controller ("cpu", "memory") or its v2 counterpart, from its own up
+    to the topmost visible one; on a machine with both hierarchies, the groups of both.
 
     Args:
         root: where /proc and /sys are (for tests).
@@ -68,10 +67,10 @@ def control_groups(controller: str, root: Path = Path("/")) -> tuple[ControlGrou
 
 
 def _upwards(mount: _Mount, own: PurePosixPath, root: Path) -> list[ControlGroup]:
-    """The visible groups from `own` to the top of a mount; none where the mount shows somebody else's."""
+    """Returns the visible groups from `own` to the top of a mount; none if the mount does not contain `own`."""
     folders = [mount.point]
     if ".." in (*own.parts, *mount.top.parts):
-        # One of them lies outside of this cgroup namespace: the mount's top is the nearest group that can be seen.
+        # One of them is outside of this cgroup namespace: the mount's top is the nearest visible group.
         below: tuple[str, ...] = ()
     elif own.is_relative_to(mount.top):
         below = own.relative_to(mount.top).parts
@@ -83,7 +82,7 @@ def _upwards(mount: _Mount, own: PurePosixPath, root: Path) -> list[ControlGroup
 
 
 def _own_paths(root: Path) -> dict[str, PurePosixPath]:
-    """Controller → path of this process's group; "" stands for the v2 hierarchy."""
+    """Maps each controller to the path of this process's group; "" stands for the v2 hierarchy."""
     paths: dict[str, PurePosixPath] = {}
     for line in _lines(root / "proc/self/cgroup"):
         fields = line.split(":", 2)

@@ -13,11 +13,11 @@ from typing import IO
 
 
 class ChildProcess:
-    """A running child. Use it with `with`: at the end of the block it is killed, if it still runs, and reaped.
+    """A running child process. Use it with `with`: at the end of the block it is killed if it still runs, and reaped.
 
     Args:
-        environ: its whole environment; None: that of this process.
-        stdin, stdout, stderr: as of subprocess.Popen, but that standard input and output are closed by default.
+        environ: its whole environment; None stands for that of this process.
+        stdin, stdout, stderr: as in subprocess.Popen; by default standard input and output are the null device.
         pass_fds: file descriptors that it inherits, under the same numbers.
 
     Raises OSError if it cannot be started.
@@ -51,13 +51,13 @@ class ChildProcess:
 
     @property
     def output(self) -> IO[bytes]:
-        """The stream that is a pipe: standard output, or else standard error."""
+        """Standard output if it is a pipe, else standard error."""
         stream = self._process.stdout or self._process.stderr
         assert stream is not None, "the child was started with a pipe"
         return stream
 
     def wait(self) -> int:
-        """Waits for the end of the process. Returns its status: negative, the signal that ended it."""
+        """Waits until the process exits. Returns its status; a negative one is the signal that ended it."""
         return self._process.wait()
 
     def end(self, *, wait_s: float = 0.0) -> int:
@@ -99,5 +99,5 @@ def exit_words(status: int) -> str:
 
 
 def forbid_core_files() -> None:
-    """Forbids core files of this process: its memory (prompts, models) is not written to disk, and its parent need not wait."""
+    """Disables core files of this process: after a crash, its memory (prompts, models) is not written to disk."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

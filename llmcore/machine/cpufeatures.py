@@ -1,8 +1,8 @@
-"""Whether this CPU has the instructions that the native libraries were compiled for, found out before any of them is loaded:
-afterwards it would end the process with "illegal instruction", and say nothing of which one.
+"""Checks that this CPU has the instruction sets that the native libraries were compiled for, before any library is loaded: later
+the process would crash with "illegal instruction" and without the name of the missing set.
 
-Beside the libraries lies `cpu.json` (native/cmake/CpuNeeds.cmake): the macros that the compiler defined with the flags of
-ggml's CPU code, and for a native build the flags of the build machine in /proc/cpuinfo.
+Beside the libraries is `cpu.json` (native/cmake/CpuNeeds.cmake): the macros that the compiler defined with the flags of ggml's
+CPU code, and for a native build the flags of the build machine in /proc/cpuinfo.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llmcore.errors import CpuError
 
 NEEDS_FILE = "cpu.json"
 
-# A compiler's macro → the kernel's word in /proc/cpuinfo. Of what compilers make code of by themselves, or ggml by name.
+# A compiler's macro → the kernel's word in /proc/cpuinfo, for instruction sets that compilers or ggml use.
 _X86 = {
     "__SSE3__": "pni",
     "__SSSE3__": "ssse3",
@@ -66,29 +66,29 @@ _WORDS = {"x86_64": _X86, "aarch64": _ARM}
 
 @dataclass(frozen=True)
 class CpuNeeds:
-    """What the libraries were compiled for: `cpu_build` is "native" or "all" (variants, chosen at run time), `features` are the
-    kernel's words for instruction sets that every CPU must have."""
+    """Needs of the libraries: `cpu_build` is "native" or "all" (variants, chosen at run time); `features` are the kernel's words
+    for the instruction sets that the CPU must have."""
 
     cpu_build: str
     features: frozenset[str]
 
 
 def read_needs(folder: Path) -> CpuNeeds | None:
-    """What the libraries in a folder need, None where they do not say. Never raises."""
+    """Reads the needs of the libraries in a folder; None if they are unknown. Never raises."""
     try:
-        told: Any = json.loads((folder / NEEDS_FILE).read_text("utf-8"))
-        words = _WORDS.get(told["architecture"], {})
-        features = {words[macro] for macro in told["macros"] if macro in words}
-        # A kernel may be older than an instruction set, and not list it on the very machine that has it.
-        if told["flags_at_build"]:
-            features &= set(told["flags_at_build"])
-        return CpuNeeds(str(told["cpu_build"]), frozenset(features))
+        needs: Any = json.loads((folder / NEEDS_FILE).read_text("utf-8"))
+        words = _WORDS.get(needs["architecture"], {})
+        features = {words[macro] for macro in needs["macros"] if macro in words}
+        # A kernel that is older than an instruction set does not list it, even on a machine that has it.
+        if needs["flags_at_build"]:
+            features &= set(needs["flags_at_build"])
+        return CpuNeeds(str(needs["cpu_build"]), frozenset(features))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def cpu_features(root: Path = Path("/")) -> frozenset[str] | None:
-    """The kernel's words for what all CPUs of this machine have; None where it does not tell.
+    """Returns the kernel's words for instruction sets that all CPUs of this machine have; None if they are unknown.
 
     Args:
         root: where /proc is (for tests).
@@ -97,18 +97,20 @@ def cpu_features(root: Path = Path("/")) -> frozenset[str] | None:
         lines = (root / "proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
     except OSError:
         return None
-    told = [line.partition(":")[2].split() for line in lines if line.partition(":")[0].strip() in ("flags", "Features")]
-    return frozenset.intersection(*map(frozenset, told)) if told else None
+    flags = [
+        line.partition(":")[2].split() for line in lines if line.partition(":")[0].strip() in ("flags", "Features")
+    ]
+    return frozenset.intersection(*map(frozenset, flags)) if flags else None
 
 
 def missing_features(folder: Path, root: Path = Path("/")) -> tuple[str, ...]:
-    """Instruction sets that the libraries in a folder need and this machine lacks, sorted; none where that is unknown."""
+    """Returns the instruction sets that the libraries in a folder need and this machine lacks, sorted; none if that is unknown."""
     needs, features = read_needs(folder), cpu_features(root)
     return () if needs is None or features is None else tuple(sorted(needs.features - features))
 
 
 def check_cpu(folder: Path, root: Path = Path("/")) -> None:
-    """Raises CpuError, naming each missing instruction set."""
+    """Raises CpuError, naming each missing instruction set, if there is one."""
     missing = missing_features(folder, root)
     if missing:
         raise CpuError(

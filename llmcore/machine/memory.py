@@ -1,4 +1,4 @@
-"""How much memory this process may still take: the machine's, and its control groups' limits."""
+"""Memory that this process may still allocate, by the machine and by the limits of its control groups."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ UNKNOWN_BYTES = 2**63 - 1
 
 
 def memory_limit_bytes(root: Path = Path("/")) -> int | None:
-    """The lowest memory limit of this process's control groups and their ancestors, None without one."""
+    """Lowest memory limit of this process's control groups and their ancestors; None if there is none."""
     return min((limit for _, limit in _limits(root)), default=None)
 
 
 def memory_available_bytes(root: Path = Path("/")) -> int:
-    """What can be allocated before the machine or a control group runs out, in bytes; never negative.
+    """Bytes that can be allocated before the machine or a control group runs out of memory; never negative.
 
-    The page cache counts as available, as in the kernel's MemAvailable: it goes when somebody needs the room. That
-    matters here, since the cache holds the very file that is to be loaded again after a crash. UNKNOWN_BYTES where the
-    machine tells nothing: no reason to refuse anything.
+    The page cache counts as available, as in the kernel's MemAvailable, since the kernel frees it on demand. That matters
+    after a crash: the cache then holds the very file that is loaded again. UNKNOWN_BYTES, a huge number that refuses nothing, if
+    the machine has no figures.
     """
     available = [limit - _used_bytes(group) for group, limit in _limits(root)]
     machine = _machine_available_bytes(root)
@@ -40,7 +40,7 @@ def _limits(root: Path) -> list[tuple[ControlGroup, int]]:
 
 
 def _used_bytes(group: ControlGroup) -> int:
-    """Without the page cache. v1's fields of that name leave out the groups below; those with total_ do not."""
+    """Bytes that a group uses, without the page cache. In v1, only fields that begin with total_ include the groups below."""
     usage = group.read_int("memory.usage_in_bytes" if group.version == 1 else "memory.current") or 0
     prefix = "total_" if group.version == 1 else ""
     cache = sum(group.read_field("memory.stat", f"{prefix}{state}_file") or 0 for state in ("active", "inactive"))

@@ -20,7 +20,7 @@ from llmcore.machine.os_text import system_name
 
 ENV_PREFIX = "LLMCORE_"
 
-# Variables with our prefix that are no options: those of the build (native/cmake), and the user's file of models
+# Variables with our prefix that are not options: those of the build (native/cmake), and the user's file of models
 # (hub/model_store.py).
 _OTHER_ENV = frozenset({"LLMCORE_LLAMA_CPP_DIR", "LLMCORE_CACHE_DIR", "LLMCORE_MODEL_CONFIG"})
 
@@ -33,7 +33,7 @@ ConfigClass = type[Any]
 class Option:
     """An option, kept in its field's metadata. `unit` and `low`/`high` (inclusive) are for numbers, `choices` for strings.
 
-    A string that `is_path` is kept as the system gave it (os.fsencode() makes its bytes again); any other is text.
+    A path (`is_path`) is kept as the system passed it, so that os.fsencode() returns its bytes; any other string is text.
     """
 
     help: str
@@ -47,21 +47,23 @@ class Option:
 
 
 def option_field(default: Any, help: str, **details: Any) -> Any:
+    """Declares a dataclass field as an option; `details` are the other fields of Option."""
     return field(default=default, metadata={"option": Option(help=help, **details)})
 
 
 def options(config: ConfigClass) -> Iterator[tuple[str, Any, Option]]:
-    """(name, default, declaration) of each option of a config class, in order."""
+    """Yields (name, default, declaration) of each option of a config class, in order."""
     for each in dataclasses.fields(config):
         yield each.name, each.default, each.metadata["option"]
 
 
 def env_names(name: str, option: Option) -> tuple[str, ...]:
-    """The environment variables of an option, the one that wins first."""
+    """Returns the environment variables of an option; the first one that is set wins."""
     return (ENV_PREFIX + name.upper(), option.env) if option.env else (ENV_PREFIX + name.upper(),)
 
 
 def flag(name: str) -> str:
+    """Returns the command line flag of an option."""
     return "--" + name.replace("_", "-")
 
 
@@ -84,7 +86,7 @@ def add_flags(parser: argparse.ArgumentParser, config: ConfigClass, only: Collec
 
 
 def read_options(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
-    """A config from parsed flags and the environment. Raises ConfigError naming the flag or variable at fault."""
+    """Reads a config from parsed flags and the environment. Raises ConfigError naming the flag or variable at fault."""
     values: dict[str, Any] = {}
     for name, default, option in options(config):
         source, text = _given(name, option, flags, environ)
@@ -96,7 +98,7 @@ def read_options(config: type[Config], flags: Mapping[str, Any], environ: Mappin
 
 
 def refuse_unknown(environ: Mapping[str, str], configs: Iterable[ConfigClass]) -> None:
-    """Raises ConfigError for a variable with our prefix that is an option of no config: a misspelt one is never ignored."""
+    """Raises ConfigError for a variable with our prefix that no config declares, so that a misspelt one is never ignored."""
     known = set(_OTHER_ENV)
     for config in configs:
         for name, _, option in options(config):
@@ -107,7 +109,7 @@ def refuse_unknown(environ: Mapping[str, str], configs: Iterable[ConfigClass]) -
 
 
 def _given(name: str, option: Option, flags: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, Any]:
-    """The flag or variable that counts, and its value; ("", None) if there is none."""
+    """Returns the flag or variable that sets an option, and its value; ("", None) if there is none."""
     if name in flags:
         return flag(name), flags[name]
     for variable in env_names(name, option):
@@ -119,7 +121,7 @@ def _given(name: str, option: Option, flags: Mapping[str, Any], environ: Mapping
 
 
 def _first_of_list(variable: str, text: str) -> str:
-    """OpenMP's lists have a number for each level of nesting, of which we have one."""
+    """Returns the first number of a list. OpenMP's lists have a number for each level of nesting; we use one level."""
     numbers = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"[0-9]{1,9}", number) for number in numbers) or ("0" in numbers and len(numbers) > 1):
         problem = f"{variable} must be a whole number, or a list of such with commas between, got {text!r}"
@@ -128,7 +130,7 @@ def _first_of_list(variable: str, text: str) -> str:
 
 
 def _parse(source: str, text: Any, default: Any) -> Any:
-    """`text` as a value of default's type. `source` (a flag or variable) is for the message."""
+    """Parses `text` as a value of default's type. Raises ConfigError naming `source`, a flag or variable."""
     if isinstance(default, bool):
         word = str(text).lower()
         if word in ("1", "true", "yes", "on"):
@@ -167,6 +169,7 @@ def _can_be_path(value: str) -> bool:
 
 
 def shown_default(default: Any) -> str:
+    """Text for a default in help texts and documents."""
     if isinstance(default, bool):
         return "on" if default else "off"
     return str(default) if default != "" else "none"

@@ -1,4 +1,4 @@
-"""Which process this is. A forked child has copies of all objects, and none of the threads that they rely on."""
+"""The current process, and forks of it: a forked child has copies of all objects, but none of the threads that they need."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from llmcore.errors import ForkedError
 
 @dataclass(eq=False)
 class Process:
-    """One process. Objects that cannot be used in a forked child keep the process that they were made in (`Process.current`)
-    and compare.
+    """One process. Objects that cannot be used in a forked child keep the process that they were made in (`Process.current`),
+    and compare it with the current one.
 
-    has_computed: threads of native code exist, or existed; set by what computes.
-    is_stale: the parent had such threads at the fork. Their runtime believes that they are still there and waits for them.
+    Attributes:
+        has_computed: native code has started threads in this process; set by the code that computes.
+        is_stale: the parent had such threads at the fork. Their runtime would wait for them forever.
     """
 
     current: ClassVar[Process]
@@ -32,17 +33,17 @@ class Process:
 
     @classmethod
     def keep(cls, sock: socket.socket) -> None:
-        """Keeps a connection to this process: a forked child has an end of nothing in its place, so that it takes no bytes, sends
-        none and holds nothing open."""
+        """Keeps a socket private to this process: in a forked child it is replaced by the null device, so that the child receives
+        and sends nothing, and does not hold the connection open."""
         cls._private.add(sock)
 
     def check(self, what: str) -> None:
-        """Raises ForkedError in a child of this process; `what` is what was made in it."""
+        """Raises ForkedError in a forked child of this process. `what` names the object that was made in this process."""
         if self is not Process.current:
             raise ForkedError(f"{what} belongs to the process that this one was forked from: load after the fork")
 
     def check_computes(self) -> None:
-        """Raises ForkedError where the first step would hang."""
+        """Raises ForkedError if the first step would hang."""
         if self.is_stale:
             raise ForkedError(
                 "this process was forked from one that had computed, whose threads it lacks: load in a fresh process "

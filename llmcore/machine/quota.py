@@ -1,4 +1,4 @@
-"""CPU quotas of this process's control groups, and how often they stopped it.
+"""CPU quotas of this process's control groups, and the throttling that they caused.
 
 Sources: Documentation/scheduler/sched-bwc and Documentation/admin-guide/cgroup-v2 of Linux.
 """
@@ -13,8 +13,7 @@ from llmcore.machine.cgroup import ControlGroup, control_groups
 
 @dataclass(frozen=True)
 class Quota:
-    """The limit of one group: CPU time per time, in CPUs. `n_levels_up` is 0 for the process's own group, 1 for the one
-    above it, and so on."""
+    """Limit of one group, in CPUs (CPU time per time). `n_levels_up` is 0 for the process's own group, 1 for its parent, ..."""
 
     cpus: float
     n_levels_up: int
@@ -22,8 +21,8 @@ class Quota:
 
 @dataclass(frozen=True)
 class Throttling:
-    """What came of one quota since its group was made. `n_throttled` of `n_periods` ended before their time because the quota
-    was used up; `throttled_s` adds up over the CPUs that were stopped."""
+    """Throttling by one quota since its group was made. In `n_throttled` of `n_periods` periods the quota was used up;
+    `throttled_s` is the sum over the CPUs that were stopped."""
 
     quota: Quota
     n_periods: int
@@ -32,17 +31,17 @@ class Throttling:
 
 
 def cpu_quotas(root: Path = Path("/")) -> tuple[Quota, ...]:
-    """All quotas that bind this process: its group's and its ancestors', as far as they can be seen."""
+    """Returns the quotas of this process's group and its visible ancestors."""
     return tuple(quota for _, quota in _quotas(root))
 
 
 def lowest_quota_cpus(root: Path = Path("/")) -> float | None:
-    """The quota that binds first, in CPUs; None without one."""
+    """Lowest quota in CPUs; None if there is none."""
     return min((quota.cpus for quota in cpu_quotas(root)), default=None)
 
 
 def cpu_throttling(root: Path = Path("/")) -> tuple[Throttling, ...]:
-    """Of each quota whose group tells it."""
+    """Returns the throttling of each quota whose group has the figures."""
     found = []
     for group, quota in _quotas(root):
         n_periods, n_throttled = (group.read_field("cpu.stat", key) for key in ("nr_periods", "nr_throttled"))
@@ -56,7 +55,7 @@ def cpu_throttling(root: Path = Path("/")) -> tuple[Throttling, ...]:
 
 def _quotas(root: Path) -> list[tuple[ControlGroup, Quota]]:
     found = []
-    n_seen = {1: 0, 2: 0}  # the groups of each hierarchy come from the process's own upwards
+    n_seen = {1: 0, 2: 0}  # groups of each hierarchy, from the process's own upwards
     for group in control_groups("cpu", root):
         cpus = _cpus(group)
         if cpus is not None:
@@ -66,7 +65,7 @@ def _quotas(root: Path) -> list[tuple[ControlGroup, Quota]]:
 
 
 def _cpus(group: ControlGroup) -> float | None:
-    """CPU time per time that a group may take, None without a limit."""
+    """Limit of a group in CPUs; None if there is none."""
     if group.version == 2:
         words = (group.read("cpu.max") or "max").split()
         numbers = [int(word) for word in words if word.isascii() and word.isdigit()]

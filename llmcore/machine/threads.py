@@ -1,17 +1,17 @@
-"""How many threads to compute with: one for each physical core that pulls its weight, within the CPU quota.
+"""Decides the number of threads: one for each physical core that is fast enough, within the CPU quota.
 
-Steps end at barriers, and much of the work between them is divided evenly: a step takes as long as its slowest thread.
+Steps have barriers, and much of the work between barriers is divided evenly: a step takes as long as its slowest thread.
 
-- A second thread on a core (SMT) does not add to matrix products: cores count, not logical CPUs.
-- Efficiency cores count only where all of them together still outdo the fast ones, each at the pace of the slowest
-  (`choose_cores`); otherwise everybody would wait for them.
-- A thread beyond the quota stops all others until the next period: the quota is rounded down, to no less than 1.
+- A second thread on a core (SMT) does not speed up matrix products: cores count, not logical CPUs.
+- Efficiency cores count only if all cores together, each at the speed of the slowest, are faster than the fast cores alone
+  (`choose_cores`); otherwise the fast threads would wait for the slow ones.
+- A thread beyond the quota stops all others until the next period: the quota is rounded down, but not below 1.
 - The affinity mask, which reflects cpusets, is never overridden.
-- NUMA nodes do not change the count, since threads are not bound to cores, and would come to lie on all nodes anyway. More
-  than one is a note: a service bound to each node reads its weights from memory of its own.
+- NUMA nodes do not change the number: threads are not bound to cores, and would run on all nodes anyway. More than one node
+  is a note: one service on each node would read its weights from that node's memory.
 
-The same holds for steps of one token, which read memory, and for prompts, which compute: what a mask or a quota takes away
-neither can use. So both get the same number unless one of them is requested.
+Steps of one token are bound by memory and prompts by computation, but neither can use CPUs that the mask or the quota excludes.
+So both get the same number of threads unless one of them is requested.
 """
 
 from __future__ import annotations
@@ -26,20 +26,25 @@ from pathlib import Path
 from llmcore.machine.quota import lowest_quota_cpus
 from llmcore.machine.topology import Core, read_cores
 
-# Cores of at least this part of the fastest one's speed are alike: favoured cores clock a little higher than the rest.
+# Cores of at least this part of the highest speed count as fast: some cores clock a little higher than the rest.
 _ALIKE = 0.8
-# Slower cores come in if the whole becomes faster by this factor at least: each thread more makes barriers dearer.
+# Slower cores are used if the total speed grows by at least this factor: each further thread makes barriers more expensive.
 _GAIN = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadDecision:
-    """The counts, why, and what they were decided from.
+    """Numbers of threads, the reason in words, and the facts that they were decided from.
 
-    `n_threads` are for steps of one token, `n_threads_batch` for larger ones. `n_cpus` logical CPUs are in the affinity mask;
-    on them lie `n_cores` physical cores, of which `n_cores_used` were found worth a thread, on `n_nodes` NUMA nodes.
-    `quota_cpus` is the lowest CPU quota of the control groups, in CPUs. `notes` say what makes these counts worse than they
-    could be.
+    Attributes:
+        n_threads: for steps of one token.
+        n_threads_batch: for larger steps.
+        n_cpus: logical CPUs in the affinity mask.
+        n_cores: physical cores of these CPUs.
+        n_cores_used: cores that are fast enough for a thread.
+        n_nodes: NUMA nodes of these cores.
+        quota_cpus: lowest CPU quota of the control groups, in CPUs; None if there is none.
+        notes: circumstances that make computing slower than it could be, with advice.
     """
 
     n_threads: int
@@ -63,10 +68,10 @@ def decide_threads(
     """Decides the numbers of threads.
 
     Args:
-        requested: a number for steps of one token that wins over the machine's; 0 for none.
-        requested_batch: the same for larger steps; 0 takes what the others get.
+        requested: the number for steps of one token; 0 takes the machine's.
+        requested_batch: the number for larger steps; 0 takes that for steps of one token.
         root: where /proc and /sys are (for tests).
-        affinity: the logical CPUs that may be used, by default this process's.
+        affinity: logical CPUs that may be used; by default this process's affinity mask.
     """
     cpus = frozenset(os.sched_getaffinity(0)) if affinity is None else affinity
     cores = read_cores(cpus, root)
@@ -90,8 +95,8 @@ def decide_threads(
 
 
 def choose_cores(cores: Sequence[Core]) -> Sequence[Core]:
-    """Of cores sorted from the fastest, those worth a thread: the fast ones; and slower ones, all of a kind or none, where
-    count × speed of the slowest grows by a quarter."""
+    """Chooses the cores that are fast enough, from cores sorted by speed: the fast ones, and slower ones, all of one speed or none,
+    if count × lowest speed grows by _GAIN."""
     chosen = [core for core in cores if core.speed >= _ALIKE]
     pace = float(len(chosen))
     for speed in sorted({core.speed for core in cores if core.speed < _ALIKE}, reverse=True):
@@ -142,16 +147,16 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-# How often a waiting thread of GCC's OpenMP runtime looks before it sleeps. Its own default, 300,000, takes milliseconds:
-# wherever another process runs on one of our cores, its time goes to a thread that waits for one that cannot run. With
-# 1,000 no loss was measured on an idle machine (docs/BENCHMARKS.md).
+# Number of times that a waiting thread of GCC's OpenMP runtime spins before it sleeps. The default, 300,000, takes milliseconds:
+# if another process runs on one of our cores, a spinning thread takes the time of the thread that it waits for. With 1,000 no
+# loss was measured on an idle machine (docs/BENCHMARKS.md).
 _SPINS = "1000"
 _SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
 @contextlib.contextmanager
 def brief_spinning() -> Iterator[None]:
-    """While it lasts, an OpenMP runtime that is loaded is told to spin briefly, unless the environment says how long."""
+    """Makes an OpenMP runtime that is loaded within the block spin briefly, unless the environment sets how long."""
     if any(name in os.environ for name in _SPIN_VARIABLES):
         yield
         return

@@ -1,7 +1,7 @@
-"""The cores of this machine, as /sys tells them: siblings (SMT), how fast each is beside the fastest, and its NUMA node.
+"""The cores of this machine from /sys: siblings (SMT), speed relative to the fastest core, and NUMA node.
 
-Sources: Documentation/ABI/testing/sysfs-devices-system-cpu and -node of Linux. What the kernel does not tell, as in many
-virtual machines and containers, is taken to be plain: a CPU without siblings is a core, all cores are alike, one node.
+Sources: Documentation/ABI/testing/sysfs-devices-system-cpu and -node of Linux. Facts that the kernel does not publish, as in
+many virtual machines and containers, get defaults: a CPU without siblings is a core, all cores are equally fast, one node.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# Performance counters that hybrid x86 CPUs have for their efficiency cores alone; their `cpus` list those cores.
+# Performance counters that hybrid x86 CPUs have only for their efficiency cores; their file `cpus` lists these cores.
 _EFFICIENCY_PMUS = ("cpu_atom", "cpu_lowpower")
-# These have vector units of half the width, which clock and capacity do not show: the kernel's capacity is for integers.
+# Efficiency cores have vector units of half the width. Clock and capacity do not reflect that: capacity is for integers.
 _EFFICIENCY_WIDTH = 0.5
 
 _RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
@@ -22,8 +22,8 @@ _N_CPUS_MAX = 2**16
 
 @dataclass(frozen=True)
 class Core:
-    """A physical core: those of its logical CPUs that may be used, its speed as a part of the fastest one's (0 < speed ≤ 1),
-    and its NUMA node."""
+    """A physical core: its logical CPUs that may be used, its speed relative to the fastest core (0 < speed ≤ 1), and its NUMA
+    node."""
 
     cpus: frozenset[int]
     speed: float
@@ -31,7 +31,7 @@ class Core:
 
 
 def read_cores(cpus: frozenset[int], root: Path = Path("/")) -> tuple[Core, ...]:
-    """The physical cores that logical CPUs belong to, the fastest first.
+    """Returns the physical cores of logical CPUs, the fastest first.
 
     Args:
         cpus: the logical CPUs that may be used.
@@ -48,7 +48,7 @@ def read_cores(cpus: frozenset[int], root: Path = Path("/")) -> tuple[Core, ...]
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:
-    """The kernel's form of a set of CPUs, as "0-3,8"; what is not of that form is left out."""
+    """Parses the kernel's notation for a set of CPUs, as "0-3,8"; ignores parts of another form."""
     found: set[int] = set()
     for part in text.strip().split(","):
         match = _RANGE.fullmatch(part.strip())
@@ -59,7 +59,7 @@ def parse_cpu_list(text: str) -> frozenset[int]:
 
 
 def _siblings(cpu: int, root: Path) -> str:
-    """A name for the core that a logical CPU belongs to: the kernel's list of the CPUs on it."""
+    """Name of the core that a logical CPU belongs to: the kernel's list of the core's CPUs."""
     topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
     for name in ("core_cpus_list", "thread_siblings_list"):  # the second is the first's older name
         text = _read(topology / name)
@@ -69,14 +69,12 @@ def _siblings(cpu: int, root: Path) -> str:
 
 
 def _speeds(cpus: frozenset[int], root: Path) -> dict[int, float]:
-    """Of each CPU, as a part of the fastest one's.
-
-    The kernel's own capacity (big.LITTLE, newer hybrid x86) where every CPU has one, else the highest clock, else nothing.
-    """
+    """Speed of each CPU relative to the fastest one: by the kernel's capacity (big.LITTLE, newer hybrid x86) if every CPU has one,
+    else by the highest clock, else all equal."""
     base: Mapping[int, float] = dict.fromkeys(cpus, 1.0)
     for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
-        told = {cpu: _positive(_read(root / f"sys/devices/system/cpu/cpu{cpu}/{name}")) for cpu in cpus}
-        known = {cpu: value for cpu, value in told.items() if value is not None}
+        values = {cpu: _positive(_read(root / f"sys/devices/system/cpu/cpu{cpu}/{name}")) for cpu in cpus}
+        known = {cpu: value for cpu, value in values.items() if value is not None}
         if len(known) == len(cpus):
             base = known
             break
@@ -89,7 +87,7 @@ def _speeds(cpus: frozenset[int], root: Path) -> dict[int, float]:
 
 
 def _nodes(root: Path) -> dict[int, int]:
-    """CPU → NUMA node; empty where the kernel tells none."""
+    """Maps each CPU to its NUMA node; empty if the kernel publishes none."""
     nodes: dict[int, int] = {}
     for folder in sorted((root / "sys/devices/system/node").glob("node*")):
         number = folder.name.removeprefix("node")

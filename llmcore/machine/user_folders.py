@@ -1,8 +1,8 @@
-"""The user's folders: where models and measurements lie unless an option names another place.
+"""The user's folders for models and measurements, unless an option names another place.
 
-The cache folder is `llmcore` in XDG_CACHE_HOME, else in .cache of HOME, else of the home folder in the user database. A relative
-path counts as absent. In a container with an unknown user there is none of these: then a private folder below TMPDIR, /tmp or
-/var/tmp serves, which lasts as long as the container. It is used only if nobody else can write to it.
+The cache folder is `llmcore` in XDG_CACHE_HOME, else in .cache of HOME, else in .cache of the home folder in the user database;
+relative paths are ignored. In a container with an unknown user there may be none of these. Then a private folder in TMPDIR, /tmp
+or /var/tmp is used, which lasts as long as the container; only if no other user can write to it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _TEMPORARY = ("/tmp", "/var/tmp")
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """llmcore's folder in the user's cache, which need not exist; without a home the temporary one, which does. None where
-    there is neither."""
+    """Returns llmcore's folder in the user's cache, which may not exist yet; without a home, the temporary folder, which exists.
+    None if there is neither."""
     return named_cache_folder(environ) or temporary_folder(environ)
 
 
 def named_cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The folder that lasts, or None if nothing names it."""
+    """Returns llmcore's folder in the user's cache, None if the environment and the user database name none."""
     cache = environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(cache):
         return Path(cache) / "llmcore"
@@ -36,16 +36,17 @@ def named_cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def temporary_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """`llmcore-UID` in a folder for temporary files, made if need be. None where it cannot be had, or is not ours alone."""
+    """Returns `llmcore-UID` in a folder for temporary files, and makes it if it is missing. None if it cannot be made, or is not
+    private."""
     for parent in (environ.get("TMPDIR", ""), *_TEMPORARY):
         path = Path(parent, f"llmcore-{os.geteuid()}")
-        if os.path.isabs(parent) and _is_private(path):
+        if os.path.isabs(parent) and _make_private(path):
             return path
     return None
 
 
 def can_have(folder: Path) -> bool:
-    """Whether a folder is there, or could be made."""
+    """Returns True if a folder exists or can be made. Makes nothing."""
     while not os.path.lexists(folder):
         if folder == folder.parent:
             return False
@@ -56,7 +57,7 @@ def can_have(folder: Path) -> bool:
 
 
 def expanded(path: str | Path, option: str) -> Path:
-    """The path with a user's home in place of `~` or `~NAME`. Raises ConfigError, naming the option, where it has none."""
+    """Replaces `~` or `~NAME` by the user's home folder. Raises ConfigError, naming the option, if there is no such home."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -70,8 +71,8 @@ def _home_of_database() -> str:
         return ""
 
 
-def _is_private(path: Path) -> bool:
-    """Makes it if it is not there. A link, or a folder of somebody else, may be a trap."""
+def _make_private(path: Path) -> bool:
+    """Makes the folder if it is missing. Returns False for a link or a folder of another user, which may be a trap."""
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:

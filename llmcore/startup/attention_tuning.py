@@ -1,8 +1,8 @@
-"""Attention settings by measurement, and how long steps take: short, once for each machine and model, and remembered.
+"""Measures attention settings and step times: briefly, once for each machine and model; the results are kept in a profile.
 
-Which of llama.cpp's attention paths and KV types is fastest differs between machines and models by factors, most of all at
-the depth at which long prompts are answered. So each choice decodes and prefills over a cache that is really full. Filling
-it costs no computing: the state of a few tokens is loaded again and again, and its cells handed to one sequence.
+The fastest attention path and KV type of llama.cpp differ between machines and models by factors, most of all at the depth
+of long prompts. So each candidate decodes and prefills over a full cache. Filling the cache costs no computing: the state of
+a few tokens is loaded again and again, and its cells are given to one sequence.
 """
 
 from __future__ import annotations
@@ -10,28 +10,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import msgspec
 
-from llmcore.config import EngineConfig
 from llmcore.errors import LlmcoreError
 from llmcore.gguf.fingerprint import machine_fingerprint, model_fingerprint
-from llmcore.hub.folder_lock import lock_if_free
-from llmcore.llama.attention_shape import AttentionShape
 from llmcore.llama.context import Context
 from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import LIBRARY_NAME, library_dir, load_library
 from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.machine.atomic_write import write_atomically
-from llmcore.machine.user_folders import can_have, named_cache_folder, temporary_folder
+from llmcore.machine.file_lock import lock_if_free
 from llmcore.scheduling.cost_model import Measurement
+from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.check_record import CheckRecord, SelfCheckResult
 from llmcore.startup.step_timing import FILL, Clock, StepTimer, can_fill
 
@@ -43,30 +39,12 @@ _VERSION = 1
 _DEPTH, _TURN_PROMPT, _TURN_ANSWER = 2048, 256, 64
 _CHUNK = 64
 
-# The plainest settings (f16, no flash attention) stay, unless others are faster by this much.
+# Part of the time of plain settings (f16, no flash attention) that others must save to replace them.
 _GAIN_MIN = 0.05
 
 
-class AttentionSettings(msgspec.Struct, frozen=True):
-    """How attention is computed. The order of fields is that of preference among equals."""
-
-    flash_attn: bool = False
-    cache_type_k: str = "f16"
-    cache_type_v: str = "f16"
-
-    @property
-    def name(self) -> str:
-        """The key in a profile."""
-        return "-".join(map(str, msgspec.structs.astuple(self)))
-
-    @property
-    def words(self) -> dict[str, object]:
-        """Fields of a log line."""
-        return msgspec.structs.asdict(self)
-
-
 class AttentionTrial(msgspec.Struct, frozen=True, kw_only=True):
-    """What one choice took, over _DEPTH cells (or as many as fit): seconds of a step of one token and of one of _CHUNK."""
+    """Seconds of a step of one token and of a step of _CHUNK tokens, over _DEPTH cells or as many as fit."""
 
     settings: AttentionSettings
     n_cells: int
@@ -75,44 +53,24 @@ class AttentionTrial(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def turn_s(self) -> float:
+        """Seconds of a voice bot's turn, by which settings are compared."""
         return self.decode_s * _TURN_ANSWER + self.chunk_s * _TURN_PROMPT / _CHUNK
 
 
 class AttentionProfile(msgspec.Struct, kw_only=True):
-    """What is remembered of one model on one kind of machine with one number of threads."""
+    """The stored measurements and checks of one model on one kind of machine with one number of threads."""
 
     version: int = _VERSION
     trials: list[AttentionTrial] = []
-    steps: dict[str, list[Measurement]] = {}  # by settings
+    steps: dict[str, list[Measurement]] = {}  # by AttentionSettings.name
     checks: list[SelfCheckResult] = []
 
     def trial(self, settings: AttentionSettings) -> AttentionTrial | None:
         return next((each for each in self.trials if each.settings == settings), None)
 
 
-def candidates(config: EngineConfig, shape: AttentionShape) -> list[AttentionSettings]:
-    """The settings that a configuration leaves open and the model's heads allow, the preferred one first. Raises ConfigError,
-    which names the option at fault, if there are none."""
-    flash = {"auto": [False, True], "on": [True], "off": [False]}[config.flash_attn]
-    keys = ["f16", "bf16", "q8_0"] if config.cache_type_k == "auto" else [config.cache_type_k]
-    values = ["f16", "bf16", "q8_0"] if config.cache_type_v == "auto" else [config.cache_type_v]
-    both = config.cache_type_k == config.cache_type_v == "auto"
-    found, problems = [], []
-    for on, key, value in product(flash, keys, values):
-        if both and key != value and (on, key, value) != (False, "q8_0", "f16"):
-            continue  # mixed types are for those who ask for them
-        problem = shape.problem(on, key, value)
-        if problem is None:
-            found.append(AttentionSettings(on, key, value))
-        else:
-            problems.append(problem)
-    if not found:
-        raise problems[0]
-    return found
-
-
 class AttentionTuner:
-    """Chooses settings and measures steps for a loaded model, with the profile in `folder` as memory (None: it forgets)."""
+    """Ranks attention settings and measures steps for a loaded model. Results are kept in `folder`; None keeps nothing."""
 
     def __init__(
         self, model: Model, params: ContextParams, folder: Path | None, clock: Clock = time.perf_counter
@@ -127,7 +85,8 @@ class AttentionTuner:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Reads the profile anew, and marks in it what is measured or checked in this block, unless another process does so."""
+        """Rereads the profile. Within the block, each measurement or check is marked in the profile while it runs, so that a
+        crash is recognized at the next start; not if another process has the profile open."""
         if not self._is_kept:
             with self.checks.kept(is_alone=False):
                 yield
@@ -141,7 +100,7 @@ class AttentionTuner:
 
     @property
     def can_measure(self) -> bool:
-        """Whether the trick that fills the cache works with this memory."""
+        """True if the model's memory can be filled with copies."""
         return can_fill(self._model) and self._depth > 0
 
     @property
@@ -149,7 +108,7 @@ class AttentionTuner:
         return min(_DEPTH, (self._params.n_ctx - 2 * _CHUNK) // FILL * FILL)
 
     def rank(self, choices: list[AttentionSettings]) -> list[AttentionSettings]:
-        """The choices, the fastest in a turn at depth first. Measures what is not known yet."""
+        """Returns the choices, the fastest in a turn at depth first. Measures those that the profile lacks."""
         if len(choices) <= 1 or not self.can_measure:
             return choices
         trials = [trial for each in choices if (trial := self.profile.trial(each) or self._try(each)) is not None]
@@ -165,14 +124,14 @@ class AttentionTuner:
         return [each.settings for each in trials]
 
     def steps(self, settings: AttentionSettings) -> list[Measurement]:
-        """How long steps of several sizes take, empty and at depth: what a cost model starts from."""
+        """Measures steps of several sizes, with an empty and a full cache, for the cost model to start from."""
         if not self.can_measure:
             return []
         key = settings.name
         if key not in self.profile.steps:
             try:
-                with self.checks.begun(settings.name), self._open(settings) as bench:
-                    self.profile.steps[key] = _steps(bench, self._depth)
+                with self.checks.begun(settings.name), self._open(settings) as timer:
+                    self.profile.steps[key] = _steps(timer, self._depth)
             except LlmcoreError as error:
                 event(logger, logging.WARNING, "steps_not_measured", message=error.message)
                 return []
@@ -181,9 +140,9 @@ class AttentionTuner:
 
     def _try(self, settings: AttentionSettings) -> AttentionTrial | None:
         try:
-            with self.checks.begun(settings.name), self._open(settings) as bench:
-                trial = _trial(bench, settings, self._depth)
-        except LlmcoreError as error:  # this model, or this memory limit, does not allow it: then it is not the choice
+            with self.checks.begun(settings.name), self._open(settings) as timer:
+                trial = _trial(timer, settings, self._depth)
+        except LlmcoreError as error:  # not possible with this model or memory limit
             event(logger, logging.INFO, "attention_unavailable", **settings.words, message=error.message)
             return None
         event(
@@ -243,7 +202,7 @@ class AttentionTuner:
         return profile if profile.version == _VERSION else AttentionProfile()
 
     def _save(self) -> None:
-        """A folder that cannot be written to means measuring again at the next start, not a failure; said once."""
+        """Writes the profile. If that fails, one warning is logged and the next start measures again."""
         if not self._is_kept:
             return
         try:
@@ -253,47 +212,29 @@ class AttentionTuner:
             event(logger, logging.WARNING, "profile_not_kept", path=str(self.path), error=str(error))
 
 
-def _trial(bench: StepTimer, settings: AttentionSettings, depth: int) -> AttentionTrial:
-    bench.fill(depth)
-    bench.step(1)  # touches what is touched for the first time
-    decode_s = min(bench.step(1) for _ in range(3))
-    n_chunk = min(_CHUNK, bench.n_batch)
-    chunk_s = bench.step(n_chunk) * _CHUNK / n_chunk
+def _trial(timer: StepTimer, settings: AttentionSettings, depth: int) -> AttentionTrial:
+    timer.fill(depth)
+    timer.step(1)  # touches memory for the first time
+    decode_s = min(timer.step(1) for _ in range(3))
+    n_chunk = min(_CHUNK, timer.n_batch)
+    chunk_s = timer.step(n_chunk) * _CHUNK / n_chunk
     return AttentionTrial(settings=settings, n_cells=depth, decode_s=decode_s, chunk_s=chunk_s)
 
 
-def _steps(bench: StepTimer, depth: int) -> list[Measurement]:
+def _steps(timer: StepTimer, depth: int) -> list[Measurement]:
     found = []
     for n_cells in (0, depth):
         if n_cells:
-            bench.clear()
-            bench.fill(n_cells)
-        bench.step(1)
+            timer.clear()
+            timer.fill(n_cells)
+        timer.step(1)
         for n_tokens, n_times in ((1, 3), (4, 2), (16, 2), (64, 1)):
-            if n_tokens > bench.n_batch:
+            if n_tokens > timer.n_batch:
                 continue
             seconds = []
             for _ in range(n_times):
                 if not n_cells:
-                    bench.clear()
-                seconds.append(bench.step(n_tokens))
+                    timer.clear()
+                seconds.append(timer.step(n_tokens))
             found.append(Measurement(n_tokens, 1 if n_tokens == 1 else 0, n_cells, min(seconds)))
     return found
-
-
-def default_profile_dir() -> Path | None:
-    """LLMCORE_PROFILE_DIR, or a folder in the user's cache. Where that can neither be nor be made, a temporary one; None where
-    there is none of that either."""
-    named = os.environ.get("LLMCORE_PROFILE_DIR")
-    if named:
-        return Path(named)
-    cache = named_cache_folder()
-    if cache is None or not can_have(cache / "profiles"):
-        cache = temporary_folder()
-    return None if cache is None else cache / "profiles"
-
-
-def is_temporary(folder: Path | None) -> bool:
-    """Whether what default_profile_dir() gave is forgotten with the container, or at the next restart of the machine."""
-    named = named_cache_folder()
-    return not os.environ.get("LLMCORE_PROFILE_DIR") and (named is None or folder != named / "profiles")

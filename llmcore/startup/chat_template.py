@@ -1,4 +1,4 @@
-"""The chat template of an engine: the model's own, or the one that an option names, once it is known to do no harm."""
+"""The chat template of an engine: the model's own, or the file that an option names; compiled only after a trial."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from llmcore.startup.template_trial import try_template
 
 logger = logging.getLogger(__name__)
 
-# The largest in use have 30,000 characters.
+# The largest templates in use have 30,000 characters.
 _N_CHARACTERS_MAX = 1 << 20
 
 
 def open_template(model: Model, path: str = "") -> ChatTemplate:
-    """The template in a file, or the model's own. Where the latter is of no use, chats are refused, and everything else is served.
+    """Opens the template in a file, or the model's own. If the model's own is unusable, chats are refused and everything else is
+    served.
 
-    Raises ConfigError or InvalidRequestError for a file that is no template, or does harm."""
+    Raises ConfigError or InvalidRequestError for a file that is not a template or that fails the trial."""
     if path:
         source = _read(path)
         problem = _problem(source)

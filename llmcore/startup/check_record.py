@@ -1,8 +1,8 @@
 """Results of the self-check, kept in the profile of a model on a machine.
 
-A check is written down as begun before native code runs. If it is found begun at the next start, while no other process is at
-the profile, it has ended its process. That may have been a fault, or someone who stopped the service: so it counts for some minutes
-(in which a supervisor starts the next process), and for good when it happens again.
+A check is recorded as begun before native code runs. A check that is still begun at the next start, while no other process has
+the profile open, ended its process: by a crash, or because somebody stopped the service meanwhile. So the first such end counts
+for some minutes only (enough for a supervisor to start the next process); a second one counts for good.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ import msgspec
 
 BEGUN, PASSED, FAILED, ENDED = "begun", "passed", "failed", "ended"
 
-# Seconds for which one end counts, and how many count for good.
+# Seconds for which the first end of a process counts, and the number of ends that counts for good.
 _ENDED_S, _ENDS_MAX = 600.0, 2
 
 
 class SelfCheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """`subject` is what was checked, `build` a digest of the native library that computed; `difference` from the plain results
-    is None where there is none, since logits were not finite. `begun_at` is in seconds since the epoch; `n_ended` counts the
-    processes that ended in it."""
+    """Outcome of one check.
+
+    Attributes:
+        subject: name of the settings or kernels that were checked.
+        build: digest of the native library that computed.
+        difference: from the plain results; None if logits were not finite.
+        begun_at: seconds since the epoch.
+        n_ended: number of processes that ended during this check.
+    """
 
     subject: str
     build: str
@@ -33,7 +39,7 @@ class SelfCheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckRecord:
-    """Checks of one build. `save` stores the list, whose items this object replaces."""
+    """Checks of one build, kept in the list `checks`, which `save` stores."""
 
     def __init__(
         self, checks: list[SelfCheckResult], build: str, save: Callable[[], None], now: Callable[[], float] = time.time
@@ -46,12 +52,12 @@ class CheckRecord:
 
     @contextmanager
     def kept(self, is_alone: bool) -> Iterator[None]:
-        """In this block, checks that begin are written down, if no other process is at the same profile (`is_alone`)."""
+        """Within the block, checks are recorded when they begin, if no other process has the profile open (`is_alone`)."""
         self._is_kept = is_alone
         for check in [each for each in self._checks if each.outcome == BEGUN]:
             if is_alone:
                 self._replace(msgspec.structs.replace(check, outcome=ENDED, n_ended=check.n_ended + 1))
-            else:  # under way elsewhere
+            else:  # running in another process
                 self._checks.remove(check)
         try:
             yield
@@ -59,7 +65,7 @@ class CheckRecord:
             self._is_kept = False
 
     def find(self, subject: str) -> SelfCheckResult | None:
-        """Returns the check of a subject that still counts."""
+        """Returns the check of a subject, None if there is none or it no longer counts."""
         check = self._of(subject)
         if check is None or check.outcome == BEGUN:
             return None
@@ -68,7 +74,7 @@ class CheckRecord:
 
     @contextmanager
     def begun(self, subject: str) -> Iterator[None]:
-        """Marks a subject while native code computes with it. An exception takes the mark away, the end of the process does not."""
+        """Marks a subject as begun for the block. The mark is removed at the end of the block; it stays if the process ends."""
         if not self._is_kept:
             yield
             return
@@ -87,7 +93,7 @@ class CheckRecord:
             self._save()
 
     def conclude(self, subject: str, outcome: str, difference: float | None = None) -> SelfCheckResult:
-        """Replaces what is known of a subject."""
+        """Records the outcome of a check in place of an earlier one."""
         check = SelfCheckResult(subject=subject, build=self._build, outcome=outcome, difference=difference)
         self._replace(check)
         self._save()

@@ -1,4 +1,4 @@
-"""What an engine is made of, opened in order and closed together."""
+"""The parts of an engine (model, context, template, limits, caches), opened in order and closed together."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from llmcore.scheduling.cost_model import Measurement
 from llmcore.scheduling.host_cache import HostCache
 from llmcore.startup.chat_template import open_template
 from llmcore.startup.prefix_store import PrefixStore
-from llmcore.startup.resolve import decide_limits, host_bytes, open_context, open_embedder
+from llmcore.startup.resolve import decide_host_bytes, decide_limits, open_context, open_embedder
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class EngineParts:
-    """Native handles (owned by the engine that gets them), and what was decided."""
+    """Native handles, which belong to the engine, and the decisions that they were opened with."""
 
     model: Model
     context: Context
@@ -62,7 +62,7 @@ def open_model(config: EngineConfig, progress: LoadProgress | None = None) -> Mo
 
 
 def choose_threads(config: EngineConfig) -> ThreadDecision:
-    """How many threads to compute with, logged with everything that it was decided from."""
+    """Decides the numbers of threads, and logs them with the reasons."""
     decision = decide_threads(config.threads, config.threads_batch)
     event(
         logger,
@@ -77,9 +77,9 @@ def choose_threads(config: EngineConfig) -> ThreadDecision:
 
 
 def open_engine_parts(config: EngineConfig, model: Model) -> EngineParts:
-    """Opens the parts of an engine for `model`. Where our kernels compute it wrongly, the model is loaded again without them.
+    """Opens the parts of an engine for `model`. If our kernels compute it wrongly, the model is loaded again without them.
 
-    Raises what Model, Context, Embedder and ChatTemplate raise; the model is closed then, and nothing else stays open."""
+    Raises what Model, Context, Embedder and ChatTemplate raise; then everything is closed, the model too."""
     try:
         return _open_parts(config, model)
     except KernelsUnfitError as error:
@@ -99,7 +99,7 @@ def _open_parts(config: EngineConfig, model: Model) -> EngineParts:
             opened.callback(embedder.close)
         context, measured = open_context(config, model, limits, threads.counts)
         opened.callback(context.close)
-        n_bytes = host_bytes(config)
+        n_bytes = decide_host_bytes(config)
         host = HostCache(n_bytes) if n_bytes else None
         store = _open_store(config, context) if config.prefix_dir else None
         opened.pop_all()
@@ -112,7 +112,7 @@ def _open_store(config: EngineConfig, context: Context) -> PrefixStore:
 
 
 def _state_fingerprint(context: Context) -> str:
-    """Of everything that decides what a sequence's saved state looks like."""
+    """Identifies everything that determines the layout of a sequence's saved state."""
     params = context.params
     parts = [model_fingerprint(context.model.path), context.model.build, params.cache_type_k, params.cache_type_v]
     return "-".join([*parts, f"fa{int(params.flash_attn)}"])

@@ -1,13 +1,13 @@
-"""Pinned prefixes on disk: which ones to compute at start, and those that were computed before.
+"""States of pinned prefixes on disk, so that a restart loads them instead of computing them again.
 
-A stored prefix is one file: a magic line, the length of a header, the header (MessagePack), the state as llama.cpp gave it.
-The header's digest covers the state, so that nothing damaged ever reaches native code; its fingerprint names the model file
-and everything that decides what a state looks like, so that nothing foreign does. Files hold the tokens of prompts: they are
-for their owner alone, and one that somebody else owns is not read.
+A stored prefix is one file: a magic line, the length of a header, the header (MessagePack), and the state as llama.cpp
+returned it. The header has a digest of the state, so that no damaged state reaches native code, and a fingerprint of the model
+file and of everything else that determines a state's layout, so that no foreign state does. Files hold tokens of prompts:
+only their owner can read them, and a file of another owner is not read.
 
-A file is in use from when it is saved or loaded until its prefix is pinned no more; then it is deleted. Files that were never
-in use by this process (an earlier one left them, or another one has them) go only where the bound asks for it, those first
-that have not been used for longest.
+A file is in use from when it is saved or loaded until its prefix is no longer pinned; then it is deleted. Files that this
+process never used (an earlier process left them, or another one uses them) are deleted only to keep the size limit, the least
+recently used first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import re
 import stat
 from collections.abc import Collection, Iterator, Sized
 from dataclasses import dataclass
@@ -27,18 +26,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from llmcore.errors import ConfigError
 from llmcore.log import event
 from llmcore.machine.atomic_write import PARTIAL_SUFFIX, replaced_file
-from llmcore.messages import (
-    PREFIX_NAME_PATTERN,
-    PREFIX_NAME_RULE,
-    ChatPrompt,
-    PrefixSpec,
-    Prompt,
-    TextPrompt,
-    TokensPrompt,
-)
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +38,6 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-class StoredPrefix(msgspec.Struct, forbid_unknown_fields=True):
-    """One entry of a prefix file: messages of a conversation's beginning, or a text or token ids."""
-
-    name: str
-    messages: list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] | None = None  # with messages
-    prompt: str | list[int] | None = None
-
-
 class _Header(msgspec.Struct):
     fingerprint: str
     tokens: list[int]
@@ -65,42 +45,15 @@ class _Header(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _StoredFile:
     path: Path
-    n_bytes: int
-    used_s: float
-
-
-def read_prefix_file(path: str) -> list[PrefixSpec]:
-    """The prefixes that a file names. Raises ConfigError, naming the entry at fault."""
-    try:
-        entries = msgspec.json.decode(Path(path).read_bytes(), type=list[StoredPrefix])
-    except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(f"prefix_file: cannot read {path}: {error}", param="prefix_file") from None
-    names = [each.name for each in entries]
-    for each in entries:
-        if not re.fullmatch(PREFIX_NAME_PATTERN, each.name):
-            raise ConfigError(f"prefix_file: {each.name!r} is no name: {PREFIX_NAME_RULE}", param="prefix_file")
-        if names.count(each.name) > 1:
-            raise ConfigError(f"prefix_file: the name {each.name!r} is not unique", param="prefix_file")
-        if (each.messages is None) == (each.prompt is None):
-            message = f"prefix_file: {each.name!r} must have either messages or prompt"
-            raise ConfigError(message, param="prefix_file")
-        if each.tools is not None and each.messages is None:
-            raise ConfigError(f"prefix_file: {each.name!r} has tools without messages", param="prefix_file")
-    return [PrefixSpec(name=each.name, prompt=_prompt(each)) for each in entries]
-
-
-def _prompt(entry: StoredPrefix) -> Prompt:
-    if entry.messages is not None:
-        tools = msgspec.json.encode(entry.tools) if entry.tools else b""
-        return ChatPrompt(msgspec.json.encode(entry.messages), tools=tools)
-    return TextPrompt(entry.prompt) if isinstance(entry.prompt, str) else TokensPrompt(tuple(entry.prompt or ()))
+    size_bytes: int
+    used_s: float  # seconds since the epoch
 
 
 class PrefixStore:
-    """A folder of computed prefixes, for one model and one way of computing it (`fingerprint`). Files in it, those of other
-    models included, have `max_bytes` together at most; 0 is no bound."""
+    """A folder of computed prefixes, for one model and one layout of its states (`fingerprint`). All files in the folder, other
+    models' included, take at most `max_bytes`; 0 is no limit."""
 
     def __init__(self, folder: Path, fingerprint: str, max_bytes: int = 0) -> None:
         self._folder = folder
@@ -110,12 +63,12 @@ class PrefixStore:
         self._tidy()
 
     def has(self, tokens: list[int]) -> bool:
-        """Whether the state of exactly these tokens was saved or loaded, and is still there."""
+        """True if the state of exactly these tokens was saved or loaded by this process, and its file still exists."""
         path = self._path(tokens)
         return path in self._in_use and path.exists()
 
     def load(self, tokens: list[int]) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
-        """The state of exactly these tokens, or None."""
+        """Returns the state of exactly these tokens, or None."""
         path = self._path(tokens)
         try:
             data = _read(path)
@@ -141,13 +94,13 @@ class PrefixStore:
         return np.frombuffer(state, np.uint8)
 
     def save(self, tokens: list[int], state: Sized) -> None:
-        """Keeps a state, in place of unused ones where the bound asks for it. Where the folder cannot be written to, or what is
-        in use leaves no room, the state is computed again at the next start: one log line says so."""
+        """Writes a state, and deletes unused ones if the size limit requires it. If the folder is not writable, or the files in
+        use leave no room, one warning is logged, and the next start computes the state again."""
         data = bytes(memoryview(state))  # type: ignore[arg-type]
         header = msgspec.msgpack.encode(_Header(self._fingerprint, tokens, _digest(data)))
         path = self._path(tokens)
         try:
-            self._open_folder()
+            self._make_folder()
             self._make_room(path, len(_MAGIC) + 4 + len(header) + len(data))
             self._write(path, (_MAGIC + len(header).to_bytes(4, "little") + header, data))
         except OSError as error:
@@ -156,7 +109,7 @@ class PrefixStore:
             self._in_use.add(path)
 
     def retain(self, pinned: Collection[list[int]]) -> None:
-        """Deletes the files in use whose tokens are none of these, and unused ones beyond the bound."""
+        """Deletes the files in use whose tokens are not among these, and unused files beyond the size limit."""
         kept = {self._path(tokens) for tokens in pinned}
         gone = self._in_use - kept
         self._in_use &= kept
@@ -169,19 +122,18 @@ class PrefixStore:
 
     # --- The folder -------------------------------------------------------------------------------------------------------
 
-    def _open_folder(self) -> None:
-        """Raises OSError."""
+    def _make_folder(self) -> None:
+        """Makes the folder if it is missing. Raises OSError."""
         if not self._folder.is_dir():
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             self._folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
 
     def _tidy(self) -> None:
-        """Takes over what an earlier process left: files that nobody writes any more are deleted, others are for their owner
-        alone from now on."""
+        """Deletes partial files that an earlier process left, and makes the other files private to their owner."""
         try:
             mode = stat.S_IMODE(self._folder.stat().st_mode)
         except OSError:
-            return  # not there yet, or not to be used: save() says so
+            return  # missing or unusable: save() logs that
         if mode & ~_FOLDER_MODE & 0o777:
             message = "other users can list it, or write to it: chmod 700 makes it private"
             event(logger, logging.WARNING, "prefix_dir_open", path=str(self._folder), mode=f"{mode:o}", message=message)
@@ -193,14 +145,14 @@ class PrefixStore:
                     _make_private(path)
 
     def _make_room(self, path: Path | None, n_bytes: int) -> None:
-        """Deletes unused files, the oldest first, until n_bytes more fit. Raises OSError, and deletes nothing, where they would
-        not fit even then."""
+        """Deletes unused files, the least recently used first, until n_bytes more fit. Raises OSError, and deletes nothing, if they
+        would not fit even then."""
         if not self._max_bytes or not self._folder.is_dir():
             return
         files = [each for each in self._files() if each.path != path]
-        excess = sum(each.n_bytes for each in files) + n_bytes - self._max_bytes
+        excess = sum(each.size_bytes for each in files) + n_bytes - self._max_bytes
         unused = sorted((each for each in files if each.path not in self._in_use), key=lambda each: each.used_s)
-        if n_bytes and excess > sum(each.n_bytes for each in unused):
+        if n_bytes and excess > sum(each.size_bytes for each in unused):
             raise OSError(
                 f"it has {n_bytes} bytes; pinned ones leave no such room in the {self._max_bytes} of prefix_dir_bytes"
             )
@@ -209,23 +161,24 @@ class PrefixStore:
             if excess <= 0:
                 break
             _delete(each.path)
-            excess -= each.n_bytes
+            excess -= each.size_bytes
             gone.append(each)
         if gone:
-            n_freed = sum(each.n_bytes for each in gone)
+            n_freed = sum(each.size_bytes for each in gone)
             event(logger, logging.INFO, "prefix_files_evicted", n=len(gone), size_bytes=n_freed)
 
-    def _files(self) -> Iterator[_Kept]:
+    def _files(self) -> Iterator[_StoredFile]:
         for path in self._folder.iterdir():
             if path.suffix == _SUFFIX:
                 with contextlib.suppress(FileNotFoundError):
                     found = path.lstat()
-                    yield _Kept(path, found.st_size, found.st_mtime)
+                    yield _StoredFile(path, found.st_size, found.st_mtime)
 
     def _write(self, path: Path, parts: tuple[bytes, ...]) -> None:
-        """Raises OSError; nothing is left behind then. The lock says that the file is being written (_delete_if_abandoned)."""
+        """Writes a file. Raises OSError, and then leaves nothing behind. The file is locked while it is written (see
+        _delete_if_abandoned)."""
         with contextlib.ExitStack() as held, replaced_file(path) as partial:
-            # Closed, and with that unlocked, after the file was renamed.
+            # Closed, and so unlocked, after the rename.
             file = held.enter_context(os.fdopen(os.open(partial, _WRITE, _FILE_MODE), "wb"))
             fcntl.flock(file, fcntl.LOCK_EX)
             os.fchmod(file.fileno(), _FILE_MODE)
@@ -239,7 +192,7 @@ class PrefixStore:
 
 
 def _read(path: Path) -> bytes:
-    """A file of ours. Raises OSError, also for one that is none."""
+    """Reads a file. Raises OSError, also if it is not a plain file of this user or of root."""
     with os.fdopen(os.open(path, _READ), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in (os.geteuid(), 0):
@@ -253,7 +206,7 @@ def _delete(path: Path) -> None:
 
 
 def _delete_if_abandoned(path: Path) -> None:
-    """Deletes a partial file, unless somebody is writing it."""
+    """Deletes a partial file, unless a process is writing it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, _READ)
         try:

@@ -1,9 +1,8 @@
-"""What follows from a configuration for a model on this machine."""
+"""Resolves a configuration for a model on this machine: options left open become numbers, a context and an embedder."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from llmcore.config import N_CTX_DEFAULT_MAX, EngineConfig
 from llmcore.embedding.embedder import Embedder
@@ -16,45 +15,41 @@ from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.machine.memory import memory_available_bytes
 from llmcore.scheduling.cost_model import Measurement
-from llmcore.startup.attention_candidates import AttentionChoice
-from llmcore.startup.attention_tuning import (
-    AttentionSettings,
-    AttentionTuner,
-    candidates,
-    default_profile_dir,
-    is_temporary,
-)
+from llmcore.startup.attention_choice import AttentionChoice
+from llmcore.startup.attention_settings import AttentionSettings, candidates
+from llmcore.startup.attention_tuning import AttentionTuner
+from llmcore.startup.profile_folder import is_temporary, profile_folder
 
 logger = logging.getLogger(__name__)
 
-# Tokens of a step, and of a pass over the weights, where nobody says otherwise.
+# Default tokens of a step, and of a pass over the weights.
 _N_BATCH_DEFAULT = 512
 
 # llama.cpp's limit on sequences of a context (LLAMA_MAX_SEQ).
 N_SEQ_MAX = 256
 
-# Of the memory that is left when the engine stands.
+# Share of the memory left after loading that the host cache takes, and its limit.
 _HOST_SHARE, _HOST_MAX_BYTES = 1 / 4, 4 * 2**30
 
 
 def decide_batches(config: EngineConfig) -> tuple[int, int]:
-    """n_batch and n_ubatch."""
+    """Returns n_batch and n_ubatch."""
     n_batch = config.n_batch or max(_N_BATCH_DEFAULT, config.n_ubatch)
     return n_batch, config.n_ubatch or min(_N_BATCH_DEFAULT, n_batch)
 
 
 def decide_n_ctx(config: EngineConfig, n_ctx_train: int) -> int:
-    """Cells of the context, for a model that was trained with n_ctx_train (0: unknown)."""
+    """Number of cells of the context, for a model trained with a context of n_ctx_train tokens (0: unknown)."""
     return config.n_ctx or min(n_ctx_train or N_CTX_DEFAULT_MAX, N_CTX_DEFAULT_MAX)
 
 
 def decide_n_running(config: EngineConfig) -> int:
-    """Sequences that run at the same time."""
+    """Number of sequences that run at the same time."""
     return min(config.n_slots, decide_batches(config)[0], N_SEQ_MAX - 1)
 
 
 def decide_limits(config: EngineConfig, model: Model) -> Limits:
-    """What the scheduler must keep to."""
+    """Returns the limits of the scheduler. Logs a warning if the context is larger than the model was trained for."""
     n_ctx = decide_n_ctx(config, model.n_ctx_train)
     if config.n_ctx > model.n_ctx_train > 0:
         event(logger, logging.WARNING, "context_beyond_training", n_ctx=config.n_ctx, n_ctx_train=model.n_ctx_train)
@@ -74,8 +69,8 @@ def decide_limits(config: EngineConfig, model: Model) -> Limits:
 
 
 def decide_pooling(config: EngineConfig, model: Model) -> str:
-    """How vectors of tokens become one: as the option says, or else the model's file; "none" where neither does. Raises
-    ConfigError for what the model cannot do."""
+    """Returns the pooling that the option names, else the one of the model's file, else "none". Raises ConfigError for a pooling
+    that the model cannot do."""
     pooling = model.pooling if config.pooling == "auto" else config.pooling
     if pooling == "rank" and not model.has_rank_head:
         raise ConfigError(f"pooling=rank: {model.path} has no weights that make a score", param="pooling")
@@ -95,7 +90,7 @@ def decide_pooling(config: EngineConfig, model: Model) -> str:
 
 
 def open_embedder(config: EngineConfig, model: Model, threads: tuple[int, int]) -> Embedder | None:
-    """None where the model pools nothing. Raises ConfigError or InsufficientMemoryError."""
+    """Opens the embedder, None if the model has no pooling. Raises ConfigError or InsufficientMemoryError."""
     pooling = decide_pooling(config, model)
     if pooling == "none":
         return None
@@ -103,16 +98,17 @@ def open_embedder(config: EngineConfig, model: Model, threads: tuple[int, int]) 
 
 
 def n_slots_cached(n_running: int) -> int:
-    """Slots of a cache: those that run, and several times as many for prefixes. The context has one more, for scratch."""
+    """Number of slots of the KV cache: the running ones, and several times as many for prefixes. The context has one more, for
+    scratch."""
     return min(N_SEQ_MAX - 1, 4 * n_running + 16)
 
 
 def open_context(
     config: EngineConfig, model: Model, limits: Limits, threads: tuple[int, int]
 ) -> tuple[Context, list[Measurement]]:
-    """A context with the attention settings that are fastest here, of those that compute rightly and fit into memory, and how
-    long steps take in it. Raises ConfigError for settings that the model's heads do not allow, InsufficientMemoryError if none
-    fits, and KernelsUnfitError."""
+    """Opens a context with the fastest attention settings that compute correctly and fit into memory. Returns it and its measured
+    step times. Raises ConfigError for settings that the model's heads do not allow, InsufficientMemoryError if none fits, and
+    KernelsUnfitError."""
     n_batch, n_ubatch = decide_batches(config)
 
     def params(settings: AttentionSettings) -> ContextParams:
@@ -129,7 +125,7 @@ def open_context(
         )
 
     choices = candidates(config, model.attention_shape)
-    folder = Path(config.profile_dir) if config.profile_dir else default_profile_dir()
+    folder = profile_folder(config)
     if not config.profile_dir and is_temporary(folder):
         where = "nowhere" if folder is None else str(folder)
         reason = "there is no home folder that can be written to: name a profile_dir that lasts"
@@ -147,9 +143,9 @@ def open_context(
     raise unfit
 
 
-def host_bytes(config: EngineConfig) -> int:
-    """The budget of the host tier, once everything else is allocated. Raises InsufficientMemoryError for one that does not
-    fit."""
+def decide_host_bytes(config: EngineConfig) -> int:
+    """Budget of the host cache in bytes, once everything else is allocated. Raises InsufficientMemoryError if the one that the
+    option names does not fit."""
     available = memory_available_bytes()
     if config.host_cache_bytes < 0:
         return min(int(available * _HOST_SHARE), _HOST_MAX_BYTES)

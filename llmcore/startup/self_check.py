@@ -1,13 +1,14 @@
-"""Self-check at a model's first load on a machine: a few tokens by the chosen settings and kernels against plain llama.cpp.
+"""Self-check at a model's first load on a machine: compares a few tokens by the chosen settings and kernels with plain llama.cpp.
 
-Plain is a cache of f16 without flash attention, computed without our kernels. Packed weights cannot be read without them, so the
-model is then mapped a second time, for as long as its few tokens take.
+Plain means a cache of f16 without flash attention, computed without our kernels. Without the kernels packed weights cannot be
+read, so the model file is then mapped a second time while the plain tokens are computed.
 
-Tolerance. The difference of two rows of logits is the root mean square of their difference (each less its mean) over the standard
-deviation of the plain row; that of a kind of step is such that three quarters of its rows differ less. Rounding gave at most 0.10
-with dense models (SmolLM2-135M Q4_1; random weights of F32, Q8_0 and Q4_0, 2 to 16 layers) and 0.30 with experts, where a rounded
-router chooses others now and then: with levels avx2 and avx512, caches of f16, bf16 and q8_0, with and without flash attention.
-Wrong settings gave 1.1, or no numbers. So the limits are 0.25, and 0.5 with experts.
+Tolerance. The difference of two rows of logits is the root mean square of (found - plain), each less its mean, divided by the
+standard deviation of the plain row. The difference of a kind of step (chunk, pairs, single) is the 75% quantile over its rows.
+Rounding gave at most 0.10 with dense models (SmolLM2-135M Q4_1; random weights of F32, Q8_0 and Q4_0, 2 to 16 layers), and 0.30
+with experts, where rounding sometimes makes the router choose other experts: with levels avx2 and avx512, caches of f16, bf16
+and q8_0, with and without flash attention. Wrong settings gave 1.1, or logits that are not finite. So the limits are 0.25, and
+0.5 with experts.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE, TOLERANCE_WITH_EXPERTS = 0.25, 0.5
 _QUANTILE = 0.75
 
-# A chunk, then steps of two sequences that share it, then steps of one token.
+# A chunk, of which every second token has logits; then steps of two sequences that share it; then steps of one token.
 _CHUNK, _EVERY, _N_PAIRS, _N_ALONE = 16, 2, 2, 3
 _KINDS = (0, _CHUNK // _EVERY, _CHUNK // _EVERY + 2 * _N_PAIRS, _CHUNK // _EVERY + 2 * _N_PAIRS + _N_ALONE)
 
@@ -48,7 +49,7 @@ Compute = Callable[[Model, ContextParams], Floats]
 
 @dataclass(frozen=True)
 class Subject:
-    """Settings to check: their name in the record, the context's parameters, and words for a log line."""
+    """Settings to check: their name in the record, the context's parameters, and the fields of a log line."""
 
     name: str
     params: ContextParams
@@ -56,12 +57,12 @@ class Subject:
 
 
 def check_params(params: ContextParams) -> ContextParams:
-    """Parameters of a small context that computes as `params` says."""
+    """Parameters of a small context that computes in the same way as `params`."""
     return replace(params, n_ctx=256, n_slots=2, n_batch=_CHUNK, n_ubatch=_CHUNK)
 
 
 def compute_logits(model: Model, params: ContextParams) -> Floats:
-    """Logits of some tokens of the chunk, of all in steps of two sequences, and of all that are alone: float32[rows, n_vocab]."""
+    """Logits of every second token of the chunk, and of all tokens of the steps after it: float32[rows, n_vocab]."""
     tokens = [
         int(token) for token in np.random.default_rng(0).integers(0, model.n_vocab, _CHUNK + 2 * _N_PAIRS + _N_ALONE)
     ]
@@ -90,19 +91,19 @@ def compute_logits(model: Model, params: ContextParams) -> Floats:
 
 
 def difference(found: Floats, plain: Floats) -> float:
-    """The largest of all kinds of steps (see the tolerance above); infinite where logits are not finite."""
+    """Largest difference over the kinds of steps (see above); infinite if logits are not finite."""
     if not np.isfinite(found).all():
         return math.inf
     ours, theirs = (each.astype(np.float64) for each in (found, plain))
     ours -= ours.mean(axis=1, keepdims=True)
     theirs -= theirs.mean(axis=1, keepdims=True)
     apart = np.sqrt(((ours - theirs) ** 2).mean(axis=1))
-    of_row = apart / np.maximum(theirs.std(axis=1), np.finfo(np.float32).tiny)
-    return max(float(np.quantile(of_row[start:end], _QUANTILE)) for start, end in pairwise(_KINDS))
+    by_row = apart / np.maximum(theirs.std(axis=1), np.finfo(np.float32).tiny)
+    return max(float(np.quantile(by_row[start:end], _QUANTILE)) for start, end in pairwise(_KINDS))
 
 
 class SelfCheck:
-    """Checks of a loaded model. `plain` are the parameters of a context in plain settings."""
+    """Checks a loaded model. `plain` are the parameters of a context with plain settings."""
 
     def __init__(self, model: Model, plain: ContextParams, record: CheckRecord, compute: Compute | None = None) -> None:
         self._model = model
@@ -110,26 +111,26 @@ class SelfCheck:
         self._record = record
         self._compute = compute or compute_logits
         self._reference: Floats | None = None
-        self._is_unknown = False  # there is nothing to compare with
-        self._is_by_kernels = False  # the reference, for want of memory
+        self._is_unknown = False  # there are no plain logits to compare with
+        self._is_by_kernels = False  # the plain logits, since memory does not suffice for a second mapping
         with_experts = any(model.header.numbers(f"{model.architecture}.expert_count"))
         self.tolerance = TOLERANCE_WITH_EXPERTS if with_experts else TOLERANCE
 
     @property
     def is_possible(self) -> bool:
-        """Whether a model is of a kind that is checked: one that generates, in this machine's own memory."""
+        """True for a decoder-only model whose weights are all in this machine's memory."""
         model = self._model
         return model.can_generate and not (model.has_encoder or model.has_gpu or model.rpc_servers)
 
     def check_kernels(self) -> None:
         """Raises KernelsUnfitError if our kernels do not compute the plain settings as llama.cpp does, or ended a process."""
         if not self._model.packed_bytes:
-            return  # plain settings are then llama.cpp's own work
+            return  # nothing is packed: plain settings are computed by llama.cpp alone
         if not self.passes(Subject(_KERNELS, self._plain, {"kernels": self._model.kernels})):
             raise self.unfit()
 
     def unfit(self) -> KernelsUnfitError:
-        """The error that names the kernels as the fault."""
+        """Returns the error that blames the kernels."""
         model = self._model
         return KernelsUnfitError(
             f"kernels of level {model.kernels} do not compute {model.path} rightly on this machine (the line self_check_failed "
@@ -138,27 +139,28 @@ class SelfCheck:
         )
 
     def passes(self, subject: Subject) -> bool:
-        """Whether logits are near the plain ones, as computed now or remembered. True where that cannot be told."""
+        """Returns True if logits are within the tolerance of the plain ones, now or in an earlier check, or if that is unknown;
+        otherwise logs a warning."""
         check = self._record.find(subject.name) or self._run(subject)
         if check is None or check.outcome == PASSED:
             return True
-        told: dict[str, object] = {"tolerance": self.tolerance}
+        fields: dict[str, object] = {"tolerance": self.tolerance}
         if check.outcome == ENDED:
-            told = {"reason": "the process ended"}
+            fields = {"reason": "the process ended"}
         elif check.difference is None:
-            told = {"reason": "no finite logits"}
+            fields = {"reason": "no finite logits"}
         else:
-            told["difference"] = check.difference
-        event(logger, logging.WARNING, "self_check_failed", **subject.words, **told)
+            fields["difference"] = check.difference
+        event(logger, logging.WARNING, "self_check_failed", **subject.words, **fields)
         return False
 
     def has_ended(self, subject: Subject) -> bool:
-        """Whether a subject has ended a process."""
+        """Returns True if a check of the subject has ended a process."""
         check = self._record.find(subject.name)
         return check is not None and check.outcome == ENDED
 
     def blames_kernels(self, subject: Subject) -> bool:
-        """Whether a subject that failed passes without kernels."""
+        """Returns True if a subject that failed passes without our kernels. Computes."""
         plain = None if self._is_by_kernels else self._plain_logits()
         if plain is None or self._model.kernels == "none":
             return False
@@ -174,7 +176,7 @@ class SelfCheck:
         try:
             with self._record.begun(subject.name):
                 found = difference(self._compute(self._model, check_params(subject.params)), plain)
-        except InsufficientMemoryError as error:  # whoever opens the real context says so
+        except InsufficientMemoryError as error:  # the real context raises the same error
             event(logger, logging.INFO, "self_check_skipped", **subject.words, message=error.message)
             return None
         except LlmcoreError as error:
@@ -185,7 +187,7 @@ class SelfCheck:
         return self._record.conclude(subject.name, outcome, found if math.isfinite(found) else None)
 
     def _plain_logits(self) -> Floats | None:
-        """None where plain llama.cpp gives no finite logits, or ended the process."""
+        """Logits of plain llama.cpp, computed once; None if they are not finite, or if computing them ended the process."""
         if self._reference is not None or self._is_unknown:
             return self._reference
         reason = "plain settings ended the process"
@@ -199,7 +201,7 @@ class SelfCheck:
         return self._reference
 
     def _compute_plain(self) -> tuple[Floats | None, str]:
-        """The logits, or None and the reason."""
+        """Returns the logits, or None and the reason."""
         try:
             with self._record.begun(_REFERENCE):
                 try:
@@ -214,7 +216,8 @@ class SelfCheck:
             return None, error.message
 
     def _without_kernels(self, params: ContextParams) -> Floats:
-        """Logits by llama.cpp alone, which cannot read packed weights: the file is then mapped once more. Raises LlmcoreError."""
+        """Logits by llama.cpp alone. It cannot read packed weights, so the file is mapped once more if there are any. Raises
+        LlmcoreError."""
         own = self._model
         with without_kernels(), contextlib.ExitStack() as opened:
             if own.packed_bytes:

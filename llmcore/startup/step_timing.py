@@ -1,4 +1,4 @@
-"""A context of its own in which steps are timed. The tokens are any: what they say changes no time."""
+"""Times steps in a context of its own. The tokens are arbitrary: their values do not change the time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from llmcore.llama.model import Model
 
 Clock = Callable[[], float]
 
-# Tokens that are computed where a cache is filled with copies of their state.
+# Tokens that are computed to fill a cache: the rest are copies of their state.
 FILL = 32
 
 
 def can_fill(model: Model) -> bool:
-    """Whether the memory of a model can be filled with copies: it must not be a state, nor forget what is behind a window."""
+    """Returns True if the model's memory can be filled with copies: it must be neither recurrent nor have a sliding window."""
     return model.has_decoder and not (model.is_recurrent or model.is_hybrid or model.n_swa)
 
 
 class StepTimer:
-    """Owns `context`. Steps go into slot 0, each behind the one before; seconds are those of `clock`."""
+    """Owns `context`. Steps extend the sequence in slot 0; `clock` returns seconds."""
 
     def __init__(self, context: Context, clock: Clock) -> None:
         self._context = context
@@ -36,7 +36,7 @@ class StepTimer:
         self._context.close()
 
     def step(self, n: int) -> float:
-        """Seconds of a step of n tokens."""
+        """Computes a step of n tokens. Returns its seconds."""
         self._batch.clear()
         self._batch.add(0, self._at, range(n), wants_logits=n == 1)
         seconds = self._decode()
@@ -44,12 +44,12 @@ class StepTimer:
         return seconds
 
     def prompt(self, n: int) -> float:
-        """Seconds of n tokens in steps of at most n_batch."""
+        """Computes n tokens in steps of at most n_batch. Returns their seconds."""
         return sum(self.step(min(self.n_batch, n - start)) for start in range(0, n, self.n_batch))
 
     def rows(self, n: int) -> float:
-        """Seconds of a step with one token for each of n sequences, which share the cells of slot 0 and are forgotten again,
-        but for its own."""
+        """Computes a step with one token for each of n sequences that share the cells of slot 0, and then removes all but slot 0.
+        Returns the step's seconds."""
         for slot in range(1, n):
             self._context.copy(0, slot)
         self._batch.clear()
@@ -66,13 +66,13 @@ class StepTimer:
         self._at = 0
 
     def rewind(self, n: int) -> None:
-        """Forgets the last n tokens; for memories that can_fill()."""
+        """Removes the last n tokens; only for memories that can_fill() allows."""
         self._at -= n
         self._context.remove(0, self._at)
 
     def fill(self, n_cells: int) -> None:
-        """Gives slot 0 n_cells cells, of which only the first few were computed. Their positions repeat, which attention does
-        not mind: all are in the past of what comes."""
+        """Gives slot 0 n_cells cells, of which only the first FILL are computed. Positions repeat, which does not change attention:
+        all of them precede the next token."""
         self.step(min(FILL, self.n_batch))
         state = self._context.save_state(0)
         for _ in range(n_cells // self._at - 1):

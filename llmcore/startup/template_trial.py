@@ -1,9 +1,9 @@
-"""Tries a chat template in a process of its own, with limits of memory and time: a template is a program, and comes with the model.
+"""Tries a chat template in a child process with limits of memory and time: a template is a program that comes with the model.
 
     python -m llmcore.startup.template_trial < template.jinja
 
-What this library renders is bounded anyway (native/fixes/bounded_jinja.h); compiling is not: a source that is nested 100,000 levels
-deep ends the process that reads it. A template that has passed is remembered in the user's cache folder, and not tried again.
+Rendering is bounded anyway (native/fixes/bounded_jinja.h), compiling is not: a source nested 100,000 levels deep crashes the
+process. A template that has passed is remembered in the user's cache folder and not tried again.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from llmcore.machine.user_folders import cache_folder
 from llmcore.messages import ChatPrompt
 
 _FOLDER = "chat-templates"
-_REFUSED = 3  # the child's status where it could say why
+_REFUSED = 3  # exit status of a child that wrote the reason to standard output
 
-# Memory of the child beyond what it has once the libraries are loaded.
+# Memory of the child beyond what it uses once the libraries are loaded.
 _MEMORY_BYTES = 2 << 30
 _CPU_S = 10
 _WALL_S = 60.0
@@ -40,11 +40,11 @@ _TOOLS = (
 
 
 def try_template(source: str, *, python: str = sys.executable, folder: Path | None = None) -> str | None:
-    """Why a template must not be compiled in this process; None if nothing speaks against it. What it renders is not looked at.
+    """Returns the reason why a template must not be compiled in this process, None if there is none. Its output is not examined.
 
     Args:
         python: the interpreter (for tests).
-        folder: where it is remembered which have passed; by default, in the user's cache folder.
+        folder: of marks for templates that have passed; by default, in the user's cache folder.
     """
     folder = folder or _default_folder()
     mark = None if folder is None else folder / _digest(source)
@@ -64,7 +64,7 @@ def _default_folder() -> Path | None:
 
 
 def _digest(source: str) -> str:
-    """Changes with the library, whose next version may read another form."""
+    """Digest of the template and of the library's build: another build may accept other templates."""
     library = str(load_library().build_info())
     return hashlib.sha256(f"{library}\0{source}".encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -76,7 +76,7 @@ def _in_child(source: str, python: str) -> str | None:
     except subprocess.TimeoutExpired:
         return f"compiling it takes more than {_WALL_S:.0f} s"
     except OSError:
-        return None  # no process can be had: what it renders is bounded all the same
+        return None  # no process can be started; rendering is bounded all the same
     if done.returncode == 0:
         return None
     if done.returncode == _REFUSED:
@@ -87,7 +87,7 @@ def _in_child(source: str, python: str) -> str | None:
 
 
 def _limit() -> None:
-    """Limits this process."""
+    """Limits memory and CPU time of this process."""
     forbid_core_files()
     with open("/proc/self/statm") as file:
         n_bytes = int(file.read().split()[0]) * resource.getpagesize()

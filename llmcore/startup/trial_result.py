@@ -1,7 +1,7 @@
 """One measurement of `llmcore tune`, as it is compared, shown and stored in a profile.
 
-Scores are seconds of a voice bot's turn: a prompt of 256 tokens and an answer of 64 over full caches, and an eighth of a
-prompt of 1,024 tokens into an empty cache: a call begins with one, and has several turns.
+A score is the seconds of a voice bot's turn: a prompt of 256 tokens and an answer of 64 over a full cache, and an eighth of a
+prompt of 1,024 tokens into an empty cache (the first prompt of a call, shared by its eight turns).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from statistics import median
 
 import msgspec
 
-# Tokens of a turn; tokens of the prompt that a call begins with, and turns of a call.
+# Tokens of a turn; tokens of the first prompt of a call, and turns of a call.
 TURN_PROMPT, TURN_ANSWER = 256, 64
 COLD_PROMPT, CALL_TURNS = 1024, 8
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is tuned: one value for each option. Names as in EngineConfig."""
+    """One value for each option that is tuned. Names as in EngineConfig."""
 
     threads: int
     threads_batch: int
@@ -28,7 +28,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     cache_type_v: str
 
     def difference(self, other: Candidate) -> str:
-        """Values that `other` has not, in few words: "threads 2/4, flash, KV q8_0/f16"; "" if it is equal."""
+        """Short words for the values that differ from `other`, as "threads 2/4, flash, KV q8_0/f16"; "" if none does."""
         words = []
         if (self.threads, self.threads_batch) != (other.threads, other.threads_batch):
             words.append(f"threads {self.threads}/{self.threads_batch}")
@@ -48,9 +48,17 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of a step of one token over n_cells cells, of a step with a token for each of n_rows sequences that share those
-    cells, of each token of a prompt behind them, and of each token of a long prompt into an empty cache. `waited` is the part
-    of the trial in which threads were ready and had no CPU, summed over threads: the most that other work can have cost."""
+    """Measured seconds of one trial.
+
+    Attributes:
+        n_cells: cells of the full cache.
+        decode_s: a step of one token over the full cache.
+        rows_s: a step with one token for each of n_rows sequences, which share the full cache.
+        prompt_token_s: each token of a prompt after the full cache.
+        cold_token_s: each token of a long prompt into an empty cache.
+        waited: seconds in which threads were ready but had no CPU, summed over threads, divided by the seconds of the trial:
+            an upper bound of what other work on the machine can have cost.
+    """
 
     n_cells: int
     decode_s: float
@@ -67,22 +75,22 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def prompts_s(self) -> float:
-        """Seconds of a turn's prompt, and of its share of the call's first one."""
+        """Seconds of a turn's prompt, plus its share of the call's first prompt."""
         return self.prompt_token_s * TURN_PROMPT + self.cold_token_s * COLD_PROMPT / CALL_TURNS
 
     @property
     def score_s(self) -> float:
-        """Seconds that are compared; less is better."""
+        """Seconds of a turn, by which candidates are compared; less is better."""
         return self.answer_s + self.prompts_s
 
     @property
     def undisturbed_s(self) -> float:
-        """Least score that is possible if nothing else computes."""
+        """Lower bound of the score on a machine without other work."""
         return self.score_s * max(1 - self.waited, 0.0)
 
 
 class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of one candidate, or the reason why there are none. `stage` is "default", "grid" or "finals"."""
+    """Figures of one candidate, or in `problem` the reason why there are none. `stage` is "default", "grid" or "finals"."""
 
     stage: str
     candidate: Candidate
@@ -91,7 +99,7 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def median_figures(measured: Sequence[Figures]) -> Figures:
-    """Medians, each by itself, of at least one."""
+    """Median of each figure by itself, over at least one measurement."""
     times = ("decode_s", "rows_s", "prompt_token_s", "cold_token_s", "waited")
     return msgspec.structs.replace(
         measured[0], **{name: median(getattr(each, name) for each in measured) for name in times}

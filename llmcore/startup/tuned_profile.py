@@ -1,8 +1,8 @@
 """Profiles of `llmcore tune` for a model on a machine: how they are stored, and the options that serving takes from them.
 
-A profile is one JSON file in the profile folder, `tuned-MODEL-MACHINE-BUILD.json`, written by an atomic rename
-(docs/DEPLOYMENT.md describes its fields). It holds for that model file, kind of CPU and build alone. An option that the user
-left open takes the chosen value, in groups that were measured together; an option that the user set wins.
+A profile is one JSON file in the profile folder, `tuned-MODEL-MACHINE-BUILD.json` (docs/DEPLOYMENT.md describes its fields). It
+is valid for that model file, kind of CPU and build only. An option that the user left open takes the chosen value, together
+with the options that were measured with it; an option that the user set wins.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from llmcore.log import event
 from llmcore.machine.atomic_write import write_atomically
 from llmcore.machine.os_text import system_name
 from llmcore.machine.threads import ThreadDecision, decide_threads
-from llmcore.startup.attention_tuning import default_profile_dir
+from llmcore.startup.profile_folder import profile_folder
 from llmcore.startup.trial_result import Candidate, TrialResult
 
 logger = logging.getLogger(__name__)
 
 VERSION = 3
 
-# Options that were measured together, and are taken together or not at all.
+# Groups of options that were measured together: each is taken completely or not at all.
 _GROUPS = (
     ("threads", "threads_batch"),
     ("n_batch", "n_ubatch"),
@@ -40,21 +40,21 @@ _OPEN = (0, "auto")
 
 
 class ProfileIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Fingerprints of the model file and of the kind of CPU; llama.cpp's commit, and the CPUs that it was built for."""
+    """Fingerprints of the model file and of the kind of CPU; llama.cpp's commit and the kind of CPU it was built for."""
 
     model: str
     machine: str
     build: str
 
     def difference(self, other: ProfileIdentity) -> str:
-        """Names of the parts in which `other` differs, as "another machine"; "" for none."""
+        """Names the fields in which `other` differs, as "another machine"; "" if none does."""
         different = [name for name in self.__struct_fields__ if getattr(self, name) != getattr(other, name)]
         return "another " + " and ".join(different) if different else ""
 
 
 class TuningConditions(msgspec.Struct, frozen=True, kw_only=True):
-    """Circumstances of the trials: the threads that machine and limits allowed, the context in tokens and slots, and how weights
-    were loaded and multiplied."""
+    """Conditions of the trials: the threads that the machine and its limits allowed, the size of the context, and the options for
+    loading and multiplying weights."""
 
     n_threads_allowed: int
     n_ctx: int
@@ -65,7 +65,7 @@ class TuningConditions(msgspec.Struct, frozen=True, kw_only=True):
     blas: bool
 
     def difference(self, config: EngineConfig) -> str:
-        """The first option that makes the trials hold for another way of computing than the config's; "" for none."""
+        """Names the first option whose value differs from the config's, so that the trials do not apply; "" if none does."""
         ways = {"repack": config.repack, "kernels": config.kernels, "blas": config.blas == "on"}
         for name, value in ways.items():
             if getattr(self, name) != value:
@@ -74,8 +74,8 @@ class TuningConditions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """See docs/DEPLOYMENT.md. `default` are the settings that serving takes without a profile, `gain` the part of their time that
-    the chosen ones save; `is_complete` is False where the time limit left something out."""
+    """Result of a tuning (docs/DEPLOYMENT.md). `default` are the settings that serving takes without a profile, `gain` is the part
+    of their time that the chosen ones save; `is_complete` is False if the time limit left something out."""
 
     version: int = VERSION
     identity: ProfileIdentity
@@ -92,21 +92,16 @@ class TunedProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def identity_of(model_path: str | os.PathLike[str]) -> ProfileIdentity:
-    """Raises OSError if the file cannot be read."""
+    """Identity of a profile for this model file, machine and build. Raises OSError if the file cannot be read."""
     info = load_library().build_info()
     build = f"{info.get('llama_cpp_commit', '')}-{info.get('cpu_build', '')}"
     return ProfileIdentity(model=model_fingerprint(model_path), machine=machine_fingerprint(), build=build)
 
 
 def threads_allowed(decision: ThreadDecision) -> int:
-    """Threads that can run at the same time: CPUs of the affinity mask within the quota."""
+    """Number of threads that can run at the same time: CPUs of the affinity mask, at most the quota."""
     n_cpus = len(os.sched_getaffinity(0))
     return n_cpus if decision.quota_cpus is None else max(min(n_cpus, math.floor(decision.quota_cpus)), 1)
-
-
-def profile_folder(config: EngineConfig) -> Path | None:
-    """None where there is none to write to."""
-    return Path(config.profile_dir) if config.profile_dir else default_profile_dir()
 
 
 # --- On disk ----------------------------------------------------------------------------------------------------------
@@ -118,7 +113,7 @@ def profile_path(folder: Path, identity: ProfileIdentity) -> Path:
 
 
 def store(profile: TunedProfile, folder: Path) -> Path:
-    """Writes it whole or not at all. Raises OSError."""
+    """Writes a profile atomically. Returns its path. Raises OSError."""
     path = profile_path(folder, profile.identity)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(profile)) + b"\n")
     return path
@@ -132,7 +127,7 @@ def _has_profiles(folder: Path) -> bool:
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a profile that every version has."""
+    """Fields that every version of a profile has."""
 
     version: int
     identity: ProfileIdentity
@@ -140,7 +135,8 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _found(folder: Path, identity: ProfileIdentity, config: EngineConfig) -> tuple[Path, TunedProfile] | None:
-    """The profile that holds here. A line is logged for each other one of this model, and for files that cannot be read."""
+    """Returns the valid profile and its path, None if there is none. Logs a line for each other profile of this model, and for
+    each file that cannot be read."""
     found, model_path = None, system_name(os.path.abspath(config.model_path))
     for path in sorted(folder.glob("tuned-*.json")):
         try:
@@ -166,8 +162,8 @@ def _found(folder: Path, identity: ProfileIdentity, config: EngineConfig) -> tup
 
 
 def with_profile(config: EngineConfig) -> EngineConfig:
-    """The config with the profile's values, if there is one, for options that were left open; one log line says which were taken,
-    which the user's own options overrode, and which do not hold today."""
+    """Returns the config with the values of a valid profile for options that were left open. Logs one line with the options that
+    were taken, those that the user's own options overrode, and those that do not fit today's CPUs."""
     folder = profile_folder(config)
     if not any(getattr(config, name) in _OPEN for group in _GROUPS for name in group):
         return config
@@ -182,13 +178,14 @@ def with_profile(config: EngineConfig) -> EngineConfig:
     path, profile = found
     taken, overridden, unfit = decide(config, profile, threads_allowed(decide_threads()))
     fields = {"taken": _words(taken), "overridden": _words(overridden), "unfit": unfit}
-    told = {name: text for name, text in fields.items() if text}
-    event(logger, logging.INFO, "tuned_profile_used", path=str(path), measured_at=profile.measured_at, **told)
+    present = {name: text for name, text in fields.items() if text}
+    event(logger, logging.INFO, "tuned_profile_used", path=str(path), measured_at=profile.measured_at, **present)
     return dataclasses.replace(config, **taken)
 
 
 class ProfileDecision(NamedTuple):
-    """Options to take from a profile, its options that the user overrode, and why its threads are not taken ("" if they are)."""
+    """Options to take from a profile, its options that the user overrode, and the reason for not taking its threads ("" if they are
+    taken)."""
 
     taken: dict[str, Any]
     overridden: dict[str, Any]
@@ -196,7 +193,7 @@ class ProfileDecision(NamedTuple):
 
 
 def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> ProfileDecision:
-    """`n_allowed` are the threads that may run today."""
+    """Decides what to take from a profile. `n_allowed` is the number of threads that may run today."""
     taken: dict[str, Any] = {}
     overridden: dict[str, Any] = {}
     unfit, n_before = "", profile.conditions.n_threads_allowed
@@ -207,7 +204,7 @@ def decide(config: EngineConfig, profile: TunedProfile, n_allowed: int) -> Profi
         if others:
             overridden |= others
         elif "threads" in group and n_allowed != n_before and len(own) < len(group):
-            # With fewer CPUs than at the trials the counts are too many, with more too few.
+            # The counts are too large if there are fewer CPUs than at the trials, and too small if there are more.
             unfit = f"threads: {n_allowed} may run today, and {n_before} when it was measured"
         else:
             taken |= {name: value for name, value in values.items() if name not in own}

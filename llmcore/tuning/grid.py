@@ -1,9 +1,9 @@
-"""Settings that are measured, and which of them is chosen. Pure: no clock, no model; the runner measures.
+"""Grid of candidates, and the choice among them. Pure: no clock, no model; the runner measures.
 
 The grid holds the default, threads × batch with the default's attention, and attention × KV types with the default's threads
-and batch. The best of each part, and both together, meet the default in the finals. Other work on a machine only slows it
-down, and candidates with many threads most of all: so a challenger's median must be below the default's best round, less the
-time that the default's threads waited for a CPU.
+and batch. The best of each part, and both together, meet the default in the finals. Other work on the machine can only slow
+candidates down, and those with many threads most of all. So a challenger is chosen only if its median is below the default's
+best round, less the time that the default's threads waited for a CPU.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import msgspec
 
 from llmcore.startup.trial_result import Candidate, Figures
 
-# Rounds alternate between forth and back. Their number is even, so that a steady drift adds the same to all candidates.
+# Rounds alternate in direction. Their number is even, so that a steady drift adds the same to all candidates.
 GRID_ROUNDS, FINAL_ROUNDS = 2, 4
-# A median of fewer rounds is moved by each of them, and decides nothing.
+# Fewer rounds decide nothing: each one would move the median.
 FINAL_ROUNDS_MIN = 3
 N_CHALLENGERS = 3
 
@@ -41,9 +41,15 @@ _Key = TypeVar("_Key", Candidate, int)
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Options that are open. `default` holds the values that serving takes without a profile, and those of options that are not
-    open. `attention` are the allowed (flash_attn, cache_type_k, cache_type_v), `n_threads_max` the threads that the machine
-    and its limits allow, `n_batch_max` the tokens that fit into the context, `open_counts` the open ones of COUNTS."""
+    """Search space of a tuning.
+
+    Attributes:
+        default: values that serving takes without a profile; the given ones of options that are not open.
+        n_threads_max: threads that the machine and its limits allow.
+        n_batch_max: tokens that fit into the context.
+        attention: the allowed (flash_attn, cache_type_k, cache_type_v).
+        open_counts: the names in COUNTS that are open.
+    """
 
     default: Candidate
     n_threads_max: int
@@ -53,8 +59,9 @@ class Space:
 
 
 class TuningChoice(NamedTuple):
-    """`gain` is the part of the default's time that is saved; 0 if the default stays, 1 if it could not be measured. If it stays
-    although a challenger saved `gain_missed`, `noise` is the part that disturbances may have added to the default's median."""
+    """Chosen candidate. `gain` is the part of the default's time that it saves; 0 for the default itself, 1 if the default could
+    not be measured. If the default stays although a challenger saved `gain_missed` of its time, `noise` is the part of that time
+    that other work may have caused."""
 
     candidate: Candidate
     gain: float
@@ -64,7 +71,7 @@ class TuningChoice(NamedTuple):
 
 
 def grid(space: Space) -> list[Candidate]:
-    """Candidates to measure, the default first and combinations last: a time limit cuts the end."""
+    """Returns the candidates to measure, the default first and combinations last: a time limit cuts off the end."""
     default = space.default
     parts = {max(default.threads * part // whole, 1) for part, whole in _THREADS}
     counts = [n for n in sorted({*parts, space.n_threads_max}, reverse=True) if n <= space.n_threads_max]
@@ -82,8 +89,8 @@ def grid(space: Space) -> list[Candidate]:
 
 
 def challengers(default: Candidate, measured: Mapping[Candidate, Figures]) -> list[Candidate]:
-    """Candidates that should meet the default in the finals, the most promising first: all gains of the grid together, the same
-    with the default's threads (a disturbance may have favoured other threads), and the fastest of the grid."""
+    """Returns the candidates for the finals, the most promising first: the best values of the grid combined, the same with the
+    default's threads (other work may have favoured other threads), and the fastest of the grid."""
     best = _with_attention(_best_counts(default, measured), _attention(_best_attention(default, measured)))
     same_threads = msgspec.structs.replace(best, threads=default.threads, threads_batch=default.threads_batch)
     base_s = measured[default].score_s if default in measured else math.inf
@@ -93,8 +100,7 @@ def challengers(default: Candidate, measured: Mapping[Candidate, Figures]) -> li
 
 
 def _best_counts(default: Candidate, measured: Mapping[Candidate, Figures]) -> Candidate:
-    """The default with the best threads and batch. Steps of one token decide about `threads`, prompts about the rest: each takes
-    the value that was best for it, whatever the other one had."""
+    """Returns the default with the best counts: `threads` by the steps of one token, the other counts by the prompts."""
     own = {each: measured[each] for each in measured if _attention(each) == _attention(default)}
     decode: dict[int, list[float]] = {}
     for candidate, figures in own.items():
@@ -110,7 +116,7 @@ def _best_attention(default: Candidate, measured: Mapping[Candidate, Figures]) -
 
 
 def _pick(seconds: Mapping[_Key, float], incumbent: _Key) -> _Key:
-    """The key of the least value; the incumbent unless that gains _GRID_GAIN_MIN."""
+    """Returns the key of the least value; the incumbent unless that saves _GRID_GAIN_MIN."""
     if not seconds:
         return incumbent
     best = min(seconds, key=lambda each: seconds[each])
@@ -120,9 +126,13 @@ def _pick(seconds: Mapping[_Key, float], incumbent: _Key) -> _Key:
 def choose(
     default: Candidate, scores: Mapping[Candidate, list[float]], undisturbed_s: float = math.inf
 ) -> TuningChoice | None:
-    """The choice after the finals, None if no candidate could be measured. `scores` are the seconds of each round, infinite where
-    there are none, and `undisturbed_s` the least that the default may take undisturbed. Of candidates that are equally good,
-    the one that changes least is taken."""
+    """Returns the choice after the finals, None if no candidate could be measured. Of equally good candidates, the one with the
+    fewest changes is chosen.
+
+    Args:
+        scores: seconds of each round by candidate; infinite for a round that failed.
+        undisturbed_s: lower bound of the default's seconds on a machine without other work.
+    """
     medians = {each: median(seconds) for each, seconds in scores.items()}
     least, base, n_rounds = min(medians.values()), medians[default], len(scores[default])
     if not math.isfinite(least):

@@ -1,4 +1,4 @@
-"""Rows of a report as bars, drawn by matplotlib (extra `plot`)."""
+"""Bar plot of a report, drawn by matplotlib (extra `plot`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcore.startup.trial_result import CALL_TURNS, COLD_PROMPT, TURN_ANSWER, T
 from llmcore.tuning.report import ReportRow
 
 _SUFFIXES = (".svg", ".png")
-# Colours that differ in lightness too.
+# Distinguishable by lightness alone.
 _COLOURS = ("#1f4e79", "#5b9bd5", "#c9dff2")
 _LEGEND = (
     f"answer of {TURN_ANSWER} tokens",
@@ -22,7 +22,7 @@ _LEGEND = (
 
 
 def check_plot_path(path: Path) -> None:
-    """Raises ConfigError, before anything is measured, for a plot that could not be written later."""
+    """Raises ConfigError for a plot that cannot be written. Called before anything is measured."""
     if path.suffix not in _SUFFIXES:
         raise ConfigError(f"--plot must end in {' or '.join(_SUFFIXES)}, got {str(path)!r}", param="plot")
     if not path.absolute().parent.is_dir():
@@ -31,7 +31,7 @@ def check_plot_path(path: Path) -> None:
 
 
 def write_plot(path: Path, title: str, rows: Sequence[ReportRow]) -> None:
-    """Raises ConfigError if it cannot be written."""
+    """Draws the rows with figures, one bar each. Raises ConfigError if the file cannot be written."""
     pyplot = _pyplot()
     measured = [(row, row.figures) for row in rows if row.figures is not None]
     figure, axes = pyplot.subplots(figsize=(11, 1.6 + 0.32 * len(measured)), layout="constrained")
@@ -63,7 +63,7 @@ def write_plot(path: Path, title: str, rows: Sequence[ReportRow]) -> None:
 
 def _pyplot() -> Any:
     try:
-        importlib.import_module("matplotlib").use("Agg")  # without a screen
+        importlib.import_module("matplotlib").use("Agg")  # needs no screen
         return importlib.import_module("matplotlib.pyplot")
     except ImportError:
         problem = '--plot needs matplotlib: install the extra `plot` (pip install "llmcore[plot]")'

@@ -1,4 +1,4 @@
-"""Results as rows and as a table: one row for each candidate, the finals first."""
+"""Report of a tuning: one row for each candidate, and a table of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcore.startup.trial_result import Candidate, Figures, TrialResult, median
 
 @dataclass(frozen=True)
 class ReportRow:
-    """Medians of a candidate's finals, or else of its grid trials; None if there are none, for the reason in `problem`."""
+    """One candidate. `figures` are medians of its finals, else of its grid trials, else None for the reason in `problem`."""
 
     label: str
     figures: Figures | None
@@ -23,7 +23,7 @@ class ReportRow:
 
 
 def report_rows(results: Sequence[TrialResult], default: Candidate, chosen: Candidate | None) -> list[ReportRow]:
-    """Rows by score: the finals first, then the rest of the grid, then candidates without figures."""
+    """Returns rows by score: finals first, then the rest of the grid, then candidates without figures."""
     rows = []
     for candidate in dict.fromkeys(each.candidate for each in results):
         own = [each for each in results if each.candidate == candidate]
@@ -66,7 +66,7 @@ def report_table(title: str, rows: Sequence[ReportRow]) -> Table:
 
 
 def spread(results: Sequence[TrialResult], candidate: Candidate) -> float:
-    """Part by which the slowest final of a candidate exceeds its fastest: other work on the machine. 0 if there are fewer than
-    two."""
+    """Part by which the slowest final of a candidate exceeds its fastest, a sign of other work on the machine; 0 for fewer than
+    two finals."""
     scores = [t.figures.score_s for t in results if t.stage == "finals" and t.candidate == candidate and t.figures]
     return max(scores) / min(scores) - 1 if len(scores) > 1 else 0.0

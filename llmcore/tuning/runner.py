@@ -1,4 +1,4 @@
-"""One tuning, from open options to a choice: measures the grid and the finals in rounds, within a time limit."""
+"""Runs a tuning from open options to a choice: measures the grid and the finals in rounds, within a time limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcore.config import EngineConfig
 from llmcore.errors import UnsupportedError
 from llmcore.llama.model import Model
 from llmcore.machine.threads import decide_threads
-from llmcore.startup.attention_tuning import candidates
+from llmcore.startup.attention_settings import candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult, median_figures
 from llmcore.startup.tuned_profile import threads_allowed
@@ -32,10 +32,10 @@ from llmcore.tuning.grid import (
 from llmcore.tuning.trial_messages import TrialJob
 from llmcore.tuning.trial_process import TrialFailed
 
-# A trial may take so many times as long as the longest good one: a slower candidate is not the fastest.
+# A trial is ended if it takes this many times as long as the longest good one: such a candidate is not the fastest.
 _PATIENCE, _PATIENCE_MIN_S = 6.0, 15.0
 
-# Part of the time limit that is kept for the finals, if they need so much.
+# Largest part of the time limit that is reserved for the finals.
 _FINALS_SHARE = 1 / 3
 
 Clock = Callable[[], float]
@@ -43,21 +43,21 @@ Round = dict[Candidate, Figures | None]
 
 
 class Measuring(Protocol):
-    """See TrialProcess."""
+    """Measures candidates; see TrialProcess."""
 
     def default(self, timeout_s: float) -> Candidate: ...
 
     def measure(self, candidate: Candidate, *, load_s: float, timeout_s: float) -> Figures: ...
 
 
-# Is called with a label when a trial begins, without a result, and when it has ended.
+# Called with a label and None when a trial begins, and with its result when it has ended.
 TuningProgress = Callable[[str, TrialResult | None], None]
 
 
 def plan(config: EngineConfig, model: Model) -> tuple[Space, TrialJob]:
-    """Options that a configuration leaves open, and the context that serving would have. `model` may be the vocabulary alone: the
-    default's attention is preliminary, until the runner asks for it. Raises UnsupportedError for a model that cannot
-    generate."""
+    """Returns the search space of a configuration, and the job for the child process. `model` may be loaded without weights; then
+    the default's attention is preliminary, and Tuning.run() asks the child for it. Raises UnsupportedError for a model that
+    cannot generate."""
     if not model.can_generate:
         raise UnsupportedError(f"{model.path} cannot generate text: there is nothing to tune", param="model")
     decision = decide_threads(config.threads, config.threads_batch)
@@ -77,7 +77,7 @@ def plan(config: EngineConfig, model: Model) -> tuple[Space, TrialJob]:
     )
     open_counts = frozenset(name for name in COUNTS if getattr(config, name) == 0)
     if config.threads:
-        open_counts -= {"threads_batch"}  # prompts get as many threads
+        open_counts -= {"threads_batch"}  # takes the value of threads
     space = Space(
         default=default,
         n_threads_max=threads_allowed(decision),
@@ -89,8 +89,13 @@ def plan(config: EngineConfig, model: Model) -> tuple[Space, TrialJob]:
 
 
 class Tuning:
-    """`results` grows with each measurement, and stays readable when run() was interrupted. `choice` is None until it is made,
-    which includes a time limit that is too short; `is_complete` is False once something was left out for want of time."""
+    """One tuning within a time limit.
+
+    Attributes:
+        results: all measurements so far, also after run() was interrupted.
+        choice: None until it is made, and if the time limit was too short for one.
+        is_complete: False once the time limit left something out.
+    """
 
     def __init__(
         self,
@@ -106,24 +111,24 @@ class Tuning:
         self._progress = progress
         self._clock = clock
         self._started_s = clock()
-        self._spent_s: list[float] = []  # by each good trial
+        self._spent_s: list[float] = []  # seconds of each good trial
         self.results: list[TrialResult] = []
         self.is_complete = True
         self.choice: TuningChoice | None = None
 
     @property
     def default(self) -> Candidate:
-        """The settings that serving takes without a profile; as planned until they are decided."""
+        """Settings that serving takes without a profile; those of plan() until the child has decided."""
         return self._space.default
 
     @property
     def n_trials_max(self) -> int:
-        """Trials if nothing fails and there is time for all."""
+        """Number of trials if nothing fails and time suffices."""
         n = len(grid(self._space))
         return GRID_ROUNDS * n + FINAL_ROUNDS * (1 + N_CHALLENGERS) if n > 1 else 1
 
     def run(self) -> None:
-        """Ends with a choice, or when the time is up. Raises what loading the model raises."""
+        """Measures until there is a choice or the time is up. Raises what loading the model raises."""
         self._started_s = self._clock()
         self._decide_default()
         measured = self._run_grid()
@@ -134,7 +139,7 @@ class Tuning:
             self.choice = TuningChoice(self.default, 0.0, 0)
 
     def _decide_default(self) -> None:
-        """If serving could not decide, the planned default stays: other candidates may be measured all the same."""
+        """Asks the child for the default. If that fails, the planned default stays, and other candidates are measured."""
         try:
             default = self._measuring.default(self._left_s)
         except TrialFailed as error:
@@ -150,12 +155,12 @@ class Tuning:
 
     @property
     def _trial_s(self) -> float:
-        """Seconds of a usual trial: a disturbed one does not count as the next one's."""
+        """Seconds that a trial usually takes: the median, so that one disturbed trial does not count."""
         return median(self._spent_s) if self._spent_s else 0.0
 
     @property
     def _finals_s(self) -> float:
-        """Seconds to keep for the finals: a share of the time, and at least the shortest ones."""
+        """Seconds to reserve for the finals: at most a share of the time limit, at least the shortest possible finals."""
         whole_s = FINAL_ROUNDS * (1 + N_CHALLENGERS) * self._trial_s
         return max(min(whole_s, _FINALS_SHARE * self._limit_s), FINAL_ROUNDS_MIN * 2 * self._trial_s)
 
@@ -165,8 +170,8 @@ class Tuning:
     # --- Rounds ---------------------------------------------------------------------------------------------------------
 
     def _run_grid(self) -> dict[Candidate, Figures]:
-        """Medians of candidates that were measured in every round. The first round measures as many as there is time for; a later
-        one is for all of them or not held."""
+        """Returns medians of the candidates that were measured in every round. The first round measures as many as there is time
+        for; a later one runs only if there is time for all of those."""
         members = grid(self._space)
         rounds: list[Round] = []
         for i in range(GRID_ROUNDS if len(members) > 1 else 1):
@@ -199,7 +204,7 @@ class Tuning:
                 break
             found = {each: self._measure("finals", each) for each in finalists[:: -1 if i % 2 else 1]}
             if self._left_s <= 0 and None in found.values():
-                break  # the time limit ended this round
+                break  # the time limit cut this round short
             for candidate, figures in found.items():
                 scores[candidate].append(figures.score_s if figures else math.inf)
             if (base := found[self.default]) is not None:

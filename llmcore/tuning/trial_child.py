@@ -1,8 +1,7 @@
-"""The process in which `llmcore tune` measures: one model, loaded once, and a context for each candidate.
+"""The child process in which `llmcore tune` measures: it loads the model once, and opens a context for each candidate.
 
-Started by trial_process.py as `python -m llmcore.tuning.trial_child FD`, FD being one end of a socket pair. The first frame is
-a TrialJob, each further one a TrialCommand. A crash, or the kernel's out-of-memory killer, ends this process and not the
-tuning.
+trial_process.py starts it as `python -m llmcore.tuning.trial_child FD`, where FD is one end of a socket pair. The first frame is
+a TrialJob, each further one a TrialCommand. A crash or the kernel's out-of-memory killer ends this process, not the tuning.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ DEPTH = 2048
 N_ROWS = 8
 N_CTX_MIN = 128
 
-# Where the context is smaller than depth and prompt: the prompt's share of it is 1 / _PROMPT_SHARE.
-_PROMPT_SHARE = 4
-# Cells for steps of one token.
+# A prompt takes at most this part of the context.
+_PROMPT_SHARE = 1 / 4
+# Cells reserved for steps of one token.
 _SINGLE_STEPS = 16
-# A prompt that took less is computed once more.
+# A prompt that took less is measured twice.
 _BRIEF_S = 0.5
 
 
 def serving_default(model: Model, config: EngineConfig) -> Candidate:
-    """Settings of the context that an engine for `model` would open without a profile. What open_context measures for that is
-    remembered as at a start. Raises what open_context raises."""
+    """Returns the settings of the context that an engine for `model` opens without a profile. The measurements of open_context are
+    kept as at a start. Raises what open_context raises."""
     threads = decide_threads(config.threads, config.threads_batch).counts
     context, _ = open_context(config, model, decide_limits(config, model), threads)
     with contextlib.closing(context):
@@ -55,25 +54,25 @@ def serving_default(model: Model, config: EngineConfig) -> Candidate:
 
 
 def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock = time.perf_counter) -> Figures:
-    """Figures of one candidate, in a context as large as serving would have it. Raises what Context raises, and
-    UnsupportedError for a context that is too small to measure anything in."""
+    """Measures one candidate in a context as large as that of serving. Raises what Context raises, and UnsupportedError for a
+    context that is too small to measure in."""
     if job.n_ctx < N_CTX_MIN:
         raise UnsupportedError(f"a context of {job.n_ctx} tokens is too small to measure in", param="n_ctx")
     params = ContextParams(n_ctx=job.n_ctx, n_slots=job.n_slots, **msgspec.structs.asdict(candidate))
     begun_s, waited_before_s = clock(), waited_s()
-    with StepTimer(Context(model, params), clock) as bench:
-        n_cold, n_prompt = min(COLD_PROMPT, job.n_ctx), min(TURN_PROMPT, job.n_ctx // _PROMPT_SHARE)
-        cold_s = _prompt_s(bench, n_cold, bench.clear)
-        bench.clear()
+    with StepTimer(Context(model, params), clock) as timer:
+        n_cold, n_prompt = min(COLD_PROMPT, job.n_ctx), min(TURN_PROMPT, int(job.n_ctx * _PROMPT_SHARE))
+        cold_s = _prompt_s(timer, n_cold, timer.clear)
+        timer.clear()
         n_cells = 0
         if can_fill(model):
             n_cells = min(DEPTH, job.n_ctx - n_prompt - 2 * FILL - _SINGLE_STEPS) // FILL * FILL
-            bench.fill(n_cells)
-        bench.step(1)  # touches memory for the first time
-        decode_s = min(bench.step(1) for _ in range(4))
-        prompt_s = _prompt_s(bench, n_prompt, (lambda: bench.rewind(n_prompt)) if n_cells else None)
+            timer.fill(n_cells)
+        timer.step(1)  # touches memory for the first time
+        decode_s = min(timer.step(1) for _ in range(4))
+        prompt_s = _prompt_s(timer, n_prompt, (lambda: timer.rewind(n_prompt)) if n_cells else None)
         n_rows = min(N_ROWS, job.n_slots, candidate.n_batch)
-        rows_s = min(bench.rows(n_rows) for _ in range(3))
+        rows_s = min(timer.rows(n_rows) for _ in range(3))
         waited = max(waited_s() - waited_before_s, 0.0) / (clock() - begun_s)
     return Figures(
         n_cells=n_cells,
@@ -86,18 +85,18 @@ def measure(model: Model, job: TrialJob, candidate: Candidate, *, clock: Clock =
     )
 
 
-def _prompt_s(bench: StepTimer, n: int, forget: Callable[[], None] | None) -> float:
-    """Seconds of a prompt of n tokens. Short times are the noisiest: then the better of two, if it can be forgotten."""
-    seconds = bench.prompt(n)
+def _prompt_s(timer: StepTimer, n: int, forget: Callable[[], None] | None) -> float:
+    """Measures a prompt of n tokens. Returns its seconds; of a short prompt, which is noisy, the better of two if it can be removed
+    from the cache by `forget`."""
+    seconds = timer.prompt(n)
     if seconds < _BRIEF_S and forget is not None:
         forget()
-        seconds = min(seconds, bench.prompt(n))
+        seconds = min(seconds, timer.prompt(n))
     return seconds
 
 
 def waited_s(tasks: Path = Path("/proc/self/task")) -> float:
-    """Seconds in which threads of this process were ready and had no CPU, summed over them; 0 where the kernel has no
-    schedstat."""
+    """Seconds in which threads of this process were ready but had no CPU, summed over threads; 0 if the kernel has no schedstat."""
     waited_ns = 0
     for each in tasks.glob("*/schedstat"):
         with contextlib.suppress(OSError):  # a thread that has just ended
@@ -106,7 +105,7 @@ def waited_s(tasks: Path = Path("/proc/self/task")) -> float:
 
 
 def serve(channel: Channel[TrialCommand], job: TrialJob) -> None:
-    """Answers commands until the parent closes the socket."""
+    """Loads the model and answers commands until the parent closes the socket."""
     config = job.config
     try:
         blas = config.blas == "on"
@@ -130,11 +129,11 @@ def _reply(model: Model, job: TrialJob, command: TrialCommand) -> TrialReply:
 
 
 def main() -> None:
-    # The terminal sends Ctrl-C to the whole process group; the parent decides when this process ends.
+    # The terminal sends Ctrl-C to the whole process group; only the parent may end this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     forbid_core_files()
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")  # if memory runs out, this is the first process that the kernel kills
+        file.write("1000")  # the kernel kills this process first if memory runs out
     log.configure("error")
     with socket.socket(fileno=int(sys.argv[1])) as sock, contextlib.suppress(OSError, EOFError):
         job = Channel[TrialJob](sock, TrialJob).receive()

@@ -9,22 +9,22 @@ from llmcore.startup.trial_result import Candidate, Figures
 
 
 class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
-    """The model to load, and the size of the context that serving would have."""
+    """The model to load, and the size of the context of serving."""
 
     config: EngineConfig
     n_ctx: int
     n_slots: int
-    paths: dict[str, bytes] = {}  # those of the config, while the job is sent
+    paths: dict[str, bytes] = {}  # of the config (config.detach_paths), while the job is sent
 
 
 class TrialCommand(msgspec.Struct, frozen=True):
-    """Measure `candidate`; None: decide the settings that serving takes without a profile."""
+    """Asks to measure `candidate`; None asks for the settings that serving takes without a profile."""
 
     candidate: Candidate | None
 
 
 class TrialReply(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of a command, or an LlmcoreError by its code; a job that succeeds has neither."""
+    """Result of a command, or an LlmcoreError by its code; neither of them for a job that succeeds."""
 
     candidate: Candidate | None = None
     figures: Figures | None = None

@@ -1,10 +1,9 @@
-"""The parent's side of the process that measures: it is started when it is needed, and killed if it takes too long."""
+"""The parent's side of the child process that measures: started on demand, killed if a trial takes too long."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from types import TracebackType
 
 import msgspec
 
@@ -17,7 +16,7 @@ from llmcore.tuning.trial_messages import TrialCommand, TrialJob, TrialReply
 
 _MODULE = "llmcore.tuning.trial_child"
 
-# A process whose socket is closed exits by itself within this time, if it can.
+# Seconds for the child to exit by itself once its socket is closed.
 _EXIT_S = 1.0
 
 
@@ -28,7 +27,7 @@ class TrialFailed(LlmcoreError):
 
 
 class TrialProcess:
-    """At most one process at a time, with the model loaded. Use it with `with`."""
+    """Measures in a child process that has the model loaded. Use it with `with`: at the end of the block the child is killed."""
 
     def __init__(self, job: TrialJob) -> None:
         self._job = job
@@ -39,26 +38,25 @@ class TrialProcess:
     def __enter__(self) -> TrialProcess:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     def default(self, timeout_s: float) -> Candidate:
-        """The settings that serving takes without a profile. Raises and is bounded as measure()."""
+        """Returns the settings that serving takes without a profile. timeout_s bounds loading and deciding each. Raises like
+        measure()."""
         reply = self._ask(TrialCommand(None), timeout_s, timeout_s)
         assert reply.candidate is not None
         return reply.candidate
 
     def measure(self, candidate: Candidate, *, load_s: float, timeout_s: float) -> Figures:
-        """Figures of one candidate. `load_s` bounds loading, where that is needed, and timeout_s the rest. Raises TrialFailed with
-        the reason, and what Model raises if the model cannot be loaded: then no candidate can be measured."""
+        """Measures one candidate. `load_s` bounds loading, if that is still to be done, and timeout_s the rest. Raises TrialFailed
+        with the reason, and what Model raises if the model cannot be loaded: then no candidate can be measured."""
         reply = self._ask(TrialCommand(candidate), load_s, timeout_s)
         assert reply.figures is not None
         return reply.figures
 
     def _ask(self, command: TrialCommand, load_s: float, timeout_s: float) -> TrialReply:
-        """Kills the process at any error in between: its next message would answer an earlier command."""
+        """Sends a command and returns its reply. Any error kills the process: its next message could still be this reply."""
         action, limit_s = "loading the model", load_s
         try:
             if self._process is None:
@@ -98,8 +96,8 @@ class TrialProcess:
         return self._channel.receive()
 
     def kill(self, *, wait_s: float = 0.0) -> int | None:
-        """Ends the process, at once or if it does not exit by itself in wait_s, and reaps it. Returns its status (negative: a
-        signal), None if there was none. Idempotent."""
+        """Kills the process unless it exits by itself within wait_s, and reaps it. Returns its status (negative: a signal), None if
+        there was no process. Idempotent."""
         if self._sock is not None:
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)  # close() alone waits for the channel

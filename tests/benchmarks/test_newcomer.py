@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from benchmarks.load import Endpoint
-from benchmarks.newcomer import KeyVisit, Newcomers, lines
+from benchmarks.newcomer import Newcomers, NewcomerWait, lines
 from benchmarks.prompts import Prompts
 from benchmarks.servers import Ours, Setting
 from llmcore.llama.model import Model
@@ -26,6 +26,6 @@ def test_newcomers_on_our_service(tiny_model: Path) -> None:
 
 
 def test_the_table_tells_times_and_ratios() -> None:
-    head, _, _, _, row = lines(0.1, 10.0, [KeyVisit(0.5, 0.8, 10.5)])
+    head, _, _, _, row = lines(0.1, 10.0, [NewcomerWait(0.5, 0.8, 10.5)])
     assert head.endswith("alone: short 0.10 s, long 10.00 s.")
     assert row == "| 50% | 0.80 | 8.0 | 1.05 |"

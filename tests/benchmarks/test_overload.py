@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import overload
-from benchmarks.crowd import Crowd, KeyVisit
+from benchmarks.crowd import Crowd, Visit
 from benchmarks.load import LoadError
-from benchmarks.overload import told
+from benchmarks.overload import crowd_result
 from benchmarks.prompts import Prompts
 from benchmarks.servers import Ours, Setting
 from llmcore.llama.model import Model
@@ -61,7 +61,7 @@ def refusing() -> Iterator[Serving]:
 
 
 def test_callers_come_at_their_times_and_probes_meanwhile(refusing: Serving) -> None:
-    visits, probes = [KeyVisit(b"ask %d" % i) for i in range(20)], [KeyVisit(b"probe") for _ in range(50)]
+    visits, probes = [Visit(b"ask %d" % i) for i in range(20)], [Visit(b"probe") for _ in range(50)]
     crowd = Crowd(*refusing.address)
     crowd.run(visits, [0.01] * 20, probes, 0.05)
     crowd.close()
@@ -74,7 +74,7 @@ def test_callers_come_at_their_times_and_probes_meanwhile(refusing: Serving) -> 
 
 def test_who_is_told_what() -> None:
     serving = Serving([REFUSAL], [REFUSAL.replace(b"Retry-After: 3\r\n", b"")], [b"HTTP/1.1 200 ", b"OK\r\n\r\n"], [])
-    visits, probe = [KeyVisit(b"ask") for _ in range(4)], KeyVisit(b"probe")
+    visits, probe = [Visit(b"ask") for _ in range(4)], Visit(b"probe")
     crowd = Crowd(*serving.address)
     for visit in visits:
         crowd.run([visit], [0.0], [], 1.0)
@@ -84,7 +84,7 @@ def test_who_is_told_what() -> None:
     with pytest.raises(LoadError):
         visits[2].answer()
     serving.close()
-    found = told([visits[0], visits[1], visits[3]], [probe], overload.Share(0, 0, 0))
+    found = crowd_result([visits[0], visits[1], visits[3]], [probe], overload.Share(0, 0, 0))
     assert (found.answers, found.refused) == ([], [visits[0]])
     assert found.others == {"429": 1, "no answer": 1, "probe: ": 1}
 
@@ -92,7 +92,7 @@ def test_who_is_told_what() -> None:
 def test_nobody_is_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         address = sock.getsockname()
-    visit = KeyVisit(b"ask")
+    visit = Visit(b"ask")
     crowd = Crowd(*address)
     crowd.run([visit], [0.0], [], 1.0)
     crowd.close()

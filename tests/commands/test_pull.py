@@ -17,7 +17,7 @@ from rich.console import Console
 
 from llmcore.commands import pull as pull_command
 from llmcore.errors import ConfigError
-from llmcore.hub import model_store as hub
+from llmcore.hub import model_store
 from llmcore.hub.registry import KnownModel, load_registry
 from llmcore.hub.transfer import DownloadProgress, Notify
 from tests.hub_stand_in import COMMIT, HubStandIn, connect, running
@@ -102,12 +102,12 @@ def test_the_users_own_file(
     monkeypatch.setenv("MODEL_DIR", str(tmp_path))
     assert run() == 0, "the default is the user's"
     assert capsys.readouterr().out == f"{tmp_path / 'm.gguf'}\n" * 2
-    assert hub.default_model_path() == tmp_path / "m.gguf"
+    assert model_store.default_model_path() == tmp_path / "m.gguf"
     run("--list")
     assert capsys.readouterr().out.splitlines()[-1] == "mine  (default, here)"
     file.write_text("{}}")
     with pytest.raises(ConfigError, match=r"models\.json"):
-        hub.default_model_path()
+        model_store.default_model_path()
 
 
 def test_progress_in_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_progress_in_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         notify("verifying")
         return folder / model.file
 
-    monkeypatch.setattr(hub, "pull", pull)
+    monkeypatch.setattr(model_store, "pull", pull)
     run("--model-dir", str(tmp_path))
     assert capsys.readouterr().err.splitlines() == [
         "llmcore: downloading",

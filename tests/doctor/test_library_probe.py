@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.doctor.library_probe import Finding, look, probe
+from llmcore.doctor.library_probe import Finding, examine_libraries, probe
 
 
 def test_a_model_is_reckoned_in_another_process(tiny_model: Path) -> None:
@@ -24,7 +24,7 @@ def test_a_model_is_reckoned_in_another_process(tiny_model: Path) -> None:
 
 
 def test_more_cells_need_more(tiny_model: Path) -> None:
-    small, large = (look(EngineConfig(model_path=str(tiny_model), n_ctx=n)).need for n in (512, 1024))
+    small, large = (examine_libraries(EngineConfig(model_path=str(tiny_model), n_ctx=n)).need for n in (512, 1024))
     assert small is not None
     assert large is not None
     assert large.context_bytes == 2 * small.context_bytes
@@ -32,10 +32,10 @@ def test_more_cells_need_more(tiny_model: Path) -> None:
 
 
 def test_what_cannot_be_reckoned(tmp_path: Path) -> None:
-    finding = look(EngineConfig(model_path=str(tmp_path / "none.gguf")))
+    finding = examine_libraries(EngineConfig(model_path=str(tmp_path / "none.gguf")))
     assert finding.need is None
     assert "none.gguf" in finding.need_error
-    assert look(EngineConfig()).need_error == ""
+    assert examine_libraries(EngineConfig()).need_error == ""
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.hub import client as hubclient
+from llmcore.hub import client
 from llmcore.hub.registry import HubSource, KnownModel
 from llmcore.hub.transfer import SourceError, UnreachableError
 from tests.hub_stand_in import API, COMMIT, CONTENT, RESOLVE, Fault, HubStandIn, connect, running, sha256
@@ -40,7 +40,7 @@ def download(hub_server: HubStandIn, tmp_path: Path) -> Download:
             name="m", file=FILE, sources=(source,), size_bytes=len(data or b""), sha256=sha256(data) if data else ""
         )
         python = sys.executable
-        path = hubclient.download(source, model, folder, python=python, progress=lambda *_: None, notify=lines.append)
+        path = client.download(source, model, folder, python=python, progress=lambda *_: None, notify=lines.append)
         return path.read_bytes(), lines
 
     return downloading
@@ -97,7 +97,7 @@ def test_waits_below_us_are_bounded_too(
     hub_server: HubStandIn, download: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Versions of huggingface_hub that wait by themselves where the bytes are refused are ended."""
-    monkeypatch.setattr(hubclient, "SILENT_S", 1.5)
+    monkeypatch.setattr(client, "SILENT_S", 1.5)
     hub_server.fail(CONTENT, *[Fault(status=429, headers={"Retry-After": "86400"})] * 100)
     with pytest.raises(UnreachableError, match=r"nothing came for 2 s|come again in 86400 s"):
         download()
@@ -149,7 +149,7 @@ def test_another_file_is_known_before_it_comes(hub_server: HubStandIn, download:
 def test_what_a_repository_holds(hub_server: HubStandIn) -> None:
     hub_server.fail(API, Fault(status=502))
     python = sys.executable
-    listing = hubclient.list_files("owner/name", "main", python=python, notify=lambda _: None)
+    listing = client.list_files("owner/name", "main", python=python, notify=lambda _: None)
     assert listing.commit == COMMIT
     assert [(each.path, each.size_bytes, each.sha256) for each in listing.files] == [(FILE, len(OLD), sha256(OLD))]
 
@@ -160,7 +160,7 @@ def test_a_python_that_lacks_the_client(
     (tmp_path / "huggingface_hub.py").write_text("raise ImportError('broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(SourceError, match="huggingface_hub cannot be imported: broken"):
-        hubclient.list_files("owner/name", "", python=sys.executable, notify=lambda _: None)
+        client.list_files("owner/name", "", python=sys.executable, notify=lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_python_that_lacks_the_client(
     ],
 )
 def test_who_forbids_the_network(environ: dict[str, str], variable: str) -> None:
-    assert hubclient.offline_variable(environ) == variable
+    assert client.offline_variable(environ) == variable
 
 
 def test_without_a_home_the_hubs_client_gets_a_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +184,6 @@ def test_without_a_home_the_hubs_client_gets_a_private_one(tmp_path: Path, monke
 
     monkeypatch.setattr("pwd.getpwuid", unknown)
     told = {"TMPDIR": str(tmp_path)}
-    assert hubclient.home_environ(told) == {"HF_HOME": str(tmp_path / f"llmcore-{os.geteuid()}")}
-    assert hubclient.home_environ({**told, "HOME": "/h"}) == {}
-    assert hubclient.home_environ({**told, "HF_HOME": "/hf"}) == {}
+    assert client.home_environ(told) == {"HF_HOME": str(tmp_path / f"llmcore-{os.geteuid()}")}
+    assert client.home_environ({**told, "HOME": "/h"}) == {}
+    assert client.home_environ({**told, "HF_HOME": "/hf"}) == {}

@@ -1,4 +1,4 @@
-"""What exceptions of the hub's client come down to. The rest of the child is seen from outside, in test_hubclient.py."""
+"""What exceptions of the hub's client come down to. The rest of the child is seen from outside, in test_hub/client.py."""
 
 from __future__ import annotations
 

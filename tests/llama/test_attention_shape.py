@@ -21,7 +21,7 @@ from llmcore.llama.context import Context
 from llmcore.llama.context_params import ContextParams
 from llmcore.llama.kv_types import KV_TYPES, block_size
 from llmcore.llama.model import Model
-from llmcore.startup.attention_tuning import candidates
+from llmcore.startup.attention_settings import candidates
 from llmcore.startup.self_check import TOLERANCE, compute_logits, difference
 from tests.tiny_models import write_tiny_deci, write_tiny_gemma3
 

@@ -9,14 +9,12 @@ import stat
 import tempfile
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.messages import ChatPrompt, TextPrompt, TokensPrompt
-from llmcore.startup.prefix_store import PrefixStore, read_prefix_file
+from llmcore.startup.prefix_store import PrefixStore
 
 STATE = np.arange(1000, dtype=np.int64).view(np.uint8)
 
@@ -71,21 +69,6 @@ def test_a_folder_that_cannot_be_used_is_a_warning(tmp_path: Path, caplog: pytes
         store.save([1], STATE)
         assert store.load([1]) is None
     assert "prefix_not_kept" in caplog.messages
-
-
-def test_a_prefix_file_has_messages_texts_and_tokens(tmp_path: Path) -> None:
-    file = tmp_path / "prefixes.json"
-    messages = [{"role": "system", "content": "Be brief."}]
-    entries = [
-        {"name": "chat", "messages": messages},
-        {"name": "text", "prompt": "Once"},
-        {"name": "tokens", "prompt": [1, 2]},
-    ]
-    file.write_bytes(msgspec.json.encode(entries))
-    chat, text, tokens = read_prefix_file(str(file))
-    assert isinstance(chat.prompt, ChatPrompt)
-    assert msgspec.json.decode(chat.prompt.messages) == messages
-    assert (text.name, text.prompt, tokens.prompt) == ("text", TextPrompt("Once"), TokensPrompt((1, 2)))
 
 
 # --- What stays in the folder -----------------------------------------------------------------------------------------

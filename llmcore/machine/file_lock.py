@@ -1,4 +1,7 @@
-"""A lock file in a folder, between processes, that is there only while somebody holds it or waits for it."""
+"""A lock between processes: a file that exists only while a process holds the lock or waits for it.
+
+The library `filelock` leaves its files behind after release (and polls), so it is not used for folders that users look into.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Holds the lock file; `on_wait` is called if somebody else does. Raises OSError where it cannot be written."""
+    """Holds the lock for the block; `on_wait` is called once if it has to be waited for. Raises OSError if the file cannot be
+    written."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -20,7 +24,7 @@ def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
             except BlockingIOError:
                 on_wait()
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Its last owner removed the file while we waited: that lock is nobody's any more.
+            # The last holder deleted the file meanwhile: another process may have locked a new one.
             if not _is_same_file(descriptor, path):
                 continue
             try:
@@ -34,7 +38,8 @@ def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lock_if_free(path: Path) -> Iterator[bool]:
-    """Holds the lock file and gives True; False, without waiting, if someone else holds it or it cannot be written."""
+    """Holds the lock for the block and yields True; yields False, without waiting, if another process holds it or the file cannot
+    be written."""
     with contextlib.ExitStack() as held:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Attention settings in the order in which they are to be tried: fastest first, without those that compute wrongly."""
+"""Attention settings in the order in which to try them: fastest first, without those that compute wrongly."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from llmcore.errors import NativeError
 from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.log import event
-from llmcore.startup.attention_tuning import AttentionSettings, AttentionTuner
+from llmcore.startup.attention_settings import PLAIN, AttentionSettings
+from llmcore.startup.attention_tuning import AttentionTuner
 from llmcore.startup.self_check import Compute, SelfCheck, Subject
 
 logger = logging.getLogger(__name__)
 
-PLAIN = AttentionSettings()
-
 
 class AttentionChoice:
-    """`params` makes the parameters of a context for settings; `compute` is for the self-check."""
+    """Ranks settings by the tuner's measurements and the self-check.
+
+    Args:
+        params: returns the parameters of a context for settings.
+        compute: for the self-check.
+    """
 
     def __init__(
         self,
@@ -36,14 +40,14 @@ class AttentionChoice:
         self._check = check if config.self_check == "auto" and check.is_possible else None
 
     def ranked(self, choices: list[AttentionSettings]) -> Iterator[AttentionSettings]:
-        """Those of `choices` that are sound, or, if none is, the fastest with a warning. Raises KernelsUnfitError if the kernels
-        are at fault, and NativeError if each of the choices has ended a process."""
+        """Yields the settings of `choices` that pass the self-check, fastest first; if none passes, the fastest, with a warning.
+        Raises KernelsUnfitError if our kernels are at fault, and NativeError if each of the choices has crashed a process."""
         check = self._check
         if check is None:
             yield from self._tuner.rank(choices)
             return
         check.check_kernels()
-        ranked = self._tuner.rank([each for each in choices if not self._has_ended(check, each)])
+        ranked = self._tuner.rank([each for each in choices if not self._has_crashed(check, each)])
         n_sound = 0
         for settings in ranked:
             if settings == PLAIN or check.passes(self._subject(settings)):
@@ -61,8 +65,8 @@ class AttentionChoice:
         event(logger, logging.WARNING, "self_check_overridden", **ranked[0].words, reason="nothing else is open")
         yield ranked[0]
 
-    def _has_ended(self, check: SelfCheck, settings: AttentionSettings) -> bool:
-        """Plain settings are never left out: there would be nothing behind them."""
+    def _has_crashed(self, check: SelfCheck, settings: AttentionSettings) -> bool:
+        """True if the settings have crashed a process. Plain settings are never left out: they are the last resort."""
         if settings == PLAIN or not check.has_ended(self._subject(settings)):
             return False
         event(logger, logging.WARNING, "attention_left_out", **settings.words, reason="it ended a process")

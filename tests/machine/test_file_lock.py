@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.hub.folder_lock import lock_if_free, locked
+from llmcore.machine.file_lock import lock_if_free, locked
 
 
 def test_it_is_there_only_while_it_is_held(tmp_path: Path) -> None:
