@@ -15,7 +15,7 @@ from ..service.service import Service
 
 
 class RequestsEndpoint:
-    """With API keys, a caller can cancel requests of the same key only; without, any request."""
+    """Cancelling of requests. With API keys, a caller can cancel requests of the same key only; without, any request."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -59,10 +59,7 @@ from llmcore.startup.prefix_file import read_prefix_file
 
 
 class Engine:
-    """Owns a model, its context and its chat template, and serves many sequences in them.
-
-    Use `Engine.open(config)`. Raises what Model and Context raise.
-    """
+    """Owns a model, its context and its chat template, and serves many sequences in them. Made by `Engine.open(config)`."""
 
     def __init__(self, parts: EngineParts, clock: Callable[[], float] = time.monotonic) -> None:
         limits, context = parts.limits, parts.context

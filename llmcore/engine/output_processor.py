@@ -1,4 +1,4 @@
-"""From sampled tokens to outputs: text, the tokens that a constraint forces, and the end of an answer."""
+"""Outputs from sampled tokens: text, the tokens that a constraint forces, and the end of an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a request's prompt to tokens: template, tokenizer, and checkpoints, up to which other prompts may be the same."""
+"""Tokens of a request's prompt: template, tokenizer, and checkpoints, up to which other prompts may be the same."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Prompts:
     """Reads prompts for one model and template. Several threads may read at a time."""
 
     def __init__(self, model: Model, template: ChatTemplate, limits: Limits | None = None) -> None:
-        """With `limits`, prompts that are too long are refused, if possible before they are tokenized."""
+        """Refuses prompts that are too long for `limits`, if these are given, before they are tokenized if possible."""
         self._model = model
         self._template = template
         self._bound = None if limits is None else PromptBound(limits.n_ctx, limits.n_prompt)

@@ -1,4 +1,4 @@
-"""From a request to its state, ready to be queued: the prompt is read, its length checked, the constraint compiled."""
+"""State of a new request, ready to be queued: the prompt is read, its length checked, the constraint compiled."""
 
 from __future__ import annotations
 

@@ -52,14 +52,13 @@ def quantize(
         LlmcoreError: llama.cpp cannot quantize it, or `target` cannot be written.
     """
     if file_type not in FILE_TYPES:
-        known = ", ".join(FILE_TYPES)
-        raise InvalidRequestError(f"file_type must be one of {known}, got {file_type!r}", param="file_type")
+        message = f"file_type must be one of {', '.join(FILE_TYPES)}, got {file_type!r}"
+        raise InvalidRequestError(message, param="file_type")
     check_model_file(os.fspath(source))
     Process.current.check_computes()
     lib = load_library()
-    params = lib.llama_model_quantize_default_params()
+    params, stop = lib.llama_model_quantize_default_params(), np.zeros(1, np.int32)
     params.ftype, params.nthread, params.allow_requantize = FILE_TYPES[file_type], threads, requantize
-    stop = np.zeros(1, np.int32)
 
     def call(partial: Path) -> None:
         lib.check(lib.lc_quantize(os.fsencode(source), os.fsencode(partial), params, address_of(stop)))

@@ -1,4 +1,4 @@
-"""Which sequence lives in which slot, and which prefixes are kept. Pure policy: the native memory is a protocol.
+"""KV cache: the slot of each sequence, and the prefixes that are kept. Pure policy: the native memory is a protocol.
 
 A slot (llama's seq_id) is free, running (a Sequence owns it), idle (a finished sequence, kept as a prefix for others until
 its cells or its slot are needed) or pinned (idle, and never evicted). A new sequence takes over the longest idle prefix if

@@ -1,4 +1,4 @@
-"""Which slots hold which cells. A range is a stretch of consecutive cells with the slots that share it.
+"""Cells of each slot, as ranges. A range is a stretch of consecutive cells with the slots that share it.
 
 slot 0   [── range a ──][─ range b ─]
 slot 1   [── range a ──][── range c ──]      cells used: a + b + c

@@ -1,4 +1,4 @@
-"""Which prompts get how many tokens of a step. Pure policy.
+"""Chunks of prompts in a step: prompts in order, and their numbers of tokens. Pure policy.
 
 The prompt that is done soonest comes first, with a share for those that it overtakes (turns.py).
 """

@@ -1,4 +1,4 @@
-"""Which rows the next step computes. Pure policy: no ctypes, no clock (times are passed in), no thread, no log.
+"""Rows of the next step. Pure policy: no ctypes, no clock (times are passed in), no thread, no log.
 
 Sequences that are being decoded come first, one row each, then the tokens that constraints have forced behind their last ones.
 Prompts get the rest of the step's time, as the cost model predicts it. While an answer is being decoded, a step's time is the

@@ -1,4 +1,4 @@
-"""Which sequences run: from the queue into slots, and back where a more urgent one needs the slot. Pure policy."""
+"""Slots for sequences: from the queue into slots, and back if a more urgent sequence needs the slot. Pure policy."""
 
 from __future__ import annotations
 

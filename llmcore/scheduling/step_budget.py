@@ -1,4 +1,4 @@
-"""How many tokens of prompts a step has time for. Pure policy.
+"""Number of prompt tokens that a step has time for. Pure policy.
 
 While an answer is being decoded, the time is the inter-token target of the most demanding one. Otherwise a step may be as long as
 a newcomer can wait. Steps fill whole tiles of the matrix kernels.
