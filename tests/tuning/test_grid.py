@@ -102,7 +102,7 @@ def test_the_choice_compares_medians_and_exceeds_the_noise(
 
 
 def test_a_disturbance_that_hits_one_candidate_more_chooses_nothing() -> None:
-    """Beside another process two threads wait for each other, and one does not."""
+    """If another process runs, two threads wait for each other; a single one does not."""
     one = changed(threads=1)
     choice = choose(DEFAULT, {DEFAULT: [2.0, 2.1, 1.0, 2.0], one: [1.3, 1.3, 1.3, 1.3]})
     assert choice is not None
