@@ -230,7 +230,7 @@ def test_a_file_that_differs_is_replaced_only_when_that_is_asked_for(archive: Pa
 
 @pytest.fixture
 def entry(tmp_path: Path) -> Any:
-    """Returns a function of arguments and environment that runs the entry point with a stand-in for llmcore, which prints its call."""
+    """Returns a function of arguments and environment that runs the entry point with a stand-in for llmcore."""
     stand_in = tmp_path / "bin" / "llmcore"
     stand_in.parent.mkdir()
     stand_in.write_text('#!/bin/sh\necho "pid=$$ model=$MODEL_PATH" "$@"\n')

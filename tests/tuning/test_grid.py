@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.trial_result import Candidate
 from llmcore.tuning.grid import COUNTS, GAIN_MIN, Space, challengers, choose, grid
 from tests.tuning.candidates import DEFAULT, changed, figures
 
-ATTENTION = ((False, "f16", "f16"), (False, "q8_0", "f16"), (True, "f16", "f16"), (True, "q8_0", "q8_0"))
+ATTENTION = tuple(
+    AttentionSettings(*each)
+    for each in ((False, "f16", "f16"), (False, "q8_0", "f16"), (True, "f16", "f16"), (True, "q8_0", "q8_0"))
+)
 
 spaces = st.builds(
     Space,

@@ -15,6 +15,7 @@ from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, ModelError, UnsupportedError
 from llmcore.llama.model import Model
 from llmcore.machine.threads import decide_threads
+from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.startup.tuned_profile import threads_allowed
 from llmcore.tuning.grid import COUNTS, FINAL_ROUNDS_MIN, Space, TuningChoice, grid
@@ -22,7 +23,10 @@ from llmcore.tuning.runner import Tuning, TuningProgress, plan
 from llmcore.tuning.trial_process import TrialFailed
 from tests.tuning.candidates import DEFAULT, changed, figures
 
-ATTENTION = ((False, "f16", "f16"), (False, "q8_0", "f16"), (True, "f16", "f16"), (True, "q8_0", "q8_0"))
+ATTENTION = tuple(
+    AttentionSettings(*each)
+    for each in ((False, "f16", "f16"), (False, "q8_0", "f16"), (True, "f16", "f16"), (True, "q8_0", "q8_0"))
+)
 SPACE = Space(default=DEFAULT, n_threads_max=16, n_batch_max=2048, attention=ATTENTION)
 N_GRID = 2 * len(grid(SPACE))
 
