@@ -12,9 +12,9 @@ from statistics import median
 import msgspec
 
 from llmcore.startup.attention_settings import AttentionSettings
+from llmcore.startup.step_timing import TURN_ANSWER, TURN_PROMPT
 
-# Tokens of a turn; tokens of the first prompt of a call, and turns of a call.
-TURN_PROMPT, TURN_ANSWER = 256, 64
+# Tokens of the first prompt of a call, and turns of a call.
 COLD_PROMPT, CALL_TURNS = 1024, 8
 
 
