@@ -20,8 +20,8 @@ _OPENMP = {
     "OMP_PROC_BIND": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
     "OMP_PLACES": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
     "GOMP_CPU_AFFINITY": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
-    "OMP_WAIT_POLICY": "says how waiting threads wait; without it they spin briefly, then sleep",
-    "GOMP_SPINCOUNT": "says how long waiting threads spin; without it they spin briefly",
+    "OMP_WAIT_POLICY": "sets how threads wait; without it they spin briefly, then sleep",
+    "GOMP_SPINCOUNT": "sets how long waiting threads spin; without it they spin briefly",
 }
 
 
@@ -33,7 +33,7 @@ def check_cpu_features(folder: Path, root: Path = Path("/")) -> Check:
             "cpu", "warn", "the libraries do not say which instructions they need (no cpu.json)", "build them again"
         )
     if features is None:
-        return Check("cpu", "warn", "/proc/cpuinfo does not tell what this CPU has", "mount /proc")
+        return Check("cpu", "warn", "/proc/cpuinfo does not list the instructions of this CPU", "mount /proc")
     missing = missing_features(folder, root)
     if missing:
         return Check(
@@ -85,7 +85,7 @@ def check_huge_pages(root: Path = Path("/")) -> Check:
     """Checks that transparent huge pages are on."""
     text = read_system_file(root / "sys/kernel/mm/transparent_hugepage/enabled")
     if not text:
-        return Check("huge pages", "ok", "this kernel tells nothing of transparent huge pages")
+        return Check("huge pages", "ok", "this kernel has no setting for transparent huge pages")
     chosen = text.partition("[")[2].partition("]")[0]
     if chosen == "always":
         return Check("huge pages", "ok", "transparent huge pages are on")
@@ -93,7 +93,7 @@ def check_huge_pages(root: Path = Path("/")) -> Check:
         "huge pages",
         "warn",
         f"transparent huge pages: {chosen or text}; llama.cpp does not ask for them, so KV cells and repacked weights "
-        "lie in small pages",
+        "are in small pages",
         "try `echo always > /sys/kernel/mm/transparent_hugepage/enabled` on the host",
     )
 
@@ -112,13 +112,13 @@ def check_governor(cpus: frozenset[int], root: Path = Path("/")) -> Check:
         if (governor == "powersave" and not is_managed) or preference == "power":
             slow.add(cpu)
     if not governors:
-        return Check("clock", "ok", "this machine does not tell of clocks (as most virtual ones)")
+        return Check("clock", "ok", "this machine has no clock governor (like most virtual ones)")
     found = f"governor {', '.join(sorted(governors))}"
     if slow:
         return Check(
             "clock",
             "warn",
-            f"{found}: {len(slow)} of {len(cpus)} CPUs are told to save power",
+            f"{found}: {len(slow)} of {len(cpus)} CPUs are set to save power",
             "choose the governor schedutil or performance (`cpupower frequency-set -g performance`)",
         )
     return Check("clock", "ok", found)
