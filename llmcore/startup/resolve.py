@@ -73,7 +73,7 @@ def decide_pooling(config: EngineConfig, model: Model) -> str:
         raise ConfigError(f"pooling=rank: {model.path} has no weights that make a score", param="pooling")
     if pooling == "cls" and model.can_generate:
         raise ConfigError(
-            f"pooling=cls takes the first token's vector, which in {model.path} does not depend on the later tokens: "
+            f"pooling=cls takes the first token's vector, which in {model.path} knows nothing of the tokens behind it: "
             "choose mean or last",
             param="pooling",
         )

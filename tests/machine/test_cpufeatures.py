@@ -123,7 +123,7 @@ def test_nothing_is_loaded_where_an_instruction_is_missing(tmp_path: Path, monke
     monkeypatch.setattr("llmcore.machine.cpufeatures.cpu_features", lambda root: frozenset({"pni"}))
     with pytest.raises(CpuError, match="lacks avx512_fp16"):
         ffi.library.__wrapped__()
-    # Otherwise the file would be opened and found invalid.
+    # Otherwise it would be opened, and found out.
     needs_file(tmp_path, ["__SSE3__"])
     with pytest.raises(LibraryError, match="cannot load"):
         ffi.library.__wrapped__()
