@@ -175,6 +175,12 @@ def _row(measured: str, value: str, goal: str = "–", is_met: bool | None = Non
     return Finding(measured, value, goal, {None: "–", True: "met", False: "**not met**"}[is_met])
 
 
+def _refusals(seconds: Sequence[float]) -> Finding:
+    p95_s = percentile(seconds, 95)
+    value = f"{p95_s * 1e3:.0f} ms (p50 {percentile(seconds, 50) * 1e3:.1f})"
+    return _row("refusals, p95", value, f"at most {REFUSED_MAX_S * 1e3:.0f} ms", p95_s <= REFUSED_MAX_S)
+
+
 def findings(
     before: Sequence[Answer], full: Full, crowd: CrowdResult, after: Sequence[Answer], times: float
 ) -> list[Finding]:
@@ -182,8 +188,6 @@ def findings(
     once_s, again_s = (statistics.median(each.times_s[-1] - each.asked_s for each in part) for part in (before, after))
     n_odd, n_answers, n_refused = sum(crowd.others.values()), len(crowd.answers), len(crowd.refused)
     probe_s, ttft_s = max(crowd.probes_s), _p95(crowd.answers)
-    refused_s = [each.seconds for each in crowd.refused] or [0.0]
-    refused_95_s = percentile(refused_s, 95)
     return [
         _row(
             f"capacity, {N_CALLERS} callers", f"{full.answers_per_s:.2f} answers/s, TTFT p95 {_p95(full.answers):.2f} s"
@@ -201,12 +205,7 @@ def findings(
             "at most 1.2 times",
             busy_s <= 1.2 * full_s,
         ),
-        _row(
-            "refusals, p95",
-            f"{refused_95_s * 1e3:.0f} ms (p50 {percentile(refused_s, 50) * 1e3:.1f})",
-            f"at most {REFUSED_MAX_S * 1e3:.0f} ms",
-            refused_95_s <= REFUSED_MAX_S,
-        ),
+        _refusals([each.seconds for each in crowd.refused] or [0.0]),
         _row("probes, slowest", f"{probe_s * 1e3:.0f} ms of {len(crowd.probes_s)}", "at most 100 ms", probe_s <= 0.1),
         _row(
             "one caller alone, whole answer",

@@ -1,10 +1,9 @@
-"""Options: one declaration, and every bad name or value refused by name."""
+"""Options of the engine and the service: where they come from, and every bad name or value refused by name."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,13 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore import config
-from llmcore.commands.configuration import document
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError
-from llmcore.machine.options import add_flags, env_names, flag, options
+from llmcore.machine.options import add_flags, env_names, options
 from llmcore_app.config import ServerConfig
-
-ROOT = Path(__file__).parent.parent
 
 
 def flags(*argv: str) -> dict[str, object]:
@@ -66,23 +62,6 @@ def test_a_bad_variable_is_refused_by_name(environ: dict[str, str], named: str) 
     assert named in caught.value.message
 
 
-@pytest.mark.parametrize(("text", "threads"), [("3", 3), ("4,2", 4), (" 2 , 1 ", 2), ("0", 0), ("", 0)])
-def test_openmps_variable_may_be_a_list(text: str, threads: int) -> None:
-    assert config.load(EngineConfig, {}, {"OMP_NUM_THREADS": text}).threads == threads
-    assert config.load(EngineConfig, {}, {"OMP_NUM_THREADS": text, "LLMCORE_THREADS": "7"}).threads == 7
-    assert config.load(EngineConfig, flags("--threads", "9"), {"OMP_NUM_THREADS": text}).threads == 9
-
-
-@pytest.mark.parametrize("text", ["many", "4,", ",4", "4,many", "4,0", "0,4", "-1", "4;2", "²", "1.5", "9" * 20])
-def test_a_bad_list_is_refused_by_name(text: str) -> None:
-    with pytest.raises(ConfigError, match="OMP_NUM_THREADS must be a whole number") as caught:
-        config.load(EngineConfig, {}, {"OMP_NUM_THREADS": text})
-    assert caught.value.param == "OMP_NUM_THREADS"
-    # Only OpenMP's own variable has lists.
-    with pytest.raises(ConfigError, match="LLMCORE_THREADS must be a whole number"):
-        config.load(EngineConfig, {}, {"LLMCORE_THREADS": "4,2"})
-
-
 def test_a_bad_flag_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="--n-ctx must be a whole number"):
         config.load(EngineConfig, flags("--n-ctx", "x"), {})
@@ -95,33 +74,6 @@ def test_values_of_the_wrong_type_are_refused() -> None:
         EngineConfig(n_ctx=True)
     with pytest.raises(ConfigError, match="drain_s must be between"):
         ServerConfig(drain_s=float("nan"))
-
-
-def test_booleans_read_the_usual_words() -> None:
-    assert config.load(EngineConfig, {}, {"LLMCORE_MMAP": "off"}).mmap is False
-    assert config.load(EngineConfig, {}, {"LLMCORE_MMAP": "1"}).mmap is True
-
-
-def test_help_names_every_option_with_its_variable_and_default() -> None:
-    parser = argparse.ArgumentParser()
-    add_flags(parser, EngineConfig)
-    text = " ".join(parser.format_help().split())
-    for name, _, option in options(EngineConfig):
-        assert flag(name) in text
-        assert env_names(name, option)[0] in text
-
-
-def test_flags_of_some_options_alone() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    add_flags(parser, EngineConfig, ("n_ctx", "blas"))
-    assert vars(parser.parse_args(["--n-ctx", "5", "--blas", "on"])) == {"n_ctx": "5", "blas": "on"}
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--n-slots", "5"])
-
-
-def test_the_document_is_what_the_declarations_make() -> None:
-    written = (ROOT / "docs" / "CONFIGURATION.md").read_text("utf-8")
-    assert written == document(), "run: python -m llmcore.commands.configuration > docs/CONFIGURATION.md"
 
 
 PATHS = ("model_path", "chat_template", "profile_dir", "prefix_file", "prefix_dir")

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default: 127.0.0.1). Whoever reaches it can read and write this process's memory: "
+        help="address to listen on (default: 127.0.0.1). Anyone who can reach it can read and write this process's memory: "
         "there are no keys and no encryption",
     )
     parser.add_argument("--port", type=int, default=50052, help="port to listen on (default: 50052)")

@@ -52,7 +52,7 @@ def check_blas(finding: Finding, *, wanted: bool) -> Check:
         return Check("blas", "ok", "not built in")
     words = str(finding.build.get("openblas_config") or blas["source"])
     if wanted:
-        advice = "compare with --blas off: where ggml has kernels for this CPU, they are the faster road"
+        advice = "compare with --blas off: if ggml has kernels for this CPU, they are usually faster"
         return Check("blas", "warn", f"on ({words})", advice)
     return Check("blas", "ok", f"built in ({words}), off: ggml's own kernels are usually faster")
 

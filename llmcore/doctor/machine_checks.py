@@ -8,6 +8,7 @@ from pathlib import Path
 from llmcore.doctor.check import Check
 from llmcore.machine.cpufeatures import cpu_features, missing_features, read_needs
 from llmcore.machine.quota import cpu_throttling
+from llmcore.machine.system_files import read_system_file
 from llmcore.machine.threads import ThreadDecision
 
 # Instruction sets that make kernels much faster, the fastest last. A build that lacks one of the CPU's is slower than necessary.
@@ -19,8 +20,8 @@ _OPENMP = {
     "OMP_PROC_BIND": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
     "OMP_PLACES": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
     "GOMP_CPU_AFFINITY": "binds threads to CPUs: one that shares its CPU with another process holds up all others",
-    "OMP_WAIT_POLICY": "says how waiting threads wait; without it they spin briefly, then sleep",
-    "GOMP_SPINCOUNT": "says how long waiting threads spin; without it they spin briefly",
+    "OMP_WAIT_POLICY": "sets how threads wait; without it they spin briefly, then sleep",
+    "GOMP_SPINCOUNT": "sets how long waiting threads spin; without it they spin briefly",
 }
 
 
@@ -32,7 +33,7 @@ def check_cpu_features(folder: Path, root: Path = Path("/")) -> Check:
             "cpu", "warn", "the libraries do not say which instructions they need (no cpu.json)", "build them again"
         )
     if features is None:
-        return Check("cpu", "warn", "/proc/cpuinfo does not tell what this CPU has", "mount /proc")
+        return Check("cpu", "warn", "/proc/cpuinfo does not list the instructions of this CPU", "mount /proc")
     missing = missing_features(folder, root)
     if missing:
         return Check(
@@ -82,18 +83,17 @@ def check_throttling(root: Path = Path("/")) -> Check:
 
 def check_huge_pages(root: Path = Path("/")) -> Check:
     """Checks that transparent huge pages are on."""
-    try:
-        text = (root / "sys/kernel/mm/transparent_hugepage/enabled").read_text("ascii", errors="replace")
-    except OSError:
-        return Check("huge pages", "ok", "this kernel tells nothing of transparent huge pages")
+    text = read_system_file(root / "sys/kernel/mm/transparent_hugepage/enabled")
+    if not text:
+        return Check("huge pages", "ok", "this kernel has no setting for transparent huge pages")
     chosen = text.partition("[")[2].partition("]")[0]
     if chosen == "always":
         return Check("huge pages", "ok", "transparent huge pages are on")
     return Check(
         "huge pages",
         "warn",
-        f"transparent huge pages: {chosen or text.strip()}; llama.cpp does not ask for them, so KV cells and repacked weights "
-        "lie in small pages",
+        f"transparent huge pages: {chosen or text}; llama.cpp does not ask for them, so KV cells and repacked weights "
+        "are in small pages",
         "try `echo always > /sys/kernel/mm/transparent_hugepage/enabled` on the host",
     )
 
@@ -103,22 +103,22 @@ def check_governor(cpus: frozenset[int], root: Path = Path("/")) -> Check:
     governors, slow = set(), set()
     for cpu in cpus:
         folder = root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
-        governor, driver = _read(folder / "scaling_governor"), _read(folder / "scaling_driver")
+        governor, driver = read_system_file(folder / "scaling_governor"), read_system_file(folder / "scaling_driver")
         if governor:
             governors.add(governor)
         # With these drivers "powersave" is the ordinary governor, which the CPU itself clocks up under load.
         is_managed = driver in ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")
-        preference = _read(folder / "energy_performance_preference")
+        preference = read_system_file(folder / "energy_performance_preference")
         if (governor == "powersave" and not is_managed) or preference == "power":
             slow.add(cpu)
     if not governors:
-        return Check("clock", "ok", "this machine does not tell of clocks (as most virtual ones)")
+        return Check("clock", "ok", "this machine has no clock governor (like most virtual ones)")
     found = f"governor {', '.join(sorted(governors))}"
     if slow:
         return Check(
             "clock",
             "warn",
-            f"{found}: {len(slow)} of {len(cpus)} CPUs are told to save power",
+            f"{found}: {len(slow)} of {len(cpus)} CPUs are set to save power",
             "choose the governor schedutil or performance (`cpupower frequency-set -g performance`)",
         )
     return Check("clock", "ok", found)
@@ -136,10 +136,3 @@ def check_openmp(environ: Mapping[str, str], decision: ThreadDecision) -> Check:
     return Check(
         "openmp", "ok", f"OMP_NUM_THREADS={asked}" if asked else "nothing in the environment changes its threads"
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("ascii", errors="replace").strip()
-    except OSError:
-        return ""

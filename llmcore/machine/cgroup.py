@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from llmcore.machine.system_files import read_system_file
+
 
 @dataclass(frozen=True)
 class ControlGroup:
@@ -19,11 +21,8 @@ class ControlGroup:
     folder: Path
 
     def read(self, name: str) -> str | None:
-        """Returns the text of one of its files, None if it is missing or cannot be read."""
-        try:
-            return (self.folder / name).read_text(encoding="ascii", errors="replace").strip()
-        except OSError:
-            return None
+        """Returns the text of one of its files, None if it is missing, empty, or cannot be read."""
+        return read_system_file(self.folder / name) or None
 
     def read_int(self, name: str) -> int | None:
         """Returns the whole number in a file; None also for "max"."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcore.errors import CpuError
+from llmcore.machine.system_files import read_system_file
 
 NEEDS_FILE = "cpu.json"
 
@@ -93,10 +94,7 @@ def cpu_features(root: Path = Path("/")) -> frozenset[str] | None:
     Args:
         root: where /proc is (for tests).
     """
-    try:
-        lines = (root / "proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
+    lines = read_system_file(root / "proc/cpuinfo").splitlines()
     flags = [
         line.partition(":")[2].split() for line in lines if line.partition(":")[0].strip() in ("flags", "Features")
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from llmcore.machine.cgroup import ControlGroup, control_groups
+from llmcore.machine.system_files import read_system_file
 
 # v1 writes "no limit" as the largest multiple of the page size below 2**63.
 _NO_LIMIT_BYTES = 2**60
@@ -48,11 +49,7 @@ def _used_bytes(group: ControlGroup) -> int:
 
 
 def _machine_available_bytes(root: Path) -> int | None:
-    try:
-        lines = (root / "proc/meminfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
-    for line in lines:
+    for line in read_system_file(root / "proc/meminfo").splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] == "MemAvailable:" and words[1].isdigit():
             return int(words[1]) * 1024

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmcore.machine.system_files import read_system_file
+
 # Performance counters that hybrid x86 CPUs have only for their efficiency cores; their file `cpus` lists these cores.
 _EFFICIENCY_PMUS = ("cpu_atom", "cpu_lowpower")
 # Efficiency cores have vector units of half the width. Clock and capacity do not reflect that: capacity is for integers.
@@ -62,7 +64,7 @@ def _siblings(cpu: int, root: Path) -> str:
     """Name of the core that a logical CPU belongs to: the kernel's list of the core's CPUs."""
     topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
     for name in ("core_cpus_list", "thread_siblings_list"):  # the second is the first's older name
-        text = _read(topology / name)
+        text = read_system_file(topology / name)
         if text:
             return text
     return str(cpu)
@@ -73,13 +75,13 @@ def _speeds(cpus: frozenset[int], root: Path) -> dict[int, float]:
     else by the highest clock, else all equal."""
     base: Mapping[int, float] = dict.fromkeys(cpus, 1.0)
     for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
-        values = {cpu: _positive(_read(root / f"sys/devices/system/cpu/cpu{cpu}/{name}")) for cpu in cpus}
+        values = {cpu: _positive(read_system_file(root / f"sys/devices/system/cpu/cpu{cpu}/{name}")) for cpu in cpus}
         known = {cpu: value for cpu, value in values.items() if value is not None}
         if len(known) == len(cpus):
             base = known
             break
     slow = frozenset[int]().union(
-        *(parse_cpu_list(_read(root / "sys/devices" / name / "cpus")) for name in _EFFICIENCY_PMUS)
+        *(parse_cpu_list(read_system_file(root / "sys/devices" / name / "cpus")) for name in _EFFICIENCY_PMUS)
     )
     speeds = {cpu: value * (_EFFICIENCY_WIDTH if cpu in slow else 1.0) for cpu, value in base.items()}
     fastest = max(speeds.values(), default=1.0)
@@ -92,15 +94,8 @@ def _nodes(root: Path) -> dict[int, int]:
     for folder in sorted((root / "sys/devices/system/node").glob("node*")):
         number = folder.name.removeprefix("node")
         if number.isdigit():
-            nodes.update(dict.fromkeys(parse_cpu_list(_read(folder / "cpulist")), int(number)))
+            nodes.update(dict.fromkeys(parse_cpu_list(read_system_file(folder / "cpulist")), int(number)))
     return nodes
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def _positive(text: str) -> float | None:

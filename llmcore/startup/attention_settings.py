@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import msgspec
 
@@ -25,7 +26,7 @@ class AttentionSettings(msgspec.Struct, frozen=True):
         return "-".join(map(str, msgspec.structs.astuple(self)))
 
     @property
-    def words(self) -> dict[str, object]:
+    def words(self) -> dict[str, Any]:
         """Fields of a log line."""
         return msgspec.structs.asdict(self)
 

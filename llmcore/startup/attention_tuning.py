@@ -29,14 +29,12 @@ from llmcore.machine.file_lock import lock_if_free
 from llmcore.scheduling.cost_model import Measurement
 from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.check_record import CheckRecord, SelfCheckResult
-from llmcore.startup.step_timing import FILL, Clock, StepTimer, can_fill
+from llmcore.startup.step_timing import DEPTH, FILL, TURN_ANSWER, TURN_PROMPT, Clock, StepTimer, can_fill
 
 logger = logging.getLogger(__name__)
 
 _VERSION = 1
 
-# A voice bot's turn: a question after a long prompt, and a spoken answer.
-_DEPTH, _TURN_PROMPT, _TURN_ANSWER = 2048, 256, 64
 _CHUNK = 64
 
 # Part of the time of plain settings (f16, no flash attention) that others must save to replace them.
@@ -44,7 +42,7 @@ _GAIN_MIN = 0.05
 
 
 class AttentionTrial(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of a step of one token and of a step of _CHUNK tokens, over _DEPTH cells or as many as fit."""
+    """Seconds of a step of one token and of a step of _CHUNK tokens, over DEPTH cells or as many as fit."""
 
     settings: AttentionSettings
     n_cells: int
@@ -54,7 +52,7 @@ class AttentionTrial(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def turn_s(self) -> float:
         """Seconds of a voice bot's turn, by which settings are compared."""
-        return self.decode_s * _TURN_ANSWER + self.chunk_s * _TURN_PROMPT / _CHUNK
+        return self.decode_s * TURN_ANSWER + self.chunk_s * TURN_PROMPT / _CHUNK
 
 
 class AttentionProfile(msgspec.Struct, kw_only=True):
@@ -105,7 +103,7 @@ class AttentionTuner:
 
     @property
     def _depth(self) -> int:
-        return min(_DEPTH, (self._params.n_ctx - 2 * _CHUNK) // FILL * FILL)
+        return min(DEPTH, (self._params.n_ctx - 2 * _CHUNK) // FILL * FILL)
 
     def rank(self, choices: list[AttentionSettings]) -> list[AttentionSettings]:
         """Returns the choices, the fastest in a turn at depth first. Measures those that the profile lacks."""

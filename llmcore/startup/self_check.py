@@ -133,8 +133,8 @@ class SelfCheck:
         """Returns the error that blames the kernels."""
         model = self._model
         return KernelsUnfitError(
-            f"kernels of level {model.kernels} do not compute {model.path} rightly on this machine (the line self_check_failed "
-            "before this says more): use kernels=off",
+            f"kernels of level {model.kernels} compute {model.path} wrongly on this machine (see the line self_check_failed "
+            "before this): use kernels=off",
             param="kernels",
         )
 

@@ -10,6 +10,9 @@ from llmcore.llama.model import Model
 
 Clock = Callable[[], float]
 
+# The measured load is a voice bot's turn: a prompt and an answer over a cache of DEPTH cells, all in tokens.
+DEPTH, TURN_PROMPT, TURN_ANSWER = 2048, 256, 64
+
 # Tokens that are computed to fill a cache: the rest are copies of their state.
 FILL = 32
 

@@ -11,8 +11,10 @@ from statistics import median
 
 import msgspec
 
-# Tokens of a turn; tokens of the first prompt of a call, and turns of a call.
-TURN_PROMPT, TURN_ANSWER = 256, 64
+from llmcore.startup.attention_settings import AttentionSettings
+from llmcore.startup.step_timing import TURN_ANSWER, TURN_PROMPT
+
+# Tokens of the first prompt of a call, and turns of a call.
 COLD_PROMPT, CALL_TURNS = 1024, 8
 
 
@@ -26,6 +28,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     flash_attn: bool
     cache_type_k: str
     cache_type_v: str
+
+    @property
+    def attention(self) -> AttentionSettings:
+        return AttentionSettings(self.flash_attn, self.cache_type_k, self.cache_type_v)
 
     def difference(self, other: Candidate) -> str:
         """Short words for the values that differ from `other`, as "threads 2/4, flash, KV q8_0/f16"; "" if none does."""

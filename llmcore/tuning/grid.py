@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple, TypeVar
 
-import msgspec
+from msgspec.structs import astuple, replace
 
+from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.trial_result import Candidate, Figures
 
 # Rounds alternate in direction. Their number is even, so that a steady drift adds the same to all candidates.
@@ -47,14 +48,14 @@ class Space:
         default: values that serving takes without a profile; the given ones of options that are not open.
         n_threads_max: threads that the machine and its limits allow.
         n_batch_max: tokens that fit into the context.
-        attention: the allowed (flash_attn, cache_type_k, cache_type_v).
+        attention: the allowed settings.
         open_counts: the names in COUNTS that are open.
     """
 
     default: Candidate
     n_threads_max: int
     n_batch_max: int
-    attention: tuple[tuple[bool, str, str], ...]
+    attention: tuple[AttentionSettings, ...]
     open_counts: frozenset[str] = frozenset(COUNTS)
 
 
@@ -79,20 +80,16 @@ def grid(space: Space) -> list[Candidate]:
     batches = [_with_counts(default, space, n_batch=n_batch, n_ubatch=n_ubatch) for n_batch, n_ubatch in _BATCHES]
     n_batch_max = max(space.n_batch_max, default.n_batch)
     batches = [each for each in batches if each.n_ubatch <= each.n_batch <= n_batch_max]
-    both = [
-        msgspec.structs.replace(each, n_batch=batch.n_batch, n_ubatch=batch.n_ubatch)
-        for each in threads
-        for batch in batches
-    ]
-    attention = [_with_attention(default, each) for each in space.attention]
+    both = [replace(each, n_batch=batch.n_batch, n_ubatch=batch.n_ubatch) for each in threads for batch in batches]
+    attention = [replace(default, **each.words) for each in space.attention]
     return list(dict.fromkeys([default, *threads, *attention, *batches, *both]))
 
 
 def challengers(default: Candidate, measured: Mapping[Candidate, Figures]) -> list[Candidate]:
     """Returns the candidates for the finals, the most promising first: the best values of the grid combined, the same with the
     default's threads (other work may have favoured other threads), and the fastest of the grid."""
-    best = _with_attention(_best_counts(default, measured), _attention(_best_attention(default, measured)))
-    same_threads = msgspec.structs.replace(best, threads=default.threads, threads_batch=default.threads_batch)
+    best = replace(_best_counts(default, measured), **_best_attention(default, measured).words)
+    same_threads = replace(best, threads=default.threads, threads_batch=default.threads_batch)
     base_s = measured[default].score_s if default in measured else math.inf
     faster = [each for each in measured if measured[each].score_s < base_s * (1 - _GRID_GAIN_MIN)]
     faster.sort(key=lambda each: measured[each].score_s)
@@ -101,18 +98,19 @@ def challengers(default: Candidate, measured: Mapping[Candidate, Figures]) -> li
 
 def _best_counts(default: Candidate, measured: Mapping[Candidate, Figures]) -> Candidate:
     """Returns the default with the best counts: `threads` by the steps of one token, the other counts by the prompts."""
-    own = {each: measured[each] for each in measured if _attention(each) == _attention(default)}
+    own = {each: measured[each] for each in measured if each.attention == default.attention}
     decode: dict[int, list[float]] = {}
     for candidate, figures in own.items():
         decode.setdefault(candidate.threads, []).append(figures.decode_s)
     threads = _pick({n: median(seconds) for n, seconds in decode.items()}, default.threads)
     prompts = _pick({each: figures.prompts_s for each, figures in own.items()}, default)
-    return msgspec.structs.replace(prompts, threads=threads)
+    return replace(prompts, threads=threads)
 
 
-def _best_attention(default: Candidate, measured: Mapping[Candidate, Figures]) -> Candidate:
-    own = [each for each in measured if _with_attention(each, _attention(default)) == default]
-    return _pick({each: measured[each].score_s for each in own}, default)
+def _best_attention(default: Candidate, measured: Mapping[Candidate, Figures]) -> AttentionSettings:
+    """Returns the best attention among the candidates with the default's counts."""
+    own = [each for each in measured if replace(each, **default.attention.words) == default]
+    return _pick({each: measured[each].score_s for each in own}, default).attention
 
 
 def _pick(seconds: Mapping[_Key, float], incumbent: _Key) -> _Key:
@@ -149,18 +147,9 @@ def choose(
 
 
 def _n_changes(candidate: Candidate, default: Candidate) -> int:
-    values = zip(msgspec.structs.astuple(candidate), msgspec.structs.astuple(default), strict=True)
+    values = zip(astuple(candidate), astuple(default), strict=True)
     return sum(one != other for one, other in values)
 
 
-def _attention(candidate: Candidate) -> tuple[bool, str, str]:
-    return candidate.flash_attn, candidate.cache_type_k, candidate.cache_type_v
-
-
-def _with_attention(candidate: Candidate, settings: tuple[bool, str, str]) -> Candidate:
-    flash_attn, key, value = settings
-    return msgspec.structs.replace(candidate, flash_attn=flash_attn, cache_type_k=key, cache_type_v=value)
-
-
 def _with_counts(candidate: Candidate, space: Space, **counts: int) -> Candidate:
-    return msgspec.structs.replace(candidate, **{name: n for name, n in counts.items() if name in space.open_counts})
+    return replace(candidate, **{name: n for name, n in counts.items() if name in space.open_counts})

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from llmcore.errors import ConfigError
-from llmcore.startup.trial_result import CALL_TURNS, COLD_PROMPT, TURN_ANSWER, TURN_PROMPT
+from llmcore.startup.step_timing import TURN_ANSWER, TURN_PROMPT
+from llmcore.startup.trial_result import CALL_TURNS, COLD_PROMPT
 from llmcore.tuning.report import ReportRow
 
 _SUFFIXES = (".svg", ".png")

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol
 
 from llmcore.config import EngineConfig
 from llmcore.errors import UnsupportedError
@@ -61,20 +61,11 @@ def plan(config: EngineConfig, model: Model) -> tuple[Space, TrialJob]:
     if not model.can_generate:
         raise UnsupportedError(f"{model.path} cannot generate text: there is nothing to tune", param="model")
     decision = decide_threads(config.threads, config.threads_batch)
-    threads, threads_batch = decision.counts
+    threads = decision.counts
     n_ctx = decide_n_ctx(config, model.header.number(f"{model.architecture}.context_length"))
-    n_batch, n_ubatch = decide_batches(config)
-    choices = candidates(config, model.attention_shape)
-    attention = tuple((each.flash_attn, each.cache_type_k, each.cache_type_v) for each in choices)
-    default = Candidate(
-        threads=threads,
-        threads_batch=threads_batch,
-        n_batch=n_batch,
-        n_ubatch=n_ubatch,
-        flash_attn=attention[0][0],
-        cache_type_k=attention[0][1],
-        cache_type_v=attention[0][2],
-    )
+    attention = tuple(candidates(config, model.attention_shape))
+    counts: dict[str, Any] = dict(zip(COUNTS, (*threads, *decide_batches(config)), strict=True))
+    default = Candidate(**counts, **attention[0].words)
     open_counts = frozenset(name for name in COUNTS if getattr(config, name) == 0)
     if config.threads:
         open_counts -= {"threads_batch"}  # takes the value of threads

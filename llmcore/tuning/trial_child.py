@@ -27,11 +27,10 @@ from llmcore.machine.child_process import forbid_core_files
 from llmcore.machine.threads import decide_threads
 from llmcore.protocol.framing import Channel
 from llmcore.startup.resolve import decide_limits, open_context
-from llmcore.startup.step_timing import FILL, Clock, StepTimer, can_fill
-from llmcore.startup.trial_result import COLD_PROMPT, TURN_PROMPT, Candidate, Figures
+from llmcore.startup.step_timing import DEPTH, FILL, TURN_PROMPT, Clock, StepTimer, can_fill
+from llmcore.startup.trial_result import COLD_PROMPT, Candidate, Figures
 from llmcore.tuning.trial_messages import TrialCommand, TrialJob, TrialReply
 
-DEPTH = 2048
 N_ROWS = 8
 N_CTX_MIN = 128
 

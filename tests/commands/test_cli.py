@@ -63,7 +63,7 @@ def test_ctrl_c_ends_an_answer_and_then_the_chat(default_model: Path) -> None:
         while "[interrupted]\n" not in said:
             said += process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) in (0, 130)  # at its prompt, or on the way to it
+        assert process.wait(60) in (0, 130)  # at its prompt, or just before
         assert process.stderr.read() == ""
 
 

@@ -1,4 +1,4 @@
-"""`llmcore doctor`: what it prints, and its status."""
+"""Output and exit status of `llmcore doctor`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def free_port() -> str:
 
 
 def examined(*args: str, **environ: str) -> tuple[int, dict[str, Any]]:
-    """Status, and checks by name."""
+    """Returns the status, and the checks by name."""
     done = llmcore("doctor", "--json", *args, **environ)
     assert done.stderr == ""
     told = json.loads(done.stdout)

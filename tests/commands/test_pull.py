@@ -1,4 +1,4 @@
-"""`llmcore pull`: what it prints, and where."""
+"""Output of `llmcore pull`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(*argv: str) -> int:
 
 @pytest.fixture
 def present(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which the default model lies, as far as a look can tell."""
+    """A folder with a file of the default model's name and size."""
     model = load_registry().find()
     path = tmp_path / model.file
     path.touch()
@@ -167,7 +167,7 @@ def test_a_signal_unwinds_and_the_old_handler_comes_back(number: signal.Signals)
 
 
 def test_the_path_is_printed_as_its_bytes(tmp_path: Path, pulled_model: Path) -> None:
-    """For scripts: MODEL_PATH=$(llmcore pull)."""
+    """Scripts use it: MODEL_PATH=$(llmcore pull)."""
     folder = tmp_path / os.fsdecode(b"m\xff\xe9")
     folder.mkdir()
     path = folder / pulled_model.name

@@ -1,4 +1,4 @@
-"""`llmcore tune`, for real on a tiny model, and what serving then makes of it."""
+"""`llmcore tune` on a tiny model, and the profile that serving then uses."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from llmcore.startup.trial_result import TrialResult
 from llmcore.startup.tuned_profile import TunedProfile
 from tests.tuning.candidates import DEFAULT
 
-# All but flash attention is given, so that it is short.
+# All options but flash attention are given, so that the tuning is short.
 GIVEN = ("--n-ctx", "256", "--n-slots", "2", "--n-batch", "128", "--n-ubatch", "128", "--threads", "1")
 SHORT = (*GIVEN, "--cache-type-k", "f16", "--cache-type-v", "f16")
 
 
 @pytest.fixture(autouse=True)
 def _no_other_level() -> object:
-    """The command sets up logging for its process."""
+    """Restores the logging that the command sets up for its process."""
     root = logging.getLogger()
     before = root.level, root.handlers[:]
     yield

@@ -1,6 +1,6 @@
-"""The image, the compose file, nginx and the scripts agree with the service's options, and the scripts do what they say.
+"""The image, the compose file, nginx and the scripts agree with the service's options, and the scripts work.
 
-What needs containers is tried by deploy/verify.sh.
+deploy/verify.sh tests the parts that need containers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 SCRIPTS = sorted(DEPLOY.glob("*.sh"))
 
-# Of the environment, what is not an option of the service: MODEL_DIR is the hub's, PULL_MODEL the image's entry's.
+# Variables that are not options of the service: MODEL_DIR is for the hub, PULL_MODEL for the image's entry point.
 OTHER_ENV = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "XDG_CACHE_HOME", "MODEL_DIR", "PULL_MODEL"}
 
 
@@ -45,7 +45,7 @@ def option_names() -> set[str]:
 
 
 def instructions(name: str) -> list[str]:
-    """The arguments of each instruction of that name in the Dockerfile's last stage."""
+    """Returns the arguments of each instruction of a name in the Dockerfile's last stage."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     stage = re.split(r"^FROM ", text, flags=re.MULTILINE)[-1]
     return [line.split(None, 1)[1].strip() for line in stage.splitlines() if line.startswith(f"{name} ")]
@@ -230,7 +230,7 @@ def test_a_file_that_differs_is_replaced_only_when_that_is_asked_for(archive: Pa
 
 @pytest.fixture
 def entry(tmp_path: Path) -> Any:
-    """entry(arguments, **environment): what the entry does, with a stand-in for llmcore that tells how it was called."""
+    """Returns a function of arguments and environment that runs the entry point with a stand-in for llmcore."""
     stand_in = tmp_path / "bin" / "llmcore"
     stand_in.parent.mkdir()
     stand_in.write_text('#!/bin/sh\necho "pid=$$ model=$MODEL_PATH" "$@"\n')
@@ -283,7 +283,7 @@ def test_a_pull_that_fails_serves_nothing(entry: Any) -> None:
 
 @pytest.fixture
 def readiness() -> Iterator[tuple[int, list[int]]]:
-    """A stand-in for the service on a port, whose /readyz has the status in the list."""
+    """A stand-in for the service on a port; its /readyz replies with the status in the list."""
     status = [200]
 
     class Handler(http.server.BaseHTTPRequestHandler):

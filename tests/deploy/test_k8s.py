@@ -1,4 +1,4 @@
-"""deploy/k8s: what the manifests say fits the service, and itself. Schemas: docs/DEPLOYMENT.md, "Kubernetes"."""
+"""deploy/k8s: the manifests agree with the service and with each other. Schemas: docs/DEPLOYMENT.md, "Kubernetes"."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load(path: str) -> dict[str, Any]:
 
 
 def environment(overlay: str) -> dict[str, str]:
-    """What the overlay's ConfigMap holds."""
+    """Variables of the overlay's ConfigMap."""
     values: dict[str, str] = {}
     for path in (FOLDER / "base" / "llm.env", FOLDER / "overlays" / overlay / "llm.env"):
         if path.exists():
@@ -160,7 +160,7 @@ def test_podman_gets_what_it_knows() -> None:
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_kustomize(overlay: str) -> None:
-    """What kustomize makes of it: the patches apply, and nothing is left of what an overlay takes out."""
+    """Builds with kustomize: the patches apply, and removed parts are absent."""
     command = ["kubectl", "kustomize", str(FOLDER / "overlays" / overlay)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     documents = {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}

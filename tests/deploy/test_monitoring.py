@@ -1,4 +1,4 @@
-"""deploy/monitoring: every metric that its rules and its dashboard ask for is one that the service exports."""
+"""deploy/monitoring: the service exports every metric that the rules and the dashboard use."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def metrics_of(expression: str) -> set[str]:
 
 
 def exported() -> set[str]:
-    """Every series of a service with API keys and an engine that tells."""
+    """Returns every series of a service with API keys and a running engine."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, "model", "0")
     metrics.add_keys(["key"])
@@ -127,7 +127,7 @@ def test_every_bucket_that_rules_name_is_one() -> None:
 
 
 def test_every_recorded_window_is_asked_for() -> None:
-    """Burn rates of a window that no alert and no panel reads would be computed for nobody."""
+    """Burn rates of a window that no alert and no panel uses would be computed for nothing."""
     asked = set().union(*(metrics_of(rule["expr"]) for rule in rules()), *map(metrics_of, dashboard_expressions()))
     assert {name for name in recorded() if "_slow:" in name} <= asked
 
@@ -158,7 +158,7 @@ def test_panels_ask_the_chosen_prometheus() -> None:
 
 
 def test_provisioning_finds_the_dashboard_and_prometheus() -> None:
-    """As docker-compose.yml mounts them."""
+    """Paths are those that docker-compose.yml mounts."""
     folder = FOLDER / "grafana" / "provisioning"
     source = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))["datasources"][0]
     provider = yaml.safe_load((folder / "dashboards" / "llmcore.yml").read_text(encoding="utf-8"))["providers"][0]

@@ -1,4 +1,4 @@
-"""docs/SECURITY.md names tests that exist, for every promise, and can be found."""
+"""docs/SECURITY.md names an existing test for every promise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", TEXT)))
 
 
 def functions(path: Path) -> set[str]:
-    """Names of the tests of a file. They are read, not imported: some need a machine or a program that is not here."""
+    """Names of the tests of a file. The file is parsed, not imported: some need a machine or a program that is not here."""
     tree = ast.parse(path.read_text("utf-8"))
     return {each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
 
@@ -35,7 +35,7 @@ def test_every_promise_in_a_table_names_a_test() -> None:
 
 
 def test_no_name_is_written_in_another_form() -> None:
-    """So that the test above finds them all."""
+    """Otherwise the test above would not find them all."""
     assert len(re.findall(r"tests/[\w/]+\.py", TEXT)) == len(re.findall(r"`tests/[\w/]+\.py(?:::\w+)?`", TEXT))
 
 

@@ -1,4 +1,4 @@
-"""deploy/terraform: what the module tells the service, and what docs/DEPLOYMENT.md tells of the module."""
+"""deploy/terraform: the module agrees with the service's options and with docs/DEPLOYMENT.md."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_variable_is_used() -> None:
 
 
 def test_the_service_knows_the_options() -> None:
-    """Those that the module sets, those that it keeps for itself, and those of the example."""
+    """Options that the module sets, that it reserves for itself, and that its example has."""
     known: set[str] = set()
     for name, _, option in (*options(EngineConfig), *options(ServerConfig)):
         known.update(env_names(name, option))

@@ -1,4 +1,4 @@
-"""The doctor's checks of what is installed and configured."""
+"""Checks of the installation and the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The native libraries, looked at from another process."""
+"""The native libraries, examined in a child process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor's checks of a machine, on synthetic trees."""
+"""Checks of the machine, on synthetic trees."""
 
 from __future__ import annotations
 

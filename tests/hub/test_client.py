@@ -1,4 +1,4 @@
-"""The hub's faults in the middle of a download: whatever happens, the right bytes or an error that says what it was."""
+"""Faults of the hub during a download: the result is the right file, or an error with the cause."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hub_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubS
 
 @pytest.fixture
 def download(hub_server: HubStandIn, tmp_path: Path) -> Download:
-    """Downloads the file; `data` is what it is to be, None: not known beforehand."""
+    """Downloads the file; `data` is its expected content, None if that is unknown."""
     folder = tmp_path / "partial"
     folder.mkdir()
 
@@ -96,7 +96,7 @@ def test_a_wait_that_is_too_long_is_not_waited(hub_server: HubStandIn, download:
 def test_waits_below_us_are_bounded_too(
     hub_server: HubStandIn, download: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Versions of huggingface_hub that wait by themselves where the bytes are refused are ended."""
+    """Versions of huggingface_hub that wait by themselves when the bytes are refused are ended."""
     monkeypatch.setattr(client, "SILENT_S", 1.5)
     hub_server.fail(CONTENT, *[Fault(status=429, headers={"Retry-After": "86400"})] * 100)
     with pytest.raises(UnreachableError, match=r"nothing came for 2 s|come again in 86400 s"):
@@ -113,7 +113,7 @@ def test_a_changed_etag_begins_again(hub_server: HubStandIn, download: Download)
 
 
 def test_another_content_under_the_same_etag_is_found_out(hub_server: HubStandIn, download: Download) -> None:
-    """http_get() joins the halves of two contents; the digest says so, and the second try has no joint."""
+    """http_get() joins the halves of two contents. The digest reveals it, and the second attempt starts from the beginning."""
     hub_server.fixed_etag = "same"
     hub_server.fail(CONTENT, Fault(cut_after=2 * CHUNK, then=[(FILE, NEW)]))
     data, lines = download(NEW)
@@ -177,7 +177,7 @@ def test_who_forbids_the_network(environ: dict[str, str], variable: str) -> None
 
 
 def test_without_a_home_the_hubs_client_gets_a_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would take `~` for a folder below the present one, and a token that lies there."""
+    """Otherwise it would use a folder `~` below the working directory, and a token in it."""
 
     def unknown(uid: int) -> None:
         raise KeyError(uid)

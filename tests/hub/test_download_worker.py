@@ -1,4 +1,4 @@
-"""What exceptions of the hub's client come down to. The rest of the child is seen from outside, in test_hub/client.py."""
+"""Classes of exceptions of huggingface_hub. The rest of the child is tested from outside, in test_client.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RevisionNotFoundError(Exception):
 
 
 class TransportError(Exception):
-    """As httpx names the base of what breaks on the wire."""
+    """Named like httpx's base class of network errors."""
 
 
 class ReadError(TransportError):
@@ -27,7 +27,7 @@ class ReadError(TransportError):
 
 
 class HubError(OSError):
-    """As huggingface_hub's are: an OSError without a number, with a response."""
+    """Like huggingface_hub's errors: an OSError without an errno, with a response."""
 
     def __init__(self, status: int, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{status} for url: https://hub")

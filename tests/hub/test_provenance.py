@@ -1,4 +1,4 @@
-"""Records of where model files came from."""
+"""Records of the provenance of model files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References: what a person may write, and which files of a repository that means."""
+"""References: their forms, and the files of a repository that they mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry of known models: what it declares, and what it refuses."""
+"""The registry of known models, and invalid declarations."""
 
 from __future__ import annotations
 

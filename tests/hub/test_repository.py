@@ -1,4 +1,4 @@
-"""Pulling from repositories by reference, against a stand-in of the hub: the real client, real bytes."""
+"""Pulling from repositories by reference, with the real client and a stand-in of the hub."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_without_the_hub_what_is_here_is_taken(
     with pytest.raises(DownloadError, match="cannot fetch owner/name:Q8_0: HF_HUB_OFFLINE is set"):
         pull("owner/name:Q8_0")
     with pytest.raises(DownloadError, match="HF_HUB_OFFLINE"):
-        pull(revision="v1")  # whether that is the same commit, nobody can say
+        pull(revision="v1")  # it may be another commit
     assert len(hub_server.seen) == n_requests
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

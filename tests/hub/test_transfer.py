@@ -1,4 +1,4 @@
-"""Children that transfer bytes: what they say, what their folder grows by, and their end."""
+"""Child processes that transfer bytes: their lines, the growth of their folder, and their end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_child_that_neither_speaks_nor_grows_is_ended(tmp_path: Path) -> None:
     code = "print(os.getpid(), flush=True); import time; time.sleep(60)"
     with pytest.raises(UnreachableError, match="nothing came for 0 s"):
         transfer.run_child(child(code), pid.append, grows=tmp_path, n_bytes=0, progress=lambda *_: None, silent_s=0.3)
-    # It may never have spoken, if the machine is slow; then it was ended all the same.
+    # On a slow machine it may not have printed anything; it was ended all the same.
     assert not any(Path(f"/proc/{each}").exists() for each in pid)
 
 

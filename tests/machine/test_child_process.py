@@ -1,4 +1,4 @@
-"""Children are ended and reaped, whatever they do."""
+"""Child processes are ended and reaped in any case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the libraries need of a CPU, and what it has."""
+"""Instruction sets that the libraries need, and those of the CPU."""
 
 from __future__ import annotations
 

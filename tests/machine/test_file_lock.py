@@ -1,4 +1,4 @@
-"""The lock file. How pulls use it is tests/hub/test_model_store.py's."""
+"""The lock file. Its use by pulls is tested in tests/hub/test_model_store.py."""
 
 from __future__ import annotations
 

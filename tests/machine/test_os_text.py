@@ -1,4 +1,4 @@
-"""Text of what the system gave as bytes."""
+"""Text for strings that come from the system as bytes."""
 
 from __future__ import annotations
 

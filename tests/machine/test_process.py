@@ -1,4 +1,4 @@
-"""Process: what a forked child knows of what its parent made."""
+"""Objects of a process in a forked child."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_nested_v2_quotas(tmp_path: Path) -> None:
     cpu_max(tmp_path, "pod", "150000 100000", V2_STAT.replace("50", "7"))
     assert cpu_quotas(tmp_path) == (Quota(3.0, 1), Quota(1.5, 2))
     assert lowest_quota_cpus(tmp_path) == 1.5
-    # A group without a quota is never throttled: what its file says is of no interest.
+    # A group without a quota is never throttled: its file does not matter.
     assert cpu_throttling(tmp_path) == (
         Throttling(Quota(3.0, 1), 200, 50, 2.5),
         Throttling(Quota(1.5, 2), 200, 7, 0.27),

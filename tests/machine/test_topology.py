@@ -91,7 +91,7 @@ def test_efficiency_cores_have_half_the_width(tmp_path: Path, pmu: str) -> None:
     assert speeds(tmp_path, cpus) == [1.0, 1.0, 0.5, 0.5]
     machines.per_cpu(tmp_path, "cpufreq/cpuinfo_max_freq", {"0-3": 5_000_000, "4-5": 4_000_000})
     assert speeds(tmp_path, cpus) == [1.0, 1.0, 0.4, 0.4]
-    # Among themselves they are the fastest.
+    # Without the others they are the fastest.
     assert speeds(tmp_path, frozenset({4, 5})) == [1.0, 1.0]
 
 

@@ -1,4 +1,4 @@
-"""Where the user's folders are, and where there is none."""
+"""The user's folders, also without a home."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcore.machine.user_folders import cache_folder, can_have, expanded, named
 
 @pytest.fixture
 def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user database does not know this user, and there is no other folder for temporary files than TMPDIR."""
+    """The user is not in the user database, and TMPDIR is the only folder for temporary files."""
 
     def unknown(uid: int) -> pwd.struct_passwd:
         raise KeyError(uid)

@@ -21,7 +21,7 @@ def packed(tiny: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Steps of the self-check, in words, in their order."""
+    """Steps of the self-check in words, in order."""
     seen: list[str] = []
 
     def look(model: Model, params: ContextParams, logits: Floats) -> Floats:

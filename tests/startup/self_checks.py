@@ -28,7 +28,7 @@ def words(model: Model, params: ContextParams) -> str:
 
 
 def replace_compute(monkeypatch: pytest.MonkeyPatch, change: Callable[[Model, ContextParams, Floats], Floats]) -> None:
-    """Lets logits be changed on their way to the comparison."""
+    """Changes logits before they are compared."""
 
     def compute(model: Model, params: ContextParams) -> Floats:
         return change(model, params, compute_logits(model, params))

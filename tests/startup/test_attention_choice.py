@@ -1,4 +1,4 @@
-"""Settings that an engine opens with, and what it falls back to where the self-check fails or ends the process."""
+"""Attention settings of an engine, and its fallbacks if the self-check fails or ends the process."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_wrong_settings_give_way_to_the_next(
     replace_compute(monkeypatch, change)
     monkeypatch.setattr(AttentionTuner, "rank", lambda _self, choices: choices[::-1])
     config = config_of(tiny_model, tmp_path)
-    for _ in range(2):  # computed, and remembered
+    for _ in range(2):  # computed, then from the profile
         caplog.clear()
         with opened(config) as engine:
             params = engine._context.params
@@ -96,7 +96,7 @@ def test_wrong_attention_of_the_kernels_alone_is_theirs_where_nothing_else_is_op
 def test_settings_that_were_asked_for_are_taken_with_a_warning(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where llama.cpp itself computes them no better."""
+    """If llama.cpp itself computes them as wrongly."""
     replace_compute(monkeypatch, lambda _, params, logits: disturbed(logits) if params.flash_attn else logits)
     asked = {"flash_attn": "on", "cache_type_k": "bf16", "cache_type_v": "bf16"}
     with opened(config_of(packed, tmp_path, **asked)) as engine:

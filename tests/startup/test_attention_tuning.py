@@ -18,7 +18,7 @@ FLASH, BF16 = AttentionSettings(True), AttentionSettings(False, "bf16", "bf16")
 
 
 def ticking() -> Callable[[], float]:
-    """Each look at the clock is a second later, so that every step takes one second."""
+    """A clock that is one second later at each reading, so that every step takes one second."""
     seconds = itertools.count()
     return lambda: float(next(seconds))
 
@@ -65,7 +65,7 @@ def test_what_was_measured_is_remembered(model: Model, tmp_path: Path) -> None:
 
 
 def test_what_is_measured_is_marked_meanwhile(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the next start knows what ended the process."""
+    """The next start finds the mark if the process ended meanwhile."""
     tuner = AttentionTuner(model, PARAMS, tmp_path, ticking())
     marked: list[list[tuple[str, str]]] = []
 

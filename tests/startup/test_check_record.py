@@ -1,4 +1,4 @@
-"""Checks that are remembered, and how an end of the process is told from a stop."""
+"""Records of checks, and of processes that ended during one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmcore.startup.check_record import BEGUN, ENDED, FAILED, PASSED, CheckReco
 
 
 class Disk:
-    """A profile as it was last saved, and a clock."""
+    """A profile as it was saved last, and a clock."""
 
     def __init__(self) -> None:
         self.saved: list[SelfCheckResult] = []
@@ -25,7 +25,7 @@ class Disk:
         return CheckRecord(checks, build, save, lambda: self.now)
 
     def die_in(self, subject: str) -> None:
-        """A process that begins a check and is gone."""
+        """A process that begins a check and ends."""
         record = self.open()
         with record.kept(True), record.begun(subject):
             left = self.saved

@@ -1,4 +1,4 @@
-"""Prefixes on disk: what was kept comes back whole or not at all."""
+"""Prefixes on disk: a saved state is loaded complete or not at all."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_the_folder_is_bounded_and_the_oldest_unused_file_goes_first(
         os.utime(store._path(tokens), (used_s, used_s))
     os.utime(earlier._path([0]), (9, 9))
     store = PrefixStore(tmp_path, "model-1", 4 * n)
-    assert store.load([1]) is not None  # the oldest, but used from now on
+    assert store.load([1]) is not None  # the oldest, but in use from now on
     store.save([3], STATE)
     assert [store._path(each).exists() for each in ([0], [1], [2], [3])] == [True, True, False, True]
     assert other._path([1]).exists()

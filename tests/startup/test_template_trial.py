@@ -1,4 +1,4 @@
-"""Templates are tried in a process of their own; a model whose template is of no use still completes."""
+"""Templates are tried in a child process; a model with an unusable template still serves completions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles on disk, and what serving takes of one: for the same model, machine and build, where the user left it open."""
+"""Profiles on disk, and the open options that serving takes from one for the same model, machine and build."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ Told = Callable[[str], list[dict[str, Any]]]
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Told:
-    """told(event): the fields of each line of that name."""
+    """Returns a function of an event's name: the fields of each log line of that name."""
     caplog.set_level(logging.INFO, "llmcore")
     return lambda name: [each.event_fields for each in caplog.records if each.getMessage() == name]  # type: ignore[attr-defined]
 

@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.trial_result import Candidate
 from llmcore.tuning.grid import COUNTS, GAIN_MIN, Space, challengers, choose, grid
 from tests.tuning.candidates import DEFAULT, changed, figures
 
-ATTENTION = ((False, "f16", "f16"), (False, "q8_0", "f16"), (True, "f16", "f16"), (True, "q8_0", "q8_0"))
+ATTENTION = tuple(
+    AttentionSettings(*each)
+    for each in ((False, "f16", "f16"), (False, "q8_0", "f16"), (True, "f16", "f16"), (True, "q8_0", "q8_0"))
+)
 
 spaces = st.builds(
     Space,
@@ -102,7 +106,7 @@ def test_the_choice_compares_medians_and_exceeds_the_noise(
 
 
 def test_a_disturbance_that_hits_one_candidate_more_chooses_nothing() -> None:
-    """Beside another process two threads wait for each other, and one does not."""
+    """If another process runs, two threads wait for each other; a single one does not."""
     one = changed(threads=1)
     choice = choose(DEFAULT, {DEFAULT: [2.0, 2.1, 1.0, 2.0], one: [1.3, 1.3, 1.3, 1.3]})
     assert choice is not None

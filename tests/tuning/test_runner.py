@@ -15,6 +15,7 @@ from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, ModelError, UnsupportedError
 from llmcore.llama.model import Model
 from llmcore.machine.threads import decide_threads
+from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.startup.tuned_profile import threads_allowed
 from llmcore.tuning.grid import COUNTS, FINAL_ROUNDS_MIN, Space, TuningChoice, grid
@@ -22,14 +23,17 @@ from llmcore.tuning.runner import Tuning, TuningProgress, plan
 from llmcore.tuning.trial_process import TrialFailed
 from tests.tuning.candidates import DEFAULT, changed, figures
 
-ATTENTION = ((False, "f16", "f16"), (False, "q8_0", "f16"), (True, "f16", "f16"), (True, "q8_0", "q8_0"))
+ATTENTION = tuple(
+    AttentionSettings(*each)
+    for each in ((False, "f16", "f16"), (False, "q8_0", "f16"), (True, "f16", "f16"), (True, "q8_0", "q8_0"))
+)
 SPACE = Space(default=DEFAULT, n_threads_max=16, n_batch_max=2048, attention=ATTENTION)
 N_GRID = 2 * len(grid(SPACE))
 
 
 class Bench:
-    """Measures on an invented machine and clock. `machine` gives figures, or seconds of a decode step, `trial_s` the seconds of a
-    trial; `default` are the settings that serving decides, None if it cannot."""
+    """Measures on an invented machine and clock. `machine` returns figures, or the seconds of a decode step; `trial_s` returns the
+    seconds of a trial; `default` are the settings that serving decides, None if it cannot decide."""
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class Bench:
 
 
 def tuned(bench: Bench, limit_s: float = 1000.0, progress: TuningProgress = lambda label, result: None) -> Tuning:
-    """A tuning after its end."""
+    """Runs a tuning. Returns it after its end."""
     tuning = Tuning(SPACE, bench, limit_s, progress, bench.clock)
     tuning.run()
     assert bench.now_s <= limit_s
@@ -145,7 +149,7 @@ def test_a_machine_that_slows_down_favours_no_candidate() -> None:
 
 @pytest.mark.parametrize(("waited", "threads"), [(0.5, 8), (0.1, 4)])
 def test_a_disturbance_that_lasts_chooses_nothing(waited: float, threads: int) -> None:
-    """All rounds are alike, and yet the default waited for a CPU: it might be as fast."""
+    """The default waited for a CPU in every round, so it might be as fast."""
     tuning = tuned(Bench(lambda each: 1.0 if each.threads == 4 else figures(1.6, waited=waited)))
     assert chosen(tuning).threads == threads
     assert tuning.choice is not None
@@ -153,7 +157,7 @@ def test_a_disturbance_that_lasts_chooses_nothing(waited: float, threads: int) -
 
 
 def test_threads_that_were_favoured_by_a_disturbance_are_measured_again() -> None:
-    """While the grid is measured, other numbers of threads seem faster."""
+    """Other numbers of threads seem faster only while the grid is measured."""
     n = itertools.count()
 
     def machine(each: Candidate) -> float:
@@ -207,8 +211,8 @@ def test_too_little_time_decides_nothing(limit_s: float) -> None:
 @settings(deadline=None)
 @given(st.floats(8, 80), st.sampled_from([1.0, 2.0, 3.0]))
 def test_finals_have_their_share_of_the_time(limit_s: float, final_s: float) -> None:
-    """A candidate that looks better meets the default in at least FINAL_ROUNDS_MIN rounds, if trials of the finals take as long
-    as those of the grid. If they take longer, a round that the time limit cut is no failure of a candidate."""
+    """A better candidate meets the default in at least FINAL_ROUNDS_MIN rounds if trials of the finals take as long as those of the
+    grid. If they take longer, a round that the time limit cuts short is not a failure of a candidate."""
     labels = ["grid"]
     bench = Bench(lambda each: 1 / each.threads, lambda _: final_s if "finals" in labels[-1] else 1.0)
     tuning = tuned(bench, limit_s, lambda label, result: labels.append(label))

@@ -1,4 +1,4 @@
-"""Measuring, in this process."""
+"""Measuring a candidate, in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that measures, for real: its figures, and failures that must not end the tuning."""
+"""The child process that measures: its figures, and failures that must not end the tuning."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_figures_come_from_a_process_that_memory_pressure_ends_first(process: Tr
 
 
 def test_the_default_is_the_engines_own(tiny_model: Path, tmp_path: Path) -> None:
-    """It is decided in another process, and remembered as at a start: an engine that is opened later measures nothing."""
+    """It is decided in the child and kept as at a start: an engine that is opened later measures nothing."""
     options: dict[str, Any] = {"profile_dir": str(tmp_path), "n_batch": 128, "threads_batch": 1}
     with TrialProcess(job(tiny_model, **options)) as process:
         default = process.default(100)
