@@ -10,7 +10,6 @@ import pytest
 
 from llmcore.commands import rpc
 from llmcore.errors import LibraryError
-from llmcore.llama import ffi
 
 
 def run(*argv: str) -> int:
@@ -20,7 +19,7 @@ def run(*argv: str) -> int:
 
 
 def test_a_build_without_it_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ffi, "library_dir", lambda: tmp_path)
+    monkeypatch.setattr(rpc, "library_dir", lambda: tmp_path)
     with pytest.raises(LibraryError, match="LLMCORE_RPC=ON"):
         run()
 
@@ -34,7 +33,7 @@ def test_the_process_becomes_the_program(tmp_path: Path, monkeypatch: pytest.Mon
         raise Replaced(command[1:])
 
     (tmp_path / rpc.PROGRAM).write_bytes(b"")
-    monkeypatch.setattr(ffi, "library_dir", lambda: tmp_path)
+    monkeypatch.setattr(rpc, "library_dir", lambda: tmp_path)
     monkeypatch.setattr(rpc, "check_global_scope", lambda folder: None)
     monkeypatch.setattr(os, "execv", execv)
     with pytest.raises(Replaced) as caught:

@@ -10,7 +10,7 @@ import pytest
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, InsufficientMemoryError
 from llmcore.limits import Limits
-from llmcore.llama.context import ContextParams
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.startup import resolve
 from llmcore.startup.attention_settings import AttentionSettings

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.llama.context import Context, ContextParams
+from llmcore.llama.context import Context
+from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.startup.step_timing import FILL, StepTimer, can_fill
 
