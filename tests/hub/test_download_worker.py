@@ -1,4 +1,4 @@
-"""Failures that exceptions of the hub's client become. test_client.py tests the rest of the child, from outside."""
+"""What exceptions of the hub's client come down to. The rest of the child is seen from outside, in test_hub/client.py."""
 
 from __future__ import annotations
 
