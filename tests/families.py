@@ -170,7 +170,7 @@ FAMILIES = [
         reasoning="The weather.",
         arguments=COMPACT,
     ),
-    # Templates that know no tools: the form is ours (chat_tools.cpp).
+    # Templates without tools: the form is ours (native/chat/prompted_tools.cpp).
     Family("microsoft-Phi-3.5-mini-instruct", "I look.\n" + _HERMES, content="I look.\n", reads_before=False),
     Family("google-gemma-2-2b-it", _HERMES),
     Family("deepseek-ai-DeepSeek-R1-Distill-Llama-8B", f"The weather.</think>\n\n{_HERMES}", reasoning="The weather."),

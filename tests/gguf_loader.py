@@ -1,5 +1,5 @@
-"""Opens GGUF files that are named on its input, one after the other, as the worker does; says on its output what came of
-each. A program of its own, since native code may end it: see test_gguf_fuzz.py.
+"""Opens the GGUF files that are named on its input, one after the other, as the worker does, and prints the result of each. A
+program of its own, since native code may end it: see tests/gguf/test_fuzz.py.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Every key of a model file, one at a time: left out, zero, odd, huge, of another type, an array; and keys that the file might
-have besides. The form of the file stays intact; see test_gguf_fuzz.py.
+have besides. The form of the file stays intact; see tests/gguf/test_fuzz.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""README.md and docs/*.md name files and folders that exist, and link to headings that exist."""
+"""README.md, docs/*.md and native/kernels/README.md name files, folders and classes that exist, and link to headings that exist."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+KERNELS = ROOT / "native" / "kernels"
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), KERNELS / "README.md"]
+
+each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*\.(?:cmake|cpp|h|map|md|py|sh|svg|tf)")
 _FOLDER = re.compile(r"(?:app|benchmarks|deploy|docs|llmcore|native|tests)(?:/[\w.-]+)*/?")
 _LINK = re.compile(r"\]\(([^)\s]*)\)")
 
+_CALL = re.compile(r"(?:[\w.]+[.:])?(\w+)\([\w, ]*\)")
 _CLASS = re.compile(r"(?:llmcore\.)?([A-Z][a-z]+\w*|LLM)(?:[.(].*)?")
 
 
@@ -39,17 +43,17 @@ def anchor(heading: str) -> str:
     return text.replace(" ", "-")
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@each_document
 def test_files_that_are_named_exist(path: Path) -> None:
-    """A path counts from the top of the tree; a name alone, anywhere in it."""
+    """A path counts from the top of the tree or from the document's folder; a name alone, anywhere in the tree."""
     paths = tracked()
-    names = {each.rpartition("/")[2] for each in paths}
+    known = paths | {each.rpartition("/")[2] for each in paths}
+    folder = path.parent.relative_to(ROOT)
     named = {each for each in _CODE.findall(without_blocks(path.read_text("utf-8"))) if _FILE.fullmatch(each)}
-    missing = [each for each in named if (each not in paths if "/" in each else each not in names)]
-    assert sorted(missing) == []
+    assert sorted(each for each in named - known if str(folder / each) not in paths) == []
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@each_document
 def test_folders_that_are_named_exist(path: Path) -> None:
     named = {each for each in _CODE.findall(without_blocks(path.read_text("utf-8"))) if _FOLDER.fullmatch(each)}
     folders = {each for each in named if not _FILE.fullmatch(each) and "/" in each}
@@ -65,7 +69,7 @@ def test_classes_that_the_architecture_names_exist() -> None:
     assert named - defined - vars(builtins).keys() == set()
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@each_document
 def test_links_lead_somewhere(path: Path) -> None:
     broken = []
     for link in _LINK.findall(without_blocks(path.read_text("utf-8"))):
@@ -82,18 +86,61 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert broken == []
 
 
-def test_modules_in_the_map_exist() -> None:
-    """The trees of packages in ARCHITECTURE.md: each folder with its own line."""
+@pytest.mark.parametrize("path", [ROOT / "docs" / "ARCHITECTURE.md", KERNELS / "README.md"], ids=lambda path: path.name)
+def test_functions_that_are_named_exist(path: Path) -> None:
+    named = {match[1] for each in _CODE.findall(path.read_text("utf-8")) if (match := _CALL.fullmatch(each))}
+    code = "\n".join(
+        (ROOT / each).read_text("utf-8") for each in tracked() if each.endswith((".py", ".h", ".cpp", ".map"))
+    )
+    assert sorted(name for name in named if not re.search(rf"\b{name}\b", code)) == []
+
+
+def stems(folder: Path) -> set[str]:
+    """Names of a folder's source files, without their endings."""
+    return {
+        path.stem
+        for path in folder.iterdir()
+        if path.suffix in (".py", ".cpp", ".h", ".cmake") and not path.stem.startswith("__")
+    }
+
+
+def package_map() -> dict[str, set[str]]:
+    """The tree of packages in ARCHITECTURE.md: for each folder, the names in the lines below its own."""
     text = (ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8")
     tree = text.partition("## Packages")[2].partition("```")[2].partition("```")[0]
-    top, packages = "", set()
+    found: dict[str, set[str]] = {}
+    above: list[str] = []
     for line in tree.splitlines():
-        name = line.split(" ")[0] or line.strip().split(" ")[0]
-        if line.startswith("  "):
-            packages.add(f"{top}{name}")
-        elif line:
-            top = name
-    of_code = {
-        f"{path.parent.relative_to(ROOT)}/" for each in ("llmcore", "app") for path in (ROOT / each).glob("*/*.py")
+        words = line.split()
+        if words and words[0].endswith("/"):
+            above = [*above[: (len(line) - len(line.lstrip())) // 2], words[0]]
+            found["".join(above).rstrip("/")] = set()
+        elif words:
+            found["".join(above).rstrip("/")] |= set(words) - {"·"}
+    return found
+
+
+def test_the_map_names_every_package_and_every_file_in_it() -> None:
+    found = package_map()
+    packages = {"llmcore", "app"} | {
+        str(path.parent.relative_to(ROOT))
+        for each in ("llmcore", "app")
+        for path in (ROOT / each).rglob("*/__init__.py")
     }
-    assert packages == of_code
+    native = {f"native/{path.name}" for path in (ROOT / "native").iterdir() if path.is_dir()}
+    assert packages | native <= found.keys()
+    assert {each: found[each] for each in packages | native - {"native/kernels"}} == {
+        each: stems(ROOT / each) for each in packages | native - {"native/kernels"}
+    }
+    assert [each for each in found if not (ROOT / each).is_dir()] == []
+
+
+def test_the_kernels_map_names_every_folder_and_files_that_exist() -> None:
+    text = (KERNELS / "README.md").read_text("utf-8")
+    table = text.partition("| folder |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)/`", table, re.MULTILINE)) == {
+        each.name for each in KERNELS.iterdir() if each.is_dir()
+    }
+    names = {path.name for path in KERNELS.rglob("*.*")} | {"llmcore.h", "llama.cpp"}
+    in_blocks = "".join(re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE))
+    assert set(re.findall(r"\b\w+\.(?:h|cpp)\b", in_blocks)) - names == set()

@@ -1,4 +1,4 @@
-"""A context's KV cells behind the interface of the cache policy (scheduling.kv_cache.Memory)."""
+"""A context's KV cells behind the interface of the cache policy (scheduling/sequence_memory.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class KVMemory:
-    """Implements kv_cache.Memory. The context has one slot more than the cache: the last one is scratch."""
+    """Implements SequenceMemory. The context has one slot more than the cache: the last one is scratch."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

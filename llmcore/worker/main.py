@@ -35,7 +35,7 @@ def serve(sock: socket.socket, heartbeat: Heartbeat) -> int:
     except (EOFError, OSError):
         return 0
     if not isinstance(first, ConfigureCommand):
-        raise TypeError(f"expected Configure, got {type(first).__name__}")
+        raise TypeError(f"expected ConfigureCommand, got {type(first).__name__}")
     log.configure(first.log_level)
     try:
         config = attach_paths(first.engine, first.paths)
@@ -76,9 +76,7 @@ def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:
             status = serve(sock, heartbeat)
-        except (
-            Exception
-        ) as error:  # a bug of ours: exit at once, since callers learn of it only when the process is gone
+        except Exception as error:  # a bug of ours: exit at once, because clients see it only when the process is gone
             logger.exception("worker_failed")
             heartbeat.set_cause(f"{type(error).__name__}: {error}")
     # Threads of native code, of preparation and of the reader may still run: there is nothing of ours left to clean up.

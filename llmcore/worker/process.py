@@ -104,7 +104,7 @@ class WorkerProcess(asyncio.Protocol):
         """Waits until the process has closed its end, by exiting or after it sent what cannot be read."""
         await self._gone.wait()
 
-    async def watch(self, silent_s: float) -> None:
+    async def kill_when_silent(self, silent_s: float) -> None:
         """Kills the process if it misses its heartbeat: none for silent_s, and the allowance of the last one.
 
         Only time in which this side has looked counts: if both processes were stopped, neither was silent.

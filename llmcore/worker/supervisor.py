@@ -123,7 +123,7 @@ async def _start(process: WorkerProcess) -> None:
 
 async def _wait_gone(process: WorkerProcess, silent_s: float) -> None:
     """Waits until a process is gone, by itself or because it missed its heartbeat for silent_s (0: never)."""
-    watching = asyncio.ensure_future(process.watch(silent_s) if silent_s else asyncio.sleep(0))
+    watching = asyncio.ensure_future(process.kill_when_silent(silent_s) if silent_s else asyncio.sleep(0))
     try:
         await process.wait_gone()
     finally:

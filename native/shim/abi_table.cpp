@@ -1,7 +1,7 @@
 // Sizes and offsets of the structures that cross the C boundary, as the compiler of this build sees them.
 //
-// llmcore/llama/ffi.py declares the same structures by hand and compares them with this table when it loads the library. Each
-// structure here has a class there.
+// llmcore/llama/ffi/structures.py declares the same structures by hand; abi.py beside it compares them with this table when the
+// library is loaded. Each structure here has a class there.
 #include "shim/llmcore.h"
 
 #include <cstddef>

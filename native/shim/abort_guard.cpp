@@ -37,7 +37,7 @@ void on_abort(const char * message) {
     }
 }
 
-// Reports an exception that nothing catches, most likely from a llama.cpp function that ffi.py binds directly.
+// Reports an exception that nothing catches, most likely from a llama.cpp function that llmcore/llama/ffi binds directly.
 void on_terminate() {
     if (abort_callback != nullptr) {
         try {

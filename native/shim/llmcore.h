@@ -16,7 +16,7 @@
 //
 // Rules. No exception crosses this boundary. A function that can fail returns an lc_status, a constructor returns NULL; the
 // reason is then in lc_last_error() of the calling thread. Strings are UTF-8. A `char ** out` receives a string that the caller
-// frees with lc_string_free(). Functions of llama.cpp that cannot throw are not wrapped: llmcore/llama/ffi.py binds them directly.
+// frees with lc_string_free(). Functions of llama.cpp that cannot throw are not wrapped: llmcore/llama/ffi binds them directly.
 #pragma once
 
 #include <stddef.h>
@@ -55,7 +55,7 @@ typedef struct lc_abi_entry {
     uint64_t     size;  // sizeof the structure or the field, in bytes
 } lc_abi_entry;
 
-// Returns the table with which ffi.py checks its structures. It has *n entries and lives as long as the library.
+// Returns the table with which llmcore/llama/ffi/abi.py checks its structures. It has *n entries and lives as long as the library.
 LC_API const lc_abi_entry * lc_abi_table(size_t * n);
 
 // --- Logs and aborts: shim/abort_guard.cpp ----------------------------------------------------------------------------

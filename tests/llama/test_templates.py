@@ -36,7 +36,7 @@ DATE_FORMATS = {"%b %d %Y", "%d %b %Y"}.union(
     *(re.findall(r"strftime_now\(['\"](.*?)['\"]\)", path.read_text("utf-8")) for path in TEMPLATES)
 )
 
-# Templates whose tool calls llama.cpp cannot read: here the model gets the tools in another way (chat_tools.cpp), so
+# Templates whose tool calls llama.cpp cannot read: here the model gets the tools in another way (prompted_tools.cpp), so
 # prompts with tools differ from llama-server's, which renders them, or leaves them out, and reads no calls.
 TOLD_OTHERWISE = {
     "HuggingFaceTB-SmolLM3-3B",

@@ -45,6 +45,4 @@ bool isa_runs(Isa isa);
 // The first of ISAS that runs here.
 Isa best_isa();
 
-// The former name. For files that are not renamed yet.
-
 } // namespace lc::kernels

@@ -24,6 +24,4 @@ static inline __attribute__((always_inline)) int64_t team_take(const ThreadTeam 
     return __atomic_fetch_add(team.counters + COUNTER_STRIDE * counter, n, __ATOMIC_RELAXED);
 }
 
-// The former name. For files that are not renamed yet.
-
 } // namespace lc::kernels
