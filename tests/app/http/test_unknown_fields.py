@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import httpx
 import msgspec
@@ -16,6 +17,14 @@ from llmcore_app.http.errors import ApiError
 from llmcore_app.http.hints import hint
 from llmcore_app.http.ignored_fields import IgnoredFields
 from llmcore_app.http.unknown_fields import RefusedFields, decode_known
+from llmcore_app.schemas.chat_request import ChatRequest
+from llmcore_app.schemas.completion_request import CompletionRequest
+from llmcore_app.schemas.embeddings_request import EmbeddingsRequest
+from llmcore_app.schemas.prefix_request import PrefixRequest
+from llmcore_app.schemas.rerank_request import RerankRequest
+from llmcore_app.schemas.responses_input import ITEMS
+from llmcore_app.schemas.responses_request import ResponsesRequest
+from llmcore_app.schemas.text_request import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
 from tests.app.fake_engine import FakeEngine
 from tests.app.routes.test_chat import HELLO, URL
 from tests.app.schemas.test_tools import CALL, tool
@@ -77,10 +86,8 @@ def test_unknown_fields_are_passed_over(body: bytes, header: str) -> None:
     assert value.parts
 
 
-def test_all_other_bytes_stay(
-    body: bytes = b'{"parts":[{"type":"number","number":1e2,"schema":{"b":1.50,"a":%d}}],"x":1}',
-) -> None:
-    value, _ = read(body % 2**80)
+def test_all_other_bytes_stay() -> None:
+    value, _ = read(b'{"parts":[{"type":"number","number":1e2,"schema":{"b":1.50,"a":%d}}],"x":1}' % 2**80)
     part = value.parts[0]
     assert isinstance(part, Number)
     assert (part.number, bytes(part.schema)) == (100.0, b'{"b":1.50,"a":%d}' % 2**80)
@@ -281,6 +288,36 @@ async def test_an_answer_of_an_sdk_can_be_sent_back(client: httpx.AsyncClient, e
     prompt = engine.requests[0].prompt
     assert isinstance(prompt, ChatPrompt)
     assert msgspec.json.decode(prompt.messages)[1] == {"role": "assistant", "content": "A", "tool_calls": [CALL]}
+
+
+REQUESTS = (
+    *(ChatRequest, CompletionRequest, ResponsesRequest, EmbeddingsRequest, RerankRequest, PrefixRequest),
+    *(TokenizeRequest, DetokenizeRequest, ApplyTemplateRequest, *ITEMS),
+)
+
+
+def structs_in(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.StructType]:
+    """Yields the structs in a type, at any depth."""
+    for each in (kind, *getattr(kind, "types", ())):
+        if isinstance(each, msgspec.inspect.StructType):
+            yield each
+            for field in each.fields:
+                yield from structs_in(field.type)
+        elif each is not kind:
+            yield from structs_in(each)
+    for name in ("type", "item_type", "value_type"):
+        if isinstance(inner := getattr(kind, name, None), msgspec.inspect.Type):
+            yield from structs_in(inner)
+
+
+@pytest.mark.parametrize("request_type", REQUESTS)
+def test_null_is_absent_for_every_optional_field(request_type: type[msgspec.Struct]) -> None:
+    found = list(structs_in(msgspec.inspect.type_info(request_type)))
+    assert found[0].cls is request_type
+    for struct in found:
+        for field in struct.fields:
+            if not field.required:
+                assert msgspec.convert(None, get_type_hints(struct.cls, include_extras=True)[field.name]) is None
 
 
 async def test_fields_are_logged_once_and_counted(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
