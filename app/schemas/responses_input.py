@@ -145,17 +145,7 @@ def read_items(value: str | list[msgspec.Raw]) -> list[Item]:
     """Returns the items of `input`. Raises ApiError (400)."""
     if isinstance(value, str):
         return [UserItem(content=value)]
-    items = [_read_item(bytes(raw), f"input[{index}]") for index, raw in enumerate(value)]
-    called: set[str] = set()
-    for index, item in enumerate(items):
-        if isinstance(item, CallItem):
-            called.add(item.call_id)
-        if isinstance(item, ResultItem) and item.call_id not in called:
-            path = f"input[{index}].call_id"
-            raise invalid(
-                "invalid_value", f"{path}: no function_call before it has the call_id {cut(item.call_id)!r}", path
-            )
-    return items
+    return [_read_item(bytes(raw), f"input[{index}]") for index, raw in enumerate(value)]
 
 
 def _read_item(raw: bytes, path: str) -> Item:
@@ -228,7 +218,7 @@ def to_messages(instructions: str | None, items: Sequence[Item]) -> list[Message
 
 def _message(item: UserItem | SystemItem | DeveloperItem | ResultItem) -> Message:
     if isinstance(item, ResultItem):
-        return ToolMessage(_message_content(item.output), item.call_id)
+        return ToolMessage(item.call_id, _message_content(item.output))
     content = _message_content(item.content)
     if isinstance(item, UserItem):
         return UserMessage(content)

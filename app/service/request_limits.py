@@ -8,6 +8,7 @@ from llmcore.messages import Prompt
 
 from ..config import ServerConfig
 from ..http.errors import ApiError, invalid
+from ..schemas.generation_fields import NO_LIMIT
 from .token_estimate import count_prompt_characters
 
 
@@ -36,9 +37,12 @@ class RequestLimits:
         """Returns the most tokens that an answer may have; None is up to the end of the context.
 
         Takes the first that is given: the request's value, the endpoint's own `default`, the operator's default, the operator's
-        limit. A default above the limit is lowered to it.
+        limit. A default above the limit is lowered to it. If the request asks for an answer up to the end of the context
+        (NO_LIMIT), only the operator's limit holds.
         """
         limit = self._config.max_answer_tokens or None
+        if asked == NO_LIMIT:
+            return limit
         if asked is not None:
             self._check(asked, limit or 0, field, "tokens")
             return asked

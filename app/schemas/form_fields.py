@@ -1,0 +1,138 @@
+"""Request fields for the form of an answer beyond OpenAI's response_format: llmcore's own, and vLLM's and llama-server's names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
+
+from ..http.errors import invalid
+from .unsupported_fields import OnlyFalse, OnlyNull, refuse_unsupported
+
+SOURCE_MAX_CHARACTERS = 64 * 1024
+
+# Characters that a regular expression reads as something other than themselves.
+_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$#&\-~]")
+
+Source = Annotated[str, Meta(min_length=1, max_length=SOURCE_MAX_CHARACTERS)]
+Pattern = Annotated[Source, Meta(description="llmcore's own; the whole answer matches it (the syntax of Rust's regex)")]
+GrammarSource = Annotated[Source, Meta(description="llmcore's own; a grammar in Lark's or llama.cpp's form")]
+# Raw JSON: the properties of an answer come in the order of the schema's. Null is the same as absent.
+AnySchema = Annotated[
+    msgspec.Raw,
+    Meta(
+        extra_json_schema={"type": ["object", "boolean", "string", "null"]},
+        description="vLLM's and llama-server's; a JSON schema, or one as text",
+    ),
+]
+NO_SCHEMA = msgspec.Raw(b"null")
+Choices = Annotated[
+    list[str], Meta(min_length=1, max_length=1024, description="vLLM's; the answer is one of these texts")
+]
+
+
+class Form(NamedTuple):
+    """A form of the answer, and the path of the field that sets it."""
+
+    field: str
+    constraint: Constraint
+
+
+class StructuredOutputs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """vLLM's object with one form of the answer."""
+
+    json: AnySchema = NO_SCHEMA
+    regex: Source | None = None
+    choice: Choices | None = None
+    grammar: Source | None = None
+    json_object: bool | None = None
+    structural_tag: OnlyNull = None
+    whitespace_pattern: OnlyNull = None
+    disable_any_whitespace: OnlyFalse = None
+    disable_additional_properties: OnlyFalse = None
+    disable_fallback: Annotated[bool, Meta(description="accepted without effect")] | None = None
+
+    def forms(self, path: str) -> Iterator[Form]:
+        """Gives the forms that are set. Raises ApiError (400)."""
+        yield from _schema_form(f"{path}.json", self.json)
+        yield from _text_forms(
+            f"{path}.regex", self.regex, f"{path}.choice", self.choice, f"{path}.grammar", self.grammar
+        )
+        if self.json_object:
+            yield Form(f"{path}.json_object", JsonObject())
+
+
+class FormFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Null is the same as absent. At most one of these and of response_format may be set."""
+
+    regex: Pattern | None = None
+    grammar: GrammarSource | None = None
+    json_schema: AnySchema = NO_SCHEMA
+    guided_json: AnySchema = NO_SCHEMA
+    guided_regex: Annotated[Source, Meta(description="vLLM's name of regex")] | None = None
+    guided_choice: Choices | None = None
+    guided_grammar: Annotated[Source, Meta(description="vLLM's name of grammar")] | None = None
+    structured_outputs: StructuredOutputs | None = None
+
+    def own_forms(self) -> list[Form]:
+        """Returns the forms that these fields set. Raises ApiError (400) for a schema that cannot be one."""
+        forms = [
+            *_text_forms("regex", self.regex, "", None, "grammar", self.grammar),
+            *_schema_form("json_schema", self.json_schema),
+            *_schema_form("guided_json", self.guided_json),
+            *_text_forms(
+                *("guided_regex", self.guided_regex),
+                *("guided_choice", self.guided_choice),
+                *("guided_grammar", self.guided_grammar),
+            ),
+        ]
+        if self.structured_outputs is not None:
+            refuse_unsupported(self.structured_outputs, "structured_outputs.")
+            forms += self.structured_outputs.forms("structured_outputs")
+        return forms
+
+
+def _text_forms(
+    regex_field: str,
+    regex: str | None,
+    choice_field: str,
+    choices: list[str] | None,
+    grammar_field: str,
+    grammar: str | None,
+) -> Iterator[Form]:
+    if regex is not None:
+        yield Form(regex_field, Regex(regex))
+    if choices is not None:
+        yield Form(choice_field, Regex(choice_pattern(choices)))
+    if grammar is not None:
+        yield Form(grammar_field, Grammar(grammar))
+
+
+def choice_pattern(choices: list[str]) -> str:
+    """Returns the regular expression that matches these texts and no other."""
+    return "|".join(_SPECIAL.sub(r"\\\g<0>", choice) for choice in choices)
+
+
+def _schema_form(field: str, raw: msgspec.Raw) -> Iterator[Form]:
+    schema = bytes(raw)
+    if schema == b"null":
+        return
+    if schema[:1] == b'"':
+        schema = msgspec.json.decode(schema, type=str).strip().encode()
+    check_schema(schema, field)
+    yield Form(field, JsonSchema(schema, strict=False))
+
+
+def check_schema(schema: bytes, path: str) -> None:
+    """Checks a schema that was kept as raw JSON: the decoder has checked its syntax only. Raises ApiError (400)."""
+    if schema[:1] not in (b"{", b"t", b"f"):
+        raise invalid("invalid_type", f"Invalid {path}: a schema is an object, true or false", path)
+    try:
+        schema.decode()
+    except UnicodeDecodeError:
+        raise invalid("invalid_json", f"Invalid {path}: it is not valid UTF-8", path) from None
