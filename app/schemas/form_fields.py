@@ -12,6 +12,7 @@ from msgspec import Meta
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
 
 from ..http.errors import invalid
+from .sampling_fields import SamplingFields
 from .unsupported_fields import OnlyFalse, OnlyNull, refuse_unsupported
 
 SOURCE_MAX_CHARACTERS = 64 * 1024
@@ -30,10 +31,14 @@ AnySchema = Annotated[
         description="vLLM's and llama-server's; a JSON schema, or one as text",
     ),
 ]
-NO_SCHEMA = msgspec.Raw(b"null")
 Choices = Annotated[
     list[str], Meta(min_length=1, max_length=1024, description="vLLM's; the answer is one of these texts")
 ]
+
+
+def no_schema() -> msgspec.Raw:
+    """Returns the value of an absent schema."""
+    return msgspec.Raw(b"null")
 
 
 class Form(NamedTuple):
@@ -46,7 +51,7 @@ class Form(NamedTuple):
 class StructuredOutputs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """vLLM's object with one form of the answer."""
 
-    json: AnySchema = NO_SCHEMA
+    json: AnySchema = msgspec.field(default_factory=no_schema)
     regex: Source | None = None
     choice: Choices | None = None
     grammar: Source | None = None
@@ -67,13 +72,13 @@ class StructuredOutputs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
             yield Form(f"{path}.json_object", JsonObject())
 
 
-class FormFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Null is the same as absent. At most one of these and of response_format may be set."""
+class FormFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
+    """SamplingFields, and at most one form of the answer (response_format counts as one). Null is the same as absent."""
 
     regex: Pattern | None = None
     grammar: GrammarSource | None = None
-    json_schema: AnySchema = NO_SCHEMA
-    guided_json: AnySchema = NO_SCHEMA
+    json_schema: AnySchema = msgspec.field(default_factory=no_schema)
+    guided_json: AnySchema = msgspec.field(default_factory=no_schema)
     guided_regex: Annotated[Source, Meta(description="vLLM's name of regex")] | None = None
     guided_choice: Choices | None = None
     guided_grammar: Annotated[Source, Meta(description="vLLM's name of grammar")] | None = None

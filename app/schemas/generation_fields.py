@@ -15,7 +15,7 @@ from ..http.priority import ServiceTier
 from .form_fields import FormFields
 from .format_fields import ResponseFormat, check_format
 from .same_fields import check_same, first_given
-from .sampling_fields import INT32_MAX, SamplingFields
+from .sampling_fields import INT32_MAX
 from .text_or_tokens import TokenId
 from .unsupported_fields import OnlyFalse, refuse_unsupported
 
@@ -50,7 +50,7 @@ class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     include_obfuscation: OnlyFalse = None
 
 
-class GenerationFields(SamplingFields, FormFields, kw_only=True, forbid_unknown_fields=True):
+class GenerationFields(FormFields, kw_only=True, forbid_unknown_fields=True):
     """Fields of chat, completions and responses. Null is the same as absent, everywhere."""
 
     model: Annotated[str, Meta(description="the id in /v1/models; may be left out")] | None = None

@@ -110,8 +110,6 @@ def _template_message(message: Message) -> dict[str, Any]:
 
 
 def _template_content(content: Content | None) -> Any:
-    if not content:
-        return ""
-    if isinstance(content, str):
+    if content is None or isinstance(content, str):
         return content
     return [{"type": "text", "text": part.text} for part in content]

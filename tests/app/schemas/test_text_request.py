@@ -16,10 +16,10 @@ import pytest
         ("/tokenize", {"content": "x", "with_pieces": True}, "with_pieces", "unknown_parameter"),
         ("/detokenize", {"tokens": [-1]}, "tokens[0]", "invalid_value"),
         ("/detokenize", {"tokens": "x"}, "tokens", "invalid_type"),
-        ("/apply-template", {"messages": []}, "messages", "invalid_value"),
+        ("/apply-template", {"messages": [5]}, "messages[0]", "invalid_type"),
         (
             "/apply-template",
-            {"messages": [{"role": "user", "content": "x", "name": "y"}]},
+            {"messages": [{"role": "user", "content": "x", "name": 5}]},
             "messages[0].name",
             "unsupported_parameter",
         ),
