@@ -43,15 +43,14 @@ def chat(messages: list[dict[str, Any]]) -> ChatPrompt:
 def test_each_template_renders_or_refuses_them(
     messages: list[dict[str, Any]], templates: dict[str, ChatTemplate]
 ) -> None:
-    n_rendered = 0
+    refusals = []
     for family in FAMILIES:
         try:
             templates[family.template].render(chat(messages))
-            n_rendered += 1
         except InvalidRequestError as error:
-            assert error.param == "messages", (family.template, error)
-            assert error.message
-    assert n_rendered, "some template renders them"
+            refusals.append(error)
+    assert len(refusals) < len(FAMILIES), "some template renders them"
+    assert all(error.param == "messages" and error.message for error in refusals)
 
 
 def test_a_template_that_uses_names_gets_them() -> None:
