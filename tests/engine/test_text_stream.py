@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,9 +129,7 @@ def test_text_that_may_not_stop_is_shown_at_once(text: str, cuts: list[int], n_f
     free, rest = data[:n_free], data[n_free:]
     stream = TextStream(["ab", "b"])
     places = sorted({0, len(free), *(cut for cut in cuts if cut < len(free))})
-    shown = "".join(
-        stream.push(free[start:end], may_stop=False) for start, end in zip(places, places[1:], strict=False)
-    )
+    shown = "".join(stream.push(free[start:end], may_stop=False) for start, end in itertools.pairwise(places))
     assert shown == free.decode(errors="ignore")
     assert not stream.stopped
     behind = data[len(shown.encode()) :].decode()
