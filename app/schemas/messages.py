@@ -55,10 +55,10 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
     """Result of a function call."""
 
+    content: Content | None = None
     tool_call_id: Annotated[str, Meta(description="of a call in a message before, if that is still there")] | None = (
         None
     )
-    content: Content | None = None
     name: Name | None = None
 
 

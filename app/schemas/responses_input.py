@@ -218,7 +218,7 @@ def to_messages(instructions: str | None, items: Sequence[Item]) -> list[Message
 
 def _message(item: UserItem | SystemItem | DeveloperItem | ResultItem) -> Message:
     if isinstance(item, ResultItem):
-        return ToolMessage(item.call_id, _message_content(item.output))
+        return ToolMessage(_message_content(item.output), item.call_id)
     content = _message_content(item.content)
     if isinstance(item, UserItem):
         return UserMessage(content)
