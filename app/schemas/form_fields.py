@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -62,14 +61,15 @@ class StructuredOutputs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     disable_additional_properties: OnlyFalse = None
     disable_fallback: Annotated[bool, Meta(description="accepted without effect")] | None = None
 
-    def forms(self, path: str) -> Iterator[Form]:
-        """Gives the forms that are set. Raises ApiError (400)."""
-        yield from _schema_form(f"{path}.json", self.json)
-        yield from _text_forms(
-            f"{path}.regex", self.regex, f"{path}.choice", self.choice, f"{path}.grammar", self.grammar
+    def forms(self, path: str) -> list[Form]:
+        """Returns the forms that are set. Raises ApiError (400)."""
+        return _forms(
+            (f"{path}.json", _schema(self.json, f"{path}.json")),
+            (f"{path}.regex", _regex(self.regex)),
+            (f"{path}.choice", _choice(self.choice)),
+            (f"{path}.grammar", _grammar(self.grammar)),
+            (f"{path}.json_object", JsonObject() if self.json_object else None),
         )
-        if self.json_object:
-            yield Form(f"{path}.json_object", JsonObject())
 
 
 class FormFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
@@ -86,36 +86,35 @@ class FormFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
 
     def own_forms(self) -> list[Form]:
         """Returns the forms that these fields set. Raises ApiError (400) for a schema that cannot be one."""
-        forms = [
-            *_text_forms("regex", self.regex, "", None, "grammar", self.grammar),
-            *_schema_form("json_schema", self.json_schema),
-            *_schema_form("guided_json", self.guided_json),
-            *_text_forms(
-                *("guided_regex", self.guided_regex),
-                *("guided_choice", self.guided_choice),
-                *("guided_grammar", self.guided_grammar),
-            ),
-        ]
+        forms = _forms(
+            ("regex", _regex(self.regex)),
+            ("grammar", _grammar(self.grammar)),
+            ("json_schema", _schema(self.json_schema, "json_schema")),
+            ("guided_json", _schema(self.guided_json, "guided_json")),
+            ("guided_regex", _regex(self.guided_regex)),
+            ("guided_choice", _choice(self.guided_choice)),
+            ("guided_grammar", _grammar(self.guided_grammar)),
+        )
         if self.structured_outputs is not None:
             refuse_unsupported(self.structured_outputs, "structured_outputs.")
             forms += self.structured_outputs.forms("structured_outputs")
         return forms
 
 
-def _text_forms(
-    regex_field: str,
-    regex: str | None,
-    choice_field: str,
-    choices: list[str] | None,
-    grammar_field: str,
-    grammar: str | None,
-) -> Iterator[Form]:
-    if regex is not None:
-        yield Form(regex_field, Regex(regex))
-    if choices is not None:
-        yield Form(choice_field, Regex(choice_pattern(choices)))
-    if grammar is not None:
-        yield Form(grammar_field, Grammar(grammar))
+def _forms(*fields: tuple[str, Constraint | None]) -> list[Form]:
+    return [Form(field, constraint) for field, constraint in fields if constraint is not None]
+
+
+def _regex(pattern: str | None) -> Regex | None:
+    return None if pattern is None else Regex(pattern)
+
+
+def _grammar(source: str | None) -> Grammar | None:
+    return None if source is None else Grammar(source)
+
+
+def _choice(choices: list[str] | None) -> Regex | None:
+    return None if choices is None else Regex(choice_pattern(choices))
 
 
 def choice_pattern(choices: list[str]) -> str:
@@ -123,14 +122,17 @@ def choice_pattern(choices: list[str]) -> str:
     return "|".join(_SPECIAL.sub(r"\\\g<0>", choice) for choice in choices)
 
 
-def _schema_form(field: str, raw: msgspec.Raw) -> Iterator[Form]:
+def _schema(raw: msgspec.Raw, path: str) -> JsonSchema | None:
     schema = bytes(raw)
     if schema == b"null":
-        return
+        return None
     if schema[:1] == b'"':
-        schema = msgspec.json.decode(schema, type=str).strip().encode()
-    check_schema(schema, field)
-    yield Form(field, JsonSchema(schema, strict=False))
+        try:
+            schema = msgspec.json.decode(schema, type=str).strip().encode()
+        except (msgspec.DecodeError, UnicodeError):
+            raise invalid("invalid_json", f"Invalid {path}: it is not valid Unicode text", path) from None
+    check_schema(schema, path)
+    return JsonSchema(schema, strict=False)
 
 
 def check_schema(schema: bytes, path: str) -> None:

@@ -72,6 +72,14 @@ async def test_refusals_name_the_field(
     assert not engine.requests
 
 
+@pytest.mark.parametrize("text", [b'"\\ud800"', b'"\xff"', b'"{\\"a\\": \xff}"'], ids=str)
+async def test_a_schema_that_is_no_text_is_refused(client: httpx.AsyncClient, text: bytes) -> None:
+    body = b'{"prompt": "x", "guided_json": ' + text + b"}"
+    response = await client.post("/v1/completions", content=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] in ("invalid_json", "invalid_type")
+
+
 async def test_two_formats_are_refused(client: httpx.AsyncClient) -> None:
     both = {"response_format": {"type": "json_object"}, "guided_choice": ["a"]}
     error = (await client.post("/v1/chat/completions", json={**CHAT, **both})).json()["error"]
