@@ -125,7 +125,8 @@ class GenerationFields(FormFields, kw_only=True, forbid_unknown_fields=True):
         arguments = self.sampling_arguments()
         arguments |= {name: value for name in _OPENAI_SAMPLING if (value := getattr(self, name)) is not None}
         if self.seed is not None and self.seed != RANDOM_SEED:
-            arguments["seed"] = (self.seed + choice) % MAX_SEED
+            seed = self.seed if 0 <= self.seed <= MAX_SEED else self.seed % MAX_SEED
+            arguments["seed"] = (seed + choice) % (MAX_SEED + 1)
         return SamplingParams(**arguments)
 
     def to_generate(

@@ -34,20 +34,20 @@ def test_without_fields_the_defaults_hold() -> None:
 
 def test_each_choice_has_its_own_seed() -> None:
     fields = GenerationFields(seed=MAX_SEED)
-    assert [generated(fields, choice=choice).sampling.seed for choice in range(3)] == [0, 1, 2]
+    assert [generated(fields, choice=choice).sampling.seed for choice in range(3)] == [MAX_SEED, 0, 1]
     assert generated(GenerationFields(), choice=1).sampling.seed == SamplingParams().seed
 
 
 @given(st.integers(-(2**63), 2**64 - 1))
 def test_every_seed_is_one_of_the_samplers(seed: int) -> None:
-    """A seed in the sampler's range is itself; llama.cpp reads the last one as a missing seed."""
+    """A seed in the sampler's range is itself."""
     found = GenerationFields(seed=seed).sampling().seed
     if seed == -1:
         assert found is None
     else:
         assert found is not None
-        assert 0 <= found < MAX_SEED
-        assert found == seed or not 0 <= seed < MAX_SEED
+        assert 0 <= found <= MAX_SEED
+        assert found == seed or not 0 <= seed <= MAX_SEED
     assert found == GenerationFields(seed=seed).sampling().seed
 
 

@@ -21,7 +21,7 @@ import pytest
             "/apply-template",
             {"messages": [{"role": "user", "content": "x", "name": 5}]},
             "messages[0].name",
-            "unsupported_parameter",
+            "invalid_type",
         ),
     ],
 )
