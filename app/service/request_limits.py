@@ -8,7 +8,6 @@ from llmcore.messages import Prompt
 
 from ..config import ServerConfig
 from ..http.errors import ApiError, invalid
-from ..schemas.generation_fields import NO_LIMIT
 from .token_estimate import count_prompt_characters
 
 
@@ -37,11 +36,11 @@ class RequestLimits:
         """Returns the most tokens that an answer may have; None is up to the end of the context.
 
         Takes the first that is given: the request's value, the endpoint's own `default`, the operator's default, the operator's
-        limit. A default above the limit is lowered to it. If the request asks for an answer up to the end of the context
-        (NO_LIMIT), only the operator's limit holds.
+        limit. A default above the limit is lowered to it. A negative number asks for an answer up to the end of the
+        context: only the operator's limit holds.
         """
         limit = self._config.max_answer_tokens or None
-        if asked == NO_LIMIT:
+        if asked is not None and asked < 0:
             return limit
         if asked is not None:
             self._check(asked, limit or 0, field, "tokens")
