@@ -44,7 +44,7 @@ def fuzz_request(seed: int, number: int, kinds: Sequence[str]) -> FuzzRequest | 
 _INTS = (0, 1, -1, 2, 64, 2**31 - 1, 2**31, 2**32, 2**63, 2**64, -(2**63), 10**40)
 _FLOATS = (0, 1, -0.0, 1e-300, 1e-45, 0.5, 2, 100, 1e300, -1e300, float("nan"), float("inf"), 1.0000001, 0.9999999)
 _RANGES: dict[str, tuple[Any, ...]] = {
-    "temperature": (0, 1e-9, 2, 1e-40),
+    "temperature": (0, 1e-9, 2, 100, 1e-40),
     "top_p": (0, 1, 1e-30),
     "min_p": (0, 1, 0.999999),
     "typical_p": (0, 1e-30, 0.5, 1),
@@ -64,8 +64,15 @@ _RANGES: dict[str, tuple[Any, ...]] = {
     "mirostat_eta": (0, 1),
     "frequency_penalty": (-2, 2),
     "presence_penalty": (-2, 2),
-    "top_k": (0, 1, 2**31 - 1),
-    "seed": (0, 2**32 - 1, 2**63),
+    "repetition_penalty": (1e-30, 0.5, 100),
+    "top_k": (-1, 0, 1, 2**31 - 1),
+    "seed": (-1, 0, 2**32 - 1, 2**63, -(2**63)),
+    "min_tokens": (0, 1, 5),
+    "skip_special_tokens": (True, False),
+    "include_stop_str_in_output": (True, False),
+    "add_generation_prompt": (True, False),
+    "cache_prompt": (True, False),
+    "id_slot": (-1, 0, 7),
     "n": (1, 2, 3),
     "timeout": (1e-9, 0.01, 86400),
     "cache": ("keep", "discard"),
@@ -85,6 +92,8 @@ def _settings(chance: random.Random, body: Body) -> None:
     if chance.random() < 0.2:
         ids = [chance.choice((0, 1, 100, 49151, 49152, 10**6, 2**31 - 1)) for _ in range(chance.choice((1, 5, 900)))]
         body["logit_bias"] = {str(each): chance.choice((-100, 100, 0, 1e-30)) for each in ids}
+    if chance.random() < 0.2:
+        body["stop_token_ids"] = chance.sample((-1, 0, 2, 28, 100, 49151, 49152, 2**31 - 1), chance.randrange(6))
     if chance.random() < 0.1:
         body["dry_sequence_breakers"] = [some_text(chance)[:64] for _ in range(3)]
     if chance.random() < 0.02:
@@ -106,6 +115,10 @@ def _message(chance: random.Random) -> Body:
         }
         message["tool_calls"] = [{"id": "c1", "type": "function", "function": call}] * chance.choice((1, 1, 30))
         message["content"] = chance.choice((None, "", "x"))
+    if chance.random() < 0.1:
+        message["name"] = some_text(chance)[:80]
+    if role in ("assistant", "tool") and chance.random() < 0.1:
+        message["content"] = chance.choice((None, []))
     if role == "tool":
         message["tool_call_id"] = chance.choice(("c1", "", "nobody"))
     return message

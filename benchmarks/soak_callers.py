@@ -127,8 +127,8 @@ class Caller:
     async def _bad(self) -> None:
         bodies: list[dict[str, Any]] = [
             {},
-            {"messages": []},
-            self._chat("x", temperature=9),
+            {"messages": "x"},
+            self._chat("x", temperature=900),
             self._chat("x", nonsense=1),
         ]
         bodies.append({"messages": [{"role": "user", "content": "word " * 9000}]})

@@ -106,7 +106,11 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     sampling: SamplingParams = SamplingParams()
     max_tokens: int | None = None  # None: up to the end of the context
     stop: tuple[str, ...] = ()  # the answer ends before the first of these
+    stop_token_ids: tuple[int, ...] = ()  # the answer ends before the first of these
     ignore_eos: bool = False  # not with a constraint, which ends when it is complete
+    min_tokens: int = 0  # neither an end token nor a stop ends the answer before it has so many; not with a constraint
+    shows_special_tokens: bool = False  # special tokens in the answer are text too
+    shows_stop: bool = False  # the stop string or stop token that ended the answer is part of its text
     constraint: Constraint | None = None
     keeps_prefix: bool = True  # its cells stay in the cache; False for a prompt that will not come again
     n_logprobs: int | None = None  # alternatives for each token, 0..N_LOGPROBS_MAX; None: no log-probabilities

@@ -10,25 +10,28 @@ import msgspec
 from llmcore.completion import CompletionBuilder
 from llmcore.messages import Finished, Piece, Usage
 
-from ..schemas.chat_reply import ChoiceFinishReason
+from ..schemas.chat_reply import ChatChunk, ChoiceFinishReason
+from ..schemas.completion_reply import TextCompletion
 from ..schemas.usage import TokenUsage
+
+AnswerChunk = ChatChunk | TextCompletion
 
 
 class AnswerForm(Protocol):
     """Makes the replies of one endpoint. `index` is that of the choice."""
 
-    def first_chunk(self, index: int) -> msgspec.Struct | None:
+    def first_chunk(self, index: int) -> AnswerChunk | None:
         """Returns the chunk before all text, or None if the endpoint has none."""
 
-    def text_chunk(self, index: int, text: str) -> msgspec.Struct:
+    def text_chunk(self, index: int, text: str) -> AnswerChunk:
         """Returns a chunk of text alone."""
 
-    def chunks(self, index: int, output: Piece | Finished) -> Iterable[msgspec.Struct]:
+    def chunks(self, index: int, output: Piece | Finished) -> Iterable[AnswerChunk]:
         """Returns the chunks of an output that may have more than text."""
 
-    def end_chunk(self, index: int, reason: ChoiceFinishReason) -> msgspec.Struct: ...
+    def end_chunk(self, index: int, reason: ChoiceFinishReason) -> AnswerChunk: ...
 
-    def usage_chunk(self, usage: TokenUsage) -> msgspec.Struct:
+    def usage_chunk(self, usage: TokenUsage) -> AnswerChunk:
         """Returns the last chunk, which is sent only if the client asked for usage."""
 
     def reply(self, choices: Sequence[AnswerChoice], usage: TokenUsage) -> msgspec.Struct:

@@ -12,6 +12,7 @@ from llmcore.errors import InvalidRequestError, RequestCancelledError, RequestTi
 from llmcore.messages import Finished, GenerateRequest, Piece
 
 from ..http.request_log import RequestLog
+from ..schemas.usage import TokenUsage
 from ..service.engine import GenerationLike
 from ..service.service import Service
 from ..service.token_estimate import estimate_request_tokens, sum_max_tokens
@@ -87,6 +88,11 @@ class GenerationGroup:
         for generation in self._generations:
             await generation.aclose()
         self._request_log.n_generated = sum(self._n_tokens)
+
+    def usage_so_far(self, index: int) -> TokenUsage:
+        """Returns the usage of a choice in progress: of the outputs that iteration has given."""
+        n_prompt, n_generated = self._generations[index].n_prompt, self._n_tokens[index]
+        return TokenUsage(n_prompt, n_generated, n_prompt + n_generated)
 
     async def cancel(self) -> bool:
         """Cancels the generations that have not finished: iteration then raises RequestCancelledError. False if all had

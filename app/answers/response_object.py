@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import msgspec
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from llmcore.messages import Finished, Priority
 from llmcore.sampling import SamplingParams
@@ -98,6 +98,9 @@ def status_of(finished: Finished) -> Status:
 
 def _usage(finished: Finished) -> ResponseUsage:
     usage = total_usage([finished.usage])
+    assert usage.prompt_tokens_details is not UNSET, "the usage of a whole answer"
+    assert usage.completion_tokens_details is not UNSET
+    assert usage.timings is not UNSET
     return ResponseUsage(
         usage.prompt_tokens,
         InputTokensDetails(usage.prompt_tokens_details.cached_tokens),

@@ -17,7 +17,7 @@ from ..http.disconnect import while_connected
 from ..http.errors import ApiError, ClientDisconnected, translate
 from ..http.request_log import RequestLog
 from ..schemas.usage import TokenUsage
-from .answer import AnswerForm, choice_finish_reason
+from .answer import AnswerChunk, AnswerForm, choice_finish_reason
 from .generation import GenerationGroup
 from .usage import total_usage
 
@@ -114,10 +114,13 @@ class StreamedAnswer(Response):
 class StreamedChoices(StreamedAnswer):
     """The choices of an answer of chat or completions, in the chunks of `form`."""
 
-    def __init__(self, group: GenerationGroup, form: AnswerForm, wants_usage: bool) -> None:
+    def __init__(
+        self, group: GenerationGroup, form: AnswerForm, wants_usage: bool, wants_running_usage: bool = False
+    ) -> None:
         super().__init__(group)
         self._form = form
         self._wants_usage = wants_usage
+        self._wants_running_usage = wants_running_usage
         self._text_events = [
             EventTemplate(sse_event(form.text_chunk(index, EventTemplate.GAP))) for index in range(group.n_choices)
         ]
@@ -125,13 +128,19 @@ class StreamedChoices(StreamedAnswer):
         self._with_calls: set[int] = set()  # choices with a tool call
 
     def _first_events(self) -> bytes:
-        firsts = [self._form.first_chunk(index) for index in range(self._group.n_choices)]
-        return b"".join(sse_event(first) for first in firsts if first is not None)
+        firsts = [(index, self._form.first_chunk(index)) for index in range(self._group.n_choices)]
+        return b"".join(self._event(index, first) for index, first in firsts if first is not None)
+
+    def _event(self, index: int, chunk: AnswerChunk) -> bytes:
+        """Returns the event of a chunk of one choice."""
+        if self._wants_running_usage:
+            chunk.usage = self._group.usage_so_far(index)
+        return sse_event(chunk)
 
     def _output_events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         for index, output in outputs:
-            if output.calls or output.reasoning or output.logprobs:
-                yield from map(sse_event, self._form.chunks(index, output))
+            if output.calls or output.reasoning or output.logprobs or self._wants_running_usage:
+                yield from (self._event(index, chunk) for chunk in self._form.chunks(index, output))
                 self._with_calls |= {index} if output.calls else set()
             elif output.text:
                 yield self._text_events[index].fill(output.text)
@@ -140,7 +149,7 @@ class StreamedChoices(StreamedAnswer):
 
     def _end_events(self, index: int, finished: Finished) -> Iterable[bytes]:
         reason = choice_finish_reason(finished, has_calls=index in self._with_calls)
-        yield sse_event(self._form.end_chunk(index, reason))
+        yield self._event(index, self._form.end_chunk(index, reason))
         self._usages[index] = finished.usage
         if len(self._usages) == self._group.n_choices:
             if self._wants_usage:

@@ -19,8 +19,9 @@ from ..http.body import read_json
 from ..http.ignored_fields import IgnoredFields
 from ..http.priority import priority_of_request
 from ..http.request_log import RequestLog
-from ..schemas.chat_request import ChatRequest, check_chat
+from ..schemas.chat_request import LENGTH_FIELDS, ChatRequest, check_chat
 from ..schemas.format_fields import constraint_field, constraint_of
+from ..schemas.same_fields import first_given
 from ..service.service import Service
 
 
@@ -40,7 +41,9 @@ class ChatEndpoint:
         names = FieldNames("messages", constraint_field(body))
         group = GenerationGroup(service, request_log, answer_id, requests, names, body.n_choices)
         form = ChatForm(answer_id, service.model_id, wants_usage=wants_usage, wants_logprobs=bool(body.logprobs))
-        return StreamedChoices(group, form, wants_usage) if body.stream else JsonChoices(group, form)
+        if not body.stream:
+            return JsonChoices(group, form)
+        return StreamedChoices(group, form, wants_usage, body.wants_running_usage)
 
     def _check(self, body: ChatRequest, ignored: IgnoredFields) -> None:
         """Raises ApiError (400 or 404)."""
@@ -52,12 +55,13 @@ class ChatEndpoint:
     def _requests(self, body: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
         """Gives the engine's request for each of the n choices."""
         prompt, constraint, limits = body.prompt(), constraint_of(body), self._service.limits
-        length_field = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+        length_field = first_given(body, LENGTH_FIELDS) or "max_completion_tokens"
+        max_tokens = limits.resolve_max_tokens(getattr(body, length_field), length_field)
         for choice in range(body.n_choices):
             yield body.to_generate(
                 f"{answer_id}-{choice}" if choice else answer_id,
                 prompt,
-                max_tokens=limits.resolve_max_tokens(body.answer_tokens(), length_field),
+                max_tokens=max_tokens,
                 constraint=constraint,
                 n_logprobs=body.n_logprobs,
                 priority=priority,

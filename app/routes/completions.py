@@ -20,8 +20,9 @@ from ..http.body import read_json
 from ..http.ignored_fields import IgnoredFields
 from ..http.priority import priority_of_request
 from ..http.request_log import RequestLog
-from ..schemas.completion_request import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
+from ..schemas.completion_request import LENGTH_FIELDS, MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
 from ..schemas.format_fields import constraint_field, constraint_of
+from ..schemas.same_fields import first_given
 from ..service.service import Service
 from ..service.token_estimate import estimate_prompt_tokens
 
@@ -44,7 +45,9 @@ class CompletionsEndpoint:
         names = FieldNames("prompt", constraint_field(body))
         group = GenerationGroup(service, request_log, answer_id, requests, names, body.n_candidates)
         form = CompletionForm(answer_id, service.model_id, body, echoes)
-        return StreamedChoices(group, form, body.wants_usage) if body.stream else JsonChoices(group, form)
+        if not body.stream:
+            return JsonChoices(group, form)
+        return StreamedChoices(group, form, body.wants_usage, body.wants_running_usage)
 
     def _checked_prompts(self, body: CompletionRequest, ignored: IgnoredFields) -> list[TextPrompt | TokensPrompt]:
         """Raises ApiError (400 or 404)."""
@@ -65,13 +68,15 @@ class CompletionsEndpoint:
     ) -> Iterator[GenerateRequest]:
         """Gives the engine's request for each candidate of each prompt."""
         constraint, limits = constraint_of(body), self._service.limits
+        length_field = first_given(body, LENGTH_FIELDS) or "max_tokens"
+        max_tokens = limits.resolve_max_tokens(getattr(body, length_field), length_field, MAX_TOKENS_DEFAULT)
         # Candidates are compared by the probabilities of their tokens.
         are_compared = body.logprobs is None and body.n_candidates > body.n_choices
         for index, (prompt, choice) in enumerate(itertools.product(prompts, range(body.n_candidates))):
             yield body.to_generate(
                 f"{answer_id}-{index}",
                 prompt,
-                max_tokens=limits.resolve_max_tokens(body.max_tokens, "max_tokens", MAX_TOKENS_DEFAULT),
+                max_tokens=max_tokens,
                 constraint=constraint,
                 n_logprobs=0 if are_compared else body.logprobs,
                 priority=priority,

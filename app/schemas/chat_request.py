@@ -14,7 +14,7 @@ from ..http.hints import hint
 from ..http.priority import check_service_tier, priority_of_fields
 from ..http.unknown_fields import RefusedFields
 from .chat_prompt import chat_prompt
-from .generation_fields import AnswerLength, CompletionFields, ServiceTierField, check_completion_fields
+from .generation_fields import AnswerLength, CompletionFields, ServiceTierField, check_completion_fields, check_length
 from .messages import AssistantMessage, Content, Message, check_messages
 from .tools import ToolChoiceField, Tools, check_tools
 from .unsupported_fields import (
@@ -32,6 +32,9 @@ from .unsupported_fields import (
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
+LENGTH_FIELDS = ("max_tokens", "max_completion_tokens", "n_predict")
+
+
 class Prediction(msgspec.Struct, tag_field="type", tag="content", forbid_unknown_fields=True):
     content: Content
 
@@ -41,7 +44,7 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
 
     refused_fields: ClassVar[RefusedFields] = REFUSED_IN_CHAT
 
-    messages: Annotated[list[Message], Meta(min_length=1)]
+    messages: list[Message]
     max_completion_tokens: AnswerLength | None = None
     logprobs: Annotated[bool, Meta(description="tell each token's log-probability")] | None = None
     top_logprobs: (
@@ -62,6 +65,13 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             bool,
             Meta(description="llmcore's own; go on with the last message if it is the assistant's; true if absent"),
+        ]
+        | None
+    ) = None
+    add_generation_prompt: (
+        Annotated[
+            bool,
+            Meta(description="vLLM's; true: begin a new message, false: the prompt ends with the last message"),
         ]
         | None
     ) = None
@@ -88,10 +98,6 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     moderation: OnlyNull = None
     web_search_options: OnlyNull = None
 
-    def answer_tokens(self) -> int | None:
-        """Longest answer in tokens, by either of the two fields."""
-        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
-
     @property
     def n_logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
@@ -100,9 +106,16 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     def requested_priority(self) -> Priority | None:
         return priority_of_fields(self.service_tier, self.priority)
 
+    @property
+    def continues_message(self) -> bool:
+        """True if the answer continues the last message."""
+        if self.continue_final_message is None and self.add_generation_prompt:
+            return False
+        return _can_continue(self.messages) and self.continue_final_message is not False
+
     def prompt(self) -> ChatPrompt:
         """Returns the prompt for the engine to render. Raises InvalidRequestError if it is too large."""
-        continues = _can_continue(self.messages[-1]) and self.continue_final_message is not False
+        continues = self.continues_message
         return chat_prompt(
             self.messages,
             self.tools,
@@ -110,28 +123,29 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
             parallel_tool_calls=self.parallel_tool_calls is not False,
             template_args=self.chat_template_kwargs,
             reasoning_effort=self.reasoning_effort,
-            add_generation_prompt=not continues,
+            add_generation_prompt=not continues and self.add_generation_prompt is not False,
             continue_final_message=continues,
         )
 
 
-def _can_continue(message: Message) -> bool:
-    """True if the message is an answer that the model can continue."""
+def _can_continue(messages: list[Message]) -> bool:
+    """True if the last message is an answer that the model can continue."""
+    message = messages[-1] if messages else None
     return isinstance(message, AssistantMessage) and not message.tool_calls
 
 
 def check_chat(request: ChatRequest) -> None:
     """Checks rules that the types cannot express. Raises ApiError (400)."""
     check_completion_fields(request)
-    limits = (request.max_tokens, request.max_completion_tokens)
-    if None not in limits and limits[0] != limits[1]:
-        problem = f"max_tokens ({limits[0]}) and max_completion_tokens ({limits[1]}) differ: send one of them"
-        raise invalid("invalid_value", problem, "max_tokens")
+    check_length(request, LENGTH_FIELDS)
     check_service_tier(request.service_tier, request.priority)
     check_messages(request.messages)
     check_tools(request.tools, request.tool_choice)
     if request.top_logprobs and not request.logprobs:
         raise invalid("invalid_value", "top_logprobs is only allowed with logprobs", "top_logprobs")
-    if request.continue_final_message and not _can_continue(request.messages[-1]):
+    if request.continue_final_message and request.add_generation_prompt:
+        problem = "continue_final_message contradicts add_generation_prompt, which begins a new message"
+        raise invalid("invalid_value", problem, "continue_final_message")
+    if request.continue_final_message and not _can_continue(request.messages):
         problem = "continue_final_message: the last message is not an answer that can be continued"
         raise invalid("invalid_value", problem, "continue_final_message")

@@ -10,12 +10,14 @@ from llmcore.messages import TextPrompt, TokensPrompt
 
 from ..http.errors import invalid
 from ..http.unknown_fields import RefusedFields
-from .generation_fields import MAX_CHOICES, CompletionFields, check_completion_fields
+from .generation_fields import MAX_CHOICES, CompletionFields, check_completion_fields, check_length
 from .text_or_tokens import TokenId, read_texts
 from .unsupported_fields import REFUSED_IN_COMPLETIONS
 
 # OpenAI's default of this endpoint.
 MAX_TOKENS_DEFAULT = 16
+
+LENGTH_FIELDS = ("n_predict", "max_tokens")
 
 # That the entries of a list are all of one kind is checked by read_texts().
 PromptField = (
@@ -76,6 +78,7 @@ class CompletionRequest(CompletionFields, kw_only=True, forbid_unknown_fields=Tr
 def check_completion(request: CompletionRequest) -> None:
     """Checks rules that the types cannot express. Raises ApiError (400)."""
     check_completion_fields(request)
+    check_length(request, LENGTH_FIELDS)
     if request.n_candidates < request.n_choices:
         raise invalid("invalid_value", f"best_of must be at least n ({request.n_choices})", "best_of")
     if request.n_candidates > request.n_choices and request.stream:

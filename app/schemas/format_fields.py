@@ -1,5 +1,5 @@
-"""Request fields for the format of an answer: OpenAI's response_format (text.format in /v1/responses), and llmcore's own
-regex and grammar."""
+"""OpenAI's request field for the format of an answer (response_format, or text.format in /v1/responses), and the constraint that
+it or another field sets."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Annotated, ClassVar, NamedTuple, Protocol
 import msgspec
 from msgspec import Meta
 
-from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
+from llmcore.messages import Constraint, JsonObject, JsonSchema
 
 from ..http.errors import invalid
 from ..http.unknown_fields import RefusedFields
-
-SOURCE_MAX_CHARACTERS = 64 * 1024
+from .form_fields import Form, check_schema
 
 FormatName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Source = Annotated[str, Meta(min_length=1, max_length=SOURCE_MAX_CHARACTERS)]
 
 
 class TextFormat(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
@@ -47,21 +45,13 @@ class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema", forb
 ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
 
-Pattern = Annotated[Source, Meta(description="llmcore's own; the whole answer matches it (the syntax of Rust's regex)")]
-GrammarSource = Annotated[Source, Meta(description="llmcore's own; a grammar in Lark's or llama.cpp's form")]
-
-
 class FormattedRequest(Protocol):
-    """A request with these fields, of which at most one sets a format."""
+    """A request with a response_format and with FormFields, of which at most one sets a form of the answer."""
 
     @property
     def response_format(self) -> ResponseFormat | None: ...
 
-    @property
-    def regex(self) -> str | None: ...
-
-    @property
-    def grammar(self) -> str | None: ...
+    def own_forms(self) -> list[Form]: ...
 
 
 class FormatFieldNames(NamedTuple):
@@ -74,42 +64,34 @@ class FormatFieldNames(NamedTuple):
 NAMES = FormatFieldNames()
 
 
-def constraint_of(request: FormattedRequest) -> Constraint | None:
-    """Returns the constraint that the request's format puts on the answer."""
+def _forms(request: FormattedRequest, names: FormatFieldNames) -> list[Form]:
+    """Returns the forms of the answer that the request sets, with the paths of the values that may be at fault."""
+    found = request.own_forms()
     if isinstance(request.response_format, JsonObjectFormat):
-        return JsonObject()
+        found.insert(0, Form(names.format, JsonObject()))
     if isinstance(request.response_format, JsonSchemaFormat):
         named = request.response_format.json_schema
-        return JsonSchema(bytes(named.schema), strict=bool(named.strict))
-    if request.regex is not None:
-        return Regex(request.regex)
-    return None if request.grammar is None else Grammar(request.grammar)
+        found.insert(0, Form(names.schema, JsonSchema(bytes(named.schema), strict=bool(named.strict))))
+    return found
+
+
+def constraint_of(request: FormattedRequest) -> Constraint | None:
+    """Returns the constraint that the request's format puts on the answer."""
+    forms = _forms(request, NAMES)
+    return forms[0].constraint if forms else None
 
 
 def constraint_field(request: FormattedRequest, names: FormatFieldNames = NAMES) -> str:
     """Returns the path of the field that sets the constraint, for error messages."""
-    if isinstance(request.response_format, JsonSchemaFormat):
-        return names.schema
-    return "regex" if request.regex is not None else "grammar" if request.grammar is not None else names.format
+    forms = _forms(request, names)
+    return forms[0].field if forms else names.format
 
 
 def check_format(request: FormattedRequest, names: FormatFieldNames = NAMES) -> None:
     """Raises ApiError (400) if two fields set a format, or if a schema cannot be one."""
     if isinstance(request.response_format, JsonSchemaFormat):
-        _check_schema(bytes(request.response_format.json_schema.schema), names.schema)
-    fields = [name for name in ("regex", "grammar") if getattr(request, name) is not None]
-    if not isinstance(request.response_format, TextFormat | None):
-        fields.insert(0, names.format)
+        check_schema(bytes(request.response_format.json_schema.schema), names.schema)
+    fields = [names.format if form.field == names.schema else form.field for form in _forms(request, names)]
     if len(fields) > 1:
         problem = f"{fields[0]} and {fields[1]} both set the format of the answer: send one of them"
         raise invalid("invalid_value", problem, fields[1])
-
-
-def _check_schema(schema: bytes, path: str) -> None:
-    """Checks a schema that was kept as raw JSON: the decoder has checked its syntax only."""
-    if schema[:1] not in (b"{", b"t", b"f"):
-        raise invalid("invalid_type", f"Invalid {path}: a schema is an object, true or false", path)
-    try:
-        schema.decode()
-    except UnicodeDecodeError:
-        raise invalid("invalid_json", f"Invalid {path}: it is not valid UTF-8", path) from None

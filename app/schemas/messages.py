@@ -8,9 +8,6 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from llmcore.log import cut
-
-from ..http.errors import invalid
 from ..http.unknown_fields import RefusedFields
 from .tools import SentToolCall
 from .unsupported_fields import (
@@ -23,8 +20,7 @@ from .unsupported_fields import (
     refuse_unsupported,
 )
 
-# Chat templates have no place for a name: to accept one would be to ignore it.
-Name = Annotated[Any, Meta(extra_json_schema={"enum": [None]}, description="templates cannot show it")]
+Name = Annotated[str, Meta(description="for templates that show it")]
 
 
 class TextPart(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
@@ -33,25 +29,25 @@ class TextPart(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fiel
     cache_control: Hint = None
 
 
-Content = str | Annotated[list[TextPart], Meta(min_length=1)]
+Content = str | list[TextPart]
 
 
 class SystemMessage(msgspec.Struct, tag_field="role", tag="system", forbid_unknown_fields=True):
     content: Content
-    name: Name = None
+    name: Name | None = None
 
 
 class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer", forbid_unknown_fields=True):
     """Rendered as a system message, the role that templates know."""
 
     content: Content
-    name: Name = None
+    name: Name | None = None
 
 
 class UserMessage(msgspec.Struct, tag_field="role", tag="user", forbid_unknown_fields=True):
     refused_fields: ClassVar[RefusedFields] = REFUSED_IN_MESSAGES
     content: Content
-    name: Name = None
+    name: Name | None = None
 
 
 class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid_unknown_fields=True):
@@ -60,7 +56,7 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid
     content: Content | None = None
     tool_calls: list[SentToolCall] | None = None
     reasoning_content: Annotated[str, Meta(description="for templates that show it")] | None = None
-    name: Name = None
+    name: Name | None = None
     refusal: OnlyEmptyText = None
     annotations: OnlyEmpty = None
     audio: OnlyNull = None
@@ -71,42 +67,31 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
     """Result of a function call."""
 
-    content: Content
-    tool_call_id: Annotated[str, Meta(min_length=1, description="of a call in a message before")]
-    name: Name = None
+    content: Content | None = None
+    tool_call_id: Annotated[str, Meta(description="of a call in a message before, if that is still there")] | None = (
+        None
+    )
+    name: Name | None = None
 
 
 Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
 def check_messages(messages: Sequence[Message]) -> None:
-    """Checks rules that the types cannot express. Raises ApiError (400)."""
-    called: set[str] = set()
+    """Checks rules that the types cannot express. Raises ApiError (400).
+
+    The order of roles is left to the chat template, which may refuse it: the engine's error then names `messages`."""
     for index, message in enumerate(messages):
         path = f"messages[{index}]."
-        _check_message(message, path)
-        if isinstance(message, AssistantMessage):
-            called |= {call.id for call in message.tool_calls or ()}
-        if isinstance(message, ToolMessage) and message.tool_call_id not in called:
-            problem = (
-                f"{path}tool_call_id: no message before it has a tool call with the id {cut(message.tool_call_id)!r}"
-            )
-            raise invalid("invalid_value", problem, path + "tool_call_id")
-
-
-def _check_message(message: Message, path: str) -> None:
-    refuse_unsupported(message, path)
-    if isinstance(message, AssistantMessage) and message.content is None and not message.tool_calls:
-        problem = f"{path}content may not be null without tool calls"
-        raise invalid("missing_required_parameter", problem, path + "content")
-    if isinstance(message.content, list):
-        for index, part in enumerate(message.content):
-            refuse_unsupported(part, f"{path}content[{index}].")
+        refuse_unsupported(message, path)
+        if isinstance(message.content, list):
+            for part_index, part in enumerate(message.content):
+                refuse_unsupported(part, f"{path}content[{part_index}].")
 
 
 def template_messages(messages: Sequence[Message]) -> bytes:
-    """Returns the messages as JSON for the chat template. `developer` becomes `system`; the result of a call gets the name of
-    the function, which some templates show."""
+    """Returns the messages as JSON for the chat template. `developer` becomes `system`. The result of a call gets the name of the
+    function, which some templates show; it is empty if the message has no name and the call is not there."""
     names: dict[str, str] = {}
     found = []
     for message in messages:
@@ -114,7 +99,8 @@ def template_messages(messages: Sequence[Message]) -> bytes:
         if isinstance(message, AssistantMessage):
             names |= {call.id: call.function.name for call in message.tool_calls or ()}
         if isinstance(message, ToolMessage):
-            plain |= {"tool_call_id": message.tool_call_id, "name": names.get(message.tool_call_id, "")}
+            id = message.tool_call_id or ""
+            plain |= {"tool_call_id": id, "name": names.get(id) or message.name or ""}
         found.append(plain)
     return msgspec.json.encode(found)
 
@@ -125,6 +111,8 @@ def _template_message(message: Message) -> dict[str, Any]:
         "role": "system" if role == "developer" else role,
         "content": _template_content(message.content),
     }
+    if message.name:
+        plain["name"] = message.name
     if isinstance(message, AssistantMessage):
         if message.tool_calls:
             plain["tool_calls"] = [_template_call(call) for call in message.tool_calls]

@@ -147,17 +147,7 @@ def read_items(value: str | list[msgspec.Raw], ignored: IgnoredFields) -> list[I
     """Returns the items of `input`; notes their fields without effect in `ignored`. Raises ApiError (400)."""
     if isinstance(value, str):
         return [UserItem(content=value)]
-    items = [_read_item(bytes(raw), f"input[{index}]", ignored) for index, raw in enumerate(value)]
-    called: set[str] = set()
-    for index, item in enumerate(items):
-        if isinstance(item, CallItem):
-            called.add(item.call_id)
-        if isinstance(item, ResultItem) and item.call_id not in called:
-            path = f"input[{index}].call_id"
-            raise invalid(
-                "invalid_value", f"{path}: no function_call before it has the call_id {cut(item.call_id)!r}", path
-            )
-    return items
+    return [_read_item(bytes(raw), f"input[{index}]", ignored) for index, raw in enumerate(value)]
 
 
 def _read_item(raw: bytes, path: str, ignored: IgnoredFields) -> Item:

@@ -18,16 +18,20 @@ from .chat_prompt import chat_prompt
 from .chat_request import ReasoningEffort
 from .format_fields import (
     FormatFieldNames,
-    GrammarSource,
     JsonObjectFormat,
     JsonSchemaFormat,
     NamedSchema,
-    Pattern,
     ResponseFormat,
     TextFormat,
     check_format,
 )
-from .generation_fields import AnswerLength, GenerationFields, ServiceTierField, check_generation_fields
+from .generation_fields import (
+    AnswerLength,
+    GenerationFields,
+    ServiceTierField,
+    check_generation_fields,
+    check_length,
+)
 from .responses_input import Input, read_items, to_messages
 from .tools import (
     FunctionDefinition,
@@ -133,8 +137,6 @@ class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tru
     tool_choice: ToolChoice | FlatToolChoice | None = None
     parallel_tool_calls: Annotated[bool, Meta(description="several calls in one answer; true if absent")] | None = None
     text: TextOptions | None = None
-    regex: Pattern | None = None
-    grammar: GrammarSource | None = None
     include: (
         Annotated[
             list[Includable],
@@ -225,6 +227,7 @@ def check_responses(request: ResponsesRequest) -> None:
     """Checks rules that the types cannot express, except for the input. Raises ApiError (400)."""
     _check_stateless(request)
     check_generation_fields(request, request.stream_options)
+    check_length(request, ("max_output_tokens",))
     check_service_tier(request.service_tier, request.priority)
     for index, tool in enumerate(request.tools or ()):
         refuse_unsupported(tool, f"tools[{index}].")

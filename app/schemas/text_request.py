@@ -32,7 +32,7 @@ class DetokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
 
 
 class ApplyTemplateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    messages: Annotated[list[Message], Meta(min_length=1, description="as in a chat request")]
+    messages: Annotated[list[Message], Meta(description="as in a chat request")]
     add_generation_prompt: Annotated[bool, Meta(description="begin the answer; true if absent")] | None = None
     tools: Tools | None = None
     chat_template_kwargs: Annotated[dict[str, Any], Meta(description="further variables of the template")] | None = None

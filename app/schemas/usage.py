@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 
 class PromptTokensDetails(msgspec.Struct):
@@ -28,9 +28,11 @@ class CompletionTokensDetails(msgspec.Struct):
 
 
 class TokenUsage(msgspec.Struct):
+    """Only a stream's usage so far (continuous_usage_stats) has neither details nor timings."""
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
-    completion_tokens_details: CompletionTokensDetails
-    timings: Timings
+    prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
+    completion_tokens_details: CompletionTokensDetails | UnsetType = UNSET
+    timings: Timings | UnsetType = UNSET

@@ -36,9 +36,12 @@ class RequestLimits:
         """Returns the most tokens that an answer may have; None is up to the end of the context.
 
         Takes the first that is given: the request's value, the endpoint's own `default`, the operator's default, the operator's
-        limit. A default above the limit is lowered to it.
+        limit. A default above the limit is lowered to it. A negative number asks for an answer up to the end of the
+        context: only the operator's limit holds.
         """
         limit = self._config.max_answer_tokens or None
+        if asked is not None and asked < 0:
+            return limit
         if asked is not None:
             self._check(asked, limit or 0, field, "tokens")
             return asked

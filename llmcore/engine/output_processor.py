@@ -85,17 +85,23 @@ class OutputProcessor:
             raise ConstraintError(TOO_AMBIGUOUS, param="tools")
         if token == NO_TOKEN:
             raise _no_choice() if constraint is None else constraint.failure
-        if self._token_text.is_end(token) and not request.ignore_eos:
-            return "", "stop"
+        is_end = self._token_text.is_end(token) and not request.ignore_eos
+        if is_end or token in request.endings.tokens:
+            request.is_cut = not is_end
+            return request.push(self._data(request, token)) if request.endings.shows_token else "", "stop"
         if constraint is not None:
             constraint.accept(token)
-        data = self._token_text.name(token) if token in request.preserved else self._token_text.text(token)
-        text = request.push(data, self._token_text.logprob(sampled.logprobs))
+        text = request.push(self._data(request, token), self._token_text.logprob(sampled.logprobs))
         if request.text.stopped or (constraint is not None and constraint.is_complete):
             return text, "stop"
         if request.n_generated_max is not None and request.sequence.n_generated >= request.n_generated_max:
             return text, "length"
         return text, None
+
+    def _data(self, request: RequestState, token: int) -> bytes:
+        """Returns the bytes that a token adds to the text of an answer."""
+        is_shown = request.shows_special_tokens or token in request.preserved
+        return self._token_text.name(token) if is_shown else self._token_text.text(token)
 
     def _follow(self, request: RequestState, constraint: TokenConstraint) -> tuple[str, FinishReason | None]:
         """Appends the tokens that the constraint leaves no choice about. If log-probabilities are asked for, the model has to

@@ -64,7 +64,7 @@ class Prompts:
             tokens = list(prompt.tokens)
             self._model.check_tokens(tokens)
         if not tokens:
-            raise InvalidRequestError("the prompt is empty", param="prompt")
+            raise InvalidRequestError("the prompt is empty", param="prompt" if chat is None else "messages")
         preserved = self._preserved(chat) if chat is not None and chat.syntax else frozenset[int]()
         return TokenizedPrompt(tokens, chat, preserved, self._checkpoints(prompt, tokens) if with_checkpoints else ())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmcore.engine.answer_endings import AnswerEndings, answer_endings
 from llmcore.engine.prompt_limit import PromptBound
 from llmcore.engine.prompts import Prompts, TokenizedPrompt
 from llmcore.engine.request_state import RequestState, constrain_request_state, open_request_state
@@ -61,7 +62,10 @@ class RequestBuilder:
             group=group,
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
-        state = open_request_state(self._model, request, prompt, sequence, deadline_s, n_ctx=self._limits.n_ctx)
+        endings = self._endings(request, prompt)
+        state = open_request_state(
+            self._model, request, prompt, sequence, deadline_s, endings, n_ctx=self._limits.n_ctx
+        )
         if request.constraint is not None:
             try:
                 matcher = self._constraints.matcher(request.constraint)
@@ -72,6 +76,11 @@ class RequestBuilder:
                 state.close()
                 raise
         return state
+
+    def _endings(self, request: GenerateRequest, prompt: TokenizedPrompt) -> AnswerEndings:
+        has_call_grammar = prompt.chat is not None and bool(prompt.chat.grammar)
+        anything = self._constraints.anything
+        return answer_endings(request, self._model.n_vocab, anything, has_call_grammar=has_call_grammar)
 
     def _room(self, request: GenerateRequest, tokens: list[int]) -> int:
         """Number of tokens that an answer may have. Raises ContextLengthError if that is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from llmcore.engine.answer_endings import NO_ENDINGS, AnswerEndings
 from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.engine.text_stream import TextStream
 from llmcore.errors import InvalidRequestError
@@ -46,6 +47,9 @@ class RequestState:
     n_reasoning: int = 0
     constraint: TokenConstraint | None = None
     n_logprobs: int | None = None
+    endings: AnswerEndings = NO_ENDINGS
+    shows_special_tokens: bool = False
+    is_cut: bool = False  # a stop token of the caller's has ended it
     is_started: bool = False
     first_token_s: float | None = None
     n_cached: int = 0
@@ -70,14 +74,20 @@ class RequestState:
     def sample_request(self, row: int) -> SampleRequest:
         """Returns what its next token is sampled from: batch index `row` of the step that was decoded."""
         mask = None if self.constraint is None else self.constraint.mask
+        if self.is_short(self.sequence.n_generated):
+            mask = self.endings.mask
         return SampleRequest(self.sampler, row, mask, self.n_logprobs)
+
+    def is_short(self, n_generated: int) -> bool:
+        """True if an answer of so many tokens may not end yet."""
+        return n_generated < self.endings.n_min
 
     def push(self, data: bytes, logprob: TokenLogprob | None = None) -> str:
         """Adds the bytes of a token and returns the text that became certain by it."""
         if logprob is not None:
             self._held_logprobs.append((self._n_bytes, logprob))
         self._n_bytes += len(data)
-        return self.text.push(data)
+        return self.text.push(data, may_stop=not self.is_short(self.sequence.n_generated))
 
     def grow(self, text: str, n_tokens: int) -> Piece:
         """Returns the output of n_tokens more tokens and the text that they made certain."""
@@ -93,7 +103,7 @@ class RequestState:
         request_id, usage, logprobs = self.sequence.request_id, self.usage(now_s), self.logprobs(is_end=True)
         if self.chat is None:
             return Finished(request_id, text, reason, usage, logprobs=logprobs)
-        delta = self.chat.finish(text, is_whole=reason == "stop" and not self.text.stopped)
+        delta = self.chat.finish(text, is_whole=reason == "stop" and not (self.text.stopped or self.is_cut))
         return Finished(request_id, delta.content, reason, usage, delta.reasoning, delta.calls, logprobs)
 
     def logprobs(self, *, is_end: bool = False) -> tuple[TokenLogprob, ...]:
@@ -129,6 +139,7 @@ def open_request_state(
     prompt: TokenizedPrompt,
     sequence: Sequence,
     deadline_s: float | None,
+    endings: AnswerEndings,
     *,
     n_ctx: int,
 ) -> RequestState:
@@ -145,7 +156,7 @@ def open_request_state(
     return RequestState(
         sequence,
         sampler,
-        TextStream([*request.stop, *prompt.stops]),
+        TextStream([*request.stop, *prompt.stops], request.stop if request.shows_stop else ()),
         request.ignore_eos,
         request.max_tokens,
         deadline_s,
@@ -153,6 +164,8 @@ def open_request_state(
         chat=None if parser is None else ChatStream(_reader(parser)),
         preserved=prompt.preserved,
         n_logprobs=request.n_logprobs,
+        endings=endings,
+        shows_special_tokens=request.shows_special_tokens,
     )
 
 

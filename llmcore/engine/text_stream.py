@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 class TextStream:
@@ -11,12 +11,13 @@ class TextStream:
 
     `push` returns the text that is certain. Bytes of an unfinished UTF-8 character wait for the rest of it, and text that could
     still become a stop string waits until it is known not to. Once a stop string is complete, `stopped` is true, and all text
-    before it has been returned. Invalid bytes become U+FFFD.
+    before it has been returned, with the stop string itself if it is one of `shown_stops`. Invalid bytes become U+FFFD.
     """
 
-    def __init__(self, stops: Sequence[str] = ()) -> None:
+    def __init__(self, stops: Sequence[str] = (), shown_stops: Collection[str] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = tuple(stop for stop in stops if stop)
+        self._shown_stops = frozenset(shown_stops)
         self._held = ""
         self._n_cut = 0
         self.stopped = False
@@ -26,9 +27,14 @@ class TextStream:
         """Number of bytes, the last ones pushed, whose text was not returned. Those of a stop string and behind it never are."""
         return self._n_cut + len(self._held.encode()) + len(self._decoder.getstate()[0])
 
-    def push(self, data: bytes) -> str:
-        """Adds the bytes of a token and returns the text that became certain by it."""
-        return self._advance(self._decoder.decode(data))
+    def push(self, data: bytes, *, may_stop: bool = True) -> str:
+        """Adds the bytes of a token and returns the text that became certain by it. Without `may_stop`, the text so far
+        is not searched for stop strings."""
+        text = self._decoder.decode(data)
+        if may_stop or self.stopped:
+            return self._advance(text)
+        text, self._held = self._held + text, ""
+        return text
 
     def finish(self) -> str:
         """Returns the text that was held back, since nothing can complete it any more."""
@@ -41,10 +47,12 @@ class TextStream:
             self._n_cut += len(text.encode())
             return ""
         held = self._held + text
-        at = min((index for index in (held.find(stop) for stop in self._stops) if index >= 0), default=-1)
-        if at >= 0:
-            self.stopped, self._held, self._n_cut = True, "", len(held[at:].encode())
-            return held[:at]
+        found = [(at, stop) for stop in self._stops if (at := held.find(stop)) >= 0]
+        if found:
+            at, stop = min(found)
+            end = at + len(stop) if stop in self._shown_stops else at
+            self.stopped, self._held, self._n_cut = True, "", len(held[end:].encode())
+            return held[:end]
         keep = max((_overlap(held, stop) for stop in self._stops), default=0)
         self._held = held[len(held) - keep :]
         return held[: len(held) - keep]

@@ -36,8 +36,11 @@ class Sampler(HandleOwner):
         self._lib = load_library()
         self._name = "the sampler"
         self.model = model
-        # llama.cpp draws a seed itself for 2**32 - 1. It is drawn here, so that it can be reported.
+        # llama.cpp draws a seed itself for 2**32 - 1, so that this seed is another one here. A missing one is drawn here, so that
+        # it can be reported.
         self.seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
+        if self.seed == MAX_SEED:
+            self.seed = MAX_SEED // 2
         for token in params.logit_bias:
             if not 0 <= token < model.n_vocab:
                 raise InvalidRequestError(

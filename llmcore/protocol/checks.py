@@ -69,10 +69,18 @@ def check_request(request: GenerateRequest) -> None:
     if request.n_logprobs is not None and not 0 <= request.n_logprobs <= N_LOGPROBS_MAX:
         problem = f"n_logprobs must be between 0 and {N_LOGPROBS_MAX}, got {request.n_logprobs}"
         raise InvalidRequestError(problem, param="n_logprobs")
-    if request.constraint is not None and request.ignore_eos:
-        raise InvalidRequestError(
-            "ignore_eos contradicts a constraint, which says where an answer may end", param="ignore_eos"
-        )
+    if request.constraint is not None and (request.ignore_eos or request.min_tokens > 0):
+        field = "ignore_eos" if request.ignore_eos else "min_tokens"
+        raise InvalidRequestError(f"{field} contradicts a constraint, which says where an answer may end", param=field)
+    _check_min_tokens(request)
+
+
+def _check_min_tokens(request: GenerateRequest) -> None:
+    if request.min_tokens < 0:
+        raise InvalidRequestError(f"min_tokens must be at least 0, got {request.min_tokens}", param="min_tokens")
+    if request.max_tokens is not None and request.min_tokens > request.max_tokens:
+        problem = f"min_tokens ({request.min_tokens}) is above the longest answer ({request.max_tokens} tokens)"
+        raise InvalidRequestError(problem, param="min_tokens")
 
 
 def _encoded(command: Command) -> bytes:

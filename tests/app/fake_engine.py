@@ -59,7 +59,8 @@ MODEL = ModelInfo(
 def prompt_text(request: GenerateRequest) -> str:
     """Returns the text of the last message, or of the prompt."""
     if isinstance(request.prompt, ChatPrompt):
-        content = msgspec.json.decode(request.prompt.messages)[-1]["content"]
+        messages = msgspec.json.decode(request.prompt.messages)
+        content = messages[-1]["content"] if messages else ""
         return content if isinstance(content, str) else "".join(part["text"] for part in content or ())
     return request.prompt.text if isinstance(request.prompt, TextPrompt) else repr(request.prompt.tokens)
 

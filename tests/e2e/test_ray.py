@@ -70,7 +70,7 @@ def test_a_stream_comes_in_pieces(client: httpx.Client) -> None:
 
 
 def test_refusals_keep_their_form(client: httpx.Client) -> None:
-    refused = client.post(CHAT, json={"messages": []})
+    refused = client.post(CHAT, json={"messages": 5})
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "messages"
 

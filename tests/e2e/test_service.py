@@ -184,7 +184,7 @@ def test_refusals_carry_param_and_code(sdk: openai.OpenAI) -> None:
     assert caught.value.code == "context_length_exceeded"
     assert "4096" in str(caught.value)
     with pytest.raises(openai.BadRequestError) as caught:
-        sdk.chat.completions.create(model=model, messages=FACT, temperature=3)
+        sdk.chat.completions.create(model=model, messages=FACT, temperature=300)
     assert caught.value.param == "temperature"
     with pytest.raises(openai.NotFoundError) as missing:
         sdk.chat.completions.create(model="gpt-9", messages=FACT)
@@ -195,7 +195,7 @@ def test_refusals_carry_param_and_code(sdk: openai.OpenAI) -> None:
     ("body", "status", "param"),
     [
         (b"{", 400, None),
-        (b'{"messages": []}', 400, "messages"),
+        (b'{"messages": 5}', 400, "messages"),
         (b'{"messages": [{"role": "wizard", "content": "x"}]}', 400, "messages[0].role"),
         (b'{"messages": [{"role": "user", "content": "x"}], "temprature": 1}', 400, "temprature"),
         (b'{"messages": [{"role": "user", "content": "x"}], "max_tokens": "many"}', 400, "max_tokens"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
+
+from llmcore.engine.answer_endings import AnswerEndings
 from llmcore.engine.request_state import RequestState
 from llmcore.engine.text_stream import TextStream
 from llmcore.llama.sampler import Sampler
@@ -46,6 +49,18 @@ def test_of_a_stop_string_no_log_probabilities_are_shown_not_even_at_the_end() -
     each.push(b"stop", logprob(2))
     finished = each.end(each.text.finish(), "stop", 12.0)
     assert [each.token for each in finished.logprobs] == [1]
+
+
+def test_an_answer_that_is_too_short_may_not_stop() -> None:
+    each = state("b")
+    each.endings = AnswerEndings(n_min=2, mask=np.zeros(1, np.uint32))
+    each.sequence.tokens.append(5)  # the first token of the answer
+    assert each.sample_request(0).mask is each.endings.mask
+    assert each.push(b"ab") == "ab"
+    each.sequence.tokens.append(6)
+    assert each.sample_request(0).mask is None
+    assert each.push(b"ab") == "a"
+    assert each.text.stopped
 
 
 def test_usage_divides_time_into_queue_prefill_and_decode() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,3 +110,30 @@ def test_what_is_shown_and_what_is_held_are_all_there_is(text: str, stops: list[
         assert len(shown.encode()) + stream.n_held == n
     shown += stream.finish()
     assert stream.n_held == (len(data) - len(shown.encode()) if stream.stopped else 0)
+
+
+def test_a_shown_stop_string_is_returned_and_nothing_behind_it() -> None:
+    text = TextStream(["end", "hidden"], ["end"])
+    assert text.push(b"the e") == "the "
+    assert text.push(b"nd of it") == "end"
+    assert text.stopped
+    assert text.n_held == len(" of it")
+    other = TextStream(["end", "hidden"], ["end"])
+    assert other.push(b"a hidden end") == "a "
+
+
+@given(st.text(alphabet="abé", max_size=12), st.lists(st.integers(0, 20), max_size=3), st.integers(0, 20))
+def test_text_that_may_not_stop_is_shown_at_once(text: str, cuts: list[int], n_free: int) -> None:
+    """Stop strings are looked for only behind the first bytes, of which nothing but unfinished characters is held back."""
+    data = text.encode()
+    free, rest = data[:n_free], data[n_free:]
+    stream = TextStream(["ab", "b"])
+    places = sorted({0, len(free), *(cut for cut in cuts if cut < len(free))})
+    shown = "".join(stream.push(free[start:end], may_stop=False) for start, end in itertools.pairwise(places))
+    assert shown == free.decode(errors="ignore")
+    assert not stream.stopped
+    behind = data[len(shown.encode()) :].decode()
+    shown += stream.push(rest) + stream.finish()
+    stops = [at for at in (behind.find("ab"), behind.find("b")) if at >= 0]
+    assert stream.stopped == bool(stops)
+    assert shown == text[: len(text) - len(behind)] + (behind[: min(stops)] if stops else behind)

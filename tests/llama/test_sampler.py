@@ -11,7 +11,7 @@ import pytest
 from llmcore.errors import ClosedError, InvalidRequestError
 from llmcore.llama.model import Model
 from llmcore.llama.sampler import Sampler
-from llmcore.sampling import SamplingParams
+from llmcore.sampling import MAX_SEED, SamplingParams
 from tests.llama.draws import draw, logits
 
 
@@ -34,6 +34,7 @@ def test_the_same_seed_draws_the_same_tokens(chat_model: Model) -> None:
             return [sampler.sample_logits(values) for _ in range(20)]
 
     assert run(3) == run(3)
+    assert run(MAX_SEED) == run(MAX_SEED), "for llama.cpp no seed at all"
     assert run(3) != run(4)
 
 

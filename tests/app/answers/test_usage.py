@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+from msgspec import UNSET
 
 from llmcore.messages import Usage
 from llmcore_app.answers.usage import total_usage
@@ -17,6 +18,7 @@ def test_a_prompt_of_several_answers_counts_once() -> None:
     ]
     usage = total_usage(usages, 2)
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (20, 20, 40)
+    assert usage.prompt_tokens_details is not UNSET
     assert usage.prompt_tokens_details.cached_tokens == 2
 
 

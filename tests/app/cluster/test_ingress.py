@@ -76,7 +76,7 @@ async def test_answers_pass_through_and_routers_see_the_prompt(replicas: InProce
 
 async def test_refusals_keep_their_form(replicas: InProcess) -> None:
     async with client_of(replicas) as client:
-        wrong = await client.post(CHAT, json={"messages": []})
+        wrong = await client.post(CHAT, json={"messages": 5})
         unknown = await client.get("/nope")
         large = await client.post(CHAT, content=b"x" * 5000)
     assert [each.status_code for each in (wrong, unknown, large)] == [400, 404, 413]

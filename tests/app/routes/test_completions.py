@@ -48,3 +48,20 @@ async def test_several_answers_to_several_prompts(client: httpx.AsyncClient, eng
 async def test_priority_and_timeout_reach_every_prompt(client: httpx.AsyncClient, engine: FakeEngine) -> None:
     await post(client, prompt=["a", "b"], priority="low", timeout=60)
     assert [(request.priority, request.timeout_s) for request in engine.requests] == [("low", 60)] * 2
+
+
+async def test_usage_so_far_in_each_chunk(client: httpx.AsyncClient) -> None:
+    """As benchmarks of vLLM read it. Without the option, only the last chunk has a usage."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    response = await post(client, stream=True, stream_options=options)
+    *chunks, last, done = events(response.text)
+    assert done == "[DONE]"
+    counts = [chunk["usage"]["completion_tokens"] for chunk in chunks]
+    assert counts == sorted(counts)
+    assert counts[0] >= 1
+    assert all(chunk["usage"]["prompt_tokens"] == 7 for chunk in chunks)
+    assert all(each["total_tokens"] == 7 + each["completion_tokens"] for each in (chunk["usage"] for chunk in chunks))
+    assert set(chunks[0]["usage"]) == {"prompt_tokens", "completion_tokens", "total_tokens"}
+    assert counts[-1] == last["usage"]["completion_tokens"]
+    alone = await post(client, stream=True, stream_options={"continuous_usage_stats": True})
+    assert [chunk["usage"]["completion_tokens"] for chunk in events(alone.text)[:-1]] == counts

@@ -36,6 +36,10 @@ HARMLESS: list[dict[str, Any]] = [
     {"modalities": ["text"], "audio": None},
     {"verbosity": "medium"},
     {"stop": []},
+    {"stop": list("abcdefghijklmnop"), "id_slot": 3, "cache_prompt": True},
+    {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
+    {"max_tokens": 5, "max_completion_tokens": 5, "n_predict": 5},
+    {"temperature": 100},
 ]
 
 
@@ -98,14 +102,20 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"response_format": {"type": "json_object", "schema": {}}}, "response_format.schema", "unsupported_parameter"),
     # wrong
     ({"temperature": "hot"}, "temperature", "invalid_type"),
-    ({"temperature": 2.1}, "temperature", "invalid_value"),
+    ({"temperature": 100.1}, "temperature", "invalid_value"),
     ({"top_p": -0.1}, "top_p", "invalid_value"),
-    ({"seed": -1}, "seed", "invalid_value"),
-    ({"seed": 2**32}, "seed", "invalid_value"),
-    ({"seed": 2**80}, "seed", "invalid_value"),
     ({"seed": 1.5}, "seed", "invalid_type"),
     ({"max_tokens": 0}, "max_tokens", "invalid_value"),
+    ({"n_predict": 0}, "n_predict", "invalid_value"),
+    ({"max_tokens": -2}, "max_tokens", "invalid_value"),
     ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", "invalid_value"),
+    ({"n_predict": 5, "max_completion_tokens": 6}, "max_completion_tokens", "invalid_value"),
+    ({"repetition_penalty": 1.1, "repeat_penalty": 1.2}, "repetition_penalty", "invalid_value"),
+    ({"min_tokens": -1}, "min_tokens", "invalid_value"),
+    ({"stop_token_ids": ["x"]}, "stop_token_ids[0]", "invalid_type"),
+    ({"top_k": -2}, "top_k", "invalid_value"),
+    ({"skip_special_tokens": "no"}, "skip_special_tokens", "invalid_type"),
+    ({"add_generation_prompt": True, "continue_final_message": True}, "continue_final_message", "invalid_value"),
     ({"priority": "urgent"}, "priority", "invalid_value"),
     ({"priority": 1}, "priority", "invalid_type"),
     ({"cache": "forget"}, "cache", "invalid_value"),
@@ -114,32 +124,25 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"timeout": "1s"}, "timeout", "invalid_type"),
     ({"stop": ""}, "stop", "invalid_value"),
     ({"stop": ["a", ""]}, "stop[1]", "invalid_value"),
-    ({"stop": list("abcde")}, "stop", "invalid_value"),
+    ({"stop": list("abcdefghijklmnopq")}, "stop", "invalid_value"),
     ({"logit_bias": {"x": 1}}, "logit_bias", "invalid_type"),
     ({"logit_bias": {"-1": 1}}, "logit_bias", "invalid_value"),
     ({"logit_bias": {"1": 101}}, "logit_bias[...]", "invalid_value"),
     ({"logit_bias": {str(i): 1 for i in range(1025)}}, "logit_bias", "invalid_value"),
-    ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
     ({"model": 5}, "model", "invalid_type"),
     # messages
-    ({"messages": []}, "messages", "invalid_value"),
     ({"messages": None}, "messages", "invalid_type"),
     ({"messages": "x"}, "messages", "invalid_type"),
     (message(role="robot", content="x"), "messages[1].role", "invalid_value"),
     (message(content="x"), "messages[1].role", "missing_required_parameter"),
     (message(role="user"), "messages[1].content", "missing_required_parameter"),
     (message(role="user", content=None), "messages[1].content", "invalid_type"),
-    (message(role="user", content=[]), "messages[1].content", "invalid_value"),
-    (message(role="assistant"), "messages[1].content", "missing_required_parameter"),
     (
         message(role="assistant", content=None, tool_calls=[{"type": "function"}]),
         "messages[1].tool_calls[0].id",
         "missing_required_parameter",
     ),
-    (message(role="assistant", content=None, tool_calls=[]), "messages[1].content", "missing_required_parameter"),
-    (message(role="user", content="x", name="Ada"), "messages[1].name", "unsupported_parameter"),
-    (message(role="tool", content="x", tool_call_id="1"), "messages[1].tool_call_id", "invalid_value"),
-    (message(role="tool", content="x"), "messages[1].tool_call_id", "missing_required_parameter"),
+    (message(role="user", content="x", name=5), "messages[1].name", "invalid_type"),
     (message(role="function", name="f", content="x"), "messages[1].role", "unsupported_value"),
     (
         message(role="user", content=[{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {}}]),
@@ -171,3 +174,24 @@ async def test_an_answer_that_was_begun_goes_on(client: httpx.AsyncClient, engin
         prompt = engine.requests.pop().prompt
         assert isinstance(prompt, ChatPrompt)
         assert (prompt.continue_final_message, prompt.add_generation_prompt) == (goes_on, not goes_on)
+
+
+@pytest.mark.parametrize(
+    ("fields", "opens"),
+    [({}, True), ({"add_generation_prompt": True}, True), ({"add_generation_prompt": False}, False)],
+)
+async def test_the_opening_of_the_answer_may_be_left_out(
+    client: httpx.AsyncClient, engine: FakeEngine, fields: dict[str, Any], opens: bool
+) -> None:
+    assert (await post(client, **fields)).status_code == 200
+    prompt = engine.requests[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert (prompt.add_generation_prompt, prompt.continue_final_message) == (opens, False)
+
+
+async def test_an_explicit_opening_begins_a_new_message(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    begun = [*HELLO["messages"], {"role": "assistant", "content": "It is"}]
+    assert (await post(client, messages=begun, add_generation_prompt=True)).status_code == 200
+    prompt = engine.requests[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert (prompt.add_generation_prompt, prompt.continue_final_message) == (True, False)

@@ -36,6 +36,44 @@ def message(**fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "x"}, fields]}
 
 
+async def test_names_and_messages_without_content_reach_the_template(
+    client: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "text", "text": "a"}], "name": "Ada"},
+        {"role": "system", "content": "Late.", "name": "rules"},
+        {"role": "system", "content": [{"type": "text", "text": "Again."}]},
+        {"role": "assistant", "name": "bot"},
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "assistant", "content": []},
+        {"role": "tool", "content": [{"type": "text", "text": "9"}], "tool_call_id": "lost"},
+        {"role": "tool", "content": None, "name": "clock"},
+        {"role": "developer", "content": "B", "name": "dev"},
+    ]
+    response = await post(client, messages=messages)
+    assert response.status_code == 200, response.text
+    prompt = engine.requests[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert msgspec.json.decode(prompt.messages) == [
+        messages[0],
+        messages[1],
+        messages[2],
+        {"role": "assistant", "content": None, "name": "bot"},
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": []},
+        {"role": "tool", "content": [{"type": "text", "text": "9"}], "tool_call_id": "lost", "name": ""},
+        {"role": "tool", "content": None, "tool_call_id": "", "name": "clock"},
+        {"role": "system", "content": "B", "name": "dev"},
+    ]
+
+
+async def test_no_messages_are_left_to_the_template(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    assert (await post(client, messages=[])).status_code == 200
+    prompt = engine.requests[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert prompt.messages == b"[]"
+
+
 async def test_images_are_refused_in_words(client: httpx.AsyncClient) -> None:
     response = await post(client, **message(role="user", content=[{"type": "image_url", "image_url": {"url": "x"}}]))
     assert "images are not supported" in response.json()["error"]["message"]

@@ -29,8 +29,7 @@ async def test_prompts(client: httpx.AsyncClient, engine: FakeEngine, prompt: An
         ({"prompt": []}, "prompt", "invalid_value"),
         ({"prompt": ["a"]}, "prompt[0]", "invalid_type"),
         ({"messages": []}, "messages", "invalid_value"),
-        ({"messages": [{"role": "user", "content": "x", "name": "Ada"}]}, "messages[0].name", "unsupported_parameter"),
-        ({"messages": [{"role": "assistant"}]}, "messages[0].content", "missing_required_parameter"),
+        ({"messages": [{"role": "user", "content": "x", "name": 5}]}, "messages[0].name", "invalid_type"),
     ],
     ids=str,
 )

@@ -15,12 +15,12 @@ import pytest
         ("/tokenize", {"content": 5}, "content", "invalid_type"),
         ("/detokenize", {"tokens": [-1]}, "tokens[0]", "invalid_value"),
         ("/detokenize", {"tokens": "x"}, "tokens", "invalid_type"),
-        ("/apply-template", {"messages": []}, "messages", "invalid_value"),
+        ("/apply-template", {"messages": [5]}, "messages[0]", "invalid_type"),
         (
             "/apply-template",
-            {"messages": [{"role": "user", "content": "x", "name": "y"}]},
+            {"messages": [{"role": "user", "content": "x", "name": 5}]},
             "messages[0].name",
-            "unsupported_parameter",
+            "invalid_type",
         ),
     ],
 )

@@ -27,6 +27,24 @@ async def bounded(engine: FakeEngine, **options: Any) -> AsyncIterator[httpx.Asy
         yield client
 
 
+@pytest.mark.parametrize(("limit", "found"), [(0, None), (8, 8)])
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        (URL, {**HELLO, "max_tokens": -1}),
+        (URL, {**HELLO, "n_predict": -1}),
+        (COMPLETIONS, {"prompt": "x", "n_predict": -1}),
+        (RESPONSES, {"input": "x", "max_output_tokens": -1}),
+    ],
+)
+async def test_minus_one_is_to_the_end_but_for_the_operators_limit(
+    engine: FakeEngine, url: str, body: dict[str, Any], limit: int, found: int | None
+) -> None:
+    async with bounded(engine, max_answer_tokens=limit, max_tokens_default=5) as client:
+        assert (await client.post(url, json=body)).status_code == 200
+    assert engine.requests[0].max_tokens == found
+
+
 @pytest.mark.parametrize(
     ("option", "value", "url", "body", "field"),
     [
