@@ -79,8 +79,8 @@ class StrictConnection(h11.Connection):
 
     @staticmethod
     def _in_origin_form(request: h11.Request) -> h11.Request:
-        """Returns the request with a path as its target. If the target was a URL, the URL's host replaces the Host that was received,
-        which does not count then (RFC 9112, 3.2.2): hosts and origins are checked against it."""
+        """Returns the request with a path as its target. If the target was a URL, its host replaces the Host that was received,
+        which does not count then (RFC 9112, 3.2.2). So hosts and origins are checked against the URL's."""
         matched = _HTTP_URL.fullmatch(request.target)
         if matched is None:
             return request
