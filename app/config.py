@@ -65,7 +65,9 @@ class ServerConfig:
         low=0,
         high=3600,
     )
-    debug: bool = option_field(False, "serve GET /debug/engine, /props and /slots: slots, cache and queue, without text")
+    debug: bool = option_field(
+        False, "serve GET /debug/engine, /props and /slots: slots, cache and queue, without text"
+    )
     api_keys_file: str = option_field(
         "",
         "file of API keys, one line per key as `llmcore key NAME` prints it; with any key configured, requests need one",

@@ -67,7 +67,7 @@ def test_every_route_is_served_with_and_without_v1_or_has_one_path(service: Serv
 
 
 async def test_aliases_are_counted_as_their_routes(client: httpx.AsyncClient) -> None:
-    for path in ("/chat/completions", "/v1/chat/completions/", "//chat//completions"):
+    for path in ("/chat/completions", "/v1/chat/completions/", "/v1//chat///completions//"):
         assert (await client.post(path, json=HELLO)).status_code == 200
     page = (await client.get("/metrics")).text
     assert f'llm_service_requests_total{{endpoint="{URL}",model="fake",status="200"}} 3.0' in page
@@ -81,12 +81,12 @@ async def test_models_without_v1(client: httpx.AsyncClient) -> None:
 
 async def test_keys_guard_aliases_as_their_routes(engine: FakeEngine, clock: Clock) -> None:
     async with keyed_client(engine, clock) as client:
-        for path in ("/chat/completions", "//v1/chat/completions/", "/rerank", "/v2/rerank", "/score"):
+        for path in ("/chat/completions", "/v1//chat/completions/", "/rerank", "/v2/rerank", "/score"):
             assert (await client.post(path, json=HELLO)).status_code == 401
         assert (await client.post("/chat/completions", json=HELLO, headers=ANN)).status_code == 200
-        for path in ("/ping", "/v1/health", "/health/", "/healthz/", "/version", "//docs"):
+        for path in ("/ping", "/v1/health", "/health/", "/healthz/", "/version", "/docs//"):
             assert (await client.get(path)).status_code == 200
-        for path in ("/models", "//v1/models", "/props", "/slots"):
+        for path in ("/models", "/v1//models", "/props", "/slots"):
             assert (await client.get(path)).status_code == 401
 
 

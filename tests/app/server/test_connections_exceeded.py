@@ -11,7 +11,7 @@ from llmcore_app.http.probes import PROBE_PATHS
 from llmcore_app.server.connections_exceeded import ConnectionsExceeded
 
 
-@pytest.mark.parametrize("path", [*sorted(PROBE_PATHS), "/ping", "//v1/health/", "/livez/", "/v1/models", "/metrics"])
+@pytest.mark.parametrize("path", [*sorted(PROBE_PATHS), "/ping", "/v1//health/", "/livez/", "/v1/models", "/metrics"])
 async def test_probes_are_answered_everything_else_is_a_503_and_both_close(path: str) -> None:
     transport = httpx.ASGITransport(ConnectionsExceeded(PlainTextResponse("ok")))
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
