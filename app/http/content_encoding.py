@@ -97,16 +97,16 @@ class _DeflateStream:
 
 class _ZstdStream:
     def __init__(self) -> None:
-        options = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
+        options = {int(zstd.DecompressionParameter.window_log_max): ZSTD_WINDOW_LOG_MAX}
         self._decoder = zstd.ZstdDecompressor(options=options)
 
     @property
     def eof(self) -> bool:
-        return self._decoder.eof
+        return bool(self._decoder.eof)
 
     @property
     def unused_data(self) -> bytes:
-        return self._decoder.unused_data
+        return bytes(self._decoder.unused_data)
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         yield self._decoder.decompress(data, PIECE_BYTES)

@@ -147,7 +147,8 @@ async def test_damaged_bodies_are_a_400(
 
 
 async def test_a_window_above_the_limit_is_refused(client: httpx.AsyncClient) -> None:
-    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.enable_long_distance_matching: 1}
+    parameters = (zstd.CompressionParameter.window_log, zstd.CompressionParameter.enable_long_distance_matching)
+    options = {int(name): value for name, value in zip(parameters, (27, 1), strict=True)}
     compressor = zstd.ZstdCompressor(options=options)
     body = compressor.compress(BODY, zstd.ZstdCompressor.FLUSH_BLOCK) + compressor.flush()
     response = await client.post(URL, content=body, headers={"content-encoding": "zstd"})
