@@ -22,9 +22,11 @@ from .http import ignored_fields
 from .http.cors import BoundedCORSMiddleware
 from .http.errors import HANDLERS
 from .http.origin import Hosts, Origins, PagesGuard
+from .http.paths import PathsMiddleware
 from .metrics.service import Metrics
 from .routes.chat import ChatEndpoint
 from .routes.completions import CompletionsEndpoint
+from .routes.debugging import Debugging
 from .routes.documentation import Documentation
 from .routes.embeddings import EmbeddingsEndpoint
 from .routes.models import ModelsEndpoint
@@ -34,6 +36,7 @@ from .routes.prefixes import PrefixesEndpoint
 from .routes.requests import RequestsEndpoint
 from .routes.rerank import RerankEndpoint
 from .routes.responses import ResponsesEndpoint
+from .routes.score import ScoreEndpoint
 from .routes.text import TextEndpoints
 from .service.engine import EngineLike
 from .service.service import Service
@@ -78,7 +81,7 @@ def create_app(service: Service, *, is_local: bool = False) -> Starlette:
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
-    # An extra slash at the end is a 404: many clients drop the body of a POST when they follow a redirect.
+    # paths.py removes extra slashes, and nothing is redirected.
     app.router.redirect_slashes = False
     return app
 
@@ -89,10 +92,12 @@ def create_admin_app(service: Service, *, is_local: bool = False) -> Starlette:
     requires_keys = service.config.keys_everywhere
     host = service.config.admin_host
     guard = _browser_guard(service, host, is_local=is_local, requires_keys=requires_keys)
-    middleware = [Middleware(TelemetryMiddleware, service=service, routes=routes), *guard]
+    middleware = [Middleware(PathsMiddleware), Middleware(TelemetryMiddleware, service=service, routes=routes), *guard]
     if requires_keys:
         middleware += _auth_middleware(service)
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
+    app.router.redirect_slashes = False
+    return app
 
 
 def _middleware(service: Service, routes: list[Route], *, is_local: bool) -> list[Middleware]:
@@ -107,7 +112,8 @@ def _middleware(service: Service, routes: list[Route], *, is_local: bool) -> lis
     )
     telemetry = Middleware(TelemetryMiddleware, service=service, routes=routes)
     guard = _browser_guard(service, service.config.host, is_local=is_local, requires_keys=service.keys is not None)
-    return [*([cors] if service.config.origins else []), telemetry, *guard, *_auth_middleware(service)]
+    outer = [Middleware(PathsMiddleware), *([cors] if service.config.origins else [])]
+    return [*outer, telemetry, *guard, *_auth_middleware(service)]
 
 
 def _browser_guard(service: Service, host: str, *, is_local: bool, requires_keys: bool) -> list[Middleware]:
@@ -131,13 +137,21 @@ def _health_routes(service: Service) -> list[Route]:
         Route("/livez", monitoring.livez),
         Route("/readyz", monitoring.readyz),
         Route("/healthz", monitoring.healthz),
+        Route("/health", monitoring.health),
     ]
 
 
 def _monitoring_routes(service: Service) -> list[Route]:
-    monitoring = Monitoring(service)
-    debug = [Route("/debug/engine", monitoring.engine)] if service.config.debug else []
-    return [Route("/metrics", monitoring.metrics), *debug]
+    return [Route("/metrics", Monitoring(service).metrics), *(_debug_routes(service) if service.config.debug else [])]
+
+
+def _debug_routes(service: Service) -> list[Route]:
+    debugging = Debugging(service)
+    return [
+        Route("/debug/engine", debugging.engine),
+        Route("/props", debugging.props),
+        Route("/slots", debugging.slots),
+    ]
 
 
 def _routes(service: Service) -> list[Route]:
@@ -163,6 +177,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/prefixes/{name}", prefixes.put_or_delete, methods=["PUT", "DELETE"]),
         Route("/v1/embeddings", EmbeddingsEndpoint(service).post, methods=["POST"]),
         Route("/v1/rerank", RerankEndpoint(service).post, methods=["POST"]),
+        Route("/v1/score", ScoreEndpoint(service).post, methods=["POST"]),
         Route("/tokenize", text.tokenize, methods=["POST"]),
         Route("/detokenize", text.detokenize, methods=["POST"]),
         Route("/apply-template", text.apply_template, methods=["POST"]),
@@ -170,6 +185,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/models/{model:path}", models.get),
         *_health_routes(service),
         *([] if has_admin else _monitoring_routes(service)),
+        Route("/version", documentation.version),
         Route("/openapi.json", documentation.openapi),
         Route("/docs", documentation.docs),
         Route("/", documentation.root),

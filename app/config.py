@@ -77,7 +77,9 @@ class ServerConfig:
         low=0,
         high=3600,
     )
-    debug: bool = option_field(False, "serve GET /debug/engine: slots, cache and queue, without text")
+    debug: bool = option_field(
+        False, "serve GET /debug/engine, /props and /slots: slots, cache and queue, without text"
+    )
     api_keys_file: str = option_field(
         "",
         "file of API keys, one line per key as `llmcore key NAME` prints it; with any key configured, requests need one",
@@ -117,7 +119,7 @@ class ServerConfig:
     )
     admin_port: int = option_field(
         -1,
-        "port of a second listener, which then is the only one with /metrics and /debug; 0 takes a free one, -1 is none",
+        "port of a second listener, which then is the only one with /metrics and the debug routes; 0 takes a free one, -1 is none",
         low=-1,
         high=65535,
     )

@@ -11,7 +11,7 @@ from .keys import Keys
 from .reservation import Reservation
 
 # Pages that say nothing about callers. They need a key only if the option keys_everywhere is on.
-PUBLIC_PATHS = frozenset({"/metrics", "/docs", "/openapi.json", "/"})
+PUBLIC_PATHS = frozenset({"/metrics", "/version", "/docs", "/openapi.json", "/"})
 # Methods without rate limits: they compute nothing, and a caller at its limit must still be able to cancel.
 _UNLIMITED_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 

@@ -16,8 +16,10 @@ from starlette.types import Message, Receive, Scope, Send
 from llmcore.log import event
 
 from ..http.body import receive_all
+from ..http.content_encoding import encodings_of
 from ..http.disconnect import while_connected
 from ..http.errors import ClientDisconnected
+from ..http.paths import canonical_path
 from .forwarded_request import ForwardedRequest
 from .metrics_pages import merge_pages
 from .prompt_fingerprint import fingerprint_prompt
@@ -52,7 +54,9 @@ class Ingress:
 
     async def _forward(self, scope: Scope, receive: Receive, sender: ResponseSender) -> None:
         try:
-            body = await receive_all(receive, self._max_body_bytes)
+            scope = {**scope, "path": canonical_path(scope["path"])}
+            body = await receive_all(scope, receive, self._max_body_bytes)
+            scope["headers"] = _without_encoding(scope["headers"])
             request = ForwardedRequest.from_scope(scope, body, fingerprint_prompt(scope["path"], body))
             forwarding = self._broadcast if _is_for_all(request) else self._stream
             await while_connected(receive, forwarding(request, sender))
@@ -81,6 +85,13 @@ class Ingress:
         pick = min if request.path.startswith("/v1/requests/") else max
         for message in pick(responses, key=lambda response: response.status).messages:
             await sender.send(message)
+
+
+def _without_encoding(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Returns the headers of a request for its decoded body."""
+    if not encodings_of(headers):
+        return headers
+    return [(name, value) for name, value in headers if name not in (b"content-encoding", b"content-length")]
 
 
 def _is_for_all(request: ForwardedRequest) -> bool:

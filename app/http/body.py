@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
+from .charset import check_charset, strip_byte_order_mark
+from .content_encoding import decoded, encodings_of
 from .errors import ApiError, ClientDisconnected, invalid
 from .request_log import RequestLog
 from .unknown_fields import decode_known
@@ -17,35 +20,48 @@ T = TypeVar("T")
 
 async def read_json(request: Request, decoder: msgspec.json.Decoder[T], limit_bytes: int) -> T:
     """Returns the body as the decoder's type, without unknown fields: they and hints are noted in the request's log, for
-    telemetry.py to tell. Raises ApiError (400 or 413), or ClientDisconnected."""
+    telemetry.py to tell. Raises ApiError (400, 413 or 415), or ClientDisconnected."""
     ignored = RequestLog.from_scope(request.scope).ignored
     return decode_known(decoder, await read_body(request, limit_bytes), ignored)
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """Returns the body, which may not be empty. Raises ApiError (413) as soon as its size is known to be above the limit, without
-    reading the rest; ApiError (400); or ClientDisconnected."""
+    """Returns the body as UTF-8 without a byte order mark. It may not be empty. Raises ApiError (413) as soon as its size is known
+    to be above the limit, without reading the rest; ApiError (400 or 415); or ClientDisconnected."""
+    check_charset(request.scope["headers"])
     content_length = request.headers.get("content-length", "")
     if content_length.isdecimal() and int(content_length) > limit_bytes:
         raise _too_large(limit_bytes)
-    body = await receive_all(request.receive, limit_bytes)
+    body = strip_byte_order_mark(await receive_all(request.scope, request.receive, limit_bytes))
     if not body.strip():
         raise invalid("empty_body", "The request has no body: send a JSON object.")
     return body
 
 
-async def receive_all(receive: Receive, limit_bytes: int) -> bytes:
-    """Returns the body, which may be empty. Raises ApiError (413), or ClientDisconnected."""
+async def receive_all(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
+    """Returns the body without its Content-Encoding; it may be empty. `limit_bytes` limits what is received and what it decodes to.
+    Raises ApiError (400, 413 or 415), or ClientDisconnected."""
+    encodings = encodings_of(scope["headers"])
+    received = _received(receive, limit_bytes)
+    pieces = decoded(received, encodings, limit_bytes) if encodings else received
     body = bytearray()
-    while True:
+    async for piece in pieces:
+        body += piece
+    return bytes(body)
+
+
+async def _received(receive: Receive, limit_bytes: int) -> AsyncIterator[bytes]:
+    n_bytes, has_more = 0, True
+    while has_more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
-        body += message.get("body", b"")
-        if len(body) > limit_bytes:
+        piece = message.get("body", b"")
+        n_bytes += len(piece)
+        if n_bytes > limit_bytes:
             raise _too_large(limit_bytes)
-        if not message.get("more_body", False):
-            return bytes(body)
+        yield piece
+        has_more = message.get("more_body", False)
 
 
 def _too_large(limit_bytes: int) -> ApiError:

@@ -1,4 +1,4 @@
-"""GET /openapi.json, /docs and /, which redirects to /docs."""
+"""GET /openapi.json, /docs, /version and /, which redirects to /docs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from ..http.json_response import json_response
+from ..schemas.version_reply import VersionReply
 from .docs_page import docs_page
 
 # The page needs its own style only. Injected content could neither run scripts nor load anything.
@@ -25,6 +27,9 @@ class Documentation:
     async def docs(self, request: Request) -> Response:
         page = docs_page(self._document, f"{request.url.scheme}://{request.url.netloc}")
         return Response(page, media_type="text/html", headers={"content-security-policy": _CONTENT_SECURITY_POLICY})
+
+    async def version(self, request: Request) -> Response:
+        return json_response(VersionReply(self._document["info"]["version"]))
 
     async def root(self, request: Request) -> Response:
         return RedirectResponse("/docs")

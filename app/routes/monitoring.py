@@ -1,4 +1,4 @@
-"""GET /livez, /readyz, /healthz, /metrics and /debug/engine: the state of the service."""
+"""GET /livez, /readyz, /healthz, /health and /metrics: the state of the service."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from llmcore.log import cut
 from ..http.errors import invalid
 from ..http.json_response import json_response
 from ..metrics.service import CONTENT_TYPE
-from ..schemas.health_reply import HealthReply, ProbeReply, WorkerHealth
+from ..schemas.health_reply import HealthReply, ProbeReply, UnhealthyError, UnhealthyReply, WorkerHealth
 from ..service.service import Service
+
+# llama-server's words, which its clients look for.
+_MESSAGES = {"loading": "Loading model"}
 
 
 class Monitoring:
@@ -42,6 +45,13 @@ class Monitoring:
             health.threads = engine.model.threads if engine.model is not None else None
         return json_response(health, 503 if reason else 200)
 
+    async def health(self, request: Request) -> Response:
+        """llama-server's and vLLM's health check, in llama-server's shape."""
+        reason = self._service.unready_reason
+        if not reason:
+            return json_response(ProbeReply("ok"))
+        return json_response(UnhealthyReply(UnhealthyError(_MESSAGES.get(reason, f"The service is {reason}"))), 503)
+
     async def metrics(self, request: Request) -> Response:
         service = self._service
         collector = service.metrics.engine
@@ -50,9 +60,6 @@ class Monitoring:
         collector.stats = await service.stats()
         service.metrics.tasks.set(len(asyncio.all_tasks()))
         return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE})
-
-    async def engine(self, request: Request) -> Response:
-        return Response(await self._service.engine.inspect(), media_type="application/json")
 
 
 def _is_verbose(request: Request) -> bool:

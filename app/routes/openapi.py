@@ -17,18 +17,23 @@ from ..schemas.completion_reply import TextCompletion
 from ..schemas.completion_request import CompletionRequest
 from ..schemas.embeddings_reply import EmbeddingList
 from ..schemas.embeddings_request import EmbeddingsRequest
-from ..schemas.health_reply import HealthReply, ProbeReply
+from ..schemas.health_reply import HealthReply, ProbeReply, UnhealthyReply
 from ..schemas.model_reply import ModelCard, ModelList
 from ..schemas.prefix_reply import PrefixCard, PrefixDeleted, PrefixList
 from ..schemas.prefix_request import PrefixRequest
+from ..schemas.props_reply import PropsReply
 from ..schemas.rerank_reply import RerankReply
 from ..schemas.rerank_request import RerankRequest
 from ..schemas.responses_events import ResponseEvent
 from ..schemas.responses_input import ITEMS
 from ..schemas.responses_reply import ResponseObject
 from ..schemas.responses_request import ResponsesRequest
+from ..schemas.score_reply import ScoreReply
+from ..schemas.score_request import ScoreRequest
+from ..schemas.slots_reply import SlotReply
 from ..schemas.text_reply import ApplyTemplateReply, DetokenizeReply, TokenizeReply
 from ..schemas.text_request import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
+from ..schemas.version_reply import VersionReply
 
 _REF = "#/components/schemas/{name}"
 _ROOTS = (
@@ -36,7 +41,8 @@ _ROOTS = (
     *(ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, HealthReply, ProbeReply, ErrorReply),
     *(ResponsesRequest, *ITEMS, ResponseObject, *get_args(ResponseEvent)),
     *(CancelReply, PrefixCard, PrefixList, PrefixDeleted),
-    *(EmbeddingsRequest, EmbeddingList, RerankRequest, RerankReply),
+    *(EmbeddingsRequest, EmbeddingList, RerankRequest, RerankReply, ScoreRequest, ScoreReply),
+    *(UnhealthyReply, VersionReply, PropsReply, SlotReply),
     *(TokenizeRequest, TokenizeReply, DetokenizeRequest, DetokenizeReply, ApplyTemplateRequest, ApplyTemplateReply),
 )
 
@@ -45,6 +51,7 @@ _EVENTS = "events `event: …` and `data: …` of the types `response.…`; the 
 _APPLY = "The prompt that the model's chat template makes of messages"
 
 _EMBED = "Vectors of texts, each of length 1; for models that pool"
+_SCORE = "Scores of pairs of texts; for reranking models"
 _RERANK = "Documents in the order in which they answer a query; for reranking models"
 
 _ERRORS = {
@@ -55,6 +62,7 @@ _ERRORS = {
     408: "the request's `timeout` passed before its answer was finished",
     409: "the request was cancelled by its id",
     413: "the body is too large",
+    415: "the body has a `Content-Encoding` other than gzip, deflate and zstd",
     429: "too many requests wait; `Retry-After` says when to come back",
     500: "internal error",
     503: "the engine is loading or stopping, died, or did not come back in time; `Retry-After` says when to come back",
@@ -116,6 +124,7 @@ def _vector_and_text_paths() -> dict[str, Any]:
     return {
         "/v1/embeddings": {"post": _compute("createEmbeddings", _EMBED, EmbeddingsRequest, EmbeddingList)},
         "/v1/rerank": {"post": _compute("rerank", _RERANK, RerankRequest, RerankReply)},
+        "/v1/score": {"post": _compute("score", _SCORE, ScoreRequest, ScoreReply)},
         "/tokenize": {"post": _post("tokenize", "Token ids of a text", TokenizeRequest, TokenizeReply)},
         "/detokenize": {"post": _post("detokenize", "Text of token ids", DetokenizeRequest, DetokenizeReply)},
         "/apply-template": {"post": _post("applyTemplate", _APPLY, ApplyTemplateRequest, ApplyTemplateReply)},
@@ -144,23 +153,27 @@ def _monitoring_paths() -> dict[str, Any]:
     health["responses"]["503"] = _json("`status` says why not: loading, restarting, draining or failed", HealthReply)
     ready = _get("getReady", "Whether requests are taken and pinned prefixes are computed", ProbeReply, {})
     ready["responses"]["503"] = _json("`status` says why not: as in health, or warming", ProbeReply)
+    plain = _get("checkHealth", "Whether requests are taken, in llama-server's shape", ProbeReply, {})
+    plain["responses"]["503"] = _json("`Loading model`, or why requests are not taken", UnhealthyReply)
     metrics = _operation("getMetrics", "Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, {})
     return {
         "/livez": {"get": _get("getLive", "Whether the HTTP process answers", ProbeReply, {})},
         "/readyz": {"get": ready},
         "/healthz": {"get": health},
+        "/health": {"get": plain},
+        "/version": {"get": _get("getVersion", "The version of llmcore", VersionReply, {})},
         "/metrics": {"get": metrics},
     }
 
 
 def _post(name: str, summary: str, request: type, reply: type) -> dict[str, Any]:
-    operation = _get(name, summary, reply, _engine_errors(400, 413))
+    operation = _get(name, summary, reply, _engine_errors(400, 413, 415))
     operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
     return operation
 
 
 def _compute(name: str, summary: str, request: type, reply: type) -> dict[str, Any]:
-    operation = _get(name, summary, reply, _engine_errors(400, 404, 409, 413, 429))
+    operation = _get(name, summary, reply, _engine_errors(400, 404, 409, 413, 415, 429))
     operation["requestBody"] = {"required": True, "content": {"application/json": _schema(request)}}
     return operation
 
@@ -168,7 +181,13 @@ def _compute(name: str, summary: str, request: type, reply: type) -> dict[str, A
 def _debug_paths() -> dict[str, Any]:
     content = {"application/json": {"schema": {"type": "object"}}}
     summary = "What the engine has in hand, without any text"
-    return {"/debug/engine": {"get": _operation("inspectEngine", summary, content, _engine_errors())}}
+    slots = {"application/json": {"schema": {"type": "array", "items": _schema(SlotReply)["schema"]}}}
+    props = _get("getProps", "Properties of the service, in llama-server's shape", PropsReply, _engine_errors())
+    return {
+        "/debug/engine": {"get": _operation("inspectEngine", summary, content, _engine_errors())},
+        "/props": {"get": props},
+        "/slots": {"get": _operation("getSlots", "Slots, in llama-server's shape", slots, _engine_errors())},
+    }
 
 
 def _cancel() -> dict[str, Any]:
@@ -182,7 +201,7 @@ def _cancel() -> dict[str, Any]:
 
 def _pin() -> dict[str, Any]:
     summary = "Computes a prefix and keeps it; one of the same name is replaced"
-    operation = _get("pinPrefix", summary, PrefixCard, _engine_errors(400, 403, 413, 429))
+    operation = _get("pinPrefix", summary, PrefixCard, _engine_errors(400, 403, 413, 415, 429))
     operation["parameters"] = [_prefix_name()]
     operation["requestBody"] = {"required": True, "content": {"application/json": _schema(PrefixRequest)}}
     return operation

@@ -1,8 +1,8 @@
-"""Replies of /healthz, /livez and /readyz."""
+"""Replies of /healthz, /livez, /readyz and /health."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -28,3 +28,15 @@ class HealthReply(msgspec.Struct):
 
 class ProbeReply(msgspec.Struct):
     status: Annotated[str, Meta(description="ok, or why not")]
+
+
+class UnhealthyError(msgspec.Struct):
+    """Error in llama-server's shape: its `code` is the HTTP status."""
+
+    message: Annotated[str, Meta(description="`Loading model` while it is loaded")]
+    type: Literal["unavailable_error"] = "unavailable_error"
+    code: Literal[503] = 503
+
+
+class UnhealthyReply(msgspec.Struct):
+    error: UnhealthyError

@@ -1,7 +1,7 @@
 """HTTP connection: uvicorn's h11 protocol with timeouts for receiving and sending, and stricter request framing.
 
-uvicorn already bounds the head of a request (64 KiB), the part of a body that is read ahead of the application and the bytes
-that wait to be sent, and it closes connections that are idle between two requests.
+request_framing.py bounds the head of a request. uvicorn bounds the part of a body that is read ahead of the application and the
+bytes that wait to be sent, and it closes connections that are idle between two requests.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import logging
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -122,6 +123,9 @@ class Connection(H11Protocol):
         self.loop.call_later(self._timeouts.send_s, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
+        if self._strict.is_head_too_long:
+            self._refuse(ApiError(431, "head_too_large", self._strict.problem))
+            return
         self._refuse(invalid("invalid_http", f"{msg} {self._strict.problem}".rstrip()))
 
     # --- Receiving ----------------------------------------------------------------------------------------------------
@@ -184,7 +188,7 @@ class Connection(H11Protocol):
         body = error.body()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         headers.append((b"content-length", str(len(body)).encode()))
-        reason = b"Request Timeout" if error.status == 408 else b"Bad Request"
+        reason = HTTPStatus(error.status).phrase.encode()
         response = h11.Response(status_code=error.status, headers=headers, reason=reason)
         for part in (response, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(part) or b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..http.errors import unavailable
+from ..http.paths import canonical_path
 from ..http.probes import PROBE_PATHS
 
 
@@ -22,6 +23,6 @@ class ConnectionsExceeded:
             await send(message)
 
         app: ASGIApp = self._app
-        if scope["path"] not in PROBE_PATHS:
+        if canonical_path(scope["path"]) not in PROBE_PATHS:
             app = unavailable("There are too many connections.").response()
         await app(scope, receive, send_and_close)

@@ -10,7 +10,7 @@ import re
 
 import h11
 
-# A complete head. h11 bounds only incomplete ones.
+# The head of a request, with its blank line, however it arrives. h11 bounds only incomplete ones.
 HEAD_MAX_BYTES = 64 * 2**10
 # The size line of one chunk, and the extensions of all chunks of a body.
 CHUNK_LINE_MAX_BYTES = 256
@@ -22,16 +22,20 @@ CHUNK_MEAN_BYTES = 64
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _NAME = re.compile(_TOKEN)
-_REQUEST_LINE = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/1\.([01])")
+_REQUEST_LINE = re.compile(_TOKEN + rb" ([\x21-\x7e]+) HTTP/1\.([01])")
 _HEAD_END = re.compile(rb"\n\r?\n")  # as in h11
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
+_URL = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
+_HTTP_URL = re.compile(rb"(?i:https?)://([A-Za-z0-9._~!$&'()*+;=%:\[\]-]+)((?:[/?].*)?)")
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(;[\t\x20-\x7e\x80-\xff]*)?")
 # Trailers may not change how the request was framed or routed.
 _NOT_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host"})
 
+_HEAD_TOO_LONG = f"The head of the request is too large: at most {HEAD_MAX_BYTES} bytes are accepted."
 _BAD_LINE = "The request line is malformed or is not HTTP/1.1 or HTTP/1.0."
+_BAD_URL = "The target of the request is a URL, but not of the form http://host/path."
 _BAD_LINE_END = "A line of the head does not end in CRLF."
 _BAD_CHUNK = "A chunk of the body is malformed."
 
@@ -41,10 +45,16 @@ class StrictConnection(h11.Connection):
     the reason, a sentence; it is empty before."""
 
     def __init__(self) -> None:
-        super().__init__(h11.SERVER)
+        super().__init__(h11.SERVER, HEAD_MAX_BYTES)
         self._is_line_checked = False
+        self._n_searched = 0  # received bytes of the current head that do not contain its end
         self._body: ChunkedBody | None = None
         self.problem = ""
+
+    @property
+    def is_head_too_long(self) -> bool:
+        """True if the refusal is that of a head above the limit."""
+        return self.problem == _HEAD_TOO_LONG
 
     def receive_data(self, data: bytes) -> None:
         """Takes received bytes, checking those of a chunked body first."""
@@ -58,7 +68,8 @@ class StrictConnection(h11.Connection):
             raise h11.RemoteProtocolError(self.problem)
         event = super().next_event()
         if isinstance(event, h11.Request):
-            self._is_line_checked = False
+            self._is_line_checked, self._n_searched = False, 0
+            event = self._in_origin_form(event)
             if any(name == b"transfer-encoding" for name, _ in event.headers):
                 self._body = ChunkedBody()
                 self._check_body(self.trailing_data[0])
@@ -66,13 +77,31 @@ class StrictConnection(h11.Connection):
             self._body = None
         return event
 
+    @staticmethod
+    def _in_origin_form(request: h11.Request) -> h11.Request:
+        """Returns the request with a path as its target. If the target was a URL, its host replaces the Host that was received,
+        which does not count then (RFC 9112, 3.2.2). So hosts and origins are checked against the URL's."""
+        matched = _HTTP_URL.fullmatch(request.target)
+        if matched is None:
+            return request
+        host, path = matched[1], matched[2]
+        headers = [(b"Host", host), *(each for each in request.headers.raw_items() if each[0].lower() != b"host")]
+        target = path if path.startswith(b"/") else b"/" + path
+        return h11.Request(method=request.method, headers=headers, target=target, http_version=request.http_version)
+
     def _check_body(self, data: bytes) -> None:
         if self._body is not None and not self.problem:
             self.problem = self._body.feed(data)
 
     def _check_head(self, received: bytes) -> str:
-        if end := _HEAD_END.search(received):
+        # The end may begin up to two bytes before the received part.
+        if end := _HEAD_END.search(received, max(0, self._n_searched - 2)):
             return find_head_problem(received[: end.end()])
+        if received and received[0] <= 0x20:  # as in h11, which needs no complete line for it
+            return _BAD_LINE
+        if len(received) > HEAD_MAX_BYTES:
+            return _HEAD_TOO_LONG
+        self._n_searched = len(received)
         first, newline, _ = received.partition(b"\n")
         if not newline or self._is_line_checked:
             return ""
@@ -84,7 +113,7 @@ class StrictConnection(h11.Connection):
 def find_head_problem(head: bytes) -> str:
     """Returns the reason to refuse a complete head, including its blank line; empty if it is valid."""
     if len(head) > HEAD_MAX_BYTES:
-        return f"The head of the request is longer than {HEAD_MAX_BYTES} bytes."
+        return _HEAD_TOO_LONG
     if not head.endswith(b"\r\n\r\n"):
         return _BAD_LINE_END
     first, *lines = head[:-4].split(b"\r\n")
@@ -93,6 +122,8 @@ def find_head_problem(head: bytes) -> str:
     matched = _REQUEST_LINE.fullmatch(first)
     if matched is None:
         return _BAD_LINE
+    if _URL.match(matched[1]) and not _HTTP_URL.fullmatch(matched[1]):
+        return _BAD_URL
     found: dict[bytes, list[bytes]] = {b"content-length": [], b"transfer-encoding": [], b"host": []}
     for line in lines:
         name, value, problem = _parse_field(line)
@@ -101,7 +132,7 @@ def find_head_problem(head: bytes) -> str:
         if name in found:
             found[name].append(value)
     return _find_framing_problem(
-        found[b"content-length"], found[b"transfer-encoding"], found[b"host"], is_http_1_0=matched[1] == b"0"
+        found[b"content-length"], found[b"transfer-encoding"], found[b"host"], is_http_1_0=matched[2] == b"0"
     )
 
 

@@ -15,10 +15,13 @@ from llmcore_app.auth.middleware import AuthMiddleware
 from llmcore_app.config import ServerConfig
 from llmcore_app.http.cors import BoundedCORSMiddleware
 from llmcore_app.http.origin import PagesGuard
+from llmcore_app.http.paths import PathsMiddleware
+from llmcore_app.http.probes import PROBE_PATHS
 from llmcore_app.service.service import Service
 from llmcore_app.service.telemetry import TelemetryMiddleware
 from tests.app.auth.keyed_service import KEYS
 from tests.app.fake_engine import FakeEngine
+from tests.app.routes.test_chat import HELLO
 
 
 def service_with(**options: Any) -> Service:
@@ -51,13 +54,17 @@ def test_a_model_is_served_under_its_name_or_its_files(name: str, path: str, id:
 @pytest.mark.parametrize(
     ("options", "is_local", "expected"),
     [
-        ({}, False, [TelemetryMiddleware, PagesGuard]),
-        ({"api_keys": KEYS}, True, [TelemetryMiddleware, AuthMiddleware]),
-        ({"api_keys": KEYS, "allowed_hosts": "a.example"}, False, [TelemetryMiddleware, PagesGuard, AuthMiddleware]),
+        ({}, False, [PathsMiddleware, TelemetryMiddleware, PagesGuard]),
+        ({"api_keys": KEYS}, True, [PathsMiddleware, TelemetryMiddleware, AuthMiddleware]),
+        (
+            {"api_keys": KEYS, "allowed_hosts": "a.example"},
+            False,
+            [PathsMiddleware, TelemetryMiddleware, PagesGuard, AuthMiddleware],
+        ),
         (
             {"api_keys": KEYS, "cors_origins": "https://a.example"},
             False,
-            [BoundedCORSMiddleware, TelemetryMiddleware, AuthMiddleware],
+            [PathsMiddleware, BoundedCORSMiddleware, TelemetryMiddleware, AuthMiddleware],
         ),
     ],
 )
@@ -73,9 +80,10 @@ def test_the_admin_listener_asks_for_keys_only_if_everything_does() -> None:
 @pytest.mark.parametrize(("admin_port", "debug"), [(-1, False), (-1, True), (0, False), (0, True)])
 def test_monitoring_is_on_one_listener(admin_port: int, debug: bool) -> None:
     service = service_with(admin_port=admin_port, debug=debug)
-    monitoring = {"/metrics", "/debug/engine"} if debug else {"/metrics"}
-    assert paths(create_app(service)) & {"/metrics", "/debug/engine"} == (monitoring if admin_port < 0 else set())
-    assert paths(create_admin_app(service)) == monitoring | {"/livez", "/readyz", "/healthz"}
+    debugging = {"/debug/engine", "/props", "/slots"}
+    monitoring = {"/metrics"} | (debugging if debug else set())
+    assert paths(create_app(service)) & ({"/metrics"} | debugging) == (monitoring if admin_port < 0 else set())
+    assert paths(create_admin_app(service)) == monitoring | PROBE_PATHS
 
 
 async def test_the_lifespan_starts_and_stops_the_engine() -> None:
@@ -86,8 +94,9 @@ async def test_the_lifespan_starts_and_stops_the_engine() -> None:
     assert service.engine.state == "stopped"
 
 
-async def test_a_slash_too_many_is_not_redirected(client: httpx.AsyncClient) -> None:
-    assert (await client.post("/v1/chat/completions/", json={})).status_code == 404
+async def test_a_slash_too_many_is_removed_and_not_redirected(client: httpx.AsyncClient) -> None:
+    for path in ("/v1/chat/completions/", "/v1///chat//completions//"):
+        assert (await client.post(path, json=HELLO)).status_code == 200
 
 
 def test_cancels_of_the_engine_are_measured() -> None:

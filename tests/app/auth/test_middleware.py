@@ -47,7 +47,7 @@ async def test_a_missing_or_wrong_key_is_refused(engine: FakeEngine, clock: Cloc
         assert response.headers["www-authenticate"] == "Bearer"
         assert "x-request-id" in response.headers
         # Without a key, even existing paths are not revealed.
-        for path in ("/nothing", "/v1/models", "/debug/engine", "/v1//models", "/healthz/"):
+        for path in ("/nothing", "/v1/models", "/debug/engine", "/v1//models", "/metrics/", "/docs//x"):
             assert (await client.get(path, headers=headers)).status_code == 401
     assert not engine.requests
 

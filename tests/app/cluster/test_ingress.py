@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import Any
@@ -81,6 +82,19 @@ async def test_refusals_keep_their_form(replicas: InProcess) -> None:
         large = await client.post(CHAT, content=b"x" * 5000)
     assert [each.status_code for each in (wrong, unknown, large)] == [400, 404, 413]
     assert all(each.json()["error"]["message"] for each in (wrong, unknown, large))
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/v1//chat/completions/"])
+async def test_other_names_and_encoded_bodies_are_routed_alike(replicas: InProcess, path: str) -> None:
+    async with client_of(replicas) as client:
+        await client.post(CHAT, json=HELLO)
+        body = gzip.compress(json.dumps(HELLO, separators=(",", ":")).encode())
+        response = await client.post(path, content=body, headers={"content-encoding": "gzip"})
+        bomb = gzip.compress(b" " * 10**6)
+        refused = await client.post(path, content=bomb, headers={"content-encoding": "gzip"})
+    assert (response.status_code, refused.status_code) == (200, 413)
+    assert replicas.requests[1].path == CHAT
+    assert replicas.requests[1].fingerprint == replicas.requests[0].fingerprint
 
 
 async def test_a_stream_passes_event_by_event(replicas: InProcess) -> None:

@@ -124,7 +124,17 @@ async def test_when_to_come_back(
 
 
 @pytest.mark.parametrize(
-    "path", ["/debug/engine", "/v1/prefixes/a/b", "/nope", "/v1/chat/completions/", "/v1/nope", "/healthz/"]
+    "path",
+    [
+        "/debug/engine",
+        "/v1/prefixes/a/b",
+        "/nope",
+        "/v1/chat/completions/x",
+        "/v1/nope",
+        "/healthz/x",
+        "/metrics/",
+        "/v1/metrics",
+    ],
 )
 async def test_unknown_urls(client: httpx.AsyncClient, path: str) -> None:
     for method in ("GET", "POST"):

@@ -76,6 +76,17 @@ async def test_not_ready(client: httpx.AsyncClient, engine: FakeEngine, state: s
     assert (await client.post(URL, json=HELLO)).status_code == 503
 
 
+@pytest.mark.parametrize("path", ["/health", "/v1/health", "/ping"])
+async def test_health_in_the_shape_of_other_services(client: httpx.AsyncClient, engine: FakeEngine, path: str) -> None:
+    response = await client.get(path)
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    for state, message in (("loading", "Loading model"), ("restarting", "The service is restarting")):
+        engine.state = state
+        response = await client.get(path)
+        assert response.status_code == 503
+        assert response.json() == {"error": {"message": message, "type": "unavailable_error", "code": 503}}
+
+
 async def test_ready(client: httpx.AsyncClient, engine: FakeEngine) -> None:
     assert (await client.get("/readyz")).json() == {"status": "ok"}
     engine.is_warm = False  # requests are taken, but are slower than they will be
@@ -90,7 +101,7 @@ async def test_probes_ask_nobody(client: httpx.AsyncClient, engine: FakeEngine) 
     waiting = [asyncio.create_task(client.post(URL, json=HELLO)) for _ in range(50)]
     while len(engine.requests) < 50:
         await asyncio.sleep(0)
-    for path in ("/livez", "/readyz", "/healthz"):
+    for path in ("/livez", "/readyz", "/healthz", "/health"):
         assert (await client.get(path)).status_code == 200
     engine.admission.set()
     await asyncio.gather(*waiting)
@@ -180,7 +191,7 @@ async def test_every_figure_of_the_engine_is_told_or_known_by_another_name(
 
 
 async def test_unknown_paths_make_no_labels(client: httpx.AsyncClient) -> None:
-    for path in ("/a", "/b", "/v1/models/x", "/v1/models/y"):
+    for path in ("/a", "/b", "/v1/models/x", "/models/y/"):
         await client.get(path)
     found = [name for name in await samples(client) if name.startswith("llm_service_requests_total")]
     assert found == [

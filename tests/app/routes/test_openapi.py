@@ -29,6 +29,7 @@ from llmcore_app.schemas.responses_input import (
     UserItem,
 )
 from llmcore_app.schemas.responses_request import FlatFunctionTool, ReasoningOptions, ResponsesRequest, TextOptions
+from llmcore_app.schemas.score_request import ScoreRequest
 from llmcore_app.schemas.usage import Timings
 from tests.app.fake_engine import FakeEngine
 
@@ -61,7 +62,7 @@ async def test_the_manual_tells_every_field_and_metric() -> None:
     kinds = [ChatRequest, CompletionRequest, PrefixRequest, AssistantMessage, UserMessage, TextPart, Timings]
     kinds += [ResponsesRequest, FlatFunctionTool, TextOptions, ReasoningOptions]
     kinds += [UserItem, AssistantItem, CallItem, ResultItem, ReasoningItem, InputText, OutputText]
-    kinds += [EmbeddingsRequest, RerankRequest]
+    kinds += [EmbeddingsRequest, RerankRequest, ScoreRequest]
     for kind in kinds:
         assert set(kind.__struct_encode_fields__) <= words | {"text"}, kind
     metrics = Metrics(CollectorRegistry(), "fake", "1")
@@ -77,7 +78,7 @@ async def test_the_debug_route_is_told_where_it_is_served(engine: FakeEngine) ->
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
         document = (await client.get("/openapi.json")).json()
         validate(document)
-        assert "/debug/engine" in document["paths"]
+        assert {"/debug/engine", "/props", "/slots"} <= set(document["paths"])
         assert (await client.get("/debug/engine")).json() == {"slots": []}
         engine.state = "restarting"
         assert (await client.get("/debug/engine")).status_code == 503

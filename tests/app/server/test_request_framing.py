@@ -119,7 +119,11 @@ REFUSED = {
     "a trailer after a line feed": CHUNKED + chunk(BODY) + b"0\r\nX-A: a\n\r\n",
     "a trailer without a colon": CHUNKED + chunk(BODY) + b"0\r\nX-A\r\n\r\n",
     "long trailers": CHUNKED + chunk(BODY) + b"0\r\n" + b"X-A: a\r\n" * 2000 + b"\r\n",
-    "a long head": GET + b"X-A: a\r\n" * 10_000 + b"\r\n",
+    "a URL of another scheme": b"GET ftp://x/livez HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a URL without a host": b"GET http:///livez HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a URL with a user": b"GET http://u@x/livez HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a URL and two hosts": b"GET http://x/livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    "a URL and no host": b"GET http://x/livez HTTP/1.1\r\n\r\n",
 }
 
 PASSING = {
@@ -177,6 +181,91 @@ async def test_what_passes(url: str) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), (name, head)
         writer.close()
+
+
+def head_of(n_bytes: int) -> bytes:
+    """A head of this many bytes."""
+    start, end = GET + b"X-A: ", b"\r\n\r\n"
+    return start + b"a" * (n_bytes - len(start) - len(end)) + end
+
+
+@pytest.mark.parametrize("piece_bytes", [1000, 16_000, 10**6])
+async def test_a_head_has_one_limit_in_pieces_and_whole(url: str, piece_bytes: int) -> None:
+    limit = framing.HEAD_MAX_BYTES
+    for n_bytes, status in ((24 * 2**10, b"200"), (limit, b"200"), (limit + 1, b"431"), (100 * 2**10, b"431")):
+        reader, writer = await connect(url)
+        raw = head_of(n_bytes)
+        for start in range(0, len(raw), piece_bytes):
+            writer.write(raw[start : start + piece_bytes])
+            await writer.drain()
+            await asyncio.sleep(0)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.split()[1] == status, n_bytes
+        if status == b"431":
+            assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+            assert str(limit).encode() in await rest(reader)
+        writer.close()
+
+
+def test_a_head_has_one_limit_in_pieces_of_any_size() -> None:
+    for n_bytes, is_refused in ((framing.HEAD_MAX_BYTES, False), (framing.HEAD_MAX_BYTES + 1, True)):
+        for piece_bytes in (1, 2, 3, 4096, n_bytes - 2, n_bytes):
+            connection = StrictConnection()
+            found = events(connection, [*pieces_of(head_of(n_bytes), piece_bytes)])
+            assert (("refused", b"") in found) is is_refused, (n_bytes, piece_bytes)
+            assert connection.is_head_too_long is is_refused
+
+
+def pieces_of(raw: bytes, piece_bytes: int) -> list[bytes]:
+    return [raw[start : start + piece_bytes] for start in range(0, len(raw), piece_bytes)]
+
+
+def test_many_headers_are_too_large_as_one_is() -> None:
+    connection = StrictConnection()
+    assert ("refused", b"") in events(connection, [GET + b"X-A: a\r\n" * 10_000 + b"\r\n"])
+    assert connection.is_head_too_long
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "path"),
+    [
+        (b"http://x/tokenize", b"x", b"/tokenize"),
+        (b"http://x:8001/tokenize?a=/b", b"x:8001", b"/tokenize?a=/b"),
+        (b"HTTPS://[::1]:8001/tokenize", b"[::1]:8001", b"/tokenize"),
+        (b"http://x", b"x", b"/"),
+        (b"http://x?a=b", b"x", b"/?a=b"),
+        (b"/tokenize?u=http://y/", b"given", b"/tokenize?u=http://y/"),
+        (b"*", b"given", b"*"),
+    ],
+)
+def test_the_host_of_a_url_replaces_the_given_one(target: bytes, host: bytes, path: bytes) -> None:
+    connection = StrictConnection()
+    connection.receive_data(b"POST " + target + b" HTTP/1.1\r\nA: b\r\nHost: given\r\nContent-Length: 0\r\n\r\n")
+    request = connection.next_event()
+    assert isinstance(request, h11.Request)
+    assert request.target == path
+    assert sorted(request.headers) == [(b"a", b"b"), (b"content-length", b"0"), (b"host", host)]
+
+
+async def test_whole_urls_are_served(url: str) -> None:
+    targets = [url.encode() + b"/tokenize", b"http://x//tokenize/", b"HTTP://X/v1/tokenize"]
+    for target in targets:
+        raw = b"POST " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: " + N + b"\r\n\r\n"
+        assert (await exchange(url, raw + BODY)).startswith(b"HTTP/1.1 200"), target
+
+
+async def test_the_host_of_a_url_is_checked(engine: FakeEngine) -> None:
+    async with serving(engine, is_local=True) as url:
+        for target, host, status in (
+            (b"http://localhost:1/livez", b"localhost:1", b"200"),
+            (b"http://evil.example/livez", b"localhost", b"403"),
+            (b"/livez", b"evil.example", b"403"),
+        ):
+            raw = b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n"
+            assert (await exchange(url, raw)).split()[1] == status, (target, host)
+        foreign = b"Host: a.example\r\nOrigin: http://a.example\r\nConnection: close\r\n\r\n"
+        answer = await exchange(url, b"GET http://localhost/livez HTTP/1.1\r\n" + foreign)
+        assert status_and_error(answer) == (b"403", "origin_not_allowed")
 
 
 async def test_a_refusal_after_a_good_request(url: str) -> None:
