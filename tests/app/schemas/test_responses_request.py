@@ -11,7 +11,7 @@ import pytest
 from llmcore.errors import ContextLengthError, InvalidRequestError
 from llmcore_app.schemas.responses_request import ResponsesRequest
 from tests.app.fake_engine import FakeEngine
-from tests.app.routes.test_responses import CALL, CLOCK, OFF, RESULT, post, prompt_of
+from tests.app.routes.test_responses import CALL, CLOCK, OFF, post, prompt_of
 
 HARMLESS: list[dict[str, Any]] = [
     {"store": False, "background": False, "truncation": "disabled", "top_logprobs": 0, "context_management": []},
