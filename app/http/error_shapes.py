@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import msgspec
 from starlette.types import Scope
@@ -59,7 +59,7 @@ class OpenAIErrors:
         return b"data: %b\n\n" % error.body()
 
 
-class OllamaReply(msgspec.Struct):
+class OllamaErrorReply(msgspec.Struct):
     error: str
 
 
@@ -72,7 +72,7 @@ class OllamaErrors:
         return error.status
 
     def body(self, error: ApiError, request_id: str | None) -> bytes:
-        return msgspec.json.encode(OllamaReply(text_with_param(error)))
+        return msgspec.json.encode(OllamaErrorReply(text_with_param(error)))
 
     def stream_end(self, error: ApiError, request_id: str | None) -> bytes:
         return self.body(error, request_id) + b"\n"
@@ -95,7 +95,7 @@ class AnthropicErrors:
 
     # A full queue, which is not the caller's fault, has a status of its own in this API.
     _OVERLOADED = 529
-    _TYPES: dict[int, AnthropicErrorType] = {
+    _TYPES: ClassVar[dict[int, AnthropicErrorType]] = {
         401: "authentication_error",
         403: "permission_error",
         404: "not_found_error",

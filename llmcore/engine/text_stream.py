@@ -10,8 +10,8 @@ class TextStream:
     """Turns the bytes of tokens into text that can be shown, piece by piece.
 
     `push` returns the text that is certain. Bytes of an unfinished UTF-8 character wait for the rest of it, and text that could
-    still become a stop string waits until it is known not to. Once a stop string is complete, `stopped` is true, and all text
-    before it has been returned. Invalid bytes become U+FFFD.
+    still become a stop string waits until it is known not to. Once a stop string is complete, `stopped` is true, `stop_string`
+    is that string, and all text before it has been returned. Invalid bytes become U+FFFD.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -20,6 +20,7 @@ class TextStream:
         self._held = ""
         self._n_cut = 0
         self.stopped = False
+        self.stop_string = ""  # the one that was found
 
     @property
     def n_held(self) -> int:
@@ -41,8 +42,9 @@ class TextStream:
             self._n_cut += len(text.encode())
             return ""
         held = self._held + text
-        at = min((index for index in (held.find(stop) for stop in self._stops) if index >= 0), default=-1)
-        if at >= 0:
+        found = [(at, stop) for stop in self._stops if (at := held.find(stop)) >= 0]
+        if found:
+            at, self.stop_string = min(found)
             self.stopped, self._held, self._n_cut = True, "", len(held[at:].encode())
             return held[:at]
         keep = max((_overlap(held, stop) for stop in self._stops), default=0)

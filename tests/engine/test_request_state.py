@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
+import pytest
+
 from llmcore.engine.request_state import RequestState
 from llmcore.engine.text_stream import TextStream
 from llmcore.llama.sampler import Sampler
-from llmcore.messages import TokenLogprob
+from llmcore.messages import FinishReason, TokenLogprob
 from llmcore.sequence import Sequence
 
 
@@ -46,6 +48,15 @@ def test_of_a_stop_string_no_log_probabilities_are_shown_not_even_at_the_end() -
     each.push(b"stop", logprob(2))
     finished = each.end(each.text.finish(), "stop", 12.0)
     assert [each.token for each in finished.logprobs] == [1]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "found"), [(b"a stop", "stop", "stop"), (b"a", "stop", ""), (b"stop", "timeout", "")]
+)
+def test_the_stop_string_that_ended_an_answer_is_told(data: bytes, reason: FinishReason, found: str) -> None:
+    each = state("no", "stop")
+    each.push(data)
+    assert each.end(each.text.finish(), reason, 12.0).stop_string == found
 
 
 def test_usage_divides_time_into_queue_prefill_and_decode() -> None:
