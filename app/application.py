@@ -22,6 +22,7 @@ from .http.cors import BoundedCORSMiddleware
 from .http.error_response import HANDLERS
 from .http.origin import Hosts, Origins, PagesGuard
 from .metrics.service import Metrics
+from .routes.anthropic import AnthropicEndpoints
 from .routes.chat import ChatEndpoint
 from .routes.completions import CompletionsEndpoint
 from .routes.documentation import Documentation
@@ -140,6 +141,7 @@ def _monitoring_routes(service: Service) -> list[Route]:
 
 
 def _routes(service: Service) -> list[Route]:
+    anthropic = AnthropicEndpoints(service)
     models = ModelsEndpoint(service)
     prefixes = PrefixesEndpoint(service)
     text = TextEndpoints(service)
@@ -152,6 +154,8 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/chat/completions", ChatEndpoint(service).post, methods=["POST"]),
         Route("/v1/completions", CompletionsEndpoint(service).post, methods=["POST"]),
         Route("/v1/responses", ResponsesEndpoint(service).post, methods=["POST"]),
+        Route("/v1/messages", anthropic.messages, methods=["POST"]),
+        Route("/v1/messages/count_tokens", anthropic.count_tokens, methods=["POST"]),
         Route("/v1/requests/{id}", RequestsEndpoint(service).delete, methods=["DELETE"]),
         Route("/v1/prefixes", prefixes.list),
         Route("/v1/prefixes/{name}", prefixes.put_or_delete, methods=["PUT", "DELETE"]),
