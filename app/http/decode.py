@@ -29,7 +29,8 @@ _ANTHROPIC_TOOLS = (
     *("web_search", "web_fetch", "code_execution", "bash_code_execution", "text_editor_code_execution", "tool_search"),
     "mcp",
 )
-# Values of OpenAI's and Anthropic's APIs that this service does not support: (field, value) -> reason, for a better message than "invalid".
+# Values of OpenAI's and Anthropic's APIs that this service does not support, for a better message than "invalid":
+# (field, value) -> reason.
 _UNSUPPORTED_VALUES = {
     ("role", "function"): "function results are not supported",
     **{("type", each): "only functions are supported" for each in _OPENAI_TOOL_TYPES},
