@@ -1,4 +1,4 @@
-"""Anthropic's own package: whole, streamed, tools, stop sequences, a schema, counted tokens, typed errors; the asynchronous client."""
+"""Anthropic's own package: whole, streamed, tools, stop sequences, a schema, counted tokens, typed errors, asynchronous."""
 
 import asyncio
 import json
@@ -20,7 +20,6 @@ def refused(kind, **fields):
     try:
         client.messages.create(**{**common, "messages": QUESTION, **fields})
     except kind as error:
-        assert error.request_id, error
         return error
     raise AssertionError("the request was not refused")
 
@@ -82,7 +81,9 @@ assert (card.id, client.models.retrieve(model).id) == (model, model), card
 assert card.max_input_tokens > 0, card
 
 # Errors.
-assert refused(anthropic.NotFoundError, model="no-such-model").type == "not_found_error"
+error = refused(anthropic.NotFoundError, model="no-such-model")
+assert error.type == "not_found_error", error
+assert error.request_id, error
 assert refused(anthropic.BadRequestError, max_tokens=0).type == "invalid_request_error"
 image = {"type": "image", "source": {"type": "url", "url": "http://example.com/a.png"}}
 error = refused(anthropic.BadRequestError, messages=[{"role": "user", "content": [image]}])
