@@ -61,7 +61,7 @@ class AnyChoice(msgspec.Struct, tag_field="type", tag="any", forbid_unknown_fiel
     disable_parallel_tool_use: Parallel | None = None
 
 
-class ToolChoice(msgspec.Struct, tag_field="type", tag="tool", kw_only=True, forbid_unknown_fields=True):
+class ChosenTool(msgspec.Struct, tag_field="type", tag="tool", kw_only=True, forbid_unknown_fields=True):
     name: ToolName
     disable_parallel_tool_use: Parallel | None = None
 
@@ -70,7 +70,7 @@ class NoneChoice(msgspec.Struct, tag_field="type", tag="none", forbid_unknown_fi
     disable_parallel_tool_use: Parallel | None = None
 
 
-AnthropicToolChoice = AutoChoice | AnyChoice | ToolChoice | NoneChoice
+AnthropicToolChoice = AutoChoice | AnyChoice | ChosenTool | NoneChoice
 
 _PLAIN_CHOICES: dict[type, Literal["auto", "required", "none"]] = {
     AutoChoice: "auto",
@@ -81,7 +81,7 @@ _PLAIN_CHOICES: dict[type, Literal["auto", "required", "none"]] = {
 
 def chat_tool_choice(choice: AnthropicToolChoice | None) -> ToolChoiceField | None:
     """Returns the choice in the form of a chat request."""
-    if isinstance(choice, ToolChoice):
+    if isinstance(choice, ChosenTool):
         return NamedToolChoice(FunctionReference(choice.name))
     return None if choice is None else _PLAIN_CHOICES[type(choice)]
 

@@ -10,8 +10,8 @@ from llmcore_app.schemas.anthropic_tools import (
     AnthropicToolChoice,
     AnyChoice,
     AutoChoice,
+    ChosenTool,
     NoneChoice,
-    ToolChoice,
     chat_tool_choice,
     check_anthropic_tools,
 )
@@ -27,7 +27,7 @@ TOOL = AnthropicTool(name="f", input_schema={"type": "object"})
         (AutoChoice(), "auto"),
         (AnyChoice(), "required"),
         (NoneChoice(), "none"),
-        (ToolChoice(name="f"), NamedToolChoice(FunctionReference("f"))),
+        (ChosenTool(name="f"), NamedToolChoice(FunctionReference("f"))),
     ],
 )
 def test_choices(choice: AnthropicToolChoice | None, expected: ToolChoiceField | None) -> None:
