@@ -18,6 +18,7 @@ from llmcore.machine.os_text import system_name
 from .auth.keys import Keys
 from .auth.middleware import AuthMiddleware
 from .config import ServerConfig
+from .http import ignored_fields
 from .http.cors import BoundedCORSMiddleware
 from .http.error_response import HANDLERS
 from .http.origin import Hosts, Origins, PagesGuard
@@ -43,7 +44,7 @@ from .service.telemetry import TelemetryMiddleware
 _RATE_LIMIT_HEADERS = tuple(
     f"x-ratelimit-{value}-{unit}" for value in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
-_EXPOSED_HEADERS = ("x-request-id", "request-id", "retry-after", *_RATE_LIMIT_HEADERS)
+_EXPOSED_HEADERS = ("x-request-id", "request-id", "retry-after", ignored_fields.HEADER, *_RATE_LIMIT_HEADERS)
 
 
 def model_id(config: ServerConfig, model_path: str) -> str:
@@ -148,7 +149,12 @@ def _routes(service: Service) -> list[Route]:
     has_admin = service.config.admin_port >= 0
     with_debug = service.config.debug and not has_admin
     documentation = Documentation(
-        openapi_document(__version__, with_debug=with_debug, with_keys=service.keys is not None)
+        openapi_document(
+            __version__,
+            with_debug=with_debug,
+            with_keys=service.keys is not None,
+            refuses_unknown=service.config.unknown_fields == "refuse",
+        )
     )
     return [
         Route("/v1/chat/completions", ChatEndpoint(service).post, methods=["POST"]),

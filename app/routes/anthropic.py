@@ -15,6 +15,7 @@ from ..answers.anthropic_stream import StreamedMessage
 from ..answers.field_names import FieldNames
 from ..answers.generation import GenerationGroup
 from ..http.body import read_json
+from ..http.ignored_fields import IgnoredFields
 from ..http.json_response import json_response
 from ..http.priority import priority_of_request
 from ..http.request_log import RequestLog
@@ -30,7 +31,7 @@ from ..schemas.format_fields import constraint_field, constraint_of
 from ..service.service import Service
 from ..service.token_estimate import estimate_prompt_tokens
 
-_OTHER_NAMES = {"stop": "stop_sequences", "reasoning_effort": "thinking"}
+_OTHER_NAMES = {"stop": "stop_sequences", "reasoning_effort": "output_config.effort"}
 
 
 class AnthropicEndpoints:
@@ -45,7 +46,7 @@ class AnthropicEndpoints:
         service, request_log = self._service, RequestLog.from_scope(request.scope)
         service.check_not_draining()
         body = await read_json(request, self._decoder, service.config.max_body_bytes)
-        prompt = self._checked_prompt(body)
+        prompt = self._checked_prompt(body, request_log.ignored)
         answer_id = f"msg_{request_log.unique}"
         generate_request = self._generate_request(request, body, prompt, answer_id)
         group = GenerationGroup(service, request_log, answer_id, [generate_request], _field_names(body))
@@ -59,7 +60,7 @@ class AnthropicEndpoints:
         service, request_log = self._service, RequestLog.from_scope(request.scope)
         service.check_not_draining()
         body = await read_json(request, self._count_decoder, service.config.max_body_bytes)
-        prompt = self._checked_prompt(body)
+        prompt = self._checked_prompt(body, request_log.ignored)
         n_estimated = estimate_prompt_tokens(prompt)
         with request_log.charge(n_estimated):
             text = await service.engine.render(prompt)
@@ -67,13 +68,13 @@ class AnthropicEndpoints:
             request_log.n_text = len(tokens)
         return json_response(CountTokensReply(len(tokens)))
 
-    def _checked_prompt(self, body: AnthropicFields) -> ChatPrompt:
+    def _checked_prompt(self, body: AnthropicFields, ignored: IgnoredFields) -> ChatPrompt:
         """Returns the prompt of a request. Raises ApiError (400 or 404)."""
         limits = self._service.limits
         limits.check_count(len(body.messages), "messages")
         check_anthropic(body)
-        self._service.check_model(body.model)
-        prompt = body.prompt()
+        self._service.check_model(body.model, ignored)
+        prompt = body.prompt(self._service.applied_effort(body.effort, "output_config.effort", ignored))
         limits.check_prompts([prompt], "messages")
         return prompt
 

@@ -9,23 +9,24 @@ from starlette.responses import Response
 
 from ..http.error_shapes import is_anthropic
 from ..http.json_response import json_response
+from ..http.request_log import RequestLog
 from ..schemas.anthropic_reply import AnthropicModelCard, AnthropicModelList
 from ..schemas.model_reply import ModelCard, ModelList
 from ..service.service import Service
 
 
 class ModelsEndpoint:
-    """The list has one model: the one that is served. Clients of Anthropic's API get it in the form of that API."""
+    """The list has the model that is served, by its id and its aliases. Clients of Anthropic's API get that API's form."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def _card(self) -> ModelCard:
+    def _card(self, name: str) -> ModelCard:
         loaded = self._service.engine.model
-        return ModelCard(self._service.model_id, self._service.created, context_length=loaded.n_ctx if loaded else None)
+        return ModelCard(name, self._service.created, context_length=loaded.n_ctx if loaded else None)
 
-    def _anthropic_card(self) -> AnthropicModelCard:
-        card = self._card()
+    def _anthropic_card(self, name: str) -> AnthropicModelCard:
+        card = self._card(name)
         created = datetime.fromtimestamp(card.created, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         n_ctx = card.context_length
         return AnthropicModelCard(
@@ -33,11 +34,16 @@ class ModelsEndpoint:
         )
 
     async def list(self, request: Request) -> Response:
+        names = self._service.model_names
         if is_anthropic(request.scope["headers"]):
-            card = self._anthropic_card()
-            return json_response(AnthropicModelList([card], card.id, card.id))
-        return json_response(ModelList([self._card()]))
+            cards = [self._anthropic_card(name) for name in names]
+            return json_response(AnthropicModelList(cards, names[0], names[-1]))
+        return json_response(ModelList([self._card(name) for name in names]))
 
     async def get(self, request: Request) -> Response:
-        self._service.check_model(request.path_params["model"])
-        return json_response(self._anthropic_card() if is_anthropic(request.scope["headers"]) else self._card())
+        service, name = self._service, request.path_params["model"]
+        service.check_model(name, RequestLog.from_scope(request.scope).ignored)
+        shown = name if name in service.model_names else service.model_id
+        return json_response(
+            self._anthropic_card(shown) if is_anthropic(request.scope["headers"]) else self._card(shown)
+        )

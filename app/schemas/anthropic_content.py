@@ -11,9 +11,10 @@ from msgspec import Meta
 
 from .messages import AssistantMessage, Content, Message, SystemMessage, TextPart, ToolMessage, UserMessage
 from .tools import CalledFunction, SentToolCall
+from .unsupported_fields import Hint
 
-CacheControl = Annotated[Any, Meta(description="accepted without effect: all prompts are cached")]
-NoEffect = Annotated[Any, Meta(description="accepted without effect")]
+# What clients send back of an answer, although templates have no place for it.
+Returned = Annotated[Any, Meta(description="accepted without effect: a part of an earlier answer")]
 
 # Before an id of the engine. Some templates check the form of ids, so they get them without it.
 CALL_ID_PREFIX = "toolu_"
@@ -23,15 +24,15 @@ ERROR_PREFIX = "Error: "
 
 class TextBlock(msgspec.Struct, tag_field="type", tag="text", kw_only=True, forbid_unknown_fields=True):
     text: str
-    cache_control: CacheControl = None
-    citations: NoEffect = None
+    cache_control: Hint = None
+    citations: Returned = None
 
 
 class ThinkingBlock(msgspec.Struct, tag_field="type", tag="thinking", kw_only=True, forbid_unknown_fields=True):
     """Reasoning of an earlier answer, for templates that show it."""
 
     thinking: str
-    signature: NoEffect = None
+    signature: Returned = None
 
 
 class RedactedThinkingBlock(
@@ -39,16 +40,16 @@ class RedactedThinkingBlock(
 ):
     """Encrypted reasoning of another service: left out."""
 
-    data: NoEffect = None
+    data: Returned = None
 
 
 class ToolUseBlock(msgspec.Struct, tag_field="type", tag="tool_use", kw_only=True, forbid_unknown_fields=True):
     id: Annotated[str, Meta(min_length=1)]
     name: str
     input: dict[str, msgspec.Raw]
-    cache_control: CacheControl = None
-    caller: NoEffect = None
-    toolset_name: NoEffect = None
+    cache_control: Hint = None
+    caller: Returned = None
+    toolset_name: Returned = None
 
     def to_call(self) -> SentToolCall:
         return SentToolCall(
@@ -62,8 +63,8 @@ class ToolResultBlock(msgspec.Struct, tag_field="type", tag="tool_result", kw_on
     tool_use_id: Annotated[str, Meta(min_length=1, description="of a tool_use in a message before")]
     content: str | list[TextBlock] | None = None
     is_error: bool | None = None
-    cache_control: CacheControl = None
-    toolset_name: NoEffect = None
+    cache_control: Hint = None
+    toolset_name: Returned = None
 
     def to_message(self) -> ToolMessage:
         blocks = [TextBlock(text=self.content)] if isinstance(self.content, str) else self.content or []

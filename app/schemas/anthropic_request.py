@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,15 +10,16 @@ from msgspec import Meta
 from llmcore.messages import ChatPrompt
 from llmcore.protocol.chat_limits import N_TOOLS_MAX
 
+from ..http.hints import hint
+from ..http.unknown_fields import RefusedFields
 from .anthropic_content import (
     AnthropicMessage,
-    CacheControl,
-    NoEffect,
     TextBlock,
     to_messages,
 )
 from .anthropic_tools import AnthropicTool, AnthropicToolChoice, chat_tool_choice, check_anthropic_tools
 from .chat_prompt import chat_prompt
+from .chat_request import ReasoningEffort
 from .format_fields import (
     FormatFieldNames,
     GrammarSource,
@@ -30,7 +31,7 @@ from .format_fields import (
 )
 from .generation_fields import AnswerLength, GenerationFields, StopString, check_generation_fields
 from .messages import AssistantMessage, check_messages
-from .unsupported_fields import OnlyEmpty, OnlyNull
+from .unsupported_fields import REFUSED_IN_MESSAGES_API, Hint, Metadata, OnlyEmpty, OnlyNull
 
 FORMAT_NAMES = FormatFieldNames("output_config.format", "output_config.format.schema")
 
@@ -39,9 +40,7 @@ Display = Annotated[Literal["summarized", "omitted"], Meta(description="omitted:
 
 
 class ThinkingEnabled(msgspec.Struct, tag_field="type", tag="enabled", kw_only=True, forbid_unknown_fields=True):
-    budget_tokens: Annotated[int, Meta(description="accepted without effect: max_tokens bounds the answer")] | None = (
-        None
-    )
+    budget_tokens: Annotated[int, hint(description="a hint: max_tokens bounds the answer")] | None = None
     display: Display | None = None
 
 
@@ -73,15 +72,13 @@ class OutputFormat(msgspec.Struct, tag_field="type", tag="json_schema", forbid_u
 
 class OutputConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     format: OutputFormat | None = None
-    effort: Annotated[Effort, Meta(description="a hint; accepted without effect")] | None = None
-
-
-class AnthropicMetadata(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    user_id: NoEffect = None
+    effort: Annotated[Effort, Meta(description="for templates that know efforts; else told as ignored")] | None = None
 
 
 class AnthropicFields(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     """Fields of both endpoints."""
+
+    refused_fields: ClassVar[RefusedFields] = REFUSED_IN_MESSAGES_API
 
     messages: Annotated[list[AnthropicMessage], Meta(min_length=1)]
     system: str | list[TextBlock] | None = None
@@ -101,21 +98,29 @@ class AnthropicFields(GenerationFields, kw_only=True, forbid_unknown_fields=True
     regex: Pattern | None = None
     grammar: GrammarSource | None = None
 
-    # Accepted: no value of these would change the answer.
-    cache_control: CacheControl = None
-    diagnostics: NoEffect = None
-    inference_geo: NoEffect = None
-    metadata: AnthropicMetadata | None = None
-    service_tier: NoEffect = None
-    speed: NoEffect = None
+    cache_control: Hint = None
+    context_management: Hint = None
+    diagnostics: Hint = None
+    inference_geo: Hint = None
+    metadata: Metadata | None = None
+    service_tier: Annotated[str, hint("auto", "standard_only")] | None = None
+    speed: Annotated[str, hint("standard")] | None = None
 
     # Accepted only with values that change nothing.
     container: OnlyNull = None
-    context_management: OnlyNull = None
     mcp_servers: OnlyEmpty = None
 
-    def prompt(self) -> ChatPrompt:
-        """Returns the prompt for the engine to render. Raises ApiError (400), or InvalidRequestError if it is too large."""
+    @property
+    def effort(self) -> ReasoningEffort | None:
+        """The reasoning effort, as chat has it. The template may have no efforts other than "none"."""
+        if isinstance(self.thinking, ThinkingDisabled):
+            return "none"
+        effort = None if self.output_config is None else self.output_config.effort
+        return "xhigh" if effort == "max" else effort
+
+    def prompt(self, effort: ReasoningEffort | None = None) -> ChatPrompt:
+        """Returns the prompt for the engine to render, with the effort to apply. Raises ApiError (400), or InvalidRequestError
+        if it is too large."""
         messages = to_messages(self.system, self.messages)
         check_messages(messages)
         last = messages[-1]
@@ -127,7 +132,7 @@ class AnthropicFields(GenerationFields, kw_only=True, forbid_unknown_fields=True
             chat_tool_choice(choice),
             parallel_tool_calls=choice is None or not choice.disable_parallel_tool_use,
             template_args=self._template_args(),
-            reasoning_effort="none" if isinstance(self.thinking, ThinkingDisabled) else None,
+            reasoning_effort=effort,
             add_generation_prompt=not continues,
             continue_final_message=continues,
         )

@@ -11,7 +11,6 @@ from msgspec import Meta
 from llmcore.log import cut
 
 from ..http.errors import invalid
-from .anthropic_content import CacheControl, NoEffect
 from .tools import (
     FunctionDefinition,
     FunctionReference,
@@ -20,7 +19,7 @@ from .tools import (
     ToolChoiceField,
     check_functions,
 )
-from .unsupported_fields import OnlyFalse, refuse_unsupported
+from .unsupported_fields import Hint, OnlyFalse, refuse_unsupported
 
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 Parallel = Annotated[bool, Meta(description="at most one call in an answer; false if absent")]
@@ -39,10 +38,10 @@ class AnthropicTool(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Annotated[bool, Meta(description="refuse a schema that cannot be honoured in whole; else it is relaxed")] | None
     ) = None
     allowed_callers: Annotated[Any, Meta(extra_json_schema={"enum": [None, ["direct"]]})] = None
-    cache_control: CacheControl = None
+    cache_control: Hint = None
     defer_loading: OnlyFalse = None
-    eager_input_streaming: NoEffect = None
-    input_examples: Annotated[list[Any], Meta(description="accepted without effect")] | None = None
+    eager_input_streaming: Hint = None
+    input_examples: Hint = None
 
     def to_chat(self) -> FunctionTool:
         """Returns the tool in the form of a chat request."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from llmcore.errors import EngineError
 from llmcore.log import cut
@@ -13,10 +14,13 @@ from llmcore.messages import EngineStats
 from ..auth.keys import Keys
 from ..config import ServerConfig
 from ..http.errors import ApiError, unavailable
+from ..http.ignored_fields import IgnoredFields
 from ..metrics.service import Metrics
 from .engine import EngineLike
 from .in_flight import InFlight
 from .request_limits import RequestLimits
+
+Effort = TypeVar("Effort", bound=str)
 
 # The engine answers between two steps; a scrape does not wait longer than this for a long one.
 STATS_TIMEOUT_S = 0.5
@@ -54,11 +58,30 @@ class Service:
             return "draining"
         return "" if self.engine.state == "ready" else self.engine.state
 
-    def check_model(self, name: str | None) -> None:
-        """Raises ApiError (404) if a request names a model other than the served one."""
-        if name is not None and name != self.model_id:
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the served model: its id and its aliases."""
+        return tuple(dict.fromkeys((self.model_id, *self.config.aliases)))
+
+    def check_model(self, name: str | None, ignored: IgnoredFields) -> None:
+        """Raises ApiError (404) if a request names a model other than the served one. With the option any_model, notes the name as
+        ignored instead."""
+        if name is None or name in self.model_names:
+            return
+        if self.config.any_model:
+            ignored.add("model", "model")
+        else:
             message = f"The model {cut(name)!r} does not exist: this service has {self.model_id!r}."
             raise ApiError(404, "model_not_found", message, param="model")
+
+    def applied_effort(self, effort: Effort | None, field: str, ignored: IgnoredFields) -> Effort | None:
+        """Returns a request's reasoning effort, or None if the model's chat template has no efforts: then notes the field as
+        ignored. "none" is always applied."""
+        model = self.engine.model
+        if effort in (None, "none") or model is None or model.has_reasoning_efforts:
+            return effort
+        ignored.add(field, "hint")
+        return None
 
     def check_not_draining(self) -> None:
         """Raises ApiError (503) while the service drains."""

@@ -8,13 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from llmcore.errors import EngineUnavailableError, InvalidRequestError, OverloadedError
 from llmcore.messages import CallDelta, ChatPrompt, JsonSchema, Piece, Usage
 from llmcore_app.application import create_app, create_service
 from llmcore_app.auth.keys import load_keys
 from llmcore_app.config import ServerConfig
-from tests.app.fake_engine import WORDS, FakeEngine
+from tests.app.fake_engine import MODEL, WORDS, FakeEngine
 from tests.app.routes.test_responses import CALLING
 
 URL = "/v1/messages"
@@ -238,6 +239,16 @@ async def test_a_format(client: httpx.AsyncClient, engine: FakeEngine, field: st
     assert engine.requests[-1].constraint == JsonSchema(b'{"type":"object"}', strict=False)
 
 
+@pytest.mark.parametrize(("has_efforts", "applied"), [(True, "xhigh"), (False, "")])
+async def test_the_effort_is_applied_or_told(
+    client: httpx.AsyncClient, engine: FakeEngine, has_efforts: bool, applied: str
+) -> None:
+    engine.model = structs.replace(MODEL, has_reasoning_efforts=has_efforts)
+    response = await post(client, output_config={"effort": "max"})
+    assert prompt_of(engine).reasoning_effort == applied
+    assert response.headers.get("x-llmcore-ignored") == (None if has_efforts else "output_config.effort")
+
+
 async def test_what_is_accepted_without_effect(client: httpx.AsyncClient) -> None:
     response = await client.post(
         f"{URL}?beta=true",
@@ -247,6 +258,9 @@ async def test_what_is_accepted_without_effect(client: httpx.AsyncClient) -> Non
             "service_tier": "standard_only",
             "cache_control": {"type": "ephemeral"},
             "output_config": {"effort": "high"},
+            "context_management": {"edits": []},
+            "messages": [{"role": "user", "content": "Hello!", "mood": 1}],
+            "mood": 1,
             "temperature": 1,
             "top_p": 0.9,
             "top_k": 40,
@@ -254,6 +268,8 @@ async def test_what_is_accepted_without_effect(client: httpx.AsyncClient) -> Non
         headers={"anthropic-version": "2023-06-01", "anthropic-beta": "x-2025-01-01"},
     )
     assert response.status_code == 200, response.text
+    told = {"metadata", "cache_control", "context_management", "mood", "messages[].mood"}
+    assert set(response.headers["x-llmcore-ignored"].split(", ")) == told
 
 
 IMAGE = {"type": "image", "source": {"type": "url", "url": "http://x/"}}
@@ -282,6 +298,7 @@ def user(*blocks: dict[str, Any]) -> dict[str, Any]:
         ({"temperature": 1.5}, "temperature"),
         ({"messages": []}, "messages"),
         ({"container": "c"}, "container"),
+        ({"n": 2}, "n is not supported"),
         ({"mcp_servers": [{"type": "url"}]}, "mcp_servers"),
     ],
 )
