@@ -11,6 +11,7 @@ from llmcore_app.schemas.anthropic_content import (
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
+    UserBlock,
     anthropic_call_id,
     engine_call_id,
     to_messages,
@@ -52,8 +53,8 @@ def test_the_result_of_a_tool(content: str | list[TextBlock] | None, is_error: b
 
 
 def test_results_and_texts_keep_their_order() -> None:
-    blocks = [TextBlock(text="a"), ToolResultBlock(tool_use_id="1"), TextBlock(text="b")]
-    assert to_messages(None, [AnthropicUserMessage([*blocks])]) == [
+    blocks: list[UserBlock] = [TextBlock(text="a"), ToolResultBlock(tool_use_id="1"), TextBlock(text="b")]
+    assert to_messages(None, [AnthropicUserMessage(blocks)]) == [
         UserMessage("a"),
         ToolMessage("", "1"),
         UserMessage("b"),
