@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from ..http.errors import invalid
 from .messages import AssistantMessage, Content, Message, SystemMessage, TextPart, ToolMessage, UserMessage
 from .tools import CalledFunction, SentToolCall
 from .unsupported_fields import Hint
@@ -52,9 +53,12 @@ class ToolUseBlock(msgspec.Struct, tag_field="type", tag="tool_use", kw_only=Tru
     toolset_name: Returned = None
 
     def to_call(self) -> SentToolCall:
-        return SentToolCall(
-            id=engine_call_id(self.id), function=CalledFunction(self.name, msgspec.json.encode(self.input).decode())
-        )
+        """Returns the call in the form of a chat request. Raises ApiError (400)."""
+        try:
+            arguments = msgspec.json.encode(self.input).decode()
+        except UnicodeDecodeError:  # the decoder has checked the syntax of raw JSON only
+            raise invalid("invalid_json", "The input of a tool_use block is not valid UTF-8", "messages") from None
+        return SentToolCall(id=engine_call_id(self.id), function=CalledFunction(self.name, arguments))
 
 
 class ToolResultBlock(msgspec.Struct, tag_field="type", tag="tool_result", kw_only=True, forbid_unknown_fields=True):

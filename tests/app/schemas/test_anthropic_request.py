@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from llmcore_app.http.decode import decode
 from llmcore_app.http.errors import ApiError
 from llmcore_app.schemas.anthropic_request import AnthropicRequest, CountTokensRequest, check_anthropic
 from llmcore_app.schemas.format_fields import JsonSchemaFormat
@@ -49,3 +50,11 @@ def test_own_variables_override_the_switch_of_thinking() -> None:
 def test_a_body_can_be_counted_as_it_is() -> None:
     body = json.dumps({"max_tokens": 5, "stream": True, "messages": MESSAGES, "stop_sequences": ["a"]})
     assert msgspec.json.decode(body, type=CountTokensRequest).prompt() == request().prompt()
+
+
+def test_the_input_of_a_call_must_be_utf8() -> None:
+    block = b'{"type":"tool_use","id":"1","name":"f","input":{"a":"\xff"}}'
+    body = b'{"max_tokens":5,"messages":[{"role":"assistant","content":[%b]}]}' % block
+    with pytest.raises(ApiError) as refused:
+        decode(msgspec.json.Decoder(AnthropicRequest), body).prompt()
+    assert (refused.value.status, refused.value.code) == (400, "invalid_json")
