@@ -87,7 +87,7 @@ class AnthropicSystemMessage(msgspec.Struct, tag_field="role", tag="system", for
 
 
 class AnthropicUserMessage(msgspec.Struct, tag_field="role", tag="user", forbid_unknown_fields=True):
-    content: str | list[UserBlock]
+    content: str | Annotated[list[UserBlock], Meta(min_length=1)]
 
 
 class AnthropicAssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid_unknown_fields=True):

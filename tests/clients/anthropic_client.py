@@ -32,8 +32,9 @@ assert whole.stop_reason in ("end_turn", "max_tokens"), whole
 assert whole.usage.output_tokens > 0, whole
 assert whole._request_id, whole
 with client.messages.stream(**common, messages=QUESTION, system="Be brief.") as stream:
-    assert "".join(stream.text_stream) == block.text
+    text = "".join(stream.text_stream)
     final = stream.get_final_message()
+assert text == "".join(each.text for each in final.content), final
 assert final.usage.input_tokens + final.usage.cache_read_input_tokens > 0, final
 assert final.usage.cache_read_input_tokens > 0, final
 kinds = [event.type for event in client.messages.create(**common, messages=QUESTION, stream=True)]
@@ -45,11 +46,10 @@ for extra in ({}, {"system": "Be brief.", "tools": TOOLS}):
     usage = client.messages.create(**common, messages=QUESTION, **extra).usage
     assert counted == usage.input_tokens + usage.cache_read_input_tokens, (counted, usage)
 
-# Stop sequences: the end of the answer above, and one that never comes.
-word = block.text.split()[-1]
-stopped = client.messages.create(**common, messages=QUESTION, system="Be brief.", stop_sequences=["never", word])
-assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", word), stopped
-assert word not in "".join(each.text for each in stopped.content), stopped
+# Stop sequences: a letter that any answer has, and one that none has.
+stopped = client.messages.create(**common, messages=QUESTION, system="Be brief.", stop_sequences=["\x01", "e"])
+assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", "e"), stopped
+assert "e" not in "".join(each.text for each in stopped.content), stopped
 
 # Tools: a call, its result, and the answer.
 asked = [{"role": "user", "content": "Which time is it in Paris?"}]
@@ -60,7 +60,7 @@ assert (called.stop_reason, call.name, call.id[:6]) == ("tool_use", "clock", "to
 assert isinstance(call.input["zone"], str), called
 with client.messages.stream(**{**common, "max_tokens": 200}, messages=asked, tools=TOOLS, tool_choice=choice) as stream:
     (again,) = [each for each in stream.get_final_message().content if each.type == "tool_use"]
-assert again.input == call.input, again
+assert isinstance(again.input["zone"], str), again
 history = [
     *asked,
     {"role": "assistant", "content": called.content},
@@ -95,7 +95,7 @@ assert "web_search_20250305" in error.message, error
 async def main() -> None:
     async with anthropic.AsyncAnthropic(base_url=host, api_key="none", max_retries=0) as asynchronous:
         answer = await asynchronous.messages.create(**common, messages=QUESTION, system="Be brief.")
-        assert answer.content[0].text == block.text, answer
+        assert answer.content[0].text, answer
         async with asynchronous.messages.stream(**common, messages=QUESTION) as stream:
             async for _ in stream.text_stream:
                 break  # a user interrupts

@@ -285,6 +285,7 @@ def user(*blocks: dict[str, Any]) -> dict[str, Any]:
     [
         (user(IMAGE), "messages[0].content[0].type: 'image' is not supported"),
         (user(DOCUMENT), "messages[0].content[0].type: 'document' is not supported"),
+        (user(), "messages[0].content"),
         (user({"type": "tool_result", "tool_use_id": "t", "content": [IMAGE]}), "'image' is not supported"),
         (user({"type": "tool_result", "tool_use_id": "toolu_t", "content": "x"}), "tool_call_id"),
         (user({"type": "web_search_tool_result", "tool_use_id": "t"}), "'web_search_tool_result' is not supported"),
