@@ -31,7 +31,7 @@ _OTHERS: dict[str, tuple[Any, ...]] = {
     "mcp_servers": ([], [{"type": "url"}]),
     "unknown": (1, {"a": [None]}),
 }
-_INPUTS = ({}, {"a": 1.50}, {"a": {"b": ["\0", None]}}, [], "{}", None)
+_INPUTS: tuple[Any, ...] = ({}, {"a": 1.50}, {"a": {"b": ["\0", None]}}, [], "{}", None)
 
 
 def anthropic(chance: random.Random) -> tuple[str, Body]:
