@@ -20,10 +20,11 @@ from .auth.middleware import AuthMiddleware
 from .config import ServerConfig
 from .http import ignored_fields
 from .http.cors import BoundedCORSMiddleware
-from .http.errors import HANDLERS
+from .http.error_response import HANDLERS
 from .http.origin import Hosts, Origins, PagesGuard
 from .http.paths import PathsMiddleware
 from .metrics.service import Metrics
+from .routes.anthropic import AnthropicEndpoints
 from .routes.chat import ChatEndpoint
 from .routes.completions import CompletionsEndpoint
 from .routes.debugging import Debugging
@@ -46,7 +47,7 @@ from .service.telemetry import TelemetryMiddleware
 _RATE_LIMIT_HEADERS = tuple(
     f"x-ratelimit-{value}-{unit}" for value in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
-_EXPOSED_HEADERS = ("x-request-id", "retry-after", ignored_fields.HEADER, *_RATE_LIMIT_HEADERS)
+_EXPOSED_HEADERS = ("x-request-id", "request-id", "retry-after", ignored_fields.HEADER, *_RATE_LIMIT_HEADERS)
 
 
 def model_id(config: ServerConfig, model_path: str) -> str:
@@ -155,6 +156,7 @@ def _debug_routes(service: Service) -> list[Route]:
 
 
 def _routes(service: Service) -> list[Route]:
+    anthropic = AnthropicEndpoints(service)
     models = ModelsEndpoint(service)
     prefixes = PrefixesEndpoint(service)
     text = TextEndpoints(service)
@@ -172,6 +174,8 @@ def _routes(service: Service) -> list[Route]:
         Route("/v1/chat/completions", ChatEndpoint(service).post, methods=["POST"]),
         Route("/v1/completions", CompletionsEndpoint(service).post, methods=["POST"]),
         Route("/v1/responses", ResponsesEndpoint(service).post, methods=["POST"]),
+        Route("/v1/messages", anthropic.messages, methods=["POST"]),
+        Route("/v1/messages/count_tokens", anthropic.count_tokens, methods=["POST"]),
         Route("/v1/requests/{id}", RequestsEndpoint(service).delete, methods=["DELETE"]),
         Route("/v1/prefixes", prefixes.list),
         Route("/v1/prefixes/{name}", prefixes.put_or_delete, methods=["PUT", "DELETE"]),

@@ -38,6 +38,13 @@ from benchmarks.service import Service
 
 # Seconds for one request. The service's own limits are far lower; this one detects requests that never end.
 REQUEST_TIMEOUT_S = 120.0
+# A full queue in Anthropic's API.
+OVERLOADED = 529
+# In a stream that has begun.
+_SIGNS_OF_FAULTS = (
+    *(f'"code":"{code}"' for code in ("internal_error", "engine_error", "engine_died")),
+    *(f'{{"type":"error","error":{{"type":"{kind}"' for kind in ("api_error", "overloaded_error")),
+)
 
 
 @dataclass
@@ -107,11 +114,12 @@ class Fuzzer:
                 if request.hangs_up and len(text) > 200:
                     break
         self.findings.statuses[str(reply.status_code)] += 1
-        if reply.status_code >= 500:
+        if reply.status_code >= 500 and reply.status_code != OVERLOADED:
             self._fault(number, request, f"{reply.status_code} {text[:300]}")
         elif reply.status_code >= 400:
-            self.findings.codes[json.loads(text)["error"]["code"]] += 1
-        elif any(f'"code":"{code}"' in text for code in ("internal_error", "engine_error", "engine_died")):
+            error = json.loads(text)["error"]  # has no code in Anthropic's API
+            self.findings.codes[error.get("code", error["type"])] += 1
+        elif any(sign in text for sign in _SIGNS_OF_FAULTS):
             self._fault(number, request, f"a stream with an error: {text[-300:]}")
 
     async def _send_bytes(self, number: int, request: WireRequest) -> None:

@@ -201,7 +201,8 @@ class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
-    """The last output of a request that succeeded. `text`, `reasoning`, `calls` and `logprobs` were held back until now."""
+    """The last output of a request that succeeded. `text`, `reasoning`, `calls` and `logprobs` were held back until now.
+    `stop_string` is the stop string that ended the answer, the request's or the chat template's; empty if none did."""
 
     request_id: str
     text: str
@@ -210,6 +211,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
     reasoning: str = ""
     calls: tuple[CallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    stop_string: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -16,6 +16,7 @@ class FieldNames:
     constraint: str = ""
     others: Mapping[str, str] = field(default_factory=dict)  # parameter -> field, where they differ
     has_flat_tools: bool = False  # a tool's fields are beside its type, not in its `function`
+    tool_schema: str = "parameters"  # the field of a tool that has its schema
 
     def rename(self, error: InvalidRequestError) -> None:
         """Changes the parameter of the error, and its message if that begins with the parameter."""
@@ -29,6 +30,6 @@ class FieldNames:
             return
         error.param = self.others.get(param, param)
         if self.has_flat_tools and param.startswith("tools["):
-            error.param = param.replace("].function.", "].", 1)
+            error.param = param.replace("].function.", "].", 1).replace("].parameters", f"].{self.tool_schema}", 1)
         if error.message.startswith(f"{param}:"):
             error.message = error.param + error.message.removeprefix(param)

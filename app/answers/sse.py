@@ -61,6 +61,8 @@ class StreamedAnswer(Response):
     waiting for a token or sending one.
     """
 
+    keep_alive = KEEP_ALIVE
+
     def __init__(self, group: GenerationGroup) -> None:
         self.status_code = 200
         self.background = None
@@ -107,7 +109,7 @@ class StreamedAnswer(Response):
         while self._group.keep_alive_s:
             await asyncio.sleep(self._group.keep_alive_s)
             if self._is_silent:
-                await _send_chunk(send, KEEP_ALIVE)
+                await _send_chunk(send, self.keep_alive)
             self._is_silent = True
 
 

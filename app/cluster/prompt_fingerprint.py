@@ -20,7 +20,9 @@ import msgspec
 BLOCK_BYTES = 256
 _DIGEST_BYTES = 8
 
-_CHAT, _TEXT, _RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
+_TEXT = "/v1/completions"
+# Paths with messages, by the field that has them.
+_MESSAGES = {"/v1/chat/completions": "messages", "/v1/responses": "input", "/v1/messages": "messages"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class PromptFingerprint:
 def fingerprint_prompt(path: str, body: bytes) -> PromptFingerprint:
     """Returns the fingerprint of a request to `path`. It is empty if the path takes no prompt or the body is invalid; such a
     request may go to any replica."""
-    if path not in (_CHAT, _TEXT, _RESPONSES):
+    if path != _TEXT and path not in _MESSAGES:
         return PromptFingerprint()
     try:
         fields = msgspec.json.decode(body)
@@ -60,10 +62,10 @@ def _prompt_parts(path: str, fields: dict[str, Any]) -> Iterator[tuple[bytes, bo
         if prompt:
             yield _encode(prompt), True
         return
-    for name in ("tools", "instructions"):
+    for name in ("tools", "instructions", "system"):
         if fields.get(name):
             yield _encode(fields[name]), False
-    messages = fields.get("messages" if path == _CHAT else "input")
+    messages = fields.get(_MESSAGES[path])
     for message in messages if isinstance(messages, list) else [messages] if messages else []:
         yield _encode(message), not isinstance(message, dict) or message.get("role") == "user"
 

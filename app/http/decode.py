@@ -24,7 +24,13 @@ _OPENAI_TOOL_TYPES = (
     *("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11", "file_search"),
     *("code_interpreter", "image_generation", "computer", "computer_use_preview"),
 )
-# Values of OpenAI's API that this service does not support: (field, value) -> reason, for a better message than "invalid".
+# Tools that run at Anthropic's servers.
+_ANTHROPIC_TOOLS = (
+    *("web_search", "web_fetch", "code_execution", "bash_code_execution", "text_editor_code_execution", "tool_search"),
+    "mcp",
+)
+# Values of OpenAI's and Anthropic's APIs that this service does not support, for a better message than "invalid":
+# (field, value) -> reason.
 _UNSUPPORTED_VALUES = {
     ("role", "function"): "function results are not supported",
     **{("type", each): "only functions are supported" for each in _OPENAI_TOOL_TYPES},
@@ -35,6 +41,13 @@ _UNSUPPORTED_VALUES = {
     ("type", "file"): "files are not supported",
     ("type", "input_file"): "files are not supported",
     ("type", "refusal"): "refusal parts are not supported",
+    ("type", "image"): "images are not supported",
+    ("type", "document"): "documents are not supported",
+    ("type", "search_result"): "search results are not supported",
+    ("type", "tool_reference"): "references to tools are not supported",
+    ("type", "container_upload"): "files are not supported",
+    ("type", "server_tool_use"): "only tools that the caller runs are supported",
+    **{("type", f"{each}_tool_result"): "only tools that the caller runs are supported" for each in _ANTHROPIC_TOOLS},
 }
 
 

@@ -34,6 +34,7 @@ from ..schemas.slots_reply import SlotReply
 from ..schemas.text_reply import ApplyTemplateReply, DetokenizeReply, TokenizeReply
 from ..schemas.text_request import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
 from ..schemas.version_reply import VersionReply
+from .openapi_anthropic import ANTHROPIC_ROOTS, anthropic_paths
 
 _REF = "#/components/schemas/{name}"
 _ROOTS = (
@@ -44,6 +45,7 @@ _ROOTS = (
     *(EmbeddingsRequest, EmbeddingList, RerankRequest, RerankReply, ScoreRequest, ScoreReply),
     *(UnhealthyReply, VersionReply, PropsReply, SlotReply),
     *(TokenizeRequest, TokenizeReply, DetokenizeRequest, DetokenizeReply, ApplyTemplateRequest, ApplyTemplateReply),
+    *ANTHROPIC_ROOTS,
 )
 
 _CHUNKS = "events `data: {}`, then `data: [DONE]`"
@@ -98,7 +100,8 @@ def _open(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _paths() -> dict[str, Any]:
-    return _generation_paths() | _prefix_paths() | _vector_and_text_paths() | _model_paths() | _monitoring_paths()
+    own = _generation_paths() | _prefix_paths() | _vector_and_text_paths() | _model_paths() | _monitoring_paths()
+    return own | anthropic_paths(_REF)
 
 
 def _generation_paths() -> dict[str, Any]:

@@ -35,7 +35,7 @@ class ScoreEndpoint:
         service, request_log = self._service, RequestLog.from_scope(request.scope)
         service.check_not_draining()
         body = await read_json(request, self._decoder, service.config.max_body_bytes)
-        service.check_model(body.model)
+        service.check_model(body.model, request_log.ignored)
         pairs = body.pairs()
         service.limits.check_texts(itertools.chain.from_iterable(pairs), "text_2")
         vector_call = VectorCall(service, request, f"score-{request_log.unique}")

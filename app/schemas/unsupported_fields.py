@@ -82,6 +82,17 @@ REFUSED_IN_RESPONSES: RefusedFields = {
     "n": (1,),
     "response_format": ({"type": "text"},),
 }
+# Of Anthropic's Messages API.
+REFUSED_IN_MESSAGES_API: RefusedFields = {
+    **_REFUSED_ANYWHERE,
+    **_STORED_CONTEXT,
+    "input": (),
+    "instructions": ("",),
+    "max_completion_tokens": (),
+    "max_output_tokens": (),
+    "n": (1,),
+    "response_format": ({"type": "text"},),
+}
 REFUSED_IN_MESSAGES: RefusedFields = {"audio": (), "images": ([],), "videos": ([],)}
 
 

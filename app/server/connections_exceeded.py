@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..http.error_response import error_response
 from ..http.errors import unavailable
 from ..http.paths import canonical_path
 from ..http.probes import PROBE_PATHS
@@ -24,5 +25,5 @@ class ConnectionsExceeded:
 
         app: ASGIApp = self._app
         if canonical_path(scope["path"]) not in PROBE_PATHS:
-            app = unavailable("There are too many connections.").response()
+            app = error_response(scope, unavailable("There are too many connections."))
         await app(scope, receive, send_and_close)

@@ -101,10 +101,11 @@ class RequestState:
     def end(self, text: str, reason: FinishReason, now_s: float) -> Finished:
         """Returns the last output. `text` is the text that was held back."""
         request_id, usage, logprobs = self.sequence.request_id, self.usage(now_s), self.logprobs(is_end=True)
+        stop_string = self.text.stop_string if reason == "stop" else ""
         if self.chat is None:
-            return Finished(request_id, text, reason, usage, logprobs=logprobs)
+            return Finished(request_id, text, reason, usage, logprobs=logprobs, stop_string=stop_string)
         delta = self.chat.finish(text, is_whole=reason == "stop" and not (self.text.stopped or self.is_cut))
-        return Finished(request_id, delta.content, reason, usage, delta.reasoning, delta.calls, logprobs)
+        return Finished(request_id, delta.content, reason, usage, delta.reasoning, delta.calls, logprobs, stop_string)
 
     def logprobs(self, *, is_end: bool = False) -> tuple[TokenLogprob, ...]:
         """Takes the log-probabilities that can be shown now. At the end all can, except those of text that a stop string has

@@ -10,8 +10,9 @@ class TextStream:
     """Turns the bytes of tokens into text that can be shown, piece by piece.
 
     `push` returns the text that is certain. Bytes of an unfinished UTF-8 character wait for the rest of it, and text that could
-    still become a stop string waits until it is known not to. Once a stop string is complete, `stopped` is true, and all text
-    before it has been returned, with the stop string itself if it is one of `shown_stops`. Invalid bytes become U+FFFD.
+    still become a stop string waits until it is known not to. Once a stop string is complete, `stopped` is true, `stop_string`
+    is that string, and all text before it has been returned, with the stop string itself if it is one of `shown_stops`. Invalid
+    bytes become U+FFFD.
     """
 
     def __init__(self, stops: Sequence[str] = (), shown_stops: Collection[str] = ()) -> None:
@@ -21,6 +22,7 @@ class TextStream:
         self._held = ""
         self._n_cut = 0
         self.stopped = False
+        self.stop_string = ""  # the one that was found
 
     @property
     def n_held(self) -> int:
@@ -51,7 +53,7 @@ class TextStream:
         if found:
             at, stop = min(found)
             end = at + len(stop) if stop in self._shown_stops else at
-            self.stopped, self._held, self._n_cut = True, "", len(held[end:].encode())
+            self.stopped, self.stop_string, self._held, self._n_cut = True, stop, "", len(held[end:].encode())
             return held[:end]
         keep = max((_overlap(held, stop) for stop in self._stops), default=0)
         self._held = held[len(held) - keep :]

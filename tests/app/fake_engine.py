@@ -141,7 +141,7 @@ class FakeGeneration:
         self._ended = True
         self._engine.close(self)
         usage = self._engine.usages.pop(0) if self._engine.usages else self._usage(reason)
-        return Finished(self.request_id, self._engine.held_back, reason, usage)
+        return Finished(self.request_id, self._engine.held_back, reason, usage, stop_string=self._engine.stop_string)
 
     def _usage(self, reason: FinishReason) -> Usage:
         return Usage(
@@ -173,6 +173,7 @@ class FakeEngine:
         self.n_restarts = 0
         self.reason: FinishReason = "stop"
         self.held_back = ""
+        self.stop_string = ""
         self.usages: list[Usage] = []  # of the next answers that finish
         self.refusals: list[LlmcoreError] = []  # raised by the next calls that need the engine
         self.admission: asyncio.Event | None = None  # if set, generate() waits for it

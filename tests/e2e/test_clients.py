@@ -40,7 +40,7 @@ def python() -> Path:
     return program
 
 
-@pytest.mark.parametrize("name", ["langchain", "litellm", "agents"])
+@pytest.mark.parametrize("name", ["langchain", "litellm", "agents", "anthropic"])
 def test_python(service: Service, name: str) -> None:
     run(service, python(), PROGRAMS / f"{name}_client.py")
 

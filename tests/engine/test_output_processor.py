@@ -29,7 +29,7 @@ def test_stop_strings_end_an_answer_and_are_not_shown(engine: Engine) -> None:
     engine.drop_cached_prefixes()  # other numbers of tokens at once round otherwise, and two words may be all but equal
     answer = run(engine, request("b", STORY, stop=(stop,)))["b"]
     assert answer.text == whole[: whole.find(stop)]
-    assert answer.reason == "stop"
+    assert (answer.reason, answer.stop_string) == ("stop", stop)
 
 
 def test_ignore_eos_goes_on(engine: Engine) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
+import pytest
 
 from llmcore.engine.answer_endings import AnswerEndings
 from llmcore.engine.request_state import RequestState
 from llmcore.engine.text_stream import TextStream
 from llmcore.llama.sampler import Sampler
-from llmcore.messages import TokenLogprob
+from llmcore.messages import FinishReason, TokenLogprob
 from llmcore.sequence import Sequence
 
 
@@ -61,6 +62,15 @@ def test_an_answer_that_is_too_short_may_not_stop() -> None:
     assert each.sample_request(0).mask is None
     assert each.push(b"ab") == "a"
     assert each.text.stopped
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "found"), [(b"a stop", "stop", "stop"), (b"a", "stop", ""), (b"stop", "timeout", "")]
+)
+def test_the_stop_string_that_ended_an_answer_is_told(data: bytes, reason: FinishReason, found: str) -> None:
+    each = state("no", "stop")
+    each.push(data)
+    assert each.end(each.text.finish(), reason, 12.0).stop_string == found
 
 
 def test_usage_divides_time_into_queue_prefill_and_decode() -> None:

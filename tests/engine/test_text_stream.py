@@ -50,6 +50,7 @@ def test_the_first_stop_string_in_the_text_wins() -> None:
     text = TextStream(["later", "soon"])
     assert text.push(b"a soon and later") == "a "
     assert text.stopped
+    assert text.stop_string == "soon"
     assert text.push(b"more") == ""
     assert text.finish() == ""
 
@@ -59,6 +60,7 @@ def test_what_was_held_back_comes_at_the_end() -> None:
     assert text.push(b"the EN") == "the "
     assert text.finish() == "EN"
     assert not text.stopped
+    assert text.stop_string == ""
 
 
 def test_an_empty_stop_string_stops_nothing() -> None:

@@ -38,7 +38,10 @@ def test_a_common_digest_means_a_common_prefix(one: list[Any], other: list[Any])
         assert encoded[0].encode()[:n] == encoded[1].encode()[:n]
 
 
-@given(st.binary(max_size=300), st.sampled_from([CHAT, "/v1/completions", "/v1/responses", "/v1/embeddings"]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([CHAT, "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"]),
+)
 def test_any_body_has_a_fingerprint(body: bytes, path: str) -> None:
     fingerprint_prompt(path, body)
 
@@ -52,7 +55,12 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_so_has_any_json_in_the_places_of_prompts(value: Any) -> None:
-    for path, name in ((CHAT, "messages"), ("/v1/completions", "prompt"), ("/v1/responses", "input")):
+    for path, name in (
+        (CHAT, "messages"),
+        ("/v1/completions", "prompt"),
+        ("/v1/responses", "input"),
+        ("/v1/messages", "system"),
+    ):
         fingerprint = of(path, **{name: value})
         sizes = [n for _, n in fingerprint.prefixes]
         assert sizes == sorted(set(sizes))
