@@ -29,6 +29,7 @@ from ..schemas.responses_reply import ResponseObject
 from ..schemas.responses_request import ResponsesRequest
 from ..schemas.text_reply import ApplyTemplateReply, DetokenizeReply, TokenizeReply
 from ..schemas.text_request import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
+from .openapi_ollama import OLLAMA_ROOTS, ollama_paths
 
 _REF = "#/components/schemas/{name}"
 _ROOTS = (
@@ -38,6 +39,7 @@ _ROOTS = (
     *(CancelReply, PrefixCard, PrefixList, PrefixDeleted),
     *(EmbeddingsRequest, EmbeddingList, RerankRequest, RerankReply),
     *(TokenizeRequest, TokenizeReply, DetokenizeRequest, DetokenizeReply, ApplyTemplateRequest, ApplyTemplateReply),
+    *OLLAMA_ROOTS,
 )
 
 _CHUNKS = "events `data: {}`, then `data: [DONE]`"
@@ -70,7 +72,7 @@ def openapi_document(version: str, *, with_debug: bool = False, with_keys: bool 
         "info": {
             "title": "llmcore",
             "version": version,
-            "description": "An LLM service that speaks OpenAI's API. What cannot be honoured is refused by name.",
+            "description": "An LLM service that speaks OpenAI's API, and Ollama's. What cannot be honoured is refused by name.",
         },
         "paths": _paths() | (_debug_paths() if with_debug else {}),
         "components": {"schemas": components, **bearer},
@@ -79,7 +81,8 @@ def openapi_document(version: str, *, with_debug: bool = False, with_keys: bool 
 
 
 def _paths() -> dict[str, Any]:
-    return _generation_paths() | _prefix_paths() | _vector_and_text_paths() | _model_paths() | _monitoring_paths()
+    own = _generation_paths() | _prefix_paths() | _vector_and_text_paths() | _model_paths() | _monitoring_paths()
+    return own | ollama_paths(_REF)
 
 
 def _generation_paths() -> dict[str, Any]:
