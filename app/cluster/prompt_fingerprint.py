@@ -20,7 +20,9 @@ import msgspec
 BLOCK_BYTES = 256
 _DIGEST_BYTES = 8
 
-_CHAT, _TEXT, _RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
+# Paths with a text, and those with messages, by the field that has them.
+_TEXTS = ("/v1/completions", "/api/generate")
+_MESSAGES = {"/v1/chat/completions": "messages", "/v1/responses": "input", "/api/chat": "messages"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class PromptFingerprint:
 def fingerprint_prompt(path: str, body: bytes) -> PromptFingerprint:
     """Returns the fingerprint of a request to `path`. It is empty if the path takes no prompt or the body is invalid; such a
     request may go to any replica."""
-    if path not in (_CHAT, _TEXT, _RESPONSES):
+    if path not in _TEXTS and path not in _MESSAGES:
         return PromptFingerprint()
     try:
         fields = msgspec.json.decode(body)
@@ -53,7 +55,9 @@ def fingerprint_prompt(path: str, body: bytes) -> PromptFingerprint:
 
 def _prompt_parts(path: str, fields: dict[str, Any]) -> Iterator[tuple[bytes, bool]]:
     """Yields (content, True if it is a user's) of each part of the prompt, in the order in which chat templates write them."""
-    if path == _TEXT:
+    if path in _TEXTS:
+        if fields.get("system"):
+            yield _encode(fields["system"]), False
         prompt = fields.get("prompt")
         if isinstance(prompt, list) and prompt and isinstance(prompt[0], (str, list)):
             prompt = prompt[0]  # the first of several prompts
@@ -63,7 +67,7 @@ def _prompt_parts(path: str, fields: dict[str, Any]) -> Iterator[tuple[bytes, bo
     for name in ("tools", "instructions"):
         if fields.get(name):
             yield _encode(fields[name]), False
-    messages = fields.get("messages" if path == _CHAT else "input")
+    messages = fields.get(_MESSAGES[path])
     for message in messages if isinstance(messages, list) else [messages] if messages else []:
         yield _encode(message), not isinstance(message, dict) or message.get("role") == "user"
 

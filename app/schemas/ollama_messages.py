@@ -85,13 +85,21 @@ def _numbered(message: OllamaMessage) -> enumerate[OllamaToolCall]:
 
 
 def _sent_call(call: OllamaToolCall, path: str) -> SentToolCall:
-    """Returns the call with its arguments as text. Raises ApiError (400) if they are no object."""
-    arguments = bytes(call.function.arguments)
-    if not arguments.startswith(b"{"):
-        field = f"{path}.function.arguments"
+    """Returns the call with its arguments as text. Raises ApiError (400) if they are not an object."""
+    field = f"{path}.function.arguments"
+    arguments = raw_text(call.function.arguments, field)
+    if not arguments.startswith("{"):
         raise invalid("invalid_type", f"Invalid {field}: Expected `object`", field)
     identifier = call.id or path.replace("messages[", "call_").replace("].tool_calls[", "_").removesuffix("]")
-    return SentToolCall(id=identifier, function=CalledFunction(call.function.name, arguments.decode()))
+    return SentToolCall(id=identifier, function=CalledFunction(call.function.name, arguments))
+
+
+def raw_text(value: msgspec.Raw, field: str) -> str:
+    """Returns JSON as text. The decoder has checked its syntax only: raises ApiError (400) if it is not UTF-8."""
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise invalid("invalid_json", f"Invalid {field}: it is not valid UTF-8", field) from None
 
 
 def _take_call(result: OllamaMessage, open_calls: list[SentToolCall], index: int) -> str:

@@ -22,7 +22,7 @@ from llmcore.protocol.chat_limits import N_TOOLS_MAX
 from ..http.errors import invalid
 from .chat_prompt import chat_prompt
 from .messages import AssistantMessage, Message, SystemMessage, UserMessage
-from .ollama_messages import Images, OllamaMessage, OllamaTool, chat_messages
+from .ollama_messages import Images, OllamaMessage, OllamaTool, chat_messages, raw_text
 from .ollama_options import Ignored, OllamaOptions
 from .tools import check_tools
 from .unsupported_fields import OnlyFalse, refuse_unsupported
@@ -80,14 +80,14 @@ class OllamaFields(msgspec.Struct, kw_only=True):
 
     def constraint(self) -> Constraint | None:
         """Returns the constraint that `format` puts on the answer. Raises ApiError (400)."""
-        given = bytes(self.format)
-        if given in (b"null", b'""'):
+        given = raw_text(self.format, "format")
+        if given in ("null", '""'):
             return None
-        if given == b'"json"':
+        if given == '"json"':
             return JsonObject()
-        if not given.startswith(b"{"):
+        if not given.startswith("{"):
             raise invalid("invalid_value", 'Invalid format: expected "json" or a JSON schema', "format")
-        return JsonSchema(given, strict=False)
+        return JsonSchema(given.encode(), strict=False)
 
 
 class OllamaChatRequest(OllamaFields, kw_only=True):

@@ -44,5 +44,11 @@ def test_formats_that_are_none(given: object) -> None:
         chat(format=given).constraint()
 
 
+def test_a_schema_that_is_not_utf8() -> None:
+    request = msgspec.json.decode(b'{"format": {"title": "\xff"}}', type=OllamaChatRequest)
+    with pytest.raises(ApiError, match="not valid UTF-8"):
+        request.constraint()
+
+
 def test_a_prompt_without_raw_is_a_chat() -> None:
     assert isinstance(OllamaGenerateRequest(prompt="x", raw=False, suffix="").engine_prompt(), ChatPrompt)
