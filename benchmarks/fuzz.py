@@ -38,6 +38,11 @@ from benchmarks.service import Service
 
 # Seconds for one request. The service's own limits are far lower; this one detects requests that never end.
 REQUEST_TIMEOUT_S = 120.0
+# In a stream that has begun. Errors of Ollama's API have no code.
+_SIGNS_OF_FAULTS = (
+    *(f'"code":"{code}"' for code in ("internal_error", "engine_error", "engine_died")),
+    *('{"error":"Internal error', '{"error":"The engine failed', '{"error":"the engine\'s process ended'),
+)
 
 
 @dataclass
@@ -110,8 +115,9 @@ class Fuzzer:
         if reply.status_code >= 500:
             self._fault(number, request, f"{reply.status_code} {text[:300]}")
         elif reply.status_code >= 400:
-            self.findings.codes[json.loads(text)["error"]["code"]] += 1
-        elif any(f'"code":"{code}"' in text for code in ("internal_error", "engine_error", "engine_died")):
+            error = json.loads(text)["error"]  # a text in Ollama's API
+            self.findings.codes[error["code"] if isinstance(error, dict) else "ollama"] += 1
+        elif any(sign in text for sign in _SIGNS_OF_FAULTS):
             self._fault(number, request, f"a stream with an error: {text[-300:]}")
 
     async def _send_bytes(self, number: int, request: WireRequest) -> None:
