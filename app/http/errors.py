@@ -1,4 +1,4 @@
-"""HTTP errors: every exception is mapped to a status and a body in the form of the caller's API here, and nowhere else."""
+"""HTTP errors: every exception is mapped to a status and a body in OpenAI's form here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -33,9 +33,6 @@ RETRY_AFTER_S = 2
 # retry would be wrong.
 NO_RETRY = {"x-should-retry": "false"}
 
-# Beginning of the paths of Ollama's API.
-OLLAMA_PATHS = "/api/"
-
 
 class ErrorBody(msgspec.Struct):
     message: str
@@ -46,10 +43,6 @@ class ErrorBody(msgspec.Struct):
 
 class ErrorReply(msgspec.Struct):
     error: ErrorBody
-
-
-class OllamaErrorReply(msgspec.Struct):
-    error: str
 
 
 class ApiError(Exception):
@@ -76,14 +69,12 @@ class ApiError(Exception):
     def error_body(self) -> ErrorBody:
         return ErrorBody(self.message, self.type, self.param, self.code)
 
-    def body(self, path: str = "") -> bytes:
-        """Returns the JSON body of the response, in the form of the API that the request's `path` belongs to."""
-        if path.startswith(OLLAMA_PATHS):
-            return msgspec.json.encode(OllamaErrorReply(self.message))
+    def body(self) -> bytes:
+        """Returns the JSON body of the response."""
         return msgspec.json.encode(ErrorReply(self.error_body()))
 
-    def response(self, path: str = "") -> Response:
-        return Response(self.body(path), self.status, self.headers, "application/json")
+    def response(self) -> Response:
+        return Response(self.body(), self.status, self.headers, "application/json")
 
 
 class ClientDisconnected(Exception):
@@ -141,7 +132,7 @@ def _routing_error(error: HTTPException) -> ApiError:
 async def _handle(request: Request, error: Exception) -> Response:
     api_error = translate(error)
     RequestLog.from_scope(request.scope).error = api_error.code
-    return api_error.response(request.scope["path"])
+    return api_error.response()
 
 
 HANDLERS: dict[type[Exception], ExceptionHandler] = {

@@ -64,7 +64,7 @@ class TelemetryMiddleware:
                 raise
             answer = translate(error)
             request_log.error = answer.code
-            await answer.response(scope["path"])(scope, receive, send)
+            await answer.response()(scope, receive, send)
 
     def _headers(self, request_log: RequestLog) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", request_log.request_id.encode())]

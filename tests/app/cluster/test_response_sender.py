@@ -24,7 +24,7 @@ class Sent(list[Message]):
 
 async def test_before_the_start_an_error_is_the_response() -> None:
     sent = Sent()
-    await ResponseSender(sent, "/v1/chat/completions").fail(ERROR)
+    await ResponseSender(sent).fail(ERROR)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[0]["status"] == 503
     assert json.loads(sent[1]["body"])["error"]["code"] == "engine_died"
@@ -32,24 +32,16 @@ async def test_before_the_start_an_error_is_the_response() -> None:
 
 async def test_in_a_stream_an_error_is_an_event() -> None:
     sent = Sent()
-    sender = ResponseSender(sent, "/v1/chat/completions")
+    sender = ResponseSender(sent)
     await sender.send(start(b"text/event-stream; charset=utf-8"))
     await sender.fail(ERROR)
     assert sent[1]["body"].startswith(b'data: {"error"')
     assert sent[1]["body"].endswith(b"\n\n")
 
 
-async def test_an_error_has_the_form_of_the_callers_api() -> None:
-    sent = Sent()
-    sender = ResponseSender(sent, "/api/chat")
-    await sender.send(start(b"application/x-ndjson"))
-    await sender.fail(ERROR)
-    assert sent[1]["body"] == b'{"error":"the replica ended"}\n'
-
-
 async def test_in_another_response_an_error_is_raised() -> None:
     sent = Sent()
-    sender = ResponseSender(sent, "/v1/chat/completions")
+    sender = ResponseSender(sent)
     await sender.send(start(b"application/json"))
     with pytest.raises(EngineDiedError):
         await sender.fail(ERROR)
