@@ -19,7 +19,7 @@ from .auth.keys import Keys
 from .auth.middleware import AuthMiddleware
 from .config import ServerConfig
 from .http.cors import BoundedCORSMiddleware
-from .http.errors import HANDLERS
+from .http.error_response import HANDLERS
 from .http.origin import Hosts, Origins, PagesGuard
 from .metrics.service import Metrics
 from .routes.chat import ChatEndpoint
@@ -45,7 +45,7 @@ from .service.telemetry import TelemetryMiddleware
 _RATE_LIMIT_HEADERS = tuple(
     f"x-ratelimit-{value}-{unit}" for value in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
-_EXPOSED_HEADERS = ("x-request-id", "retry-after", *_RATE_LIMIT_HEADERS)
+_EXPOSED_HEADERS = ("x-request-id", "request-id", "retry-after", *_RATE_LIMIT_HEADERS)
 
 
 def model_id(config: ServerConfig, model_path: str) -> str:

@@ -48,7 +48,7 @@ class Ingress:
         if scope["type"] == "lifespan":
             await _run_lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._forward(scope, receive, ResponseSender(send))
+            await self._forward(scope, receive, ResponseSender(scope, send))
 
     async def _forward(self, scope: Scope, receive: Receive, sender: ResponseSender) -> None:
         try:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 
+from ..http.error_response import error_response, error_stream_end
 from ..http.errors import translate
 
 
 class ResponseSender:
     """Passes ASGI messages on and tracks whether the response has begun, and whether it is an event stream."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
+        """`scope` is that of the request."""
+        self._scope = scope
         self._send = send
         self._has_begun = False
         self._is_stream = False
@@ -24,14 +27,16 @@ class ResponseSender:
         await self._send(message)
 
     async def fail(self, error: Exception) -> None:
-        """Sends an error in OpenAI's format: as the response, or as an event of a stream that has begun. Raises `error` if another
+        """Sends an error in the shape of the request's API: as the response, or as an event of a stream that has begun. Raises `error` if another
         response has begun, so that the server cuts the connection instead of making the response look complete."""
         answer = translate(error)
         if self._has_begun and not self._is_stream:
             raise error
         if self._has_begun:
-            await self._send({"type": "http.response.body", "body": b"data: " + answer.body() + b"\n\n"})
+            await self._send({"type": "http.response.body", "body": error_stream_end(self._scope, answer)})
             return
-        response = answer.response()
-        await self._send({"type": "http.response.start", "status": answer.status, "headers": response.raw_headers})
-        await self._send({"type": "http.response.body", "body": answer.body()})
+        response = error_response(self._scope, answer)
+        await self._send(
+            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        )
+        await self._send({"type": "http.response.body", "body": response.body})

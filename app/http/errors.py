@@ -1,4 +1,4 @@
-"""HTTP errors: every exception is mapped to a status and a body in OpenAI's form here, and nowhere else."""
+"""HTTP errors: every exception is mapped to a status, a code and a message here, and nowhere else. error_shapes.py writes them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import math
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ExceptionHandler
 
 from llmcore.errors import (
     EngineUnavailableError,
@@ -21,8 +18,6 @@ from llmcore.errors import (
     RequestTimeoutError,
 )
 from llmcore.log import MESSAGE_MAX, cut, cut_middle, event
-
-from .request_log import RequestLog
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +65,8 @@ class ApiError(Exception):
         return ErrorBody(self.message, self.type, self.param, self.code)
 
     def body(self) -> bytes:
-        """Returns the JSON body of the response."""
+        """Returns the JSON body of a response in OpenAI's shape."""
         return msgspec.json.encode(ErrorReply(self.error_body()))
-
-    def response(self) -> Response:
-        return Response(self.body(), self.status, self.headers, "application/json")
 
 
 class ClientDisconnected(Exception):
@@ -127,16 +119,3 @@ def _routing_error(error: HTTPException) -> ApiError:
         headers = {"allow": ", ".join(sorted(headers.get("Allow", "").split(", ")))}
         return ApiError(405, "method_not_allowed", f"Method not allowed: use {headers['allow']}.", headers=headers)
     return ApiError(error.status_code, "http_error", error.detail, headers=headers)
-
-
-async def _handle(request: Request, error: Exception) -> Response:
-    api_error = translate(error)
-    RequestLog.from_scope(request.scope).error = api_error.code
-    return api_error.response()
-
-
-HANDLERS: dict[type[Exception], ExceptionHandler] = {
-    ApiError: _handle,
-    LlmcoreError: _handle,
-    HTTPException: _handle,
-}

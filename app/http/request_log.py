@@ -60,6 +60,11 @@ class RequestLog:
         request_log: RequestLog = scope[_KEY]
         return request_log
 
+    @classmethod
+    def find(cls, scope: Scope) -> RequestLog | None:
+        """Returns the log, or None outside of telemetry.py."""
+        return scope.get(_KEY)
+
     @property
     def n_spent(self) -> int:
         """Number of tokens to charge: those in `usage` (a prompt counts once, however many answers it has), and those of text."""

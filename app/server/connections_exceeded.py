@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..http.error_response import error_response
 from ..http.errors import unavailable
 from ..http.probes import PROBE_PATHS
 
@@ -23,5 +24,5 @@ class ConnectionsExceeded:
 
         app: ASGIApp = self._app
         if scope["path"] not in PROBE_PATHS:
-            app = unavailable("There are too many connections.").response()
+            app = error_response(scope, unavailable("There are too many connections."))
         await app(scope, receive, send_and_close)

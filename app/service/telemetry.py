@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmcore.log import event
 
+from ..http.error_response import error_response
+from ..http.error_shapes import error_shape
 from ..http.errors import ClientDisconnected, translate
 from ..http.probes import PROBE_PATHS
 from ..http.request_log import RequestLog
@@ -43,7 +45,7 @@ class TelemetryMiddleware:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 request_log.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *self._headers(request_log)]
+                message["headers"] = [*message.get("headers", ()), *self._headers(request_log, scope)]
             await send(message)
 
         self._service.n_active += 1
@@ -64,10 +66,11 @@ class TelemetryMiddleware:
                 raise
             answer = translate(error)
             request_log.error = answer.code
-            await answer.response()(scope, receive, send)
+            await error_response(scope, answer)(scope, receive, send)
 
-    def _headers(self, request_log: RequestLog) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-request-id", request_log.request_id.encode())]
+    def _headers(self, request_log: RequestLog, scope: Scope) -> list[tuple[bytes, bytes]]:
+        request_id = request_log.request_id.encode()
+        headers = [(name, request_id) for name in error_shape(scope).request_id_headers]
         if self._service.is_draining:
             headers.append((b"connection", b"close"))
         return headers

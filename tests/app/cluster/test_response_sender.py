@@ -10,6 +10,7 @@ from starlette.types import Message
 from llmcore.errors import EngineDiedError
 from llmcore_app.cluster.response_sender import ResponseSender
 
+SCOPE = {"type": "http", "path": "/v1/chat/completions", "headers": []}
 ERROR = EngineDiedError("the replica ended")
 
 
@@ -24,7 +25,7 @@ class Sent(list[Message]):
 
 async def test_before_the_start_an_error_is_the_response() -> None:
     sent = Sent()
-    await ResponseSender(sent).fail(ERROR)
+    await ResponseSender(SCOPE, sent).fail(ERROR)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[0]["status"] == 503
     assert json.loads(sent[1]["body"])["error"]["code"] == "engine_died"
@@ -32,7 +33,7 @@ async def test_before_the_start_an_error_is_the_response() -> None:
 
 async def test_in_a_stream_an_error_is_an_event() -> None:
     sent = Sent()
-    sender = ResponseSender(sent)
+    sender = ResponseSender(SCOPE, sent)
     await sender.send(start(b"text/event-stream; charset=utf-8"))
     await sender.fail(ERROR)
     assert sent[1]["body"].startswith(b'data: {"error"')
@@ -41,7 +42,7 @@ async def test_in_a_stream_an_error_is_an_event() -> None:
 
 async def test_in_another_response_an_error_is_raised() -> None:
     sent = Sent()
-    sender = ResponseSender(sent)
+    sender = ResponseSender(SCOPE, sent)
     await sender.send(start(b"application/json"))
     with pytest.raises(EngineDiedError):
         await sender.fail(ERROR)
