@@ -9,7 +9,8 @@ import msgspec
 from llmcore.completion import ToolCall
 from llmcore.messages import Finished, Piece
 
-from ..http.errors import OLLAMA_PATHS, ApiError
+from ..http.error_shapes import OllamaErrors
+from ..http.errors import ApiError
 from .answer import AnswerChoice
 from .generation import GenerationGroup
 from .json_answer import JsonAnswer
@@ -60,7 +61,7 @@ class StreamedOllamaAnswer(StreamedAnswer):
                 yield JSON_LINES.encode(self._form.end(AnswerPart(), output))
 
     def _error_events(self, failure: ApiError) -> bytes:
-        return JSON_LINES.frame(failure.body(OLLAMA_PATHS))
+        return OllamaErrors().stream_end(failure, None)
 
 
 class JsonOllamaAnswer(JsonAnswer):

@@ -7,7 +7,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..http.errors import ApiError
 from ..http.probes import PROBE_PATHS
 from ..http.request_log import RequestLog
-from ..http.stream_type import stream_type
 from .keys import Keys
 from .reservation import Reservation
 
@@ -43,7 +42,7 @@ class AuthMiddleware:
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if not stream_type(
+                if not is_stream(
                     message.get("headers", ())
                 ):  # the answer is complete, so the headers can state what it has used
                     reservation.settle()

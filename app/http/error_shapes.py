@@ -59,7 +59,7 @@ class OpenAIErrors:
         return b"data: %b\n\n" % error.body()
 
 
-class OllamaReply(msgspec.Struct):
+class OllamaErrorReply(msgspec.Struct):
     error: str
 
 
@@ -72,7 +72,7 @@ class OllamaErrors:
         return error.status
 
     def body(self, error: ApiError, request_id: str | None) -> bytes:
-        return msgspec.json.encode(OllamaReply(text_with_param(error)))
+        return msgspec.json.encode(OllamaErrorReply(text_with_param(error)))
 
     def stream_end(self, error: ApiError, request_id: str | None) -> bytes:
         return self.body(error, request_id) + b"\n"

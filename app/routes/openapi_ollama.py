@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..http.errors import OllamaErrorReply
+from ..http.error_shapes import OllamaErrorReply
 from ..schemas.ollama_embed import (
     OllamaEmbeddingReply,
     OllamaEmbeddingsRequest,

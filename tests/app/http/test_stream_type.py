@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from llmcore_app.http.stream_type import EVENT_STREAM, NDJSON, stream_type
+from llmcore_app.http.stream_type import NDJSON, is_stream
 
 
 @pytest.mark.parametrize(
-    ("content_type", "found"),
+    ("content_type", "expected"),
     [
-        (b"text/event-stream; charset=utf-8", EVENT_STREAM),
-        (b"application/x-ndjson", NDJSON),
-        (b"application/json", b""),
-        (b"text/event-streams", b""),
+        (b"text/event-stream; charset=utf-8", True),
+        (b"application/x-ndjson", True),
+        (b"application/json", False),
+        (b"text/event-streams", False),
     ],
 )
-def test_stream_type(content_type: bytes, found: bytes) -> None:
-    assert stream_type([(b"date", b"now"), (b"content-type", content_type)]) == found
+def test_streams(content_type: bytes, expected: bool) -> None:
+    assert is_stream([(b"date", b"now"), (b"content-type", content_type)]) is expected
 
 
 def test_a_response_without_a_type_is_no_stream() -> None:
-    assert stream_type([(b"x-request-id", NDJSON)]) == b""
+    assert not is_stream([(b"x-request-id", NDJSON)])
