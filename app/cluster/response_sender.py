@@ -27,8 +27,10 @@ class ResponseSender:
         await self._send(message)
 
     async def fail(self, error: Exception) -> None:
-        """Sends an error in the shape of the request's API: as the response, or as an event of a stream that has begun. Raises `error` if another
-        response has begun, so that the server cuts the connection instead of making the response look complete."""
+        """Sends an error in the shape of the request's API: as the response, or as an event of a stream that has begun.
+
+        Raises `error` if another response has begun, so that the server cuts the connection instead of making the response look
+        complete."""
         answer = translate(error)
         if self._has_begun and not self._is_stream:
             raise error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import msgspec
 from starlette.types import Scope
@@ -95,7 +95,7 @@ class AnthropicErrors:
 
     # A full queue, which is not the caller's fault, has a status of its own in this API.
     _OVERLOADED = 529
-    _TYPES: dict[int, AnthropicErrorType] = {
+    _TYPES: ClassVar[dict[int, AnthropicErrorType]] = {
         401: "authentication_error",
         403: "permission_error",
         404: "not_found_error",
