@@ -18,6 +18,7 @@ from llmcore.machine.os_text import system_name
 from .auth.keys import Keys
 from .auth.middleware import AuthMiddleware
 from .config import ServerConfig
+from .http import ignored_fields
 from .http.cors import BoundedCORSMiddleware
 from .http.error_response import HANDLERS
 from .http.origin import Hosts, Origins, PagesGuard
@@ -45,7 +46,7 @@ from .service.telemetry import TelemetryMiddleware
 _RATE_LIMIT_HEADERS = tuple(
     f"x-ratelimit-{value}-{unit}" for value in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
-_EXPOSED_HEADERS = ("x-request-id", "request-id", "retry-after", *_RATE_LIMIT_HEADERS)
+_EXPOSED_HEADERS = ("x-request-id", "request-id", "retry-after", ignored_fields.HEADER, *_RATE_LIMIT_HEADERS)
 
 
 def model_id(config: ServerConfig, model_path: str) -> str:

@@ -23,6 +23,18 @@ class ServerConfig:
     model_name: str = option_field(
         "", "id of the model in /v1/models; by default the file's name without .gguf", env="MODEL_NAME"
     )
+    model_alias: str = option_field(
+        "", "further names of the model, separated by commas; requests may use them, and /v1/models lists them"
+    )
+    any_model: bool = option_field(
+        False, "serve requests for any other model too; answers have the id of the model that is served"
+    )
+    unknown_fields: str = option_field(
+        "ignore",
+        "fields of request bodies that the service does not know. ignore: pass over them and tell them in the response header "
+        "X-Llmcore-Ignored; refuse: a 400 that names the first one",
+        choices=("ignore", "refuse"),
+    )
     max_tokens_default: int = option_field(
         0,
         "answer length of requests without one; 0 is up to the end of the context",
@@ -161,6 +173,11 @@ class ServerConfig:
         for name in (*needing_keys, "key_concurrent"):
             if getattr(self, name) not in (False, 0, "off"):
                 raise ConfigError(f"{name} needs api_keys_file or api_keys", param=name)
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Returns the names of model_alias."""
+        return tuple(dict.fromkeys(each.strip() for each in self.model_alias.split(",") if each.strip()))
 
     @property
     def hosts(self) -> tuple[str, ...]:

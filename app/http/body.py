@@ -8,15 +8,18 @@ import msgspec
 from starlette.requests import Request
 from starlette.types import Receive
 
-from .decode import decode
 from .errors import ApiError, ClientDisconnected, invalid
+from .request_log import RequestLog
+from .unknown_fields import decode_known
 
 T = TypeVar("T")
 
 
 async def read_json(request: Request, decoder: msgspec.json.Decoder[T], limit_bytes: int) -> T:
-    """Returns the body as the decoder's type. Raises ApiError (400 or 413), or ClientDisconnected."""
-    return decode(decoder, await read_body(request, limit_bytes))
+    """Returns the body as the decoder's type, without unknown fields: they and hints are noted in the request's log, for
+    telemetry.py to tell. Raises ApiError (400 or 413), or ClientDisconnected."""
+    ignored = RequestLog.from_scope(request.scope).ignored
+    return decode_known(decoder, await read_body(request, limit_bytes), ignored)
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:

@@ -13,6 +13,8 @@ from starlette.types import Scope
 
 from llmcore.errors import EngineUnavailableError, OverloadedError
 
+from .ignored_fields import IgnoredFields
+
 _KEY = "llmcore.request_log"
 # Printable in headers and logs without escapes, and short.
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -42,6 +44,7 @@ class RequestLog:
     key: str = ""  # name of the API key; never the key itself
     may_pin: bool = True  # the key may pin and unpin prefixes
     limit: str = ""  # name of the key's limit that refused the request
+    ignored: IgnoredFields = field(default_factory=IgnoredFields)  # fields of the body that had no effect
     reserve: Callable[[int], None] = _reserve_nothing  # tokens, before they are computed; raises ApiError (429)
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from llmcore.messages import Priority
 
+from ..http.ignored_fields import Kind
 from ..http.request_log import RequestLog
 from .answers import SPEECH_BUCKETS_S, AnswerMetrics, create_answer_metrics
 from .engine import EngineCollector
@@ -64,6 +66,13 @@ class Metrics:
             buckets=SPEECH_BUCKETS_S,
             registry=registry,
         ).labels(model)
+        ignored = Counter(
+            "llm_service_ignored_fields",
+            "fields of requests without effect: unknown ones, hints, and names of other models",
+            ["kind", "model"],
+            registry=registry,
+        )
+        self._ignored = {kind: ignored.labels(kind, model) for kind in get_args(Kind)}
         self._answers = create_answer_metrics(registry, model)
         self._keys: KeyMetrics | None = None
 
@@ -82,6 +91,8 @@ class Metrics:
         self._prompt.inc(request_log.n_prompt)
         self._cached.inc(request_log.n_cached)
         self._generated.inc(request_log.n_generated)
+        for kind in request_log.ignored.paths.values():
+            self._ignored[kind].inc()
         if self._keys is not None and request_log.key:
             self._keys.observe_request(request_log)
 

@@ -16,6 +16,7 @@ from ..answers.generation import GenerationGroup
 from ..answers.json_answer import JsonChoices
 from ..answers.sse import StreamedChoices
 from ..http.body import read_json
+from ..http.ignored_fields import IgnoredFields
 from ..http.priority import priority_of_request
 from ..http.request_log import RequestLog
 from ..schemas.chat_request import ChatRequest, check_chat
@@ -32,7 +33,7 @@ class ChatEndpoint:
         service, request_log = self._service, RequestLog.from_scope(request.scope)
         service.check_not_draining()
         body = await read_json(request, self._decoder, service.config.max_body_bytes)
-        self._check(body)
+        self._check(body, request_log.ignored)
         answer_id, wants_usage = f"chatcmpl-{request_log.unique}", body.wants_usage
         requests = list(self._requests(body, answer_id, priority_of_request(request.headers, body.requested_priority)))
         service.limits.check_prompts([requests[0].prompt], "messages")
@@ -41,11 +42,11 @@ class ChatEndpoint:
         form = ChatForm(answer_id, service.model_id, wants_usage=wants_usage, wants_logprobs=bool(body.logprobs))
         return StreamedChoices(group, form, wants_usage) if body.stream else JsonChoices(group, form)
 
-    def _check(self, body: ChatRequest) -> None:
+    def _check(self, body: ChatRequest, ignored: IgnoredFields) -> None:
         """Raises ApiError (400 or 404)."""
         self._service.limits.check_count(len(body.messages), "messages")
         check_chat(body)
-        self._service.check_model(body.model)
+        self._service.check_model(body.model, ignored)
 
     def _requests(self, body: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
         """Gives the engine's request for each of the n choices."""

@@ -17,6 +17,7 @@ from ..answers.generation import GenerationGroup
 from ..answers.json_answer import JsonChoices
 from ..answers.sse import StreamedChoices
 from ..http.body import read_json
+from ..http.ignored_fields import IgnoredFields
 from ..http.priority import priority_of_request
 from ..http.request_log import RequestLog
 from ..schemas.completion_request import MAX_TOKENS_DEFAULT, CompletionRequest, check_completion
@@ -36,7 +37,7 @@ class CompletionsEndpoint:
         service, request_log = self._service, RequestLog.from_scope(request.scope)
         service.check_not_draining()
         body = await read_json(request, self._decoder, service.config.max_body_bytes)
-        prompts = self._checked_prompts(body)
+        prompts = self._checked_prompts(body, request_log.ignored)
         echoes = await self._echoes(prompts, request_log) if body.echo else []
         answer_id, priority = f"cmpl-{request_log.unique}", priority_of_request(request.headers, body.priority)
         requests = list(self._requests(body, prompts, answer_id, priority))
@@ -45,10 +46,10 @@ class CompletionsEndpoint:
         form = CompletionForm(answer_id, service.model_id, body, echoes)
         return StreamedChoices(group, form, body.wants_usage) if body.stream else JsonChoices(group, form)
 
-    def _checked_prompts(self, body: CompletionRequest) -> list[TextPrompt | TokensPrompt]:
+    def _checked_prompts(self, body: CompletionRequest, ignored: IgnoredFields) -> list[TextPrompt | TokensPrompt]:
         """Raises ApiError (400 or 404)."""
         check_completion(body)
-        self._service.check_model(body.model)
+        self._service.check_model(body.model, ignored)
         prompts = body.prompts()
         self._service.limits.check_prompts(prompts, "prompt")
         return prompts

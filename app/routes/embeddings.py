@@ -32,7 +32,7 @@ class EmbeddingsEndpoint:
         service.check_not_draining()
         body = await read_json(request, self._decoder, service.config.max_body_bytes)
         texts = body.texts()
-        service.check_model(body.model)
+        service.check_model(body.model, request_log.ignored)
         service.limits.check_texts(texts, "input")
         vector_call = VectorCall(service, request, f"embd-{request_log.unique}")
         with request_log.charge(sum(map(estimate_tokens, texts))):

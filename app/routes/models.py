@@ -6,23 +6,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..http.json_response import json_response
+from ..http.request_log import RequestLog
 from ..schemas.model_reply import ModelCard, ModelList
 from ..service.service import Service
 
 
 class ModelsEndpoint:
-    """The list has one model: the one that is served."""
+    """The list has the model that is served, by its id and its aliases."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def _card(self) -> ModelCard:
+    def _card(self, name: str) -> ModelCard:
         loaded = self._service.engine.model
-        return ModelCard(self._service.model_id, self._service.created, context_length=loaded.n_ctx if loaded else None)
+        return ModelCard(name, self._service.created, context_length=loaded.n_ctx if loaded else None)
 
     async def list(self, request: Request) -> Response:
-        return json_response(ModelList([self._card()]))
+        return json_response(ModelList([self._card(name) for name in self._service.model_names]))
 
     async def get(self, request: Request) -> Response:
-        self._service.check_model(request.path_params["model"])
-        return json_response(self._card())
+        service, name = self._service, request.path_params["model"]
+        service.check_model(name, RequestLog.from_scope(request.scope).ignored)
+        return json_response(self._card(name if name in service.model_names else service.model_id))

@@ -28,7 +28,7 @@ class RerankEndpoint:
         service, request_log = self._service, RequestLog.from_scope(request.scope)
         service.check_not_draining()
         body = await read_json(request, self._decoder, service.config.max_body_bytes)
-        service.check_model(body.model)
+        service.check_model(body.model, request_log.ignored)
         texts = body.texts()
         service.limits.check_texts([body.query, *texts], "documents")
         vector_call = VectorCall(service, request, f"rerank-{request_log.unique}")

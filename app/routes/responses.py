@@ -15,6 +15,7 @@ from ..answers.responses_json import JsonResponseObject
 from ..answers.responses_output import ResponseOutput
 from ..answers.responses_stream import StreamedResponseObject
 from ..http.body import read_json
+from ..http.ignored_fields import IgnoredFields
 from ..http.priority import priority_of_request
 from ..http.request_log import RequestLog
 from ..schemas.format_fields import constraint_field, constraint_of
@@ -35,7 +36,7 @@ class ResponsesEndpoint:
         service, request_log = self._service, RequestLog.from_scope(request.scope)
         service.check_not_draining()
         body = await read_json(request, self._decoder, service.config.max_body_bytes)
-        self._check(body)
+        self._check(body, request_log.ignored)
         priority = priority_of_request(request.headers, body.requested_priority)
         begun = begin_response(body, f"resp_{request_log.unique}", service.model_id, priority)
         generate_request = self._request(body, begun.id, priority)
@@ -46,12 +47,12 @@ class ResponsesEndpoint:
         answer = StreamedResponseObject if body.stream else JsonResponseObject
         return answer(group, begun, output)
 
-    def _check(self, body: ResponsesRequest) -> None:
+    def _check(self, body: ResponsesRequest, ignored: IgnoredFields) -> None:
         """Raises ApiError (400 or 404)."""
         if isinstance(body.input, list):
             self._service.limits.check_count(len(body.input), "input")
         check_responses(body)
-        self._service.check_model(body.model)
+        self._service.check_model(body.model, ignored)
 
     def _request(self, body: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
         limits = self._service.limits

@@ -13,6 +13,7 @@ from llmcore.messages import EngineStats
 from ..auth.keys import Keys
 from ..config import ServerConfig
 from ..http.errors import ApiError, unavailable
+from ..http.ignored_fields import IgnoredFields
 from ..metrics.service import Metrics
 from .engine import EngineLike
 from .in_flight import InFlight
@@ -54,9 +55,19 @@ class Service:
             return "draining"
         return "" if self.engine.state == "ready" else self.engine.state
 
-    def check_model(self, name: str | None) -> None:
-        """Raises ApiError (404) if a request names a model other than the served one."""
-        if name is not None and name != self.model_id:
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the served model: its id and its aliases."""
+        return tuple(dict.fromkeys((self.model_id, *self.config.aliases)))
+
+    def check_model(self, name: str | None, ignored: IgnoredFields) -> None:
+        """Raises ApiError (404) if a request names a model other than the served one. With the option any_model, notes the name as
+        ignored instead."""
+        if name is None or name in self.model_names:
+            return
+        if self.config.any_model:
+            ignored.add("model", "model")
+        else:
             message = f"The model {cut(name)!r} does not exist: this service has {self.model_id!r}."
             raise ApiError(404, "model_not_found", message, param="model")
 

@@ -14,8 +14,10 @@ from llmcore.log import event
 from ..http.error_response import error_response
 from ..http.error_shapes import error_shape
 from ..http.errors import ClientDisconnected, translate
+from ..http.ignored_fields import HEADER
 from ..http.probes import PROBE_PATHS
 from ..http.request_log import RequestLog
+from .ignored_log import IgnoredLog
 from .route_patterns import RoutePatterns
 from .service import Service
 
@@ -34,6 +36,7 @@ class TelemetryMiddleware:
         self._app = app
         self._service = service
         self._patterns = RoutePatterns(routes)
+        self._ignored_log = IgnoredLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises only if a response has begun and cannot be completed: the server then cuts the connection."""
@@ -41,6 +44,7 @@ class TelemetryMiddleware:
             await self._app(scope, receive, send)
             return
         request_log = RequestLog.attach(scope, self._patterns.match(scope["path"]))
+        request_log.ignored.refuses_unknown = self._service.config.unknown_fields == "refuse"
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -71,6 +75,8 @@ class TelemetryMiddleware:
     def _headers(self, request_log: RequestLog, scope: Scope) -> list[tuple[bytes, bytes]]:
         request_id = request_log.request_id.encode()
         headers = [(name, request_id) for name in error_shape(scope).request_id_headers]
+        if request_log.ignored.paths:
+            headers.append((HEADER.encode(), request_log.ignored.header().encode()))
         if self._service.is_draining:
             headers.append((b"connection", b"close"))
         return headers
@@ -78,6 +84,7 @@ class TelemetryMiddleware:
     def _report(self, request_log: RequestLog) -> None:
         duration_s = time.monotonic() - request_log.started_s
         self._service.metrics.observe_request(request_log, duration_s)
+        self._ignored_log.report(request_log)
         level = logging.DEBUG if request_log.endpoint in _LOGGED_AT_DEBUG else logging.INFO
         event(logger, level, "request", **_fields(request_log, duration_s))
 
