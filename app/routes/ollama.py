@@ -20,7 +20,7 @@ from ..http.request_log import RequestLog
 from ..schemas.generation_fields import GenerationFields
 from ..schemas.ollama_request import OllamaChatRequest, OllamaFields, OllamaGenerateRequest, check_ollama
 from ..service.service import Service
-from .ollama_names import check_ollama_model
+from .ollama_names import resolve_model
 
 _LENGTH_FIELD = "options.num_predict"
 # The engine's parameters that have other names in this API.
@@ -40,9 +40,8 @@ class OllamaEndpoints:
         self._service.check_not_draining()
         body = await read_json(request, self._chat_decoder, self._service.config.max_body_bytes)
         self._service.limits.check_count(len(body.messages or ()), "messages")
-        self._check(body)
         request_log = RequestLog.from_scope(request.scope)
-        form = OllamaChatForm(body.model or self._service.model_id, request_log.started_s)
+        form = OllamaChatForm(self._checked_model(body, request_log), request_log.started_s)
         if body.only_loads:
             return self._load(form)
         return self._answer(request, body, body.prompt(), form, "messages")
@@ -50,17 +49,16 @@ class OllamaEndpoints:
     async def generate(self, request: Request) -> Response:
         self._service.check_not_draining()
         body = await read_json(request, self._generate_decoder, self._service.config.max_body_bytes)
-        self._check(body)
         request_log = RequestLog.from_scope(request.scope)
-        form = OllamaGenerateForm(body.model or self._service.model_id, request_log.started_s)
+        form = OllamaGenerateForm(self._checked_model(body, request_log), request_log.started_s)
         if body.only_loads:
             return self._load(form)
         return self._answer(request, body, body.engine_prompt(), form, "prompt")
 
-    def _check(self, body: OllamaFields) -> None:
-        """Raises ApiError (400 or 404)."""
+    def _checked_model(self, body: OllamaFields, request_log: RequestLog) -> str:
+        """Returns the model's name for the reply. Raises ApiError (400 or 404)."""
         check_ollama(body)
-        check_ollama_model(self._service, body.model)
+        return resolve_model(self._service, body.model, request_log.ignored)
 
     def _load(self, form: OllamaForm) -> Response:
         """Answers a request without a prompt. Raises ApiError (503) if the model is not loaded yet."""

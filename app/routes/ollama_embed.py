@@ -25,7 +25,7 @@ from ..schemas.ollama_embed import (
 )
 from ..service.service import Service
 from ..service.token_estimate import estimate_tokens
-from .ollama_names import check_ollama_model
+from .ollama_names import resolve_model
 
 
 class OllamaEmbedEndpoints:
@@ -40,8 +40,8 @@ class OllamaEmbedEndpoints:
         service, request_log = self._service, RequestLog.from_scope(request.scope)
         service.check_not_draining()
         body = await read_json(request, self._embed_decoder, service.config.max_body_bytes)
-        check_ollama_model(service, body.model)
-        reply, texts = OllamaEmbedReply(body.model or service.model_id, []), body.texts()
+        reply = OllamaEmbedReply(resolve_model(service, body.model, request_log.ignored), [])
+        texts = body.texts()
         if not texts:
             return json_response(reply)
         service.limits.check_texts(texts, "input")
@@ -60,7 +60,7 @@ class OllamaEmbedEndpoints:
         service = self._service
         service.check_not_draining()
         body = await read_json(request, self._embeddings_decoder, service.config.max_body_bytes)
-        check_ollama_model(service, body.model)
+        resolve_model(service, body.model, RequestLog.from_scope(request.scope).ignored)
         texts = body.texts()
         service.limits.check_texts(texts, "prompt")
         if not texts:

@@ -17,6 +17,7 @@ from ..answers.stream_encoding import JSON_LINES
 from ..http.body import read_json
 from ..http.errors import ApiError
 from ..http.json_response import json_response
+from ..http.request_log import RequestLog
 from ..schemas.ollama_models import (
     Capability,
     OllamaModelDetails,
@@ -30,7 +31,7 @@ from ..schemas.ollama_models import (
     OllamaVersionReply,
 )
 from ..service.service import Service
-from .ollama_names import check_ollama_model, tagged_name
+from .ollama_names import resolve_model, tagged_name
 
 # Clients compare it with the version that brought a feature, such as tools or structured outputs.
 OLLAMA_VERSION = "0.12.6"
@@ -85,7 +86,7 @@ class OllamaModelsEndpoints:
     async def _read(self, request: Request) -> OllamaModelRequest:
         """Returns the body. Raises ApiError (404) if it names another model."""
         body = await read_json(request, self._decoder, self._service.config.max_body_bytes)
-        check_ollama_model(self._service, body.asked_model)
+        resolve_model(self._service, body.asked_model, RequestLog.from_scope(request.scope).ignored)
         return body
 
     def _created(self) -> datetime:

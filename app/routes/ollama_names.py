@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmcore.log import cut
 
 from ..http.errors import ApiError
+from ..http.ignored_fields import IgnoredFields
 from ..service.service import Service
 
 _TAG = ":latest"
@@ -15,16 +16,17 @@ def tagged_name(model_id: str) -> str:
     return model_id if ":" in model_id.rpartition("/")[2] else model_id + _TAG
 
 
-def check_ollama_model(service: Service, name: str | None) -> None:
-    """Raises ApiError (404), in Ollama's words, if `name` is not the served model's, with or without the tag."""
-    if not name or any(_is_served(service, each) for each in (name, name.removesuffix(_TAG))):
-        return
-    raise ApiError(404, "model_not_found", f"model '{cut(name)}' not found", param="model")
+def resolve_model(service: Service, name: str | None, ignored: IgnoredFields) -> str:
+    """Returns the model's name for the reply: the request's, if it is one of the served model's, with or without the tag.
 
-
-def _is_served(service: Service, name: str) -> bool:
+    Raises ApiError (404), in Ollama's words, if it is another model's; with the option any_model, notes it as ignored instead.
+    """
+    if not name:
+        return service.model_id
+    if not {name, name.removesuffix(_TAG)}.isdisjoint(service.model_names):
+        return name
     try:
-        service.check_model(name)
+        service.check_model(name, ignored)
     except ApiError:
-        return False
-    return True
+        raise ApiError(404, "model_not_found", f"model '{cut(name)}' not found", param="model") from None
+    return service.model_id

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from ..http.hints import hint
 from .embeddings_request import MAX_INPUTS
 from .ollama_options import OllamaOptions
 from .ollama_request import KeepAlive
@@ -14,16 +15,16 @@ from .ollama_request import KeepAlive
 Text = Annotated[str, Meta(min_length=1)]
 
 
-class OllamaEmbedFields(msgspec.Struct, kw_only=True):
+class OllamaEmbedFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Fields of both endpoints. Null is the same as absent, everywhere."""
 
     model: str | None = None
     options: Annotated[OllamaOptions, Meta(description="accepted without effect")] | None = None
     keep_alive: KeepAlive | None = None
-    truncate: Annotated[bool, Meta(description="accepted without effect: a longer text is a 400")] | None = None
+    truncate: Annotated[bool, hint(False, description="without effect: a longer text is a 400")] | None = None
 
 
-class OllamaEmbedRequest(OllamaEmbedFields, kw_only=True):
+class OllamaEmbedRequest(OllamaEmbedFields, kw_only=True, forbid_unknown_fields=True):
     """A request for the vectors of texts. Without texts it only asks for the model to be loaded."""
 
     input: str | Annotated[list[Text], Meta(max_length=MAX_INPUTS)] | None = None
@@ -38,7 +39,7 @@ class OllamaEmbedRequest(OllamaEmbedFields, kw_only=True):
         return [each for each in given if each]
 
 
-class OllamaEmbeddingsRequest(OllamaEmbedFields, kw_only=True):
+class OllamaEmbeddingsRequest(OllamaEmbedFields, kw_only=True, forbid_unknown_fields=True):
     prompt: str | None = None
 
     def texts(self) -> list[str]:

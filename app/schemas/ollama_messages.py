@@ -15,19 +15,19 @@ from .tools import CalledFunction, FunctionDefinition, FunctionName, FunctionToo
 Images = Annotated[list[Any], Meta(max_length=0, description="not supported")]
 
 
-class OllamaFunctionCall(msgspec.Struct, kw_only=True):
+class OllamaFunctionCall(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str
     arguments: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})] = msgspec.Raw(b"{}")
 
 
-class OllamaToolCall(msgspec.Struct, kw_only=True):
+class OllamaToolCall(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A tool call in an assistant message that a client sends back. Older clients send no id."""
 
     function: OllamaFunctionCall
     id: str | None = None
 
 
-class OllamaMessage(msgspec.Struct, kw_only=True):
+class OllamaMessage(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | None = None
     thinking: Annotated[str, Meta(description="for templates that show it")] | None = None
@@ -37,13 +37,13 @@ class OllamaMessage(msgspec.Struct, kw_only=True):
     tool_call_id: str | None = None
 
 
-class OllamaFunction(msgspec.Struct, kw_only=True):
+class OllamaFunction(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: FunctionName
     description: str | None = None
     parameters: Annotated[dict[str, Any], Meta(description="a JSON schema")] | None = None
 
 
-class OllamaTool(msgspec.Struct, kw_only=True):
+class OllamaTool(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     function: OllamaFunction
     type: Literal["function"] | None = None
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 Capability = Literal["completion", "tools", "embedding"]
 
 
-class OllamaModelRequest(msgspec.Struct, kw_only=True):
+class OllamaModelRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A request about one model. `name` is the older word for `model`, `source` that of /api/copy."""
 
     model: str | None = None

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from llmcore.sampling import MAX_SEED
 
+from ..http.hints import hint
 from .generation_fields import GenerationFields
 from .sampling_fields import INT32_MAX
 
@@ -17,7 +18,7 @@ TokenCount = Annotated[int, Meta(ge=-2, le=INT32_MAX)] | Annotated[float, Meta(g
 TopK = Annotated[int, Meta(ge=-1, le=INT32_MAX)] | Annotated[float, Meta(ge=-1, le=INT32_MAX)]
 Mode = Annotated[int, Meta(ge=0, le=2)] | Annotated[float, Meta(ge=0, le=2)]
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[float, Meta(ge=-(2**63), le=2**63 - 1)]
-Ignored = Annotated[Any, Meta(description="accepted without effect")]
+Ignored = Annotated[Any, hint()]
 
 
 def whole(value: float | None) -> int | None:
@@ -25,7 +26,7 @@ def whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-class OllamaOptions(msgspec.Struct, kw_only=True):
+class OllamaOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Null is the same as absent. Options that are absent have the defaults of /v1/chat/completions."""
 
     num_predict: Annotated[TokenCount, Meta(description="longest answer in tokens; 0 and less is no limit")] | None = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -20,10 +20,11 @@ from llmcore.messages import (
 from llmcore.protocol.chat_limits import N_TOOLS_MAX
 
 from ..http.errors import invalid
+from ..http.hints import hint
 from .chat_prompt import chat_prompt
 from .messages import AssistantMessage, Message, SystemMessage, UserMessage
 from .ollama_messages import Images, OllamaMessage, OllamaTool, chat_messages, raw_text
-from .ollama_options import Ignored, OllamaOptions
+from .ollama_options import OllamaOptions
 from .tools import check_tools
 from .unsupported_fields import OnlyFalse, refuse_unsupported
 
@@ -33,7 +34,7 @@ KeepAlive = Annotated[int | float | str, Meta(description="accepted without effe
 _EFFORTS = {False: "none", "max": "xhigh"}
 
 
-class OllamaFields(msgspec.Struct, kw_only=True):
+class OllamaFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Fields of both endpoints. Null is the same as absent, everywhere."""
 
     model: (
@@ -54,8 +55,8 @@ class OllamaFields(msgspec.Struct, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=N_LOGPROBS_MAX)] | None = None
     keep_alive: KeepAlive | None = None
-    truncate: Annotated[bool, Meta(description="accepted without effect: a longer prompt is a 400")] | None = None
-    shift: Annotated[bool, Meta(description="accepted without effect: an answer ends with the context")] | None = None
+    truncate: Annotated[bool, hint(False, description="without effect: a longer prompt is a 400")] | None = None
+    shift: Annotated[bool, hint(False, description="without effect: an answer ends with the context")] | None = None
     debug_render_only: OnlyFalse = msgspec.field(default=None, name="_debug_render_only")
     priority: Annotated[Priority, Meta(description="llmcore's own, as in /v1/chat/completions")] | None = None
 
@@ -90,7 +91,7 @@ class OllamaFields(msgspec.Struct, kw_only=True):
         return JsonSchema(given.encode(), strict=False)
 
 
-class OllamaChatRequest(OllamaFields, kw_only=True):
+class OllamaChatRequest(OllamaFields, kw_only=True, forbid_unknown_fields=True):
     """A request for the next message of a conversation. Without messages it only asks for the model to be loaded."""
 
     messages: list[OllamaMessage] | None = None
@@ -116,7 +117,7 @@ class OllamaChatRequest(OllamaFields, kw_only=True):
         )
 
 
-class OllamaGenerateRequest(OllamaFields, kw_only=True):
+class OllamaGenerateRequest(OllamaFields, kw_only=True, forbid_unknown_fields=True):
     """A request for the answer to a prompt. Without a prompt it only asks for the model to be loaded."""
 
     prompt: str | None = None
@@ -125,7 +126,9 @@ class OllamaGenerateRequest(OllamaFields, kw_only=True):
     suffix: Annotated[str, Meta(description="what follows the answer, for models made to fill in")] | None = None
     template: Annotated[str, Meta(max_length=0, description="not supported")] | None = None
     images: Images | None = None
-    context: Annotated[Ignored, Meta(description="accepted without effect: send the conversation to /api/chat")] = None
+    context: Annotated[list[Any], hint([], description="without effect: send the conversation to /api/chat")] | None = (
+        None
+    )
 
     @property
     def only_loads(self) -> bool:

@@ -189,6 +189,15 @@ async def test_the_body_of_home_assistant(client: httpx.AsyncClient, engine: Fak
     response = await client.post(CHAT, json=body)
     assert "".join(part["message"]["content"] for part in lines(response)) == TEXT
     assert [message["role"] for message in messages_of(engine.requests[-1])] == ["system", "user"]
+    assert response.headers["x-llmcore-ignored"] == "options.num_ctx"
+
+
+async def test_fields_without_effect_are_told(client: httpx.AsyncClient) -> None:
+    fields = {"context": [1, 2], "truncate": True, "shift": False, "options": {"numa": True, "mood": 1}, "width": 5}
+    response = await generate(client, stream=False, **fields)
+    assert response.status_code == 200
+    ignored = set(response.headers["x-llmcore-ignored"].split(", "))
+    assert ignored == {"context", "truncate", "options.numa", "options.mood", "width"}
 
 
 @pytest.mark.parametrize("keep_alive", [-1, 0, "300s", 5.5, None])
