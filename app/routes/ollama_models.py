@@ -50,14 +50,19 @@ class OllamaModelsEndpoints:
 
     async def tags(self, request: Request) -> Response:
         info = self._service.engine.model
-        tag = OllamaTag(**self._card(info), modified_at=self._created(), capabilities=_capabilities(info))
-        return json_response(OllamaTags([tag]))
+        tags = [
+            OllamaTag(**self._card(name, info), modified_at=self._created(), capabilities=_capabilities(info))
+            for name in self._service.model_names
+        ]
+        return json_response(OllamaTags(tags))
 
     async def running(self, request: Request) -> Response:
         info = self._service.engine.model
         if info is None:
             return json_response(OllamaRunningModels([]))
-        model = OllamaRunningModel(**self._card(info), expires_at=_NEVER, context_length=info.n_ctx)
+        model = OllamaRunningModel(
+            **self._card(self._service.model_id, info), expires_at=_NEVER, context_length=info.n_ctx
+        )
         return json_response(OllamaRunningModels([model]))
 
     async def show(self, request: Request) -> Response:
@@ -92,10 +97,9 @@ class OllamaModelsEndpoints:
     def _created(self) -> datetime:
         return datetime.fromtimestamp(self._service.created, timezone.utc)
 
-    def _card(self, info: ModelInfo | None) -> dict[str, Any]:
-        name = tagged_name(self._service.model_id)
-        size = info.size_bytes if info else 0
-        identity = msgspec.json.encode([name, info.description if info else "", size])
+    def _card(self, model: str, info: ModelInfo | None) -> dict[str, Any]:
+        name, size = tagged_name(model), info.size_bytes if info else 0
+        identity = msgspec.json.encode([self._service.model_id, info.description if info else "", size])
         digest = hashlib.sha256(identity).hexdigest()
         return {"name": name, "model": name, "size": size, "digest": digest, "details": _details(info)}
 

@@ -18,6 +18,7 @@ Images = Annotated[list[Any], Meta(max_length=0, description="not supported")]
 class OllamaFunctionCall(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str
     arguments: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})] = msgspec.Raw(b"{}")
+    index: Annotated[int, Meta(description="accepted without effect: calls are in order")] | None = None
 
 
 class OllamaToolCall(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +26,7 @@ class OllamaToolCall(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     function: OllamaFunctionCall
     id: str | None = None
+    type: Literal["function"] | None = None
 
 
 class OllamaMessage(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

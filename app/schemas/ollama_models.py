@@ -12,16 +12,17 @@ Capability = Literal["completion", "tools", "embedding"]
 
 
 class OllamaModelRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A request about one model. `name` is the older word for `model`, `source` that of /api/copy."""
+    """A request about one model. `name` is the older word for `model`."""
 
     model: str | None = None
     name: str | None = None
-    source: str | None = None
     stream: Annotated[bool, Meta(description="true if absent")] | None = None
+    verbose: Annotated[bool, Meta(description="accepted without effect")] | None = None
+    insecure: Annotated[bool, Meta(description="accepted without effect: nothing is downloaded")] | None = None
 
     @property
     def asked_model(self) -> str:
-        return self.model or self.name or self.source or ""
+        return self.model or self.name or ""
 
 
 class OllamaModelDetails(msgspec.Struct):
