@@ -17,7 +17,9 @@ Images = Annotated[list[Any], Meta(max_length=0, description="not supported")]
 
 class OllamaFunctionCall(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str
-    arguments: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})] = msgspec.Raw(b"{}")
+    arguments: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})] = msgspec.field(
+        default_factory=lambda: msgspec.Raw(b"{}")
+    )
     index: Annotated[int, Meta(description="accepted without effect: calls are in order")] | None = None
 
 

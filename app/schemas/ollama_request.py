@@ -47,7 +47,7 @@ class OllamaFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             extra_json_schema={"anyOf": [{"enum": [None, "", "json"]}, {"type": "object"}]},
             description='"json", or a JSON schema',
         ),
-    ] = msgspec.Raw(b"null")
+    ] = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
     options: OllamaOptions | None = None
     think: Annotated[Think, Meta(description="false: no reasoning; words where the template knows efforts")] | None = (
         None
