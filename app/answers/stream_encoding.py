@@ -12,7 +12,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class StreamEncoding(NamedTuple):
-    """How a stream's values are written. Encoded JSON has no line breaks, so that a value is one line."""
+    """The form of a stream's values. Encoded JSON has no line breaks, so that a value is one line."""
 
     content_type: bytes
     keep_alive: bytes  # sent between two values; clients skip it

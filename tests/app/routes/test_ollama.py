@@ -271,8 +271,8 @@ async def test_an_error_in_a_stream_is_its_last_line(client: httpx.AsyncClient, 
     ]
 
 
-async def test_a_key_is_needed_and_charged(engine: FakeEngine, clock: Clock) -> None:
-    async with keyed_client(engine, clock) as client:
+async def test_a_key_is_needed(engine: FakeEngine) -> None:
+    async with keyed_client(engine, Clock()) as client:
         response = await chat(client)
         assert (response.status_code, type(response.json()["error"])) == (401, str)
         response = await client.post(CHAT, json={"messages": [HELLO]}, headers=ANN)
