@@ -167,7 +167,12 @@ def _routes(service: Service) -> list[Route]:
     has_admin = service.config.admin_port >= 0
     with_debug = service.config.debug and not has_admin
     documentation = Documentation(
-        openapi_document(__version__, with_debug=with_debug, with_keys=service.keys is not None)
+        openapi_document(
+            __version__,
+            with_debug=with_debug,
+            with_keys=service.keys is not None,
+            refuses_unknown=service.config.unknown_fields == "refuse",
+        )
     )
     return [
         Route("/v1/chat/completions", ChatEndpoint(service).post, methods=["POST"]),

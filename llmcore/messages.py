@@ -235,6 +235,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     n_ctx_train: int
     n_ctx: int  # cells of the running context; 0 where there is none
     has_chat_template: bool
+    has_reasoning_efforts: bool = False  # the chat template has a variable for the effort of reasoning
     can_generate: bool = True
     pooling: str = "none"  # of embeddings: mean, cls or last; "rank" for a reranker, "none" without embeddings
     threads: ThreadDecision | None = None  # threads of its steps

@@ -14,24 +14,24 @@ from .errors import invalid
 
 PRIORITY_HEADER = "X-Priority"
 
-# OpenAI's name for priorities. Replies never have "auto".
-ServiceTier = Literal["auto", "default", "flex", "priority"]
+# OpenAI's name for priorities, in replies. Requests may have any word; unknown ones are told as ignored.
 AppliedTier = Literal["default", "flex", "priority"]
 
 _PRIORITY_OF_TIER: dict[str, Priority | None] = {"auto": None, "default": None, "flex": "low", "priority": "high"}
+SERVICE_TIERS = tuple(_PRIORITY_OF_TIER)
 _TIER_OF_PRIORITY: dict[Priority, AppliedTier] = {"low": "flex", "normal": "default", "high": "priority"}
 
 
-def check_service_tier(service_tier: ServiceTier | None, priority: Priority | None) -> None:
+def check_service_tier(service_tier: str | None, priority: Priority | None) -> None:
     """Raises ApiError (400) if the two fields of a request differ."""
-    tier_priority = _PRIORITY_OF_TIER[service_tier or "auto"]
+    tier_priority = _PRIORITY_OF_TIER.get(service_tier or "auto")
     if None not in (tier_priority, priority) and tier_priority != priority:
         raise invalid("invalid_value", "service_tier and priority differ: send one of them", "service_tier")
 
 
-def priority_of_fields(service_tier: ServiceTier | None, priority: Priority | None) -> Priority | None:
+def priority_of_fields(service_tier: str | None, priority: Priority | None) -> Priority | None:
     """Returns the priority in the fields of a request, which check_service_tier() has accepted. None if they set none."""
-    return priority or _PRIORITY_OF_TIER[service_tier or "auto"]
+    return priority or _PRIORITY_OF_TIER.get(service_tier or "auto")
 
 
 def priority_of_request(headers: Headers, field: Priority | None) -> Priority:

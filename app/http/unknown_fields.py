@@ -155,9 +155,8 @@ class _Removal:
         param = join(path, name)
         if name in refused:
             if decode(_ANY, value) not in refused[name]:
-                raise invalid(
-                    "unsupported_parameter", f"{param} is not supported by this endpoint: leave it out", param
-                )
+                problem = f"{param} is not supported by this endpoint, and would change the answer: leave it out"
+                raise invalid("unsupported_parameter", problem, param)
             return
         self._ignored.add(param, "unknown")
 

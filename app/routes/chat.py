@@ -47,6 +47,7 @@ class ChatEndpoint:
         self._service.limits.check_count(len(body.messages), "messages")
         check_chat(body)
         self._service.check_model(body.model, ignored)
+        body.reasoning_effort = self._service.applied_effort(body.reasoning_effort, "reasoning_effort", ignored)
 
     def _requests(self, body: ChatRequest, answer_id: str, priority: Priority) -> Iterator[GenerateRequest]:
         """Gives the engine's request for each of the n choices."""

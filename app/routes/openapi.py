@@ -63,21 +63,32 @@ _ERRORS = {
 }
 
 
-def openapi_document(version: str, *, with_debug: bool = False, with_keys: bool = False) -> dict[str, Any]:
-    """Returns the document (OpenAPI 3.1)."""
+def openapi_document(
+    version: str, *, with_debug: bool = False, with_keys: bool = False, refuses_unknown: bool = False
+) -> dict[str, Any]:
+    """Returns the document (OpenAPI 3.1). Requests may have fields that it does not list, unless `refuses_unknown`."""
     _, components = msgspec.json.schema_components(_ROOTS, ref_template=_REF)
+    if not refuses_unknown:
+        components = {name: _open(schema) for name, schema in components.items()}
     bearer = {"securitySchemes": {"ApiKey": {"type": "http", "scheme": "bearer"}}} if with_keys else {}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "llmcore",
             "version": version,
-            "description": "An LLM service that speaks OpenAI's API, and Ollama's. What cannot be honoured is refused by name.",
+            "description": "An LLM service that speaks OpenAI's API, and Ollama's. What cannot be honoured is refused by name; "
+            "unknown fields are passed over and told in the header X-Llmcore-Ignored.",
         },
         "paths": _paths() | (_debug_paths() if with_debug else {}),
         "components": {"schemas": components, **bearer},
         **({"security": [{"ApiKey": []}]} if with_keys else {}),
     }
+
+
+def _open(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a struct, allowing further fields."""
+    closed = schema.get("additionalProperties") is False
+    return {name: value for name, value in schema.items() if not (closed and name == "additionalProperties")}
 
 
 def _paths() -> dict[str, Any]:

@@ -39,7 +39,7 @@ class ResponsesEndpoint:
         self._check(body, request_log.ignored)
         priority = priority_of_request(request.headers, body.requested_priority)
         begun = begin_response(body, f"resp_{request_log.unique}", service.model_id, priority)
-        generate_request = self._request(body, begun.id, priority)
+        generate_request = self._request(body, begun.id, priority, request_log.ignored)
         service.limits.check_prompts([generate_request.prompt], "input")
         names = FieldNames("input", constraint_field(body, FORMAT_NAMES), _OTHER_NAMES, has_flat_tools=True)
         group = GenerationGroup(service, request_log, begun.id, [generate_request], names)
@@ -53,12 +53,17 @@ class ResponsesEndpoint:
             self._service.limits.check_count(len(body.input), "input")
         check_responses(body)
         self._service.check_model(body.model, ignored)
+        if body.reasoning is not None:
+            effort = self._service.applied_effort(body.reasoning.effort, "reasoning.effort", ignored)
+            body.reasoning.effort = effort
 
-    def _request(self, body: ResponsesRequest, answer_id: str, priority: Priority) -> GenerateRequest:
+    def _request(
+        self, body: ResponsesRequest, answer_id: str, priority: Priority, ignored: IgnoredFields
+    ) -> GenerateRequest:
         limits = self._service.limits
         return body.to_generate(
             answer_id,
-            body.chat_prompt(),
+            body.chat_prompt(ignored),
             max_tokens=limits.resolve_max_tokens(body.max_output_tokens, "max_output_tokens"),
             constraint=constraint_of(body),
             n_logprobs=body.n_logprobs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,12 +10,24 @@ from msgspec import Meta
 from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority
 
 from ..http.errors import invalid
+from ..http.hints import hint
 from ..http.priority import check_service_tier, priority_of_fields
+from ..http.unknown_fields import RefusedFields
 from .chat_prompt import chat_prompt
 from .generation_fields import AnswerLength, CompletionFields, ServiceTierField, check_completion_fields
 from .messages import AssistantMessage, Content, Message, check_messages
 from .tools import ToolChoiceField, Tools, check_tools
-from .unsupported_fields import OnlyEmpty, OnlyFalse, OnlyNull
+from .unsupported_fields import (
+    REFUSED_IN_CHAT,
+    CacheRetention,
+    Hint,
+    Metadata,
+    OnlyEmpty,
+    OnlyNull,
+    Store,
+    TextHint,
+    Verbosity,
+)
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
@@ -26,6 +38,8 @@ class Prediction(msgspec.Struct, tag_field="type", tag="content", forbid_unknown
 
 class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     """A request for the next message of a conversation."""
+
+    refused_fields: ClassVar[RefusedFields] = REFUSED_IN_CHAT
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     max_completion_tokens: AnswerLength | None = None
@@ -54,12 +68,17 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     service_tier: ServiceTierField | None = None
 
     # Accepted: no value of these would change the answer.
-    metadata: Annotated[dict[str, str], Meta(description="accepted without effect")] | None = None
+    best_of: Annotated[int, Meta(ge=1, le=1), hint(description="1: accepted without effect")] | None = None
+    metadata: Metadata | None = None
     prediction: Annotated[Prediction, Meta(description="accepted without effect: it would only save time")] | None = (
         None
     )
-    prompt_cache_key: Annotated[str, Meta(description="accepted without effect: all share a cache")] | None = None
-    safety_identifier: Annotated[str, Meta(description="accepted without effect")] | None = None
+    prompt_cache_key: TextHint | None = None
+    prompt_cache_options: Hint = None
+    prompt_cache_retention: CacheRetention | None = None
+    safety_identifier: TextHint | None = None
+    store: Store | None = None
+    verbosity: Verbosity | None = None
 
     # Accepted only with values that change nothing.
     audio: OnlyNull = None
@@ -67,10 +86,6 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     functions: OnlyEmpty = None
     modalities: Annotated[Any, Meta(extra_json_schema={"enum": [None, ["text"]]})] = None
     moderation: OnlyNull = None
-    prompt_cache_options: OnlyNull = None
-    prompt_cache_retention: Annotated[Any, Meta(extra_json_schema={"enum": [None, "in_memory", "in-memory"]})] = None
-    store: OnlyFalse = None
-    verbosity: Annotated[Any, Meta(extra_json_schema={"enum": [None, "medium"]})] = None
     web_search_options: OnlyNull = None
 
     def answer_tokens(self) -> int | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from llmcore.messages import TextPrompt, TokensPrompt
 
 from ..http.errors import invalid
+from ..http.unknown_fields import RefusedFields
 from .generation_fields import MAX_CHOICES, CompletionFields, check_completion_fields
 from .text_or_tokens import TokenId, read_texts
+from .unsupported_fields import REFUSED_IN_COMPLETIONS
 
 # OpenAI's default of this endpoint.
 MAX_TOKENS_DEFAULT = 16
@@ -27,6 +29,8 @@ PromptField = (
 
 class CompletionRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     """A request for the continuation of one or several texts."""
+
+    refused_fields: ClassVar[RefusedFields] = REFUSED_IN_COMPLETIONS
 
     prompt: PromptField
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from .text_or_tokens import TokenId, read_texts
+from .unsupported_fields import TextHint
 
 # OpenAI's limit, for reranking as well.
 MAX_INPUTS = 2048
@@ -37,7 +38,7 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True
     dimensions: (
         Annotated[int, Meta(ge=1, description="length of the vectors, of models that can be cut to it")] | None
     ) = None
-    user: Annotated[str, Meta(description="accepted without effect")] | None = None
+    user: TextHint | None = None
 
     def texts(self) -> Sequence[str | Sequence[int]]:
         """Returns one text for each vector. Raises ApiError (400)."""

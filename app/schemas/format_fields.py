@@ -3,7 +3,7 @@ regex and grammar."""
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple, Protocol
+from typing import Annotated, ClassVar, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +11,7 @@ from msgspec import Meta
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
 
 from ..http.errors import invalid
+from ..http.unknown_fields import RefusedFields
 
 SOURCE_MAX_CHARACTERS = 64 * 1024
 
@@ -24,6 +25,8 @@ class TextFormat(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fi
 
 class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object", forbid_unknown_fields=True):
     """Any JSON object."""
+
+    refused_fields: ClassVar[RefusedFields] = {"schema": ()}
 
 
 class NamedSchema(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -11,11 +11,12 @@ from llmcore.messages import Constraint, GenerateRequest, Priority, Prompt
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from ..http.errors import invalid
-from ..http.priority import ServiceTier
+from ..http.hints import hint
+from ..http.priority import SERVICE_TIERS
 from .format_fields import GrammarSource, Pattern, ResponseFormat, check_format
 from .sampling_fields import INT32_MAX, SamplingFields
 from .text_or_tokens import TokenId
-from .unsupported_fields import OnlyFalse, refuse_unsupported
+from .unsupported_fields import OnlyFalse, TextHint, refuse_unsupported
 
 # Of one request: answers to all its prompts together.
 MAX_CHOICES = 64
@@ -23,7 +24,9 @@ MAX_LOGIT_BIAS = 1024
 
 AnswerLength = Annotated[int, Meta(ge=1, le=INT32_MAX, description="longest answer, in tokens")]
 StopString = Annotated[str, Meta(min_length=1)]
-ServiceTierField = Annotated[ServiceTier, Meta(description="flex is priority low, priority is high")]
+ServiceTierField = Annotated[
+    str, hint(*SERVICE_TIERS, description="flex is priority low, priority is high; other words are told as ignored")
+]
 
 
 class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +77,7 @@ class GenerationFields(SamplingFields, kw_only=True, forbid_unknown_fields=True)
         ]
         | None
     ) = None
-    user: Annotated[str, Meta(description="accepted without effect")] | None = None
+    user: TextHint | None = None
 
     def sampling(self, choice: int = 0) -> SamplingParams:
         """Returns the sampling parameters of one of the n choices. With a seed, choice i is drawn with seed + i."""

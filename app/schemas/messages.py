@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -11,8 +11,17 @@ from msgspec import Meta
 from llmcore.log import cut
 
 from ..http.errors import invalid
+from ..http.unknown_fields import RefusedFields
 from .tools import SentToolCall
-from .unsupported_fields import OnlyEmpty, OnlyNull, refuse_unsupported
+from .unsupported_fields import (
+    REFUSED_IN_MESSAGES,
+    Hint,
+    OnlyEmpty,
+    OnlyEmptyText,
+    OnlyNull,
+    Parsed,
+    refuse_unsupported,
+)
 
 # Chat templates have no place for a name: to accept one would be to ignore it.
 Name = Annotated[Any, Meta(extra_json_schema={"enum": [None]}, description="templates cannot show it")]
@@ -20,7 +29,8 @@ Name = Annotated[Any, Meta(extra_json_schema={"enum": [None]}, description="temp
 
 class TextPart(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
     text: str
-    prompt_cache_breakpoint: OnlyNull = None
+    prompt_cache_breakpoint: Hint = None
+    cache_control: Hint = None
 
 
 Content = str | Annotated[list[TextPart], Meta(min_length=1)]
@@ -39,6 +49,7 @@ class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer", forbid
 
 
 class UserMessage(msgspec.Struct, tag_field="role", tag="user", forbid_unknown_fields=True):
+    refused_fields: ClassVar[RefusedFields] = REFUSED_IN_MESSAGES
     content: Content
     name: Name = None
 
@@ -50,10 +61,11 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid
     tool_calls: list[SentToolCall] | None = None
     reasoning_content: Annotated[str, Meta(description="for templates that show it")] | None = None
     name: Name = None
-    refusal: OnlyNull = None
+    refusal: OnlyEmptyText = None
     annotations: OnlyEmpty = None
     audio: OnlyNull = None
     function_call: OnlyNull = None
+    parsed: Parsed = None
 
 
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
@@ -115,10 +127,15 @@ def _template_message(message: Message) -> dict[str, Any]:
     }
     if isinstance(message, AssistantMessage):
         if message.tool_calls:
-            plain["tool_calls"] = msgspec.to_builtins(message.tool_calls)
+            plain["tool_calls"] = [_template_call(call) for call in message.tool_calls]
         if message.reasoning_content:
             plain["reasoning_content"] = message.reasoning_content
     return plain
+
+
+def _template_call(call: SentToolCall) -> dict[str, Any]:
+    function = {"name": call.function.name, "arguments": call.function.arguments}
+    return {"type": "function", "id": call.id, "function": function}
 
 
 def _template_content(content: Content | None) -> Any:

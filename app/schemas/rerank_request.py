@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from .embeddings_request import MAX_INPUTS
+from .unsupported_fields import TextHint
 
 
 class Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -22,7 +23,7 @@ class RerankRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     model: Annotated[str, Meta(description="the id in /v1/models; may be left out")] | None = None
     top_n: Annotated[int, Meta(ge=1, description="so many of the best; all if it is absent")] | None = None
     return_documents: Annotated[bool, Meta(description="give the texts back; false if it is absent")] | None = None
-    user: Annotated[str, Meta(description="accepted without effect")] | None = None
+    user: TextHint | None = None
 
     def texts(self) -> list[str]:
         return [each if isinstance(each, str) else each.text for each in self.documents]

@@ -13,6 +13,8 @@ from llmcore.log import cut
 
 from ..http.decode import decode
 from ..http.errors import invalid
+from ..http.ignored_fields import IgnoredFields
+from ..http.unknown_fields import decode_known
 from .messages import (
     AssistantMessage,
     Content,
@@ -24,15 +26,15 @@ from .messages import (
     UserMessage,
 )
 from .tools import CalledFunction, SentToolCall
-from .unsupported_fields import OnlyEmpty, OnlyFalse, OnlyNull, refuse_unsupported
+from .unsupported_fields import Hint, OnlyEmpty, OnlyFalse, OnlyNull, Parsed, refuse_unsupported
 
 Status = Literal["in_progress", "completed", "incomplete"]
-Parsed = Annotated[Any, Meta(description="accepted without effect: the SDK's own, made of the text beside it")]
 
 
 class InputText(msgspec.Struct, tag_field="type", tag="input_text", forbid_unknown_fields=True):
     text: str
-    prompt_cache_breakpoint: OnlyNull = None
+    prompt_cache_breakpoint: Hint = None
+    cache_control: Hint = None
 
 
 class OutputText(msgspec.Struct, tag_field="type", tag="output_text", forbid_unknown_fields=True):
@@ -141,11 +143,11 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-def read_items(value: str | list[msgspec.Raw]) -> list[Item]:
-    """Returns the items of `input`. Raises ApiError (400)."""
+def read_items(value: str | list[msgspec.Raw], ignored: IgnoredFields) -> list[Item]:
+    """Returns the items of `input`; notes their fields without effect in `ignored`. Raises ApiError (400)."""
     if isinstance(value, str):
         return [UserItem(content=value)]
-    items = [_read_item(bytes(raw), f"input[{index}]") for index, raw in enumerate(value)]
+    items = [_read_item(bytes(raw), f"input[{index}]", ignored) for index, raw in enumerate(value)]
     called: set[str] = set()
     for index, item in enumerate(items):
         if isinstance(item, CallItem):
@@ -158,14 +160,14 @@ def read_items(value: str | list[msgspec.Raw]) -> list[Item]:
     return items
 
 
-def _read_item(raw: bytes, path: str) -> Item:
+def _read_item(raw: bytes, path: str, ignored: IgnoredFields) -> Item:
     item_type = decode(_ITEM_TYPE, raw, path).type or "message"
     if item_type not in _DECODERS:
         # item_reference as well: nothing is stored that it could refer to.
         raise invalid(
             "unsupported_value", f"{path}.type: items of type {cut(item_type)!r} are not supported", f"{path}.type"
         )
-    item: Item = decode(_DECODERS[item_type], raw, path)
+    item: Item = decode_known(_DECODERS[item_type], raw, ignored, path)
     refuse_unsupported(item, f"{path}.")
     name = "output" if isinstance(item, ResultItem) else "content"
     for index, part in enumerate(_parts(item)):

@@ -141,7 +141,7 @@ class ResponseObject(msgspec.Struct, kw_only=True):
     text: ResponseTextOptions
     reasoning: ResponseReasoningOptions
     service_tier: AppliedTier
-    metadata: dict[str, str]
+    metadata: dict[str, Any]
     prompt_cache_key: str | None
     safety_identifier: str | None
     user: str | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +11,9 @@ from llmcore.messages import N_LOGPROBS_MAX, ChatPrompt, Priority, ToolChoice
 from llmcore.protocol.chat_limits import N_TOOLS_MAX
 
 from ..http.errors import invalid
+from ..http.ignored_fields import IgnoredFields
 from ..http.priority import check_service_tier, priority_of_fields
+from ..http.unknown_fields import RefusedFields
 from .chat_prompt import chat_prompt
 from .chat_request import ReasoningEffort
 from .format_fields import (
@@ -36,7 +38,18 @@ from .tools import (
     ToolChoiceField,
     check_functions,
 )
-from .unsupported_fields import OnlyEmpty, OnlyFalse, OnlyNull, refuse_unsupported
+from .unsupported_fields import (
+    REFUSED_IN_RESPONSES,
+    CacheRetention,
+    Hint,
+    OnlyEmpty,
+    OnlyFalse,
+    OnlyNull,
+    Store,
+    TextHint,
+    Verbosity,
+    refuse_unsupported,
+)
 
 FORMAT_NAMES = FormatFieldNames("text.format", "text.format.schema")
 
@@ -58,6 +71,8 @@ Includable = Literal[
 class FlatFunctionTool(FunctionDefinition, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
     """A function. In this API its fields are beside its type, not in an object of their own."""
 
+    refused_fields: ClassVar[RefusedFields] = {"function": ()}
+
     allowed_callers: Annotated[Any, Meta(extra_json_schema={"enum": [None, ["direct"]]})] = None
     defer_loading: OnlyFalse = None
     output_schema: OnlyNull = None
@@ -78,12 +93,14 @@ class FlatToolChoice(msgspec.Struct, tag_field="type", tag="function", forbid_un
 class FlatJsonSchemaFormat(NamedSchema, tag_field="type", tag="json_schema", kw_only=True, forbid_unknown_fields=True):
     """A JSON schema. In this API its name and strictness are beside its type, not in an object of their own."""
 
+    refused_fields: ClassVar[RefusedFields] = {"json_schema": ()}
+
     description: Annotated[str, Meta(description="told in the answer")] | None = None
 
 
 class TextOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     format: TextFormat | JsonObjectFormat | FlatJsonSchemaFormat | None = None
-    verbosity: Annotated[Any, Meta(extra_json_schema={"enum": [None, "medium"]})] = None
+    verbosity: Verbosity | None = None
 
 
 class ReasoningOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +123,8 @@ class ResponsesStreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields
 
 class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     """A request for the answer to a conversation. It contains the whole conversation: nothing is stored."""
+
+    refused_fields: ClassVar[RefusedFields] = REFUSED_IN_RESPONSES
 
     input: Input
     instructions: Annotated[str, Meta(description="a system message before the input")] | None = None
@@ -138,14 +157,17 @@ class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tru
         Annotated[dict[str, Any], Meta(description="llmcore's own; further variables of the chat template")] | None
     ) = None
     service_tier: ServiceTierField | None = None
-    metadata: Annotated[dict[str, str], Meta(description="told in the answer")] | None = None
+    metadata: Annotated[dict[str, Any], Meta(description="told in the answer")] | None = None
 
     # Accepted: no value of these would change the answer.
     max_tool_calls: (
         Annotated[int, Meta(ge=1, description="accepted without effect: it is about built-in tools")] | None
     ) = None
-    prompt_cache_key: Annotated[str, Meta(description="accepted without effect: all share a cache")] | None = None
-    safety_identifier: Annotated[str, Meta(description="accepted without effect")] | None = None
+    prompt_cache_key: TextHint | None = None
+    prompt_cache_options: Hint = None
+    prompt_cache_retention: CacheRetention | None = None
+    safety_identifier: TextHint | None = None
+    store: Store | None = None
 
     # Accepted only with values that change nothing.
     access_programs: OnlyNull = None
@@ -157,9 +179,6 @@ class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tru
     moderation: OnlyNull = None
     previous_response_id: OnlyNull = None
     prompt: OnlyNull = None
-    prompt_cache_options: OnlyNull = None
-    prompt_cache_retention: Annotated[Any, Meta(extra_json_schema={"enum": [None, "in_memory", "in-memory"]})] = None
-    store: OnlyFalse = None
     truncation: Annotated[Any, Meta(extra_json_schema={"enum": [None, "disabled"]})] = None
 
     @property
@@ -188,10 +207,12 @@ class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tru
             return NamedToolChoice(FunctionReference(self.tool_choice.name))
         return self.tool_choice
 
-    def chat_prompt(self) -> ChatPrompt:
-        """Returns the prompt for the engine to render. Raises ApiError (400), or InvalidRequestError if it is too large."""
+    def chat_prompt(self, ignored: IgnoredFields) -> ChatPrompt:
+        """Returns the prompt for the engine to render; notes fields of its items without effect.
+
+        Raises ApiError (400), or InvalidRequestError if it is too large."""
         return chat_prompt(
-            to_messages(self.instructions, read_items(self.input)),
+            to_messages(self.instructions, read_items(self.input, ignored)),
             self.chat_tools(),
             self.chat_tool_choice(),
             parallel_tool_calls=self.parallel_tool_calls is not False,
@@ -219,7 +240,7 @@ def check_responses(request: ResponsesRequest) -> None:
 
 
 def _check_stateless(request: ResponsesRequest) -> None:
-    for name in ("store", "previous_response_id", "conversation", "prompt"):
-        if getattr(request, name) not in (None, False):
+    for name in ("previous_response_id", "conversation", "prompt"):
+        if getattr(request, name) is not None:
             problem = f"{name} is not supported: nothing is stored here. Send the whole conversation as input"
             raise invalid("unsupported_parameter", problem, name)

@@ -13,6 +13,7 @@ from llmcore.messages import ToolChoice
 from llmcore.protocol.chat_limits import DEPTH_MAX, N_TOOLS_MAX
 
 from ..http.errors import invalid
+from .unsupported_fields import Hint, Parsed
 
 # Values of one schema: compiling a larger one would delay all other requests.
 MAX_NODES = 5000
@@ -33,6 +34,7 @@ class FunctionDefinition(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tru
 
 class FunctionTool(msgspec.Struct, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
     function: FunctionDefinition
+    cache_control: Hint = None
 
 
 class FunctionReference(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,6 +52,7 @@ Tools = Annotated[list[FunctionTool], Meta(max_length=N_TOOLS_MAX)]
 class CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     arguments: Annotated[str, Meta(description="JSON")]
+    parsed_arguments: Parsed = None
 
 
 class SentToolCall(msgspec.Struct, tag_field="type", tag="function", kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +60,7 @@ class SentToolCall(msgspec.Struct, tag_field="type", tag="function", kw_only=Tru
 
     id: Annotated[str, Meta(min_length=1)]
     function: CalledFunction
+    index: Annotated[int, Meta(description="accepted without effect: its place in a stream")] | None = None
 
 
 def check_tools(tools: list[FunctionTool] | None, choice: ToolChoiceField | None) -> None:

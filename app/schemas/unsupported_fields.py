@@ -1,8 +1,9 @@
-"""Fields that OpenAI's API has and this service accepts only with values that change nothing.
+"""Known fields without effect: hints, fields accepted only with values that change nothing, and fields refused by name.
 
-A field of OpenAI's API is in one of three groups. *Honoured*: an ordinary field. *Accepted*, because official clients send it:
-declared here by the few values that change nothing (`Only...`), or with a plain type if no value could change anything (`user`).
-*Refused* by name: every other field. docs/API.md lists the groups.
+A field of a request is in one of five groups. *Honoured*: an ordinary field. *Hint*: accepted with any value, because none would
+change the answer; told as ignored. *Accepted* with the few values that change nothing (`Only...`); other values are a 400.
+*Refused*: known from other servers or endpoints, and would change the answer (`refused_fields` of a request type). *Unknown*:
+every other field; passed over and told. docs/API.md lists the groups.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import msgspec
 from msgspec import Meta
 
 from ..http.errors import invalid
+from ..http.hints import hint
+from ..http.unknown_fields import RefusedFields
 
 
 def _only(*values: Any) -> dict[str, Any]:
@@ -24,6 +27,62 @@ def _only(*values: Any) -> dict[str, Any]:
 OnlyNull = Annotated[Any, Meta(extra_json_schema=_only(), description="not supported yet")]
 OnlyFalse = Annotated[Any, Meta(extra_json_schema=_only(False), description="accepted without effect")]
 OnlyEmpty = Annotated[Any, Meta(extra_json_schema=_only([]), description="not supported yet")]
+OnlyEmptyText = Annotated[Any, Meta(extra_json_schema=_only(""), description="not supported yet")]
+
+Hint = Annotated[Any, hint()]
+TextHint = Annotated[str, hint()]
+Metadata = Annotated[dict[str, Any], hint()]
+Store = Annotated[bool, hint(False, description="a hint: nothing is stored here; true is told as ignored")]
+Verbosity = Annotated[str, hint("medium")]
+CacheRetention = Annotated[str, hint("in_memory", "in-memory")]
+
+# What SDKs add to an answer that they send back: made of the text beside it.
+Parsed = Annotated[Any, Meta(description="accepted without effect: the SDK's own, made of the text beside it")]
+
+_REFUSED_ANYWHERE: dict[str, tuple[Any, ...]] = {
+    "allowed_token_ids": ([],),
+    "bad_words": ([],),
+    "early_stopping": (False,),
+    "length_penalty": (1,),
+    "logits_processors": ([],),
+    "lora": ([],),
+    "samplers": (),
+    "truncate_prompt_tokens": (),
+    "use_beam_search": (False,),
+}
+_STORED_CONTEXT: dict[str, tuple[Any, ...]] = {"conversation": (), "previous_response_id": ()}
+
+# Fields of other servers and other endpoints that would change the answer, with values that change nothing.
+REFUSED_IN_CHAT: RefusedFields = {
+    **_REFUSED_ANYWHERE,
+    **_STORED_CONTEXT,
+    "documents": ([],),
+    "images": ([],),
+    "input": (),
+    "instructions": ("",),
+    "max_output_tokens": (),
+}
+REFUSED_IN_COMPLETIONS: RefusedFields = {
+    **_REFUSED_ANYWHERE,
+    **_STORED_CONTEXT,
+    "images": ([],),
+    "input": (),
+    "max_completion_tokens": (),
+    "max_output_tokens": (),
+    "messages": (),
+    "tools": ([],),
+}
+REFUSED_IN_RESPONSES: RefusedFields = {
+    **_REFUSED_ANYWHERE,
+    "functions": ([],),
+    "logprobs": (False,),
+    "max_completion_tokens": (),
+    "max_tokens": (),
+    "messages": (),
+    "n": (1,),
+    "response_format": ({"type": "text"},),
+}
+REFUSED_IN_MESSAGES: RefusedFields = {"audio": (), "images": ([],), "videos": ([],)}
 
 
 def refuse_unsupported(request: msgspec.Struct, path: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from llmcore.errors import EngineError
 from llmcore.log import cut
@@ -18,6 +19,8 @@ from ..metrics.service import Metrics
 from .engine import EngineLike
 from .in_flight import InFlight
 from .request_limits import RequestLimits
+
+Effort = TypeVar("Effort", bound=str)
 
 # The engine answers between two steps; a scrape does not wait longer than this for a long one.
 STATS_TIMEOUT_S = 0.5
@@ -70,6 +73,15 @@ class Service:
         else:
             message = f"The model {cut(name)!r} does not exist: this service has {self.model_id!r}."
             raise ApiError(404, "model_not_found", message, param="model")
+
+    def applied_effort(self, effort: Effort | None, field: str, ignored: IgnoredFields) -> Effort | None:
+        """Returns a request's reasoning effort, or None if the model's chat template has no efforts: then notes the field as
+        ignored. "none" is always applied."""
+        model = self.engine.model
+        if effort in (None, "none") or model is None or model.has_reasoning_efforts:
+            return effort
+        ignored.add(field, "hint")
+        return None
 
     def check_not_draining(self) -> None:
         """Raises ApiError (503) while the service drains."""

@@ -313,7 +313,9 @@ class Engine:
         return inspect(self._scheduler, self._clock())
 
     def info(self) -> ModelInfo:
-        return model_info(self.model, self.limits.n_ctx, self.embeddings.pooling, self._threads)
+        has_efforts = self._template.capabilities.get("supports_reasoning_effort", False)
+        pooling = self.embeddings.pooling
+        return model_info(self.model, self.limits.n_ctx, pooling, self._threads, has_reasoning_efforts=has_efforts)
 
     def stats(self) -> EngineStats:
         return self._statistics.snapshot()

@@ -8,12 +8,20 @@ from llmcore.machine.threads import ThreadDecision
 from llmcore.messages import ModelInfo
 
 
-def model_info(model: Model, n_ctx: int, pooling: str = "none", threads: ThreadDecision | None = None) -> ModelInfo:
+def model_info(
+    model: Model,
+    n_ctx: int,
+    pooling: str = "none",
+    threads: ThreadDecision | None = None,
+    *,
+    has_reasoning_efforts: bool = False,
+) -> ModelInfo:
     """Returns the facts about a loaded model.
 
     Args:
         n_ctx: cells of the running context; 0 without one.
         pooling: how its embeddings are pooled.
+        has_reasoning_efforts: the chat template has a variable for the effort of reasoning.
     """
     return ModelInfo(
         path=system_name(model.path),
@@ -27,6 +35,7 @@ def model_info(model: Model, n_ctx: int, pooling: str = "none", threads: ThreadD
         n_ctx_train=model.n_ctx_train,
         n_ctx=n_ctx,
         has_chat_template=model.chat_template is not None,
+        has_reasoning_efforts=has_reasoning_efforts,
         can_generate=model.can_generate,
         pooling=pooling,
         threads=threads,

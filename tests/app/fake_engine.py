@@ -52,6 +52,7 @@ MODEL = ModelInfo(
     n_ctx_train=100,
     n_ctx=100,
     has_chat_template=True,
+    has_reasoning_efforts=True,
 )
 
 

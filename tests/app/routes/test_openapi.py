@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from llmcore_app.application import create_app, create_service
 from llmcore_app.config import ServerConfig
 from llmcore_app.metrics.service import Metrics
+from llmcore_app.routes.openapi import openapi_document
 from llmcore_app.schemas.chat_request import ChatRequest
 from llmcore_app.schemas.completion_request import CompletionRequest
 from llmcore_app.schemas.embeddings_request import EmbeddingsRequest
@@ -37,9 +38,12 @@ async def test_the_document_is_valid_openapi(client: httpx.AsyncClient) -> None:
     validate(document)
     assert document["openapi"].startswith("3.1")
     chat = document["components"]["schemas"]["ChatRequest"]
-    assert chat["additionalProperties"] is False
+    assert "additionalProperties" not in chat
+    closed = openapi_document("1", refuses_unknown=True)["components"]["schemas"]["ChatRequest"]
+    assert closed["additionalProperties"] is False
     assert chat["required"] == ["messages"]
-    assert chat["properties"]["store"]["enum"] == [None, False]
+    assert chat["properties"]["modalities"]["enum"] == [None, ["text"]]
+    assert "hint" in chat["properties"]["store"]["anyOf"][0]["description"]
 
 
 async def test_the_document_describes_every_route_of_the_api(client: httpx.AsyncClient) -> None:

@@ -179,8 +179,8 @@ async def test_all_shapes_are_the_sdk_s(running: Running, engine: FakeEngine, re
 
 async def test_refusals(sdk: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        await sdk.responses.create(model="fake", input="x", store=True)
-    assert (caught.value.param, caught.value.code) == ("store", "unsupported_parameter")
+        await sdk.responses.create(model="fake", input="x", background=True)
+    assert (caught.value.param, caught.value.code) == ("background", "unsupported_parameter")
 
 
 async def test_an_error_in_a_stream_is_raised(sdk: openai.AsyncOpenAI) -> None:

@@ -52,7 +52,7 @@ async def test_prompts(client: httpx.AsyncClient, engine: FakeEngine, prompt: An
         ({"echo": True, "logprobs": 0}, "logprobs", "unsupported_value"),
         ({"suffix": "x", "prompt": [1, 2]}, "suffix", "invalid_value"),
         ({"logprobs": 6}, "logprobs", "invalid_value"),
-        ({"messages": []}, "messages", "unknown_parameter"),
+        ({"messages": []}, "messages", "unsupported_parameter"),
     ],
     ids=str,
 )

@@ -38,7 +38,6 @@ async def test_forms_of_input(client: httpx.AsyncClient, engine: FakeEngine, giv
         ({"input": ["a"] * 2049}, "input", "invalid_value"),
         ({"input": "a", "encoding_format": "int8"}, "encoding_format", "invalid_value"),
         ({"input": "a", "dimensions": 0}, "dimensions", "invalid_value"),
-        ({"input": "a", "truncate": True}, "truncate", "unknown_parameter"),
     ],
     ids=str,
 )

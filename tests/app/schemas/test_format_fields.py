@@ -64,7 +64,6 @@ async def test_what_reaches_the_engine(
         ),
         ({"response_format": named("object")}, "response_format.json_schema.schema"),
         ({"response_format": named({}, strict="yes")}, "response_format.json_schema.strict"),
-        ({"response_format": named({}, extra=1)}, "response_format.json_schema.extra"),
     ],
 )
 async def test_refusals_name_the_field(

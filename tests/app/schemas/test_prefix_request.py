@@ -31,7 +31,6 @@ async def test_prompts(client: httpx.AsyncClient, engine: FakeEngine, prompt: An
         ({"messages": []}, "messages", "invalid_value"),
         ({"messages": [{"role": "user", "content": "x", "name": "Ada"}]}, "messages[0].name", "unsupported_parameter"),
         ({"messages": [{"role": "assistant"}]}, "messages[0].content", "missing_required_parameter"),
-        ({**BOT, "ttl": 5}, "ttl", "unknown_parameter"),
     ],
     ids=str,
 )

@@ -17,9 +17,8 @@ from tests.app.routes.test_rerank import PATH
         ({"query": "", "documents": ["a"]}, "query", "invalid_value"),
         ({"query": "q", "documents": []}, "documents", "invalid_value"),
         ({"query": "q", "documents": ["a", ""]}, "documents[1]", "invalid_value"),
-        ({"query": "q", "documents": ["a", {"title": "b"}]}, "documents[1].title", "unknown_parameter"),
+        ({"query": "q", "documents": ["a", {"title": "b"}]}, "documents[1].text", "missing_required_parameter"),
         ({"query": "q", "documents": ["a"], "top_n": 0}, "top_n", "invalid_value"),
-        ({"query": "q", "documents": ["a"], "rank_fields": ["a"]}, "rank_fields", "unknown_parameter"),
     ],
     ids=str,
 )

@@ -13,7 +13,6 @@ import pytest
     [
         ("/tokenize", {}, "content", "missing_required_parameter"),
         ("/tokenize", {"content": 5}, "content", "invalid_type"),
-        ("/tokenize", {"content": "x", "with_pieces": True}, "with_pieces", "unknown_parameter"),
         ("/detokenize", {"tokens": [-1]}, "tokens[0]", "invalid_value"),
         ("/detokenize", {"tokens": "x"}, "tokens", "invalid_type"),
         ("/apply-template", {"messages": []}, "messages", "invalid_value"),

@@ -5,19 +5,46 @@ from __future__ import annotations
 import asyncio
 import time
 
+import msgspec
 import pytest
 
+from llmcore_app.application import create_service
+from llmcore_app.config import ServerConfig
 from llmcore_app.http.errors import ApiError
+from llmcore_app.http.ignored_fields import IgnoredFields
 from llmcore_app.service.service import Service
 from tests.app.fake_engine import FakeEngine
 
 
 def test_only_the_served_model_is_accepted(service: Service) -> None:
-    service.check_model(None)
-    service.check_model("fake")
+    ignored = IgnoredFields()
+    service.check_model(None, ignored)
+    service.check_model("fake", ignored)
     with pytest.raises(ApiError) as caught:
-        service.check_model("other")
+        service.check_model("other", ignored)
+    assert not ignored.paths
     assert (caught.value.status, caught.value.code, caught.value.param) == (404, "model_not_found", "model")
+
+
+def test_aliases_and_any_model(engine: FakeEngine) -> None:
+    ignored = IgnoredFields()
+    service = create_service(engine, ServerConfig(model_alias="gpt-4o, small,gpt-4o,fake", any_model=True), "fake")
+    assert service.model_names == ("fake", "gpt-4o", "small")
+    service.check_model("small", ignored)
+    assert not ignored.paths
+    service.check_model("gpt-5", ignored)
+    assert ignored.paths == {"model": "model"}
+
+
+def test_an_effort_needs_a_template_that_has_efforts(service: Service, engine: FakeEngine) -> None:
+    ignored = IgnoredFields()
+    assert service.applied_effort("low", "reasoning_effort", ignored) == "low"
+    assert engine.model is not None
+    engine.model = msgspec.structs.replace(engine.model, has_reasoning_efforts=False)
+    assert [service.applied_effort(each, "reasoning_effort", ignored) for each in (None, "none")] == [None, "none"]
+    assert not ignored.paths
+    assert service.applied_effort("low", "reasoning_effort", ignored) is None
+    assert ignored.paths == {"reasoning_effort": "hint"}
 
 
 @pytest.mark.parametrize("state", ["loading", "restarting", "failed", "stopped"])
