@@ -44,7 +44,8 @@ class OllamaEndpoints:
         form = OllamaChatForm(self._checked_model(body, request_log), request_log.started_s)
         if body.only_loads:
             return self._load(form)
-        return self._answer(request, body, body.prompt(), form, "messages")
+        effort = self._service.applied_effort(body.reasoning_effort, "think", request_log.ignored)
+        return self._answer(request, body, body.engine_prompt(effort), form, "messages")
 
     async def generate(self, request: Request) -> Response:
         self._service.check_not_draining()
@@ -53,7 +54,10 @@ class OllamaEndpoints:
         form = OllamaGenerateForm(self._checked_model(body, request_log), request_log.started_s)
         if body.only_loads:
             return self._load(form)
-        return self._answer(request, body, body.engine_prompt(), form, "prompt")
+        effort = self._service.applied_effort(body.reasoning_effort, "think", request_log.ignored)
+        if body.without_template and body.think is not None:
+            request_log.ignored.add("think", "hint")
+        return self._answer(request, body, body.engine_prompt(effort), form, "prompt")
 
     def _checked_model(self, body: OllamaFields, request_log: RequestLog) -> str:
         """Returns the model's name for the reply. Raises ApiError (400 or 404)."""

@@ -101,7 +101,7 @@ class OllamaChatRequest(OllamaFields, kw_only=True, forbid_unknown_fields=True):
     def only_loads(self) -> bool:
         return not self.messages
 
-    def prompt(self) -> ChatPrompt:
+    def engine_prompt(self, effort: str | None) -> ChatPrompt:
         """Returns the prompt for the engine to render. Raises ApiError (400), or InvalidRequestError if it is too large."""
         tools = [tool.to_chat() for tool in self.tools or ()]
         check_tools(tools, None)
@@ -111,7 +111,7 @@ class OllamaChatRequest(OllamaFields, kw_only=True, forbid_unknown_fields=True):
         return chat_prompt(
             messages,
             tools,
-            reasoning_effort=self.reasoning_effort,
+            reasoning_effort=effort,
             add_generation_prompt=not continues,
             continue_final_message=continues,
         )
@@ -134,18 +134,23 @@ class OllamaGenerateRequest(OllamaFields, kw_only=True, forbid_unknown_fields=Tr
     def only_loads(self) -> bool:
         return not self.prompt
 
-    def engine_prompt(self) -> Prompt:
+    @property
+    def without_template(self) -> str:
+        """Name of the field by which the chat template is not used; empty if it is."""
+        return "raw" if self.raw else "suffix" if self.suffix else ""
+
+    def engine_prompt(self, effort: str | None) -> Prompt:
         """Returns the prompt for the engine. Raises ApiError (400), or InvalidRequestError if it is too large."""
-        text, other = self.prompt or "", "raw" if self.raw else "suffix" if self.suffix else ""
+        text, other = self.prompt or "", self.without_template
         if not other:
-            return self._chat_prompt(text)
+            return self._chat_prompt(text, effort)
         if self.system:
             raise invalid("invalid_value", f"system is only allowed without {other}", "system")
         return TextPrompt(text, self.suffix or "")
 
-    def _chat_prompt(self, text: str) -> ChatPrompt:
+    def _chat_prompt(self, text: str, effort: str | None) -> ChatPrompt:
         messages: list[Message] = [SystemMessage(self.system)] if self.system else []
-        return chat_prompt([*messages, UserMessage(text)], None, reasoning_effort=self.reasoning_effort)
+        return chat_prompt([*messages, UserMessage(text)], None, reasoning_effort=effort)
 
 
 def check_ollama(request: OllamaFields) -> None:

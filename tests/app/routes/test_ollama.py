@@ -15,7 +15,7 @@ from llmcore.messages import CallDelta, ChatPrompt, GenerateRequest, JsonObject,
 from llmcore_app.service.service import Service
 from tests.app.answers.test_streamed_answer import Caller, waiting
 from tests.app.auth.keyed_service import ANN, Clock, keyed_client
-from tests.app.fake_engine import WORDS, FakeEngine
+from tests.app.fake_engine import MODEL, WORDS, FakeEngine
 
 CHAT, GENERATE = "/api/chat", "/api/generate"
 TEXT = "".join(WORDS)
@@ -164,9 +164,18 @@ async def test_a_schema_keeps_its_order(client: httpx.AsyncClient, engine: FakeE
     ("think", "effort"), [(True, ""), (False, "none"), (None, ""), ("low", "low"), ("max", "xhigh")]
 )
 async def test_thinking(client: httpx.AsyncClient, engine: FakeEngine, think: object, effort: str) -> None:
+    engine.model = msgspec.structs.replace(MODEL, has_reasoning_efforts=True)
     prompt = (await sent(client, engine, think=think, stream=False)).prompt
     assert isinstance(prompt, ChatPrompt)
     assert prompt.reasoning_effort == effort
+
+
+async def test_efforts_that_the_template_does_not_have(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.model = msgspec.structs.replace(MODEL, has_reasoning_efforts=False)
+    response = await chat(client, think="low", stream=False)
+    assert (response.status_code, response.headers["x-llmcore-ignored"]) == (200, "think")
+    response = await generate(client, think=False, raw=True, stream=False)
+    assert response.headers["x-llmcore-ignored"] == "think"
 
 
 async def test_log_probabilities(client: httpx.AsyncClient) -> None:

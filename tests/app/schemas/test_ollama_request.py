@@ -22,8 +22,8 @@ def test_streams_are_the_default() -> None:
 
 def test_an_answer_that_was_begun_is_continued() -> None:
     question, begun = {"role": "user", "content": "x"}, {"role": "assistant", "content": "The"}
-    assert chat(messages=[question, begun]).prompt().continue_final_message
-    assert not chat(messages=[question]).prompt().continue_final_message
+    assert chat(messages=[question, begun]).engine_prompt(None).continue_final_message
+    assert not chat(messages=[question]).engine_prompt(None).continue_final_message
 
 
 def test_requests_that_only_load() -> None:
@@ -35,7 +35,7 @@ def test_requests_that_only_load() -> None:
 def test_tools_of_the_same_name() -> None:
     tool = {"function": {"name": "a"}}
     with pytest.raises(ApiError, match="defined twice"):
-        chat(messages=[{"role": "user"}], tools=[tool, tool]).prompt()
+        chat(messages=[{"role": "user"}], tools=[tool, tool]).engine_prompt(None)
 
 
 @pytest.mark.parametrize("given", ["xml", True, 0, [], '{"type": "object"}'])
@@ -51,4 +51,4 @@ def test_a_schema_that_is_not_utf8() -> None:
 
 
 def test_a_prompt_without_raw_is_a_chat() -> None:
-    assert isinstance(OllamaGenerateRequest(prompt="x", raw=False, suffix="").engine_prompt(), ChatPrompt)
+    assert isinstance(OllamaGenerateRequest(prompt="x", raw=False, suffix="").engine_prompt(None), ChatPrompt)
