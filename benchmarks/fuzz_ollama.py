@@ -9,12 +9,29 @@ from benchmarks.fuzz_values import schema, some_text
 
 Body = dict[str, Any]
 
-_NUMBERS = (0, 1, -1, -2, 0.5, 40.0, 2**31 - 1, 2**32, 2**63, 10**40, 1e300, float("inf"), float("nan"), None, "5", [])
+_NUMBERS: tuple[Any, ...] = (
+    0,
+    1,
+    -1,
+    -2,
+    0.5,
+    40.0,
+    2**31 - 1,
+    2**32,
+    2**63,
+    10**40,
+    1e300,
+    float("inf"),
+    float("nan"),
+    None,
+    "5",
+    [],
+)
 _OPTIONS = (
     *("temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "presence_penalty"),
     *("frequency_penalty", "mirostat", "mirostat_tau", "mirostat_eta", "seed", "num_ctx", "num_gpu", "unknown"),
 )
-_ARGUMENTS = ({}, {"a": 1}, {"a": {"b": ["\0", None]}}, "{}", [], None, 5)
+_ARGUMENTS: tuple[Any, ...] = ({}, {"a": 1}, {"a": {"b": ["\0", None]}}, "{}", [], None, 5)
 
 
 def ollama(chance: random.Random) -> tuple[str, Body]:

@@ -81,7 +81,11 @@ def chat_messages(messages: Sequence[OllamaMessage]) -> list[Message]:
     return found
 
 
-_PLAIN = {"system": SystemMessage, "developer": DeveloperMessage, "user": UserMessage}
+_PLAIN: dict[str, type[SystemMessage] | type[DeveloperMessage] | type[UserMessage]] = {
+    "system": SystemMessage,
+    "developer": DeveloperMessage,
+    "user": UserMessage,
+}
 
 
 def _numbered(message: OllamaMessage) -> enumerate[OllamaToolCall]:
