@@ -65,7 +65,7 @@ class _StructShape:
 
 @dataclass
 class _Shape:
-    """Where a JSON value may have structs: it is one itself, or has them as items of an array or values of an object."""
+    """Structs that a JSON value can be, or can have as items of an array or as values of an object."""
 
     structs: dict[object, _StructShape] = field(default_factory=dict)  # by tag; None: without one
     tag_field: str = ""

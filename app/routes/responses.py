@@ -54,8 +54,8 @@ class ResponsesEndpoint:
         check_responses(body)
         self._service.check_model(body.model, ignored)
         if body.reasoning is not None:
-            effort = self._service.applied_effort(body.reasoning.effort, "reasoning.effort", ignored)
-            body.reasoning.effort = effort
+            reasoning = body.reasoning
+            reasoning.effort = self._service.applied_effort(reasoning.effort, "reasoning.effort", ignored)
 
     def _request(
         self, body: ResponsesRequest, answer_id: str, priority: Priority, ignored: IgnoredFields

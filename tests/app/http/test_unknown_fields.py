@@ -268,8 +268,9 @@ async def test_the_option_refuse(engine: FakeEngine, method: str, path: str, bod
 
 
 async def test_an_answer_of_an_sdk_can_be_sent_back(client: httpx.AsyncClient, engine: FakeEngine) -> None:
-    call = {**CALL, "index": 0, "function": {**CALL["function"], "parsed_arguments": {"a": 1}}}
-    empty = {
+    function = {"name": "clock", "arguments": "{}", "parsed_arguments": {"a": 1}}
+    call = {**CALL, "index": 0, "function": function}
+    empty: dict[str, Any] = {
         "refusal": "",
         "audio": None,
         "annotations": [],
