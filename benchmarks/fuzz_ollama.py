@@ -10,9 +10,6 @@ from benchmarks.fuzz_values import schema, some_text
 Body = dict[str, Any]
 
 _NUMBERS: tuple[Any, ...] = (
-    *(0, 1, -1, -2, 0.5, 40.0, 2**31 - 1, 2**32, 2**63, 10**40, 1e300, float("inf"), float("nan")),
-    *(None, "5", []),
-)
     0,
     1,
     -1,

@@ -86,10 +86,6 @@ _PLAIN: dict[str, type[SystemMessage] | type[DeveloperMessage] | type[UserMessag
     "developer": DeveloperMessage,
     "user": UserMessage,
 }
-    "system": SystemMessage,
-    "developer": DeveloperMessage,
-    "user": UserMessage,
-}
 
 
 def _numbered(message: OllamaMessage) -> enumerate[OllamaToolCall]:
