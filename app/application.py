@@ -32,6 +32,9 @@ from .routes.documentation import Documentation
 from .routes.embeddings import EmbeddingsEndpoint
 from .routes.models import ModelsEndpoint
 from .routes.monitoring import Monitoring
+from .routes.ollama import OllamaEndpoints
+from .routes.ollama_embed import OllamaEmbedEndpoints
+from .routes.ollama_models import OllamaModelsEndpoints
 from .routes.openapi import openapi_document
 from .routes.prefixes import PrefixesEndpoint
 from .routes.requests import RequestsEndpoint
@@ -155,6 +158,23 @@ def _debug_routes(service: Service) -> list[Route]:
     ]
 
 
+def _ollama_routes(service: Service) -> list[Route]:
+    answers, vectors, models = OllamaEndpoints(service), OllamaEmbedEndpoints(service), OllamaModelsEndpoints(service)
+    return [
+        Route("/api/chat", answers.chat, methods=["POST"]),
+        Route("/api/generate", answers.generate, methods=["POST"]),
+        Route("/api/embed", vectors.embed, methods=["POST"]),
+        Route("/api/embeddings", vectors.embeddings, methods=["POST"]),
+        Route("/api/tags", models.tags),
+        Route("/api/ps", models.running),
+        Route("/api/version", models.version),
+        Route("/api/show", models.show, methods=["POST"]),
+        Route("/api/pull", models.pull, methods=["POST"]),
+        Route("/api/delete", models.refuse, methods=["DELETE"]),
+        *(Route(f"/api/{each}", models.refuse, methods=["POST"]) for each in ("create", "copy", "push")),
+    ]
+
+
 def _routes(service: Service) -> list[Route]:
     anthropic = AnthropicEndpoints(service)
     models = ModelsEndpoint(service)
@@ -187,6 +207,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/apply-template", text.apply_template, methods=["POST"]),
         Route("/v1/models", models.list),
         Route("/v1/models/{model:path}", models.get),
+        *_ollama_routes(service),
         *_health_routes(service),
         *([] if has_admin else _monitoring_routes(service)),
         Route("/version", documentation.version),

@@ -40,10 +40,11 @@ from benchmarks.service import Service
 REQUEST_TIMEOUT_S = 120.0
 # A full queue in Anthropic's API.
 OVERLOADED = 529
-# In a stream that has begun.
+# In a stream that has begun. Errors of Ollama's API have no code.
 _SIGNS_OF_FAULTS = (
     *(f'"code":"{code}"' for code in ("internal_error", "engine_error", "engine_died")),
     *(f'{{"type":"error","error":{{"type":"{kind}"' for kind in ("api_error", "overloaded_error")),
+    *('{"error":"Internal error', '{"error":"The engine failed', '{"error":"the engine\'s process ended'),
 )
 
 
@@ -117,8 +118,8 @@ class Fuzzer:
         if reply.status_code >= 500 and reply.status_code != OVERLOADED:
             self._fault(number, request, f"{reply.status_code} {text[:300]}")
         elif reply.status_code >= 400:
-            error = json.loads(text)["error"]  # has no code in Anthropic's API
-            self.findings.codes[error.get("code", error["type"])] += 1
+            error = json.loads(text)["error"]  # a text in Ollama's API; has no code in Anthropic's
+            self.findings.codes[error.get("code", error["type"]) if isinstance(error, dict) else "ollama"] += 1
         elif any(sign in text for sign in _SIGNS_OF_FAULTS):
             self._fault(number, request, f"a stream with an error: {text[-300:]}")
 

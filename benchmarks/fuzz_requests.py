@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.fuzz_anthropic import anthropic
 from benchmarks.fuzz_hostile import HOSTILE_KINDS
+from benchmarks.fuzz_ollama import ollama
 from benchmarks.fuzz_values import add_form, schema, some_text
 from benchmarks.fuzz_wire import WIRE_KINDS, WireRequest, wire_request
 
@@ -247,7 +248,8 @@ def _deep(chance: random.Random) -> tuple[str, bytes]:
 
 
 def _bytes(chance: random.Random) -> tuple[str, bytes]:
-    path = chance.choice((CHAT, TEXT, RESPONSES, "/tokenize", "/v1/embeddings", "/v1/rerank", "/v1/messages"))
+    paths = (CHAT, TEXT, RESPONSES, "/tokenize", "/v1/embeddings", "/v1/rerank", "/v1/messages", "/api/chat", "/api/show")
+    path = chance.choice(paths)
     return path, chance.choice((chance.randbytes(200), b"null", b"[]", b"0", b'"x"', b"{}", b"\0" * 5000, b"1" * 5000))
 
 
@@ -274,7 +276,7 @@ def _encode(chance: random.Random, body: Body) -> bytes:
 BODY_KINDS: tuple[tuple[str, Callable[[random.Random], tuple[str, Body | bytes]]], ...] = (
     *(("chat", _plain_chat), ("form", _formed_chat), ("tools", _tool_chat), ("template", _template_chat)),
     *(("completion", _completion), ("response", _response), ("text", _token_text), ("deep", _deep), ("bytes", _bytes)),
-    ("anthropic", anthropic),
+    *(("anthropic", anthropic), ("ollama", ollama)),
     *HOSTILE_KINDS,
 )
 KINDS = tuple(name for name, _ in (*BODY_KINDS, *WIRE_KINDS))

@@ -59,12 +59,12 @@ class AnthropicMessageForm:
 def anthropic_usage(finished: Finished) -> AnthropicUsage:
     """Returns the token counts of an answer. In this API, cached tokens are not among the input tokens."""
     usage = total_usage([finished.usage])
-    n_cached = usage.prompt_tokens_details.cached_tokens
+    n_cached = finished.usage.n_cached
     return AnthropicUsage(
         input_tokens=usage.prompt_tokens - n_cached,
         output_tokens=usage.completion_tokens,
         cache_read_input_tokens=n_cached,
         cache_creation_input_tokens=0,
-        output_tokens_details=AnthropicOutputDetails(usage.completion_tokens_details.reasoning_tokens),
-        timings=usage.timings,
+        output_tokens_details=AnthropicOutputDetails(finished.usage.n_reasoning),
+        timings=usage.timings or None,
     )

@@ -16,7 +16,9 @@ from .anthropic_blocks import SIGNATURE, GrowingBlock, GrowingThinking
 from .anthropic_message import AnthropicMessageForm, anthropic_usage
 from .anthropic_output import AnthropicOutput
 from .generation import GenerationGroup
-from .sse import EventTemplate, StreamedAnswer
+from .sse import EventTemplate
+from .stream_encoding import SSE
+from .streamed_answer import StreamedAnswer
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -26,15 +28,16 @@ def anthropic_event(event: events.AnthropicEvent) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (str(event.__struct_config__.tag).encode(), _ENCODER.encode(event))
 
 
+_PING = anthropic_event(events.Ping())
+
+
 class StreamedMessage(StreamedAnswer):
     """`output` collects the answer."""
-
-    keep_alive = anthropic_event(events.Ping())
 
     def __init__(
         self, group: GenerationGroup, form: AnthropicMessageForm, output: AnthropicOutput, request_log: RequestLog
     ) -> None:
-        super().__init__(group)
+        super().__init__(group, SSE._replace(keep_alive=_PING))
         self._form = form
         self._output = output
         self._request_log = request_log
@@ -43,7 +46,7 @@ class StreamedMessage(StreamedAnswer):
 
     def _first_events(self) -> bytes:
         begun = self._form.begun(self._request_log.n_prompt)
-        return anthropic_event(events.MessageStart(begun)) + self.keep_alive
+        return anthropic_event(events.MessageStart(begun)) + _PING
 
     def _output_events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterator[bytes]:
         for _, output in outputs:

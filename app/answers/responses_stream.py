@@ -16,7 +16,8 @@ from .generation import GenerationGroup
 from .response_object import complete_response, fail_response, status_of
 from .responses_items import GrowingItem
 from .responses_output import ResponseOutput
-from .sse import EventTemplate, StreamedAnswer
+from .sse import EventTemplate
+from .streamed_answer import StreamedAnswer
 
 _ENCODER = msgspec.json.Encoder()
 

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import cast
 
 import msgspec
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from llmcore.messages import Finished, Piece, Usage
 
-from ..http.disconnect import while_connected
-from ..http.errors import ApiError, ClientDisconnected, translate
-from ..http.request_log import RequestLog
+from ..http.errors import ApiError
 from ..schemas.usage import TokenUsage
 from .answer import AnswerChunk, AnswerForm, choice_finish_reason
 from .generation import GenerationGroup
+from .stream_encoding import SSE
+from .streamed_answer import StreamedAnswer
 from .usage import total_usage
 
 _ENCODER = msgspec.json.Encoder()
 
 DONE = b"data: [DONE]\n\n"
-# A comment, which clients skip. It keeps proxies from closing the connection while a long prompt is computed.
-KEEP_ALIVE = b": keep-alive\n\n"
-HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # a proxy that buffers would send the whole answer at its end
-]
-
-
-def sse_event(value: msgspec.Struct) -> bytes:
-    """Returns the event of a value. Encoded JSON has no line breaks, so that one `data` line is enough."""
-    return b"data: " + _ENCODER.encode(value) + b"\n\n"
 
 
 class EventTemplate:
@@ -53,66 +37,6 @@ class EventTemplate:
         return self._head + _ENCODER.encode(text) + self._tail
 
 
-class StreamedAnswer(Response):
-    """Base of responses that stream the outputs of a group; subclasses encode the events.
-
-    The status is sent after the engine has admitted the group: a refusal has a status of its own. Leaving the group cancels the
-    generations that have not finished: at the end, after an error, and when the client disconnects, whether the stream is
-    waiting for a token or sending one.
-    """
-
-    keep_alive = KEEP_ALIVE
-
-    def __init__(self, group: GenerationGroup) -> None:
-        self.status_code = 200
-        self.background = None
-        self.raw_headers = list(HEADERS)
-        self._group = group
-        self._is_silent = True  # nothing was sent since the last keep-alive interval began
-
-    def _first_events(self) -> bytes:
-        """Returns the events before all outputs."""
-        raise NotImplementedError
-
-    def _output_events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
-        raise NotImplementedError
-
-    def _error_events(self, failure: ApiError) -> bytes:
-        """Returns the events of an error, which end the stream."""
-        raise NotImplementedError
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await while_connected(receive, self._stream(scope, send))
-
-    async def _stream(self, scope: Scope, send: Send) -> None:
-        async with self._group:
-            try:
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                async with _in_background(self._keep_alive(send)):
-                    await self._send_outputs(send)
-            except OSError:  # some servers raise it in send() after the client has disconnected
-                raise ClientDisconnected from None
-            except Exception as error:
-                failure = translate(error)
-                RequestLog.from_scope(scope).fail(failure.status, failure.code)
-                await _send_chunk(send, self._error_events(failure))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _send_outputs(self, send: Send) -> None:
-        await _send_chunk(send, self._first_events())
-        async for outputs in self._group:
-            self._is_silent = False
-            await _send_chunk(send, b"".join(self._output_events(outputs)))
-
-    async def _keep_alive(self, send: Send) -> None:
-        """Sends a comment after each interval without output."""
-        while self._group.keep_alive_s:
-            await asyncio.sleep(self._group.keep_alive_s)
-            if self._is_silent:
-                await _send_chunk(send, self.keep_alive)
-            self._is_silent = True
-
-
 class StreamedChoices(StreamedAnswer):
     """The choices of an answer of chat or completions, in the chunks of `form`."""
 
@@ -124,7 +48,7 @@ class StreamedChoices(StreamedAnswer):
         self._wants_usage = wants_usage
         self._wants_running_usage = wants_running_usage
         self._text_events = [
-            EventTemplate(sse_event(form.text_chunk(index, EventTemplate.GAP))) for index in range(group.n_choices)
+            EventTemplate(SSE.encode(form.text_chunk(index, EventTemplate.GAP))) for index in range(group.n_choices)
         ]
         self._usages: dict[int, Usage] = {}  # of the choices that have finished
         self._with_calls: set[int] = set()  # choices with a tool call
@@ -137,7 +61,7 @@ class StreamedChoices(StreamedAnswer):
         """Returns the event of a chunk of one choice."""
         if self._wants_running_usage:
             chunk.usage = self._group.usage_so_far(index)
-        return sse_event(chunk)
+        return SSE.encode(chunk)
 
     def _output_events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         for index, output in outputs:
@@ -155,27 +79,11 @@ class StreamedChoices(StreamedAnswer):
         self._usages[index] = finished.usage
         if len(self._usages) == self._group.n_choices:
             if self._wants_usage:
-                yield sse_event(self._form.usage_chunk(self._total_usage()))
+                yield SSE.encode(self._form.usage_chunk(self._total_usage()))
             yield DONE
 
     def _error_events(self, failure: ApiError) -> bytes:
-        return b"data: " + failure.body() + b"\n\n"
+        return SSE.frame(failure.body())
 
     def _total_usage(self) -> TokenUsage:
         return total_usage([self._usages[index] for index in sorted(self._usages)], self._group.n_per_prompt)
-
-
-@contextlib.asynccontextmanager
-async def _in_background(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Context in which the coroutine runs; it is cancelled at the end, and its errors are ignored."""
-    task = asyncio.ensure_future(coroutine)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _send_chunk(send: Send, chunk: bytes) -> None:
-    if chunk:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..http.errors import ApiError
 from ..http.probes import PROBE_PATHS
 from ..http.request_log import RequestLog
+from ..http.stream_type import is_stream
 from .keys import Keys
 from .reservation import Reservation
 
@@ -42,7 +43,8 @@ class AuthMiddleware:
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if not _is_stream(message):  # the answer is complete, so the headers can state what it has used
+                # The headers of a complete answer can state what it has used.
+                if not is_stream(message.get("headers", ())):
                     reservation.settle()
                 added = [(name.encode(), value.encode()) for name, value in reservation.headers().items()]
                 message["headers"] = [*message.get("headers", ()), *added]
@@ -52,12 +54,6 @@ class AuthMiddleware:
             await self._app(scope, receive, send_with_limits)
         finally:
             reservation.release()
-
-
-def _is_stream(start: Message) -> bool:
-    return any(
-        name == b"content-type" and value.startswith(b"text/event-stream") for name, value in start.get("headers", ())
-    )
 
 
 def key_from_headers(headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -20,9 +20,14 @@ import msgspec
 BLOCK_BYTES = 256
 _DIGEST_BYTES = 8
 
-_TEXT = "/v1/completions"
-# Paths with messages, by the field that has them.
-_MESSAGES = {"/v1/chat/completions": "messages", "/v1/responses": "input", "/v1/messages": "messages"}
+# Paths with a text, and those with messages, by the field that has them.
+_TEXTS = ("/v1/completions", "/api/generate")
+_MESSAGES = {
+    "/v1/chat/completions": "messages",
+    "/v1/responses": "input",
+    "/v1/messages": "messages",
+    "/api/chat": "messages",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class PromptFingerprint:
 def fingerprint_prompt(path: str, body: bytes) -> PromptFingerprint:
     """Returns the fingerprint of a request to `path`. It is empty if the path takes no prompt or the body is invalid; such a
     request may go to any replica."""
-    if path != _TEXT and path not in _MESSAGES:
+    if path not in _TEXTS and path not in _MESSAGES:
         return PromptFingerprint()
     try:
         fields = msgspec.json.decode(body)
@@ -55,7 +60,9 @@ def fingerprint_prompt(path: str, body: bytes) -> PromptFingerprint:
 
 def _prompt_parts(path: str, fields: dict[str, Any]) -> Iterator[tuple[bytes, bool]]:
     """Yields (content, True if it is a user's) of each part of the prompt, in the order in which chat templates write them."""
-    if path == _TEXT:
+    if path in _TEXTS:
+        if fields.get("system"):
+            yield _encode(fields["system"]), False
         prompt = fields.get("prompt")
         if isinstance(prompt, list) and prompt and isinstance(prompt[0], (str, list)):
             prompt = prompt[0]  # the first of several prompts

@@ -6,10 +6,11 @@ from starlette.types import Message, Scope, Send
 
 from ..http.error_response import error_response, error_stream_end
 from ..http.errors import translate
+from ..http.stream_type import is_stream
 
 
 class ResponseSender:
-    """Passes ASGI messages on and tracks whether the response has begun, and whether it is an event stream."""
+    """Passes ASGI messages on and tracks whether the response has begun, and whether it is a stream."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         """`scope` is that of the request."""
@@ -22,8 +23,7 @@ class ResponseSender:
         """Passes a message on."""
         if message["type"] == "http.response.start":
             self._has_begun = True
-            headers = message.get("headers", ())
-            self._is_stream = any(n == b"content-type" and v.startswith(b"text/event-stream") for n, v in headers)
+            self._is_stream = is_stream(message.get("headers", ()))
         await self._send(message)
 
     async def fail(self, error: Exception) -> None:

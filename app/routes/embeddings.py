@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from array import array
+from functools import partial
 from typing import Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmcore.protocol.replies import VectorsReply
-
 from ..answers.vector_call import VectorCall
+from ..answers.vector_json import encode_vectors, vector_numbers
 from ..http.body import read_json
 from ..http.request_log import RequestLog
 from ..schemas.embeddings_reply import Embedding, EmbeddingList, InputUsage
 from ..schemas.embeddings_request import EmbeddingsRequest
 from ..service.service import Service
 from ..service.token_estimate import estimate_tokens
-
-# The event loop runs other tasks after so many numbers were written as text: tokens of other requests are sent in between.
-_N_NUMBERS_BETWEEN_PAUSES = 16_384
-_FLOAT32_BYTES = 4
 
 
 class EmbeddingsEndpoint:
@@ -43,30 +37,13 @@ class EmbeddingsEndpoint:
         vector_call = VectorCall(service, request, f"embd-{request_log.unique}")
         with request_log.charge(sum(map(estimate_tokens, texts))):
             vectors = await vector_call.compute(service.engine.embed(texts, dimensions=body.dimensions))
-        items = await _encoded_items(vectors, body.encoding_format or "float")
+        items = await encode_vectors(vectors, partial(_encode_item, body.encoding_format or "float"))
         usage = InputUsage(vectors.n_tokens, vectors.n_tokens)
         # The first "[]" is the list of vectors: the encoded items go there.
         reply = msgspec.json.encode(EmbeddingList([], service.model_id, usage))
         return Response(reply.replace(b"[]", b"[" + b",".join(items) + b"]", 1), media_type="application/json")
 
 
-async def _encoded_items(vectors: VectorsReply, encoding: Literal["float", "base64"]) -> list[bytes]:
-    """Returns the JSON of each vector."""
-    size_bytes = vectors.width * _FLOAT32_BYTES
-    data = memoryview(vectors.data)
-    items = []
-    pause_every = max(1, _N_NUMBERS_BETWEEN_PAUSES // vectors.width)
-    for index in range(len(data) // size_bytes):
-        vector = data[index * size_bytes : (index + 1) * size_bytes]
-        items.append(msgspec.json.encode(Embedding(index, _encode_vector(vector, encoding))))
-        if index % pause_every == pause_every - 1:
-            await asyncio.sleep(0)
-    return items
-
-
-def _encode_vector(vector: memoryview, encoding: Literal["float", "base64"]) -> list[float] | str:
-    if encoding == "base64":
-        return base64.b64encode(vector).decode()
-    numbers = array("f")
-    numbers.frombytes(vector)  # native byte order, which is little-endian on all machines that llmcore supports
-    return numbers.tolist()
+def _encode_item(encoding: Literal["float", "base64"], index: int, vector: memoryview) -> bytes:
+    embedding = base64.b64encode(vector).decode() if encoding == "base64" else vector_numbers(vector)
+    return msgspec.json.encode(Embedding(index, embedding))

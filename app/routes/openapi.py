@@ -35,6 +35,7 @@ from ..schemas.text_reply import ApplyTemplateReply, DetokenizeReply, TokenizeRe
 from ..schemas.text_request import ApplyTemplateRequest, DetokenizeRequest, TokenizeRequest
 from ..schemas.version_reply import VersionReply
 from .openapi_anthropic import ANTHROPIC_ROOTS, anthropic_paths
+from .openapi_ollama import OLLAMA_ROOTS, ollama_paths
 
 _REF = "#/components/schemas/{name}"
 _ROOTS = (
@@ -46,6 +47,7 @@ _ROOTS = (
     *(UnhealthyReply, VersionReply, PropsReply, SlotReply),
     *(TokenizeRequest, TokenizeReply, DetokenizeRequest, DetokenizeReply, ApplyTemplateRequest, ApplyTemplateReply),
     *ANTHROPIC_ROOTS,
+    *OLLAMA_ROOTS,
 )
 
 _CHUNKS = "events `data: {}`, then `data: [DONE]`"
@@ -84,7 +86,7 @@ def openapi_document(
         "info": {
             "title": "llmcore",
             "version": version,
-            "description": "An LLM service that speaks OpenAI's API. What cannot be honoured is refused by name; "
+            "description": "An LLM service that speaks OpenAI's API, and Ollama's. What cannot be honoured is refused by name; "
             "unknown fields are passed over and told in the header X-Llmcore-Ignored.",
         },
         "paths": _paths() | (_debug_paths() if with_debug else {}),
@@ -101,7 +103,7 @@ def _open(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _paths() -> dict[str, Any]:
     own = _generation_paths() | _prefix_paths() | _vector_and_text_paths() | _model_paths() | _monitoring_paths()
-    return own | anthropic_paths(_REF)
+    return own | anthropic_paths(_REF) | ollama_paths(_REF)
 
 
 def _generation_paths() -> dict[str, Any]:

@@ -20,12 +20,11 @@ from .anthropic_content import (
 from .anthropic_tools import AnthropicTool, AnthropicToolChoice, chat_tool_choice, check_anthropic_tools
 from .chat_prompt import chat_prompt
 from .chat_request import ReasoningEffort
+from .form_fields import GrammarSource, Pattern
 from .format_fields import (
     FormatFieldNames,
-    GrammarSource,
     JsonSchemaFormat,
     NamedSchema,
-    Pattern,
     ResponseFormat,
     check_format,
 )

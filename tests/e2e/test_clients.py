@@ -40,15 +40,16 @@ def python() -> Path:
     return program
 
 
-@pytest.mark.parametrize("name", ["langchain", "litellm", "agents", "anthropic"])
+@pytest.mark.parametrize("name", ["langchain", "litellm", "agents", "anthropic", "ollama"])
 def test_python(service: Service, name: str) -> None:
     run(service, python(), PROGRAMS / f"{name}_client.py")
 
 
-def test_python_embeddings(minilm: Path) -> None:
+@pytest.mark.parametrize("name", ["langchain", "ollama"])
+def test_python_embeddings(minilm: Path, name: str) -> None:
     with Service(environ={"MODEL_PATH": str(minilm)}) as started:
         wait_until(lambda: httpx.get(f"{started.base_url}/healthz").status_code == 200, 60, "readiness")
-        run(started, python(), PROGRAMS / "langchain_embeddings.py")
+        run(started, python(), PROGRAMS / f"{name}_embeddings.py")
 
 
 def test_node(service: Service) -> None:

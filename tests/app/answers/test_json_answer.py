@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from llmcore_app.service.service import Service
-from tests.app.answers.test_sse import Caller, waiting
+from tests.app.answers.test_streamed_answer import Caller, waiting
 from tests.app.fake_engine import FakeEngine
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llmcore_app.answers.responses_items import GrowingMessage
 from llmcore_app.answers.responses_stream import DeltaTemplate, response_event
 from llmcore_app.service.service import Service
-from tests.app.answers.test_sse import Caller, waiting
+from tests.app.answers.test_streamed_answer import Caller, waiting
 from tests.app.fake_engine import WORDS, FakeEngine
 from tests.app.routes.test_responses import (
     CALLING,

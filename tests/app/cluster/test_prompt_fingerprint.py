@@ -95,3 +95,14 @@ def test_without_a_prompt_there_are_no_digests(path: str) -> None:
 def test_token_ids_and_the_first_of_several_prompts() -> None:
     assert of("/v1/completions", prompt=[1, 2, 3]).prefixes
     assert of("/v1/completions", prompt=["a", "b"]).prefixes == of("/v1/completions", prompt="a").prefixes
+
+
+def test_ollamas_paths() -> None:
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    assert of("/api/chat", messages=messages) == of("/v1/chat/completions", messages=messages)
+    brief, long = (
+        of("/api/generate", system="Be brief.", prompt="a"),
+        of("/api/generate", system="Be long.", prompt="a"),
+    )
+    assert len(brief.prefixes) == 2
+    assert set(brief.prefixes).isdisjoint(long.prefixes)
