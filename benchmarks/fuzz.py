@@ -119,7 +119,7 @@ class Fuzzer:
             self._fault(number, request, f"{reply.status_code} {text[:300]}")
         elif reply.status_code >= 400:
             error = json.loads(text)["error"]  # a text in Ollama's API; has no code in Anthropic's
-            self.findings.codes[error.get("code", error["type"]) if isinstance(error, dict) else "ollama"] += 1
+            self.findings.codes[str(error.get("code", error["type"])) if isinstance(error, dict) else "ollama"] += 1
         elif any(sign in text for sign in _SIGNS_OF_FAULTS):
             self._fault(number, request, f"a stream with an error: {text[-300:]}")
 

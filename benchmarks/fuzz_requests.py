@@ -248,7 +248,17 @@ def _deep(chance: random.Random) -> tuple[str, bytes]:
 
 
 def _bytes(chance: random.Random) -> tuple[str, bytes]:
-    paths = (CHAT, TEXT, RESPONSES, "/tokenize", "/v1/embeddings", "/v1/rerank", "/v1/messages", "/api/chat", "/api/show")
+    paths = (
+        CHAT,
+        TEXT,
+        RESPONSES,
+        "/tokenize",
+        "/v1/embeddings",
+        "/v1/rerank",
+        "/v1/messages",
+        "/api/chat",
+        "/api/show",
+    )
     path = chance.choice(paths)
     return path, chance.choice((chance.randbytes(200), b"null", b"[]", b"0", b'"x"', b"{}", b"\0" * 5000, b"1" * 5000))
 

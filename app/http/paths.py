@@ -20,7 +20,7 @@ ALIASES = {
 }
 # First segments of the routes under /v1, which are served without /v1 too.
 _VERSIONED = frozenset(
-    {"chat", "completions", "responses", "requests", "prefixes", "embeddings", "rerank", "score", "models"}
+    {"chat", "completions", "responses", "messages", "requests", "prefixes", "embeddings", "rerank", "score", "models"}
 )
 # Routes outside of /v1 that are served under it too.
 _UNVERSIONED = frozenset({"/health", "/ping", "/version", "/tokenize", "/detokenize", "/apply-template"})

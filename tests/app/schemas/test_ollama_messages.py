@@ -32,7 +32,7 @@ def results(messages: list[Message]) -> dict[str, str]:
     names = {
         call.id: call.function.name for m in messages if isinstance(m, AssistantMessage) for call in m.tool_calls or ()
     }
-    return {str(m.content): names[m.tool_call_id] for m in messages if isinstance(m, ToolMessage)}
+    return {str(m.content): names[str(m.tool_call_id)] for m in messages if isinstance(m, ToolMessage)}
 
 
 def test_roles() -> None:
