@@ -18,7 +18,6 @@ LEAVES = {
         "completion",
         "config",
         "errors",
-        "json_schema",
         "limits",
         "log",
         "messages",

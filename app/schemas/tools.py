@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from llmcore.json_schema import levels
 from llmcore.messages import ToolChoice
 from llmcore.protocol.chat_limits import DEPTH_MAX, N_TOOLS_MAX
+from llmcore.protocol.json_schema import levels
 
 from ..http.errors import invalid
 from .unsupported_fields import Hint, Parsed

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from llmcore.grammar.schema_path import Path, children, reference_steps, refuse, subschema
-from llmcore.json_schema import UNSUPPORTED_KEYWORDS, levels
+from llmcore.protocol.json_schema import UNSUPPORTED_KEYWORDS, levels
 
 SIZE_MAX_BYTES = 256 * 1024
 DEPTH_MAX = 64

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmcore.json_schema import UNSUPPORTED_KEYWORDS
 from llmcore.llama.pattern_bound import SIZE_MAX, pattern_size
+from llmcore.protocol.json_schema import UNSUPPORTED_KEYWORDS
 
 Schema = dict[str, Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from llmcore.errors import InvalidRequestError
-from llmcore.json_schema import levels
 from llmcore.messages import ChatPrompt
+from llmcore.protocol.json_schema import levels
 
 N_TOOLS_MAX = 128
 # Keys of one object: of JSON Schema's `properties`, and of any other.

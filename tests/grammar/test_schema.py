@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmcore.errors import InvalidRequestError
 from llmcore.grammar.schema import DEPTH_MAX, SIZE_MAX_BYTES, read_schema
-from llmcore.json_schema import UNSUPPORTED_KEYWORDS
+from llmcore.protocol.json_schema import UNSUPPORTED_KEYWORDS
 
 
 def read(schema: Any, *, strict: bool = True) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from llmcore.json_schema import levels
+from llmcore.protocol.json_schema import levels
 
 
 def test_levels_come_from_the_outside_in_with_their_keys() -> None:
