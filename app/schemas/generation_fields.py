@@ -17,7 +17,7 @@ from .sampling_fields import INT32_MAX, SamplingFields
 from .text_or_tokens import TokenId
 from .unsupported_fields import OnlyFalse, refuse_unsupported
 
-# Of one request: answers to all its prompts together.
+# Answers of one request, to all its prompts together.
 MAX_CHOICES = 64
 MAX_LOGIT_BIAS = 1024
 
