@@ -87,7 +87,7 @@ async def short_prompts(stage: Stage, n_callers: int) -> Outcome:
 async def interrupted(stage: Stage) -> Outcome:
     """Two streams are active when a long prompt arrives."""
     prompts = [stage.prompt(40, "talking", i) for i in range(2)]
-    # As long as fits: they must still be active when the long prompt is computed.
+    # The longest answers that fit: they must still be active when the long prompt is computed.
     n_talk = stage.n_slot_cells - prompts[0].n_tokens - 8
     talking = [await stage.endpoint.start(prompt.text, n_talk) for prompt in prompts]
     try:

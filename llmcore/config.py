@@ -15,7 +15,15 @@ from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from llmcore.errors import ConfigError
-from llmcore.machine.options import ConfigClass, check_options, option_field, options, read_options, refuse_unknown
+from llmcore.machine.options import (
+    ENV_PREFIX,
+    ConfigClass,
+    check_options,
+    option_field,
+    options,
+    read_options,
+    refuse_unknown,
+)
 
 # The largest context of n_ctx=0 (a model's own can be far beyond what a CPU serves in a reasonable time).
 N_CTX_DEFAULT_MAX = 8192
@@ -238,7 +246,8 @@ def configs() -> dict[str, ConfigClass]:
 def load(config: type[Config], flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """Reads a config from parsed flags and the environment. Raises ConfigError naming the flag or variable at fault, also for an
     unknown variable with our prefix."""
-    refuse_unknown(environ, configs().values())
+    if any(name.startswith(ENV_PREFIX) for name in environ):  # else there is no need to read the entry points
+        refuse_unknown(environ, configs().values())
     return read_options(config, flags, environ)
 
 

@@ -22,7 +22,7 @@ from .unsupported_fields import OnlyFalse, TextHint, refuse_unsupported
 
 RANDOM_SEED = -1
 
-# Of one request: answers to all its prompts together.
+# Answers of one request, to all its prompts together.
 MAX_CHOICES = 64
 MAX_LOGIT_BIAS = 1024
 

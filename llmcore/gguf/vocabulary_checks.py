@@ -66,7 +66,7 @@ def check_vocabulary(header: GgufHeader) -> None:
         return  # llama.cpp says so itself
     seen: dict[bytes, int] = {}
     for index, text in enumerate(tokens.strings()):
-        # As in llama.cpp, a text ends at a zero byte, and a token without text gets a name.
+        # llama.cpp ends a text at a zero byte, and gives a token without text a name.
         text = text.partition(b"\0")[0] or b"[EMPTY_%d]" % index
         first = seen.setdefault(text, index)
         if first != index:

@@ -65,7 +65,7 @@ class GbnfParser:
         if not self._take("::="):
             raise self._unexpected(f"'::=' behind the name {name!r}")
         self._skip(lines=True)
-        # As in llama.cpp, a later definition of a name replaces an earlier one.
+        # A later definition of a name replaces an earlier one, like in llama.cpp.
         self._rules.nodes[name] = self._alternatives(is_nested=False)
         self._rules.places[name] = start
         if self._at < len(self._text) and self._peek() not in "\r\n":

@@ -174,7 +174,7 @@ class Context(HandleOwner):
         n = batch.n_tokens
         if not 0 < n <= self.params.n_batch:
             raise InvalidRequestError(f"a batch has 1 to {self.params.n_batch} tokens, got {n}", param="n_batch")
-        # As unsigned numbers, so that one comparison finds negative ones, too.
+        # Unsigned numbers: one comparison finds negative ones, too.
         if int(batch.tokens[:n].view(np.uint32).max()) >= self.model.n_vocab:
             raise InvalidRequestError(
                 f"a token is not in the vocabulary (0 to {self.model.n_vocab - 1})", param="tokens"

@@ -16,7 +16,7 @@ def test_statistics_count_time_inside_and_outside_of_native_code(tiny_engine: En
 
 
 def test_a_prefix_hit_is_half_of_a_prompt(tiny_engine: Engine) -> None:
-    """What all prompts of a template have in common does not make one."""
+    """The beginning that all prompts of a template share is no hit."""
     template, first = tuple(range(300, 308)), tuple(range(310, 342))
     for name, prompt in (("a", template + first), ("b", template + tuple(range(350, 382))), ("c", template + first)):
         run(tiny_engine, request(name, TokensPrompt(prompt), ignore_eos=True))

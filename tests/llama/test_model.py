@@ -84,7 +84,7 @@ def test_a_model_that_does_not_fit(tiny_model: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_memory_of_gpus_counts_for_weights(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As in a build with CUDA: docs/DEPLOYMENT.md.
+    # A build with CUDA: docs/DEPLOYMENT.md.
     with Model(tiny_model) as loaded:
         assert loaded.has_gpu == (load_library().lc_gpu_free_bytes() > 0)
     monkeypatch.setattr(model, "memory_available_bytes", lambda: 1000)

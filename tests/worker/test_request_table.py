@@ -1,4 +1,4 @@
-"""What becomes of requests: cancelled, left, and kept or ended when the worker is gone. The test plays the worker."""
+"""Ends of requests: cancelled, left, and kept or ended when the worker is gone. The test plays the worker."""
 
 from __future__ import annotations
 

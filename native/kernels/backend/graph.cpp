@@ -16,7 +16,7 @@ namespace lc::kernels {
 
 namespace {
 
-// Of the counters of one operation.
+// Counters of one operation.
 constexpr int COUNTER_WORDS = N_COUNTERS * COUNTER_STRIDE;
 
 // Sets of counters that are used in turn, see GraphPlan.

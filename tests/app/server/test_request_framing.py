@@ -136,7 +136,7 @@ PASSING = {
     "a size in capitals and zeros": CHUNKED + b"0%X\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
     "a coding in capitals": POST + b"Transfer-Encoding: Chunked\r\n\r\n" + chunk(BODY) + b"0\r\n\r\n",
     "HTTP/1.0 without a host": b"POST /tokenize HTTP/1.0\r\nContent-Length: " + N + b"\r\n\r\n" + BODY,
-    # As forwarded by nginx with deploy/nginx/nginx.conf and a load balancer.
+    # A head forwarded by nginx with deploy/nginx/nginx.conf and a load balancer.
     "a proxy": b"POST /tokenize HTTP/1.1\r\nHost: llm.example:8443\r\nX-Forwarded-For: 10.0.0.1, 10.0.0.2\r\n"
     b"X-Forwarded-Proto: https\r\nContent-Length: " + N + b"\r\nuser-agent: curl/8 (x; y)\r\naccept: */*\r\n"
     b'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nX-Name: "J\xc3\xb6rg"\r\n\r\n' + BODY,

@@ -176,7 +176,7 @@ struct Avx512 {
 
     LC_INLINE I32 dot(I32 sum, I32 u, I32 s) { return _mm512_dpbusd_epi32(sum, u, s); }
 
-    // As assembly: gcc 12 makes a load of its own of the broadcast, which costs a quarter of a product's time.
+    // Inline assembly: gcc 12 makes a load of its own of the broadcast, which costs a quarter of a product's time.
     LC_INLINE I32 dot_broadcast(I32 sum, I32 u, const int8_t * four) {
         __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(u), "m"(*reinterpret_cast<const Word *>(four)));
         return sum;
