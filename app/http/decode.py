@@ -40,7 +40,6 @@ _UNSUPPORTED_VALUES = {
     ("type", "input_audio"): "audio is not supported",
     ("type", "file"): "files are not supported",
     ("type", "input_file"): "files are not supported",
-    ("type", "refusal"): "refusal parts are not supported",
     ("type", "image"): "images are not supported",
     ("type", "document"): "documents are not supported",
     ("type", "search_result"): "search results are not supported",

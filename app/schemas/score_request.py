@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from ..http.errors import invalid
 from .embeddings_request import MAX_INPUTS
+from .unsupported_fields import TextHint
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Texts = Annotated[list[_Text], Meta(min_length=1, max_length=MAX_INPUTS)]
@@ -23,7 +24,7 @@ class ScoreRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         _Text | _Texts, Meta(description="document, or documents: as many as queries, if these are several")
     ]
     model: Annotated[str, Meta(description="the id in /v1/models; may be left out")] | None = None
-    user: Annotated[str, Meta(description="accepted without effect")] | None = None
+    user: TextHint | None = None
 
     def pairs(self) -> list[tuple[str, str]]:
         """Returns the (query, document) of each score. Raises ApiError (400) if the two lists do not fit."""

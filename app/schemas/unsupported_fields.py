@@ -27,7 +27,6 @@ def _only(*values: Any) -> dict[str, Any]:
 OnlyNull = Annotated[Any, Meta(extra_json_schema=_only(), description="not supported yet")]
 OnlyFalse = Annotated[Any, Meta(extra_json_schema=_only(False), description="accepted without effect")]
 OnlyEmpty = Annotated[Any, Meta(extra_json_schema=_only([]), description="not supported yet")]
-OnlyEmptyText = Annotated[Any, Meta(extra_json_schema=_only(""), description="not supported yet")]
 
 Hint = Annotated[Any, hint()]
 TextHint = Annotated[str, hint()]

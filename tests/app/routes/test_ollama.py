@@ -238,7 +238,6 @@ async def test_another_model(client: httpx.AsyncClient, stream: bool) -> None:
     [
         (CHAT, {"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, "messages[0].images"),
         (CHAT, {"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
-        (CHAT, {"messages": [HELLO, {"role": "tool", "content": "x", "tool_name": "off"}]}, "messages[1]"),
         (CHAT, {"options": {"temperature": -1}}, "options.temperature"),
         (CHAT, {"options": {"num_predict": "many"}}, "options.num_predict"),
         (CHAT, {"format": 3}, "format"),

@@ -136,7 +136,6 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (message(role="robot", content="x"), "messages[1].role", "invalid_value"),
     (message(content="x"), "messages[1].role", "missing_required_parameter"),
     (message(role="user"), "messages[1].content", "missing_required_parameter"),
-    (message(role="user", content=None), "messages[1].content", "invalid_type"),
     (
         message(role="assistant", content=None, tool_calls=[{"type": "function"}]),
         "messages[1].tool_calls[0].id",
@@ -149,7 +148,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "messages[1].content[1].type",
         "unsupported_value",
     ),
-    (message(role="assistant", content="x", refusal="No."), "messages[1].refusal", "unsupported_parameter"),
+    (message(role="assistant", content="x", refusal=5), "messages[1].refusal", "invalid_type"),
+    (message(role="user"), "messages[1].content", "missing_required_parameter"),
     (message(role="assistant", content="x", audio={"id": "a"}), "messages[1].audio", "unsupported_parameter"),
     (message(role="user", content=[{"type": "text", "text": 5}]), "messages[1].content[0].text", "invalid_type"),
 ]
