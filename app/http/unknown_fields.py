@@ -165,8 +165,8 @@ class _Removal:
 
 
 def _told_path(path: str, value: bytes) -> str:
-    """Returns the path of an unknown field to tell: for an object with one field, the path of that. `customer.number` says more
-    than `customer`; an object of several fields is told by its own name, so that no body can fill the header with one."""
+    """Returns the path by which an unknown field is told. An object with one field is told by that field (`customer.number`), one
+    with several by its own name, so that a large object does not fill the header."""
     for _ in range(_N_LEVELS_TOLD_MAX):
         if not value.startswith(b"{"):
             break

@@ -37,7 +37,7 @@ class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal", forbid_unknow
 
 
 Content = str | list[TextPart]
-# Null is no text. Absent it is an error, which misspelled names would not be otherwise.
+# Null is no text. The field is required, so that a message with a misspelled one is an error and not an empty message.
 GivenContent = Content | None
 
 

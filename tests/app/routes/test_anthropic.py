@@ -92,7 +92,7 @@ async def test_thinking_and_calls(client: httpx.AsyncClient, engine: FakeEngine)
     engine.script = lambda request: CALLING
     body = (await post(client, tools=[CLOCK])).json()
     assert body["stop_reason"] == "tool_use"
-    assert [each["type"] for each in body["content"]] == ["thinking", "text", "tool_use", "tool_use"] or body["content"]
+    assert [each["type"] for each in body["content"]] == ["thinking", "text", "tool_use", "tool_use"]
     calls = [each for each in body["content"] if each["type"] == "tool_use"]
     assert calls == [CALL, {"type": "tool_use", "id": "toolu_c2", "name": "off", "input": {}}]
     thinking = [each for each in body["content"] if each["type"] == "thinking"]
@@ -108,6 +108,12 @@ async def test_thinking_and_calls(client: httpx.AsyncClient, engine: FakeEngine)
     ]
     assert "signature_delta" in [each["type"] for each in pieces]
     assert found[-2]["delta"]["stop_reason"] == "tool_use"
+
+
+async def test_a_result_without_a_call_is_left_to_the_template(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    block = {"type": "tool_result", "tool_use_id": "toolu_t", "content": "x"}
+    found = await rendered(client, engine, {"role": "user", "content": [block]})
+    assert found == [{"role": "tool", "content": "x", "tool_call_id": "t", "name": ""}]
 
 
 async def test_thinking_may_be_omitted(client: httpx.AsyncClient, engine: FakeEngine) -> None:
