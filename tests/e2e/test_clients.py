@@ -18,44 +18,61 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "clients"
 INSTALLED = ROOT / "build" / "clients"
 
+# Set up by `make clients-all` only, see the Makefile.
+LARGE = {"guidellm", "vercel_ai"}
+
+
+def programs(*patterns: str) -> list[str]:
+    return sorted(str(path.relative_to(PROGRAMS)) for pattern in patterns for path in PROGRAMS.glob(f"*/{pattern}"))
+
+
+def started(*arguments: str, model: Path) -> Iterator[Service]:
+    with Service(*arguments, environ={"MODEL_PATH": str(model)}) as service:
+        wait_until(lambda: httpx.get(f"{service.base_url}/healthz").status_code == 200, 60, "readiness")
+        yield service
+    assert service.process.returncode == 0
+
 
 @pytest.fixture(scope="module")
-def service(default_model: Path) -> Iterator[Service]:
-    with Service("--n-ctx", "4096", "--n-slots", "4", environ={"MODEL_PATH": str(default_model)}) as started:
-        wait_until(lambda: httpx.get(f"{started.base_url}/healthz").status_code == 200, 60, "readiness")
-        yield started
-    assert started.process.returncode == 0
+def chat_service(default_model: Path) -> Iterator[Service]:
+    yield from started("--n-ctx", "4096", "--n-slots", "4", model=default_model)
 
 
-def run(service: Service, *program: str | Path, cwd: Path | None = None) -> None:
+@pytest.fixture(scope="module")
+def embedding_service(minilm: Path) -> Iterator[Service]:
+    yield from started(model=minilm)
+
+
+def run(service: Service, program: Path, interpreter: Path | str) -> None:
     model = httpx.get(f"{service.base_url}/v1/models").json()["data"][0]["id"]
-    command = [*map(str, program), f"{service.base_url}/v1", model]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+    command = [str(interpreter), str(program), f"{service.base_url}/v1", model]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def python() -> Path:
-    program = INSTALLED / "bin" / "python"
-    assert program.exists(), "the clients are not installed: run `make clients` (make test does)"
-    return program
+def run_python(service: Service, program: Path) -> None:
+    folder = program.parent.name
+    interpreter = INSTALLED / folder / "bin" / "python"
+    if folder in LARGE and not interpreter.exists():
+        pytest.skip("a large client: `make clients-all` sets it up")
+    assert interpreter.exists(), "the clients are not installed: run `make clients` (make test does)"
+    run(service, program, interpreter)
 
 
-@pytest.mark.parametrize("name", ["langchain", "litellm", "agents", "anthropic", "ollama"])
-def test_python(service: Service, name: str) -> None:
-    run(service, python(), PROGRAMS / f"{name}_client.py")
+@pytest.mark.parametrize("name", programs("*_client.py"))
+def test_python(chat_service: Service, name: str) -> None:
+    run_python(chat_service, PROGRAMS / name)
 
 
-@pytest.mark.parametrize("name", ["langchain", "ollama"])
-def test_python_embeddings(minilm: Path, name: str) -> None:
-    with Service(environ={"MODEL_PATH": str(minilm)}) as started:
-        wait_until(lambda: httpx.get(f"{started.base_url}/healthz").status_code == 200, 60, "readiness")
-        run(started, python(), PROGRAMS / f"{name}_embeddings.py")
+@pytest.mark.parametrize("name", programs("*_embeddings.py"))
+def test_python_embeddings(embedding_service: Service, name: str) -> None:
+    run_python(embedding_service, PROGRAMS / name)
 
 
-def test_node(service: Service) -> None:
-    folder = INSTALLED / "node"
+@pytest.mark.parametrize("name", programs("*_client.mjs"))
+def test_node(chat_service: Service, name: str) -> None:
+    folder = INSTALLED / Path(name).parent
     if shutil.which("node") is None or not (folder / "node_modules").exists():
-        pytest.skip("no Node.js here when `make clients` ran")
+        pytest.skip("no Node.js here when `make clients` ran, or a large client that `make clients-all` sets up")
     # Node looks for a module in the folder of the program that imports it.
-    shutil.copy(PROGRAMS / "node_client.mjs", folder)
-    run(service, "node", folder / "node_client.mjs")
+    run(chat_service, Path(shutil.copy(PROGRAMS / name, folder)), "node")
