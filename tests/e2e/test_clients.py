@@ -35,7 +35,8 @@ def started(*arguments: str, model: Path) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def chat_service(default_model: Path) -> Iterator[Service]:
-    yield from started("--n-ctx", "4096", "--n-slots", "4", model=default_model)
+    # With a pooling a chat model gives embeddings too, so that programs can retrieve and answer with one service.
+    yield from started("--n-ctx", "4096", "--n-slots", "4", "--pooling", "mean", model=default_model)
 
 
 @pytest.fixture(scope="module")
