@@ -54,8 +54,8 @@ sanitize: $(VENV)/.dev  ## tests of native code under AddressSanitizer and UBSan
 		UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 		$(BIN)/python -m pytest --capture=no -p no:faulthandler --timeout=1200 --native $(TREE)/sanitize $(SANITIZED_TESTS)
 
-# Every folder of tests/clients is an environment with programs. The large ones are opt-in.
-LARGE_CLIENTS = guidellm vercel_ai
+# Every folder of tests/clients is an environment with programs. The large one, of 6 GB, is opt-in.
+LARGE_CLIENTS = guidellm
 ALL_CLIENTS   = $(notdir $(patsubst %/,%,$(dir $(wildcard tests/clients/*/requirements.txt tests/clients/*/package.json))))
 
 clients: $(patsubst %,build/clients/%/.ready,$(filter-out $(LARGE_CLIENTS),$(ALL_CLIENTS)))  ## set up the third-party clients that tests run against the service

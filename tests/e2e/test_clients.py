@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ PROGRAMS = ROOT / "tests" / "clients"
 INSTALLED = ROOT / "build" / "clients"
 
 # Set up by `make clients-all` only, see the Makefile.
-LARGE = {"guidellm", "vercel_ai"}
+LARGE = {"guidellm"}
 
 
 def programs(*patterns: str) -> list[str]:
@@ -44,36 +45,46 @@ def embedding_service(minilm: Path) -> Iterator[Service]:
     yield from started(model=minilm)
 
 
-def run(service: Service, program: Path, interpreter: Path | str) -> None:
-    model = httpx.get(f"{service.base_url}/v1/models").json()["data"][0]["id"]
-    command = [str(interpreter), str(program), f"{service.base_url}/v1", model]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def run(service: Service, program: Path, interpreter: Path | str, model: Path) -> None:
+    name = httpx.get(f"{service.base_url}/v1/models").json()["data"][0]["id"]
+    command = [str(interpreter), str(program), f"{service.base_url}/v1", name]
+    environ = {**os.environ, "MODEL_PATH": str(model)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def run_python(service: Service, program: Path) -> None:
+def run_python(service: Service, program: Path, model: Path) -> None:
     folder = program.parent.name
     interpreter = INSTALLED / folder / "bin" / "python"
     if folder in LARGE and not interpreter.exists():
         pytest.skip("a large client: `make clients-all` sets it up")
     assert interpreter.exists(), "the clients are not installed: run `make clients` (make test does)"
-    run(service, program, interpreter)
+    run(service, program, interpreter, model)
+
+
+def run_node(service: Service, program: Path, model: Path) -> None:
+    folder = INSTALLED / program.parent.name
+    if shutil.which("node") is None or not (folder / "node_modules").exists():
+        pytest.skip("no Node.js here when `make clients` ran")
+    # Node looks for a module in the folder of the program that imports it.
+    run(service, Path(shutil.copy(program, folder)), "node", model)
 
 
 @pytest.mark.parametrize("name", programs("*_client.py"))
-def test_python(chat_service: Service, name: str) -> None:
-    run_python(chat_service, PROGRAMS / name)
+def test_python(chat_service: Service, name: str, default_model: Path) -> None:
+    run_python(chat_service, PROGRAMS / name, default_model)
 
 
 @pytest.mark.parametrize("name", programs("*_embeddings.py"))
-def test_python_embeddings(embedding_service: Service, name: str) -> None:
-    run_python(embedding_service, PROGRAMS / name)
+def test_python_embeddings(embedding_service: Service, name: str, minilm: Path) -> None:
+    run_python(embedding_service, PROGRAMS / name, minilm)
 
 
 @pytest.mark.parametrize("name", programs("*_client.mjs"))
-def test_node(chat_service: Service, name: str) -> None:
-    folder = INSTALLED / Path(name).parent
-    if shutil.which("node") is None or not (folder / "node_modules").exists():
-        pytest.skip("no Node.js here when `make clients` ran, or a large client that `make clients-all` sets up")
-    # Node looks for a module in the folder of the program that imports it.
-    run(chat_service, Path(shutil.copy(PROGRAMS / name, folder)), "node")
+def test_node(chat_service: Service, name: str, default_model: Path) -> None:
+    run_node(chat_service, PROGRAMS / name, default_model)
+
+
+@pytest.mark.parametrize("name", programs("*_embeddings.mjs"))
+def test_node_embeddings(embedding_service: Service, name: str, minilm: Path) -> None:
+    run_node(embedding_service, PROGRAMS / name, minilm)
