@@ -21,7 +21,7 @@ from haystack.utils import Secret
 from pydantic import BaseModel, Field
 
 url, model = sys.argv[1:]
-service = {"api_base_url": url, "api_key": Secret.from_token("none"), "model": model}
+service = {"api_base_url": url, "api_key": Secret.from_token("none"), "model": model, "timeout": 120}  # instead of 30 s
 asked = []
 
 
