@@ -106,6 +106,21 @@ async def check_tools(model):
     assert len(asked) == 2, asked
 
 
+async def check_allowed_tools(model):
+    def settings(context):
+        return {**brief, "tool_choice": ["first", "second"] if context.run_step == 1 else "none"}
+
+    agent = Agent(model, model_settings=settings)
+    called = []
+    for word in ("first", "second", "third"):
+        agent.tool_plain(
+            lambda word=word: called.append(word) or "Done.", name=word, description=f"Does the {word} thing."
+        )
+    assert (await agent.run("Do the third thing.")).output
+    assert called, called
+    assert set(called) <= {"first", "second"}, called
+
+
 async def main():
     for kind in (OpenAIChatModel, OpenAIResponsesModel):
         model = kind(name, provider=provider)
@@ -113,6 +128,7 @@ async def main():
         await check_outputs(model)
         await check_retry(model)
         await check_tools(model)
+        await check_allowed_tools(model)
 
 
 asyncio.run(main())
