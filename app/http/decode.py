@@ -34,7 +34,6 @@ _ANTHROPIC_TOOLS = (
 _UNSUPPORTED_VALUES = {
     ("role", "function"): "function results are not supported",
     **{("type", each): "only functions are supported" for each in _OPENAI_TOOL_TYPES},
-    ("type", "allowed_tools"): "name one function, or leave out the tools that are not allowed",
     ("type", "image_url"): "images are not supported",
     ("type", "input_image"): "images are not supported",
     ("type", "input_audio"): "audio is not supported",

@@ -23,7 +23,9 @@ class ModelsEndpoint:
 
     def _card(self, name: str) -> ModelCard:
         loaded = self._service.engine.model
-        return ModelCard(name, self._service.created, context_length=loaded.n_ctx if loaded else None)
+        n_ctx = loaded.n_ctx if loaded else None
+        root = self._service.model_id
+        return ModelCard(name, self._service.created, context_length=n_ctx, root=root, max_model_len=n_ctx)
 
     def _anthropic_card(self, name: str) -> AnthropicModelCard:
         card = self._card(name)

@@ -46,7 +46,7 @@ _REFUSED_ANYWHERE: dict[str, tuple[Any, ...]] = {
     "logits_processors": ([],),
     "lora": ([],),
     "samplers": (),
-    "truncate_prompt_tokens": (),
+    "truncate_prompt_tokens": (-1,),  # to the context: a longer prompt is a 400
     "use_beam_search": (False,),
 }
 _STORED_CONTEXT: dict[str, tuple[Any, ...]] = {"conversation": (), "previous_response_id": ()}
@@ -91,6 +91,14 @@ REFUSED_IN_MESSAGES_API: RefusedFields = {
     "max_output_tokens": (),
     "n": (1,),
     "response_format": ({"type": "text"},),
+}
+# Of /v1/embeddings and /v1/rerank.
+REFUSED_IN_TEXTS: RefusedFields = {"truncate_prompt_tokens": (-1,), "add_special_tokens": (True,)}
+REFUSED_IN_EMBEDDINGS: RefusedFields = {
+    **REFUSED_IN_TEXTS,
+    "embd_normalize": (2,),
+    "messages": (),
+    "normalize": (True,),
 }
 REFUSED_IN_MESSAGES: RefusedFields = {"audio": (), "images": ([],), "videos": ([],)}
 
