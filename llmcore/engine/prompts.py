@@ -74,6 +74,10 @@ class Prompts:
         """Returns messages as the template writes them. Raises InvalidRequestError."""
         return self._template.render(prompt).prompt
 
+    def tokenize_chat(self, prompt: ChatPrompt) -> tuple[int, ...]:
+        """Returns the tokens of messages, however many. Raises InvalidRequestError."""
+        return tuple(self._template.token_ids(self._template.render(prompt)).tolist())
+
     def _tokenize(self, text: str, param: str, *, add_special: bool = True) -> list[int]:
         """Tokenizes plain text. Raises ContextLengthError, if possible by the text's length alone."""
         return self._bounded(text, param, lambda: self._model.token_ids(text, add_special=add_special))

@@ -18,14 +18,12 @@ _OPERAND = rf"({_LITERAL}|\w+)"
 _SEARCHES = (
     re.compile(rf"(?:\.|\|)\s*(?:{_METHODS})\s*\(\s*{_OPERAND}"),
     re.compile(rf"{_OPERAND}\s+(?:not\s+)?in\b"),
-    re.compile(rf"[=!]=\s*{_OPERAND}"),
-    re.compile(rf"{_OPERAND}\s*[=!]="),
 )
 
 
 def inspected_texts(source: str) -> tuple[str, ...]:
-    """Returns the string literals that a template splits texts at, tests them for or compares them with, also those that have a
-    name (`set end = '</think>'`), in order."""
+    """Returns the string literals that a template splits texts at or tests them for, also those that have a name
+    (`set end = '</think>'`), in order."""
     source = _COMMENT.sub("", source)
     named = {name: _value(literal) for name, literal in _ASSIGNMENT.findall(source)}
     found: dict[str, None] = {}

@@ -44,6 +44,7 @@ private:
     void add_marked(const std::string & marked, Tokens & out) const;
     void add_pieces(const std::string & plain, const std::vector<size_t> & cuts, Tokens & out) const;
     bool add_joined(const std::string & plain, const std::vector<size_t> & cuts, Tokens & out) const;
+    bool has_guarded(const Tokens & tokens) const;
     bool is_cut(const std::string & plain, size_t at) const;
     Tokens tokenize(const std::string & text, bool add_special, bool parse_special) const;
     Tokens tokens_of_mark() const;
@@ -148,9 +149,15 @@ void MarkedText::add_text(size_t start, size_t end, Tokens & out) const {
     }
 }
 
-// Plain text still becomes user-defined tokens; those that are guarded are cut where the mark was.
+// Plain text can become guarded tokens all the same: user-defined ones, and any that a tokenizer makes of ordinary merges. Then the
+// text is cut where the marks were.
 void MarkedText::add_marked(const std::string & marked, Tokens & out) const {
-    const std::string   plain = remove_marks(marked, mark_);
+    const std::string plain  = remove_marks(marked, mark_);
+    const Tokens      tokens = tokenize(plain, false, false);
+    if (!has_guarded(tokens)) {
+        append(out, tokens);
+        return;
+    }
     std::vector<size_t> cuts;
     size_t              n_marks = 0;
     for (size_t at = marked.find(mark_); at != std::string::npos; at = marked.find(mark_, at + mark_.size())) {
@@ -159,17 +166,19 @@ void MarkedText::add_marked(const std::string & marked, Tokens & out) const {
             cuts.push_back(place);
         }
     }
-    if (cuts.empty()) {
-        append(out, tokenize(plain, false, false));
-    } else if (llama_vocab_type(vocab_) != LLAMA_VOCAB_TYPE_SPM || !add_joined(plain, cuts, out)) {
+    if (llama_vocab_type(vocab_) != LLAMA_VOCAB_TYPE_SPM || !add_joined(plain, cuts, out)) {
         add_pieces(plain, cuts, out);
     }
 }
 
-// True if plain text would become a guarded token across `at`.
+bool MarkedText::has_guarded(const Tokens & tokens) const {
+    return std::any_of(tokens.begin(), tokens.end(), [&](llama_token token) { return specials_.is_guarded(token); });
+}
+
+// True if a guarded text is across `at`.
 bool MarkedText::is_cut(const std::string & plain, size_t at) const {
     return std::any_of(specials_.all().begin(), specials_.all().end(), [&](const SpecialText & special) {
-        if (!special.is_guarded || !special.is_plain) {
+        if (!special.is_guarded) {
             return false;
         }
         const size_t           size   = special.text.size();

@@ -53,7 +53,7 @@ SpecialTexts::SpecialTexts(const llama_vocab * vocab, const std::string & templa
             continue;
         }
         const bool is_guarded = is_control || (looks_like_tag(text) && is_written(text, template_source));
-        texts_.push_back({text, token, is_guarded, !is_control, llama_vocab_is_eog(vocab, token),
+        texts_.push_back({text, token, is_guarded, llama_vocab_is_eog(vocab, token),
                           (attr & LLAMA_TOKEN_ATTR_LSTRIP) != 0, (attr & LLAMA_TOKEN_ATTR_RSTRIP) != 0});
         if (is_guarded) {
             add(texts_.back());
@@ -64,6 +64,7 @@ SpecialTexts::SpecialTexts(const llama_vocab * vocab, const std::string & templa
 }
 
 void SpecialTexts::add(const SpecialText & special) {
+    guarded_.insert(special.token);
     const std::string text = lower(special.text);
     uint32_t          node = 0;
     for (const char byte : text) {

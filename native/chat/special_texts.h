@@ -16,7 +16,6 @@ struct SpecialText {
     std::string text;
     llama_token token;
     bool        is_guarded; // only the template may write it
-    bool        is_plain;   // the tokenizer reads it in plain text too (llama.cpp's "user-defined" tokens)
     bool        ends_answer;
     bool        strips_left, strips_right; // white space beside it is dropped
 };
@@ -35,7 +34,8 @@ public:
 
     // In the order in which llama.cpp looks for them: longest first.
     const std::vector<SpecialText> & all() const { return texts_; }
-    bool has_guarded() const { return nodes_.size() > 1; }
+    bool has_guarded() const { return !guarded_.empty(); }
+    bool is_guarded(llama_token token) const { return guarded_.count(token) != 0; }
 
     // All that follows ignores the case of ASCII letters, because templates may change it.
 
@@ -55,6 +55,7 @@ private:
     };
 
     std::vector<SpecialText>               texts_;
+    std::unordered_set<llama_token>        guarded_;
     std::vector<Node>                      nodes_; // a trie of the guarded texts; the root is the first
     std::unordered_map<uint64_t, uint32_t> edges_; // (node, byte) → node
     std::unordered_set<std::string>        ends_;
