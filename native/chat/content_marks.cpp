@@ -236,23 +236,27 @@ common_json ContentMarks::mark_object(const common_json & value, bool has_names,
     return out;
 }
 
-// Returns which bytes of an assistant message's content belong to texts that the template looks for.
-std::vector<bool> ContentMarks::kept_bytes(const std::string & text) const {
-    std::vector<bool> is_kept(text.size());
+// Returns, for each byte of an assistant message's content, the length of the special text that begins there within a text that the
+// template looks for; 0 for none.
+std::vector<size_t> ContentMarks::kept_sizes(const std::string & text) const {
+    std::vector<size_t> sizes(text.size());
     for (const std::string & kept : kept_) {
         for (size_t at = text.find(kept); at != std::string::npos; at = text.find(kept, at + kept.size())) {
-            std::fill_n(is_kept.begin() + static_cast<std::ptrdiff_t>(at), kept.size(), true);
+            for (size_t i = 0; i < kept.size(); i++) {
+                sizes[at + i] = std::max(sizes[at + i], specials_.match(kept, i).longest);
+            }
         }
     }
-    return is_kept;
+    return sizes;
 }
 
-// Returns where marks belong in `text`: behind the first character of each special token's text. `is_kept` may be empty.
-std::vector<size_t> ContentMarks::positions(const std::string & text, const std::vector<bool> & is_kept, bool is_name) const {
+// Returns where marks belong in `text`: behind the first character of each special token's text. `kept` may be empty.
+std::vector<size_t> ContentMarks::positions(const std::string & text, const std::vector<size_t> & kept, bool is_name) const {
     std::vector<size_t> found;
     for (size_t at = 0; at < text.size(); at++) {
         const SpecialTexts::Match match = specials_.match(text, at);
-        if (match.is_found && (match.ends_answer || is_kept.empty() || !is_kept[at])) {
+        const bool is_kept = !match.ends_answer && !kept.empty() && kept[at] == match.longest;
+        if (match.longest > 0 && !is_kept) {
             found.push_back(at + (match.is_single ? 0 : character_size(text, at)));
         }
     }

@@ -36,7 +36,7 @@ private:
 
     void mark_message(common_chat_msg & message);
     std::string mark_text(const std::string & text) { return insert(text, positions(text, {}, false)); }
-    std::string mark_answer(const std::string & text) { return insert(text, positions(text, kept_bytes(text), false)); }
+    std::string mark_answer(const std::string & text) { return insert(text, positions(text, kept_sizes(text), false)); }
     std::string mark_name(const std::string & text) { return insert(text, positions(text, {}, true)); }
     std::string mark_role(const std::string & role);
     std::string mark_json_text(const std::string & text);
@@ -46,8 +46,8 @@ private:
     common_json mark_value(const common_json & value, bool has_names, bool is_schema);
     common_json mark_object(const common_json & value, bool has_names, bool is_schema);
 
-    std::vector<bool> kept_bytes(const std::string & text) const;
-    std::vector<size_t> positions(const std::string & text, const std::vector<bool> & is_kept, bool is_name) const;
+    std::vector<size_t> kept_sizes(const std::string & text) const;
+    std::vector<size_t> positions(const std::string & text, const std::vector<size_t> & kept, bool is_name) const;
     void add_edges(const std::string & text, std::vector<size_t> & positions) const;
     std::string insert(const std::string & text, const std::vector<size_t> & positions);
 };

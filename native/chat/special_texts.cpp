@@ -78,7 +78,7 @@ void SpecialTexts::add(const SpecialText & special) {
     }
     const bool is_single = is_single_character(text);
     Match &    match     = nodes_[node].match;
-    match.is_found       = true;
+    match.longest        = text.size();
     match.is_single      = match.is_single || is_single;
     match.ends_answer    = match.ends_answer || special.ends_answer;
     longest_             = std::max(longest_, text.size());
@@ -124,7 +124,7 @@ SpecialTexts::Match SpecialTexts::match(std::string_view text, size_t at) const 
             break;
         }
         const Match & match = nodes_[node].match;
-        found.is_found      = found.is_found || match.is_found;
+        found.longest       = std::max(found.longest, match.longest);
         found.is_single     = found.is_single || match.is_single;
         found.ends_answer   = found.ends_answer || match.ends_answer;
     }

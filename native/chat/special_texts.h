@@ -27,9 +27,9 @@ public:
     SpecialTexts(const llama_vocab * vocab, const std::string & template_source);
 
     struct Match {
-        bool is_found    = false;
-        bool is_single   = false; // one of them is a single character
-        bool ends_answer = false;
+        size_t longest     = 0; // bytes; 0 if there is none
+        bool   is_single   = false; // one of them is a single character
+        bool   ends_answer = false;
     };
 
     // In the order in which llama.cpp looks for them: longest first.
