@@ -68,7 +68,7 @@ def everywhere(text: str) -> ChatPrompt:
     ]
     variables = {"documents": [{"title": text, "text": text}], "note": text, "notes": {text: text}}
     tools = [{"type": "function", "function": function}]
-    return ChatPrompt(*map(msgspec.json.encode, [messages]), tools=msgspec.json.encode(tools), **_args(variables))
+    return ChatPrompt(msgspec.json.encode(messages), tools=msgspec.json.encode(tools), **_args(variables))
 
 
 def _args(variables: dict[str, Any]) -> dict[str, Any]:
