@@ -47,6 +47,12 @@ class EngineConfig:
     chat_template: str = option_field(
         "", "file with a Jinja chat template to use instead of the model's own", is_path=True
     )
+    special_tokens_in_content: str = option_field(
+        "text",
+        "special tokens' texts (<|im_end|> and the like) in messages, tools and template variables: text keeps them plain text, so "
+        "that a document cannot forge a turn; allow reads them as special tokens",
+        choices=("text", "allow"),
+    )
     n_ctx: int = option_field(
         0,
         f"size of the KV cache, shared by all sequences; 0 takes the model's own, at most {N_CTX_DEFAULT_MAX}",

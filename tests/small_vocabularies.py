@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gguf import GGUFWriter
 
-NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?"
 
 
@@ -64,6 +64,16 @@ TOKENIZERS: dict[str, tuple[list[tuple[str, int]], dict[str, object]]] = {
 def write_small_vocabulary(path: Path, tokenizer: str) -> Path:
     """A file with nothing but a vocabulary; `tokenizer` is one of TOKENIZERS."""
     tokens, keys = TOKENIZERS[tokenizer]
+    return _write(path, tokenizer, tokens, keys)
+
+
+def write_tag_vocabulary(path: Path, tags: list[str], *, kind: int = CONTROL, tokenizer: str = "gpt2") -> Path:
+    """A vocabulary with further special tokens, which follow the others."""
+    tokens, keys = TOKENIZERS[tokenizer]
+    return _write(path, tokenizer, [*tokens, *((tag, kind) for tag in tags)], keys)
+
+
+def _write(path: Path, tokenizer: str, tokens: list[tuple[str, int]], keys: dict[str, object]) -> Path:
     writer = GGUFWriter(path, "llama")
     writer.add_tokenizer_model(tokenizer)
     writer.add_token_list([text for text, _ in tokens])

@@ -63,8 +63,7 @@ class AnthropicEndpoints:
         prompt = self._checked_prompt(body, request_log.ignored)
         n_estimated = estimate_prompt_tokens(prompt)
         with request_log.charge(n_estimated):
-            text = await service.engine.render(prompt)
-            tokens = await service.engine.tokenize(text, add_special=True, parse_special=True)
+            tokens = await service.engine.tokenize_chat(prompt)
             request_log.n_text = len(tokens)
         return json_response(CountTokensReply(len(tokens)))
 

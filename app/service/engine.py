@@ -93,6 +93,9 @@ class EngineLike(Protocol):
     async def render(self, prompt: ChatPrompt) -> str:
         """Applies the model's chat template."""
 
+    async def tokenize_chat(self, prompt: ChatPrompt) -> list[int]:
+        """Returns the token ids of messages as the prompt of a request."""
+
     async def embed(self, texts: Sequence[str | Sequence[int]], *, dimensions: int | None) -> VectorsReply:
         """Computes one vector per text. Cancelling the call drops the texts that are not computed yet."""
 

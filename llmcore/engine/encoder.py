@@ -111,6 +111,9 @@ class EncoderEngine:
     def render(self, prompt: ChatPrompt) -> str:
         self._refuse()
 
+    def tokenize_chat(self, prompt: ChatPrompt) -> tuple[int, ...]:
+        self._refuse()
+
     def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
         self._refuse()
 

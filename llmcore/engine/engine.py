@@ -48,7 +48,7 @@ from llmcore.messages import (
     TokensPrompt,
 )
 from llmcore.protocol.checks import check_request, checked, checked_request
-from llmcore.protocol.commands import PinCommand, RenderCommand
+from llmcore.protocol.commands import PinCommand, RenderCommand, TokenizeChatCommand
 from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.refusals import Refusals
@@ -264,6 +264,10 @@ class Engine:
     def render(self, prompt: ChatPrompt) -> str:
         """Returns messages as the chat template writes them. For any thread. Raises InvalidRequestError."""
         return self._prompts.render(checked(RenderCommand(0, prompt)).prompt)
+
+    def tokenize_chat(self, prompt: ChatPrompt) -> tuple[int, ...]:
+        """Returns the tokens of messages, however many, as a request's prompt. For any thread. Raises InvalidRequestError."""
+        return self._prompts.tokenize_chat(checked(TokenizeChatCommand(0, prompt)).prompt)
 
     # --- Prefixes -----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from llmcore.engine.prompt_limit import PromptBound
 from llmcore.errors import InvalidRequestError
 from llmcore.limits import Limits
 from llmcore.llama.chat import ChatTemplate, RenderedChat
+from llmcore.llama.ffi.arrays import Int32Array
 from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.messages import ChatPrompt, Prompt, TextPrompt
@@ -56,7 +58,7 @@ class Prompts:
         chat: RenderedChat | None = None
         if isinstance(prompt, ChatPrompt):
             chat = self._template.render(prompt)
-            tokens = self._tokenize(chat.prompt, "messages", parse_special=True)
+            tokens = self._chat_tokens(chat)
             _log_relaxed(chat)
         elif isinstance(prompt, TextPrompt):
             tokens = self._infill(prompt) if prompt.suffix else self._tokenize(prompt.text, "prompt")
@@ -72,11 +74,22 @@ class Prompts:
         """Returns messages as the template writes them. Raises InvalidRequestError."""
         return self._template.render(prompt).prompt
 
-    def _tokenize(self, text: str, param: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
-        """Tokenizes as Model.tokenize() does. Raises ContextLengthError, if possible by the text's length alone."""
+    def tokenize_chat(self, prompt: ChatPrompt) -> tuple[int, ...]:
+        """Returns the tokens of messages, however many. Raises InvalidRequestError."""
+        return tuple(self._template.token_ids(self._template.render(prompt)).tolist())
+
+    def _tokenize(self, text: str, param: str, *, add_special: bool = True) -> list[int]:
+        """Tokenizes plain text. Raises ContextLengthError, if possible by the text's length alone."""
+        return self._bounded(text, param, lambda: self._model.token_ids(text, add_special=add_special))
+
+    def _chat_tokens(self, chat: RenderedChat) -> list[int]:
+        """Tokenizes a rendered chat. Raises ContextLengthError, if possible by the text's length alone."""
+        return self._bounded(chat.prompt, "messages", lambda: self._template.token_ids(chat))
+
+    def _bounded(self, text: str, param: str, tokenize: Callable[[], Int32Array]) -> list[int]:
         if self._bound is not None:
             self._bound.check(self._model.tokens_at_least(text), param, is_least=True)
-        ids = self._model.token_ids(text, add_special=add_special, parse_special=parse_special)
+        ids = tokenize()
         if self._bound is not None:
             self._bound.check(len(ids), param)
         tokens: list[int] = ids.tolist()
@@ -114,7 +127,7 @@ class Prompts:
         rendered = self._template.render(
             structs.replace(prompt, messages=encoded, add_generation_prompt=True, continue_final_message=False)
         )
-        return self._tokenize(rendered.prompt, "messages", parse_special=True)
+        return self._chat_tokens(rendered)
 
     def _checkpoints(self, prompt: Prompt, tokens: list[int]) -> tuple[int, ...]:
         """Returns lengths of the prompt behind messages, and one token before its end, for the same prompt again."""

@@ -8,12 +8,15 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from llmcore.errors import InvalidRequestError, NativeError
 from llmcore.llama.chat_stream import ParsedChat
+from llmcore.llama.ffi.arrays import Int32Array, address_of
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
+from llmcore.llama.template_literals import inspected_texts
 from llmcore.llama.tool_schema import RelaxedSchema, relax_schema
 from llmcore.log import event
 from llmcore.messages import ChatPrompt
@@ -40,9 +43,13 @@ class RelaxedTool(msgspec.Struct, frozen=True):
 
 
 class RenderedChat(msgspec.Struct, frozen=True):
-    """A chat as a prompt. Special tokens in the prompt are to be parsed; BOS is left out if the tokenizer adds it."""
+    """A chat as a prompt, to be tokenized by ChatTemplate.token_ids(). BOS is left out if the tokenizer adds it."""
 
     prompt: str
+    marked_prompt: str = (
+        ""  # the prompt with `mark` in special tokens' texts that are plain text; empty if there are none
+    )
+    mark: str = ""
     stops: tuple[str, ...] = ()
     preserved: tuple[str, ...] = ()  # special tokens whose text the parser needs
     syntax: str = ""  # for ChatParser; empty if the answer's text is its content
@@ -56,12 +63,17 @@ class ChatTemplate(HandleOwner):
     """Owns the chat template of a model, or one compiled from a Jinja source. Without a model, the source is compiled without a
     vocabulary.
 
+    Special tokens' texts in messages, tools and template variables stay plain text: only the template writes special tokens.
+    `allows_special` turns this off.
+
     Raises InvalidRequestError if the source is not a template that llama.cpp can compile.
     """
 
-    def __init__(self, model: Model | None, source: str | None = None) -> None:
+    def __init__(self, model: Model | None, source: str | None = None, *, allows_special: bool = False) -> None:
         self._lib = load_library()
         self._name = "the chat template"
+        self._model = model
+        self._allows_special = allows_special
         handle = self._lib.lc_chat_new(model and model.handle, None if source is None else source.encode())
         try:
             self._lib.check_pointer(handle, "compiling the chat template")
@@ -80,12 +92,26 @@ class ChatTemplate(HandleOwner):
             raise _refusal(error.message) from None
         return msgspec.json.decode(answer, type=RenderedChat)
 
+    def token_ids(self, chat: RenderedChat) -> Int32Array:
+        """Returns the tokens of a rendered chat as int32[n_tokens], with those that the tokenizer adds. Needs a model."""
+        assert self._model is not None, "a template without a model has no tokenizer"
+        if not chat.mark:
+            return self._model.token_ids(chat.prompt, parse_special=True)
+        data, mark = chat.marked_prompt.encode(), chat.mark.encode()
+        tokens = np.empty(len(data) + 4, np.int32)
+        n = self._lib.lc_chat_tokenize(self.handle, data, len(data), mark, address_of(tokens), len(tokens), True)
+        if n < 0:
+            raise NativeError(self._lib.last_error() or "the prompt has more tokens than bytes")
+        return tokens[:n]
+
     def _request(self, prompt: ChatPrompt) -> dict[str, Any]:
         request: dict[str, Any] = {
             "messages": msgspec.Raw(prompt.messages),
             "add_generation_prompt": prompt.add_generation_prompt,
             "continue_final_message": prompt.continue_final_message,
         }
+        if not self._allows_special:
+            request["kept_texts"] = self._kept_texts
         if prompt.tools:
             request["tools"] = msgspec.Raw(prompt.tools)
             if prompt.tool_choice != "none":
@@ -121,6 +147,12 @@ class ChatTemplate(HandleOwner):
                 param="reasoning_effort",
             )
         return {"reasoning_effort": effort}
+
+    @cached_property
+    def _kept_texts(self) -> tuple[str, ...]:
+        """Texts that the template looks for; special tokens among them keep their meaning in assistant messages."""
+        variant = self._model.tool_template if self._model is not None else None
+        return inspected_texts("\n".join([self.describe()["source"], variant or ""]))
 
     @cached_property
     def capabilities(self) -> dict[str, bool]:

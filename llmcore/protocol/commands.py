@@ -43,6 +43,13 @@ class RenderCommand(msgspec.Struct, frozen=True, tag="render"):
     prompt: ChatPrompt
 
 
+class TokenizeChatCommand(msgspec.Struct, frozen=True, tag="tokenize_chat"):
+    """Renders messages and tokenizes them, as the prompt of a request. The reply is a TokensReply."""
+
+    call_id: int
+    prompt: ChatPrompt
+
+
 class EmbedCommand(msgspec.Struct, frozen=True, tag="embed"):
     """Computes embeddings of texts, or of token ids. The reply is a VectorsReply of unit vectors."""
 
@@ -101,6 +108,7 @@ CallCommand = (
     TokenizeCommand
     | DetokenizeCommand
     | RenderCommand
+    | TokenizeChatCommand
     | EmbedCommand
     | RerankCommand
     | GetStatsCommand

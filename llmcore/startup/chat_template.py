@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 _N_CHARACTERS_MAX = 1 << 20
 
 
-def open_template(model: Model, path: str = "") -> ChatTemplate:
+def open_template(model: Model, path: str = "", *, allows_special: bool = False) -> ChatTemplate:
     """Opens the template in a file, or the model's own. If the model's own is unusable, chats are refused and everything else is
-    served.
+    served. `allows_special` is as for ChatTemplate.
 
     Raises ConfigError or InvalidRequestError for a file that is not a template or that fails the trial."""
     if path:
@@ -27,13 +27,13 @@ def open_template(model: Model, path: str = "") -> ChatTemplate:
         problem = _problem(source)
         if problem is not None:
             raise InvalidRequestError(f"chat_template: {path}: {problem}", param="chat_template")
-        return ChatTemplate(model, source)
+        return ChatTemplate(model, source, allows_special=allows_special)
     for each in (model.chat_template, model.tool_template):
         problem = None if each is None else _problem(each)
         if problem is not None:
             event(logger, logging.WARNING, "chat_template_unusable", problem=cut(problem), advice="set --chat-template")
             return RefusedTemplate(problem)
-    return ChatTemplate(model)
+    return ChatTemplate(model, allows_special=allows_special)
 
 
 def _problem(source: str) -> str | None:

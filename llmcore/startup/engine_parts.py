@@ -93,7 +93,9 @@ def _open_parts(config: EngineConfig, model: Model) -> EngineParts:
         opened.callback(model.close)
         threads = choose_threads(config)
         limits = decide_limits(config, model)
-        template = opened.enter_context(contextlib.closing(open_template(model, config.chat_template)))
+        allows_special = config.special_tokens_in_content == "allow"
+        template = open_template(model, config.chat_template, allows_special=allows_special)
+        opened.callback(template.close)
         embedder = open_embedder(config, model, threads.counts)
         if embedder is not None:
             opened.callback(embedder.close)

@@ -17,9 +17,9 @@ from llmcore.protocol.commands import (
     GetPrefixesCommand,
     GetStatsCommand,
     InspectCommand,
-    PinCommand,
     RenderCommand,
     RerankCommand,
+    TokenizeChatCommand,
     TokenizeCommand,
 )
 from llmcore.protocol.replies import (
@@ -106,7 +106,7 @@ class CallHandler:
     def _reply(self, command: CallCommand, prepared: PreparedRequest | None) -> CallReply | None:
         """The reply to a call; None if it comes later."""
         engine, call_id = self._engine, command.call_id
-        if isinstance(command, (TokenizeCommand, RenderCommand, PinCommand, EmbedCommand, RerankCommand)):
+        if isinstance(command, Reading):
             return self._read(command) if prepared is None else self._use_text(command, prepared.result)
         if isinstance(command, DetokenizeCommand):
             return TextReply(call_id, engine.model.detokenize(command.tokens, unparse_special=True))
@@ -130,7 +130,7 @@ class CallHandler:
     def _use_text(self, command: Reading, text: Any) -> CallReply | None:
         """Answers a call whose text was read: `text` is the result of its work (prompt_reading.reading)."""
         engine, call_id = self._engine, command.call_id
-        if isinstance(command, TokenizeCommand):
+        if isinstance(command, (TokenizeCommand, TokenizeChatCommand)):
             return TokensReply(call_id, text)
         if isinstance(command, RenderCommand):
             return TextReply(call_id, text)

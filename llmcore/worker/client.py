@@ -28,6 +28,7 @@ from llmcore.protocol.commands import (
     InspectCommand,
     RenderCommand,
     RerankCommand,
+    TokenizeChatCommand,
     TokenizeCommand,
 )
 from llmcore.protocol.replies import LoadFailedReply, LoadingReply, ReadyReply, Reply, StepReply, VectorsReply
@@ -178,6 +179,10 @@ class AsyncEngine:
     async def render(self, prompt: ChatPrompt) -> str:
         """Messages as the chat template writes them. Raises InvalidRequestError."""
         return str(await self._start(checked(RenderCommand(self._next_call(), prompt))))
+
+    async def tokenize_chat(self, prompt: ChatPrompt) -> list[int]:
+        """Token ids of messages as the prompt of a request. Raises InvalidRequestError."""
+        return list(await self._start(checked(TokenizeChatCommand(self._next_call(), prompt))))
 
     async def embed(self, texts: Tokens[str | Tokens[int]], *, dimensions: int | None = None) -> VectorsReply:
         """Embeddings of texts, or of token ids as they stand. Cancelling ends what is not computed yet.

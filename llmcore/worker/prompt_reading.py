@@ -8,11 +8,18 @@ from typing import Any
 
 from llmcore.engine.encoder import AnyEngine
 from llmcore.messages import ChatPrompt, Prompt, TextPrompt
-from llmcore.protocol.commands import EmbedCommand, PinCommand, RenderCommand, RerankCommand, TokenizeCommand
+from llmcore.protocol.commands import (
+    EmbedCommand,
+    PinCommand,
+    RenderCommand,
+    RerankCommand,
+    TokenizeChatCommand,
+    TokenizeCommand,
+)
 from llmcore.worker.preparation import Lane
 
 # Calls that carry text.
-Reading = TokenizeCommand | RenderCommand | PinCommand | EmbedCommand | RerankCommand
+Reading = TokenizeCommand | RenderCommand | TokenizeChatCommand | PinCommand | EmbedCommand | RerankCommand
 
 # Up to this many characters are read by the engine's thread, within a few milliseconds.
 LONG_CHARACTERS = 16 * 1024
@@ -48,11 +55,13 @@ def reading_lane(n: int) -> Lane:
 
 def reading(command: Reading, engine: AnyEngine) -> tuple[Lane | None, Callable[[], Any]]:
     """Lane for the text of a call (None: the engine's thread reads it), and the work, whose result CallHandler uses."""
-    if isinstance(command, (RenderCommand, PinCommand)):
-        prompt = command.prompt if isinstance(command, RenderCommand) else command.prefix.prompt
+    if isinstance(command, (RenderCommand, TokenizeChatCommand, PinCommand)):
+        prompt = command.prefix.prompt if isinstance(command, PinCommand) else command.prompt
         lane = None if is_light(prompt) else prompt_lane(prompt)
         if isinstance(command, RenderCommand):
             return lane, partial(engine.render, command.prompt)
+        if isinstance(command, TokenizeChatCommand):
+            return lane, partial(engine.tokenize_chat, command.prompt)
         return lane, partial(engine.read_prefix, command.prefix.prompt)
     n, work = _text_reading(command, engine)
     return None if n <= LONG_CHARACTERS else reading_lane(n), work

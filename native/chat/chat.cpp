@@ -2,7 +2,11 @@
 #include "chat/bounded_rendering.h"
 #include "chat/chat_rendering.h"
 #include "chat/chat_request.h"
+#include "chat/content_marks.h"
+#include "chat/marked_tokens.h"
 #include "chat/prompted_tools.h"
+#include "chat/special_texts.h"
+#include "shim/abort_guard.h"
 #include "shim/error.h"
 #include "shim/llmcore.h"
 
@@ -10,6 +14,8 @@
 #include "chat.h"
 #include "log.h"
 
+#include <algorithm>
+#include <climits>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -18,6 +24,11 @@
 struct lc_chat {
     common_chat_templates_ptr templates;
     common_chat_templates_ptr answer_templates; // see compile_for_answers(); usually NULL
+    std::string               sources;          // of the template and of its variant for tools
+
+    // NULL without a model.
+    const llama_vocab *               vocab = nullptr;
+    std::unique_ptr<lc::SpecialTexts> specials;
 
     // Found by rendering probes when the first request is rendered. The mutex is needed because several threads may render.
     std::mutex          probe_mutex;
@@ -86,6 +97,29 @@ bool can_think(const common_chat_templates * templates) {
     }
 }
 
+std::string sources_of(const common_chat_templates * templates) {
+    const std::string source = common_chat_templates_source(templates), variant = common_chat_templates_source(templates, "tool_use");
+    return variant == source ? source : source + "\n" + variant;
+}
+
+// Returns the request with its marks. The first mark is tried without a look at the request, because most have nothing to mark.
+lc::MarkedRequest mark_request(const lc_chat & chat, const lc::ChatRequest & request, const char * text) {
+    if (!request.marks_special_texts || chat.specials == nullptr || !chat.specials->has_guarded()) {
+        return {};
+    }
+    for (std::string mark = lc::choose_mark("", "");;) {
+        lc::MarkedRequest marked = {request, mark};
+        if (!lc::ContentMarks(*chat.specials, mark, request.kept_texts).apply(marked.request.inputs)) {
+            return {};
+        }
+        const std::string unused = lc::choose_mark(text, chat.sources);
+        if (mark == unused) {
+            return marked;
+        }
+        mark = unused;
+    }
+}
+
 bool is_probed(lc_chat & chat) {
     const std::lock_guard<std::mutex> lock(chat.probe_mutex);
     return chat.can_think.has_value() && chat.supports_tools.has_value();
@@ -112,11 +146,16 @@ lc_chat * lc_chat_new(const llama_model * model, const char * template_override)
         lc::render_bounded(0, [&] {
             chat->templates        = compile_templates(model, template_override);
             chat->answer_templates = compile_for_answers(model, chat->templates.get());
+            chat->sources          = sources_of(chat->templates.get());
             if (template_override != nullptr) {
                 // A template that the user chose must render. A model's own may fail: the model still serves completions.
                 chat->can_think = can_think(chat->templates.get());
             }
         });
+        if (model != nullptr) {
+            chat->vocab    = llama_model_get_vocab(model);
+            chat->specials = std::make_unique<lc::SpecialTexts>(chat->vocab, chat->sources);
+        }
         return chat.release();
     });
 }
@@ -134,10 +173,31 @@ lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out) {
             lc::render_bounded(0, [&] { probe_templates(*chat); });
         }
         lc::render_bounded(std::strlen(request), [&] {
-            const lc::ChatRequest parsed = lc::parse_chat_request(request, *chat->can_think);
-            *out                         = lc::copy_string(lc::render_chat(chat->resolved(), parsed));
+            const lc::ChatRequest   parsed = lc::parse_chat_request(request, *chat->can_think);
+            const lc::MarkedRequest marked = mark_request(*chat, parsed, request);
+            *out                           = lc::copy_string(lc::render_chat(chat->resolved(), parsed, marked));
         });
     });
+}
+
+int32_t lc_chat_tokenize(const lc_chat * chat, const char * text, int32_t size, const char * mark, llama_token * tokens,
+                         int32_t n_max, bool add_special) {
+    int32_t n = INT32_MIN;
+    lc::guard([&] {
+        lc::clear_error();
+        lc::require(chat != nullptr && chat->specials != nullptr, "chat: must have a model");
+        lc::require(text != nullptr && mark != nullptr && *mark != '\0', "text, mark: must not be NULL or empty");
+        const lc::AbortGuard guard;
+        const std::vector<llama_token> found =
+            lc::tokenize_marked(chat->vocab, *chat->specials, std::string(text, size), mark, add_special);
+        if (found.size() <= static_cast<size_t>(n_max)) {
+            std::copy(found.begin(), found.end(), tokens);
+            n = static_cast<int32_t>(found.size());
+        } else {
+            n = -static_cast<int32_t>(found.size());
+        }
+    });
+    return n;
 }
 
 lc_status lc_chat_describe(lc_chat * chat, char ** out) {

@@ -1,6 +1,7 @@
 #include "chat/chat_rendering.h"
 
 #include "chat/chat_parser.h"
+#include "chat/content_marks.h"
 #include "chat/prompted_tools.h"
 #include "chat/tool_grammar.h"
 
@@ -68,6 +69,16 @@ Rendering render(const ChatTemplates & templates, const ChatRequest & request) {
     return out;
 }
 
+// Renders the prompt alone.
+std::string render_prompt(const ChatTemplates & templates, const ChatRequest & request) {
+    common_chat_templates_inputs inputs = request.inputs;
+    if (!templates.supports_tools) {
+        write_tools_into_messages(inputs);
+    }
+    inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_NONE;
+    return common_chat_templates_apply(templates.for_prompts, inputs).prompt;
+}
+
 const char * trigger_name(common_grammar_trigger_type type) {
     switch (type) {
         case COMMON_GRAMMAR_TRIGGER_TYPE_TOKEN:        return "token";
@@ -117,15 +128,21 @@ bool is_plain(const Rendering & rendering) {
 
 } // namespace
 
-std::string render_chat(const ChatTemplates & templates, const ChatRequest & request) {
+std::string render_chat(const ChatTemplates & templates, const ChatRequest & request, const MarkedRequest & marked) {
     const Rendering            rendering = render(templates, request);
     const common_chat_params & params    = rendering.params;
+    const bool                 is_marked = !marked.mark.empty();
+    // Grammar and parser are made without marks: an answer has none.
+    const std::string marked_prompt =
+        is_marked ? unescape_marks(render_prompt(templates, marked.request), marked.mark) : std::string();
     common_json                relaxed   = common_json::array();
     for (const RelaxedTool & tool : rendering.relaxed) {
         relaxed.push_back({{"tool", tool.index}, {"reason", tool.reason}});
     }
     const common_json response = {
-        {"prompt", params.prompt},
+        {"prompt", is_marked ? remove_marks(marked_prompt, marked.mark) : params.prompt},
+        {"marked_prompt", marked_prompt},
+        {"mark", marked.mark},
         {"stops", params.additional_stops},
         {"preserved", params.preserved_tokens},
         {"syntax", is_plain(rendering) ? "" : write_syntax(params, rendering.reads_calls, request.is_continuation())},

@@ -15,7 +15,13 @@ struct ChatTemplates {
     bool                          supports_tools;
 };
 
+// What the caller wrote, with marks in the texts of special tokens.
+struct MarkedRequest {
+    ChatRequest request;
+    std::string mark; // "" if there was nothing to mark; `request` is then of no use
+};
+
 // Returns the JSON response of lc_chat_render(). Throws InvalidArgument, or what the template throws.
-std::string render_chat(const ChatTemplates & templates, const ChatRequest & request);
+std::string render_chat(const ChatTemplates & templates, const ChatRequest & request, const MarkedRequest & marked);
 
 } // namespace lc

@@ -8,7 +8,7 @@ namespace {
 
 constexpr const char * FIELDS[] = {
     "messages",  "add_generation_prompt", "continue_final_message", "tools", "held_tools", "tool_choice",
-    "tool_name", "parallel_tool_calls",   "chat_template_kwargs"};
+    "tool_name", "parallel_tool_calls",   "chat_template_kwargs",   "kept_texts"};
 
 // Parses a JSON object that has no fields but FIELDS.
 common_json parse_object(const char * text) {
@@ -96,6 +96,16 @@ void read_tools(const common_json & request, ChatRequest & out) {
     require(out.constrained_tools.size() == out.inputs.tools.size(), "held_tools: must be as many as tools");
 }
 
+void read_kept_texts(const common_json & request, ChatRequest & out) {
+    out.marks_special_texts = request.contains("kept_texts");
+    if (!out.marks_special_texts) {
+        return;
+    }
+    for (const common_json & text : request.at("kept_texts")) {
+        out.kept_texts.push_back(text.get<std::string>());
+    }
+}
+
 } // namespace
 
 ChatRequest parse_chat_request(const char * text, bool can_think) {
@@ -115,6 +125,7 @@ ChatRequest parse_chat_request(const char * text, bool can_think) {
         inputs.reasoning_format      = COMMON_REASONING_FORMAT_DEEPSEEK;
         read_continuation(request, inputs);
         read_template_kwargs(request, inputs);
+        read_kept_texts(request, out);
     } catch (const InvalidArgument &) {
         throw;
     } catch (const std::exception & e) {

@@ -14,6 +14,8 @@ struct ChatRequest {
     bool                          has_own_constraints = false; // these parameters differ from the template's ("held_tools")
     std::vector<bool>             is_strict;                   // for each tool
     std::string                   tool_name;                   // the tool that must be called; "" for any
+    bool                          marks_special_texts = false; // special tokens' texts of the caller's are text
+    std::vector<std::string>      kept_texts;                  // but not these in assistant messages: the template looks for them
 
     bool allows_calls() const { return !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE; }
     bool is_continuation() const { return inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE; }

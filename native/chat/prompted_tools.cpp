@@ -95,6 +95,10 @@ bool supports_tool_calls(const common_chat_templates * templates) {
     }
 }
 
+bool is_prompted_tag(const std::string & text) {
+    return text == CALL_START || text == CALL_END || text == RESPONSE_START || text == RESPONSE_END;
+}
+
 void write_tools_into_messages(common_chat_templates_inputs & inputs) {
     std::vector<common_chat_msg> messages;
     bool                         ends_with_results = false; // results that follow each other share a message

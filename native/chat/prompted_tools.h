@@ -4,12 +4,16 @@
 
 #include "chat.h"
 
+#include <string>
 #include <vector>
 
 namespace lc {
 
 // True if the template's answers can contain tool calls that llama-common parses: such a template needs nothing of this file.
 bool supports_tool_calls(const common_chat_templates * templates);
+
+// True for the tags that write_tools_into_messages() writes.
+bool is_prompted_tag(const std::string & text);
 
 // Describes the tools in the system message, and writes calls and results as plain messages.
 void write_tools_into_messages(common_chat_templates_inputs & inputs);

@@ -238,8 +238,11 @@ LC_API void lc_chat_free(lc_chat * chat);
 //            "held_tools": [...]?  (the same tools with the parameters that the grammar enforces, if these differ),
 //            "tool_choice": "auto"|"none"|"required"?,
 //            "tool_name": str?  (the tool that must be called),
-//            "parallel_tool_calls": bool?, "chat_template_kwargs": {name: JSON value}?}
+//            "parallel_tool_calls": bool?, "chat_template_kwargs": {name: JSON value}?,
+//            "kept_texts": [...]?  (given: special tokens' texts that the caller wrote stay text, except these in the content of
+//                                   assistant messages)}
 // response: {"prompt": str,
+//            "marked_prompt": str, "mark": str  (the same with marks, for lc_chat_tokenize(); "" if there is nothing to mark),
 //            "stops": [...],
 //            "preserved": [...]  (special tokens whose text the parser must see),
 //            "syntax": str  (for lc_chat_parser_new(); "" if an answer's text is its content),
@@ -247,6 +250,11 @@ LC_API void lc_chat_free(lc_chat * chat);
 //            "thinking_start": str, "thinking_ends": [...],
 //            "relaxed": [{"tool": index, "reason": str}]  (tools whose parameters are only constrained to be an object)}
 LC_API lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out);
+
+// Tokenizes a "marked_prompt" like lc_tokenize() with parse_special. Special tokens' texts that carry the mark become the tokens of
+// plain text without it.
+LC_API int32_t lc_chat_tokenize(const lc_chat * chat, const char * text, int32_t size, const char * mark, llama_token * tokens,
+                                int32_t n_max, bool add_special);
 
 // Describes the template: {"source": Jinja source, "caps": {...}, "explicit": bool, "knows_tools": bool}. "explicit" is false if
 // the model has no template and llama-common uses ChatML.

@@ -252,6 +252,9 @@ class FakeEngine:
         self._refuse()
         return f"{prompt.messages.decode()} {prompt.add_generation_prompt}"
 
+    async def tokenize_chat(self, prompt: ChatPrompt) -> list[int]:
+        return list((await self.render(prompt)).encode())
+
     async def embed(self, texts: Sequence[str | Sequence[int]], *, dimensions: int | None) -> VectorsReply:
         """The vector of a text is its length, followed by fractions that have no exact decimal form."""
         self.embedded.append((list(texts), dimensions))

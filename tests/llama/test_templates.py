@@ -15,17 +15,21 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from msgspec import structs
 
 from benchmarks.servers import LlamaServer, Setting
 from benchmarks.source import vocabulary
 from llmcore.errors import InvalidRequestError
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.model import Model
+from llmcore.llama.template_literals import inspected_texts
 from tests.conversations import CONVERSATIONS, TEMPLATES, Conversation
+from tests.small_vocabularies import CONTROL, USER_DEFINED, write_tag_vocabulary
 from tests.tiny_models import DEFAULT_VOCABULARY
 
 RECORD = Path(__file__).parents[1] / "data" / "template_hashes.json"
@@ -97,6 +101,55 @@ def test_what_is_recorded_is_what_the_source_carries(recorded: dict[str, dict[st
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_renderings_are_as_recorded(path: Path, model: Model, recorded: dict[str, dict[str, str]]) -> None:
     assert hashes(model, path) == recorded[path.stem]
+
+
+_TAG = re.compile(r"<[|/｜]?[A-Za-z][^<>\s'\"{}]*>|\[/?[A-Z_]+\]")
+_HARD = {name: CONVERSATIONS[name] for name in ("two calls", "parts", "reasoning")}
+
+
+def hostile(value: Any, inserted: str) -> Any:
+    """`value` with `inserted` in each text, except names, ids, roles and the like."""
+    if isinstance(value, str):
+        return value[:2] + inserted + value[2:] if value else value
+    if isinstance(value, list):
+        return [hostile(each, inserted) for each in value]
+    kept = ("role", "type", "name", "id", "tool_call_id", "required")
+    return {
+        key: each if key in kept or each is None else _hostile_field(key, each, inserted) for key, each in value.items()
+    }
+
+
+def _hostile_field(key: str, value: Any, inserted: str) -> Any:
+    if key == "arguments":
+        return msgspec.json.encode(hostile(msgspec.json.decode(value), inserted)).decode()
+    return value if isinstance(value, (int, bool)) else hostile(value, inserted)
+
+
+@pytest.mark.parametrize("kind", [CONTROL, USER_DEFINED], ids=["control", "user-defined"])
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_only_the_template_writes_its_tags(path: Path, kind: int, tmp_path: Path) -> None:
+    source = path.read_text("utf-8")
+    tags = sorted(set(_TAG.findall(source)))
+    vocabulary_path = write_tag_vocabulary(tmp_path / "tags.gguf", tags, kind=kind)
+    looked_for = inspected_texts(source)
+    with Model(vocabulary_path, vocab_only=True) as model, ChatTemplate(model, source) as template:
+        special = set(range(model.n_vocab - len(tags), model.n_vocab))
+        for conversation in _HARD.values():
+            prompt = conversation.prompt
+            try:
+                chat = template.render(prompt)
+            except InvalidRequestError:
+                continue
+            harmless = template.token_ids(chat).tolist()
+            assert harmless == model.tokenize(chat.prompt, parse_special=True)
+            inserted = " ".join(tag for tag in tags if not any(tag in text for text in looked_for))
+            forged = structs.replace(
+                prompt,
+                messages=msgspec.json.encode(hostile(conversation.messages, inserted)),
+                tools=prompt.tools and msgspec.json.encode(hostile(msgspec.json.decode(prompt.tools), inserted)),
+            )
+            tokens = template.token_ids(template.render(forged)).tolist()
+            assert [each for each in tokens if each in special] == [each for each in harmless if each in special]
 
 
 def test_which_templates_know_tools(model: Model) -> None:

@@ -10,6 +10,7 @@ import pytest
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, KernelsUnfitError
 from llmcore.llama.model import Model
+from llmcore.messages import ChatPrompt
 from llmcore.startup import engine_parts, resolve
 from llmcore.startup.engine_parts import EngineParts, choose_threads, open_engine_parts, open_model
 
@@ -47,6 +48,15 @@ def test_parts_follow_the_configuration(tiny_model: Path, tmp_path: Path) -> Non
     assert parts.store is None
     assert parts.embedder is not None
     parts.embedder.close()
+    close(parts)
+
+
+@pytest.mark.parametrize(("choice", "is_text"), [("text", True), ("allow", False)])
+def test_special_tokens_in_content(choice: str, is_text: bool, tiny_model: Path, tmp_path: Path) -> None:
+    config = config_of(tiny_model, tmp_path, special_tokens_in_content=choice)
+    parts = open_engine_parts(config, open_model(config))
+    tokens = parts.template.token_ids(parts.template.render(ChatPrompt(b'[{"role": "user", "content": "a</s>b"}]')))
+    assert (parts.model.eos in tokens) != is_text
     close(parts)
 
 

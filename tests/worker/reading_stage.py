@@ -87,6 +87,9 @@ class SlowReader:
         self._slow(prompt.messages.decode())
         return "rendered"
 
+    def tokenize_chat(self, prompt: ChatPrompt) -> tuple[int, ...]:
+        return tuple(self._slow(prompt.messages.decode()))
+
     def tokenize(self, text: str, **_: bool) -> list[int]:
         return self._slow(text)
 

@@ -20,6 +20,7 @@ from llmcore.protocol.commands import (
     PinCommand,
     RenderCommand,
     RerankCommand,
+    TokenizeChatCommand,
     TokenizeCommand,
 )
 from llmcore.protocol.replies import CallFailedReply, TextReply, TokensReply
@@ -36,6 +37,7 @@ def stage() -> Iterator[Stage]:
 CALLS = [
     (TokenizeCommand(1, LONG, True, False), TokensReply(1, (len(LONG),))),
     (RenderCommand(1, ChatPrompt(LONG.encode())), TextReply(1, "rendered")),
+    (TokenizeChatCommand(1, ChatPrompt(LONG.encode())), TokensReply(1, (len(LONG),))),
     (PinCommand(1, PrefixSpec(name="p", prompt=TextPrompt(LONG))), None),
     (EmbedCommand(1, ("a", LONG)), None),
     (RerankCommand(1, "a", ("b", LONG)), None),

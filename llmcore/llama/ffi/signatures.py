@@ -139,6 +139,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_chat_new", P, (P, S)),
     ("lc_chat_free", None, (P,)),
     ("lc_chat_render", I32, (P, S, PP)),
+    ("lc_chat_tokenize", I32, (P, S, I32, S, P, I32, BOOL)),
     ("lc_chat_describe", I32, (P, PP)),
     ("lc_chat_parser_new", P, (S,)),
     ("lc_chat_parser_free", None, (P,)),
