@@ -10,15 +10,16 @@ import functools
 import re
 import threading
 from collections import OrderedDict
+from typing import Any
 
-import msgspec
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from llmcore.errors import InvalidRequestError
+from llmcore.grammar.compiler_problem import in_words
 from llmcore.grammar.gbnf import gbnf_to_lark
 from llmcore.grammar.matcher import Matcher
-from llmcore.grammar.schema import read_schema
+from llmcore.grammar.schema import HeldSchema, hold_schema, read_schema
 from llmcore.grammar.schema_fault import locate
 from llmcore.llama.ffi.arrays import UInt32Array
 from llmcore.llama.handle import BorrowedHandle
@@ -34,8 +35,11 @@ _LARK = re.compile(r"^\s*(%llguidance\b|start\s*:(?!:=))", re.MULTILINE)
 # Bounds on the cache of compiled grammars: their number, and the bytes of their sources.
 N_CACHED, CACHED_BYTES = 64, 4 * 1024 * 1024
 
-# Whitespace that pretty printers write. Without a bound, some models write whitespace until their tokens run out.
-_WHITESPACE = r"\x20|\r?\n[\x20\x09]{0,64}"
+# Part of llguidance's message if it combines two recursive schemas.
+_COMBINATION_ERROR = "intersection stack level"
+
+# Keywords that are left out of a lenient schema because the compiler refuses them: each takes a search.
+N_LEFT_OUT_MAX = 8
 
 _ANY_OBJECT = b'{"type": "object"}'
 
@@ -61,7 +65,8 @@ class Constraints:
         self._tokenizer: LLTokenizer | None = None
         self._vocabulary: BorrowedHandle | None = None  # kept alive for the tokenizer
         self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
-        self._lock = threading.Lock()  # guards _compiled
+        self._relaxed: dict[Constraint, tuple[str, ...]] = {}  # of compiled schemas
+        self._lock = threading.Lock()  # guards _compiled and _relaxed
         self._compiling = threading.Lock()
         self._anything: UInt32Array | None = None  # cached
 
@@ -80,7 +85,7 @@ class Constraints:
             with self._lock:
                 self._compiled[constraint] = native
                 while len(self._compiled) > N_CACHED or sum(map(_size, self._compiled)) > CACHED_BYTES:
-                    self._compiled.popitem(last=False)
+                    self._relaxed.pop(self._compiled.popitem(last=False)[0], None)
 
     def matcher(self, constraint: Constraint) -> Matcher:
         """Returns a new matcher at the beginning of an answer. Compiles the constraint if needed; raises as prepare()."""
@@ -123,7 +128,10 @@ class Constraints:
         if isinstance(constraint, JsonObject):
             constraint = JsonSchema(_ANY_OBJECT)
         if isinstance(constraint, JsonSchema):
-            return self._compile_schema(constraint)
+            held, native = self._compile_schema(read_schema(constraint.schema), constraint.strict, constraint.lenient)
+            with self._lock:
+                self._relaxed[constraint] = held.relaxed
+            return native
         text = constraint.pattern if isinstance(constraint, Regex) else constraint.source
         if len(text) > TEXT_MAX:
             raise InvalidRequestError(f"at most {TEXT_MAX} characters are allowed", param="constraint")
@@ -131,21 +139,49 @@ class Constraints:
         native = self._build(lark)
         if native.is_error():
             what = "regular expression" if isinstance(constraint, Regex) else "grammar"
-            raise InvalidRequestError(f"the {what} cannot be used: {native.get_error()}", param="constraint")
+            raise InvalidRequestError(f"the {what} cannot be used: {in_words(native.get_error())}", param="constraint")
         return native
 
-    def _compile_schema(self, constraint: JsonSchema) -> LLMatcher:
-        schema = read_schema(constraint.schema, strict=constraint.strict)
-        options = {"whitespace_pattern": _WHITESPACE, "coerce_one_of": not constraint.strict}
+    def hold(self, schema: bytes, *, strict: bool, lenient: bool = False) -> HeldSchema:
+        """Returns a schema as it is held, for a grammar that it is a part of. Raises InvalidRequestError, whose `param` is
+        "constraint" or a path below it, for a schema that cannot be held.
 
-        def build(wanted: dict[str, object]) -> LLMatcher:
-            text = msgspec.json.encode(wanted).decode()
-            return self._build(LLMatcher.grammar_from_json_schema(text, overrides=options))  # type: ignore[arg-type]
+        Args:
+            strict: refuse a `oneOf` with alternatives that may overlap, instead of reading it as `anyOf`.
+            lenient: leave out keywords that cannot be held, and tell them in `relaxed`.
+        """
+        return self._compile_schema(read_schema(schema), strict, lenient)[0]
 
-        native = build(schema)
-        if native.is_error():
-            raise locate(schema, native.get_error(), lambda wanted: build(wanted).get_error())
-        return native
+    def relaxed(self, constraint: Constraint) -> tuple[str, ...]:
+        """Returns the paths of keywords of a prepared schema that are not held: "properties.tags.uniqueItems"."""
+        with self._lock:
+            return self._relaxed.get(constraint, ())
+
+    def _compile_schema(self, schema: dict[str, Any], strict: bool, lenient: bool) -> tuple[HeldSchema, LLMatcher]:
+        def build(wanted: dict[str, Any]) -> tuple[HeldSchema, LLMatcher]:
+            for limits_anything in (True, False):
+                held = hold_schema(wanted, strict=strict, lenient=lenient, limits_anything=limits_anything)
+                native = self._build(LLMatcher.grammar_from_json_schema(held.text))
+                if _COMBINATION_ERROR not in native.get_error():
+                    break
+            return held, native
+
+        def problem_of(wanted: dict[str, Any]) -> str:
+            try:
+                return in_words(build(wanted)[1].get_error())
+            except InvalidRequestError as error:
+                return error.message
+
+        held, native = build(schema)
+        left_out: tuple[str, ...] = ()
+        while native.is_error():
+            fault = locate(schema, in_words(native.get_error()), problem_of)
+            if not lenient or len(left_out) == N_LEFT_OUT_MAX:
+                raise fault.error()
+            left_out += (".".join((*fault.path, *([fault.keyword] if fault.keyword else []))),)
+            schema = fault.removed_from(schema)
+            held, native = build(schema)
+        return HeldSchema(held.text, (*left_out, *held.relaxed)), native
 
     def _lark(self, grammar: Grammar) -> str:
         source = grammar.source

@@ -8,6 +8,7 @@ import numpy as np
 from llguidance import LLMatcher
 
 from llmcore.errors import ConstraintError
+from llmcore.grammar.compiler_problem import in_words
 from llmcore.llama.ffi.arrays import UInt32Array, address_of
 
 # Part of llguidance's message if a parser needs more than step_max_items.
@@ -35,7 +36,7 @@ class Matcher:
     @property
     def failure(self) -> ConstraintError:
         """The error for an answer for which no token can be drawn."""
-        why = self._native.get_error() or "no token that may come next is one that the model can produce"
+        why = in_words(self._native.get_error()) or "no token that may come next is one that the model can produce"
         return ConstraintError(f"the answer cannot go on within its constraint: {why}", param="constraint")
 
     @property
