@@ -18,7 +18,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from llmcore.errors import InvalidRequestError
 from llmcore.grammar.gbnf import gbnf_to_lark
 from llmcore.grammar.matcher import Matcher
-from llmcore.grammar.schema import read_schema
+from llmcore.grammar.schema import HeldSchema, read_schema
 from llmcore.grammar.schema_fault import locate
 from llmcore.llama.ffi.arrays import UInt32Array
 from llmcore.llama.handle import BorrowedHandle
@@ -123,7 +123,7 @@ class Constraints:
         if isinstance(constraint, JsonObject):
             constraint = JsonSchema(_ANY_OBJECT)
         if isinstance(constraint, JsonSchema):
-            return self._compile_schema(constraint)
+            return self._compile_schema(constraint)[1]
         text = constraint.pattern if isinstance(constraint, Regex) else constraint.source
         if len(text) > TEXT_MAX:
             raise InvalidRequestError(f"at most {TEXT_MAX} characters are allowed", param="constraint")
@@ -134,18 +134,25 @@ class Constraints:
             raise InvalidRequestError(f"the {what} cannot be used: {native.get_error()}", param="constraint")
         return native
 
-    def _compile_schema(self, constraint: JsonSchema) -> LLMatcher:
+    def hold(self, schema: bytes, *, strict: bool) -> HeldSchema:
+        """Returns a schema as it is held, for a grammar that it is a part of. Raises InvalidRequestError, whose `param` is
+        "constraint" or a path below it, for a schema that cannot be held."""
+        return self._compile_schema(JsonSchema(schema, strict))[0]
+
+    def _compile_schema(self, constraint: JsonSchema) -> tuple[HeldSchema, LLMatcher]:
         schema = read_schema(constraint.schema, strict=constraint.strict)
         options = {"whitespace_pattern": _WHITESPACE, "coerce_one_of": not constraint.strict}
 
+        def held(wanted: dict[str, object]) -> HeldSchema:
+            return HeldSchema(msgspec.json.encode({**wanted, "x-guidance": options}).decode(), ())
+
         def build(wanted: dict[str, object]) -> LLMatcher:
-            text = msgspec.json.encode(wanted).decode()
-            return self._build(LLMatcher.grammar_from_json_schema(text, overrides=options))  # type: ignore[arg-type]
+            return self._build(LLMatcher.grammar_from_json_schema(held(wanted).text))
 
         native = build(schema)
         if native.is_error():
             raise locate(schema, native.get_error(), lambda wanted: build(wanted).get_error())
-        return native
+        return held(schema), native
 
     def _lark(self, grammar: Grammar) -> str:
         source = grammar.source

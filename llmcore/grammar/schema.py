@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmcore.grammar.schema_path import Path, children, reference_steps, refuse, subschema
 from llmcore.protocol.json_schema import UNSUPPORTED_KEYWORDS, levels
@@ -33,6 +33,17 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
 }
 # llguidance's own key, with which a schema could switch off the checks of this module.
 _LLGUIDANCE_OPTIONS = "x-guidance"
+
+
+class HeldSchema(NamedTuple):
+    """A JSON schema as the compiler holds it.
+
+    `text` is a schema with llguidance's options: for LLMatcher.grammar_from_json_schema(), or behind %json in a Lark grammar.
+    `relaxed` has the paths of the keywords that are not held: "properties.tags.uniqueItems".
+    """
+
+    text: str
+    relaxed: tuple[str, ...]
 
 
 def read_schema(raw: bytes, *, strict: bool = True) -> dict[str, Any]:
