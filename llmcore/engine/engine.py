@@ -24,6 +24,7 @@ from llmcore.engine.running_step import RunningStep
 from llmcore.engine.stats import EngineStatistics
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import ClosedError, InvalidRequestError, error_from_code
+from llmcore.grammar.call_grammar import needed_constraint
 from llmcore.grammar.constraint import Constraints
 from llmcore.grammar.mask_thread import MaskThread
 from llmcore.llama.kv_memory import KVMemory
@@ -252,14 +253,18 @@ class Engine:
         none is refused."""
         return self._scheduler.admission.refusals(self._clock())
 
-    def is_prepared(self, constraint: Constraint) -> bool:
-        """True if submit() need not compile it."""
-        return self._constraints.is_ready(constraint)
+    def is_prepared(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> bool:
+        """True if submit() need not compile anything for a request with this constraint and prompt (the result of read())."""
+        needed = needed_constraint(prompt and prompt.chat, constraint)
+        return needed is None or self._constraints.is_ready(needed)
 
-    def prepare(self, constraint: Constraint) -> None:
-        """Compiles a constraint, which submit() does otherwise. For any thread. Raises InvalidRequestError."""
+    def prepare(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> None:
+        """Compiles what a request with this constraint and prompt needs, which submit() does otherwise. For any thread. Raises
+        InvalidRequestError."""
         self._check_open()
-        self._constraints.prepare(constraint)
+        needed = needed_constraint(prompt and prompt.chat, constraint)
+        if needed is not None:
+            self._constraints.prepare(needed)
 
     def render(self, prompt: ChatPrompt) -> str:
         """Returns messages as the chat template writes them. For any thread. Raises InvalidRequestError."""

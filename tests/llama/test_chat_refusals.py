@@ -16,7 +16,7 @@ from llmcore.llama.chat import ChatTemplate, RenderedChat
 from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
 from tests.conversations import CLOCK, CONVERSATIONS, USER, WEATHER
-from tests.llama.chats import prompt, said, tool
+from tests.llama.chats import Writer, prompt, tool
 
 BOUNDED = {"type": "object", "properties": {"days": {"type": "number", "minimum": 1}}, "required": ["days"]}
 
@@ -29,16 +29,16 @@ def call(value: str) -> str:
 def test_a_schema_is_held_as_far_as_can_be(
     name: str,
     templates: dict[str, ChatTemplate],
-    default_vocabulary: Model,
+    writer: Writer,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO, "llmcore.llama.chat"):
         rendered = templates[name].render(prompt("required", [tool(BOUNDED)]))
     assert [record.getMessage() for record in caplog.records] == ["tool_schema_relaxed"]
     assert '"minimum":' in rendered.prompt.replace(" ", ""), "the model is told of what cannot be held"
-    assert said(default_vocabulary, rendered.grammar, call('{"days": 0.5}')).endswith("<end>")
-    assert not said(default_vocabulary, rendered.grammar, call('{"days": "1"}')).endswith("<end>")
-    assert not said(default_vocabulary, rendered.grammar, call("{}")).endswith("<end>")
+    assert writer.said(rendered, call('{"days": 0.5}')).endswith("<end>")
+    assert not writer.said(rendered, call('{"days": "1"}')).endswith("<end>")
+    assert not writer.said(rendered, call("{}")).endswith("<end>")
 
 
 def test_a_strict_tool_whose_schema_cannot_be_held_is_refused(templates: dict[str, ChatTemplate]) -> None:
