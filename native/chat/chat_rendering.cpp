@@ -11,9 +11,8 @@ namespace lc {
 namespace {
 
 struct Rendering {
-    common_chat_params       params;
-    bool                     reads_calls = false;
-    std::vector<RelaxedTool> relaxed;
+    common_chat_params params;
+    bool               reads_calls = false;
 };
 
 // Renders for a template that supports tools. `tools` have the parameters that the grammar enforces. The prompt describes all tools
@@ -58,13 +57,11 @@ Rendering render_prompted_tools(const ChatTemplates & templates, const ChatReque
 }
 
 Rendering render(const ChatTemplates & templates, const ChatRequest & request) {
-    std::vector<common_chat_tool>  tools   = request.constrained_tools;
-    const std::vector<RelaxedTool> relaxed = relax_unsupported_schemas(tools, request.is_strict);
-    const bool are_tools_different         = request.has_own_constraints || !relaxed.empty() || !request.tool_name.empty();
+    const std::vector<common_chat_tool> & tools = request.constrained_tools;
+    const bool are_tools_different              = request.has_own_constraints || !request.tool_name.empty();
     Rendering  out  = templates.supports_tools ? render_supported_tools(templates, request, tools, are_tools_different)
                                                : render_prompted_tools(templates, request, tools);
     out.reads_calls = request.allows_calls();
-    out.relaxed     = relaxed;
     return out;
 }
 
@@ -78,7 +75,7 @@ const char * trigger_name(common_grammar_trigger_type type) {
     throw std::runtime_error("llama-common gave a grammar trigger of an unknown type");
 }
 
-// Writes the JSON that lc::Grammar reads; "" if nothing constrains the answer.
+// Writes how calls are constrained as JSON; "" if nothing constrains them.
 std::string write_grammar(const common_chat_params & params) {
     if (params.grammar.empty() || (params.grammar_lazy && params.grammar_triggers.empty())) {
         return "";
@@ -120,10 +117,6 @@ bool is_plain(const Rendering & rendering) {
 std::string render_chat(const ChatTemplates & templates, const ChatRequest & request) {
     const Rendering            rendering = render(templates, request);
     const common_chat_params & params    = rendering.params;
-    common_json                relaxed   = common_json::array();
-    for (const RelaxedTool & tool : rendering.relaxed) {
-        relaxed.push_back({{"tool", tool.index}, {"reason", tool.reason}});
-    }
     const common_json response = {
         {"prompt", params.prompt},
         {"stops", params.additional_stops},
@@ -132,7 +125,6 @@ std::string render_chat(const ChatTemplates & templates, const ChatRequest & req
         {"grammar", rendering.reads_calls ? write_grammar(params) : ""},
         {"thinking_start", params.thinking_start_tag},
         {"thinking_ends", params.thinking_end_tags},
-        {"relaxed", relaxed},
     };
     return response.dump_safe();
 }

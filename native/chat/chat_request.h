@@ -10,9 +10,8 @@ namespace lc {
 
 struct ChatRequest {
     common_chat_templates_inputs  inputs;                      // as the template sees them
-    std::vector<common_chat_tool> constrained_tools;           // the tools with the parameters that the grammar enforces
+    std::vector<common_chat_tool> constrained_tools;           // the tools with the parameters that the grammar is written from
     bool                          has_own_constraints = false; // these parameters differ from the template's ("held_tools")
-    std::vector<bool>             is_strict;                   // for each tool
     std::string                   tool_name;                   // the tool that must be called; "" for any
 
     bool allows_calls() const { return !inputs.tools.empty() && inputs.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE; }

@@ -68,7 +68,8 @@ class Writer:
         held, found = self.constraint(rendered, content), b""
         assert self._model.eos is not None
         for token in [*self._model.tokenize(text, add_special=False, parse_special=True), self._model.eos]:
-            if token not in self._allowed(held):
+            held.fill()
+            if held.mask is not None and not int(held.mask[token // 32]) >> token % 32 & 1:
                 return found.decode(errors="replace")
             if token == self._model.eos:
                 return found.decode() + "<end>"

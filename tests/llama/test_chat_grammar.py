@@ -16,7 +16,12 @@ from tests.conversations import TOOLS, USER
 from tests.families import NAME
 from tests.llama.chats import BY_NAME, Writer, prompt, stream, tool
 
-CLOSED = {"type": "object", "properties": {"zone": {"enum": ["UTC", "CET"]}}, "required": ["zone"]}
+CLOSED = {
+    "type": "object",
+    "properties": {"zone": {"enum": ["UTC", "CET"]}},
+    "required": ["zone"],
+    "additionalProperties": False,
+}
 
 
 @pytest.mark.parametrize("source", ["llama-spm", "phi-3", "llama-bpe"])
