@@ -67,12 +67,14 @@ class JsonObject(msgspec.Struct, frozen=True, tag="json_object"):
 class JsonSchema(msgspec.Struct, frozen=True, tag="json_schema"):
     """JSON that is valid by a schema (draft 2020-12, UTF-8 JSON). Properties come in the schema's order.
 
-    `strict` refuses a schema that cannot be enforced exactly. Without it, an unknown `format` is ignored, as the draft allows,
-    and `oneOf` with alternatives that may overlap is read as `anyOf`.
+    `strict` refuses `oneOf` with alternatives that may overlap. Without it, that is read as `anyOf`. `lenient` leaves out keywords
+    that no grammar can hold, instead of refusing the schema. Objects have no properties that the schema does not name, unless
+    `additionalProperties` allows them.
     """
 
     schema: bytes
     strict: bool = True
+    lenient: bool = False
 
 
 class Regex(msgspec.Struct, frozen=True, tag="regex"):

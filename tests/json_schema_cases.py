@@ -157,8 +157,14 @@ OBJECTS = [
         [{}, {"a": 1}, {"b": "x"}],
     ),
     Case(
-        "others allowed",
+        "others not mentioned",
         {"type": "object", "properties": {"a": {"type": "integer"}}},
+        [{"a": 1}, {}],
+        [{"a": "x"}, {"a": 1, "z": [2]}, {"z": 1}],
+    ),
+    Case(
+        "others allowed",
+        {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": True},
         [{"a": 1, "z": [2]}],
         [{"a": "x"}],
     ),

@@ -10,8 +10,8 @@ import functools
 import re
 import threading
 from collections import OrderedDict
+from typing import Any
 
-import msgspec
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
@@ -20,7 +20,7 @@ from llmcore.grammar.call_compiler import CallCompiler
 from llmcore.grammar.call_grammar import CallGrammar
 from llmcore.grammar.gbnf import gbnf_to_lark
 from llmcore.grammar.matcher import Matcher
-from llmcore.grammar.schema import HeldSchema, read_schema
+from llmcore.grammar.schema import HeldSchema, hold_schema, read_schema
 from llmcore.grammar.schema_fault import locate
 from llmcore.llama.ffi.arrays import UInt32Array
 from llmcore.llama.handle import BorrowedHandle
@@ -35,9 +35,6 @@ _LARK = re.compile(r"^\s*(%llguidance\b|start\s*:(?!:=))", re.MULTILINE)
 
 # Bounds on the cache of compiled grammars: their number, and the bytes of their sources.
 N_CACHED, CACHED_BYTES = 64, 4 * 1024 * 1024
-
-# Whitespace that pretty printers write. Without a bound, some models write whitespace until their tokens run out.
-_WHITESPACE = r"\x20|\r?\n[\x20\x09]{0,64}"
 
 _ANY_OBJECT = b'{"type": "object"}'
 
@@ -83,7 +80,7 @@ class Constraints:
             with self._lock:
                 self._compiled[constraint] = native
                 while len(self._compiled) > N_CACHED or sum(map(_size, self._compiled)) > CACHED_BYTES:
-                    self._compiled.popitem(last=False)
+                    self._relaxed.pop(self._compiled.popitem(last=False)[0], None)
 
     def matcher(self, constraint: Constraint | CallGrammar) -> Matcher:
         """Returns a new matcher at the beginning of an answer. Compiles the constraint if needed; raises as prepare()."""
@@ -145,35 +142,49 @@ class Constraints:
         if isinstance(constraint, JsonObject):
             constraint = JsonSchema(_ANY_OBJECT)
         if isinstance(constraint, JsonSchema):
-            return self._compile_schema(constraint)[1]
+            held, native = self._compile_schema(read_schema(constraint.schema), constraint.strict, constraint.lenient)
+            with self._lock:
+                self._relaxed[constraint] = held.relaxed
+            return native
         text = constraint.pattern if isinstance(constraint, Regex) else constraint.source
         if len(text) > TEXT_MAX:
             raise InvalidRequestError(f"at most {TEXT_MAX} characters are allowed", param="constraint")
         native = self._build(self._source(constraint))
         if native.is_error():
             what = "regular expression" if isinstance(constraint, Regex) else "grammar"
-            raise InvalidRequestError(f"the {what} cannot be used: {native.get_error()}", param="constraint")
+            raise InvalidRequestError(f"the {what} cannot be used: {in_words(native.get_error())}", param="constraint")
         return native
 
-    def hold(self, schema: bytes, *, strict: bool) -> HeldSchema:
+    def hold(self, schema: bytes, *, strict: bool, lenient: bool = False) -> HeldSchema:
         """Returns a schema as it is held, for a grammar that it is a part of. Raises InvalidRequestError, whose `param` is
-        "constraint" or a path below it, for a schema that cannot be held."""
-        return self._compile_schema(JsonSchema(schema, strict))[0]
+        "constraint" or a path below it, for a schema that cannot be held.
 
-    def _compile_schema(self, constraint: JsonSchema) -> tuple[HeldSchema, LLMatcher]:
-        schema = read_schema(constraint.schema, strict=constraint.strict)
-        options = {"whitespace_pattern": _WHITESPACE, "coerce_one_of": not constraint.strict}
+        Args:
+            strict: refuse a `oneOf` with alternatives that may overlap, instead of reading it as `anyOf`.
+            lenient: leave out keywords that cannot be held, and tell them in `relaxed`.
+        """
+        return self._compile_schema(read_schema(schema), strict, lenient)[0]
 
-        def held(wanted: dict[str, object]) -> HeldSchema:
-            return HeldSchema(msgspec.json.encode({**wanted, "x-guidance": options}).decode(), ())
+    def relaxed(self, constraint: Constraint) -> tuple[str, ...]:
+        """Returns the paths of keywords of a prepared schema that are not held: "properties.tags.uniqueItems"."""
+        with self._lock:
+            return self._relaxed.get(constraint, ())
 
-        def build(wanted: dict[str, object]) -> LLMatcher:
-            return self._build(LLMatcher.grammar_from_json_schema(held(wanted).text))
+    def _compile_schema(self, schema: dict[str, Any], strict: bool, lenient: bool) -> tuple[HeldSchema, LLMatcher]:
+        def build(wanted: dict[str, Any]) -> tuple[HeldSchema, LLMatcher]:
+            held = hold_schema(wanted, strict=strict, lenient=lenient)
+            return held, self._build(LLMatcher.grammar_from_json_schema(held.text))
 
-        native = build(schema)
+        def problem_of(wanted: dict[str, Any]) -> str:
+            try:
+                return in_words(build(wanted)[1].get_error())
+            except InvalidRequestError as error:
+                return error.message
+
+        held, native = build(schema)
         if native.is_error():
-            raise locate(schema, native.get_error(), lambda wanted: build(wanted).get_error())
-        return held(schema), native
+            raise locate(schema, in_words(native.get_error()), problem_of)
+        return held, native
 
     def _content(self, constraint: Constraint) -> dict[str, object]:
         """Returns a constraint as one of several grammars in llguidance's form. Raises InvalidRequestError."""

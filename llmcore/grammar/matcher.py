@@ -8,6 +8,7 @@ import numpy as np
 from llguidance import LLMatcher
 
 from llmcore.errors import ConstraintError
+from llmcore.grammar.compiler_problem import in_words
 from llmcore.llama.ffi.arrays import UInt32Array, address_of
 
 # Part of llguidance's message if a parser needs more than step_max_items.

@@ -1,4 +1,4 @@
-"""Checks a JSON schema before it is compiled, and names the place and keyword of what no answer can be constrained to. Pure.
+"""Reads a JSON schema and writes it as the compiler holds it, or names the place and keyword of what cannot be held. Pure.
 
 Schemas come from users, so their size is bounded here: compilers may take more than linear time (for properties, quadratic time).
 """
@@ -9,30 +9,17 @@ import json
 import math
 from typing import Any, NamedTuple
 
-from llmcore.grammar.schema_path import Path, children, reference_steps, refuse, subschema
-from llmcore.protocol.json_schema import UNSUPPORTED_KEYWORDS, levels
+from llmcore.grammar.schema_ends import endless
+from llmcore.grammar.schema_path import refuse
+from llmcore.grammar.schema_writer import SchemaWriter
+from llmcore.protocol.json_schema import levels
 
 SIZE_MAX_BYTES = 256 * 1024
 DEPTH_MAX = 64
 VALUES_MAX = 20_000
-PROPERTIES_MAX = 1000
-PATTERN_PROPERTIES_MAX = 50
-MULTIPLE_OF_MAX = 10_000
 
-FORMATS = ("date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid")
-
-# Unsupported keywords that have no effect with these values.
-_HARMLESS: dict[str, tuple[Any, ...]] = {
-    "uniqueItems": (False,),
-    "unevaluatedItems": (True,),
-    "unevaluatedProperties": (True,),
-    "propertyNames": (True, {}),
-    "dependentRequired": ({},),
-    "dependentSchemas": ({},),
-    "dependencies": ({},),
-}
-# llguidance's own key, with which a schema could switch off the checks of this module.
-_LLGUIDANCE_OPTIONS = "x-guidance"
+# Whitespace that pretty printers write. Without a bound, some models write whitespace until their tokens run out.
+_WHITESPACE = r"\x20|\r?\n[\x20\x09]{0,64}"
 
 
 class HeldSchema(NamedTuple):
@@ -46,17 +33,12 @@ class HeldSchema(NamedTuple):
     relaxed: tuple[str, ...]
 
 
-def read_schema(raw: bytes, *, strict: bool = True) -> dict[str, Any]:
-    """Returns a schema without the keywords that have no effect. Raises InvalidRequestError for one that is too large, or has
-    keywords that cannot be honoured.
-
-    Args:
-        strict: refuse a `format` that is not supported, instead of removing it.
-    """
+def read_schema(raw: bytes) -> dict[str, Any]:
+    """Returns a schema as an object. Raises InvalidRequestError for one that is too large, or is no schema."""
     if len(raw) > SIZE_MAX_BYTES:
         raise refuse((), None, f"it has {len(raw)} bytes, and at most {SIZE_MAX_BYTES} are allowed")
     try:
-        schema = json.loads(raw, parse_constant=_no_constant)
+        schema = json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise refuse((), None, f"it is nested more than {DEPTH_MAX} levels deep") from None
     except ValueError as error:
@@ -66,11 +48,34 @@ def read_schema(raw: bytes, *, strict: bool = True) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise refuse((), None, "it must be an object")
     _check_size(schema)
-    return _Reader(schema, strict).read()
+    return schema
+
+
+def hold_schema(schema: dict[str, Any], *, strict: bool = True, lenient: bool = False) -> HeldSchema:
+    """Returns a schema as it is held. Raises InvalidRequestError, whose `param` is "constraint" or a path below it, for keywords
+    that cannot be held.
+
+    Args:
+        strict: refuse a `oneOf` with alternatives that may overlap, instead of reading it as `anyOf`.
+        lenient: leave out keywords that cannot be held, and tell them in `relaxed`.
+    """
+    writer = SchemaWriter(schema, strict=strict, lenient=lenient)
+    written, paths = writer.write()
+    for place in endless(written):
+        path = () if place is None else paths.get(place, ())
+        raise refuse(path, None, "a value of it contains another one, and so on without an end")
+    options = {"whitespace_pattern": _WHITESPACE, "coerce_one_of": True}
+    return HeldSchema(json.dumps({**written, "x-guidance": options}, ensure_ascii=False), writer.reader.relaxed)
 
 
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text[:40]} is beyond the range of numbers")
+    return float(text)
 
 
 def _check_size(schema: dict[str, Any]) -> None:
@@ -81,69 +86,3 @@ def _check_size(schema: dict[str, Any]) -> None:
             raise refuse((), None, f"it has more than {VALUES_MAX} values")
         if depth > DEPTH_MAX:
             raise refuse((), None, f"it is nested more than {DEPTH_MAX} levels deep")
-
-
-class _Reader:
-    """Walks the subschemas that can be reached from the root. Those in $defs without a reference are not read."""
-
-    def __init__(self, root: dict[str, Any], strict: bool) -> None:
-        self._root = root
-        self._strict = strict
-        self._todo: list[tuple[Any, Path]] = [(root, ())]
-        self._seen: set[int] = set()
-
-    def read(self) -> dict[str, Any]:
-        while self._todo:
-            schema, path = self._todo.pop()
-            if isinstance(schema, dict) and id(schema) not in self._seen:
-                self._seen.add(id(schema))
-                self._check(schema, path)
-        return self._root
-
-    def _check(self, schema: dict[str, Any], path: Path) -> None:
-        for keyword, value in list(schema.items()):
-            if keyword == _LLGUIDANCE_OPTIONS or keyword in UNSUPPORTED_KEYWORDS:
-                if value not in _HARMLESS.get(keyword, ()):
-                    raise refuse(path, keyword, "this keyword is not supported")
-                del schema[keyword]
-        if "format" in schema and str(schema["format"]) not in FORMATS:
-            if self._strict:
-                raise refuse(path, "format", f"{schema['format']!r} is not among {', '.join(FORMATS)}")
-            del schema["format"]
-        _check_bounds(schema, path)
-        for child, steps in children(schema):
-            self._todo.append((child, (*path, *steps)))
-        if isinstance(schema.get("$ref"), str):
-            self._follow(schema["$ref"], path)
-
-    def _follow(self, ref: str, path: Path) -> None:
-        """Follows a reference to a place in this schema; anchors and URLs are left to the compiler."""
-        steps = reference_steps(ref)
-        if steps is None:
-            return
-        try:
-            self._todo.append((subschema(self._root, steps), steps))
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise refuse(path, "$ref", f"there is nothing at {ref}") from None
-
-
-def _check_bounds(schema: dict[str, Any], path: Path) -> None:
-    for keyword, most in (("properties", PROPERTIES_MAX), ("patternProperties", PATTERN_PROPERTIES_MAX)):
-        value = schema.get(keyword)
-        if isinstance(value, dict) and len(value) > most:
-            raise refuse(path, keyword, f"more than {most} of them")
-    factor = schema.get("multipleOf")
-    if isinstance(factor, (int, float)) and not isinstance(factor, bool) and not _is_small(factor):
-        raise refuse(path, "multipleOf", f"a number with few digits, up to {MULTIPLE_OF_MAX}, is what is supported")
-
-
-def _is_small(factor: float) -> bool:
-    """Returns True if a multipleOf needs few states: a grammar has as many as the number formed by its digits."""
-    if not math.isfinite(factor) or not 0 < factor <= MULTIPLE_OF_MAX:
-        return False
-    while factor != int(factor):
-        factor *= 10
-        if factor > MULTIPLE_OF_MAX:
-            return False
-        factor = round(factor, 9)
-    return True

@@ -24,13 +24,7 @@ def locate(schema: dict[str, Any], problem: str, compiles: Compiles) -> InvalidR
     too, and the keyword without which that is accepted."""
     search = _Search(schema, compiles)
     path, problem = search.deepest((), problem)
-    return refuse(path, search.keyword(path), _readable(problem))
-
-
-def _readable(problem: str) -> str:
-    if problem.startswith("oneOf constraints are not supported"):
-        return "its alternatives may overlap, and no grammar enforces that only one of them matches: use anyOf, or leave out strict"
-    return problem.partition("\n  while processing")[0]
+    return refuse(path, search.keyword(path), problem)
 
 
 class _Search:

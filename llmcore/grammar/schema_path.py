@@ -26,7 +26,7 @@ def refuse(path: Path, keyword: str | None, problem: str) -> InvalidRequestError
 
 def pointer(path: Path) -> str:
     """Returns a path as a URI fragment: "#/properties/a"."""
-    return "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
+    return "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1").replace("%", "%25") for part in path)
 
 
 def param(path: Path, keyword: str | None = None) -> str:
