@@ -155,10 +155,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
-    """The request is admitted; its prompt has `n_prompt` tokens."""
+    """The request is admitted; its prompt has `n_prompt` tokens. `relaxed` has the paths of keywords of its schema that are not
+    held: "properties.tags.uniqueItems"."""
 
     request_id: str
     n_prompt: int
+    relaxed: tuple[str, ...] = ()
 
 
 class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from llmcore.errors import InvalidRequestError
+
+from ..http.ignored_fields import join
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,10 @@ class FieldNames:
     others: Mapping[str, str] = field(default_factory=dict)  # parameter -> field, where they differ
     has_flat_tools: bool = False  # a tool's fields are beside its type, not in its `function`
     tool_schema: str = "parameters"  # the field of a tool that has its schema
+
+    def keyword(self, path: str) -> str:
+        """Returns the field for a keyword in the constraint's schema."""
+        return functools.reduce(join, path.split("."), self.constraint)
 
     def rename(self, error: InvalidRequestError) -> None:
         """Changes the parameter of the error, and its message if that begins with the parameter."""

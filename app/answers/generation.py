@@ -75,6 +75,8 @@ class GenerationGroup:
         finally:
             if not self._generations:
                 self._service.in_flight.discard(self)
+        for path in dict.fromkeys(path for generation in self._generations for path in generation.relaxed):
+            self._request_log.ignored.add(self._field_names.keyword(path), "relaxed")
         self._request_log.n_prompt = sum(generation.n_prompt for generation in self._generations)
         self._request_log.n_per_prompt = self.n_per_prompt
         if len(self._generations) > 1:

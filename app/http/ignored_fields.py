@@ -9,8 +9,8 @@ from typing import Literal
 HEADER = "x-llmcore-ignored"
 
 # Why a field has no effect. "unknown": no endpoint here has it. "hint": its value changes nothing here. "model": another
-# model's name, with the option any_model.
-Kind = Literal["unknown", "hint", "model"]
+# model's name, with the option any_model. "relaxed": a keyword of a JSON schema that no grammar holds, and that excludes little.
+Kind = Literal["unknown", "hint", "model", "relaxed"]
 
 _NAME_MAX = 64  # characters of one name in a path
 _HEADER_MAX = 512  # characters of the header

@@ -32,6 +32,7 @@ class GenerationLike(Protocol):
 
     request_id: str
     n_prompt: int  # tokens of the prompt
+    relaxed: tuple[str, ...]  # paths of keywords of the answer's schema that are not held
 
     async def __anext__(self) -> Piece | Finished:
         """Raises StopAsyncIteration after Finished. A cancelled request ends with Finished whose reason is "cancelled", or with

@@ -36,6 +36,12 @@ _LARK = re.compile(r"^\s*(%llguidance\b|start\s*:(?!:=))", re.MULTILINE)
 # Bounds on the cache of compiled grammars: their number, and the bytes of their sources.
 N_CACHED, CACHED_BYTES = 64, 4 * 1024 * 1024
 
+# Part of llguidance's message if it combines two recursive schemas.
+_COMBINATION_ERROR = "intersection stack level"
+
+# Keywords that are left out of a lenient schema because the compiler refuses them: each takes a search.
+N_LEFT_OUT_MAX = 8
+
 _ANY_OBJECT = b'{"type": "object"}'
 
 
@@ -172,8 +178,12 @@ class Constraints:
 
     def _compile_schema(self, schema: dict[str, Any], strict: bool, lenient: bool) -> tuple[HeldSchema, LLMatcher]:
         def build(wanted: dict[str, Any]) -> tuple[HeldSchema, LLMatcher]:
-            held = hold_schema(wanted, strict=strict, lenient=lenient)
-            return held, self._build(LLMatcher.grammar_from_json_schema(held.text))
+            for limits_anything in (True, False):
+                held = hold_schema(wanted, strict=strict, lenient=lenient, limits_anything=limits_anything)
+                native = self._build(LLMatcher.grammar_from_json_schema(held.text))
+                if _COMBINATION_ERROR not in native.get_error():
+                    break
+            return held, native
 
         def problem_of(wanted: dict[str, Any]) -> str:
             try:
@@ -182,9 +192,15 @@ class Constraints:
                 return error.message
 
         held, native = build(schema)
-        if native.is_error():
-            raise locate(schema, in_words(native.get_error()), problem_of)
-        return held, native
+        left_out: tuple[str, ...] = ()
+        while native.is_error():
+            fault = locate(schema, in_words(native.get_error()), problem_of)
+            if not lenient or len(left_out) == N_LEFT_OUT_MAX:
+                raise fault.error()
+            left_out += (".".join((*fault.path, *([fault.keyword] if fault.keyword else []))),)
+            schema = fault.removed_from(schema)
+            held, native = build(schema)
+        return HeldSchema(held.text, (*left_out, *held.relaxed)), native
 
     def _content(self, constraint: Constraint) -> dict[str, object]:
         """Returns a constraint as one of several grammars in llguidance's form. Raises InvalidRequestError."""

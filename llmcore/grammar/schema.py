@@ -51,19 +51,24 @@ def read_schema(raw: bytes) -> dict[str, Any]:
     return schema
 
 
-def hold_schema(schema: dict[str, Any], *, strict: bool = True, lenient: bool = False) -> HeldSchema:
+def hold_schema(
+    schema: dict[str, Any], *, strict: bool = True, lenient: bool = False, limits_anything: bool = True
+) -> HeldSchema:
     """Returns a schema as it is held. Raises InvalidRequestError, whose `param` is "constraint" or a path below it, for keywords
     that cannot be held.
 
     Args:
         strict: refuse a `oneOf` with alternatives that may overlap, instead of reading it as `anyOf`.
         lenient: leave out keywords that cannot be held, and tell them in `relaxed`.
+        limits_anything: bound the digits of numbers within values of which the schema says nothing, too. The compiler cannot
+            combine two of those.
     """
-    writer = SchemaWriter(schema, strict=strict, lenient=lenient)
+    writer = SchemaWriter(schema, strict=strict, lenient=lenient, limits_anything=limits_anything)
     written, paths = writer.write()
     for place in endless(written):
-        path = () if place is None else paths.get(place, ())
-        raise refuse(path, None, "a value of it contains another one, and so on without an end")
+        if place is None:
+            raise refuse((), None, "no value satisfies it")
+        raise refuse(paths.get(place, ()), None, "a value of it contains another one, and so on without an end")
     options = {"whitespace_pattern": _WHITESPACE, "coerce_one_of": True}
     return HeldSchema(json.dumps({**written, "x-guidance": options}, ensure_ascii=False), writer.reader.relaxed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from llmcore.errors import InvalidRequestError
@@ -19,12 +20,34 @@ _SHAPE = ("type", "properties", "required", "items", "prefixItems", "$defs", "de
 Compiles = Callable[[dict[str, Any]], str]
 
 
-def locate(schema: dict[str, Any], problem: str, compiles: Compiles) -> InvalidRequestError:
-    """Returns the error for a schema that a compiler refused with `problem`. It names the deepest subschema that is refused alone,
-    too, and the keyword without which that is accepted."""
+@dataclass(frozen=True)
+class Fault:
+    """A place in a schema, the keyword there without which the place is accepted (None: none was found), and the problem."""
+
+    path: Path
+    keyword: str | None
+    problem: str
+
+    def error(self) -> InvalidRequestError:
+        """Returns the error that names the place and keyword."""
+        return refuse(self.path, self.keyword, self.problem)
+
+    def removed_from(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Returns a copy of the schema without the keyword, or without all keywords of the place."""
+        changed: dict[str, Any] = json.loads(json.dumps(schema))
+        place = subschema(changed, self.path)
+        if self.keyword is None:
+            place.clear()
+        else:
+            del place[self.keyword]
+        return changed
+
+
+def locate(schema: dict[str, Any], problem: str, compiles: Compiles) -> Fault:
+    """Returns the fault of a schema that a compiler refused with `problem`: the deepest subschema that is refused alone, too."""
     search = _Search(schema, compiles)
     path, problem = search.deepest((), problem)
-    return refuse(path, search.keyword(path), problem)
+    return Fault(path, search.keyword(path), problem)
 
 
 class _Search:

@@ -32,12 +32,14 @@ Schema = dict[str, Any]
 class SchemaWriter:
     """Writes one schema. A *place* is a schema that describes a value as a whole; a *part* describes it together with others."""
 
-    def __init__(self, root: Schema, *, strict: bool, lenient: bool) -> None:
+    def __init__(self, root: Schema, *, strict: bool, lenient: bool, limits_anything: bool = True) -> None:
+        """`limits_anything`: bound the digits of numbers within values of which the schema says nothing, too."""
         self.reader = SchemaReader(root, lenient=lenient)
         self._root = root
         self._members = Members(self.reader)
         self._alternatives = Alternatives(self._members, self.reader)
         self._strict = strict
+        self._limits_anything = limits_anything
         self._definitions: dict[str, Any] = {}
         self._names: dict[object, str] = {}
         self._todo: list[tuple[str, Member, tuple[Member, ...], tuple[Member, ...]]] = []
@@ -96,7 +98,9 @@ class SchemaWriter:
             self._todo.append((self._names[key], member, around, possible))
         return {"$ref": f"#/$defs/{self._names[key]}"}
 
-    def _anything(self) -> Schema:
+    def _anything(self) -> Any:
+        if not self._limits_anything:
+            return True
         reference = {"$ref": f"#/$defs/{_ANYTHING}"}
         if _ANYTHING not in self._definitions:
             every = {"type": [each for each in TYPES if each != "integer"]}
@@ -144,7 +148,7 @@ class SchemaWriter:
             return held
         if "object" in types:
             held = self._closed(held, members, possible)
-        if "array" in types and "items" not in held and not any("items" in each.schema for each in others):
+        if "array" in types and "items" not in held and not others:
             held["items"] = self._anything()
         if not any(key in each.schema for each in others for key in (*_NUMBER, "enum", "const")):
             held = limit_digits(held, types)
@@ -152,9 +156,10 @@ class SchemaWriter:
         return self._shared(held) if is_scalar and not others else held
 
     def _closed(self, held: Schema, members: tuple[Member, ...], possible: tuple[Member, ...]) -> Schema:
-        closing = closing_object(members, possible, self._anything, self._joint)
+        is_alone = len(members) == 1 and not possible
+        closing = closing_object(members, possible, self._anything if is_alone else _true, self._joint)
         if not closing:
-            is_said = any("additionalProperties" in each.schema for each in (*members, *possible))
+            is_said = "additionalProperties" in held or not is_alone
             return held if is_said else {**held, "additionalProperties": self._anything()}
         own = held.get("properties", {})
         added = {name: each for name, each in closing["properties"].items() if name not in own}
@@ -167,7 +172,7 @@ class SchemaWriter:
 
     def _closing(self, members: Sequence[Member], possible: Sequence[Member], types: tuple[str, ...]) -> Schema:
         """Returns what closes a value that several members describe together."""
-        found = closing_object(members, possible, self._anything, self._joint) if "object" in types else {}
+        found = closing_object(members, possible, _true, self._joint) if "object" in types else {}
         found |= closing_number(possible, types)
         if found and len(types) < len(TYPES) - 1:
             found["type"] = list(types)
@@ -258,6 +263,11 @@ class SchemaWriter:
             return schema
         member = self.reader.member(schema, path)
         return self._part(member, self._members.possible(self._members.all_of(member)))
+
+
+def _true() -> bool:
+    """Returns the schema of any value. (Two that refer to themselves cannot be combined.)"""
+    return True
 
 
 def _applies(keyword: str, types: Sequence[str]) -> bool:

@@ -21,6 +21,7 @@ class Generation:
         """`on_left` is called once if the reader leaves before the end."""
         self.request_id = request_id
         self.n_prompt = 0
+        self.relaxed: tuple[str, ...] = ()
         self._on_left = on_left
         # Not an asyncio.Queue, whose bookkeeping for many readers would cost time for each token.
         self._outputs: deque[Output | LlmcoreError] = deque()
@@ -44,7 +45,7 @@ class Generation:
         """Waits until the request is admitted. Raises its error."""
         output = await self._next()
         assert isinstance(output, Accepted), "the engine accepts a request before it answers it"
-        self.n_prompt = output.n_prompt
+        self.n_prompt, self.relaxed = output.n_prompt, output.relaxed
 
     def __aiter__(self) -> Generation:
         return self

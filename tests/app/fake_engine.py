@@ -85,6 +85,7 @@ class FakeGeneration:
     def __init__(self, engine: FakeEngine, request: GenerateRequest) -> None:
         self.request_id = request.request_id
         self.n_prompt = 7
+        self.relaxed: tuple[str, ...] = ()
         self._engine = engine
         self._steps: Iterator[Step] = iter(engine.script(request))
         self._n_left = request.max_tokens
