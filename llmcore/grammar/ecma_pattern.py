@@ -10,7 +10,9 @@ import re
 
 from llmcore.grammar import ecma_tree as tree
 from llmcore.grammar.characters import Ranges, complement, joined
-from llmcore.grammar.ecma_tree import Matches, PatternError
+from llmcore.grammar.ecma_look_around import LookAround, LookArounds
+from llmcore.grammar.ecma_nodes import NEVER, LookAroundError, Node, PatternError, text
+from llmcore.grammar.ecma_tree import Matches
 
 LENGTH_MAX = 16 * 1024  # characters of a pattern
 DEPTH_MAX = 64  # of groups within groups
@@ -32,18 +34,20 @@ _COUNT = re.compile(r"\{(\d{1,9})(?:(,)(\d{1,9})?)?\}", re.ASCII)
 _HEXADECIMAL = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|u\{0*([0-9A-Fa-f]{1,6})\}")
 _LOW_SURROGATE = re.compile(r"\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})")
 _PROPERTY = re.compile(r"([pP])\{([A-Za-z_]+(?:=[A-Za-z_]+)?)\}")
+_LOOK = re.compile(r"\(\?(<)?([=!])")
 _NAME = re.compile(r"\?<([A-Za-z_$][\w$]*)>")
 
 
-def to_rust(pattern: str) -> str:
-    """Returns an expression that matches a text as a whole if the pattern matches somewhere in it. Raises PatternError."""
+def to_rust(pattern: str) -> list[str]:
+    """Returns expressions that all match a text as a whole if the pattern matches somewhere in it. Look-around makes more than one
+    of them: what stands before it is followed by its texts, or never is. Raises PatternError."""
     if len(pattern) > LENGTH_MAX:
         raise PatternError(f"it has {len(pattern)} characters, and at most {LENGTH_MAX} are allowed")
-    found = _Reader(pattern).read().whole()
-    if found is None:
+    found = _Reader(pattern).read()
+    if NEVER in found:
         hint = " ([] is a class without characters: write [\\]] for a bracket)" if "[]" in pattern else ""
         raise PatternError(f"no text matches it{hint}")
-    return found
+    return [f"^(?:{text(each)})$" for each in found]
 
 
 class _Reader:
@@ -53,12 +57,14 @@ class _Reader:
         self._pattern = pattern
         self._at = 0
         self._depth = 0
+        self._look_arounds = LookArounds()
 
-    def read(self) -> Matches:
+    def read(self) -> list[Node]:
+        """Returns nodes that all match a text as a whole if the pattern matches in it."""
         found = self._disjunction()
         if self._at < len(self._pattern):
             raise self._error("a closing parenthesis without an opening one")
-        return found
+        return [found.whole(), *self._look_arounds.conditions()]
 
     def _error(self, problem: str, at: int | None = None) -> PatternError:
         return PatternError(f"{problem} (character {(self._at if at is None else at) + 1})")
@@ -83,22 +89,38 @@ class _Reader:
         branches = [self._alternative()]
         while self._take("|"):
             branches.append(self._alternative())
+        if self._depth == 0 and len(branches) > 1 and self._look_arounds:
+            raise LookAroundError("look-around in one of several alternatives is not supported")
         return tree.alternatives(branches)
 
     def _alternative(self) -> Matches:
-        found = Matches({tree.FREE: tree.EMPTY})
+        found = tree.NO_TEXT
         while self._at < len(self._pattern) and self._pattern[self._at] not in "|)":
-            found = tree.sequence(found, self._term())
+            if look := self._match(_LOOK):
+                self._look_around(look, found)
+                continue
+            term = self._term()
+            found = tree.sequence(found, term)
+            if self._depth == 0:
+                self._look_arounds.follow(term)
         return found
+
+    def _look_around(self, look: re.Match[str], before: Matches) -> None:
+        if self._depth:
+            raise LookAroundError(f"look-around within a group is not supported (character {look.start() + 1})")
+        self._depth += 1
+        inner = self._disjunction()
+        self._depth -= 1
+        if not self._take(")"):
+            raise self._error("a parenthesis that is not closed", look.start())
+        self._unrepeated(inner)
+        self._look_arounds.add(LookAround(before, inner, is_behind=bool(look[1]), is_negative=look[2] == "!"))
 
     def _term(self) -> Matches:
         if self._take("^"):
             return self._unrepeated(tree.START)
         if self._take("$"):
             return self._unrepeated(tree.END)
-        for opening in ("(?=", "(?!", "(?<=", "(?<!"):
-            if self._is_next(opening):
-                raise self._error("look-around is not supported")
         if self._is_next("\\b") or self._is_next("\\B"):
             raise self._error("word boundaries are not supported")
         return self._quantified(self._atom())

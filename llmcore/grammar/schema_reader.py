@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from llmcore.grammar.ecma_nodes import LookAroundError, PatternError
 from llmcore.grammar.ecma_pattern import to_rust
-from llmcore.grammar.ecma_tree import PatternError
 from llmcore.grammar.schema_keywords import FORMATS, HARMLESS, HELD, IN_PLACE, fault
 from llmcore.grammar.schema_numbers import BOUNDS, read_bounds
 from llmcore.grammar.schema_path import Path, refuse
@@ -27,8 +27,9 @@ _AS_PATTERNS = {"time": f"^{_TIME}$", "date-time": f"^{_DATE}[tT]{_TIME}$"}
 class Member(NamedTuple):
     """A schema that was read, and its path in the schema as a whole. It has keywords that are held, and no others.
 
-    `$ref` has the schema that it refers to, and the path of that. Patterns are Rust's. Lists of `items` are `prefixItems`. Schemas
-    within it are as the user wrote them.
+    `$ref` has the schema that it refers to, and the path of that. `pattern` is a list of Rust's expressions that all match, and
+    `patternProperties` has such an expression for each name. Lists of `items` are `prefixItems`. Schemas within it are as the
+    user wrote them.
     """
 
     schema: dict[str, Any]
@@ -109,7 +110,11 @@ class SchemaReader:
                 held["pattern"] = to_rust(held["pattern"])
             except PatternError as error:
                 del held["pattern"]
-                self.leave_out(path, "pattern", str(error))
+                # Such a pattern refines the format a little: Zod sends one with each.
+                if isinstance(error, LookAroundError) and held.get("format") in FORMATS:
+                    self.relax(path, "pattern")
+                else:
+                    self.leave_out(path, "pattern", str(error))
         name = held.get("format")
         if name is None:
             return
@@ -125,7 +130,9 @@ class SchemaReader:
         patterns: dict[str, tuple[Any, Path]] = {}
         for pattern, schema in held.pop("patternProperties", {}).items():
             try:
-                rust = to_rust(pattern)
+                [rust, *further] = to_rust(pattern)
+                if further:
+                    raise LookAroundError("look-around in names is not supported")
             except PatternError as error:
                 self.leave_out((*path, "patternProperties"), pattern, str(error))
                 continue

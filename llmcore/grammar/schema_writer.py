@@ -193,7 +193,7 @@ class SchemaWriter:
         """Writes a schema that applies together with `others`. With `around`, all schemas that always apply, its alternatives
         are places."""
         written = self._keywords(member, [each for each in others if each.path != member.path])
-        parts: list[Any] = []
+        parts: list[Any] = written.get("allOf", [])
         for keyword in member.schema:
             if keyword in ("anyOf", "oneOf"):
                 branches = self._branches(member, keyword, others, around, possible)
@@ -252,6 +252,10 @@ class SchemaWriter:
                 written[keyword] = [self._child(each, (*path, str(i)), is_shared) for i, each in enumerate(value)]
             elif keyword in ("items", "additionalProperties"):
                 written[keyword] = self._child(value, path, _has(others, keyword))
+            elif keyword == "pattern":
+                written[keyword], *further = value
+                if further:
+                    written["allOf"] = [{keyword: each} for each in further]
             elif keyword not in IN_PLACE:
                 written[keyword] = value
         return written
