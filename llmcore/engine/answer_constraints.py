@@ -34,6 +34,8 @@ class AnswerConstraints:
             parser.close()
             state.chat, state.parser = None, None
         state.constraint = self.constraint(chat, state.parser, content)
+        needed = needed_constraint(chat, content)
+        state.relaxed = () if needed is None else self._constraints.relaxed(needed)
 
     def constraint(
         self, chat: RenderedChat | None, parser: ChatParser | None, content: Constraint | None

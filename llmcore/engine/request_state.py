@@ -37,6 +37,7 @@ class RequestState:
     preserved: frozenset[int] = frozenset()  # special tokens that are text here
     n_reasoning: int = 0
     constraint: TokenConstraint | None = None
+    relaxed: tuple[str, ...] = ()  # paths of keywords of schemas that the constraint does not hold
     n_logprobs: int | None = None
     endings: AnswerEndings = NO_ENDINGS
     shows_special_tokens: bool = False

@@ -12,12 +12,14 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+import msgspec
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from llmcore.errors import InvalidRequestError
-from llmcore.grammar.call_compiler import CallCompiler
+from llmcore.grammar.call_compiler import CallCompiler, ContentGrammar
 from llmcore.grammar.call_grammar import CallGrammar
+from llmcore.grammar.compiler_problem import in_words
 from llmcore.grammar.gbnf import gbnf_to_lark
 from llmcore.grammar.matcher import Matcher
 from llmcore.grammar.schema import HeldSchema, hold_schema, read_schema
@@ -67,7 +69,8 @@ class Constraints:
         self._vocabulary: BorrowedHandle | None = None  # kept alive for the tokenizer
         self._controls: dict[str, int] = {}  # tokens that are not text, by their texts; known with the tokenizer
         self._compiled: OrderedDict[Constraint | CallGrammar, LLMatcher] = OrderedDict()
-        self._lock = threading.Lock()  # guards _compiled
+        self._relaxed: dict[Constraint | CallGrammar, tuple[str, ...]] = {}  # of compiled schemas
+        self._lock = threading.Lock()  # guards _compiled and _relaxed
         self._compiling = threading.Lock()
         self._anything: UInt32Array | None = None  # cached
 
@@ -144,7 +147,10 @@ class Constraints:
     def _compile(self, constraint: Constraint | CallGrammar) -> LLMatcher:
         if isinstance(constraint, CallGrammar):
             self._ready_tokenizer()
-            return CallCompiler(self.hold, self._content, self._build, self._controls).compile(constraint)
+            calls = CallCompiler(self.hold, self._content, self._build, self._controls).compile(constraint)
+            with self._lock:
+                self._relaxed[constraint] = calls.relaxed
+            return calls.native
         if isinstance(constraint, JsonObject):
             constraint = JsonSchema(_ANY_OBJECT)
         if isinstance(constraint, JsonSchema):
@@ -171,7 +177,7 @@ class Constraints:
         """
         return self._compile_schema(read_schema(schema), strict, lenient)[0]
 
-    def relaxed(self, constraint: Constraint) -> tuple[str, ...]:
+    def relaxed(self, constraint: Constraint | CallGrammar) -> tuple[str, ...]:
         """Returns the paths of keywords of a prepared schema that are not held: "properties.tags.uniqueItems"."""
         with self._lock:
             return self._relaxed.get(constraint, ())
@@ -202,17 +208,19 @@ class Constraints:
             held, native = build(schema)
         return HeldSchema(held.text, (*left_out, *held.relaxed)), native
 
-    def _content(self, constraint: Constraint) -> dict[str, object]:
+    def _content(self, constraint: Constraint) -> ContentGrammar:
         """Returns a constraint as one of several grammars in llguidance's form. Raises InvalidRequestError."""
-        if isinstance(constraint, (JsonObject, JsonSchema)):
-            constraint = JsonSchema(_ANY_OBJECT) if isinstance(constraint, JsonObject) else constraint
-            return {"json_schema": msgspec.Raw(self.hold(constraint.schema, strict=constraint.strict).text.encode())}
+        if isinstance(constraint, JsonObject):
+            constraint = JsonSchema(_ANY_OBJECT)
+        if isinstance(constraint, JsonSchema):
+            held = self.hold(constraint.schema, strict=constraint.strict, lenient=constraint.lenient)
+            return ContentGrammar({"json_schema": msgspec.Raw(held.text.encode())}, held.relaxed)
         self._compile(constraint)
         source = self._source(constraint)
         if isinstance(constraint, Grammar):
-            return {"lark_grammar": source}
+            return ContentGrammar({"lark_grammar": source}, ())
         [found] = msgspec.json.decode(source)["grammars"]
-        return {"lark_grammar": found["lark_grammar"]}
+        return ContentGrammar({"lark_grammar": found["lark_grammar"]}, ())
 
     def _source(self, constraint: Regex | Grammar) -> str:
         if isinstance(constraint, Regex):

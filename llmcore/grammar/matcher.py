@@ -45,7 +45,7 @@ class Matcher:
     @property
     def failure(self) -> ConstraintError:
         """The error for an answer for which no token can be drawn."""
-        why = self._native.get_error() or "no token that may come next is one that the model can produce"
+        why = in_words(self._native.get_error()) or "no token that may come next is one that the model can produce"
         return ConstraintError(f"the answer cannot go on within its constraint: {why}", param=self._param)
 
     @property

@@ -28,14 +28,12 @@ def value_types(schema: Any, root: Any, depth: int = 0) -> frozenset[str]:
 
 
 def _own_types(schema: dict[str, Any]) -> frozenset[str]:
+    kind, found = schema.get("type"), ALL_TYPES
+    if isinstance(kind, (str, list)):
+        found = frozenset((kind,) if isinstance(kind, str) else map(str, kind))
     if "const" in schema:
-        return frozenset((_type_of(schema["const"]),))
-    if isinstance(schema.get("enum"), list):
-        return frozenset(map(_type_of, schema["enum"]))
-    kind = schema.get("type")
-    if isinstance(kind, str):
-        return frozenset((kind,))
-    return frozenset(map(str, kind)) if isinstance(kind, list) else ALL_TYPES
+        return found & {_type_of(schema["const"])}
+    return found & frozenset(map(_type_of, schema["enum"])) if isinstance(schema.get("enum"), list) else found
 
 
 def _type_of(value: Any) -> str:
