@@ -8,7 +8,8 @@ from llmcore.engine.request_state import RequestState
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import ConstraintError, InvalidRequestError
 from llmcore.grammar.call_gate import CallGate
-from llmcore.grammar.call_grammar import CallGrammar, CallSyntax, call_syntax, needed_constraint
+from llmcore.grammar.call_grammar import CallGrammar, CallSyntax, call_grammar, call_syntax, needed_constraints
+from llmcore.grammar.call_or_content import CallOrContent
 from llmcore.grammar.constraint import Constraints
 from llmcore.grammar.content_gate import ContentGate, TokenConstraint, is_opened, reads_json
 from llmcore.grammar.matcher import Matcher
@@ -26,45 +27,61 @@ class AnswerConstraints:
         self._token_text = token_text
 
     def apply(self, state: RequestState, content: Constraint | None, chat: RenderedChat | None) -> None:
-        """Sets the constraint of a new request. Raises as constraint()."""
-        parser = state.parser
-        has_content_alone = chat is not None and not chat.grammar and content is not None
-        if has_content_alone and chat is not None and parser is not None and not reads_json(chat, parser):
-            # Content in a form of its own cannot be constrained among other text: the answer is content alone.
-            parser.close()
-            state.chat, state.parser = None, None
-        state.constraint = self.constraint(chat, state.parser, content)
-        needed = needed_constraint(chat, content)
-        state.relaxed = () if needed is None else self._constraints.relaxed(needed)
+        """Sets the constraint of a new request. Raises InvalidRequestError if something does not compile, or the answer cannot
+        continue a message by a call."""
+        needed = needed_constraints(chat, content)
+        for each in needed:
+            self._constraints.prepare(each)
+            state.relaxed += self._constraints.relaxed(each)
+        found = self.constraint(chat, state.parser, content)
+        state.constraint = found
+        if state.parser is None or content is None:
+            return
+        if isinstance(found, CallOrContent):
+            state.read_content_if(lambda: found.is_content, lambda: found.is_decided)
+        elif isinstance(found, Matcher) and chat is not None and not chat.grammar:
+            state.read_content()
 
     def constraint(
         self, chat: RenderedChat | None, parser: ChatParser | None, content: Constraint | None
     ) -> TokenConstraint | None:
-        """Returns the constraint of a new answer; None if there is none. Raises InvalidRequestError if content cannot be told from
-        what is around it, or something does not compile.
+        """Returns the constraint of a new answer; None if there is none. Raises as apply().
 
         Args:
             parser: reads the answer; None if its text is its content.
         """
-        needed, syntax = needed_constraint(chat, content), call_syntax(chat)
-        if needed is None:
-            return None
-        self._constraints.prepare(needed)
-        if chat is None or parser is None:
-            return self._constraints.matcher(needed)
-        if syntax is not None and not syntax.lazy:
-            return self._certain_call(needed, syntax)
-        if syntax is not None and content is None:
-            begin = partial(self._constraints.matcher, needed)
+        syntax = call_syntax(chat)
+        if chat is None or parser is None or syntax is None:
+            return None if content is None else self._content(chat, parser, self._constraints.matcher(content))
+        calls = call_grammar(chat, syntax)
+        if not syntax.lazy:
+            return self._certain_call(calls, syntax)
+        if content is None:
+            self._constraints.prepare(calls)
+            begin = partial(self._constraints.matcher, calls)
             return CallGate(syntax, begin, self._token_text.name, self._constraints.spell)
-        if not reads_json(chat, parser):
-            message = "the model writes content in a form of its own: send either tools or a form of the answer"
-            raise InvalidRequestError(message, param="constraint")
-        return self._behind_reasoning(chat, needed)
+        either = CallOrContent(self._constraints.matcher(calls), self._constraints.matcher(content))
+        return self._content(chat, parser, either)
 
-    def _certain_call(self, needed: Constraint | CallGrammar, syntax: CallSyntax) -> Matcher:
+    def _content(self, chat: RenderedChat | None, parser: ChatParser | None, inner: TokenConstraint) -> TokenConstraint:
+        """Returns a constraint on what follows the reasoning. If the template's content has a form of its own, it cannot be told
+        from other text: then there is nothing but content (or calls)."""
+        if chat is None or parser is None or not reads_json(chat, parser):
+            return inner
+        tag = chat.thinking_start
+        starts = self._model.tokenize(tag, add_special=False, parse_special=True) if tag else []
+        return ContentGate(
+            inner,
+            self._constraints.anything(),
+            self._token_text.name,
+            is_reasoning=is_opened(chat),
+            start=starts[0] if len(starts) == 1 and chat.thinking_ends else None,
+            ends=chat.thinking_ends,
+        )
+
+    def _certain_call(self, calls: CallGrammar, syntax: CallSyntax) -> Matcher:
         """Returns a matcher behind the part of the answer that is in the prompt."""
-        matcher = self._constraints.matcher(needed)
+        matcher = self._constraints.matcher(calls)
         tokens = self._constraints.spell(syntax.generation_prompt)
         if any(map(self._model.is_end, tokens)):
             problem = "the message that the answer continues holds a token that ends an answer"
@@ -76,15 +93,3 @@ class AnswerConstraints:
             problem = "the message that the answer continues cannot go on with a call"
             raise InvalidRequestError(problem, param="messages") from None
         return matcher
-
-    def _behind_reasoning(self, chat: RenderedChat, needed: Constraint | CallGrammar) -> ContentGate:
-        tag = chat.thinking_start
-        starts = self._model.tokenize(tag, add_special=False, parse_special=True) if tag else []
-        return ContentGate(
-            self._constraints.matcher(needed),
-            self._constraints.anything(),
-            self._token_text.name,
-            is_reasoning=is_opened(chat),
-            start=starts[0] if len(starts) == 1 and chat.thinking_ends else None,
-            ends=chat.thinking_ends,
-        )

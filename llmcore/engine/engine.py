@@ -24,7 +24,7 @@ from llmcore.engine.running_step import RunningStep
 from llmcore.engine.stats import EngineStatistics
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import ClosedError, InvalidRequestError, error_from_code
-from llmcore.grammar.call_grammar import needed_constraint
+from llmcore.grammar.call_grammar import needed_constraints
 from llmcore.grammar.constraint import Constraints
 from llmcore.grammar.mask_thread import MaskThread
 from llmcore.llama.kv_memory import KVMemory
@@ -255,15 +255,13 @@ class Engine:
 
     def is_prepared(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> bool:
         """True if submit() need not compile anything for a request with this constraint and prompt (the result of read())."""
-        needed = needed_constraint(prompt and prompt.chat, constraint)
-        return needed is None or self._constraints.is_ready(needed)
+        return all(map(self._constraints.is_ready, needed_constraints(prompt and prompt.chat, constraint)))
 
     def prepare(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> None:
         """Compiles what a request with this constraint and prompt needs, which submit() does otherwise. For any thread. Raises
         InvalidRequestError."""
         self._check_open()
-        needed = needed_constraint(prompt and prompt.chat, constraint)
-        if needed is not None:
+        for needed in needed_constraints(prompt and prompt.chat, constraint):
             self._constraints.prepare(needed)
 
     def render(self, prompt: ChatPrompt) -> str:

@@ -55,6 +55,24 @@ class RequestState:
         if self.parser is not None:
             self.parser.close()
 
+    def read_content(self) -> None:
+        """Makes all text of the answer its content."""
+        assert self.parser is not None
+        self.parser.close()
+        self.chat, self.parser = None, None
+
+    def read_content_if(self, is_content: Callable[[], bool], is_decided: Callable[[], bool]) -> None:
+        """Makes all text of the answer its content if it turns out to be that. Until it is decided, nothing is emitted."""
+        assert self.parser is not None
+        parse = _reader(self.parser)
+
+        def read(text: str, is_partial: bool) -> ParsedChat:
+            if is_content():
+                return ParsedChat(content=text)
+            return ParsedChat() if is_partial and not is_decided() else parse(text, is_partial)
+
+        self.chat = ChatStream(read)
+
     def start(self) -> bool:
         """Records that a step has a row of it, so that its part found in the cache is known. Returns True the first time."""
         if self.is_started:

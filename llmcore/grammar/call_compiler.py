@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-import msgspec
 from llguidance import LLMatcher
 
 from llmcore.errors import InvalidRequestError
@@ -15,26 +14,14 @@ from llmcore.grammar.compiler_problem import in_words
 from llmcore.grammar.gbnf_parser import GbnfParser
 from llmcore.grammar.schema import HeldSchema
 from llmcore.llama.tool_schema import FIRST_STAND_IN, ToolArgument
-from llmcore.messages import Constraint
-
-# The name of the other grammar, if an answer may be calls or content.
-_CONTENT = "content"
 
 
 class Hold(Protocol):
     def __call__(self, schema: bytes, *, strict: bool, lenient: bool = False) -> HeldSchema: ...
 
 
-class ContentGrammar(NamedTuple):
-    """A constraint on content as one of several grammars in llguidance's form. `relaxed` has the paths of keywords of its schema
-    that are not held."""
-
-    grammar: dict[str, object]
-    relaxed: tuple[str, ...]
-
-
 class CompiledCalls(NamedTuple):
-    """`relaxed` has the paths of keywords that are not held: those of tools begin with "tools[", the others are of the content."""
+    """`relaxed` has the paths of keywords that are not held: "tools[0].function.parameters.properties.a.not"."""
 
     native: LLMatcher
     relaxed: tuple[str, ...]
@@ -45,7 +32,6 @@ class CallCompiler:
 
     Args:
         hold: returns a schema as it is held; raises InvalidRequestError.
-        content: returns the grammar of a constraint on content; raises InvalidRequestError.
         build: compiles a grammar in llguidance's form that contains so many schemas.
         controls: ids of the tokens that are not text, by their texts.
     """
@@ -53,12 +39,10 @@ class CallCompiler:
     def __init__(
         self,
         hold: Hold,
-        content: Callable[[Constraint], ContentGrammar],
         build: Callable[[str, int], LLMatcher],
         controls: Mapping[str, int],
     ) -> None:
         self._hold = hold
-        self._content = content
         self._build = build
         self._controls = controls
 
@@ -76,15 +60,7 @@ class CallCompiler:
             held = self._held(argument)
             schemas[index] = held.text
             relaxed += [f"{_field(argument)}.{_inside(argument, path)}" for path in held.relaxed]
-        alternative = f"@{_CONTENT}" if grammar.content is not None else ""
-        grammars: list[dict[str, object]] = [
-            {"name": "calls", "lark_grammar": lark.lark(schemas, alternative=alternative)}
-        ]
-        if grammar.content is not None:
-            content = self._content(grammar.content)
-            grammars.append({"name": _CONTENT, **content.grammar})
-            relaxed += content.relaxed
-        native = self._build(msgspec.json.encode({"grammars": grammars}).decode(), 1 + len(schemas))
+        native = self._build(LLMatcher.grammar_from_lark(lark.lark(schemas)), 1 + len(schemas))
         if native.is_error():
             problem = f"tools: the grammar of the calls cannot be used: {in_words(native.get_error())}"
             raise InvalidRequestError(problem, param="tools")

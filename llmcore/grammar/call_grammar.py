@@ -40,13 +40,11 @@ class CallGrammar(msgspec.Struct, frozen=True):
         source: GBNF with stand-ins for the arguments.
         is_optional: the source also matches answers without a call, which this constraint does not allow.
         arguments: what the stand-ins stand for.
-        content: constraint on an answer without calls, which is allowed then.
     """
 
     source: str
     is_optional: bool
     arguments: tuple[ToolArgument, ...]
-    content: Constraint | None = None
 
 
 def call_syntax(chat: RenderedChat | None) -> CallSyntax | None:
@@ -54,10 +52,15 @@ def call_syntax(chat: RenderedChat | None) -> CallSyntax | None:
     return msgspec.json.decode(chat.grammar, type=CallSyntax) if chat is not None and chat.grammar else None
 
 
-def needed_constraint(chat: RenderedChat | None, content: Constraint | None) -> Constraint | CallGrammar | None:
-    """Returns what an answer needs compiled: a constraint on its content, on its calls, or on both."""
+def call_grammar(chat: RenderedChat, syntax: CallSyntax) -> CallGrammar:
+    """Returns the constraint on the calls of an answer."""
+    return CallGrammar(syntax.grammar, syntax.lazy, chat.arguments)
+
+
+def needed_constraints(chat: RenderedChat | None, content: Constraint | None) -> tuple[Constraint | CallGrammar, ...]:
+    """Returns what an answer needs compiled: a constraint on its content, on its calls, or both."""
     syntax = call_syntax(chat)
     if chat is None or syntax is None:
-        return content
+        return () if content is None else (content,)
     # An answer that must be a call has no content.
-    return CallGrammar(syntax.grammar, syntax.lazy, chat.arguments, content if syntax.lazy else None)
+    return (call_grammar(chat, syntax), *([content] if content is not None and syntax.lazy else []))

@@ -42,16 +42,14 @@ class CallLark(LarkWriter):
         self._text_lines: list[str] = []
         self._used: set[int] = set()
 
-    def lark(self, schemas: Mapping[int, str], *, alternative: str = "") -> str:
-        """Returns the grammar. `schemas` are those of the arguments (JSON, with llguidance's options). `alternative` is what an
-        answer may be instead of calls: an item of Lark."""
+    def lark(self, schemas: Mapping[int, str]) -> str:  # type: ignore[override]
+        """Returns the grammar. `schemas` are those of the arguments (JSON, with llguidance's options)."""
         lines = [self._rule(name) for name in self._reached_rules()]
         lines += self._text_lines
         lines += [f"a{n}: %json {schemas[n]}" for n in sorted(self._used)]
         lines += [f"{name}: /{regex(ranges)}/" for ranges, name in self._sets.items()]
         lines += [f"{name}: /{regex(ranges)}+/" for ranges, name in self._runs.items()]
-        start = f"start: {self._names[ROOT]}{f' | {alternative}' if alternative else ''}"
-        return "\n".join(["%llguidance {}", start, *lines, ""])
+        return "\n".join(["%llguidance {}", f"start: {self._names[ROOT]}", *lines, ""])
 
     def used(self) -> list[int]:
         """Returns the numbers of the arguments that the grammar contains."""

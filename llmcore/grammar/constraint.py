@@ -12,12 +12,11 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-import msgspec
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from llmcore.errors import InvalidRequestError
-from llmcore.grammar.call_compiler import CallCompiler, ContentGrammar
+from llmcore.grammar.call_compiler import CallCompiler
 from llmcore.grammar.call_grammar import CallGrammar
 from llmcore.grammar.compiler_problem import in_words
 from llmcore.grammar.gbnf import gbnf_to_lark
@@ -147,7 +146,7 @@ class Constraints:
     def _compile(self, constraint: Constraint | CallGrammar) -> LLMatcher:
         if isinstance(constraint, CallGrammar):
             self._ready_tokenizer()
-            calls = CallCompiler(self.hold, self._content, self._build, self._controls).compile(constraint)
+            calls = CallCompiler(self.hold, self._build, self._controls).compile(constraint)
             with self._lock:
                 self._relaxed[constraint] = calls.relaxed
             return calls.native
@@ -161,7 +160,8 @@ class Constraints:
         text = constraint.pattern if isinstance(constraint, Regex) else constraint.source
         if len(text) > TEXT_MAX:
             raise InvalidRequestError(f"at most {TEXT_MAX} characters are allowed", param="constraint")
-        native = self._build(self._source(constraint))
+        lark = LLMatcher.grammar_from_regex(text) if isinstance(constraint, Regex) else self._lark(constraint)
+        native = self._build(lark)
         if native.is_error():
             what = "regular expression" if isinstance(constraint, Regex) else "grammar"
             raise InvalidRequestError(f"the {what} cannot be used: {in_words(native.get_error())}", param="constraint")
@@ -208,25 +208,6 @@ class Constraints:
             held, native = build(schema)
         return HeldSchema(held.text, (*left_out, *held.relaxed)), native
 
-    def _content(self, constraint: Constraint) -> ContentGrammar:
-        """Returns a constraint as one of several grammars in llguidance's form. Raises InvalidRequestError."""
-        if isinstance(constraint, JsonObject):
-            constraint = JsonSchema(_ANY_OBJECT)
-        if isinstance(constraint, JsonSchema):
-            held = self.hold(constraint.schema, strict=constraint.strict, lenient=constraint.lenient)
-            return ContentGrammar({"json_schema": msgspec.Raw(held.text.encode())}, held.relaxed)
-        self._compile(constraint)
-        source = self._source(constraint)
-        if isinstance(constraint, Grammar):
-            return ContentGrammar({"lark_grammar": source}, ())
-        [found] = msgspec.json.decode(source)["grammars"]
-        return ContentGrammar({"lark_grammar": found["lark_grammar"]}, ())
-
-    def _source(self, constraint: Regex | Grammar) -> str:
-        if isinstance(constraint, Regex):
-            return LLMatcher.grammar_from_regex(constraint.pattern)
-        return self._lark(constraint)
-
     def _lark(self, grammar: Grammar) -> str:
         source = grammar.source
         if grammar.syntax == "lark" or (grammar.syntax is None and _LARK.search(source)):
@@ -259,8 +240,7 @@ class Constraints:
 
 def _size(constraint: Constraint | CallGrammar) -> int:
     if isinstance(constraint, CallGrammar):
-        content = 0 if constraint.content is None else _size(constraint.content)
-        return len(constraint.source) + sum(len(each.schema) for each in constraint.arguments) + content
+        return len(constraint.source) + sum(len(each.schema) for each in constraint.arguments)
     if isinstance(constraint, JsonSchema):
         return len(constraint.schema)
     if isinstance(constraint, Regex):

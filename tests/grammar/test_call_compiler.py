@@ -11,15 +11,14 @@ from llmcore.errors import InvalidRequestError
 from llmcore.grammar.call_grammar import CallGrammar
 from llmcore.grammar.constraint import Constraints
 from llmcore.llama.tool_schema import FIRST_STAND_IN, ToolArgument
-from llmcore.messages import JsonSchema, Regex
 
 SOURCE = f'root ::= "f" tool-f-schema\ntool-f-schema ::= "{FIRST_STAND_IN}"\n'
 BAD = {"type": "object", "properties": {"a": {"type": "string", "not": {"const": "b"}}}}
 
 
-def calls(schema: Any, *, is_strict: bool, parameter: str | None = None, **more: Any) -> CallGrammar:
+def calls(schema: Any, *, is_strict: bool, parameter: str | None = None) -> CallGrammar:
     argument = ToolArgument(3, "look up", json.dumps(schema).encode(), is_strict, parameter)
-    return CallGrammar(SOURCE, False, (argument,), **more)
+    return CallGrammar(SOURCE, False, (argument,))
 
 
 def test_a_strict_tool_that_cannot_be_held_is_refused(constraints: Constraints) -> None:
@@ -51,16 +50,6 @@ def test_a_schema_that_is_only_itself_is_refused(constraints: Constraints) -> No
         with pytest.raises(InvalidRequestError, match="look up") as caught:
             constraints.prepare(calls(schema, is_strict=is_strict))
         assert caught.value.param == "tools[3].function.parameters"
-
-
-def test_content_has_its_own_errors(constraints: Constraints) -> None:
-    held = {"type": "object"}
-    with pytest.raises(InvalidRequestError) as caught:
-        constraints.prepare(calls(held, is_strict=True, content=JsonSchema(b'{"not": {"type": "object"}}')))
-    assert caught.value.param == "constraint.not"
-    with pytest.raises(InvalidRequestError) as caught:
-        constraints.prepare(calls(held, is_strict=True, content=Regex("(")))
-    assert caught.value.param == "constraint"
 
 
 def test_a_tool_may_be_large(constraints: Constraints) -> None:

@@ -44,11 +44,11 @@ class Writer:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._constraints = Constraints(model)
-        self._answers = AnswerConstraints(model, self._constraints, TokenText(model))
+        self.constraints = Constraints(model)
+        self._answers = AnswerConstraints(model, self.constraints, TokenText(model))
 
     def close(self) -> None:
-        self._constraints.close()
+        self.constraints.close()
 
     def __enter__(self) -> Writer:
         return self
