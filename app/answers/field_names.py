@@ -22,8 +22,15 @@ class FieldNames:
     tool_schema: str = "parameters"  # the field of a tool that has its schema
 
     def keyword(self, path: str) -> str:
-        """Returns the field for a keyword in the constraint's schema."""
+        """Returns the field for a keyword in the constraint's schema, or in a tool's."""
+        if path.startswith("tools["):
+            return functools.reduce(join, self._tool_field(path).split("."), "")
         return functools.reduce(join, path.split("."), self.constraint)
+
+    def _tool_field(self, param: str) -> str:
+        if not self.has_flat_tools:
+            return param
+        return param.replace("].function.", "].", 1).replace("].parameters", f"].{self.tool_schema}", 1)
 
     def rename(self, error: InvalidRequestError) -> None:
         """Changes the parameter of the error, and its message if that begins with the parameter."""
@@ -36,7 +43,7 @@ class FieldNames:
             error.param = f"{self.constraint}{dot}{path}"
             return
         error.param = self.others.get(param, param)
-        if self.has_flat_tools and param.startswith("tools["):
-            error.param = param.replace("].function.", "].", 1).replace("].parameters", f"].{self.tool_schema}", 1)
+        if param.startswith("tools["):
+            error.param = self._tool_field(param)
         if error.message.startswith(f"{param}:"):
             error.message = error.param + error.message.removeprefix(param)

@@ -102,10 +102,10 @@ class EncoderEngine:
     def refusals(self) -> Refusals:
         return ()
 
-    def is_prepared(self, constraint: Constraint) -> bool:
+    def is_prepared(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> bool:
         return True  # submit() refuses the request at once
 
-    def prepare(self, constraint: Constraint) -> None:
+    def prepare(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> None:
         self._refuse()
 
     def render(self, prompt: ChatPrompt) -> str:

@@ -24,6 +24,7 @@ from llmcore.engine.running_step import RunningStep
 from llmcore.engine.stats import EngineStatistics
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import ClosedError, InvalidRequestError, error_from_code
+from llmcore.grammar.call_grammar import needed_constraints
 from llmcore.grammar.constraint import Constraints
 from llmcore.grammar.mask_thread import MaskThread
 from llmcore.llama.kv_memory import KVMemory
@@ -232,8 +233,7 @@ class Engine:
         now_s = self._clock()
         state = self._builder.build(request, now_s if arrived_s is None else arrived_s, prompt)
         self._requests.add(state, now_s)
-        relaxed = () if request.constraint is None else self._constraints.relaxed(request.constraint)
-        return Accepted(request.request_id, state.sequence.n_prompt, relaxed)
+        return Accepted(request.request_id, state.sequence.n_prompt, state.relaxed)
 
     def cancel(self, request_id: str) -> Finished | None:
         """Ends a request in any phase; what it computed stays as a cached prefix. Returns None if there is no such request."""
@@ -253,14 +253,16 @@ class Engine:
         none is refused."""
         return self._scheduler.admission.refusals(self._clock())
 
-    def is_prepared(self, constraint: Constraint) -> bool:
-        """True if submit() need not compile it."""
-        return self._constraints.is_ready(constraint)
+    def is_prepared(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> bool:
+        """True if submit() need not compile anything for a request with this constraint and prompt (the result of read())."""
+        return all(map(self._constraints.is_ready, needed_constraints(prompt and prompt.chat, constraint)))
 
-    def prepare(self, constraint: Constraint) -> None:
-        """Compiles a constraint, which submit() does otherwise. For any thread. Raises InvalidRequestError."""
+    def prepare(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> None:
+        """Compiles what a request with this constraint and prompt needs, which submit() does otherwise. For any thread. Raises
+        InvalidRequestError."""
         self._check_open()
-        self._constraints.prepare(constraint)
+        for needed in needed_constraints(prompt and prompt.chat, constraint):
+            self._constraints.prepare(needed)
 
     def render(self, prompt: ChatPrompt) -> str:
         """Returns messages as the chat template writes them. For any thread. Raises InvalidRequestError."""

@@ -10,9 +10,9 @@ from llmcore.engine.open_requests import OpenRequests
 from llmcore.engine.request_state import RequestState
 from llmcore.engine.stats import EngineStatistics
 from llmcore.engine.token_text import TokenText
-from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
+from llmcore.errors import InvalidRequestError, NativeError
 from llmcore.grammar.content_gate import TokenConstraint
-from llmcore.llama.sampler import BAD_LOGITS, GRAMMAR_LIMIT, NO_TOKEN, NOT_FINITE, TOO_AMBIGUOUS, SampledToken
+from llmcore.llama.sampler import BAD_LOGITS, NO_TOKEN, NOT_FINITE, SampledToken
 from llmcore.log import event
 from llmcore.messages import FinishReason, Output
 from llmcore.scheduling.scheduler import Scheduler
@@ -81,8 +81,6 @@ class OutputProcessor:
         if token == BAD_LOGITS:
             request.sequence.is_kept = False  # its cells may hold NaN too
             raise NativeError(NOT_FINITE)
-        if token == GRAMMAR_LIMIT:
-            raise ConstraintError(TOO_AMBIGUOUS, param="tools")
         if token == NO_TOKEN:
             raise _no_choice() if constraint is None else constraint.failure
         is_end = self._token_text.is_end(token) and not request.ignore_eos

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +15,8 @@ from llmcore.limits import Limits
 from llmcore.llama.chat import ChatTemplate, RenderedChat
 from llmcore.llama.ffi.arrays import Int32Array
 from llmcore.llama.model import Model
-from llmcore.log import event
 from llmcore.messages import ChatPrompt, Prompt, TextPrompt
 from llmcore.scheduling.radix_tree import common_prefix
-
-logger = logging.getLogger(__name__)
 
 # Two ways in which a conversation may continue: the tokens that both prompts have in common belong to the messages before.
 _CONTINUATIONS = ({"role": "user", "content": "Hello there."}, {"role": "user", "content": "What is it?"})
@@ -59,7 +55,6 @@ class Prompts:
         if isinstance(prompt, ChatPrompt):
             chat = self._template.render(prompt)
             tokens = self._chat_tokens(chat)
-            _log_relaxed(chat)
         elif isinstance(prompt, TextPrompt):
             tokens = self._infill(prompt) if prompt.suffix else self._tokenize(prompt.text, "prompt")
         else:
@@ -141,11 +136,6 @@ class Prompts:
                 except InvalidRequestError:  # a template may refuse a prompt that ends there: no checkpoint
                     continue
         return tuple(sorted(each for each in found if 0 < each < len(tokens)))
-
-
-def _log_relaxed(chat: RenderedChat) -> None:
-    for relaxed in chat.relaxed:
-        event(logger, logging.WARNING, "tool_schema_relaxed", tool=relaxed.tool, reason=relaxed.reason)
 
 
 def _messages(prompt: ChatPrompt) -> list[Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from llmcore.engine.answer_constraints import AnswerConstraints
 from llmcore.engine.answer_endings import AnswerEndings, answer_endings
 from llmcore.engine.prompt_limit import PromptBound
 from llmcore.engine.prompts import Prompts, TokenizedPrompt
-from llmcore.engine.request_state import RequestState, constrain_request_state, open_request_state
+from llmcore.engine.request_state import RequestState, open_request_state
 from llmcore.engine.token_text import TokenText
 from llmcore.grammar.constraint import Constraints
 from llmcore.limits import Limits
@@ -32,7 +33,7 @@ class RequestBuilder:
         self._cache = cache
         self._prompts = prompts
         self._constraints = constraints
-        self._token_text = token_text
+        self._answer_constraints = AnswerConstraints(model, constraints, token_text)
         self._bound = PromptBound(limits.n_ctx, limits.n_prompt)
         self._tenants: dict[str, int] = {"": SHARED_TENANT}  # numbers by name; there are few names
 
@@ -66,15 +67,11 @@ class RequestBuilder:
         state = open_request_state(
             self._model, request, prompt, sequence, deadline_s, endings, n_ctx=self._limits.n_ctx
         )
-        if request.constraint is not None:
-            try:
-                matcher = self._constraints.matcher(request.constraint)
-                constrain_request_state(
-                    state, matcher, prompt, self._model, self._constraints.anything, self._token_text.name
-                )
-            except BaseException:
-                state.close()
-                raise
+        try:
+            self._answer_constraints.apply(state, request.constraint, prompt.chat)
+        except BaseException:
+            state.close()
+            raise
         return state
 
     def _endings(self, request: GenerateRequest, prompt: TokenizedPrompt) -> AnswerEndings:

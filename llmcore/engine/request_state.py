@@ -8,18 +8,9 @@ from dataclasses import dataclass, field
 from llmcore.engine.answer_endings import NO_ENDINGS, AnswerEndings
 from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.engine.text_stream import TextStream
-from llmcore.errors import InvalidRequestError
-from llmcore.grammar.content_gate import (
-    ContentGate,
-    TokenConstraint,
-    call_tokens,
-    calls_are_certain,
-    is_opened,
-    reads_json,
-)
+from llmcore.grammar.content_gate import TokenConstraint
 from llmcore.llama.chat import ChatParser
 from llmcore.llama.chat_stream import ChatStream, ParsedChat
-from llmcore.llama.ffi.arrays import UInt32Array
 from llmcore.llama.model import Model
 from llmcore.llama.sampler import Sampler, SampleRequest
 from llmcore.messages import Finished, FinishReason, GenerateRequest, Piece, TokenLogprob, Usage
@@ -46,6 +37,7 @@ class RequestState:
     preserved: frozenset[int] = frozenset()  # special tokens that are text here
     n_reasoning: int = 0
     constraint: TokenConstraint | None = None
+    relaxed: tuple[str, ...] = ()  # paths of keywords of schemas that the constraint does not hold
     n_logprobs: int | None = None
     endings: AnswerEndings = NO_ENDINGS
     shows_special_tokens: bool = False
@@ -62,6 +54,24 @@ class RequestState:
         self.sampler.close()
         if self.parser is not None:
             self.parser.close()
+
+    def read_content(self) -> None:
+        """Makes all text of the answer its content."""
+        assert self.parser is not None
+        self.parser.close()
+        self.chat, self.parser = None, None
+
+    def read_content_if(self, is_content: Callable[[], bool], is_decided: Callable[[], bool]) -> None:
+        """Makes all text of the answer its content if it turns out to be that. Until it is decided, nothing is emitted."""
+        assert self.parser is not None
+        parse = _reader(self.parser)
+
+        def read(text: str, is_partial: bool) -> ParsedChat:
+            if is_content():
+                return ParsedChat(content=text)
+            return ParsedChat() if is_partial and not is_decided() else parse(text, is_partial)
+
+        self.chat = ChatStream(read)
 
     def start(self) -> bool:
         """Records that a step has a row of it, so that its part found in the cache is known. Returns True the first time."""
@@ -148,8 +158,6 @@ def open_request_state(
     sampler = Sampler(model, request.sampling, n_ctx=n_ctx)
     try:
         sampler.prime(prompt.tokens)
-        if prompt.chat and prompt.chat.grammar:
-            sampler.constrain(prompt.chat.grammar)
         parser = ChatParser(prompt.chat.syntax) if prompt.chat and prompt.chat.syntax else None
     except BaseException:
         sampler.close()
@@ -168,46 +176,6 @@ def open_request_state(
         endings=endings,
         shows_special_tokens=request.shows_special_tokens,
     )
-
-
-def constrain_request_state(
-    state: RequestState,
-    constraint: TokenConstraint,
-    prompt: TokenizedPrompt,
-    model: Model,
-    anything: Callable[[], UInt32Array],
-    piece: Callable[[int], bytes],
-) -> None:
-    """Constrains an answer's content, or the whole answer if it is nothing but content. `anything` and `piece` are as for
-    ContentGate.
-
-    Raises InvalidRequestError if content cannot be told from what is around it.
-    """
-    chat, parser = prompt.chat, state.parser
-    if chat is None or parser is None:
-        state.constraint = constraint
-    elif calls_are_certain(chat):
-        pass  # the sampler follows the grammar of the call
-    elif reads_json(chat, parser):
-        starts = (
-            model.tokenize(chat.thinking_start, add_special=False, parse_special=True) if chat.thinking_start else []
-        )
-        state.constraint = ContentGate(
-            constraint,
-            anything(),
-            piece,
-            is_reasoning=is_opened(chat),
-            start=starts[0] if len(starts) == 1 and chat.thinking_ends else None,
-            ends=chat.thinking_ends,
-            calls=call_tokens(chat, prompt.preserved, piece),
-        )
-    elif chat.grammar:
-        message = "the model writes content in a form of its own: send either tools or a form of the answer"
-        raise InvalidRequestError(message, param="constraint")
-    else:  # content in a form of its own cannot be constrained among other text: the answer is content alone
-        state.chat, state.parser = None, None
-        parser.close()
-        state.constraint = constraint
 
 
 def _reader(parser: ChatParser) -> Callable[[str, bool], ParsedChat]:

@@ -16,6 +16,8 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from llmcore.errors import InvalidRequestError
+from llmcore.grammar.call_compiler import CallCompiler
+from llmcore.grammar.call_grammar import CallGrammar
 from llmcore.grammar.compiler_problem import in_words
 from llmcore.grammar.gbnf import gbnf_to_lark
 from llmcore.grammar.matcher import Matcher
@@ -44,15 +46,15 @@ N_LEFT_OUT_MAX = 8
 _ANY_OBJECT = b'{"type": "object"}'
 
 
-def _limits() -> LLParserLimits:
-    """Returns limits that keep compiling within tens of milliseconds (50k units of fuel per ms), a mask too (14k per ms; 20k items
-    per ms), and a matcher within tens of MB (1 to 2 KB per state)."""
+def _limits(n_schemas: int = 1) -> LLParserLimits:
+    """Returns limits that keep compiling within tens of milliseconds (50k units of fuel per ms) for each of so many schemas, a mask
+    too (14k per ms; 20k items per ms), and a matcher within tens of MB (1 to 2 KB per state)."""
     return LLParserLimits(
-        initial_lexer_fuel=1_000_000,
+        initial_lexer_fuel=1_000_000 * min(n_schemas, 16),
         step_lexer_fuel=200_000,
         step_max_items=50_000,
         max_lexer_states=25_000,
-        max_grammar_size=200_000,
+        max_grammar_size=200_000 * min(n_schemas, 16),
         verbose_errors=False,
     )
 
@@ -64,20 +66,21 @@ class Constraints:
         self._model = model
         self._tokenizer: LLTokenizer | None = None
         self._vocabulary: BorrowedHandle | None = None  # kept alive for the tokenizer
-        self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
-        self._relaxed: dict[Constraint, tuple[str, ...]] = {}  # of compiled schemas
+        self._controls: dict[str, int] = {}  # tokens that are not text, by their texts; known with the tokenizer
+        self._compiled: OrderedDict[Constraint | CallGrammar, LLMatcher] = OrderedDict()
+        self._relaxed: dict[Constraint | CallGrammar, tuple[str, ...]] = {}  # of compiled schemas
         self._lock = threading.Lock()  # guards _compiled and _relaxed
         self._compiling = threading.Lock()
         self._anything: UInt32Array | None = None  # cached
 
-    def is_ready(self, constraint: Constraint) -> bool:
+    def is_ready(self, constraint: Constraint | CallGrammar) -> bool:
         """True if a constraint is compiled."""
         with self._lock:
             return constraint in self._compiled
 
-    def prepare(self, constraint: Constraint) -> None:
+    def prepare(self, constraint: Constraint | CallGrammar) -> None:
         """Compiles a constraint that is not in the cache. The first call also builds the tokenizer (0.4 s for 50k tokens). Raises
-        InvalidRequestError, whose `param` is "constraint" or a path below it."""
+        InvalidRequestError, whose `param` is "constraint" or a path below it, or the tool at fault."""
         with self._compiling:
             if self.is_ready(constraint):
                 return
@@ -87,7 +90,7 @@ class Constraints:
                 while len(self._compiled) > N_CACHED or sum(map(_size, self._compiled)) > CACHED_BYTES:
                     self._relaxed.pop(self._compiled.popitem(last=False)[0], None)
 
-    def matcher(self, constraint: Constraint) -> Matcher:
+    def matcher(self, constraint: Constraint | CallGrammar) -> Matcher:
         """Returns a new matcher at the beginning of an answer. Compiles the constraint if needed; raises as prepare()."""
         while True:
             with self._lock:
@@ -95,10 +98,11 @@ class Constraints:
                 if native is not None:
                     self._compiled.move_to_end(constraint)
                     renew = functools.partial(self._renew, constraint, native)
-                    return Matcher(native.deep_copy(), self._model.n_vocab, renew, self._vocabulary)
+                    param = "tools" if isinstance(constraint, CallGrammar) else "constraint"
+                    return Matcher(native.deep_copy(), self._model.n_vocab, renew, self._vocabulary, param=param)
             self.prepare(constraint)
 
-    def _renew(self, constraint: Constraint, worn: LLMatcher) -> LLMatcher:
+    def _renew(self, constraint: Constraint | CallGrammar, worn: LLMatcher) -> LLMatcher:
         """Compiles a grammar again, not shared with other matchers, and drops the `worn` one from the cache."""
         with self._lock:
             if self._compiled.get(constraint) is worn:
@@ -116,6 +120,21 @@ class Constraints:
             self._anything = mask
         return self._anything
 
+    def spell(self, text: str) -> list[int]:
+        """Returns tokens that spell a text exactly; tokens that are not text where the text has theirs. Raises InvalidRequestError
+        if the vocabulary lacks a byte."""
+        tokenizer, tokens = self._ready_tokenizer(), list[int]()
+        controls = "|".join(map(re.escape, sorted(self._controls, key=len, reverse=True)))
+        for part in re.split(f"({controls})", text) if controls else [text]:
+            if part in self._controls:
+                tokens.append(self._controls[part])
+            elif part:
+                spelled = tokenizer.greedy_tokenize(part)
+                if b"".join(self._model.token_bytes(each, special=True) for each in spelled) != part.encode():
+                    raise InvalidRequestError(f"the model's vocabulary cannot spell {part[:80]!r}", param="messages")
+                tokens += spelled
+        return tokens
+
     def close(self) -> None:
         """Drops everything that refers to the model's vocabulary."""
         with self._compiling, self._lock:
@@ -124,7 +143,13 @@ class Constraints:
 
     # --- Compiling ----------------------------------------------------------------------------------------------------
 
-    def _compile(self, constraint: Constraint) -> LLMatcher:
+    def _compile(self, constraint: Constraint | CallGrammar) -> LLMatcher:
+        if isinstance(constraint, CallGrammar):
+            self._ready_tokenizer()
+            calls = CallCompiler(self.hold, self._build, self._controls).compile(constraint)
+            with self._lock:
+                self._relaxed[constraint] = calls.relaxed
+            return calls.native
         if isinstance(constraint, JsonObject):
             constraint = JsonSchema(_ANY_OBJECT)
         if isinstance(constraint, JsonSchema):
@@ -152,7 +177,7 @@ class Constraints:
         """
         return self._compile_schema(read_schema(schema), strict, lenient)[0]
 
-    def relaxed(self, constraint: Constraint) -> tuple[str, ...]:
+    def relaxed(self, constraint: Constraint | CallGrammar) -> tuple[str, ...]:
         """Returns the paths of keywords of a prepared schema that are not held: "properties.tags.uniqueItems"."""
         with self._lock:
             return self._relaxed.get(constraint, ())
@@ -202,14 +227,20 @@ class Constraints:
         tokens = self._model.tokenize(text, add_special=False, parse_special=True)
         return tokens[0] if len(tokens) == 1 else None
 
-    def _build(self, grammar: str) -> LLMatcher:
+    def _build(self, grammar: str, n_schemas: int = 1) -> LLMatcher:
+        return LLMatcher(self._ready_tokenizer(), grammar, log_level=0, limits=_limits(n_schemas))
+
+    def _ready_tokenizer(self) -> LLTokenizer:
         if self._tokenizer is None:
             self._vocabulary = self._model.vocab
+            self._controls = _controls(self._model)
             self._tokenizer = _tokenizer(self._model)
-        return LLMatcher(self._tokenizer, grammar, log_level=0, limits=_limits())
+        return self._tokenizer
 
 
-def _size(constraint: Constraint) -> int:
+def _size(constraint: Constraint | CallGrammar) -> int:
+    if isinstance(constraint, CallGrammar):
+        return len(constraint.source) + sum(len(each.schema) for each in constraint.arguments)
     if isinstance(constraint, JsonSchema):
         return len(constraint.schema)
     if isinstance(constraint, Regex):
@@ -219,6 +250,12 @@ def _size(constraint: Constraint) -> int:
 
 def _ends(model: Model) -> list[int]:
     return [token for token in range(model.n_vocab) if model.is_end(token)]
+
+
+def _controls(model: Model) -> dict[str, int]:
+    """Returns the tokens that are not text, by their texts."""
+    found = (token for token in range(model.n_vocab) if model.is_control(token))
+    return {text: token for token in found if (text := model.token_bytes(token, special=True).decode(errors="ignore"))}
 
 
 def _tokenizer(model: Model) -> LLTokenizer:

@@ -31,7 +31,7 @@ def gbnf_to_lark(text: str, *, n_vocab: int, ends: Collection[int], find_token: 
     """
     rules = GbnfParser(text, n_vocab, find_token).parse()
     _check(text, rules)
-    return _Writer(rules, ends).lark()
+    return LarkWriter(rules, ends).lark()
 
 
 # --- Checks -----------------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def _has_token(node: Node) -> bool:
     return isinstance(node, Token) or any(map(_has_token, children(node)))
 
 
-class _Writer:
+class LarkWriter:
     """Writes rules in Lark. Each set of characters is written once."""
 
     def __init__(self, rules: Rules, ends: Collection[int]) -> None:
@@ -177,13 +177,20 @@ class _Writer:
         self._sets: dict[Ranges, str] = {}
 
     def lark(self) -> str:
-        lines = [f"{self._names[name]}: {self._written(self._rules.nodes[name])}" for name in self._reached]
+        lines = [self._rule(name) for name in self._reached]
         sets = [f"{name}: /{regex(ranges)}/" for ranges, name in self._sets.items()]
         return "\n".join(["%llguidance {}", f"start: {self._names[ROOT]}", *lines, *sets, ""])
 
+    def _rule(self, name: str) -> str:
+        return f"{self._names[name]}: {self._written(self._rules.nodes[name])}"
+
+    def _set(self, ranges: Ranges) -> str:
+        """Returns the name of the lexeme that is one character of a set."""
+        return self._sets.setdefault(ranges, f"C{len(self._sets)}")
+
     def _written(self, node: Node) -> str:
         if isinstance(node, Characters):
-            return self._sets.setdefault(node.ranges, f"C{len(self._sets)}")
+            return self._set(node.ranges)
         if isinstance(node, RuleReference):
             return self._names[node.name]
         if isinstance(node, Token):

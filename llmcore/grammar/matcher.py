@@ -24,10 +24,19 @@ class Matcher:
     a lexer of its own (`renew`), so that other answers cannot make it fail.
     """
 
-    def __init__(self, native: LLMatcher, n_vocab: int, renew: Callable[[], LLMatcher], needs: object = None) -> None:
-        """`needs` is kept alive: the vocabulary that the native matcher tokenizes with."""
+    def __init__(
+        self,
+        native: LLMatcher,
+        n_vocab: int,
+        renew: Callable[[], LLMatcher],
+        needs: object = None,
+        *,
+        param: str = "constraint",
+    ) -> None:
+        """`needs` is kept alive: the vocabulary that the native matcher tokenizes with. `param` is what errors name."""
         self._native = native
         self._needs = needs
+        self._param = param
         self._renew: Callable[[], LLMatcher] | None = renew
         self._accepted: list[int] = []
         self.mask: UInt32Array = np.zeros((n_vocab + 31) // 32, np.uint32)
@@ -37,7 +46,7 @@ class Matcher:
     def failure(self) -> ConstraintError:
         """The error for an answer for which no token can be drawn."""
         why = in_words(self._native.get_error()) or "no token that may come next is one that the model can produce"
-        return ConstraintError(f"the answer cannot go on within its constraint: {why}", param="constraint")
+        return ConstraintError(f"the answer cannot go on within its constraint: {why}", param=self._param)
 
     @property
     def is_complete(self) -> bool:

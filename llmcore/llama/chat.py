@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from functools import cached_property
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
 from llmcore.errors import InvalidRequestError, NativeError
 from llmcore.llama.chat_stream import ParsedChat
@@ -17,12 +17,9 @@ from llmcore.llama.ffi.library import load_library
 from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
 from llmcore.llama.template_literals import inspected_texts
-from llmcore.llama.tool_schema import RelaxedSchema, relax_schema
-from llmcore.log import event
+from llmcore.llama.tool_schema import FIRST_STAND_IN, PROBE_MESSAGES, PROBE_TOOLS, StandIns, ToolArgument
 from llmcore.messages import ChatPrompt
 from llmcore.protocol.chat_limits import check_chat_size
-
-logger = logging.getLogger(__name__)
 
 # Format of llama.cpp's errors in a template: the place, quoted over several lines, then the message.
 _TEMPLATE_ERROR = re.compile(
@@ -33,13 +30,6 @@ _TEMPLATE_ERROR = re.compile(
 
 # The shim's errors begin with the field at fault; all others concern the messages.
 _FIELD = re.compile(r"((?:tools\[\d+\]|chat_template_kwargs)[.\w]*|tool_name|continue_final_message): ")
-
-
-class RelaxedTool(msgspec.Struct, frozen=True):
-    """A tool whose arguments are only constrained to be an object, because its schema makes no grammar."""
-
-    tool: int  # index in the list of tools
-    reason: str
 
 
 class RenderedChat(msgspec.Struct, frozen=True):
@@ -53,10 +43,10 @@ class RenderedChat(msgspec.Struct, frozen=True):
     stops: tuple[str, ...] = ()
     preserved: tuple[str, ...] = ()  # special tokens whose text the parser needs
     syntax: str = ""  # for ChatParser; empty if the answer's text is its content
-    grammar: str = ""  # for Sampler.constrain; empty if the answer is not constrained
+    grammar: str = ""  # for grammar.call_grammar.CallGrammar; empty if no calls are constrained
+    arguments: tuple[ToolArgument, ...] = ()  # what the stand-ins in the grammar stand for
     thinking_start: str = ""
     thinking_ends: tuple[str, ...] = ()
-    relaxed: tuple[RelaxedTool, ...] = ()
 
 
 class ChatTemplate(HandleOwner):
@@ -85,9 +75,14 @@ class ChatTemplate(HandleOwner):
         """Returns the prompt of a chat. Raises InvalidRequestError, naming the field, if the template refuses the messages or
         a tool cannot be honoured."""
         check_chat_size(prompt)
-        request = msgspec.json.encode(self._request(prompt))
+        calls = bool(prompt.tools) and prompt.tool_choice != "none"
+        stand_ins = StandIns(are_json=calls and self._has_json_arguments)
+        rendered = self._render(self._request(prompt, stand_ins))
+        return structs.replace(rendered, arguments=tuple(stand_ins.arguments)) if rendered.grammar else rendered
+
+    def _render(self, request: dict[str, Any]) -> RenderedChat:
         try:
-            answer = self._lib.take_string(self._lib.lc_chat_render, self.handle, request)
+            answer = self._lib.take_string(self._lib.lc_chat_render, self.handle, msgspec.json.encode(request))
         except (NativeError, InvalidRequestError) as error:
             raise _refusal(error.message) from None
         return msgspec.json.decode(answer, type=RenderedChat)
@@ -104,7 +99,17 @@ class ChatTemplate(HandleOwner):
             raise NativeError(self._lib.last_error() or "the prompt has more tokens than bytes")
         return tokens[:n]
 
-    def _request(self, prompt: ChatPrompt) -> dict[str, Any]:
+    @cached_property
+    def _has_json_arguments(self) -> bool:
+        """True if the arguments of a call are one JSON object."""
+        held = StandIns(are_json=True).replaced(PROBE_TOOLS)
+        request = {"messages": PROBE_MESSAGES, "tools": PROBE_TOOLS, "held_tools": held, "tool_choice": "required"}
+        try:
+            return str(FIRST_STAND_IN) in self._render(request).grammar
+        except InvalidRequestError:
+            return False
+
+    def _request(self, prompt: ChatPrompt, stand_ins: StandIns) -> dict[str, Any]:
         request: dict[str, Any] = {
             "messages": msgspec.Raw(prompt.messages),
             "add_generation_prompt": prompt.add_generation_prompt,
@@ -115,7 +120,7 @@ class ChatTemplate(HandleOwner):
         if prompt.tools:
             request["tools"] = msgspec.Raw(prompt.tools)
             if prompt.tool_choice != "none":
-                self._relax_tools(request, _tools(prompt.tools))
+                request["held_tools"] = stand_ins.replaced(_tools(prompt.tools))
             request["tool_choice"] = prompt.tool_choice
             request["tool_name"] = prompt.tool_name
             # With a named function, the answer is one call of it.
@@ -124,19 +129,6 @@ class ChatTemplate(HandleOwner):
         if arguments:
             request["chat_template_kwargs"] = arguments
         return request
-
-    def _relax_tools(self, request: dict[str, Any], tools: list[dict[str, Any]]) -> None:
-        """Adds "held_tools" to the request if a schema has keywords that grammars do not enforce: the tools without them. Raises
-        InvalidRequestError if such a tool is strict."""
-        relaxed_tools = []
-        for index, tool in enumerate(tools):
-            function = tool["function"]
-            relaxed = relax_schema(function.get("parameters") or {})
-            if relaxed.left_out:
-                _report_left_out(index, function, relaxed)
-            relaxed_tools.append({**tool, "function": {**function, "parameters": relaxed.schema}})
-        if relaxed_tools != tools:
-            request["held_tools"] = relaxed_tools
 
     def _effort(self, effort: str) -> dict[str, Any]:
         if effort in ("", "none"):
@@ -203,18 +195,6 @@ class ChatParser(HandleOwner):
             self._lib.lc_chat_parse, self.handle, text.replace("\0", "\ufffd").encode(), is_partial
         )
         return msgspec.json.decode(answer, type=ParsedChat)
-
-
-def _report_left_out(index: int, function: dict[str, Any], relaxed: RelaxedSchema) -> None:
-    path, keyword = relaxed.left_out[0]
-    if function.get("strict"):
-        where = f"tools[{index}].function.parameters"
-        message = (
-            f"{where}: {function.get('name')!r} is strict, and at {path} the keyword {keyword!r} cannot be honoured"
-        )
-        raise InvalidRequestError(message, param=where)
-    for path, keyword in relaxed.left_out:
-        event(logger, logging.INFO, "tool_schema_relaxed", tool=index, path=path, keyword=keyword)
 
 
 def _refusal(message: str) -> InvalidRequestError:

@@ -1,4 +1,4 @@
-"""A sampler: draws the next token of one sequence; keeps its penalties, grammar and random numbers."""
+"""A sampler: draws the next token of one sequence; keeps its penalties and random numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
+from llmcore.errors import InvalidRequestError, NativeError
 from llmcore.llama.context import Context
 from llmcore.llama.ffi.arrays import Float32Array, UInt32Array, address_of, int32_pointer
 from llmcore.llama.ffi.library import load_library
@@ -63,10 +63,6 @@ class Sampler(HandleOwner):
         tokens = np.asarray(prompt, np.int32)
         self._lib.check(self._lib.lc_sampler_prime(self.handle, address_of(tokens), len(tokens)))
 
-    def constrain(self, grammar: str) -> None:
-        """Constrains the answer to the tool-call grammar of a rendered chat. Raises InvalidRequestError for an invalid grammar."""
-        self._lib.check(self._lib.lc_sampler_set_grammar(self.handle, self.model.handle, grammar.encode()))
-
     def accept(self, tokens: Sequence[int]) -> None:
         """Adds tokens of the answer that were not drawn by this sampler."""
         array = np.asarray(tokens, np.int32)
@@ -87,8 +83,8 @@ class Sampler(HandleOwner):
 
 
 def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[int]) -> list[int]:
-    """Draws one token for each pair of a sampler and a batch index of the last step, in one native call. Raises NativeError or
-    ConstraintError if one of them cannot be drawn."""
+    """Draws one token for each pair of a sampler and a batch index of the last step, in one native call. Raises NativeError
+    if one of them cannot be drawn."""
     if not samplers:
         return []
     tokens = sample_tokens(load_library(), context.handle, [sampler.handle for sampler in samplers], rows)
@@ -96,8 +92,6 @@ def sample_rows(context: Context, samplers: Sequence[Sampler], rows: Sequence[in
         raise NativeError("no token can be chosen: the logits (with their bias) exclude every one")
     if BAD_LOGITS in tokens:
         raise NativeError(NOT_FINITE)
-    if GRAMMAR_LIMIT in tokens:
-        raise ConstraintError(TOO_AMBIGUOUS, param="tools")
     return tokens
 
 
@@ -119,8 +113,7 @@ class SampledToken(NamedTuple):
     """Result of a draw.
 
     Args:
-        token: a token id; NO_TOKEN if mask or parameters exclude every token, BAD_LOGITS if logits are not finite, GRAMMAR_LIMIT if
-            a tool-call grammar is too ambiguous.
+        token: a token id; NO_TOKEN if mask or parameters exclude every token, BAD_LOGITS if logits are not finite.
         logprobs: pairs (token, log-probability) of the drawn token, then of the most probable ones. They are the model's own:
             before mask, biases, penalties and temperature.
     """
@@ -129,8 +122,7 @@ class SampledToken(NamedTuple):
     logprobs: tuple[tuple[int, float], ...] = ()
 
 
-NO_TOKEN, BAD_LOGITS, GRAMMAR_LIMIT = -1, -2, -3
-TOO_AMBIGUOUS = "the schema of a tool allows too many readings of its arguments: simplify its patterns"
+NO_TOKEN, BAD_LOGITS = -1, -2
 NOT_FINITE = "the model's logits are not finite: numbers have overflowed, or the model file is damaged"
 
 

@@ -41,7 +41,7 @@ class RequestHandler:
             if not is_light(request.prompt):
                 lane, work = prompt_lane(request.prompt), partial(self._engine.read, request.prompt)
                 self._preparation.start(request.request_id, command, lane, work, request.timeout_s)
-            elif request.constraint is None or self._engine.is_prepared(request.constraint):
+            elif self._engine.is_prepared(request.constraint):
                 self._admit(command)
             else:
                 compiling = partial(self._compile, command, None)
@@ -55,7 +55,7 @@ class RequestHandler:
         try:
             if prepared.error is not None:
                 raise prepared.error
-            if constraint is None or self._engine.is_prepared(constraint):
+            if self._engine.is_prepared(constraint, prepared.result):
                 self._admit(command, task, prepared.result)
             else:
                 self._preparation.continue_with(task, "compile", partial(self._compile, command, prepared.result))
@@ -113,7 +113,6 @@ class RequestHandler:
             self._outputs.append(self._engine.submit(request, prompt=prompt, arrived_s=task.arrived_s))
 
     def _compile(self, command: SubmitCommand, prompt: TokenizedPrompt | None) -> TokenizedPrompt | None:
-        """Compiles a constraint, in a preparing thread. Returns the prompt, which is the task's result so far."""
-        assert command.request.constraint is not None
-        self._engine.prepare(command.request.constraint)
+        """Compiles what an answer needs, in a preparing thread. Returns the prompt, which is the task's result so far."""
+        self._engine.prepare(command.request.constraint, prompt)
         return prompt

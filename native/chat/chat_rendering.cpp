@@ -12,9 +12,8 @@ namespace lc {
 namespace {
 
 struct Rendering {
-    common_chat_params       params;
-    bool                     reads_calls = false;
-    std::vector<RelaxedTool> relaxed;
+    common_chat_params params;
+    bool               reads_calls = false;
 };
 
 // Renders for a template that supports tools. `tools` have the parameters that the grammar enforces. The prompt describes all tools
@@ -59,13 +58,11 @@ Rendering render_prompted_tools(const ChatTemplates & templates, const ChatReque
 }
 
 Rendering render(const ChatTemplates & templates, const ChatRequest & request) {
-    std::vector<common_chat_tool>  tools   = request.constrained_tools;
-    const std::vector<RelaxedTool> relaxed = relax_unsupported_schemas(tools, request.is_strict);
-    const bool are_tools_different         = request.has_own_constraints || !relaxed.empty() || !request.tool_name.empty();
+    const std::vector<common_chat_tool> & tools = request.constrained_tools;
+    const bool are_tools_different              = request.has_own_constraints || !request.tool_name.empty();
     Rendering  out  = templates.supports_tools ? render_supported_tools(templates, request, tools, are_tools_different)
                                                : render_prompted_tools(templates, request, tools);
     out.reads_calls = request.allows_calls();
-    out.relaxed     = relaxed;
     return out;
 }
 
@@ -89,7 +86,7 @@ const char * trigger_name(common_grammar_trigger_type type) {
     throw std::runtime_error("llama-common gave a grammar trigger of an unknown type");
 }
 
-// Writes the JSON that lc::Grammar reads; "" if nothing constrains the answer.
+// Writes how calls are constrained as JSON; "" if nothing constrains them.
 std::string write_grammar(const common_chat_params & params) {
     if (params.grammar.empty() || (params.grammar_lazy && params.grammar_triggers.empty())) {
         return "";
@@ -135,10 +132,6 @@ std::string render_chat(const ChatTemplates & templates, const ChatRequest & req
     // Grammar and parser are made without marks: an answer has none.
     const std::string marked_prompt =
         is_marked ? unescape_marks(render_prompt(templates, marked.request), marked.mark) : std::string();
-    common_json                relaxed   = common_json::array();
-    for (const RelaxedTool & tool : rendering.relaxed) {
-        relaxed.push_back({{"tool", tool.index}, {"reason", tool.reason}});
-    }
     const common_json response = {
         {"prompt", is_marked ? remove_marks(marked_prompt, marked.mark) : params.prompt},
         {"marked_prompt", marked_prompt},
@@ -149,7 +142,6 @@ std::string render_chat(const ChatTemplates & templates, const ChatRequest & req
         {"grammar", rendering.reads_calls ? write_grammar(params) : ""},
         {"thinking_start", params.thinking_start_tag},
         {"thinking_ends", params.thinking_end_tags},
-        {"relaxed", relaxed},
     };
     return response.dump_safe();
 }

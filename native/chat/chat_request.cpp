@@ -64,15 +64,6 @@ void read_template_kwargs(const common_json & request, common_chat_templates_inp
     inputs.enable_thinking = get_bool(kwargs, "enable_thinking", inputs.enable_thinking);
 }
 
-std::vector<bool> read_strict(const common_json & tools) {
-    std::vector<bool> is_strict;
-    for (const common_json & tool : tools) {
-        const common_json & function = tool.at("function");
-        is_strict.push_back(function.contains("strict") && function.at("strict").is_boolean() && function.at("strict").get<bool>());
-    }
-    return is_strict;
-}
-
 void read_continuation(const common_json & request, common_chat_templates_inputs & inputs) {
     if (!get_bool(request, "continue_final_message", false)) {
         return;
@@ -89,7 +80,6 @@ void read_tools(const common_json & request, ChatRequest & out) {
         return;
     }
     out.inputs.tools        = common_chat_tools_parse_oaicompat(request.at("tools"));
-    out.is_strict           = read_strict(request.at("tools"));
     out.has_own_constraints = request.contains("held_tools");
     out.constrained_tools   = out.has_own_constraints ? common_chat_tools_parse_oaicompat(request.at("held_tools"))
                                                       : out.inputs.tools;

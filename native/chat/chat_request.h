@@ -10,9 +10,8 @@ namespace lc {
 
 struct ChatRequest {
     common_chat_templates_inputs  inputs;                      // as the template sees them
-    std::vector<common_chat_tool> constrained_tools;           // the tools with the parameters that the grammar enforces
+    std::vector<common_chat_tool> constrained_tools;           // the tools with the parameters that the grammar is written from
     bool                          has_own_constraints = false; // these parameters differ from the template's ("held_tools")
-    std::vector<bool>             is_strict;                   // for each tool
     std::string                   tool_name;                   // the tool that must be called; "" for any
     bool                          marks_special_texts = false; // special tokens' texts of the caller's are text
     std::vector<std::string>      kept_texts;                  // but not these in assistant messages: the template looks for them

@@ -1,43 +1,11 @@
 #include "chat/tool_grammar.h"
 
-#include "chat-peg-parser.h"
-#include "json-schema-to-grammar.h"
-#include "shim/error.h"
+#include "common.h"
 
 #include <algorithm>
 #include <regex>
 
 namespace lc {
-
-namespace {
-
-// Throws if llama-common cannot convert the tool's parameters to a grammar.
-void check_schema(const common_chat_tool & tool) {
-    const common_json parameters = common_json::parse_no_throw(tool.parameters.empty() ? "{}" : tool.parameters);
-    require(parameters.is_object(), "is not an object");
-    if (!parameters.empty()) {
-        json_schema_to_grammar(parameters, true);
-    }
-}
-
-} // namespace
-
-std::vector<RelaxedTool> relax_unsupported_schemas(std::vector<common_chat_tool> & tools, const std::vector<bool> & is_strict) {
-    std::vector<RelaxedTool> relaxed;
-    for (size_t i = 0; i < tools.size(); i++) {
-        try {
-            check_schema(tools[i]);
-        } catch (const std::exception & e) {
-            const std::string where = "tools[" + std::to_string(i) + "].function.parameters: ";
-            if (is_strict[i]) {
-                throw InvalidArgument(where + "the schema of '" + tools[i].name + "' cannot be honoured: " + e.what());
-            }
-            tools[i].parameters = R"({"type": "object"})";
-            relaxed.push_back({i, e.what()});
-        }
-    }
-    return relaxed;
-}
 
 void constrain_bare_json_calls(common_chat_params & params, const std::string & required_grammar,
                                const std::vector<common_chat_tool> & tools) {

@@ -1,4 +1,4 @@
-// Grammars of tool calls: schemas that no grammar can express, and corrections of the grammars that llama-common writes.
+// Corrections of the grammars of tool calls that llama-common writes.
 #pragma once
 
 #include "chat.h"
@@ -7,15 +7,6 @@
 #include <vector>
 
 namespace lc {
-
-// A tool whose parameters llama-common cannot convert to a grammar.
-struct RelaxedTool {
-    size_t      index;
-    std::string reason;
-};
-
-// Replaces the parameters of such tools by "any object". Throws InvalidArgument, with the tool's name, if the tool is strict.
-std::vector<RelaxedTool> relax_unsupported_schemas(std::vector<common_chat_tool> & tools, const std::vector<bool> & is_strict);
 
 // Adds a lazy grammar for templates whose calls are bare JSON, such as Llama 3's. Nothing marks the beginning of such a call, so
 // llama-common constrains it only if a call is required. The trigger here is a call's beginning up to a tool's name.

@@ -3,9 +3,18 @@
 
 #include "sampling/sampler.h"
 
+#include "llama.h"
+
+#include <memory>
 #include <vector>
 
 namespace lc {
+
+struct SamplerDeleter {
+    void operator()(llama_sampler * sampler) const { llama_sampler_free(sampler); }
+};
+
+using SamplerPtr = std::unique_ptr<llama_sampler, SamplerDeleter>;
 
 class ChainSampler final : public lc_sampler {
 public:

@@ -1,21 +1,19 @@
 // The interface of a sampler: FastSampler for most requests, ChainSampler for all others.
 #pragma once
 
-#include "sampling/grammar.h"
 #include "shim/llmcore.h"
 
-#include <memory>
+#include <cstddef>
 
 struct lc_sampler {
-    const size_t                 n_vocab;
-    std::unique_ptr<lc::Grammar> grammar; // constrains the answer; may be NULL
+    const size_t n_vocab;
 
     explicit lc_sampler(size_t n_vocab) : n_vocab(n_vocab) {}
     lc_sampler(const lc_sampler &)             = delete;
     lc_sampler & operator=(const lc_sampler &) = delete;
     virtual ~lc_sampler()                      = default;
 
-    // Samples from n_vocab logits, which are not changed. Ignores the grammar. Throws BadLogits or NoTokenLeft.
+    // Samples from n_vocab logits, which are not changed. Throws BadLogits or NoTokenLeft.
     virtual llama_token sample(const float * logits) = 0;
     // Adds a token of the answer to the penalties' histories.
     virtual void accept(llama_token token) = 0;

@@ -28,25 +28,6 @@ lc_sampler * make_sampler(const llama_model * model, const lc_sampling_params & 
     return new lc::ChainSampler(vocab, params, biases, seed);
 }
 
-// Samples a token that the grammar allows. Samples first and checks that token: the grammar nearly always allows it, and checking
-// all tokens is slow.
-llama_token sample_constrained(lc_sampler & sampler, const float * logits) {
-    const llama_token token = sampler.sample(logits);
-    if (sampler.grammar == nullptr || sampler.grammar->allows(token)) {
-        return token;
-    }
-    std::vector<float> allowed(logits, logits + sampler.n_vocab);
-    sampler.grammar->mask(allowed);
-    return sampler.sample(allowed.data());
-}
-
-void accept_constrained(lc_sampler & sampler, llama_token token) {
-    sampler.accept(token);
-    if (sampler.grammar != nullptr) {
-        sampler.grammar->accept(token);
-    }
-}
-
 void check_extras(const lc_sample_extras * extras, size_t n, size_t n_vocab) {
     if (extras == nullptr || n == 0) {
         return;
@@ -75,7 +56,7 @@ const float * apply_mask(const float * logits, size_t n, const uint32_t * mask) 
 void sample_row(lc_sampler & sampler, const float * logits, const lc_sample_extras * extras, size_t i, llama_token * out) {
     const uint32_t * mask = extras != nullptr && extras->masks != nullptr ? extras->masks[i] : nullptr;
     try {
-        out[i] = sample_constrained(sampler, mask == nullptr ? logits : apply_mask(logits, sampler.n_vocab, mask));
+        out[i] = sampler.sample(mask == nullptr ? logits : apply_mask(logits, sampler.n_vocab, mask));
         if (extras != nullptr && extras->n_top != nullptr && extras->n_top[i] >= 0) {
             const auto at = i * static_cast<size_t>(extras->stride);
             lc::write_logprobs(logits, sampler.n_vocab, out[i], static_cast<size_t>(extras->n_top[i]), extras->tokens + at,
@@ -87,11 +68,8 @@ void sample_row(lc_sampler & sampler, const float * logits, const lc_sample_extr
     } catch (const lc::BadLogits &) {
         out[i] = LC_TOKEN_BAD_LOGITS;
         return;
-    } catch (const lc::GrammarTooAmbiguous &) {
-        out[i] = LC_TOKEN_GRAMMAR_LIMIT;
-        return;
     }
-    accept_constrained(sampler, out[i]);
+    sampler.accept(out[i]);
 }
 
 } // namespace
@@ -112,18 +90,6 @@ lc_status lc_sampler_reset(lc_sampler * sampler) {
     return lc::guard([&] {
         lc::require(sampler != nullptr, "sampler: must not be NULL");
         sampler->reset();
-        if (sampler->grammar != nullptr) {
-            sampler->grammar->reset();
-        }
-    });
-}
-
-lc_status lc_sampler_set_grammar(lc_sampler * sampler, const llama_model * model, const char * grammar) {
-    return lc::guard([&] {
-        lc::require(sampler != nullptr, "sampler: must not be NULL");
-        lc::require(model != nullptr, "model: must not be NULL");
-        lc::require(grammar != nullptr, "grammar: must not be NULL");
-        sampler->grammar = std::make_unique<lc::Grammar>(llama_model_get_vocab(model), grammar);
     });
 }
 
@@ -140,7 +106,7 @@ lc_status lc_sampler_accept(lc_sampler * sampler, const llama_token * tokens, si
         lc::require(sampler != nullptr, "sampler: must not be NULL");
         lc::require(tokens != nullptr || n_tokens == 0, "tokens: must not be NULL");
         for (size_t i = 0; i < n_tokens; i++) {
-            accept_constrained(*sampler, tokens[i]);
+            sampler->accept(tokens[i]);
         }
     });
 }
@@ -173,7 +139,7 @@ lc_status lc_sample_logits(lc_sampler * sampler, const float * logits, size_t n_
         lc::require(logits != nullptr, "logits: must not be NULL");
         lc::require(out != nullptr, "out: must not be NULL");
         lc::require(n_vocab == sampler->n_vocab, "n_vocab: is not the model's");
-        *out = sample_constrained(*sampler, logits);
-        accept_constrained(*sampler, *out);
+        *out = sampler->sample(logits);
+        sampler->accept(*out);
     });
 }

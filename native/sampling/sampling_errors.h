@@ -15,9 +15,4 @@ struct BadLogits : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// The grammar is so ambiguous that matching it exceeds its budget.
-struct GrammarTooAmbiguous : std::runtime_error {
-    GrammarTooAmbiguous() : std::runtime_error("the grammar allows too many readings of the answer") {}
-};
-
 } // namespace lc

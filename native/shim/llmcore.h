@@ -190,9 +190,6 @@ LC_API lc_status lc_sampler_reset(lc_sampler * sampler);
 // Adds the prompt's tokens to the histories of the penalties that count the prompt: repeat penalty and DRY.
 LC_API lc_status lc_sampler_prime(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
 
-// Constrains the answer to a tool-call grammar: the "grammar" of lc_chat_render(). Tokens that it excludes are not sampled.
-LC_API lc_status lc_sampler_set_grammar(lc_sampler * sampler, const struct llama_model * model, const char * grammar);
-
 // Accepts tokens of the answer that were not sampled, because a constraint left a single choice.
 LC_API lc_status lc_sampler_accept(lc_sampler * sampler, const llama_token * tokens, size_t n_tokens);
 
@@ -210,7 +207,6 @@ typedef struct lc_sample_extras {
 
 // Results of a row that has no token, besides LLAMA_TOKEN_NULL (-1): the mask or the parameters exclude every token.
 #define LC_TOKEN_BAD_LOGITS (-2)    // a logit is NaN or plus infinity
-#define LC_TOKEN_GRAMMAR_LIMIT (-3) // the grammar is too ambiguous to be followed within its budget
 
 // Samples and accepts one token for each of n rows of the last decode: samplers[i] takes the logits of batch index rows[i].
 // `extras` may be NULL. A row without a token gets one of the results above, and its extras are undefined. After a failure all
@@ -235,7 +231,7 @@ LC_API void lc_chat_free(lc_chat * chat);
 // request:  {"messages": [OpenAI messages],
 //            "add_generation_prompt": bool?, "continue_final_message": bool?,
 //            "tools": [...]?,
-//            "held_tools": [...]?  (the same tools with the parameters that the grammar enforces, if these differ),
+//            "held_tools": [...]?  (the same tools with the parameters that the grammar is written from, if these differ),
 //            "tool_choice": "auto"|"none"|"required"?,
 //            "tool_name": str?  (the tool that must be called),
 //            "parallel_tool_calls": bool?, "chat_template_kwargs": {name: JSON value}?,
@@ -246,9 +242,8 @@ LC_API void lc_chat_free(lc_chat * chat);
 //            "stops": [...],
 //            "preserved": [...]  (special tokens whose text the parser must see),
 //            "syntax": str  (for lc_chat_parser_new(); "" if an answer's text is its content),
-//            "grammar": str  (for lc_sampler_set_grammar(); "" for none),
-//            "thinking_start": str, "thinking_ends": [...],
-//            "relaxed": [{"tool": index, "reason": str}]  (tools whose parameters are only constrained to be an object)}
+//            "grammar": str  (how calls are constrained: {"grammar": GBNF, "lazy": bool, "triggers": [...], ...}; "" for none),
+//            "thinking_start": str, "thinking_ends": [...]}
 LC_API lc_status lc_chat_render(lc_chat * chat, const char * request, char ** out);
 
 // Tokenizes a "marked_prompt" like lc_tokenize() with parse_special. Special tokens' texts that carry the mark become the tokens of

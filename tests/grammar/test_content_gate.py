@@ -1,4 +1,4 @@
-"""A constraint applies to content alone, neither to reasoning before it nor to a tool call in its place."""
+"""A constraint applies to content, and not to reasoning before it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.errors import ConstraintError, InvalidRequestError
-from llmcore.grammar.content_gate import ContentGate, call_tokens, calls_are_certain, is_opened, reads_json
+from llmcore.errors import ConstraintError
+from llmcore.grammar.content_gate import ContentGate, is_opened, reads_json
 from llmcore.llama.chat import ChatParser, ChatTemplate, RenderedChat
 from llmcore.llama.ffi.arrays import UInt32Array
 from llmcore.llama.model import Model
@@ -53,9 +53,7 @@ class Content:
         return [JSON]
 
 
-def gate(
-    content: Content, *, is_reasoning: bool = False, start: int | None = 1, calls: frozenset[int] = frozenset()
-) -> ContentGate:
+def gate(content: Content, *, is_reasoning: bool = False, start: int | None = 1) -> ContentGate:
     anything = ~bits(END)
     return ContentGate(
         content,
@@ -64,7 +62,6 @@ def gate(
         is_reasoning=is_reasoning,
         start=start,
         ends=("</think>",),
-        calls=calls,
     )
 
 
@@ -104,29 +101,19 @@ def test_reasoning_is_free_but_does_not_end_the_answer(end: tuple[int, ...]) -> 
 
 
 def test_reasoning_that_the_prompt_has_opened() -> None:
-    held = gate(Content(), is_reasoning=True, calls=frozenset({5}))
+    held = gate(Content(), is_reasoning=True)
     held.fill()
     assert allowed(held.mask) == set(range(N)) - {END}
     say(held, 6, 4)
     held.fill()
-    assert allowed(held.mask) == {5, JSON}
-
-
-def test_a_call_is_held_elsewhere() -> None:
-    content = Content()
-    held = gate(content, calls=frozenset({5}))
-    say(held, 5)
-    held.fill()
-    assert allowed(held.mask) == set(range(N))
-    say(held, 6, END)
-    assert (held.is_complete, held.forced(), content.taken) == (False, [], [])
+    assert allowed(held.mask) == {JSON}
 
 
 @given(st.lists(st.sampled_from([1, 2, 3, 4, 5, 6, JSON]), max_size=30))
 def test_the_content_sees_its_own_tokens_alone(wanted: list[int]) -> None:
-    """Whatever the logits, the content is JSON, and nothing follows a call."""
+    """Whatever the logits, the content is JSON."""
     content = Content()
-    held = gate(content, calls=frozenset({5}))
+    held = gate(content)
     for token in wanted:
         held.fill()
         if held.is_complete or token not in allowed(held.mask):
@@ -142,9 +129,6 @@ def render(name: str, model: Model, **details: object) -> RenderedChat:
         return template.render(ChatPrompt(messages, **details))  # type: ignore[arg-type]
 
 
-TOOLS = b'[{"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}]'
-
-
 def test_what_templates_say(chat_model: Model) -> None:
     opened, free = render("Qwen-QwQ-32B", chat_model), render("Qwen-Qwen3-0.6B", chat_model)
     assert (is_opened(opened), is_opened(free)) == (True, False)
@@ -154,11 +138,3 @@ def test_what_templates_say(chat_model: Model) -> None:
     channels = render("openai-gpt-oss-120b", chat_model)
     with ChatParser(channels.syntax) as parser:
         assert not reads_json(channels, parser)
-    auto, required = (
-        render("Qwen-Qwen3-0.6B", chat_model, tools=TOOLS, tool_choice=each) for each in ("auto", "required")
-    )
-    assert (calls_are_certain(auto), calls_are_certain(required)) == (False, True)
-    assert call_tokens(free, frozenset(), chat_model.token_bytes) == frozenset()
-    assert call_tokens(auto, frozenset({7}), lambda token: b"<tool_call>") == {7}
-    with pytest.raises(InvalidRequestError, match="no token that begins a tool call"):
-        call_tokens(auto, frozenset(), chat_model.token_bytes)

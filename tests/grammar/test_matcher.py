@@ -17,7 +17,7 @@ from tests.grammar.masks import allows
 def test_a_lexer_that_is_worn_out_by_others_is_replaced(chat_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """All matchers of a grammar share its lexer, with one bound on its states."""
     monkeypatch.setattr(
-        constraint_module, "_limits", lambda: LLParserLimits(max_lexer_states=400, verbose_errors=False)
+        constraint_module, "_limits", lambda *_: LLParserLimits(max_lexer_states=400, verbose_errors=False)
     )
     constraints = Constraints(chat_model)
     counting = Regex("(a|b)*a(a|b){30}c")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,12 +10,14 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from llmcore.llama.chat import ChatParser
+from llmcore.engine.answer_constraints import AnswerConstraints
+from llmcore.engine.token_text import TokenText
+from llmcore.grammar.constraint import Constraints
+from llmcore.grammar.content_gate import TokenConstraint
+from llmcore.llama.chat import ChatParser, RenderedChat
 from llmcore.llama.chat_stream import ChatStream, ParsedCall, ParsedChat
 from llmcore.llama.model import Model
-from llmcore.llama.sampler import Sampler
-from llmcore.messages import ChatPrompt
-from llmcore.sampling import SamplingParams
+from llmcore.messages import ChatPrompt, Constraint
 from tests.conversations import TOOLS, USER
 from tests.families import FAMILIES, NAME
 
@@ -36,20 +39,63 @@ def tool(parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": NAME, "parameters": parameters, **more}}
 
 
-def said(model: Model, grammar: str, text: str) -> str:
-    """Returns what a model writes that prefers `text` and then the end, within the grammar; "<end>" is the end."""
-    with Sampler(model, SamplingParams(temperature=0), n_ctx=512) as sampler:
-        sampler.constrain(grammar)
-        logits = np.zeros(model.n_vocab, np.float32)
-        found = b""
-        assert model.eos is not None
-        for token in [*model.tokenize(text, add_special=False, parse_special=True), model.eos]:
-            logits[token] = 9
-            if sampler.sample_logits(logits) != token:
+class Writer:
+    """Writes answers within the constraints of rendered chats, as a model would that has them in mind."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.constraints = Constraints(model)
+        self._answers = AnswerConstraints(model, self.constraints, TokenText(model))
+
+    def close(self) -> None:
+        self.constraints.close()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def constraint(self, rendered: RenderedChat, content: Constraint | None = None) -> TokenConstraint:
+        """Returns the constraint of a new answer."""
+        with ChatParser(rendered.syntax) as parser:
+            found = self._answers.constraint(rendered, parser, content)
+        assert found is not None
+        return found
+
+    def said(self, rendered: RenderedChat, text: str, content: Constraint | None = None) -> str:
+        """Returns what a model writes that prefers `text` and then the end; "<end>" is the end."""
+        held, found = self.constraint(rendered, content), b""
+        assert self._model.eos is not None
+        for token in [*self._model.tokenize(text, add_special=False, parse_special=True), self._model.eos]:
+            held.fill()
+            if held.mask is not None and not int(held.mask[token // 32]) >> token % 32 & 1:
                 return found.decode(errors="replace")
-            logits[token] = 0
-            found += b"<end>" if token == model.eos else model.token_bytes(token, special=True)
-        return found.decode()
+            if token == self._model.eos:
+                return found.decode() + "<end>"
+            held.accept(token)
+            found += self._model.token_bytes(token, special=True)
+        raise AssertionError
+
+    def babbled(self, rendered: RenderedChat, seed: int = 0, n_max: int = 400) -> str:
+        """Returns an answer of random tokens."""
+        held, found, chosen = self.constraint(rendered), b"", random.Random(seed)
+        for _ in range(n_max):
+            allowed = self._allowed(held)
+            ends = [token for token in allowed if self._model.is_end(token)]
+            if ends or held.is_complete:
+                return found.decode()
+            token = chosen.choice(sorted(allowed))
+            held.accept(token)
+            found += self._model.token_bytes(token, special=True)
+        raise AssertionError(f"it does not end: {found!r}")
+
+    def _allowed(self, held: TokenConstraint) -> set[int]:
+        held.fill()
+        if held.mask is None:
+            return set(range(self._model.n_vocab))
+        bits = np.unpackbits(held.mask.view(np.uint8), bitorder="little")
+        return set(np.flatnonzero(bits).tolist())
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from benchmarks.source import vocabulary
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.model import Model
 from tests.families import FAMILIES
+from tests.llama.chats import Writer
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +33,9 @@ def templates(default_vocabulary: Model) -> Iterator[dict[str, ChatTemplate]]:
 def default_vocabulary(default_model: Path) -> Iterator[Model]:
     with Model(default_model, vocab_only=True) as model:
         yield model
+
+
+@pytest.fixture(scope="module")
+def writer(default_vocabulary: Model) -> Iterator[Writer]:
+    with Writer(default_vocabulary) as opened:
+        yield opened

@@ -19,7 +19,7 @@ from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
 from tests.conversations import TOOLS, USER
 from tests.families import ARGUMENTS, FAMILIES, NAME, Family
-from tests.llama.chats import BY_NAME, Choice, Read, prompt, said, stream
+from tests.llama.chats import BY_NAME, Choice, Read, Writer, prompt, stream
 
 CHOICES: tuple[Choice, ...] = ("auto", "required", "named")
 
@@ -51,7 +51,7 @@ def held(family: Family, text: str, choice: Choice) -> str:
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.template)
 def test_a_right_answer_is_read_and_allowed(
-    family: Family, choice: Choice, templates: dict[str, ChatTemplate], default_vocabulary: Model
+    family: Family, choice: Choice, templates: dict[str, ChatTemplate], writer: Writer
 ) -> None:
     rendered = templates[family.template].render(prompt(choice))
     text = answer(family, choice)
@@ -63,15 +63,15 @@ def test_a_right_answer_is_read_and_allowed(
         assert parsed.content == family.content
     if choice != "auto" or family.holds_auto or rendered.grammar:
         allowed = held(family, text, choice)
-        assert said(default_vocabulary, rendered.grammar, allowed) == allowed + "<end>"
+        assert writer.said(rendered, allowed) == allowed + "<end>"
         if allowed != text:
-            assert said(default_vocabulary, rendered.grammar, text) != text + "<end>"
+            assert writer.said(rendered, text) != text + "<end>"
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.template)
 def test_a_wrong_answer_is_not_allowed(
-    family: Family, choice: Choice, templates: dict[str, ChatTemplate], default_vocabulary: Model
+    family: Family, choice: Choice, templates: dict[str, ChatTemplate], writer: Writer
 ) -> None:
     rendered = templates[family.template].render(prompt(choice))
     if choice == "auto" and not family.holds_auto:
@@ -85,7 +85,7 @@ def test_a_wrong_answer_is_not_allowed(
     if choice == "named":
         wrong.append(text.replace("get_weather", "get_time").replace("city", "zone"))
     for each in wrong:
-        assert said(default_vocabulary, rendered.grammar, each) != each + "<end>"
+        assert writer.said(rendered, each) != each + "<end>"
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.template)
@@ -175,29 +175,31 @@ HERMES_TIME = '\n<tool_call>\n{"name": "get_time", "arguments": {"zone": "UTC"}}
         ("unsloth-mistral-Devstral-Small-2507", '[TOOL_CALLS]get_time[ARGS]{"zone": "UTC"}'),
     ],
 )
-def test_two_calls_or_one(
-    name: str, second: str, templates: dict[str, ChatTemplate], default_vocabulary: Model
-) -> None:
+def test_two_calls_or_one(name: str, second: str, templates: dict[str, ChatTemplate], writer: Writer) -> None:
     for choice in CHOICES[:2]:
         text = held(BY_NAME[name], BY_NAME[name].answer, choice) + second
         rendered = templates[name].render(prompt(choice))
-        assert said(default_vocabulary, rendered.grammar, text) == text + "<end>"
+        assert writer.said(rendered, text) == text + "<end>"
         with ChatParser(rendered.syntax) as parser:
             assert stream(parser, text).calls == TWICE
         one = templates[name].render(prompt(choice, parallel_tool_calls=False))
-        assert said(default_vocabulary, one.grammar, text).rstrip() == text.removesuffix(second).rstrip()
+        assert writer.said(one, text).rstrip() == text.removesuffix(second).rstrip()
 
 
 @pytest.mark.parametrize("name", ["Qwen3.5-4B", "google-gemma-4-31B-it"])
 def test_with_the_familys_own_tokens(name: str) -> None:
     """Uses vocabularies in which the marks of reasoning and calls are tokens."""
     family, source = BY_NAME[name], {"Qwen3.5-4B": "qwen35", "google-gemma-4-31B-it": "gemma-4"}[name]
-    with Model(vocabulary(source), vocab_only=True) as model, ChatTemplate(model, family.source) as template:
+    with (
+        Model(vocabulary(source), vocab_only=True) as model,
+        ChatTemplate(model, family.source) as template,
+        Writer(model) as writer,
+    ):
         for choice in CHOICES:
-            grammar = template.render(prompt(choice)).grammar
-            assert said(model, grammar, family.answer) == family.answer + "<end>"
+            rendered = template.render(prompt(choice))
+            assert writer.said(rendered, family.answer) == family.answer + "<end>"
             wrong = family.answer.replace("get_weather", "get_wether")
-            assert said(model, grammar, wrong) != wrong + "<end>"
+            assert writer.said(rendered, wrong) != wrong + "<end>"
 
 
 def test_no_tool_choice_reads_no_calls(templates: dict[str, ChatTemplate]) -> None:

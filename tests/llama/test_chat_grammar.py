@@ -5,62 +5,36 @@ from __future__ import annotations
 import json
 
 import msgspec
-import numpy as np
 import pytest
 
 from benchmarks.source import vocabulary
 from llmcore.errors import InvalidRequestError
 from llmcore.llama.chat import ChatParser, ChatTemplate
 from llmcore.llama.model import Model
-from llmcore.llama.sampler import Sampler
 from llmcore.messages import ChatPrompt
-from llmcore.sampling import SamplingParams
 from tests.conversations import TOOLS, USER
 from tests.families import NAME
-from tests.llama.chats import BY_NAME, prompt, said, stream, tool
+from tests.llama.chats import BY_NAME, Writer, prompt, stream, tool
 
-CLOSED = {"type": "object", "properties": {"zone": {"enum": ["UTC", "CET"]}}, "required": ["zone"]}
-
-
-def babbled(model: Model, grammar: str) -> str:
-    """Returns what a model with constant logits writes within the grammar."""
-    noise = np.random.default_rng(0)
-    found = b""
-    with Sampler(model, SamplingParams(temperature=0), n_ctx=512) as sampler:
-        sampler.constrain(grammar)
-        for _ in range(200):
-            token = sampler.sample_logits(noise.normal(size=model.n_vocab).astype(np.float32))
-            if model.is_end(token):
-                return found.decode()
-            found += model.token_bytes(token, special=True)
-    raise AssertionError(f"it does not end: {found!r}")
+CLOSED = {
+    "type": "object",
+    "properties": {"zone": {"enum": ["UTC", "CET"]}},
+    "required": ["zone"],
+    "additionalProperties": False,
+}
 
 
 @pytest.mark.parametrize("source", ["llama-spm", "phi-3", "llama-bpe"])
 def test_whatever_a_model_wants_it_makes_a_call(source: str) -> None:
     """Uses also tokenizers that put a space before a text: the grammar begins with the part of the answer that is in the prompt."""
-    with Model(vocabulary(source), vocab_only=True) as model:
+    with Model(vocabulary(source), vocab_only=True) as model, Writer(model) as writer:
         for template in (None, BY_NAME["microsoft-Phi-3.5-mini-instruct"].source):
             with ChatTemplate(model, template) as opened:
                 rendered = opened.render(prompt("named", [tool(CLOSED)]))
             with ChatParser(rendered.syntax) as parser:
-                parsed = parser.parse(babbled(model, rendered.grammar), is_partial=False)
+                parsed = parser.parse(writer.babbled(rendered), is_partial=False)
             assert json.loads(parsed.calls[0].arguments)["zone"] in ("UTC", "CET")
             assert [call.name for call in parsed.calls] == [NAME]
-
-
-def test_a_grammar_begins_again_with_its_sampler(templates: dict[str, ChatTemplate], default_vocabulary: Model) -> None:
-    family = BY_NAME["deepseek-ai-DeepSeek-V3.1"]
-    wrong = default_vocabulary.tokenize(family.answer.replace(NAME, "nobody"), add_special=False)
-    with Sampler(default_vocabulary, SamplingParams(temperature=0), n_ctx=512) as sampler:
-        sampler.constrain(templates[family.template].render(prompt()).grammar)
-        drawn = []
-        for _ in range(2):
-            logits = np.zeros((len(wrong), default_vocabulary.n_vocab), np.float32)
-            logits[np.arange(len(wrong)), wrong] = 9
-            drawn.append([sampler.sample_logits(row) for row in logits])
-            sampler.reset()
-    assert drawn[0] == drawn[1] != wrong
 
 
 def test_what_was_begun_is_not_told_again(templates: dict[str, ChatTemplate]) -> None:
@@ -84,13 +58,10 @@ def test_a_call_cannot_continue_what_the_tokenizer_cannot_spell(chat_model: Mode
         add_generation_prompt=False,
         continue_final_message=True,
     )
-    with ChatTemplate(chat_model) as template:
-        grammar = template.render(begun).grammar
-    with (
-        Sampler(chat_model, SamplingParams(), n_ctx=512) as sampler,
-        pytest.raises(InvalidRequestError, match="cannot spell"),
-    ):
-        sampler.constrain(grammar)
+    with ChatTemplate(chat_model) as template, Writer(chat_model) as writer:
+        rendered = template.render(begun)
+        with pytest.raises(InvalidRequestError, match="cannot spell"):
+            writer.constraint(rendered)
 
 
 def test_a_message_that_has_ended_is_not_continued_by_a_call(chat_model: Model) -> None:
@@ -101,18 +72,15 @@ def test_a_message_that_has_ended_is_not_continued_by_a_call(chat_model: Model) 
         add_generation_prompt=False,
         continue_final_message=True,
     )
-    with ChatTemplate(chat_model) as template:
-        grammar = template.render(begun).grammar
-    with (
-        Sampler(chat_model, SamplingParams(), n_ctx=512) as sampler,
-        pytest.raises(InvalidRequestError, match="ends an answer"),
-    ):
-        sampler.constrain(grammar)
+    with ChatTemplate(chat_model) as template, Writer(chat_model) as writer:
+        rendered = template.render(begun)
+        with pytest.raises(InvalidRequestError, match="ends an answer"):
+            writer.constraint(rendered)
 
 
 @pytest.mark.parametrize("name", ["Qwen-Qwen2.5-7B-Instruct", "meta-llama-Llama-3.1-8B-Instruct"])
 def test_a_required_call_may_follow_what_was_begun(
-    name: str, templates: dict[str, ChatTemplate], default_vocabulary: Model
+    name: str, templates: dict[str, ChatTemplate], writer: Writer
 ) -> None:
     begun = b'[{"role": "user", "content": "x"}, {"role": "assistant", "content": "I look. "}]'
     wanted = ChatPrompt(
@@ -123,4 +91,4 @@ def test_a_required_call_may_follow_what_was_begun(
         continue_final_message=True,
     )
     answer = BY_NAME[name].answer
-    assert said(default_vocabulary, templates[name].render(wanted).grammar, answer) == answer + "<end>"
+    assert writer.said(templates[name].render(wanted), answer) == answer + "<end>"

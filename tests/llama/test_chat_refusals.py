@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +14,7 @@ from llmcore.errors import InvalidRequestError
 from llmcore.llama.chat import ChatTemplate, RenderedChat
 from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
-from tests.conversations import CLOCK, CONVERSATIONS, USER, WEATHER
-from tests.llama.chats import prompt, said, tool
-
-BOUNDED = {"type": "object", "properties": {"days": {"type": "number", "minimum": 1}}, "required": ["days"]}
-
-
-def call(value: str) -> str:
-    return f'<tool_call>\n{{"name": "get_weather", "arguments": {value}}}\n</tool_call>'
-
-
-@pytest.mark.parametrize("name", ["Qwen-Qwen2.5-7B-Instruct", "google-gemma-2-2b-it"])
-def test_a_schema_is_held_as_far_as_can_be(
-    name: str,
-    templates: dict[str, ChatTemplate],
-    default_vocabulary: Model,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.INFO, "llmcore.llama.chat"):
-        rendered = templates[name].render(prompt("required", [tool(BOUNDED)]))
-    assert [record.getMessage() for record in caplog.records] == ["tool_schema_relaxed"]
-    assert '"minimum":' in rendered.prompt.replace(" ", ""), "the model is told of what cannot be held"
-    assert said(default_vocabulary, rendered.grammar, call('{"days": 0.5}')).endswith("<end>")
-    assert not said(default_vocabulary, rendered.grammar, call('{"days": "1"}')).endswith("<end>")
-    assert not said(default_vocabulary, rendered.grammar, call("{}")).endswith("<end>")
-
-
-def test_a_strict_tool_whose_schema_cannot_be_held_is_refused(templates: dict[str, ChatTemplate]) -> None:
-    template = templates["Qwen-Qwen2.5-7B-Instruct"]
-    with pytest.raises(
-        InvalidRequestError, match=r"'get_weather' is strict.*\$\.properties\.days.*'minimum'"
-    ) as caught:
-        template.render(prompt(tools=[CLOCK, tool(BOUNDED, strict=True)]))
-    assert caught.value.param == "tools[1].function.parameters"
-    # Errors that llama.cpp itself finds.
-    lost: dict[str, Any] = {"type": "object", "properties": {"a": {"$ref": "#/$defs/nowhere"}}}
-    with pytest.raises(InvalidRequestError, match="cannot be honoured") as caught:
-        template.render(prompt(tools=[tool(lost, strict=True)]))
-    assert caught.value.param == "tools[0].function.parameters"
-    relaxed = template.render(prompt("required", [tool(lost)]))
-    assert [each.tool for each in relaxed.relaxed] == [0]
-    # The tool that cannot be held harms no other.
-    assert template.render(prompt("required", [tool(lost), CLOCK])).grammar.count("get_time")
+from tests.conversations import CONVERSATIONS, USER, WEATHER
 
 
 def rendered_with(template: ChatTemplate, **fields: Any) -> RenderedChat:

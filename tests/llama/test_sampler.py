@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -146,30 +143,3 @@ def test_a_closed_sampler_is_an_error_and_not_a_crash(chat_model: Model) -> None
         sampler.sample_logits(logits(chat_model))
     with pytest.raises(ClosedError):
         sampler.prime([1])
-
-
-# --- Masks and log-probabilities ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rule", ['"a caller\'s secret" (', '"x"{100,2}', '"{3,2}" [{3,2}] ("x"){ 3 , 2 }'])
-def test_a_grammar_that_is_none_is_refused_and_printed_nowhere(
-    rule: str, chat_model: Model, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with (
-        Sampler(chat_model, SamplingParams(), n_ctx=64) as sampler,
-        pytest.raises(InvalidRequestError, match="grammar"),
-    ):
-        sampler.constrain(described(f"root ::= {rule}"))
-    out = capfd.readouterr()
-    assert out.err == out.out == "", "llama.cpp prints the whole grammar"
-
-
-def test_what_looks_like_a_repetition_in_a_text_is_none(chat_model: Model) -> None:
-    with Sampler(chat_model, SamplingParams(), n_ctx=64) as sampler:
-        sampler.constrain(described(r'root ::= "\"{3,2}" [\]{3,2}] "x"{2,3}'))
-
-
-def described(grammar: str) -> str:
-    """Returns a grammar in the form of a rendered chat."""
-    nothing: dict[str, Any] = {"triggers": [], "generation_prompt": "", "thinking_start": "", "thinking_ends": []}
-    return json.dumps({"grammar": grammar, "lazy": False, **nothing})

@@ -42,10 +42,10 @@ class ScriptedEngine:
         self.now_refused: Refusals = ()
         self._ready: set[Constraint] = set()
 
-    def is_prepared(self, constraint: Constraint) -> bool:
-        return constraint in self._ready
+    def is_prepared(self, constraint: Constraint | None, prompt: object = None) -> bool:
+        return constraint is None or constraint in self._ready
 
-    def prepare(self, constraint: Constraint) -> None:
+    def prepare(self, constraint: Constraint, prompt: object = None) -> None:
         self.is_compiling.set()
         assert self.may_compile.wait(30)
         if constraint == Regex("("):

@@ -100,10 +100,10 @@ class SlowReader:
         self.embedded.append(arguments)
         return None
 
-    def is_prepared(self, constraint: Regex) -> bool:
-        return constraint in self.compiled
+    def is_prepared(self, constraint: Regex | None, prompt: object = None) -> bool:
+        return constraint is None or constraint in self.compiled
 
-    def prepare(self, constraint: Regex) -> None:
+    def prepare(self, constraint: Regex, prompt: object = None) -> None:
         self.compiled.append(constraint)
 
     def pin(self, spec: PrefixSpec, *, tokens: list[int]) -> None:

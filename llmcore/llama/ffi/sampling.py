@@ -71,8 +71,7 @@ def sample_tokens(
 ) -> list[int]:
     """Draws one token for each pair of a sampler and a row (batch index of the last step), in one native call (lc_sample).
 
-    Returns token ids, or -1 where the mask allows none, -2 where logits are not finite, -3 where a tool-call grammar is too
-    ambiguous.
+    Returns token ids, or -1 where the mask allows none, -2 where logits are not finite.
     """
     n = len(samplers)
     out = (C.c_int32 * n)()

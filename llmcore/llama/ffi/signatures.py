@@ -132,7 +132,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_sampler_free", None, (P,)),
     ("lc_sampler_reset", I32, (P,)),
     ("lc_sampler_prime", I32, (P, P, SIZE)),
-    ("lc_sampler_set_grammar", I32, (P, P, S)),
     ("lc_sampler_accept", I32, (P, P, SIZE)),
     ("lc_sample", I32, (P, SIZE, P, P, C.POINTER(LcSampleExtras), P)),
     ("lc_sample_logits", I32, (P, P, SIZE, C.POINTER(I32))),
