@@ -52,9 +52,22 @@ def test_a_schema_that_is_only_itself_is_refused(constraints: Constraints) -> No
         assert caught.value.param == "tools[3].function.parameters"
 
 
-def test_a_tool_may_be_large(constraints: Constraints) -> None:
+def test_there_may_be_many_schemas(constraints: Constraints) -> None:
     rule = "".join(f'tool-{i}-schema ::= "{FIRST_STAND_IN + i}"\n' for i in range(64))
     source = f"root ::= {' | '.join(f'tool-{i}-schema' for i in range(64))}\n{rule}"
     schema = {"type": "object", "properties": {f"p{i}": {"type": "string", "maxLength": 40} for i in range(16)}}
     arguments = tuple(ToolArgument(i, f"f{i}", json.dumps(schema).encode(), True) for i in range(64))
     constraints.prepare(CallGrammar(source, False, arguments))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^((a?){30}){30}$", "^(a{0,1000}){0,1000}$", "^(((a?){9}b?){9}){9}$", "^(a|b)*a(a|b){400}$"]
+)
+def test_a_costly_pattern_is_held_or_refused(pattern: str, constraints: Constraints) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}, "required": ["a"]}
+    problem = None
+    try:
+        constraints.prepare(calls(schema, is_strict=True))
+    except InvalidRequestError as error:
+        problem = (error.param, "'pattern' at #/properties/a" in error.message)
+    assert problem in (None, ("tools[3].function.parameters", True))

@@ -59,7 +59,8 @@ def test_parameters_that_are_no_text_have_a_constant_each() -> None:
 
 
 def test_parameters_of_any_kind_are_replaced() -> None:
-    for parameters in (True, [], "text", {"properties": []}, {"$ref": "#"}):
+    kinds: list[Any] = [True, [], "text", {"properties": []}, {"$ref": "#"}]
+    for parameters in kinds:
         for are_json in (True, False):
             [replaced] = StandIns(are_json=are_json).replaced([tool(parameters)])
             assert replaced["function"]["parameters"]["type"] == "object"
