@@ -90,7 +90,7 @@ def _fault_of_value(keyword: str, value: Any) -> str:
 
 def _fault_of_list(value: Any, *, may_be_empty: bool) -> str:
     if not isinstance(value, list) or not (value or may_be_empty):
-        return "it must be a list of schemas"
+        return "it must be a list of schemas" if may_be_empty else "it must be a list of at least one schema"
     return "" if all(isinstance(each, (dict, bool)) for each in value) else "its items must be schemas"
 
 

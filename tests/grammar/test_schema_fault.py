@@ -49,9 +49,11 @@ def follow(schema: Any, ref: str) -> Any:
     ],
 )
 def test_the_deepest_place_that_a_compiler_refuses_is_found(schema: dict[str, Any], place: str) -> None:
-    error = locate(schema, "refused", refuses("pattern", "x"))
+    fault = locate(schema, "refused", refuses("pattern", "x"))
+    error = fault.error()
     assert error.param == place
     assert error.message.endswith("refused")
+    assert refuses("pattern", "x")(fault.removed_from(schema)) == ""
 
 
 def test_the_search_is_bounded() -> None:
