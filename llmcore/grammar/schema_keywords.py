@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from llmcore.grammar.schema_numbers import BOUNDS, is_number
@@ -12,6 +11,7 @@ FORMATS = ("date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6",
 PROPERTIES_MAX = 1000
 PATTERN_PROPERTIES_MAX = 50
 MULTIPLE_OF_MAX = 10_000
+COUNT_MAX = 2**31 - 1  # of characters, items and properties
 
 # Keywords that apply to the same value as the schema that has them.
 IN_PLACE = ("$ref", "allOf", "anyOf", "oneOf")
@@ -54,7 +54,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 def fault(keyword: str, value: Any) -> str:
     """Returns what is wrong with a keyword's value; empty if nothing is."""
     if keyword in _COUNTS:
-        return "" if _is_count(value) else "it must be an integer that is not negative"
+        return "" if _is_count(value) else f"it must be an integer from 0 to {COUNT_MAX}"
     if keyword in BOUNDS:
         is_boolean = keyword.startswith("exclusive") and isinstance(value, bool)  # draft 4
         return "" if is_number(value) or is_boolean else "it must be a number"
@@ -102,7 +102,7 @@ def _fault_of_named(keyword: str, value: Any) -> str:
 
 
 def _is_count(value: Any) -> bool:
-    return is_number(value) and value >= 0 and value == int(value)
+    return is_number(value) and 0 <= value <= COUNT_MAX and value == int(value)
 
 
 def _is_exact(value: Any) -> bool:
@@ -110,12 +110,12 @@ def _is_exact(value: Any) -> bool:
         return all(map(_is_exact, value))
     if isinstance(value, dict):
         return all(map(_is_exact, value.values()))
-    return not isinstance(value, int) or (float(value) == value and abs(value) <= _EXACT)
+    return not isinstance(value, int) or abs(value) <= _EXACT
 
 
 def _has_few_digits(factor: float) -> bool:
     """Returns True if a multipleOf needs few states: a grammar has as many as the number formed by its digits."""
-    if not math.isfinite(factor) or not 0 < factor <= MULTIPLE_OF_MAX:
+    if not 0 < factor <= MULTIPLE_OF_MAX:
         return False
     while factor != int(factor):
         factor *= 10

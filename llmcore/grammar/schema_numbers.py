@@ -37,8 +37,7 @@ def read_bounds(schema: dict[str, Any], path: Path) -> dict[str, Any]:
         is_beyond = value >= _LIMIT if keyword in _LOWER else value <= -_LIMIT
         if is_beyond:
             raise refuse(path, keyword, f"numbers have at most {DIGITS_MAX} digits before the point")
-        found[keyword] = _as_double(value, keyword in _LOWER)
-    return {keyword: value for keyword, value in found.items() if abs(value) < _LIMIT}
+    return {keyword: _as_double(value, keyword in _LOWER) for keyword, value in found.items() if abs(value) < _LIMIT}
 
 
 def limit_digits(schema: dict[str, Any], types: tuple[str, ...]) -> dict[str, Any]:
