@@ -85,7 +85,7 @@ class FakeGeneration:
     def __init__(self, engine: FakeEngine, request: GenerateRequest) -> None:
         self.request_id = request.request_id
         self.n_prompt = 7
-        self.relaxed: tuple[str, ...] = ()
+        self.relaxed = engine.relaxed
         self._engine = engine
         self._steps: Iterator[Step] = iter(engine.script(request))
         self._n_left = request.max_tokens
@@ -175,6 +175,7 @@ class FakeEngine:
         self.reason: FinishReason = "stop"
         self.held_back = ""
         self.stop_string = ""
+        self.relaxed: tuple[str, ...] = ()  # keywords of schemas that are not held
         self.usages: list[Usage] = []  # of the next answers that finish
         self.refusals: list[LlmcoreError] = []  # raised by the next calls that need the engine
         self.admission: asyncio.Event | None = None  # if set, generate() waits for it

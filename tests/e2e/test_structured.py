@@ -145,13 +145,26 @@ def test_expressions_and_grammars_on_both_endpoints(sdk: openai.OpenAI, model: s
 
 
 def test_what_cannot_be_honoured_names_path_and_keyword_and_harms_nobody(sdk: openai.OpenAI, model: str) -> None:
-    bad = {"type": "object", "properties": {"tags": {"type": "array", "uniqueItems": True}}}
+    bad = {"type": "object", "properties": {"tags": {"type": "array", "contains": {"const": 1}}}}
     with pytest.raises(openai.BadRequestError) as caught:
         sdk.chat.completions.create(model=model, messages=ASK, response_format=json_schema(bad))
-    assert caught.value.param == "response_format.json_schema.schema.properties.tags.uniqueItems"
-    assert "'uniqueItems' at #/properties/tags" in caught.value.message
+    assert caught.value.param == "response_format.json_schema.schema.properties.tags.contains"
+    assert "'contains' at #/properties/tags" in caught.value.message
     answer = sdk.chat.completions.create(model=model, messages=ASK, max_tokens=2)
     assert answer.choices[0].message.content
+
+
+def test_what_excludes_little_is_told_in_the_header(sdk: openai.OpenAI, model: str) -> None:
+    tags = {"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": True}
+    schema = {"type": "object", "properties": {"tags": tags, "no one": {"type": "string", "format": "iri"}}}
+    for stream in (False, True):
+        answer = sdk.chat.completions.with_raw_response.create(
+            model=model, messages=ASK, response_format=json_schema(schema), max_tokens=5, stream=stream
+        )
+        assert answer.headers["x-llmcore-ignored"].split(", ") == [
+            "response_format.json_schema.schema.properties.tags.uniqueItems",
+            "response_format.json_schema.schema.properties.no?one.format",
+        ]
 
 
 def test_log_probabilities_of_chat(sdk: openai.OpenAI, model: str) -> None:

@@ -122,3 +122,31 @@ async def test_a_format_beside_tools_is_the_engines_to_judge(client: httpx.Async
     engine.refusals = [InvalidRequestError("no", param="constraint")]
     response = await client.post("/v1/chat/completions", json=fields)
     assert (response.status_code, response.json()["error"]["param"]) == (400, "response_format")
+
+
+@pytest.mark.parametrize(
+    ("url", "fields", "told"),
+    [
+        (
+            "/v1/chat/completions",
+            {"response_format": named({})},
+            "response_format.json_schema.schema.properties.a?b.format",
+        ),
+        ("/v1/completions", {"guided_json": {}}, "guided_json.properties.a?b.format"),
+        (
+            "/v1/responses",
+            {"input": "Hi", "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}}},
+            "text.format.schema.properties.a?b.format",
+        ),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_keywords_that_are_not_held_are_told_in_the_header(
+    client: httpx.AsyncClient, engine: FakeEngine, url: str, fields: dict[str, Any], told: str, stream: bool
+) -> None:
+    engine.relaxed = ("properties.a b.format",)
+    response = await client.post(url, json={**URLS.get(url, {}), **fields, "stream": stream})
+    assert (response.status_code, response.headers["x-llmcore-ignored"]) == (200, told)
+    engine.relaxed = ()
+    response = await client.post(url, json={**URLS.get(url, {}), **fields})
+    assert "x-llmcore-ignored" not in response.headers
