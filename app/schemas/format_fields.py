@@ -32,10 +32,7 @@ class NamedSchema(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     # Raw JSON: the properties of an answer come in the order of the schema's.
     schema: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "boolean"]}, description="a JSON schema")]
     description: Annotated[str, Meta(description="accepted without effect")] | None = None
-    strict: (
-        Annotated[bool, Meta(description="refuse unknown `format`s, and `oneOf` with alternatives that may overlap")]
-        | None
-    ) = None
+    strict: Annotated[bool, Meta(description="refuse `oneOf` with alternatives that may overlap")] | None = None
 
 
 class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema", forbid_unknown_fields=True):

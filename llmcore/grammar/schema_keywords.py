@@ -25,8 +25,8 @@ _SCHEMAS = (
     "unevaluatedItems",
 )
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
-# Integers beyond this are no doubles, which numbers are for the compiler.
-_EXACT = 2**53
+# The compiler writes integers below this by all digits of the double that they are for it.
+_INTEGER_MAX = 2**63
 
 # Keywords that restrict values and that are held.
 HELD = frozenset(
@@ -82,7 +82,7 @@ def _fault_of_value(keyword: str, value: Any) -> str:
     if keyword == "enum" and not (isinstance(value, list) and value):
         return "it must be a list of values, of which at least one can be written"
     if keyword in ("enum", "const") and not _is_exact(value):
-        return f"integers beyond ±{_EXACT} cannot be held exactly"
+        return "an integer that is not exact as a double (beyond 2^53) cannot be held"
     if keyword == "multipleOf" and not (is_number(value) and _has_few_digits(abs(value))):
         return f"a number with few digits, up to {MULTIPLE_OF_MAX}, is what is supported"
     return ""
@@ -110,7 +110,7 @@ def _is_exact(value: Any) -> bool:
         return all(map(_is_exact, value))
     if isinstance(value, dict):
         return all(map(_is_exact, value.values()))
-    return not isinstance(value, int) or abs(value) <= _EXACT
+    return not isinstance(value, int) or (abs(value) < _INTEGER_MAX and int(float(value)) == value)
 
 
 def _has_few_digits(factor: float) -> bool:

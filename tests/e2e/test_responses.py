@@ -138,7 +138,7 @@ def test_forms_of_an_answer(sdk: openai.OpenAI, model: str) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_schema_that_cannot_be_honoured_names_path_and_keyword(sdk: openai.OpenAI, model: str, stream: bool) -> None:
-    schema: dict[str, object] = {"type": "object", "properties": {"tags": {"type": "array", "uniqueItems": True}}}
+    schema: dict[str, object] = {"type": "object", "properties": {"tags": {"type": "array", "contains": {}}}}
     with pytest.raises(openai.BadRequestError) as caught:
         sdk.responses.create(
             model=model,
@@ -146,7 +146,7 @@ def test_a_schema_that_cannot_be_honoured_names_path_and_keyword(sdk: openai.Ope
             text={"format": {"type": "json_schema", "name": "tags", "schema": schema, "strict": True}},
             stream=stream,
         )
-    assert caught.value.param == "text.format.schema.properties.tags.uniqueItems"
+    assert caught.value.param == "text.format.schema.properties.tags.contains"
 
 
 def test_log_probabilities(sdk: openai.OpenAI, model: str) -> None:

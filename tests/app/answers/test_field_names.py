@@ -36,3 +36,7 @@ def test_a_message_that_begins_with_the_parameter_changes_as_well() -> None:
     error = InvalidRequestError("tools[0].function.name: bad", param="tools[0].function.name")
     RESPONSES.rename(error)
     assert error.message == "tools[0].name: bad"
+
+
+def test_keywords_of_a_schema_are_paths_below_the_field() -> None:
+    assert RESPONSES.keyword("properties.a b.format") == "text.format.properties.a?b.format"
