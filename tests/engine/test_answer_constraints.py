@@ -42,7 +42,7 @@ def in_arguments(case: Case | Refused) -> dict[str, Any]:
         if not isinstance(value, dict):
             return value
         copy = {key: moved(each) for key, each in value.items()}
-        if isinstance(value.get("$ref"), str) and value["$ref"].startswith("#"):
+        if value.get("$ref") == "#" or str(value.get("$ref")).startswith("#/"):
             copy["$ref"] = "#/properties/x" + value["$ref"][1:]
         return copy
 
