@@ -44,6 +44,13 @@ def test_what_is_left_out_of_another_tool_is_told(constraints: Constraints) -> N
         assert constraints.relaxed(grammar) == (f"tools[3].function.parameters.{path}",)
 
 
+def test_arguments_that_the_syntax_has_no_place_for_are_told(constraints: Constraints) -> None:
+    argument = ToolArgument(1, "f", b'{"type": "object"}', True)
+    grammar = CallGrammar('root ::= "f{" [a-z]* "}"\n', False, (argument,))
+    constraints.prepare(grammar)
+    assert constraints.relaxed(grammar) == ("tools[1].function.parameters",)
+
+
 def test_a_schema_that_is_only_itself_is_refused(constraints: Constraints) -> None:
     schema = {"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}, "required": ["a"]}
     for is_strict in (True, False):

@@ -49,6 +49,7 @@ def test_parameters_that_are_no_text_have_a_constant_each() -> None:
         "any": {},
     }
     assert parameters["required"] == ["days"]
+    assert stand_ins.free == ["tools[0].function.parameters.properties.city"]
     days, where = stand_ins.arguments
     assert (days.parameter, json.loads(days.schema)) == ("days", {"type": "integer", "minimum": 1})
     moved = json.loads(where.schema)
