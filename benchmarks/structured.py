@@ -4,7 +4,8 @@
 
 The whole engine is measured while all eight answers are active. Weights are random, so any allowed token is drawn: strings in JSON
 are gibberish, which is the hard case for a matcher. Forced tokens make an answer faster than a free one; the column of steps has
-the cost of a step without that gain. Compiling is listed separately: it happens once for each constraint.
+the cost of a step without that gain. Compiling is listed separately: it happens once for each constraint. Calls of tools
+are measured against free answers to the same prompts, and compiling them is without rendering the prompt.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from benchmarks.machine import machine
 from benchmarks.make_model import SHAPES, bench_model
 from benchmarks.report import write_section
 from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
 from llmcore.messages import (
+    ChatPrompt,
     Constraint,
     Failed,
     Finished,
@@ -60,6 +64,29 @@ CONSTRAINTS: dict[str, Constraint] = {
 }
 
 
+def _call(parameters: dict[str, Any], n_tools: int = 1) -> ChatPrompt:
+    """Returns a prompt whose answer is a call of one of so many tools."""
+    tools = [
+        {"type": "function", "function": {"name": f"look_up_{i}", "parameters": parameters}} for i in range(n_tools)
+    ]
+    return ChatPrompt(
+        json.dumps([{"role": "user", "content": "Look."}]).encode(),
+        tools=json.dumps(tools).encode(),
+        tool_choice="required",
+    )
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+TOOLS: dict[str, ChatPrompt] = {
+    "tool, records": _call(_object(people={"type": "array", "items": _PERSON, "minItems": 10_000})),
+    "tool, one long string": _call(_object(text={"type": "string", "minLength": 100_000})),
+    "one of 32 tools, records": _call(_object(people={"type": "array", "items": _PERSON, "minItems": 10_000}), 32),
+}
+
+
 @dataclass(frozen=True)
 class Rate:
     """Rate of one turn: all eight answers together."""
@@ -77,19 +104,25 @@ class Finding:
     compile_s: float
 
 
-def turn(engine: Engine, constraint: Constraint | None, n_tokens: int, seed: int) -> Rate:
+def free_of(wanted: Constraint | ChatPrompt | None) -> ChatPrompt | None:
+    """Returns what a constrained answer is measured against: a free one to a prompt of the same length."""
+    return structs.replace(wanted, tool_choice="none") if isinstance(wanted, ChatPrompt) else None
+
+
+def turn(engine: Engine, wanted: Constraint | ChatPrompt | None, n_tokens: int, seed: int) -> Rate:
     """Serves eight answers of n_tokens; counts from the first step in which all of them are active."""
     engine.drop_cached_prefixes()
+    is_free = wanted is None or (isinstance(wanted, ChatPrompt) and wanted.tool_choice == "none")
     for i in range(N_SEQUENCES):
-        prompt = tuple((7919 * (i + 1) * (seed + 1) + 31 * k) % 20_000 for k in range(N_PROMPT))
+        tokens = tuple((7919 * (i + 1) * (seed + 1) + 31 * k) % 20_000 for k in range(N_PROMPT))
         engine.submit(
             GenerateRequest(
                 request_id=str(i),
-                prompt=TokensPrompt(prompt),
+                prompt=wanted if isinstance(wanted, ChatPrompt) else TokensPrompt(tokens),
                 sampling=SamplingParams(temperature=0.8, top_p=0.95, seed=seed + i),
                 max_tokens=n_tokens,
-                ignore_eos=constraint is None,
-                constraint=constraint,
+                ignore_eos=is_free,
+                constraint=None if isinstance(wanted, ChatPrompt) else wanted,
             )
         )
     seen: set[str] = set()
@@ -122,20 +155,27 @@ def measure(path: Path, n_tokens: int, turns: int) -> Iterator[Finding]:
             began_s = time.perf_counter()
             engine.prepare(constraint)
             compile_s[name] = time.perf_counter() - began_s
-        rates: dict[str, list[Rate]] = {name: [] for name in CONSTRAINTS}
+        for name, chat in TOOLS.items():
+            read = engine.read(chat)
+            began_s = time.perf_counter()
+            engine.prepare(None, read)
+            compile_s[name] = time.perf_counter() - began_s
+        all_wanted: dict[str, Constraint | ChatPrompt] = {**CONSTRAINTS, **TOOLS}
+        pairs: dict[str, list[tuple[Rate, Rate]]] = {name: [] for name in all_wanted}
         free: list[Rate] = []
         for seed in range(turns):
             free.append(turn(engine, None, n_tokens, seed))
-            for name, constraint in CONSTRAINTS.items():
-                rates[name].append(turn(engine, constraint, n_tokens, seed))
+            for name, wanted in all_wanted.items():
+                other = free_of(wanted)
+                against = free[-1] if other is None else turn(engine, other, n_tokens, seed)
+                pairs[name].append((turn(engine, wanted, n_tokens, seed), against))
     yield Finding("free", statistics.median(each.tokens_per_s for each in free), 1.0, 1.0, 0.0)
-    for name, found in rates.items():
-        pairs = list(zip(found, free, strict=True))
+    for name, found in pairs.items():
         yield Finding(
             name,
-            statistics.median(each.tokens_per_s for each in found),
-            statistics.median(each.tokens_per_s / other.tokens_per_s for each, other in pairs),
-            statistics.median(each.steps_per_s / other.steps_per_s for each, other in pairs),
+            statistics.median(each.tokens_per_s for each, _ in found),
+            statistics.median(each.tokens_per_s / other.tokens_per_s for each, other in found),
+            statistics.median(each.steps_per_s / other.steps_per_s for each, other in found),
             compile_s[name],
         )
 

@@ -255,13 +255,15 @@ class Engine:
 
     def is_prepared(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> bool:
         """True if submit() need not compile anything for a request with this constraint and prompt (the result of read())."""
-        return all(map(self._constraints.is_ready, needed_constraints(prompt and prompt.chat, constraint)))
+        return all(
+            map(self._constraints.is_ready, needed_constraints(None if prompt is None else prompt.chat, constraint))
+        )
 
     def prepare(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> None:
         """Compiles what a request with this constraint and prompt needs, which submit() does otherwise. For any thread. Raises
         InvalidRequestError."""
         self._check_open()
-        for needed in needed_constraints(prompt and prompt.chat, constraint):
+        for needed in needed_constraints(None if prompt is None else prompt.chat, constraint):
             self._constraints.prepare(needed)
 
     def render(self, prompt: ChatPrompt) -> str:

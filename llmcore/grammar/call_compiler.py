@@ -60,6 +60,8 @@ class CallCompiler:
             held = self._held(argument)
             schemas[index] = held.text
             relaxed += [f"{_field(argument)}.{_inside(argument, path)}" for path in held.relaxed]
+        if not schemas:  # arguments in a notation of the template's own
+            relaxed += dict.fromkeys(_field(argument) for argument in grammar.arguments)
         native = self._build(LLMatcher.grammar_from_lark(lark.lark(schemas)), 1 + len(schemas))
         if native.is_error():
             problem = f"tools: the grammar of the calls cannot be used: {in_words(native.get_error())}"

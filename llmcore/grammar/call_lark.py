@@ -156,10 +156,36 @@ def _options(node: Node) -> tuple[Node, ...]:
 # --- Calls that are optional ------------------------------------------------------------------------------------------
 
 
+# llama.cpp's rule of white space.
+_SPACE = "space"
+
+
 def require_calls(rules: Rules) -> None:
-    """Changes the root of a grammar so that it does not match the empty text, nor white space alone. The grammar of calls that a
-    model may leave out says so at its beginning, even where it applies only from the beginning of a call on."""
-    rules.nodes[ROOT] = _not_empty(rules.nodes[ROOT], rules, may_be_empty(rules))
+    """Changes the root of a grammar so that it does not match the empty text, and does not begin with white space. The grammar of
+    calls that a model may leave out says so at its beginning, even where it applies only from the beginning of a call on."""
+    root = _not_empty(rules.nodes[ROOT], rules, may_be_empty(rules))
+    rules.nodes[ROOT] = _without_leading_space(root, rules)
+
+
+def _without_leading_space(node: Node, rules: Rules) -> Node:
+    """Returns a node that does not begin with white space. A blank would decide that the answer is a call, and not content."""
+    if isinstance(node, GbnfChoice):
+        return GbnfChoice(tuple(_without_leading_space(each, rules) for each in node.options))
+    if isinstance(node, RuleReference):
+        inner = rules.nodes[node.name]
+        stripped = _without_leading_space(inner, rules)
+        return node if stripped == inner else stripped
+    if isinstance(node, GbnfSequence):
+        items = list(node.items)
+        while items and (_is_space(items[0]) or items[0] == GbnfSequence(())):
+            items.pop(0)
+        first = [_without_leading_space(each, rules) for each in items[:1]]
+        return GbnfSequence((*first, *items[1:]))
+    return node
+
+
+def _is_space(node: Node) -> bool:
+    return isinstance(node, RuleReference) and node.name == _SPACE
 
 
 def _not_empty(node: Node, rules: Rules, empty: set[str]) -> Node:

@@ -180,7 +180,7 @@ class Constraints:
     def relaxed(self, constraint: Constraint | CallGrammar) -> tuple[str, ...]:
         """Returns the paths of keywords of a prepared schema that are not held: "properties.tags.uniqueItems"."""
         with self._lock:
-            return self._relaxed.get(constraint, ())
+            return () if constraint is None else self._relaxed.get(constraint, ())
 
     def _compile_schema(self, schema: dict[str, Any], strict: bool, lenient: bool) -> tuple[HeldSchema, LLMatcher]:
         def build(wanted: dict[str, Any]) -> tuple[HeldSchema, LLMatcher]:

@@ -9,6 +9,8 @@ import json
 import math
 from typing import Any, NamedTuple
 
+import msgspec
+
 from llmcore.grammar.schema_ends import endless
 from llmcore.grammar.schema_path import refuse
 from llmcore.grammar.schema_writer import SchemaWriter
@@ -38,7 +40,7 @@ def read_schema(raw: bytes) -> dict[str, Any]:
     if len(raw) > SIZE_MAX_BYTES:
         raise refuse((), None, f"it has {len(raw)} bytes, and at most {SIZE_MAX_BYTES} are allowed")
     try:
-        schema = json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
+        schema = _DECODER.decode(raw.decode())
     except RecursionError:
         raise refuse((), None, f"it is nested more than {DEPTH_MAX} levels deep") from None
     except ValueError as error:
@@ -48,6 +50,11 @@ def read_schema(raw: bytes) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise refuse((), None, "it must be an object")
     _check_size(schema)
+    if b"\\u" in raw:
+        try:
+            json.dumps(schema, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise refuse((), None, f"it is not valid Unicode: {error.reason}") from None
     return schema
 
 
@@ -64,13 +71,16 @@ def hold_schema(
             combine two of those.
     """
     writer = SchemaWriter(schema, strict=strict, lenient=lenient, limits_anything=limits_anything)
-    written, paths = writer.write()
-    for place in endless(written):
+    try:
+        written, paths = writer.write()
+    except RecursionError:
+        raise refuse((), None, "its parts refer to each other too deeply") from None
+    for place in endless(written) if paths else ():  # without references, every schema with a value has one that ends
         if place is None:
             raise refuse((), None, "no value satisfies it")
         raise refuse(paths.get(place, ()), None, "a value of it contains another one, and so on without an end")
     options = {"whitespace_pattern": _WHITESPACE, "coerce_one_of": True}
-    return HeldSchema(json.dumps({**written, "x-guidance": options}, ensure_ascii=False), writer.reader.relaxed)
+    return HeldSchema(msgspec.json.encode({**written, "x-guidance": options}).decode(), writer.reader.relaxed)
 
 
 def _no_constant(name: str) -> object:
@@ -81,6 +91,9 @@ def _finite(text: str) -> float:
     if not math.isfinite(float(text)):
         raise ValueError(f"{text[:40]} is beyond the range of numbers")
     return float(text)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def _check_size(schema: dict[str, Any]) -> None:

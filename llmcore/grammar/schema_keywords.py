@@ -15,7 +15,7 @@ COUNT_MAX = 2**31 - 1  # of characters, items and properties
 
 # Keywords that apply to the same value as the schema that has them.
 IN_PLACE = ("$ref", "allOf", "anyOf", "oneOf")
-_COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
+COUNTS = frozenset(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"))
 _SCHEMAS = (
     "items",
     "additionalProperties",
@@ -32,7 +32,7 @@ _INTEGER_MAX = 2**63
 HELD = frozenset(
     (
         *IN_PLACE,
-        *_COUNTS,
+        *COUNTS,
         *BOUNDS,
         *("type", "enum", "const", "required", "properties", "patternProperties", "additionalProperties"),
         *("items", "prefixItems", "additionalItems", "pattern", "format", "multipleOf"),
@@ -53,7 +53,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 
 def fault(keyword: str, value: Any) -> str:
     """Returns what is wrong with a keyword's value; empty if nothing is."""
-    if keyword in _COUNTS:
+    if keyword in COUNTS:
         return "" if _is_count(value) else f"it must be an integer from 0 to {COUNT_MAX}"
     if keyword in BOUNDS:
         is_boolean = keyword.startswith("exclusive") and isinstance(value, bool)  # draft 4
@@ -97,6 +97,8 @@ def _fault_of_list(value: Any, *, may_be_empty: bool) -> str:
 def _fault_of_named(keyword: str, value: Any) -> str:
     if not isinstance(value, dict):
         return "it must be an object"
+    if not all(isinstance(each, (dict, bool)) for each in value.values()):
+        return "its values must be schemas"
     most = {"properties": PROPERTIES_MAX, "patternProperties": PATTERN_PROPERTIES_MAX}.get(keyword, len(value))
     return f"more than {most} of them" if len(value) > most else ""
 

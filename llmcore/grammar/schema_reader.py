@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from llmcore.grammar.ecma_nodes import LookAroundError, PatternError
 from llmcore.grammar.ecma_pattern import to_rust
-from llmcore.grammar.schema_keywords import FORMATS, HARMLESS, HELD, IN_PLACE, fault
+from llmcore.grammar.schema_keywords import COUNTS, FORMATS, HARMLESS, HELD, IN_PLACE, fault
 from llmcore.grammar.schema_numbers import BOUNDS, read_bounds
 from llmcore.grammar.schema_path import Path, refuse
 from llmcore.grammar.schema_references import References
@@ -79,21 +79,22 @@ class SchemaReader:
                     held[keyword] = value
         if "propertyNames" in schema and not _is_harmless("propertyNames", schema["propertyNames"]):
             self._read_names(held, schema["propertyNames"], path)
-        self._read_reference(held, schema, path)
-        self._read_text(held, path)
-        self._read_patterns(held, path)
-        bounds = read_bounds(held, path)
-        held = {keyword: value for keyword, value in held.items() if keyword not in BOUNDS} | bounds
-        for keyword in ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"):
-            if keyword in held:
-                held[keyword] = int(held[keyword])
+        if "$ref" in held:
+            self._read_reference(held, schema, path)
+        if "pattern" in held or "format" in held:
+            self._read_text(held, path)
+        if "patternProperties" in held:
+            self._read_patterns(held, path)
+        if not held.keys().isdisjoint(BOUNDS):
+            bounds = read_bounds(held, path)
+            held = {keyword: value for keyword, value in held.items() if keyword not in BOUNDS} | bounds
+        for keyword in held.keys() & COUNTS:
+            held[keyword] = int(held[keyword])
         if "multipleOf" in held:
             held["multipleOf"] = abs(held["multipleOf"])
         return _with_prefix_items(held)
 
     def _read_reference(self, held: dict[str, Any], schema: dict[str, Any], path: Path) -> None:
-        if "$ref" not in held:
-            return
         try:
             target, where = self._references.resolve(held["$ref"], schema)
             if not isinstance(target, (dict, bool)):
@@ -128,7 +129,7 @@ class SchemaReader:
     def _read_patterns(self, held: dict[str, Any], path: Path) -> None:
         """Translates the names of patternProperties. A schema stays the user's, so its path is the user's, too."""
         patterns: dict[str, tuple[Any, Path]] = {}
-        for pattern, schema in held.pop("patternProperties", {}).items():
+        for pattern, schema in held.pop("patternProperties").items():
             try:
                 [rust, *further] = to_rust(pattern)
                 if further:

@@ -45,6 +45,7 @@ class RenderedChat(msgspec.Struct, frozen=True):
     syntax: str = ""  # for ChatParser; empty if the answer's text is its content
     grammar: str = ""  # for grammar.call_grammar.CallGrammar; empty if no calls are constrained
     arguments: tuple[ToolArgument, ...] = ()  # what the stand-ins in the grammar stand for
+    free: tuple[str, ...] = ()  # paths of parameters that the grammar does not hold to their schemas
     thinking_start: str = ""
     thinking_ends: tuple[str, ...] = ()
 
@@ -78,7 +79,9 @@ class ChatTemplate(HandleOwner):
         calls = bool(prompt.tools) and prompt.tool_choice != "none"
         stand_ins = StandIns(are_json=calls and self._has_json_arguments)
         rendered = self._render(self._request(prompt, stand_ins))
-        return structs.replace(rendered, arguments=tuple(stand_ins.arguments)) if rendered.grammar else rendered
+        if not rendered.grammar:
+            return rendered
+        return structs.replace(rendered, arguments=tuple(stand_ins.arguments), free=tuple(stand_ins.free))
 
     def _render(self, request: dict[str, Any]) -> RenderedChat:
         try:

@@ -19,6 +19,10 @@ Schema = dict[str, Any]
 FIRST_STAND_IN = 987_654_321_000_000
 
 
+# Keywords that do not restrict a text.
+_ANNOTATIONS = frozenset(("type", "title", "description", "default", "examples", "deprecated", "$comment"))
+
+
 class ToolArgument(msgspec.Struct, frozen=True):
     """A value in a call, and the schema (JSON) that constrains it: all arguments as one object, or one parameter."""
 
@@ -39,6 +43,7 @@ class StandIns:
 
     def __init__(self, *, are_json: bool) -> None:
         self._are_json = are_json
+        self.free: list[str] = []  # paths of parameters that are free text although their schemas say more
         self.arguments: list[ToolArgument] = []
 
     def replaced(self, tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -66,6 +71,8 @@ class StandIns:
                 stand_ins[key] = {"type": "integer", **self._add(ToolArgument(index, name, inner, is_strict, key))}
             else:
                 stand_ins[key] = _text_stand_in(types)
+                if isinstance(schema, dict) and not schema.keys() <= _ANNOTATIONS:
+                    self.free.append(f"tools[{index}].function.parameters.properties.{key}")
         required = parameters.get("required") if isinstance(parameters, dict) else None
         names = [each for each in required if each in stand_ins] if isinstance(required, list) else []
         return {"type": "object", "properties": stand_ins, "required": names}

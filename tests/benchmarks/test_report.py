@@ -369,7 +369,7 @@ def test_all_cases_of_attention_are_measured(tiny_model: Path, capsys: pytest.Ca
 
 def test_all_constraints_are_measured(tiny_model: Path) -> None:
     findings = list(structured.measure(tiny_model, n_tokens=6, turns=1))
-    assert [finding.name for finding in findings] == ["free", *structured.CONSTRAINTS]
+    assert [finding.name for finding in findings] == ["free", *structured.CONSTRAINTS, *structured.TOOLS]
     assert all(finding.tokens_per_s > 0 and finding.tokens_ratio > 0 for finding in findings)
     assert all(structured.line(finding).count("|") == len(structured.HEADS) + 1 for finding in findings)
 

@@ -224,14 +224,22 @@ def test_an_answer_that_was_begun_goes_on(sdk: openai.OpenAI, model: str, is_str
 
 
 def test_a_strict_schema_that_cannot_be_held_names_its_place(sdk: openai.OpenAI, model: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "not": {"const": "b"}}}}
+    bad: Any = {"type": "function", "function": {"name": "bad", "parameters": schema, "strict": True}}
+    with pytest.raises(openai.BadRequestError, match=r"strict schema of 'bad'.*'not' at #/properties/a") as caught:
+        sdk.chat.completions.create(model=model, messages=ASKED, tools=[*tools(), bad])
+    assert caught.value.param == "tools[2].function.parameters"
+
+
+def test_what_is_left_out_of_a_schema_is_told(sdk: openai.OpenAI, model: str) -> None:
     schema = {
         "type": "object",
         "properties": {"a": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}},
     }
-    bad: Any = {"type": "function", "function": {"name": "bad", "parameters": schema, "strict": True}}
-    with pytest.raises(openai.BadRequestError, match=r"'bad' is strict.*\$\.properties\.a.*'uniqueItems'") as caught:
-        sdk.chat.completions.create(model=model, messages=ASKED, tools=[*tools(), bad])
-    assert caught.value.param == "tools[2].function.parameters"
+    for is_strict in (True, False):
+        tool: Any = {"type": "function", "function": {"name": "relaxed", "parameters": schema, "strict": is_strict}}
+        reply = sdk.chat.completions.with_raw_response.create(model=model, messages=ASKED, tools=[tool], max_tokens=1)
+        assert reply.headers["x-llmcore-ignored"] == "tools[].function.parameters.properties.a.uniqueItems"
 
 
 def test_whole_and_streamed_are_the_same_call(tiny_model: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import openai
+import pydantic
 import pytest
 
 from llmcore.errors import InvalidRequestError
@@ -42,7 +45,7 @@ def in_arguments(case: Case | Refused) -> dict[str, Any]:
         if not isinstance(value, dict):
             return value
         copy = {key: moved(each) for key, each in value.items()}
-        if isinstance(value.get("$ref"), str) and value["$ref"].startswith("#"):
+        if value.get("$ref") == "#" or str(value.get("$ref")).startswith("#/"):
             copy["$ref"] = "#/properties/x" + value["$ref"][1:]
         return copy
 
@@ -180,6 +183,28 @@ def test_a_schema_that_means_nothing_names_its_tool(
     ) as caught:
         writer.constraint(rendered)
     assert caught.value.param == "tools[1].function.parameters"
+
+
+class Booking(pydantic.BaseModel):
+    """Books a table."""
+
+    email: Annotated[str, pydantic.Field(pattern=r"^[^@\\s]+@[^@\\s]+$")]
+    when: datetime.datetime
+    n_seats: Annotated[int, pydantic.Field(ge=1, le=12, multiple_of=2)]
+    budget: Annotated[float, pydantic.Field(gt=0, lt=1000)] | None
+    tags: Annotated[list[Literal["window", "quiet"]], pydantic.Field(max_length=2)]
+
+
+def test_the_sdks_strict_tools_are_held(templates: dict[str, ChatTemplate], writer: Writer) -> None:
+    made: Any = openai.pydantic_function_tool(Booking, name=NAME)
+    assert made["function"]["strict"]
+    booking = {"email": "a@b.no", "when": "2026-02-28T12:30:00Z", "n_seats": 4, "budget": 9.5, "tags": ["quiet"]}
+    rendered = templates[HERMES].render(prompt("required", [made]))
+    assert writer.said(rendered, call(booking)).endswith("<end>")
+    for wrong in ({"email": "a b"}, {"when": "noon"}, {"n_seats": 3}, {"n_seats": 14}, {"budget": 0}, {"tags": ["x"]}):
+        assert not writer.said(rendered, call({**booking, **wrong})).endswith("<end>")
+    for name in ("Qwen3-Coder", "GLM-4.6"):
+        assert writer.constraint(templates[name].render(prompt("required", [made]))) is not None
 
 
 def test_random_calls_are_valid(templates: dict[str, ChatTemplate], writer: Writer) -> None:

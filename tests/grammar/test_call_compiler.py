@@ -44,6 +44,13 @@ def test_what_is_left_out_of_another_tool_is_told(constraints: Constraints) -> N
         assert constraints.relaxed(grammar) == (f"tools[3].function.parameters.{path}",)
 
 
+def test_arguments_that_the_syntax_has_no_place_for_are_told(constraints: Constraints) -> None:
+    argument = ToolArgument(1, "f", b'{"type": "object"}', True)
+    grammar = CallGrammar('root ::= "f{" [a-z]* "}"\n', False, (argument,))
+    constraints.prepare(grammar)
+    assert constraints.relaxed(grammar) == ("tools[1].function.parameters",)
+
+
 def test_a_schema_that_is_only_itself_is_refused(constraints: Constraints) -> None:
     schema = {"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}, "required": ["a"]}
     for is_strict in (True, False):
@@ -52,9 +59,22 @@ def test_a_schema_that_is_only_itself_is_refused(constraints: Constraints) -> No
         assert caught.value.param == "tools[3].function.parameters"
 
 
-def test_a_tool_may_be_large(constraints: Constraints) -> None:
+def test_there_may_be_many_schemas(constraints: Constraints) -> None:
     rule = "".join(f'tool-{i}-schema ::= "{FIRST_STAND_IN + i}"\n' for i in range(64))
     source = f"root ::= {' | '.join(f'tool-{i}-schema' for i in range(64))}\n{rule}"
     schema = {"type": "object", "properties": {f"p{i}": {"type": "string", "maxLength": 40} for i in range(16)}}
     arguments = tuple(ToolArgument(i, f"f{i}", json.dumps(schema).encode(), True) for i in range(64))
     constraints.prepare(CallGrammar(source, False, arguments))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^((a?){30}){30}$", "^(a{0,1000}){0,1000}$", "^(((a?){9}b?){9}){9}$", "^(a|b)*a(a|b){400}$"]
+)
+def test_a_costly_pattern_is_held_or_refused(pattern: str, constraints: Constraints) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}, "required": ["a"]}
+    problem = None
+    try:
+        constraints.prepare(calls(schema, is_strict=True))
+    except InvalidRequestError as error:
+        problem = (error.param, "'pattern' at #/properties/a" in error.message)
+    assert problem in (None, ("tools[3].function.parameters", True))

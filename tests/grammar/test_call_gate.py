@@ -74,6 +74,9 @@ class Held:
             self.gate.fill()
             self.gate.accept(TEXTS.index(text))
 
+    def is_free(self) -> bool:
+        return self.gate.mask is None
+
     @property
     def taken(self) -> list[str]:
         return [TEXTS[token] for token in self.begun[-1].taken] if self.begun else []
@@ -85,13 +88,13 @@ CALL = Trigger("word", "<call>")
 def test_nothing_is_held_before_the_trigger() -> None:
     held = Held(CALL)
     held.say("say", "<ca", "say")
-    assert held.gate.mask is None
+    assert held.is_free()
     assert not held.gate.is_complete
     assert held.gate.forced() == []
     held.say("<call>")
     assert held.taken == ["<call>"]
     held.gate.fill()
-    assert held.gate.mask is not None
+    assert not held.is_free()
     assert held.gate.forced() == [TEXTS.index("{}")]
     held.say("{}")
     assert held.gate.is_complete
@@ -107,7 +110,7 @@ def test_a_trigger_within_a_token_is_spelled() -> None:
     held = Held(CALL)
     held.say("x<call>y")
     assert held.spelled == ["<call>y"]
-    assert held.gate.mask is not None
+    assert not held.is_free()
 
 
 def test_a_trigger_within_reasoning_does_not_count() -> None:
@@ -154,6 +157,6 @@ def test_what_must_begin_an_answer_does_not_come_later() -> None:
 def test_text_that_breaks_the_grammar_ends_the_constraint() -> None:
     held = Held(Trigger("word", "bad"))
     held.say("bad", "<call>")
-    assert held.gate.mask is None
+    assert held.is_free()
     assert not held.gate.is_complete
     assert held.gate.failure.param == "tools"

@@ -127,6 +127,7 @@ def test_strings_of_json_are_read_in_runs(constraints: Constraints, chat_model: 
         ('root ::= call\ncall ::= ("c" name)* "e"?\nname ::= "n"\n', ["cn", "cne"], ["", "e"]),
         ('root ::= call-root\ncall-root ::= (call call*)?\ncall ::= "c"\n', ["c", "cc"], [""]),
         ('root ::= call\ncall ::= "c"\n', ["c"], [""]),
+        ('root ::= call\ncall ::= "" space ("c" | "d") space\nspace ::= | " "\n', ["c", "d "], ["", " c"]),
     ],
 )
 def test_calls_that_were_optional_are_required(

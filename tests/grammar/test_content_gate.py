@@ -27,7 +27,8 @@ def bits(*tokens: int) -> UInt32Array:
     return mask
 
 
-def allowed(mask: UInt32Array) -> set[int]:
+def allowed(mask: UInt32Array | None) -> set[int]:
+    assert mask is not None
     return {token for token in range(N) if int(mask[token // 32]) >> token % 32 & 1}
 
 

@@ -49,6 +49,7 @@ def test_parameters_that_are_no_text_have_a_constant_each() -> None:
         "any": {},
     }
     assert parameters["required"] == ["days"]
+    assert stand_ins.free == ["tools[0].function.parameters.properties.city"]
     days, where = stand_ins.arguments
     assert (days.parameter, json.loads(days.schema)) == ("days", {"type": "integer", "minimum": 1})
     moved = json.loads(where.schema)
@@ -59,7 +60,8 @@ def test_parameters_that_are_no_text_have_a_constant_each() -> None:
 
 
 def test_parameters_of_any_kind_are_replaced() -> None:
-    for parameters in (True, [], "text", {"properties": []}, {"$ref": "#"}):
+    kinds: list[Any] = [True, [], "text", {"properties": []}, {"$ref": "#"}]
+    for parameters in kinds:
         for are_json in (True, False):
             [replaced] = StandIns(are_json=are_json).replaced([tool(parameters)])
             assert replaced["function"]["parameters"]["type"] == "object"
