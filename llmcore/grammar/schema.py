@@ -9,6 +9,8 @@ import json
 import math
 from typing import Any, NamedTuple
 
+import msgspec
+
 from llmcore.grammar.schema_ends import endless
 from llmcore.grammar.schema_path import refuse
 from llmcore.grammar.schema_writer import SchemaWriter
@@ -48,6 +50,11 @@ def read_schema(raw: bytes) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise refuse((), None, "it must be an object")
     _check_size(schema)
+    if b"\\u" in raw:
+        try:
+            json.dumps(schema, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise refuse((), None, f"it is not valid Unicode: {error.reason}") from None
     return schema
 
 
@@ -65,12 +72,12 @@ def hold_schema(
     """
     writer = SchemaWriter(schema, strict=strict, lenient=lenient, limits_anything=limits_anything)
     written, paths = writer.write()
-    for place in endless(written):
+    for place in endless(written) if paths else ():  # without references, every schema with a value has one that ends
         if place is None:
             raise refuse((), None, "no value satisfies it")
         raise refuse(paths.get(place, ()), None, "a value of it contains another one, and so on without an end")
     options = {"whitespace_pattern": _WHITESPACE, "coerce_one_of": True}
-    return HeldSchema(json.dumps({**written, "x-guidance": options}, ensure_ascii=False), writer.reader.relaxed)
+    return HeldSchema(msgspec.json.encode({**written, "x-guidance": options}).decode(), writer.reader.relaxed)
 
 
 def _no_constant(name: str) -> object:

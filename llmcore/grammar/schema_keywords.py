@@ -15,7 +15,7 @@ COUNT_MAX = 2**31 - 1  # of characters, items and properties
 
 # Keywords that apply to the same value as the schema that has them.
 IN_PLACE = ("$ref", "allOf", "anyOf", "oneOf")
-_COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
+COUNTS = frozenset(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"))
 _SCHEMAS = (
     "items",
     "additionalProperties",
@@ -32,7 +32,7 @@ _INTEGER_MAX = 2**63
 HELD = frozenset(
     (
         *IN_PLACE,
-        *_COUNTS,
+        *COUNTS,
         *BOUNDS,
         *("type", "enum", "const", "required", "properties", "patternProperties", "additionalProperties"),
         *("items", "prefixItems", "additionalItems", "pattern", "format", "multipleOf"),
@@ -53,7 +53,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 
 def fault(keyword: str, value: Any) -> str:
     """Returns what is wrong with a keyword's value; empty if nothing is."""
-    if keyword in _COUNTS:
+    if keyword in COUNTS:
         return "" if _is_count(value) else f"it must be an integer from 0 to {COUNT_MAX}"
     if keyword in BOUNDS:
         is_boolean = keyword.startswith("exclusive") and isinstance(value, bool)  # draft 4

@@ -71,6 +71,9 @@ def always(member: Member) -> Iterator[tuple[Any, Path, str]]:
 
 def types_of(members: Iterable[Member]) -> tuple[str, ...]:
     """Returns the types that all members allow."""
+    members = tuple(members)
+    if len(members) == 1 and isinstance(members[0].schema.get("type"), str):
+        return (members[0].schema["type"],)
     allowed = set(TYPES)
     for member in members:
         if "type" in member.schema:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from llmcore.grammar.ecma_nodes import LookAroundError, PatternError
 from llmcore.grammar.ecma_pattern import to_rust
-from llmcore.grammar.schema_keywords import FORMATS, HARMLESS, HELD, IN_PLACE, fault
+from llmcore.grammar.schema_keywords import COUNTS, FORMATS, HARMLESS, HELD, IN_PLACE, fault
 from llmcore.grammar.schema_numbers import BOUNDS, read_bounds
 from llmcore.grammar.schema_path import Path, refuse
 from llmcore.grammar.schema_references import References
@@ -82,11 +82,11 @@ class SchemaReader:
         self._read_reference(held, schema, path)
         self._read_text(held, path)
         self._read_patterns(held, path)
-        bounds = read_bounds(held, path)
-        held = {keyword: value for keyword, value in held.items() if keyword not in BOUNDS} | bounds
-        for keyword in ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"):
-            if keyword in held:
-                held[keyword] = int(held[keyword])
+        if not held.keys().isdisjoint(BOUNDS):
+            bounds = read_bounds(held, path)
+            held = {keyword: value for keyword, value in held.items() if keyword not in BOUNDS} | bounds
+        for keyword in held.keys() & COUNTS:
+            held[keyword] = int(held[keyword])
         if "multipleOf" in held:
             held["multipleOf"] = abs(held["multipleOf"])
         return _with_prefix_items(held)

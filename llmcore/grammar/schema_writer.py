@@ -121,11 +121,14 @@ class SchemaWriter:
     # --- Places -------------------------------------------------------------------------------------------------------
 
     def _place(self, member: Member, around: tuple[Member, ...], possible: tuple[Member, ...]) -> Any:
+        is_leaf = member.schema.keys().isdisjoint(IN_PLACE)
+        if is_leaf and not around and not possible:
+            return self._leaf(member, (member,), (), types_of((member,)))
         mine = self._members.all_of(member)
         # Schemas with nothing but schemas in place say nothing themselves.
         members = tuple(each for each in without_repetitions([*mine, *around]) if each.schema.keys() - set(IN_PLACE))
         types = types_of(members)
-        if not any(keyword in member.schema for keyword in IN_PLACE):
+        if is_leaf:
             return self._leaf(member, members, possible, types)
         all_possible = without_repetitions([*self._members.possible(members), *possible])
         written = self._part(member, all_possible, around=members, possible=possible)
@@ -143,14 +146,15 @@ class SchemaWriter:
         held = self._keywords(member, others)
         if types and len(types) < len(TYPES) - 1:
             held["type"] = types[0] if len(types) == 1 else list(types)
-            held = {key: value for key, value in held.items() if key not in _TYPED or _applies(key, types)}
+            allowed = {keyword for each in types for keyword in _BY_TYPE.get(each, ())}
+            held = {key: value for key, value in held.items() if key not in _TYPED or key in allowed}
         if "enum" in held or "const" in held:
             return held
         if "object" in types:
             held = self._closed(held, members, possible)
         if "array" in types and "items" not in held and not others:
             held["items"] = self._anything()
-        if not any(key in each.schema for each in others for key in (*_NUMBER, "enum", "const")):
+        if not others or not any(key in each.schema for each in others for key in (*_NUMBER, "enum", "const")):
             held = limit_digits(held, types)
         is_scalar = "object" not in types and "array" not in types
         return self._shared(held) if is_scalar and not others else held
@@ -272,10 +276,6 @@ class SchemaWriter:
 def _true() -> bool:
     """Returns the schema of any value. (Two that refer to themselves cannot be combined.)"""
     return True
-
-
-def _applies(keyword: str, types: Sequence[str]) -> bool:
-    return any(keyword in _BY_TYPE[each] for each in types if each in _BY_TYPE)
 
 
 def _has(others: Sequence[Member], keyword: str, name: str = "") -> bool:
