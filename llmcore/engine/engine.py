@@ -232,8 +232,7 @@ class Engine:
         now_s = self._clock()
         state = self._builder.build(request, now_s if arrived_s is None else arrived_s, prompt)
         self._requests.add(state, now_s)
-        relaxed = () if request.constraint is None else self._constraints.relaxed(request.constraint)
-        return Accepted(request.request_id, state.sequence.n_prompt, relaxed)
+        return Accepted(request.request_id, state.sequence.n_prompt, self._constraints.relaxed(request.constraint))
 
     def cancel(self, request_id: str) -> Finished | None:
         """Ends a request in any phase; what it computed stays as a cached prefix. Returns None if there is no such request."""

@@ -152,10 +152,10 @@ class Constraints:
         """
         return self._compile_schema(read_schema(schema), strict, lenient)[0]
 
-    def relaxed(self, constraint: Constraint) -> tuple[str, ...]:
+    def relaxed(self, constraint: Constraint | None) -> tuple[str, ...]:
         """Returns the paths of keywords of a prepared schema that are not held: "properties.tags.uniqueItems"."""
         with self._lock:
-            return self._relaxed.get(constraint, ())
+            return () if constraint is None else self._relaxed.get(constraint, ())
 
     def _compile_schema(self, schema: dict[str, Any], strict: bool, lenient: bool) -> tuple[HeldSchema, LLMatcher]:
         def build(wanted: dict[str, Any]) -> tuple[HeldSchema, LLMatcher]:

@@ -71,7 +71,10 @@ def hold_schema(
             combine two of those.
     """
     writer = SchemaWriter(schema, strict=strict, lenient=lenient, limits_anything=limits_anything)
-    written, paths = writer.write()
+    try:
+        written, paths = writer.write()
+    except RecursionError:
+        raise refuse((), None, "its parts refer to each other too deeply") from None
     for place in endless(written) if paths else ():  # without references, every schema with a value has one that ends
         if place is None:
             raise refuse((), None, "no value satisfies it")

@@ -79,7 +79,7 @@ class _Search:
         schema = subschema(self._root, path)
         found = [(*path, *steps) for child, steps in children(schema) if isinstance(child, dict)]
         target = reference_steps(schema.get("$ref"))
-        if target is not None and isinstance(subschema(self._root, target), dict):
+        if target is not None and _is_schema(self._root, target):
             found.append(target)
         return [each for each in found if each not in self._seen]
 
@@ -98,6 +98,13 @@ class _Search:
         self._n_left -= 1
         moved: dict[str, Any] = _move_refs(root, self._refused)
         return self._compiles({"$ref": pointer(("$defs", "whole", *path)), "$defs": {"whole": moved}})
+
+
+def _is_schema(root: dict[str, Any], path: Path) -> bool:
+    try:
+        return isinstance(subschema(root, path), dict)
+    except (KeyError, IndexError, TypeError, ValueError):  # a lenient schema may refer to nothing
+        return False
 
 
 def _move_refs(value: Any, without: set[Path]) -> Any:

@@ -97,6 +97,8 @@ def _fault_of_list(value: Any, *, may_be_empty: bool) -> str:
 def _fault_of_named(keyword: str, value: Any) -> str:
     if not isinstance(value, dict):
         return "it must be an object"
+    if not all(isinstance(each, (dict, bool)) for each in value.values()):
+        return "its values must be schemas"
     most = {"properties": PROPERTIES_MAX, "patternProperties": PATTERN_PROPERTIES_MAX}.get(keyword, len(value))
     return f"more than {most} of them" if len(value) > most else ""
 

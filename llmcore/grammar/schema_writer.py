@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llmcore.grammar.schema_alternatives import Alternatives
@@ -24,6 +24,8 @@ _TEXT = ("minLength", "maxLength", "pattern", "format")
 _NUMBER = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _BY_TYPE = {"object": _OBJECT, "array": _ARRAY, "string": _TEXT, "number": _NUMBER, "integer": _NUMBER}
 _TYPED = {keyword: kind for kind, keywords in _BY_TYPE.items() for keyword in keywords}
+# Keywords of schemas that are closed where they are combined.
+_CLOSED = frozenset(("properties", "patternProperties", "type"))
 _COSTLY = frozenset(("pattern", "format", *_NUMBER))
 
 Schema = dict[str, Any]
@@ -42,7 +44,7 @@ class SchemaWriter:
         self._limits_anything = limits_anything
         self._definitions: dict[str, Any] = {}
         self._names: dict[object, str] = {}
-        self._todo: list[tuple[str, Member, tuple[Member, ...], tuple[Member, ...]]] = []
+        self._todo: list[tuple[str, Path, Callable[[], Any]]] = []  # definitions that are still to be written
         self._n_written = 0
 
     def write(self) -> tuple[Schema, dict[str, Path]]:
@@ -50,9 +52,8 @@ class SchemaWriter:
         paths: dict[str, Path] = {}
         written = self._value(self._root, ())
         while self._todo:
-            name, member, around, possible = self._todo.pop()
-            paths[name] = member.path
-            self._definitions[name] = self._place(member, around, possible)
+            name, paths[name], write = self._todo.pop()
+            self._definitions[name] = write()
         if isinstance(written, bool):
             written = {} if written else {"enum": []}
         return {**written, **({"$defs": self._definitions} if self._definitions else {})}, paths
@@ -69,7 +70,9 @@ class SchemaWriter:
         followed = self._followed(member)
         if followed is None or isinstance(followed, bool):
             return False if followed is False else self._anything() if not around else True
-        if followed.path != path:
+        # What combines schemas within the root is a definition, since these may contain it again.
+        is_combined = not {"$ref", "allOf"}.isdisjoint(member.schema)
+        if followed.path != path or (is_combined and path):
             return self._reference(followed, around, possible)
         return self._place(member, around, possible)
 
@@ -93,9 +96,13 @@ class SchemaWriter:
 
     def _reference(self, member: Member, around: tuple[Member, ...], possible: tuple[Member, ...]) -> Schema:
         key = (member.path, tuple(each.path for each in around), tuple(each.path for each in possible))
+        return self._defined(key, member.path, lambda: self._place(member, around, possible))
+
+    def _defined(self, key: object, path: Path, write: Callable[[], Any]) -> Schema:
+        """Returns a reference to a definition, which is written later if it is a new one."""
         if key not in self._names:
             self._names[key] = f"d{len(self._names)}"
-            self._todo.append((self._names[key], member, around, possible))
+            self._todo.append((self._names[key], path, write))
         return {"$ref": f"#/$defs/{self._names[key]}"}
 
     def _anything(self) -> Any:
@@ -172,7 +179,7 @@ class SchemaWriter:
         closed["patternProperties"] = {**closing.get("patternProperties", {}), **held.get("patternProperties", {})}
         if not closed["patternProperties"]:
             del closed["patternProperties"]
-        return {**closed, "allOf": [{"properties": joint}]} if joint else closed
+        return {**closed, "allOf": [*closed.get("allOf", ()), {"properties": joint}]} if joint else closed
 
     def _closing(self, members: Sequence[Member], possible: Sequence[Member], types: tuple[str, ...]) -> Schema:
         """Returns what closes a value that several members describe together."""
@@ -186,21 +193,32 @@ class SchemaWriter:
         """Returns what closes a property that several members have."""
         read = [self.reader.member(*each) for each in children]
         members = without_repetitions([each for child in read for each in self._members.all_of(child)])
-        possible = self._members.possible(members)
-        return self._closing(members, possible, types_of(members)) or True
+        if not any(_CLOSED & each.schema.keys() for each in self._members.possible(members)):
+            return True
+        key = ("joint", *(each.path for each in members))
+        return self._defined(
+            key, read[0].path, lambda: self._closing(members, self._members.possible(members), types_of(members))
+        )
 
     # --- Parts --------------------------------------------------------------------------------------------------------
 
     def _part(
-        self, member: Member, others: Sequence[Member], around: Any = None, possible: tuple[Member, ...] = ()
+        self,
+        member: Member,
+        others: Sequence[Member],
+        around: Any = None,
+        possible: tuple[Member, ...] = (),
+        above: Any = (),
     ) -> Any:
         """Writes a schema that applies together with `others`. With `around`, all schemas that always apply, its alternatives
-        are places."""
+        are places. `above` has the paths of the parts that it is a part of."""
+        above = (*above, member.path)
         written = self._keywords(member, [each for each in others if each.path != member.path])
         parts: list[Any] = written.get("allOf", [])
         for keyword in member.schema:
             if keyword in ("anyOf", "oneOf"):
-                branches = self._branches(member, keyword, others, around, possible)
+                self._check_exclusive(member, keyword)
+                branches = self._branches(member, keyword, others, around, possible, above)
                 if "anyOf" in written:
                     parts.append({"anyOf": branches})
                     written["allOf"] = parts
@@ -208,32 +226,41 @@ class SchemaWriter:
                     written["anyOf"] = branches
             elif keyword in ("$ref", "allOf"):
                 written.setdefault("allOf", parts)
-        for schema, path, _ in always(member):
-            parts.append(schema if isinstance(schema, bool) else self._part(self.reader.member(schema, path), others))
+        parts += [self._inner_part(schema, path, others, above) for schema, path, _ in always(member)]
         return written
 
-    def _branches(
-        self, member: Member, keyword: str, others: Sequence[Member], around: Any, possible: tuple[Member, ...]
-    ) -> list[Any]:
+    def _inner_part(self, schema: Any, path: Path, others: Sequence[Member], above: tuple[Path, ...]) -> Any:
+        if isinstance(schema, bool):
+            return schema
+        if path in above:  # an alternative that is the whole itself adds no value to the others
+            return False
+        return self._part(self.reader.member(schema, path), others, above=above)
+
+    def _check_exclusive(self, member: Member, keyword: str) -> None:
         if keyword == "oneOf" and self._strict and not self._alternatives.are_exclusive(member):
             problem = "its alternatives may overlap, and no grammar enforces that only one of them matches"
             self.reader.leave_out(member.path, keyword, f"{problem}: use anyOf, or leave out strict")
-        further = possible
-        if around is not None:
-            unlike = self._members.branches(member, without=keyword)
-            nested = [each for each in self._members.possible(around) if each.path[: len(member.path)] != member.path]
-            further = without_repetitions([*possible, *nested, *self._members.possible(unlike)])
-            further = tuple(each for each in further if each not in around)
-        written = []
-        for index, branch in enumerate(member.schema[keyword]):
-            path = (*member.path, keyword, str(index))
-            if isinstance(branch, bool):
-                written.append(branch)
-            elif around is not None:
-                written.append(self._value(branch, path, around, further))
-            else:
-                written.append(self._part(self.reader.member(branch, path), others))
-        return written
+
+    def _branches(
+        self,
+        member: Member,
+        keyword: str,
+        others: Sequence[Member],
+        around: Any,
+        possible: tuple[Member, ...],
+        above: tuple[Path, ...],
+    ) -> list[Any]:
+        branches = [(each, (*member.path, keyword, str(i))) for i, each in enumerate(member.schema[keyword])]
+        if around is None:
+            return [self._inner_part(branch, path, others, above) for branch, path in branches]
+        unlike = self._members.branches(member, without=keyword)
+        nested = [each for each in self._members.possible(around) if each.path[: len(member.path)] != member.path]
+        further = without_repetitions([*possible, *nested, *self._members.possible(unlike)])
+        further = tuple(each for each in further if each not in around)
+        return [
+            branch if isinstance(branch, bool) else self._value(branch, path, around, further)
+            for branch, path in branches
+        ]
 
     def _keywords(self, member: Member, others: Sequence[Member]) -> Schema:
         """Writes the keywords of a schema that are not schemas in place."""
@@ -270,7 +297,11 @@ class SchemaWriter:
         if isinstance(schema, bool):
             return schema
         member = self.reader.member(schema, path)
-        return self._part(member, self._members.possible(self._members.all_of(member)))
+
+        def write() -> Any:
+            return self._part(member, self._members.possible(self._members.all_of(member)))
+
+        return self._defined(("part", path), path, write)
 
 
 def _true() -> bool:
