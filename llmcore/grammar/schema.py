@@ -40,7 +40,7 @@ def read_schema(raw: bytes) -> dict[str, Any]:
     if len(raw) > SIZE_MAX_BYTES:
         raise refuse((), None, f"it has {len(raw)} bytes, and at most {SIZE_MAX_BYTES} are allowed")
     try:
-        schema = json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
+        schema = _DECODER.decode(raw.decode())
     except RecursionError:
         raise refuse((), None, f"it is nested more than {DEPTH_MAX} levels deep") from None
     except ValueError as error:
@@ -91,6 +91,9 @@ def _finite(text: str) -> float:
     if not math.isfinite(float(text)):
         raise ValueError(f"{text[:40]} is beyond the range of numbers")
     return float(text)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def _check_size(schema: dict[str, Any]) -> None:

@@ -79,9 +79,12 @@ class SchemaReader:
                     held[keyword] = value
         if "propertyNames" in schema and not _is_harmless("propertyNames", schema["propertyNames"]):
             self._read_names(held, schema["propertyNames"], path)
-        self._read_reference(held, schema, path)
-        self._read_text(held, path)
-        self._read_patterns(held, path)
+        if "$ref" in held:
+            self._read_reference(held, schema, path)
+        if "pattern" in held or "format" in held:
+            self._read_text(held, path)
+        if "patternProperties" in held:
+            self._read_patterns(held, path)
         if not held.keys().isdisjoint(BOUNDS):
             bounds = read_bounds(held, path)
             held = {keyword: value for keyword, value in held.items() if keyword not in BOUNDS} | bounds
@@ -92,8 +95,6 @@ class SchemaReader:
         return _with_prefix_items(held)
 
     def _read_reference(self, held: dict[str, Any], schema: dict[str, Any], path: Path) -> None:
-        if "$ref" not in held:
-            return
         try:
             target, where = self._references.resolve(held["$ref"], schema)
             if not isinstance(target, (dict, bool)):
@@ -128,7 +129,7 @@ class SchemaReader:
     def _read_patterns(self, held: dict[str, Any], path: Path) -> None:
         """Translates the names of patternProperties. A schema stays the user's, so its path is the user's, too."""
         patterns: dict[str, tuple[Any, Path]] = {}
-        for pattern, schema in held.pop("patternProperties", {}).items():
+        for pattern, schema in held.pop("patternProperties").items():
             try:
                 [rust, *further] = to_rust(pattern)
                 if further:

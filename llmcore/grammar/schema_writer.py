@@ -153,8 +153,11 @@ class SchemaWriter:
         held = self._keywords(member, others)
         if types and len(types) < len(TYPES) - 1:
             held["type"] = types[0] if len(types) == 1 else list(types)
-            allowed = {keyword for each in types for keyword in _BY_TYPE.get(each, ())}
-            held = {key: value for key, value in held.items() if key not in _TYPED or key in allowed}
+            useless = [
+                key for key in held if key in _TYPED and not any(key in _BY_TYPE.get(each, ()) for each in types)
+            ]
+            for key in useless:
+                del held[key]
         if "enum" in held or "const" in held:
             return held
         if "object" in types:
@@ -310,4 +313,6 @@ def _true() -> bool:
 
 
 def _has(others: Sequence[Member], keyword: str, name: str = "") -> bool:
-    return any(keyword in each.schema and (not name or name in each.schema[keyword]) for each in others)
+    return bool(others) and any(
+        keyword in each.schema and (not name or name in each.schema[keyword]) for each in others
+    )
