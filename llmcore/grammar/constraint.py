@@ -177,7 +177,7 @@ class Constraints:
         """
         return self._compile_schema(read_schema(schema), strict, lenient)[0]
 
-    def relaxed(self, constraint: Constraint | CallGrammar) -> tuple[str, ...]:
+    def relaxed(self, constraint: Constraint | CallGrammar | None) -> tuple[str, ...]:
         """Returns the paths of keywords of a prepared schema that are not held: "properties.tags.uniqueItems"."""
         with self._lock:
             return () if constraint is None else self._relaxed.get(constraint, ())

@@ -132,7 +132,7 @@ def test_annotations_are_not_compiled() -> None:
         ({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, "constraint", "without an end"),
         ({"type": "array", "items": {"$ref": "#"}, "minItems": 1}, "constraint", "without an end"),
         (False, "constraint.enum", "at least one can be written"),
-        ({"anyOf": [False, False]}, "constraint", "no value satisfies it"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [False, False]}}}, "constraint.$defs.a", "without an end"),
     ],
 )
 def test_schemas_that_describe_nothing_are_refused_in_words(schema: Any, place: str, words: str) -> None:
