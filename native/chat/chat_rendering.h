@@ -15,7 +15,7 @@ struct ChatTemplates {
     bool                          supports_tools;
 };
 
-// What the caller wrote, with marks in the texts of special tokens.
+// A request in which the special tokens' texts that the caller wrote carry a mark.
 struct MarkedRequest {
     ChatRequest request;
     std::string mark; // "" if there was nothing to mark; `request` is then of no use
