@@ -60,7 +60,7 @@ ALL_CLIENTS   = $(notdir $(patsubst %/,%,$(dir $(wildcard tests/clients/*/requir
 
 clients: $(patsubst %,build/clients/%/.ready,$(filter-out $(LARGE_CLIENTS),$(ALL_CLIENTS)))  ## set up the third-party clients that tests run against the service
 
-clients-all: $(patsubst %,build/clients/%/.ready,$(ALL_CLIENTS))  ## set up all of them, and run them
+clients-all: $(VENV)/.dev $(patsubst %,build/clients/%/.ready,$(ALL_CLIENTS))  ## set up all of them, and run them
 	@$(BIN)/llmcore pull
 	@$(BIN)/python -m pytest tests/e2e/test_clients.py
 

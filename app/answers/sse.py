@@ -54,10 +54,8 @@ class StreamedChoices(StreamedAnswer):
         self._with_calls: set[int] = set()  # choices with a tool call
         self._begun: set[int] = set()  # choices with a chunk
 
-    def _first_events(self) -> bytes:
-        return b""  # a choice's first chunk comes with its first output: benchmarks take it for the first token
-
     def _begin_events(self, index: int) -> Iterable[bytes]:
+        """Yields the event before a choice's first output. It is not sent earlier: benchmarks take it for the first token."""
         self._begun.add(index)
         first = self._form.first_chunk(index)
         if first is not None:

@@ -35,6 +35,10 @@ class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal", forbid_unknow
 
     refusal: str
 
+    @property
+    def text(self) -> str:
+        return self.refusal
+
 
 Content = str | list[TextPart]
 # Null is no text. The field is required, so that a message with a misspelled one is an error and not an empty message.
@@ -146,8 +150,4 @@ def _template_content(message: Message) -> Any:
         return None if isinstance(message, AssistantMessage) else ""
     if isinstance(content, str):
         return content
-    return [{"type": "text", "text": _part_text(part)} for part in content]
-
-
-def _part_text(part: TextPart | RefusalPart) -> str:
-    return part.text if isinstance(part, TextPart) else part.refusal
+    return [{"type": "text", "text": part.text} for part in content]

@@ -234,4 +234,4 @@ def _message(item: UserItem | SystemItem | DeveloperItem | ResultItem) -> Messag
 def _message_content(content: ItemContent) -> Content:
     if content is None or isinstance(content, str):
         return content or ""
-    return [TextPart(part.refusal if isinstance(part, RefusalPart) else part.text) for part in content]
+    return [TextPart(part.text) for part in content]

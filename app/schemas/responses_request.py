@@ -106,6 +106,10 @@ class FlatAllowedToolChoice(msgspec.Struct, tag_field="type", tag="allowed_tools
     mode: Literal["auto", "required"]
     tools: Annotated[list[FlatToolChoice], Meta(min_length=1, max_length=N_TOOLS_MAX)]
 
+    def to_chat(self) -> AllowedToolChoice:
+        """Returns the choice in the form of a chat request."""
+        return AllowedToolChoice(AllowedTools(self.mode, [tool.to_chat() for tool in self.tools]))
+
 
 class FlatJsonSchemaFormat(NamedSchema, tag_field="type", tag="json_schema", kw_only=True, forbid_unknown_fields=True):
     """A JSON schema. In this API its name and strictness are beside its type, not in an object of their own."""
@@ -218,12 +222,8 @@ class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tru
         return [tool.to_chat() for tool in self.tools or ()]
 
     def chat_tool_choice(self) -> ToolChoiceField | None:
-        if isinstance(self.tool_choice, FlatToolChoice):
-            return self.tool_choice.to_chat()
-        if isinstance(self.tool_choice, FlatAllowedToolChoice):
-            allowed = [tool.to_chat() for tool in self.tool_choice.tools]
-            return AllowedToolChoice(AllowedTools(self.tool_choice.mode, allowed))
-        return self.tool_choice
+        choice = self.tool_choice
+        return choice.to_chat() if isinstance(choice, FlatToolChoice | FlatAllowedToolChoice) else choice
 
     def chat_prompt(self, ignored: IgnoredFields) -> ChatPrompt:
         """Returns the prompt for the engine to render; notes fields of its items without effect.

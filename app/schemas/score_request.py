@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from ..http.errors import invalid
+from ..http.unknown_fields import RefusedFields
 from .embeddings_request import MAX_INPUTS
-from .unsupported_fields import TextHint
+from .unsupported_fields import REFUSED_IN_TEXTS, TextHint
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Texts = Annotated[list[_Text], Meta(min_length=1, max_length=MAX_INPUTS)]
@@ -18,6 +19,8 @@ _Texts = Annotated[list[_Text], Meta(min_length=1, max_length=MAX_INPUTS)]
 
 class ScoreRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Null is the same as absent, everywhere."""
+
+    refused_fields: ClassVar[RefusedFields] = REFUSED_IN_TEXTS
 
     text_1: Annotated[_Text | _Texts, Meta(description="query, or queries")]
     text_2: Annotated[

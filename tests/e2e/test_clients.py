@@ -53,38 +53,30 @@ def run(service: Service, program: Path, interpreter: Path | str, model: Path) -
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def run_python(service: Service, program: Path, model: Path) -> None:
-    folder = program.parent.name
-    interpreter = INSTALLED / folder / "bin" / "python"
-    if folder in LARGE and not interpreter.exists():
+def python_of(folder: Path) -> Path:
+    interpreter = folder / "bin" / "python"
+    if folder.name in LARGE and not interpreter.exists():
         pytest.skip("a large client: `make clients-all` sets it up")
     assert interpreter.exists(), "the clients are not installed: run `make clients` (make test does)"
-    run(service, program, interpreter, model)
+    return interpreter
 
 
-def run_node(service: Service, program: Path, model: Path) -> None:
-    folder = INSTALLED / program.parent.name
+def run_installed(service: Service, name: str, model: Path) -> None:
+    program, folder = PROGRAMS / name, INSTALLED / Path(name).parent
+    if program.suffix == ".py":
+        run(service, program, python_of(folder), model)
+        return
     if shutil.which("node") is None or not (folder / "node_modules").exists():
         pytest.skip("no Node.js here when `make clients` ran")
     # Node looks for a module in the folder of the program that imports it.
     run(service, Path(shutil.copy(program, folder)), "node", model)
 
 
-@pytest.mark.parametrize("name", programs("*_client.py"))
-def test_python(chat_service: Service, name: str, default_model: Path) -> None:
-    run_python(chat_service, PROGRAMS / name, default_model)
+@pytest.mark.parametrize("name", programs("*_client.py", "*_client.mjs"))
+def test_chat(chat_service: Service, name: str, default_model: Path) -> None:
+    run_installed(chat_service, name, default_model)
 
 
-@pytest.mark.parametrize("name", programs("*_embeddings.py"))
-def test_python_embeddings(embedding_service: Service, name: str, minilm: Path) -> None:
-    run_python(embedding_service, PROGRAMS / name, minilm)
-
-
-@pytest.mark.parametrize("name", programs("*_client.mjs"))
-def test_node(chat_service: Service, name: str, default_model: Path) -> None:
-    run_node(chat_service, PROGRAMS / name, default_model)
-
-
-@pytest.mark.parametrize("name", programs("*_embeddings.mjs"))
-def test_node_embeddings(embedding_service: Service, name: str, minilm: Path) -> None:
-    run_node(embedding_service, PROGRAMS / name, minilm)
+@pytest.mark.parametrize("name", programs("*_embeddings.py", "*_embeddings.mjs"))
+def test_embeddings(embedding_service: Service, name: str, minilm: Path) -> None:
+    run_installed(embedding_service, name, minilm)

@@ -100,6 +100,7 @@ async def test_the_first_model_is_found(client: httpx.AsyncClient) -> None:
         ("/v1/embeddings", {"input": ["ab", "abc"]}),
         ("/v1/embeddings", {"input": [1, 2, 3]}),
         ("/v1/rerank", {"query": "ab", "documents": ["abc", "d"]}),
+        ("/v1/score", {"text_1": "ab", "text_2": ["abc", "d"]}),
     ],
 )
 async def test_texts_are_cut_to_the_models_limit_only(
