@@ -95,7 +95,7 @@ class Context(HandleOwner):
         if not address:
             raise NativeError(f"llama.cpp cannot create a context for {self.model.path}: {lib.load_error()}")
         lib.attach_abort_flag(address, self.abort_flag)
-        return Handle.create(address, lib.llama_free, lib, model, self.abort_flag)
+        return Handle.create(address, lib.lc_context_free, lib, model, self.abort_flag)
 
     def _check_memory(self, native: LlamaContextParams) -> None:
         need = estimate_memory(self.model.path, self.model.params, native)

@@ -15,8 +15,8 @@ struct AmxAttention : simd::Avx512 {
 
 } // namespace
 
-void attention_amx(const Attention & a, const ThreadTeam & team) {
-    run_attention<AmxAttention>(a, team);
+void attention_amx(const Attention & a, const AttentionIndex & index, const ThreadTeam & team) {
+    run_attention<AmxAttention>(a, index, team);
 }
 
 } // namespace lc::kernels

@@ -5,7 +5,8 @@
 //   q       [line / 4][dk][line % 4], scaled     keys    [dk][CELLS]
 //   scores  [line][CELLS]                        values  [CELLS][dv]
 //
-// Scores and values are products with a register tile of BLOCKED_MR lines x NR vectors.
+// Scores and values are products with a register tile of BLOCKED_MR lines x NR vectors. They have the bits of gather's: the numbers of
+// a key are packed in the order in which their products are added (packed_number()).
 #pragma once
 
 #include "kernels/attention/attention_gather_kernels.h"
@@ -15,14 +16,23 @@ namespace {
 
 constexpr int BLOCKED_MR = 4; // lines of a register tile
 
-// Packs the keys of n cells, transposed. Padding to CELLS is copies of the last cell.
-template <class S, KvType T> static void convert_keys(const CellVectors & cells, int64_t n, int64_t dk, float * out) {
+// Where number d of a vector of dk numbers stands in its packed form. The numbers that gather adds up in one lane lie side by side,
+// and lanes in the order in which horizontal_sums() adds them: of four, 0 + 2 and 1 + 3; then these; then pairs of fours, and so on.
+template <class S> static inline int64_t packed_number(int64_t d, int64_t dk) {
+    const int64_t lane = d % S::LANES;
+    const int64_t leaf = (lane & ~int64_t{3}) | (lane & 1) << 1 | (lane >> 1 & 1);
+    return leaf * (dk / S::LANES) + d / S::LANES;
+}
+
+// Packs the keys of CELLS cells, transposed.
+template <class S, KvType T>
+static void convert_keys(const CellVectors & cells, const int32_t * cell, int64_t dk, float * out) {
     using F32 = typename S::F32;
     for (int64_t c = 0; c < CELLS; c += S::LANES) {
         const uint8_t * key[S::LANES];
 #pragma GCC unroll 16
         for (int j = 0; j < S::LANES; j++) {
-            key[j] = cells.data + min_of(c + j, n - 1) * cells.step;
+            key[j] = cells.data + cell[c + j] * cells.step;
             prefetch_next(*cells.prefetch);
         }
         for (int64_t d = 0; d < dk; d += S::LANES) {
@@ -34,18 +44,19 @@ template <class S, KvType T> static void convert_keys(const CellVectors & cells,
             S::transpose(v);
 #pragma GCC unroll 16
             for (int j = 0; j < S::LANES; j++) {
-                S::store(out + (d + j) * CELLS + c, v[j]);
+                S::store(out + packed_number<S>(d + j, dk) * CELLS + c, v[j]);
             }
         }
     }
 }
 
-// Packs the values of n cells. Padding to CELLS is copies of the last cell. False if a value is infinite or NaN.
-template <class S, KvType T> static bool convert_values(const CellVectors & cells, int64_t n, int64_t dv, float * out) {
+// Packs the values of CELLS cells. False if a value is infinite or NaN.
+template <class S, KvType T>
+static bool convert_values(const CellVectors & cells, const int32_t * cell, int64_t dv, float * out) {
     using F32 = typename S::F32;
     F32 check = S::zero();
     for (int64_t c = 0; c < CELLS; c++, out += dv) {
-        const uint8_t * value = cells.data + min_of(c, n - 1) * cells.step;
+        const uint8_t * value = cells.data + cell[c] * cells.step;
         prefetch_next(*cells.prefetch);
         for (int64_t d = 0; d < dv; d += S::LANES) {
             const F32 v = load_kv<S, T>(value, d);
@@ -56,11 +67,11 @@ template <class S, KvType T> static bool convert_values(const CellVectors & cell
     return !S::any_nan(check);
 }
 
-// scores: BLOCKED_MR lines x NR vectors of cells.
+// sum[i][j] of the n numbers at `q` and `keys`, in their order.
 template <class S, int NR>
-static inline void blocked_scores_tile(const float * q, int64_t dk, const float * keys, float * scores) {
+static inline __attribute__((always_inline)) void blocked_scores_lane(const float * q, int64_t n, const float * keys,
+                                                                      typename S::F32 (&sum)[BLOCKED_MR][NR]) {
     using F32 = typename S::F32;
-    F32 sum[BLOCKED_MR][NR];
 #pragma GCC unroll 4
     for (int i = 0; i < BLOCKED_MR; i++) {
 #pragma GCC unroll 4
@@ -68,7 +79,7 @@ static inline void blocked_scores_tile(const float * q, int64_t dk, const float 
             sum[i][j] = S::zero();
         }
     }
-    for (int64_t d = 0; d < dk; d++, keys += CELLS, q += BLOCKED_MR) {
+    for (int64_t d = 0; d < n; d++, keys += CELLS, q += BLOCKED_MR) {
         F32 k[NR];
 #pragma GCC unroll 4
         for (int j = 0; j < NR; j++) {
@@ -80,6 +91,40 @@ static inline void blocked_scores_tile(const float * q, int64_t dk, const float 
 #pragma GCC unroll 4
             for (int j = 0; j < NR; j++) {
                 sum[i][j] = S::fma(x, k[j], sum[i][j]);
+            }
+        }
+    }
+}
+
+// scores: BLOCKED_MR lines x NR vectors of cells. The sums of the lanes are added as a tree: those that wait for their neighbour are in
+// `waiting`, by the number of lanes in them.
+template <class S, int NR>
+static inline void blocked_scores_tile(const float * q, int64_t dk, const float * keys, float * scores) {
+    using F32         = typename S::F32;
+    const int64_t n   = dk / S::LANES;
+    constexpr int TOP = S::LANES == 16 ? 4 : 3;
+    static_assert(1 << TOP == S::LANES);
+    F32 waiting[TOP][BLOCKED_MR][NR];
+    F32 sum[BLOCKED_MR][NR];
+    for (int lane = 0; lane < S::LANES; lane++, q += n * BLOCKED_MR, keys += n * CELLS) {
+        blocked_scores_lane<S, NR>(q, n, keys, sum);
+        int level = 0;
+        for (; (lane >> level & 1) != 0; level++) {
+#pragma GCC unroll 4
+            for (int i = 0; i < BLOCKED_MR; i++) {
+#pragma GCC unroll 4
+                for (int j = 0; j < NR; j++) {
+                    sum[i][j] = S::add(waiting[level][i][j], sum[i][j]);
+                }
+            }
+        }
+        if (level < TOP) {
+#pragma GCC unroll 4
+            for (int i = 0; i < BLOCKED_MR; i++) {
+#pragma GCC unroll 4
+                for (int j = 0; j < NR; j++) {
+                    waiting[level][i][j] = sum[i][j];
+                }
             }
         }
     }
@@ -129,7 +174,7 @@ static inline float blocked_online_softmax(float * scores, const float * bias, f
     const float old    = *m;
     *m                 = S::first(top);
     const float factor = old == *m ? 1.0f : scalar_exp<S>(old - *m);
-    *l                 = *l * factor + S::first(sum_of_groups<S, S::LANES>(sum));
+    *l                 = __builtin_fmaf(*l, factor, S::first(sum_of_groups<S, S::LANES>(sum)));
     return factor;
 }
 

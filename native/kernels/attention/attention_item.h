@@ -19,8 +19,7 @@ struct WorkItem {
     int64_t row, n_rows;   // the first row of the tile, counted within the stream
     int64_t head, n_heads; // the first head of K and V
     int32_t entry, end;    // entries of the plan
-    float * state;         // of all lines, see state_of()
-    bool    is_only_span;  // the tile has no other span
+    float * slots;         // of the tile's parts, from this head on; NULL: the tile has no other span
 };
 
 // For each head: line_pad maxima, line_pad sums, line_pad outputs.
@@ -30,17 +29,7 @@ static inline LineState state_of(const Attention & a, float * base, int64_t head
 }
 
 static inline float * slot_of(const Attention & a, const ThreadTeam & team, int64_t slot) {
-    return reinterpret_cast<float *>(team.scratch + a.slots_at) + slot * a.slot_floats;
-}
-
-// Number of slots of the tiles before `tile`. A tile with one span has none.
-static inline int64_t slots_before(const AttentionPlan & p, int64_t tile) {
-    int64_t n = 0;
-    for (int64_t t = 0; t < tile; t++) {
-        const int64_t spans = p.spans[t + 1] - p.spans[t];
-        n += spans > 1 ? spans : 0;
-    }
-    return n;
+    return reinterpret_cast<float *>(team.scratch) + slot * a.slot_floats;
 }
 
 static inline const uint8_t * head_of(const StridedVectors & v, int64_t stream, int64_t row, int64_t head) {
@@ -52,10 +41,14 @@ static inline const float * line_of(const Attention & a, const WorkItem & item, 
     return reinterpret_cast<const float *>(head_of(a.q, item.stream, row, head * a.group + line % a.group));
 }
 
-static inline void clear_state(const Attention & a, const WorkItem & item) {
-    for (int64_t h = 0; h < item.n_heads; h++) {
-        const LineState s = state_of(a, item.state, h, 0);
-        const int64_t   n = item.n_rows * a.group;
+// The state of the item's lines within a part, see state_of().
+static inline float * part_state(const Attention & a, const WorkItem & item, int32_t part, const Workspace & workspace) {
+    return item.slots == nullptr ? workspace.part : item.slots + part * a.slot_floats;
+}
+
+static inline void clear_lines(const Attention & a, float * state, int64_t n_heads, int64_t line, int64_t n) {
+    for (int64_t h = 0; h < n_heads; h++) {
+        const LineState s = state_of(a, state, h, line);
         for (int64_t i = 0; i < n; i++) {
             s.m[i] = -__builtin_inff();
             s.l[i] = 0.0f;
@@ -64,9 +57,27 @@ static inline void clear_state(const Attention & a, const WorkItem & item) {
     }
 }
 
+// Adds the state of a line in the next part to the sum of the parts before. The result does not depend on which thread does it, or
+// when. Not inlined, so that every caller gets the same instructions.
+template <class S>
+static __attribute__((noinline)) void add_part(const LineState & sum, const LineState & part, int64_t dv) {
+    if (*part.l == 0.0f) {
+        return; // no visible cells: m is minus infinity, perhaps in both
+    }
+    const float top        = *part.m > *sum.m ? *part.m : *sum.m;
+    const float old_factor = scalar_exp<S>(*sum.m - top);
+    const float factor     = scalar_exp<S>(*part.m - top);
+    *sum.m                 = top;
+    *sum.l                 = __builtin_fmaf(*part.l, factor, *sum.l * old_factor);
+    for (int64_t d = 0; d < dv; d += S::LANES) {
+        const typename S::F32 old = S::mul(S::load(sum.o + d), S::broadcast(old_factor));
+        S::store(sum.o + d, S::fma(S::load(part.o + d), S::broadcast(factor), old));
+    }
+}
+
 // Divides the output by the sum (with the sink's share) and writes it. The output of a line without visible cells is 0.
 template <class S>
-static void write_line(const Attention & a, const WorkItem & item, int64_t head, int64_t line, const LineState & s) {
+static __attribute__((noinline)) void write_line(const Attention & a, const WorkItem & item, int64_t head, int64_t line, const LineState & s) {
     const int64_t q_head = head * a.group + line % a.group;
     float         factor = 1.0f;
     float         sum    = *s.l;
@@ -74,7 +85,7 @@ static void write_line(const Attention & a, const WorkItem & item, int64_t head,
         const float sink = a.sinks[q_head];
         const float top  = sink > *s.m ? sink : *s.m;
         factor           = scalar_exp<S>(*s.m - top);
-        sum              = sum * factor + scalar_exp<S>(sink - top);
+        sum              = __builtin_fmaf(sum, factor, scalar_exp<S>(sink - top));
     }
     factor      = sum == 0.0f ? 0.0f : factor / sum;
     float * out = a.out + ((item.stream * a.n_rows + item.row + line / a.group) * a.n_head + q_head) * a.dv;

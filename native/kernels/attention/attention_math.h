@@ -54,19 +54,18 @@ template <class S> static inline typename S::F32 visible_bias(uint64_t bits) {
     return S::zero_if(is_visible, S::broadcast(-__builtin_inff()));
 }
 
-// op over each N consecutive lanes; the result is in all of them.
+// op over each N consecutive lanes, halves first; the result is in all of them.
 template <class S, int N, class Op> static inline typename S::F32 reduce_groups(typename S::F32 x, Op op) {
-    x = op(x, S::template swap_lanes<1>(x));
-    if constexpr (N >= 4) {
-        x = op(x, S::template swap_lanes<2>(x));
+    if constexpr (N >= 16) {
+        x = op(x, S::template swap_lanes<8>(x));
     }
     if constexpr (N >= 8) {
         x = op(x, S::template swap_lanes<4>(x));
     }
-    if constexpr (N >= 16) {
-        x = op(x, S::template swap_lanes<8>(x));
+    if constexpr (N >= 4) {
+        x = op(x, S::template swap_lanes<2>(x));
     }
-    return x;
+    return op(x, S::template swap_lanes<1>(x));
 }
 
 template <class S, int N> static inline typename S::F32 max_of_groups(typename S::F32 x) {
