@@ -43,7 +43,8 @@ def candidates(config: EngineConfig, shape: AttentionShape, *, has_kernels: bool
     """Returns the settings that the configuration leaves open and the model's heads allow, the preferred one first: REPEATABLE if
     our kernels compute the model's attention (`has_kernels`), else PLAIN. Raises ConfigError, naming the option at fault, if
     there are none."""
-    flash = {"auto": [False, True], "on": [True], "off": [False]}[config.flash_attn]
+    is_open = config.flash_attn == "auto" and config.repeatable != "on"
+    flash = [False, True] if is_open else [config.flash_attn != "off"]
     keys = _KV_TYPES if config.cache_type_k == "auto" else (config.cache_type_k,)
     values = _KV_TYPES if config.cache_type_v == "auto" else (config.cache_type_v,)
     both = config.cache_type_k == config.cache_type_v == "auto"

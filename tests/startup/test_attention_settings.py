@@ -46,3 +46,9 @@ def test_the_kernels_settings_are_preferred_where_they_are_open() -> None:
     assert set(found) == set(candidates(EngineConfig(model_path="x"), SHAPE))
     off = candidates(EngineConfig(model_path="x", flash_attn="off"), SHAPE, has_kernels=True)
     assert off[0] == PLAIN
+
+
+def test_repeatable_settings_have_flash_attention() -> None:
+    found = candidates(EngineConfig(model_path="x", repeatable="on"), SHAPE, has_kernels=True)
+    assert found[0] == REPEATABLE
+    assert all(each.flash_attn for each in found)
