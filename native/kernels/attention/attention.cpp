@@ -15,8 +15,8 @@ struct Implementation {
 // more lines gain nothing, and in a causal chunk more cells are masked for some of them. Parts are as small as merging them allows.
 constexpr Variant<Implementation> VARIANTS[] = {
     {AVX2 | AVX512 | AVX512_BF16 | AMX_BF16, {attention_amx, read_mask_avx512, {256, 8}}},
-    {AVX2 | AVX512, {attention_avx512, read_mask_avx512, {128, 2}}},
-    {AVX2, {attention_avx2, read_mask_avx2, {128, 2}}},
+    {AVX2 | AVX512, {attention_avx512, read_mask_avx512, {128, 4}}},
+    {AVX2, {attention_avx2, read_mask_avx2, {128, 4}}},
 };
 
 const Implementation & implementation_for(Isa isa) {

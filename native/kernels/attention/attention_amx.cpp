@@ -10,6 +10,7 @@ namespace {
 struct AmxAttention : simd::Avx512 {
     static constexpr int  GATHER_NR  = 4;
     static constexpr int  BLOCKED_NR = 4;
+    static constexpr int  SCORES_NR  = 1;
     static constexpr bool HAS_TILES  = true;
 };
 

@@ -8,6 +8,7 @@ namespace {
 struct Avx2Attention : simd::Avx2 {
     static constexpr int  GATHER_NR  = 2;
     static constexpr int  BLOCKED_NR = 3;
+    static constexpr int  SCORES_NR  = 1;
     static constexpr bool HAS_TILES  = false;
 };
 

@@ -21,15 +21,33 @@ static void pack_queries(const Attention & a, const WorkItem & item, int64_t hea
     for (int64_t i = 0; i < lines.n_pad; i += BLOCKED_MR, out += BLOCKED_MR * a.dk) {
         for (int64_t j = 0; j < BLOCKED_MR; j++) {
             const float * q = lines.line[i + j] < 0 ? nullptr : line_of(a, item, head, lines.line[i + j]);
-            for (int64_t d = 0; d < a.dk; d++) {
-                out[packed_number<S>(d, a.dk) * BLOCKED_MR + j] = q == nullptr ? 0.0f : q[d] * a.scale;
+            for (int64_t d = 0; d < a.dk; d += S::LANES) {
+                float scaled[S::LANES];
+                S::store(scaled, q == nullptr ? S::zero() : S::mul(S::load(q + d), S::broadcast(a.scale)));
+#pragma GCC unroll 16
+                for (int64_t lane = 0; lane < S::LANES; lane++) {
+                    out[packed_number<S>(d + lane, a.dk) * BLOCKED_MR + j] = scaled[lane];
+                }
             }
         }
     }
 }
 
-// Finds the rows of the tile that see the block: sets workspace.cursors to their places among all RowBlocks, to -1 for the others, and
-// lists their lines. True if they are not those that were listed before.
+// Sets the cursors to each row's first block from `block` on.
+static void begin_cursors(const AttentionIndex & index, const WorkItem & item, int64_t first, int32_t block, int32_t * cursors) {
+    for (int64_t row = 0; row < item.n_rows; row++) {
+        cursors[row] = static_cast<int32_t>(row_blocks_from(index, first + row, block) - index.row_blocks);
+    }
+}
+
+// The block of a row of the tile, if the cursors are there; NULL if the row does not see it. first: the tile's first row.
+static inline const RowBlock * row_block(const AttentionIndex & index, int64_t first, int64_t row, int32_t block,
+                                         const int32_t * cursors) {
+    const RowBlock * rb = index.row_blocks + cursors[row];
+    return cursors[row] < index.row_begins[first + row + 1] && rb->block == block ? rb : nullptr;
+}
+
+// Moves the cursors on to a block, and lists the lines of the rows that see it. True if they are not those that were listed before.
 static bool find_lines(const Attention & a, const AttentionIndex & index, const WorkItem & item, int32_t block, LineList & lines,
                        int32_t * cursors) {
     const int64_t first   = first_row_of_tile(a, item.tile);
@@ -37,11 +55,10 @@ static bool find_lines(const Attention & a, const AttentionIndex & index, const 
     bool          changed = false;
     int64_t       n       = 0;
     for (int32_t row = 0; row < item.n_rows; row++) {
-        const RowBlock * rb   = row_blocks_from(index, first + row, block);
-        const int32_t    at   = static_cast<int32_t>(rb - index.row_blocks);
-        const bool       sees = at < index.row_begins[first + row + 1] && rb->block == block;
-        cursors[row]          = sees ? at : -1;
-        if (!sees) {
+        while (cursors[row] < index.row_begins[first + row + 1] && index.row_blocks[cursors[row]].block < block) {
+            cursors[row]++;
+        }
+        if (row_block(index, first, row, block, cursors) == nullptr) {
             continue;
         }
         changed |= n >= lines.n || lines.row[n] != row;
@@ -75,20 +92,19 @@ template <class S>
 static void online_softmax_lines(const Attention & a, const AttentionIndex & index, const WorkItem & item, int64_t h, float * state,
                                  const LineList & lines, const Workspace & workspace) {
     float         bias[CELLS];
-    int64_t       bias_row = -1;
-    const float * slopes   = workspace.slopes + h * a.group;
-    for (int64_t i = 0; i < lines.n; i++) {
+    const float * slopes = workspace.slopes + h * a.group;
+    for (int64_t i = 0; i < lines.n; i += a.group) {
         const int64_t    row        = lines.row[i];
         const RowBlock & rb         = index.row_blocks[workspace.cursors[row]];
         const bool       is_partial = rb.visible != ~uint64_t{0} || index.is_biased[item.stream * a.n_rows + item.row + row] != 0;
-        if (is_partial && row != bias_row) {
+        if (is_partial) {
             read_bias<S>(a, index, item.stream, item.row + row, rb, bias);
-            bias_row = row;
         }
-        const float     slope = slopes[lines.line[i] - row * a.group];
-        const LineState s     = state_of(a, state, h, lines.line[i]);
-        workspace.factor[i]   = blocked_online_softmax<S>(workspace.scores + i * CELLS, is_partial ? bias : nullptr, slope,
-                                                          a.soft_cap, s.m, s.l);
+        for (int64_t j = 0; j < a.group; j++) {
+            const LineState s       = state_of(a, state, h, lines.line[i + j]);
+            workspace.factor[i + j] = blocked_online_softmax<S>(workspace.scores + (i + j) * CELLS, is_partial ? bias : nullptr,
+                                                                slopes[j], a.soft_cap, s.m, s.l);
+        }
     }
     for (int64_t i = lines.n; i < lines.n_pad; i++) {
         workspace.factor[i] = 0.0f;

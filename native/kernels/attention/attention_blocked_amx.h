@@ -104,19 +104,14 @@ template <class S> static void store_tile_state(const Attention & a, float * sta
 // A block, for the rows of 16 lines together.
 enum class Coverage { empty, full, partial };
 
-// The block of a row of the tile; NULL if the row does not see it. cursors: see find_lines().
-static inline const RowBlock * row_block(const AttentionIndex & index, const int32_t * cursors, int64_t row) {
-    return cursors[row] < 0 ? nullptr : index.row_blocks + cursors[row];
-}
-
-static inline Coverage coverage_of(const Attention & a, const AttentionIndex & index, const WorkItem & item, const int32_t * cursors,
-                                   const TileHead & head, int64_t t) {
+static inline Coverage coverage_of(const Attention & a, const AttentionIndex & index, const WorkItem & item, int32_t block,
+                                   const int32_t * cursors, const TileHead & head, int64_t t) {
     const int64_t first    = 16 * t / a.group;
     const int64_t last     = (min_of(16 * t + 16, head.n_lines) - 1) / a.group;
     bool          is_empty = true;
     bool          is_full  = true;
     for (int64_t row = first; row <= last; row++) {
-        const RowBlock * rb        = row_block(index, cursors, row);
+        const RowBlock * rb        = row_block(index, first_row_of_tile(a, item.tile), row, block, cursors);
         const bool       is_biased = index.is_biased[item.stream * a.n_rows + item.row + row] != 0;
         is_empty                   = is_empty && rb == nullptr;
         is_full                    = is_full && rb != nullptr && rb->visible == ~uint64_t{0} && !is_biased;
@@ -126,7 +121,7 @@ static inline Coverage coverage_of(const Attention & a, const AttentionIndex & i
 
 // The mask of 16 lines, transposed like the scores. For padding lines every cell is visible.
 template <class S> static void read_tile_bias(const Attention & a, const AttentionIndex & index, const WorkItem & item,
-                                              const int32_t * cursors, const TileHead & head, int64_t t, float * bias) {
+                                              int32_t block, const int32_t * cursors, const TileHead & head, int64_t t, float * bias) {
     alignas(64) float lines[16][CELLS];
     int64_t           known = -1;
     for (int64_t j = 0; j < 16; j++) {
@@ -136,7 +131,7 @@ template <class S> static void read_tile_bias(const Attention & a, const Attenti
         } else if (row == known) {
             memcpy(lines[j], lines[j - 1], sizeof(lines[j]));
         } else {
-            const RowBlock * rb = row_block(index, cursors, row);
+            const RowBlock * rb = row_block(index, first_row_of_tile(a, item.tile), row, block, cursors);
             read_bias<S>(a, index, item.stream, item.row + row, rb == nullptr ? RowBlock{0, 0} : *rb, lines[j]);
             known = row;
         }
@@ -169,6 +164,7 @@ static inline __m512 tile_slopes(const Attention & a, const TileHead & head, int
 
 // A block of cells whose keys and values are packed as tiles.
 struct TileBlock {
+    int32_t         block;
     const int32_t * cursors; // see find_lines()
     const uint8_t * keys;
     const uint8_t * values;
@@ -217,7 +213,7 @@ static void online_softmax_pair(const Attention & a, const AttentionIndex & inde
             online_softmax_tile<S>(scores, nullptr, _mm512_setzero_ps(), a.soft_cap, a.dv, state, work);
         } else {
             alignas(64) float bias[CELLS * 16];
-            read_tile_bias<S>(a, index, item, b.cursors, head, t, bias);
+            read_tile_bias<S>(a, index, item, b.block, b.cursors, head, t, bias);
             online_softmax_tile<S>(scores, bias, tile_slopes(a, head, t, workspace), a.soft_cap, a.dv, state, work);
         }
     }
@@ -231,7 +227,7 @@ static inline TilePair next_pair(const Attention & a, const AttentionIndex & ind
     for (; pair.t < n; pair.t += 2) {
         pair.n = min_of(2, n - pair.t);
         for (int64_t i = 0; i < pair.n; i++) {
-            pair.coverage[i] = coverage_of(a, index, item, b.cursors, head, pair.t + i);
+            pair.coverage[i] = coverage_of(a, index, item, b.block, b.cursors, head, pair.t + i);
         }
         if (pair.coverage[0] != Coverage::empty || (pair.n > 1 && pair.coverage[1] != Coverage::empty)) {
             return pair;
@@ -320,7 +316,7 @@ template <class S> static void run_part_amx(const Attention & a, const Attention
             const CellVectors k = cell_vectors(a.k, item, h, &prefetch[0]);
             const CellVectors v = cell_vectors(a.v, item, h, &prefetch[1]);
             if (pack_cell_tiles<S>(a, k, v, block.cell, keys, values)) {
-                const TileBlock b{workspace.cursors, keys, values, reinterpret_cast<uint8_t *>(workspace.scores)};
+                const TileBlock b{block_of(p.entries[e]), workspace.cursors, keys, values, reinterpret_cast<uint8_t *>(workspace.scores)};
                 run_block_amx<S>(a, p.index, item, head, b, workspace);
             } else {
                 gather_head<S>(a, p, item, e, head, state, workspace);

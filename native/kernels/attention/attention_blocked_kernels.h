@@ -5,7 +5,7 @@
 //   q       [line / 4][dk][line % 4], scaled     keys    [dk][CELLS]
 //   scores  [line][CELLS]                        values  [CELLS][dv]
 //
-// Scores and values are products with a register tile of BLOCKED_MR lines x NR vectors. They have the bits of gather's: the numbers of
+// Scores and values are products with register tiles of BLOCKED_MR lines. They have the bits of gather's: the numbers of
 // a key are packed in the order in which their products are added (packed_number()).
 #pragma once
 
@@ -67,10 +67,23 @@ static bool convert_values(const CellVectors & cells, const int32_t * cell, int6
     return !S::any_nan(check);
 }
 
-// sum[i][j] of the n numbers at `q` and `keys`, in their order.
+template <class S, int NR> using ScoreTile = typename S::F32[BLOCKED_MR][NR];
+
 template <class S, int NR>
-static inline __attribute__((always_inline)) void blocked_scores_lane(const float * q, int64_t n, const float * keys,
-                                                                      typename S::F32 (&sum)[BLOCKED_MR][NR]) {
+static inline __attribute__((always_inline)) void add_score_tile(ScoreTile<S, NR> & sum, const ScoreTile<S, NR> & more) {
+#pragma GCC unroll 4
+    for (int i = 0; i < BLOCKED_MR; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NR; j++) {
+            sum[i][j] = S::add(sum[i][j], more[i][j]);
+        }
+    }
+}
+
+// The sum of a lane: over n packed numbers. N: n if it is known to the compiler, else 0.
+template <class S, int NR, int N>
+static inline __attribute__((always_inline)) void blocked_scores_of_lane(const float * q, int64_t n, const float * keys,
+                                                                         ScoreTile<S, NR> & sum) {
     using F32 = typename S::F32;
 #pragma GCC unroll 4
     for (int i = 0; i < BLOCKED_MR; i++) {
@@ -79,15 +92,16 @@ static inline __attribute__((always_inline)) void blocked_scores_lane(const floa
             sum[i][j] = S::zero();
         }
     }
-    for (int64_t d = 0; d < n; d++, keys += CELLS, q += BLOCKED_MR) {
+#pragma GCC unroll 8
+    for (int64_t d = 0; d < (N > 0 ? N : n); d++) {
         F32 k[NR];
 #pragma GCC unroll 4
         for (int j = 0; j < NR; j++) {
-            k[j] = S::load(keys + j * S::LANES);
+            k[j] = S::load(keys + d * CELLS + j * S::LANES);
         }
 #pragma GCC unroll 4
         for (int i = 0; i < BLOCKED_MR; i++) {
-            const F32 x = S::broadcast(q[i]);
+            const F32 x = S::broadcast(q[d * BLOCKED_MR + i]);
 #pragma GCC unroll 4
             for (int j = 0; j < NR; j++) {
                 sum[i][j] = S::fma(x, k[j], sum[i][j]);
@@ -96,55 +110,40 @@ static inline __attribute__((always_inline)) void blocked_scores_lane(const floa
     }
 }
 
-// scores: BLOCKED_MR lines x NR vectors of cells. The sums of the lanes are added as a tree: those that wait for their neighbour are in
-// `waiting`, by the number of lanes in them.
-template <class S, int NR>
-static inline void blocked_scores_tile(const float * q, int64_t dk, const float * keys, float * scores) {
-    using F32         = typename S::F32;
-    const int64_t n   = dk / S::LANES;
-    constexpr int TOP = S::LANES == 16 ? 4 : 3;
-    static_assert(1 << TOP == S::LANES);
-    F32 waiting[TOP][BLOCKED_MR][NR];
-    F32 sum[BLOCKED_MR][NR];
-    for (int lane = 0; lane < S::LANES; lane++, q += n * BLOCKED_MR, keys += n * CELLS) {
-        blocked_scores_lane<S, NR>(q, n, keys, sum);
-        int level = 0;
-        for (; (lane >> level & 1) != 0; level++) {
-#pragma GCC unroll 4
-            for (int i = 0; i < BLOCKED_MR; i++) {
-#pragma GCC unroll 4
-                for (int j = 0; j < NR; j++) {
-                    sum[i][j] = S::add(waiting[level][i][j], sum[i][j]);
-                }
-            }
-        }
-        if (level < TOP) {
-#pragma GCC unroll 4
-            for (int i = 0; i < BLOCKED_MR; i++) {
-#pragma GCC unroll 4
-                for (int j = 0; j < NR; j++) {
-                    waiting[level][i][j] = sum[i][j];
-                }
-            }
-        }
+// The sum of LANES lanes, as a tree.
+template <class S, int NR, int N, int LANES>
+static inline __attribute__((always_inline)) void blocked_scores_tree(const float * q, int64_t n, const float * keys,
+                                                                      ScoreTile<S, NR> & sum) {
+    if constexpr (LANES == 1) {
+        blocked_scores_of_lane<S, NR, N>(q, n, keys, sum);
+    } else {
+        const int64_t   half = LANES / 2 * (N > 0 ? N : n);
+        typename S::F32 right[BLOCKED_MR][NR];
+        blocked_scores_tree<S, NR, N, LANES / 2>(q, n, keys, sum);
+        blocked_scores_tree<S, NR, N, LANES / 2>(q + half * BLOCKED_MR, n, keys + half * CELLS, right);
+        add_score_tile<S, NR>(sum, right);
     }
-    store_tile<S>(sum, [=](int i) { return scores + i * CELLS; });
 }
 
-// n_lines is a multiple of BLOCKED_MR.
-template <class S> static void blocked_scores(const float * q, int64_t n_lines, int64_t dk, const float * keys, float * scores) {
-    constexpr int NR = S::BLOCKED_NR;
+// scores: n_lines x CELLS. n_lines is a multiple of BLOCKED_MR.
+template <class S, int N>
+static void blocked_scores_of(const float * q, int64_t n_lines, int64_t dk, const float * keys, float * scores) {
+    constexpr int NR = S::SCORES_NR;
+    static_assert(CELLS % (NR * S::LANES) == 0);
     for (int64_t i = 0; i < n_lines; i += BLOCKED_MR, q += BLOCKED_MR * dk, scores += BLOCKED_MR * CELLS) {
-        int64_t c = 0;
-        for (; c + NR * S::LANES <= CELLS; c += NR * S::LANES) {
-            blocked_scores_tile<S, NR>(q, dk, keys + c, scores + c);
+        for (int64_t c = 0; c < CELLS; c += NR * S::LANES) {
+            typename S::F32 sum[BLOCKED_MR][NR];
+            blocked_scores_tree<S, NR, N, S::LANES>(q, dk / S::LANES, keys + c, sum);
+            store_tile<S>(sum, [=](int line) { return scores + line * CELLS + c; });
         }
-        for (; c + 2 * S::LANES <= CELLS; c += 2 * S::LANES) {
-            blocked_scores_tile<S, 2>(q, dk, keys + c, scores + c);
-        }
-        for (; c < CELLS; c += S::LANES) {
-            blocked_scores_tile<S, 1>(q, dk, keys + c, scores + c);
-        }
+    }
+}
+
+template <class S> static void blocked_scores(const float * q, int64_t n_lines, int64_t dk, const float * keys, float * scores) {
+    switch (dk / S::LANES) {
+        case 4:  return blocked_scores_of<S, 4>(q, n_lines, dk, keys, scores);
+        case 8:  return blocked_scores_of<S, 8>(q, n_lines, dk, keys, scores);
+        default: return blocked_scores_of<S, 0>(q, n_lines, dk, keys, scores);
     }
 }
 
@@ -185,7 +184,11 @@ static inline void blocked_values_tile(const float * weights, const float * valu
     using F32       = typename S::F32;
     const auto line = [=](int i) { return o[i]; };
     F32        sum[BLOCKED_MR][NR];
-    load_tile_scaled<S>(sum, factor, line);
+    if (factor[0] == 1.0f && factor[1] == 1.0f && factor[2] == 1.0f && factor[3] == 1.0f) { // mostly
+        load_tile<S>(sum, line);
+    } else {
+        load_tile_scaled<S>(sum, factor, line);
+    }
     for (int64_t c = 0; c < CELLS; c++, values += dv) {
         F32 v[NR];
 #pragma GCC unroll 4

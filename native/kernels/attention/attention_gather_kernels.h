@@ -65,6 +65,7 @@ static void gather_scores(const float * q, int64_t dk, const CellVectors & keys,
     constexpr int NC      = tile_cells<S>(MR);
     constexpr int STEP    = T == KvType::q8_0 ? 32 : S::LANES;
     constexpr int AT_ONCE = NC < 8 ? NC : 8; // more keys would compete for one set of L1 if a cell has 4 KB
+    const int32_t * cell = list.cell;
     for (int c = list.begin; c < list.end; c += NC, scores += S::LANES) {
         F32 sum[S::LANES];
 #pragma GCC unroll 16
@@ -76,7 +77,7 @@ static void gather_scores(const float * q, int64_t dk, const CellVectors & keys,
             const uint8_t * key[AT_ONCE];
 #pragma GCC unroll 8
             for (int j = 0; j < AT_ONCE; j++) {
-                key[j] = keys.data + list.cell[c + first + j] * keys.step;
+                key[j] = keys.data + cell[c + first + j] * keys.step;
                 if (keys.prefetch != nullptr) {
                     prefetch_next(*keys.prefetch);
                 }
@@ -182,7 +183,7 @@ static void gather_online_softmax(float * scores, const CellList & list, const f
 
 // MR lines x NR vectors of the output from d on: o = o * factor + weights * values.
 template <class S, KvType T, int MR, int NR>
-static inline void gather_values_tile(const float * weights, const CellList & list, const CellVectors & values, int64_t d,
+static inline __attribute__((always_inline)) void gather_values_tile(const float * weights, const CellList & list, const CellVectors & values, int64_t d,
                                       const float * factor, float * o, int64_t dv) {
     using F32                 = typename S::F32;
     constexpr int    NC       = tile_cells<S>(MR);
@@ -190,10 +191,12 @@ static inline void gather_values_tile(const float * weights, const CellList & li
     const auto       line     = [=](int i) { return o + i * dv + d; };
     F32              sum[MR][NR];
     load_tile_scaled<S>(sum, factor, line);
-    for (int c = list.begin; c < list.end; c += NC, weights += S::LANES) {
+    const int32_t * cell = list.cell;
+    const int       end  = list.end;
+    for (int c = list.begin; c < end; c += NC, weights += S::LANES) {
 #pragma GCC unroll 4
         for (int k = 0; k < NC; k++) {
-            const uint8_t * value = values.data + list.cell[c + k] * values.step;
+            const uint8_t * value = values.data + cell[c + k] * values.step;
             if (prefetch != nullptr) {
                 prefetch_next(*prefetch);
             }

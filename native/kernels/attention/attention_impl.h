@@ -1,5 +1,6 @@
 // The attention operation over the SIMD traits S (isa/simd/simd.h) with these additional members:
-//   GATHER_NR, BLOCKED_NR   vectors of a register tile (NR) for three and four lines in gather, and in blocked
+//   GATHER_NR, BLOCKED_NR   vectors of a register tile (NR) for three and four lines in gather, and for values in blocked
+//   SCORES_NR               the same for scores in blocked, where two tiles are computed at once
 //   HAS_TILES               blocked uses AMX where shapes allow it
 // The file of each instruction set (attention_*.cpp) defines S and calls run_attention(). Everything here and in the included
 // headers has internal linkage, because these files are compiled with different flags.
@@ -40,13 +41,12 @@ static WorkItem item_at(const Attention & a, const AttentionPlan & p, const Thre
     return item;
 }
 
-// Adds the state of lines in a part to the sums in workspace.slot, unless parts have slots of their own.
-template <class S>
-static void end_part(const Attention & a, const WorkItem & item, int64_t line, int64_t n, const Workspace & workspace) {
-    for (int64_t h = 0; item.slots == nullptr && h < item.n_heads; h++) {
-        for (int64_t i = line; i < line + n; i++) {
-            add_part<S>(state_of(a, workspace.slot, h, i), state_of(a, workspace.part, h, i), a.dv);
-        }
+// Adds the state of lines in a part to the sums in workspace.slot, unless it is there: that of the first part, and those of parts
+// that have slots of their own.
+template <class S> static void end_part(const Attention & a, const WorkItem & item, const float * state, int64_t line, int64_t n,
+                                        const Workspace & workspace) {
+    for (int64_t h = 0; state == workspace.part && h < item.n_heads; h++) {
+        add_part<S>(state_of(a, workspace.slot, h, line), state_of(a, workspace.part, h, line), n, a.dv);
     }
 }
 
@@ -56,32 +56,31 @@ static void run_gather_item(const Attention & a, const AttentionPlan & p, const 
     const int64_t first = first_row_of_tile(a, item.tile);
     for (int32_t e = item.entry; item.slots != nullptr && e < item.end; e++) {
         if (e == item.entry || p.entries[e].part != p.entries[e - 1].part) {
-            clear_lines(a, part_state(a, item, p.entries[e].part, workspace), item.n_heads, 0, item.n_rows * a.group);
+            clear_lines(a, part_state(a, item, p.entries[e].part, false, workspace), item.n_heads, 0, item.n_rows * a.group);
         }
     }
     for (int64_t row = 0; row < item.n_rows; row++) {
         const RowBlock * rb   = row_blocks_from(p.index, first + row, block_of(p.entries[item.entry]));
         const RowBlock * end  = p.index.row_blocks + p.index.row_begins[first + row + 1];
-        int32_t          part = -1;
+        int32_t          part  = -1;
+        float *          state = workspace.slot;
         scale_row<S>(a, item, row, workspace);
         for (int32_t e = item.entry; e < item.end && rb < end; e++) {
             if (rb->block != block_of(p.entries[e])) {
                 continue;
             }
-            float * state = part_state(a, item, p.entries[e].part, workspace);
-            if (p.entries[e].part != part && item.slots == nullptr) {
-                if (part >= 0) {
-                    end_part<S>(a, item, row * a.group, a.group, workspace);
+            if (p.entries[e].part != part) {
+                end_part<S>(a, item, state, row * a.group, a.group, workspace);
+                state = part_state(a, item, p.entries[e].part, part < 0, workspace);
+                part  = p.entries[e].part;
+                if (state == workspace.part) {
+                    clear_lines(a, state, item.n_heads, row * a.group, a.group);
                 }
-                clear_lines(a, state, item.n_heads, row * a.group, a.group);
             }
-            part = p.entries[e].part;
             gather_block<S>(a, p.index, item, row, *rb, next_cell(p.index, rb, end), state, workspace);
             rb++;
         }
-        if (part >= 0) {
-            end_part<S>(a, item, row * a.group, a.group, workspace);
-        }
+        end_part<S>(a, item, state, row * a.group, a.group, workspace);
     }
 }
 
@@ -122,16 +121,19 @@ template <class S>
 static void run_mixed_item(const Attention & a, const AttentionPlan & p, const WorkItem & item, const Workspace & workspace) {
     const int64_t n_lines = item.n_rows * a.group;
     LineList      lines{-1, 0, workspace.lines, workspace.rows};
+    begin_cursors(p.index, item, first_row_of_tile(a, item.tile), block_of(p.entries[item.entry]), workspace.cursors);
     for (int32_t e = item.entry; e < item.end;) {
         const int32_t part = p.entries[e].part;
         int32_t       end  = e + 1;
         while (end < item.end && p.entries[end].part == part) {
             end++;
         }
-        float * state = part_state(a, item, part, workspace);
-        clear_lines(a, state, item.n_heads, 0, n_lines);
+        float * state = part_state(a, item, part, e == item.entry, workspace);
+        if (state != workspace.slot) {
+            clear_lines(a, state, item.n_heads, 0, n_lines);
+        }
         run_part<S>(a, p, item, e, end, lines, state, workspace);
-        end_part<S>(a, item, 0, n_lines, workspace);
+        end_part<S>(a, item, state, 0, n_lines, workspace);
         e = end;
     }
 }
@@ -172,12 +174,18 @@ template <class S> static void merge_slots(const Attention & a, const AttentionP
         const int64_t lines = rows_of_tile(a, t) * a.group;
         const int64_t n     = lines * a.n_head_kv;
         float *       slot  = slot_of(a, team, p.slots[t]);
-        for (int64_t i = n * team.ith / team.nth; i < n * (team.ith + 1) / team.nth; i++) {
-            const LineState sum = state_of(a, slot, i / lines, i % lines);
+        const int64_t end   = n * (team.ith + 1) / team.nth;
+        for (int64_t i = n * team.ith / team.nth; i < end;) {
+            const int64_t   head = i / lines, line = i % lines;
+            const int64_t   left = min_of(lines - line, end - i);
+            const LineState sum  = state_of(a, slot, head, line);
             for (int64_t part = 1; part < n_slots; part++) {
-                add_part<S>(sum, state_of(a, slot + part * a.slot_floats, i / lines, i % lines), a.dv);
+                add_part<S>(sum, state_of(a, slot + part * a.slot_floats, head, line), left, a.dv);
             }
-            write_line<S>(a, item, i / lines, i % lines, sum);
+            for (int64_t j = 0; j < left; j++) {
+                write_line<S>(a, item, head, line + j, state_of(a, slot, head, line + j));
+            }
+            i += left;
         }
     }
 }

@@ -41,9 +41,9 @@ static inline const float * line_of(const Attention & a, const WorkItem & item, 
     return reinterpret_cast<const float *>(head_of(a.q, item.stream, row, head * a.group + line % a.group));
 }
 
-// The state of the item's lines within a part, see state_of().
-static inline float * part_state(const Attention & a, const WorkItem & item, int32_t part, const Workspace & workspace) {
-    return item.slots == nullptr ? workspace.part : item.slots + part * a.slot_floats;
+// The state of the item's lines within a part, see state_of(). The first part begins the sum.
+static inline float * part_state(const Attention & a, const WorkItem & item, int32_t part, bool is_first, const Workspace & workspace) {
+    return item.slots != nullptr ? item.slots + part * a.slot_floats : is_first ? workspace.slot : workspace.part;
 }
 
 static inline void clear_lines(const Attention & a, float * state, int64_t n_heads, int64_t line, int64_t n) {
@@ -57,21 +57,41 @@ static inline void clear_lines(const Attention & a, float * state, int64_t n_hea
     }
 }
 
-// Adds the state of a line in the next part to the sum of the parts before. The result does not depend on which thread does it, or
-// when. Not inlined, so that every caller gets the same instructions.
-template <class S>
-static __attribute__((noinline)) void add_part(const LineState & sum, const LineState & part, int64_t dv) {
-    if (*part.l == 0.0f) {
-        return; // no visible cells: m is minus infinity, perhaps in both
-    }
-    const float top        = *part.m > *sum.m ? *part.m : *sum.m;
-    const float old_factor = scalar_exp<S>(*sum.m - top);
-    const float factor     = scalar_exp<S>(*part.m - top);
-    *sum.m                 = top;
-    *sum.l                 = __builtin_fmaf(*part.l, factor, *sum.l * old_factor);
-    for (int64_t d = 0; d < dv; d += S::LANES) {
-        const typename S::F32 old = S::mul(S::load(sum.o + d), S::broadcast(old_factor));
-        S::store(sum.o + d, S::fma(S::load(part.o + d), S::broadcast(factor), old));
+// Adds the state of n consecutive lines in the next part to the sum of the parts before. The result does not depend on which lines are
+// added together.
+template <class S> static void add_part(const LineState & sum, const LineState & part, int64_t n, int64_t dv) {
+    using F32 = typename S::F32;
+    for (int64_t first = 0; first < n; first += S::LANES) {
+        const int64_t n_now = min_of(S::LANES, n - first);
+        float         m[S::LANES] = {}, l[S::LANES] = {}, part_m[S::LANES] = {}, part_l[S::LANES] = {};
+        for (int64_t i = 0; i < n_now; i++) {
+            m[i]      = sum.m[first + i];
+            l[i]      = sum.l[first + i];
+            part_m[i] = part.m[first + i];
+            part_l[i] = part.l[first + i];
+        }
+        const F32 top        = S::max(S::load(part_m), S::load(m));
+        const F32 old_factor = vector_exp<S>(S::sub(S::load(m), top));
+        const F32 factor     = vector_exp<S>(S::sub(S::load(part_m), top));
+        float     tops[S::LANES], old_factors[S::LANES], factors[S::LANES];
+        S::store(l, S::fma(S::load(part_l), factor, S::mul(S::load(l), old_factor)));
+        S::store(tops, top);
+        S::store(old_factors, old_factor);
+        S::store(factors, factor);
+        for (int64_t i = 0; i < n_now; i++) {
+            if (part_l[i] == 0.0f) {
+                continue; // no visible cells: m is minus infinity, perhaps in both
+            }
+            sum.m[first + i]          = tops[i];
+            sum.l[first + i]          = l[i];
+            float *       to          = sum.o + (first + i) * dv;
+            const float * from        = part.o + (first + i) * dv;
+            const F32     line_old    = S::broadcast(old_factors[i]);
+            const F32     line_factor = S::broadcast(factors[i]);
+            for (int64_t d = 0; d < dv; d += S::LANES) {
+                S::store(to + d, S::fma(S::load(from + d), line_factor, S::mul(S::load(to + d), line_old)));
+            }
+        }
     }
 }
 

@@ -13,10 +13,8 @@ namespace {
 // x = n ln 2 + r with |r| <= ln 2 / 2; the polynomial is fitted to the relative error of e^r.
 template <class S> static inline typename S::F32 vector_exp(typename S::F32 x) {
     using F32     = typename S::F32;
-    const F32 low = S::broadcast(-87.0f);
-    const F32 y   = S::max(low, x); // in this order NaN stays NaN
-    const F32 n   = S::round(S::mul(y, S::broadcast(1.44269504f)));
-    F32       r   = S::fma(n, S::broadcast(-0.693359375f), y);
+    const F32 n   = S::round(S::mul(x, S::broadcast(1.44269504f)));
+    F32       r   = S::fma(n, S::broadcast(-0.693359375f), x);
     r             = S::fma(n, S::broadcast(2.12194440e-4f), r);
     F32 p         = S::broadcast(0.00831252429f);
     p             = S::fma(p, r, S::broadcast(0.0418901145f));
@@ -24,7 +22,7 @@ template <class S> static inline typename S::F32 vector_exp(typename S::F32 x) {
     p             = S::fma(p, r, S::broadcast(0.499992311f));
     p             = S::fma(p, r, S::broadcast(1.0f));
     p             = S::fma(p, r, S::broadcast(1.0f));
-    return S::zero_if(S::less(x, low), S::scale_by_power(p, n));
+    return S::zero_if(S::less(x, S::broadcast(-87.0f)), S::scale_by_power(p, n)); // whatever it is there, also for minus infinity
 }
 
 template <class S> static inline float scalar_exp(float x) {
@@ -105,6 +103,17 @@ template <class S, KvType T> static inline typename S::F32 load_kv(const uint8_t
 }
 
 // A register tile of MR lines x NR vectors. Line i lies in memory at line(i).
+template <class S, int MR, int NR, class Line>
+static inline __attribute__((always_inline)) void load_tile(typename S::F32 (&tile)[MR][NR], Line line) {
+#pragma GCC unroll 4
+    for (int i = 0; i < MR; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NR; j++) {
+            tile[i][j] = S::load(line(i) + j * S::LANES);
+        }
+    }
+}
+
 template <class S, int MR, int NR, class Line>
 static inline __attribute__((always_inline)) void load_tile_scaled(typename S::F32 (&tile)[MR][NR], const float * factor,
                                                                    Line line) {
