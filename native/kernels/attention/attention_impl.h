@@ -23,21 +23,25 @@ namespace {
 // item at the end would leave threads idle.
 static WorkItem item_at(const Attention & a, const AttentionPlan & p, const ThreadTeam & team, int64_t number) {
     int64_t tile = a.n_tiles - 1;
-    int64_t span = number / a.n_ranges;
+    int64_t span = number / p.n_ranges;
     for (; span >= p.spans[tile + 1] - p.spans[tile]; tile--) {
         span -= p.spans[tile + 1] - p.spans[tile];
     }
-    const int64_t n_spans = p.spans[tile + 1] - p.spans[tile];
+    const int64_t n_groups = p.row_groups[tile];
+    const int64_t n_spans  = (p.spans[tile + 1] - p.spans[tile]) / n_groups;
+    const int64_t group    = span / n_spans;
     WorkItem      item;
     item.tile    = tile;
     item.stream  = tile / a.stream_tiles;
     item.row     = tile % a.stream_tiles * a.tile_rows;
     item.n_rows  = rows_of_tile(a, tile);
-    item.head    = number % a.n_ranges * a.range_heads;
-    item.n_heads = min_of(a.range_heads, a.n_head_kv - item.head);
+    item.from    = item.n_rows * group / n_groups;
+    item.to      = item.n_rows * (group + 1) / n_groups;
+    item.head    = number % p.n_ranges * p.range_heads;
+    item.n_heads = min_of(p.range_heads, a.n_head_kv - item.head);
     item.slots   = n_spans == 1 ? nullptr : state_of(a, slot_of(a, team, p.slots[tile]), item.head, 0).m;
-    item.entry   = span_begin(p, tile, span, n_spans);
-    item.end     = span_begin(p, tile, span + 1, n_spans);
+    item.entry   = span_begin(p, tile, span % n_spans, n_spans);
+    item.end     = span_begin(p, tile, span % n_spans + 1, n_spans);
     return item;
 }
 
@@ -56,10 +60,11 @@ static void run_gather_item(const Attention & a, const AttentionPlan & p, const 
     const int64_t first = first_row_of_tile(a, item.tile);
     for (int32_t e = item.entry; item.slots != nullptr && e < item.end; e++) {
         if (e == item.entry || p.entries[e].part != p.entries[e - 1].part) {
-            clear_lines(a, part_state(a, item, p.entries[e].part, false, workspace), item.n_heads, 0, item.n_rows * a.group);
+            clear_lines(a, part_state(a, item, p.entries[e].part, false, workspace), item.n_heads, item.from * a.group,
+                        (item.to - item.from) * a.group);
         }
     }
-    for (int64_t row = 0; row < item.n_rows; row++) {
+    for (int64_t row = item.from; row < item.to; row++) {
         const RowBlock * rb   = row_blocks_from(p.index, first + row, block_of(p.entries[item.entry]));
         const RowBlock * end  = p.index.row_blocks + p.index.row_begins[first + row + 1];
         int32_t          part  = -1;
@@ -144,7 +149,7 @@ template <class S> static void run_item(const Attention & a, const AttentionPlan
         workspace.slopes[i] = attention_slope(a, item.head * a.group + i);
     }
     if (item.slots == nullptr) {
-        clear_lines(a, workspace.slot, item.n_heads, 0, item.n_rows * a.group);
+        clear_lines(a, workspace.slot, item.n_heads, item.from * a.group, (item.to - item.from) * a.group);
     }
     bool has_blocked = false;
     for (int32_t e = item.entry; e < item.end; e++) {
@@ -156,7 +161,7 @@ template <class S> static void run_item(const Attention & a, const AttentionPlan
         run_gather_item<S>(a, p, item, workspace);
     }
     for (int64_t h = 0; item.slots == nullptr && h < item.n_heads; h++) {
-        for (int64_t line = 0; line < item.n_rows * a.group; line++) {
+        for (int64_t line = item.from * a.group; line < item.to * a.group; line++) {
             write_line<S>(a, item, item.head + h, line, state_of(a, workspace.slot, h, line));
         }
     }
@@ -194,7 +199,7 @@ template <class S> static void run_attention(const Attention & a, const Attentio
     Workspace workspace;
     attention_workspace(a, team.scratch + a.workspaces_at + team.ith * a.workspace_bytes, &workspace);
     const AttentionPlan p = make_attention_plan(a, index, workspace);
-    for (int64_t i = team_take(team, 0, 1); i < p.n_spans * a.n_ranges; i = team_take(team, 0, 1)) {
+    for (int64_t i = team_take(team, 0, 1); i < p.n_spans * p.n_ranges; i = team_take(team, 0, 1)) {
         run_item<S>(a, p, item_at(a, p, team, i), workspace);
     }
     if (p.slots[a.n_tiles] > 0) {

@@ -17,6 +17,7 @@ struct LineState {
 struct WorkItem {
     int64_t tile, stream;
     int64_t row, n_rows;   // the first row of the tile, counted within the stream
+    int64_t from, to;      // its rows that the item computes: all but in an item without BLOCKED entries
     int64_t head, n_heads; // the first head of K and V
     int32_t entry, end;    // entries of the plan
     float * slots;         // of the tile's parts, from this head on; NULL: the tile has no other span

@@ -9,7 +9,6 @@ namespace {
 
 constexpr int64_t MAX_VECTOR          = 576; // length of a vector of Q, K and V: the longest in use (MLA)
 constexpr int64_t ITEMS_PER_THREAD    = 4;
-constexpr int64_t COMPUTE_BOUND_LINES = 16;       // of a tile and one head: from here on computing takes longer than reading memory
 constexpr int64_t MAX_SLOT_BYTES      = 64 << 20; // of all slots
 
 int64_t round_up(int64_t n, int64_t to) {
@@ -103,14 +102,8 @@ void divide_work(int n_threads, const AttentionSizes & sizes, Attention & a) {
     const int64_t lines       = a.tile_rows * a.group;
     a.line_pad                = round_up(lines, 16);
     a.target_items            = n_threads > 1 ? ITEMS_PER_THREAD * n_threads : 1;
-    // Several heads in an item read memory in order, which matters where few lines share it. There are as many as leave enough items.
     a.max_range_heads     = std::clamp<int64_t>(ITEM_LINES / lines, 1, a.n_head_kv);
     const int64_t n_parts = (cell_blocks + a.part_blocks - 1) / a.part_blocks;
-    const int64_t fewest  = (a.n_head_kv + a.max_range_heads - 1) / a.max_range_heads;
-    const int64_t units   = lines < COMPUTE_BOUND_LINES ? a.n_tiles * n_parts : a.n_tiles;
-    const int64_t ranges  = std::clamp<int64_t>((a.target_items + units - 1) / units, fewest, a.n_head_kv);
-    a.range_heads         = (a.n_head_kv + ranges - 1) / ranges;
-    a.n_ranges            = (a.n_head_kv + a.range_heads - 1) / a.range_heads;
     a.slot_floats         = a.n_head_kv * a.line_pad * (2 + a.dv);
     // Fewer tiles than target_items cost so much that they are divided.
     const int64_t wanted = std::min(a.n_tiles, a.target_items) * (n_parts + 2);
@@ -152,7 +145,7 @@ int64_t attention_workspace(const Attention & a, uint8_t * base, Workspace * wor
     };
     Workspace l;
     l.entries  = reinterpret_cast<BlockEntry *>(take(3 * max_entries(a)));
-    l.tiles    = reinterpret_cast<int32_t *>(take(3 * (a.n_tiles + 1)));
+    l.tiles    = reinterpret_cast<int32_t *>(take(4 * (a.n_tiles + 1)));
     l.counts   = reinterpret_cast<int32_t *>(take(2 * a.max_blocks));
     l.cursors  = reinterpret_cast<int32_t *>(take(a.tile_rows));
     l.slopes   = reinterpret_cast<float *>(take(a.max_range_heads * a.group));

@@ -7,7 +7,7 @@
 //           or partial.
 //   part    part_blocks consecutive blocks of positions. Each part of a row is computed for itself, and the results are merged in
 //           the order of positions, so that they do not depend on how the parts are divided among threads.
-//   span    consecutive parts of a tile
+//   span    consecutive parts of consecutive rows of a tile. Rows are divided only in tiles that are computed row by row (gather).
 //   item    the unit of work that a thread takes: a tile x a range of K/V heads x a span
 //   slot    the result of one part, if its tile has several spans. Slots are merged after a barrier.
 #pragma once
@@ -53,8 +53,7 @@ struct Attention {
     int64_t max_row_blocks; // blocks of a row, at most
     int64_t max_blocks;     // blocks of all rows, at most
     int64_t line_pad;       // lines of a tile and one head, rounded up to 16
-    int64_t range_heads, n_ranges;
-    int64_t max_range_heads; // the largest range_heads for any number of threads
+    int64_t max_range_heads; // K/V heads of an item, at most
     int64_t target_items;    // the plan makes about this many items
     int64_t max_slots;       // tiles whose parts would need more are not divided into spans
 
@@ -72,7 +71,7 @@ struct BlockEntry {
 // A thread's own memory.
 struct Workspace {
     BlockEntry * entries;  // of all tiles: AttentionPlan::entries
-    int32_t *    tiles;    // 3 * (n_tiles + 1): AttentionPlan::begins, ::spans and ::slots
+    int32_t *    tiles;    // 4 * (n_tiles + 1): AttentionPlan::begins, ::spans, ::slots and ::row_groups
     int32_t *    counts;   // 2 * max_blocks: rows and visible cells of each block
     int32_t *    cursors;  // tile_rows
     float *      slopes;   // max_range_heads * group
