@@ -1,4 +1,4 @@
-"""What decides the bits of an answer: two services with the same fingerprint may be compared."""
+"""Everything that decides the bits of an answer: two services with the same fingerprint may be compared."""
 
 from __future__ import annotations
 
