@@ -228,7 +228,8 @@ Output = Accepted | Piece | Finished | Failed
 
 
 class Computation(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings that decide the bits of answers. `fingerprint` is a digest of them: answers of services with the same one may be compared."""
+    """Settings that decide the bits of answers. `fingerprint` is a digest of them:
+    answers of services with the same one may be compared."""
 
     fingerprint: str
     build: str  # version and commit of llama.cpp
