@@ -14,7 +14,7 @@ TREE    = $(firstword $(wildcard build/py3-none-linux_*))
 SANITIZED_TESTS ?= tests/llama/test_kernels.py $(addprefix tests/kernels/test_,matmul.py attention.py batched_products.py packed_weights.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-families lint bench build sanitize clients lock clean
+.PHONY: help serve test test-families lint bench build sanitize clients clients-all lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ serve: $(VENV)/.built  ## build if needed, fetch the default model, serve on por
 	@if [ -z "$$MODEL_PATH" ]; then $(BIN)/llmcore pull; fi
 	@exec $(BIN)/llmcore serve
 
-test: lint build/clients/.ready  ## lint, then every test
+test: lint clients  ## lint, then every test
 	@$(BIN)/llmcore pull
 	@$(BIN)/python -m pytest
 
@@ -54,7 +54,15 @@ sanitize: $(VENV)/.dev  ## tests of native code under AddressSanitizer and UBSan
 		UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 		$(BIN)/python -m pytest --capture=no -p no:faulthandler --timeout=1200 --native $(TREE)/sanitize $(SANITIZED_TESTS)
 
-clients: build/clients/.ready  ## set up the third-party clients that tests run against the service
+# Every folder of tests/clients is an environment with programs. The large one, of 6 GB, is opt-in.
+LARGE_CLIENTS = guidellm
+ALL_CLIENTS   = $(notdir $(patsubst %/,%,$(dir $(wildcard tests/clients/*/requirements.txt tests/clients/*/package.json))))
+
+clients: $(patsubst %,build/clients/%/.ready,$(filter-out $(LARGE_CLIENTS),$(ALL_CLIENTS)))  ## set up the third-party clients that tests run against the service
+
+clients-all: $(VENV)/.dev $(patsubst %,build/clients/%/.ready,$(ALL_CLIENTS))  ## set up all of them, and run them
+	@$(BIN)/llmcore pull
+	@$(BIN)/python -m pytest tests/e2e/test_clients.py
 
 # Resolves pyproject.toml for every Python and machine that it allows. Wheels only, because building an sdist would fetch more.
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes --only-binary :all: \
@@ -107,12 +115,13 @@ $(VENV)/.dev: $(VENV)/.built pyproject.toml
 	@$(PIP) install -qq --group dev
 	@touch $@
 
-# The clients have their own environment, because their dependencies may conflict with llmcore's. Node.js is optional.
-build/clients/.ready: $(VENV)/.created pyproject.toml tests/clients/package.json
-	@echo "Setting up the clients that tests use"
-	@[ -x build/clients/bin/python ] || $(PYTHON) -m venv build/clients
-	@build/clients/bin/python -m pip --disable-pip-version-check install -qq --upgrade pip
-	@build/clients/bin/python -m pip --disable-pip-version-check install -qq --group clients
-	@if command -v npm >/dev/null; then mkdir -p build/clients/node && cp tests/clients/package.json build/clients/node \
-		&& npm install --silent --no-audit --no-fund --prefix build/clients/node; fi
+# Each client has its own environment, because its dependencies may conflict with others'. Node.js is optional.
+.SECONDEXPANSION:
+build/clients/%/.ready: $$(wildcard tests/clients/$$*/requirements.txt tests/clients/$$*/package.json) | $(VENV)/.created
+	@echo "Setting up clients: $*"
+	@mkdir -p $(@D)
+	@if [ -f tests/clients/$*/requirements.txt ]; then { [ -x $(@D)/bin/python ] || $(PYTHON) -m venv $(@D); } \
+		&& $(@D)/bin/python -m pip --disable-pip-version-check install -qq -r tests/clients/$*/requirements.txt; fi
+	@if [ -f tests/clients/$*/package.json ] && command -v npm >/dev/null; then cp tests/clients/$*/package.json $(@D) \
+		&& npm install --silent --no-audit --no-fund --prefix $(@D); fi
 	@touch $@

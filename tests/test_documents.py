@@ -20,6 +20,9 @@ _FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*\.(?:cmake|cpp|h|map|md|py|sh|svg|tf)")
 _FOLDER = re.compile(r"(?:app|benchmarks|deploy|docs|llmcore|native|tests)(?:/[\w.-]+)*/?")
 _LINK = re.compile(r"\]\(([^)\s]*)\)")
 
+# Files that list a client's packages.
+_PACKAGES = ("requirements.txt", "package.json")
+
 _CALL = re.compile(r"(?:[\w.]+[.:])?(\w+)\([\w, ]*\)")
 _CLASS = re.compile(r"(?:llmcore\.)?([A-Z][a-z]+\w*|LLM)(?:[.(].*)?")
 
@@ -93,6 +96,16 @@ def test_functions_that_are_named_exist(path: Path) -> None:
         (ROOT / each).read_text("utf-8") for each in tracked() if each.endswith((".py", ".h", ".cpp", ".map"))
     )
     assert sorted(name for name in named if not re.search(rf"\b{name}\b", code)) == []
+
+
+def test_every_client_is_documented() -> None:
+    text = (ROOT / "docs" / "CLIENTS.md").read_text("utf-8")
+    programs = {path for path in tracked() if re.fullmatch(r"tests/clients/\w+/\w+\.(?:py|mjs)", path)}
+    folders = {path.parent.name for path in (ROOT / "tests" / "clients").glob("*/*") if path.name in _PACKAGES}
+    assert sorted(path for path in programs if f"`{path}`" not in text) == []
+    assert folders == {path.split("/")[2] for path in programs}, "each environment has a program"
+    rows = re.findall(r"^\| \[([^\]]+)\]\(#", text, re.MULTILINE)
+    assert rows == re.findall(r"^## (?!What holds)(.+)$", text, re.MULTILINE), "each row of the table has a section"
 
 
 def stems(folder: Path) -> set[str]:

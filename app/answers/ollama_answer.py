@@ -49,9 +49,6 @@ class StreamedOllamaAnswer(StreamedAnswer):
         self._form = form
         self._calls = CompleteCalls()
 
-    def _first_events(self) -> bytes:
-        return b""
-
     def _output_events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterator[bytes]:
         for _, output in outputs:
             part = AnswerPart(output.text, output.reasoning, self._calls.add(output), output.logprobs)

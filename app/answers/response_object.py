@@ -18,6 +18,7 @@ from ..schemas.responses_reply import (
     IncompleteDetails,
     InputTokensDetails,
     OutputTokensDetails,
+    ResponseAllowedTools,
     ResponseChosenTool,
     ResponseError,
     ResponseFunctionTool,
@@ -29,7 +30,7 @@ from ..schemas.responses_reply import (
     ResponseTextOptions,
     ResponseUsage,
 )
-from ..schemas.responses_request import FlatJsonSchemaFormat, FlatToolChoice, ResponsesRequest
+from ..schemas.responses_request import FlatAllowedToolChoice, FlatJsonSchemaFormat, FlatToolChoice, ResponsesRequest
 from .responses_output import ResponseOutput
 from .usage import total_usage
 
@@ -37,7 +38,6 @@ from .usage import total_usage
 def begin_response(body: ResponsesRequest, id: str, model: str, priority: Priority) -> ResponseObject:
     """Returns the response before its answer, with the settings of the request or their defaults."""
     defaults = SamplingParams()
-    choice = body.tool_choice
     return ResponseObject(
         id=id,
         created_at=int(time.time()),
@@ -46,7 +46,7 @@ def begin_response(body: ResponsesRequest, id: str, model: str, priority: Priori
         tools=[
             ResponseFunctionTool(tool.name, tool.description, tool.parameters, tool.strict) for tool in body.tools or ()
         ],
-        tool_choice=ResponseChosenTool(choice.name) if isinstance(choice, FlatToolChoice) else choice or "auto",
+        tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls is not False,
         max_output_tokens=body.max_output_tokens,
         max_tool_calls=body.max_tool_calls,
@@ -61,6 +61,15 @@ def begin_response(body: ResponsesRequest, id: str, model: str, priority: Priori
         user=body.user,
         top_logprobs=body.top_logprobs or 0,
     )
+
+
+def _tool_choice(body: ResponsesRequest) -> str | ResponseChosenTool | ResponseAllowedTools:
+    choice = body.tool_choice
+    if isinstance(choice, FlatToolChoice):
+        return ResponseChosenTool(choice.name)
+    if isinstance(choice, FlatAllowedToolChoice):
+        return ResponseAllowedTools(choice.mode, [ResponseChosenTool(tool.name) for tool in choice.tools])
+    return choice or "auto"
 
 
 def _text_format(body: ResponsesRequest) -> ResponseTextFormat | ResponseJsonObjectFormat | ResponseJsonSchemaFormat:

@@ -52,10 +52,14 @@ class StreamedChoices(StreamedAnswer):
         ]
         self._usages: dict[int, Usage] = {}  # of the choices that have finished
         self._with_calls: set[int] = set()  # choices with a tool call
+        self._begun: set[int] = set()  # choices with a chunk
 
-    def _first_events(self) -> bytes:
-        firsts = [(index, self._form.first_chunk(index)) for index in range(self._group.n_choices)]
-        return b"".join(self._event(index, first) for index, first in firsts if first is not None)
+    def _begin_events(self, index: int) -> Iterable[bytes]:
+        """Yields the event before a choice's first output. It is not sent earlier: benchmarks take it for the first token."""
+        self._begun.add(index)
+        first = self._form.first_chunk(index)
+        if first is not None:
+            yield self._event(index, first)
 
     def _event(self, index: int, chunk: AnswerChunk) -> bytes:
         """Returns the event of a chunk of one choice."""
@@ -65,6 +69,8 @@ class StreamedChoices(StreamedAnswer):
 
     def _output_events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         for index, output in outputs:
+            if index not in self._begun:
+                yield from self._begin_events(index)
             if output.calls or output.reasoning or output.logprobs or self._wants_running_usage:
                 yield from (self._event(index, chunk) for chunk in self._form.chunks(index, output))
                 self._with_calls |= {index} if output.calls else set()

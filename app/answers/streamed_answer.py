@@ -36,8 +36,8 @@ class StreamedAnswer(Response):
         self._is_silent = True  # nothing was sent since the last keep-alive interval began
 
     def _first_events(self) -> bytes:
-        """Returns the events before all outputs."""
-        raise NotImplementedError
+        """Returns the events before all outputs; none here."""
+        return b""
 
     def _output_events(self, outputs: Iterable[tuple[int, Piece | Finished]]) -> Iterable[bytes]:
         raise NotImplementedError

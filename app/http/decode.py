@@ -34,13 +34,11 @@ _ANTHROPIC_TOOLS = (
 _UNSUPPORTED_VALUES = {
     ("role", "function"): "function results are not supported",
     **{("type", each): "only functions are supported" for each in _OPENAI_TOOL_TYPES},
-    ("type", "allowed_tools"): "name one function, or leave out the tools that are not allowed",
     ("type", "image_url"): "images are not supported",
     ("type", "input_image"): "images are not supported",
     ("type", "input_audio"): "audio is not supported",
     ("type", "file"): "files are not supported",
     ("type", "input_file"): "files are not supported",
-    ("type", "refusal"): "refusal parts are not supported",
     ("type", "image"): "images are not supported",
     ("type", "document"): "documents are not supported",
     ("type", "search_result"): "search results are not supported",

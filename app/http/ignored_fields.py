@@ -21,7 +21,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_$.\[\]-]")
 
 def join(path: str, name: str) -> str:
     """Returns the path of a field. Its name, which is the caller's text, becomes short and safe for headers and log lines."""
-    safe = _UNSAFE.sub("?", name[: _NAME_MAX + 1])
+    safe = _UNSAFE.sub("?", name[: _NAME_MAX + 1]) or "?"  # a header must not end in a comma and a blank
     safe = safe if len(safe) <= _NAME_MAX else f"{safe[: _NAME_MAX - 3]}..."
     return f"{path}.{safe}" if path else safe
 

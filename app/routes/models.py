@@ -25,7 +25,15 @@ class ModelsEndpoint:
     def _card(self, name: str) -> ModelCard:
         loaded = self._service.engine.model
         n_ctx, fingerprint = loaded.n_ctx if loaded else None, self._service.fingerprint or UNSET
-        return ModelCard(name, self._service.created, context_length=n_ctx, system_fingerprint=fingerprint)
+        root = self._service.model_id
+        return ModelCard(
+            name,
+            self._service.created,
+            context_length=n_ctx,
+            root=root,
+            max_model_len=n_ctx,
+            system_fingerprint=fingerprint,
+        )
 
     def _anthropic_card(self, name: str) -> AnthropicModelCard:
         card = self._card(name)

@@ -109,11 +109,12 @@ def _text_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def _capabilities(info: ModelInfo | None) -> list[Capability]:
-    if info is not None and info.pooling in _POOLINGS:
-        return ["embedding"]
-    if info is not None and not (info.can_generate and info.has_chat_template):
-        return ["completion"] if info.can_generate else []
-    return ["completion", "tools"]
+    if info is None:
+        return ["completion", "tools"]
+    found: list[Capability] = []
+    if info.can_generate:
+        found += ["completion", "tools"] if info.has_chat_template else ["completion"]
+    return [*found, "embedding"] if info.pooling in _POOLINGS else found
 
 
 def _details(info: ModelInfo | None) -> OllamaModelDetails:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class TextEndpoints:
-    """Names and defaults of the fields are llama-server's."""
+    """Names and defaults of the fields are llama-server's; vLLM's names are accepted too."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -30,21 +30,25 @@ class TextEndpoints:
 
     async def tokenize(self, request: Request) -> Response:
         body, request_log = await self._read(request, self._tokenize_decoder), RequestLog.from_scope(request.scope)
-        with request_log.charge(estimate_tokens(body.content)):
+        self._service.check_model(body.model, request_log.ignored)
+        text = body.text()
+        with request_log.charge(estimate_tokens(text)):
             tokens = await self._service.engine.tokenize(
-                body.content,
-                add_special=bool(body.add_special),
+                text,
+                add_special=body.adds_special,
                 parse_special=body.parse_special is not False,
             )
             request_log.n_text = len(tokens)
-        return json_response(TokenizeReply(tokens))
+        loaded = self._service.engine.model
+        return json_response(TokenizeReply(tokens, len(tokens), loaded.n_ctx if loaded else None))
 
     async def detokenize(self, request: Request) -> Response:
         body, request_log = await self._read(request, self._detokenize_decoder), RequestLog.from_scope(request.scope)
+        self._service.check_model(body.model, request_log.ignored)
         with request_log.charge(len(body.tokens)):
             text = await self._service.engine.detokenize(body.tokens)
             request_log.n_text = len(body.tokens)
-        return json_response(DetokenizeReply(text))
+        return json_response(DetokenizeReply(text, text))
 
     async def apply_template(self, request: Request) -> Response:
         body, request_log = (

@@ -14,7 +14,7 @@ from .messages import AssistantMessage, Content, Message, SystemMessage, TextPar
 from .tools import CalledFunction, SentToolCall
 from .unsupported_fields import Hint
 
-# What clients send back of an answer, although templates have no place for it.
+# Parts of an answer that clients send back, although templates have no place for them.
 Returned = Annotated[Any, Meta(description="accepted without effect: a part of an earlier answer")]
 
 # Before an id of the engine. Some templates check the form of ids, so they get them without it.

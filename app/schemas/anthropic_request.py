@@ -28,13 +28,16 @@ from .format_fields import (
     ResponseFormat,
     check_format,
 )
-from .generation_fields import AnswerLength, GenerationFields, StopString, check_generation_fields
+from .generation_fields import GenerationFields, StopString, check_generation_fields
 from .messages import AssistantMessage, check_messages
+from .sampling_fields import INT32_MAX
 from .unsupported_fields import REFUSED_IN_MESSAGES_API, Hint, Metadata, OnlyEmpty, OnlyNull
 
 FORMAT_NAMES = FormatFieldNames("output_config.format", "output_config.format.schema")
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
+# This API has no word for "up to the end of the context".
+MaxTokens = Annotated[int, Meta(ge=1, le=INT32_MAX, description="longest answer, in tokens")]
 Display = Annotated[Literal["summarized", "omitted"], Meta(description="omitted: reasoning is not told")]
 
 
@@ -158,13 +161,13 @@ class AnthropicFields(GenerationFields, kw_only=True, forbid_unknown_fields=True
 class AnthropicRequest(AnthropicFields, kw_only=True, forbid_unknown_fields=True):
     """A request for the next message of a conversation."""
 
-    max_tokens: AnswerLength
+    max_tokens: MaxTokens
 
 
 class CountTokensRequest(AnthropicFields, kw_only=True, forbid_unknown_fields=True):
     """A prompt whose tokens are to be counted. Fields about the answer have no effect."""
 
-    max_tokens: AnswerLength | None = None
+    max_tokens: MaxTokens | None = None
 
 
 def check_anthropic(request: AnthropicFields) -> None:

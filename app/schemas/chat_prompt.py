@@ -11,7 +11,7 @@ from llmcore.messages import ChatPrompt
 from llmcore.protocol.chat_limits import check_chat_size
 
 from .messages import Message, template_messages
-from .tools import FunctionTool, ToolChoiceField, split_tool_choice, template_tools
+from .tools import FunctionTool, ToolChoiceField, allowed_tools, split_tool_choice, template_tools
 
 
 def chat_prompt(
@@ -31,7 +31,7 @@ def chat_prompt(
         template_messages(messages),
         add_generation_prompt=add_generation_prompt,
         continue_final_message=continue_final_message,
-        tools=template_tools(tools),
+        tools=template_tools(allowed_tools(tools, tool_choice)),
         tool_choice=choice,
         tool_name=name,
         parallel_tool_calls=parallel_tool_calls,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
+from ..http.unknown_fields import RefusedFields
 from .text_or_tokens import TokenId, read_texts
-from .unsupported_fields import TextHint
+from .unsupported_fields import REFUSED_IN_EMBEDDINGS, TextHint
 
 # OpenAI's limit, for reranking as well.
 MAX_INPUTS = 2048
@@ -26,6 +27,8 @@ InputField = (
 
 class EmbeddingsRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Null is the same as absent, everywhere."""
+
+    refused_fields: ClassVar[RefusedFields] = REFUSED_IN_EMBEDDINGS
 
     input: InputField
     model: Annotated[str, Meta(description="the id in /v1/models; may be left out")] | None = None

@@ -11,6 +11,7 @@ from msgspec import Meta
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
 
 from ..http.errors import invalid
+from .raw_json import is_absent, raw_field, raw_text
 from .sampling_fields import SamplingFields
 from .unsupported_fields import OnlyFalse, OnlyNull, refuse_unsupported
 
@@ -22,7 +23,7 @@ _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$#&\-~]")
 Source = Annotated[str, Meta(min_length=1, max_length=SOURCE_MAX_CHARACTERS)]
 Pattern = Annotated[Source, Meta(description="llmcore's own; the whole answer matches it (the syntax of Rust's regex)")]
 GrammarSource = Annotated[Source, Meta(description="llmcore's own; a grammar in Lark's or llama.cpp's form")]
-# Raw JSON: the properties of an answer come in the order of the schema's. Null is the same as absent.
+# Raw JSON: the properties of an answer come in the order of the schema's.
 AnySchema = Annotated[
     msgspec.Raw,
     Meta(
@@ -35,11 +36,6 @@ Choices = Annotated[
 ]
 
 
-def no_schema() -> msgspec.Raw:
-    """Returns the value of an absent schema."""
-    return msgspec.Raw(b"null")
-
-
 class Form(NamedTuple):
     """A form of the answer, and the path of the field that sets it."""
 
@@ -50,7 +46,7 @@ class Form(NamedTuple):
 class StructuredOutputs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """vLLM's object with one form of the answer."""
 
-    json: AnySchema = msgspec.field(default_factory=no_schema)
+    json: AnySchema = raw_field()
     regex: Source | None = None
     choice: Choices | None = None
     grammar: Source | None = None
@@ -77,8 +73,8 @@ class FormFields(SamplingFields, kw_only=True, forbid_unknown_fields=True):
 
     regex: Pattern | None = None
     grammar: GrammarSource | None = None
-    json_schema: AnySchema = msgspec.field(default_factory=no_schema)
-    guided_json: AnySchema = msgspec.field(default_factory=no_schema)
+    json_schema: AnySchema = raw_field()
+    guided_json: AnySchema = raw_field()
     guided_regex: Annotated[Source, Meta(description="vLLM's name of regex")] | None = None
     guided_choice: Choices | None = None
     guided_grammar: Annotated[Source, Meta(description="vLLM's name of grammar")] | None = None
@@ -123,23 +119,20 @@ def choice_pattern(choices: list[str]) -> str:
 
 
 def _schema(raw: msgspec.Raw, path: str) -> JsonSchema | None:
-    schema = bytes(raw)
-    if schema == b"null":
+    if is_absent(raw):
         return None
+    schema = bytes(raw)
     if schema[:1] == b'"':
         try:
             schema = msgspec.json.decode(schema, type=str).strip().encode()
         except (msgspec.DecodeError, UnicodeError):
             raise invalid("invalid_json", f"Invalid {path}: it is not valid Unicode text", path) from None
-    check_schema(schema, path)
+    check_schema(msgspec.Raw(schema), path)
     return JsonSchema(schema, strict=False)
 
 
-def check_schema(schema: bytes, path: str) -> None:
+def check_schema(schema: msgspec.Raw, path: str) -> None:
     """Checks a schema that was kept as raw JSON: the decoder has checked its syntax only. Raises ApiError (400)."""
-    if schema[:1] not in (b"{", b"t", b"f"):
+    if bytes(schema)[:1] not in (b"{", b"t", b"f"):
         raise invalid("invalid_type", f"Invalid {path}: a schema is an object, true or false", path)
-    try:
-        schema.decode()
-    except UnicodeDecodeError:
-        raise invalid("invalid_json", f"Invalid {path}: it is not valid UTF-8", path) from None
+    raw_text(schema, path)

@@ -90,7 +90,7 @@ def constraint_field(request: FormattedRequest, names: FormatFieldNames = NAMES)
 def check_format(request: FormattedRequest, names: FormatFieldNames = NAMES) -> None:
     """Raises ApiError (400) if two fields set a format, or if a schema cannot be one."""
     if isinstance(request.response_format, JsonSchemaFormat):
-        check_schema(bytes(request.response_format.json_schema.schema), names.schema)
+        check_schema(request.response_format.json_schema.schema, names.schema)
     fields = [names.format if form.field == names.schema else form.field for form in _forms(request, names)]
     if len(fields) > 1:
         problem = f"{fields[0]} and {fields[1]} both set the format of the answer: send one of them"

@@ -26,7 +26,7 @@ RANDOM_SEED = -1
 MAX_CHOICES = 64
 MAX_LOGIT_BIAS = 1024
 
-# As an answer's length: up to the end of the context.
+# Length of an answer up to the end of the context.
 NO_LIMIT = -1
 
 AnswerLength = Annotated[

@@ -8,18 +8,19 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from ..http.hints import hint
 from ..http.unknown_fields import RefusedFields
 from .tools import SentToolCall
 from .unsupported_fields import (
     REFUSED_IN_MESSAGES,
     Hint,
     OnlyEmpty,
-    OnlyEmptyText,
     OnlyNull,
     Parsed,
     refuse_unsupported,
 )
 
+Refusal = Annotated[str, hint("", description="the content, of messages without one; else told as ignored")] | None
 Name = Annotated[str, Meta(description="for templates that show it")]
 
 
@@ -29,39 +30,55 @@ class TextPart(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fiel
     cache_control: Hint = None
 
 
+class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal", forbid_unknown_fields=True):
+    """Text of an earlier answer that was a refusal. It is content as any other text."""
+
+    refusal: str
+
+    @property
+    def text(self) -> str:
+        return self.refusal
+
+
 Content = str | list[TextPart]
+# Null is no text. The field is required, so that a message with a misspelled one is an error and not an empty message.
+GivenContent = Content | None
 
 
 class SystemMessage(msgspec.Struct, tag_field="role", tag="system", forbid_unknown_fields=True):
-    content: Content
+    content: GivenContent
     name: Name | None = None
 
 
 class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer", forbid_unknown_fields=True):
     """Rendered as a system message, the role that templates know."""
 
-    content: Content
+    content: GivenContent
     name: Name | None = None
 
 
 class UserMessage(msgspec.Struct, tag_field="role", tag="user", forbid_unknown_fields=True):
     refused_fields: ClassVar[RefusedFields] = REFUSED_IN_MESSAGES
-    content: Content
+    content: GivenContent
     name: Name | None = None
 
 
 class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant", forbid_unknown_fields=True):
     """Besides content, tool calls and reasoning, it has the fields of an answer that clients send back; they are null or empty."""
 
-    content: Content | None = None
+    content: str | Sequence[TextPart | RefusalPart] | None = None  # parts are a list
     tool_calls: list[SentToolCall] | None = None
     reasoning_content: Annotated[str, Meta(description="for templates that show it")] | None = None
     name: Name | None = None
-    refusal: OnlyEmptyText = None
+    refusal: Refusal = None
     annotations: OnlyEmpty = None
     audio: OnlyNull = None
     function_call: OnlyNull = None
     parsed: Parsed = None
+
+    def __post_init__(self) -> None:
+        if self.refusal and not self.content:
+            self.content, self.refusal = self.refusal, None
 
 
 class ToolMessage(msgspec.Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
@@ -109,7 +126,7 @@ def _template_message(message: Message) -> dict[str, Any]:
     role = message.__struct_config__.tag
     plain: dict[str, Any] = {
         "role": "system" if role == "developer" else role,
-        "content": _template_content(message.content),
+        "content": _template_content(message),
     }
     if message.name:
         plain["name"] = message.name
@@ -126,7 +143,11 @@ def _template_call(call: SentToolCall) -> dict[str, Any]:
     return {"type": "function", "id": call.id, "function": function}
 
 
-def _template_content(content: Content | None) -> Any:
-    if content is None or isinstance(content, str):
+def _template_content(message: Message) -> Any:
+    """Returns the content, of which null stays null only where templates know it: beside tool calls."""
+    content = message.content
+    if content is None:
+        return None if isinstance(message, AssistantMessage) else ""
+    if isinstance(content, str):
         return content
     return [{"type": "text", "text": part.text} for part in content]

@@ -17,6 +17,8 @@ class ModelCard(msgspec.Struct):
     owned_by: str = "llmcore"
     context_length: int | None = None
     system_fingerprint: Fingerprint | UnsetType = UNSET
+    root: str | None = None  # as in vLLM: the model behind an alias
+    max_model_len: int | None = None  # vLLM's name of context_length
 
 
 class ModelList(msgspec.Struct):

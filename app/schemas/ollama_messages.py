@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from ..http.errors import invalid
 from .messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolMessage, UserMessage
+from .raw_json import is_absent, raw_field, raw_text
 from .tools import CalledFunction, FunctionDefinition, FunctionName, FunctionTool, SentToolCall
 
 Images = Annotated[list[Any], Meta(max_length=0, description="not supported")]
@@ -17,9 +18,7 @@ Images = Annotated[list[Any], Meta(max_length=0, description="not supported")]
 
 class OllamaFunctionCall(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str
-    arguments: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})] = msgspec.field(
-        default_factory=lambda: msgspec.Raw(b"{}")
-    )
+    arguments: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "null"]})] = raw_field()
     index: Annotated[int, Meta(description="accepted without effect: calls are in order")] | None = None
 
 
@@ -65,7 +64,8 @@ def chat_messages(messages: Sequence[OllamaMessage]) -> list[Message]:
     """Returns the messages in the form of a chat request. Raises ApiError (400).
 
     In Ollama's API a result names its call by an id, by the name of the function, or not at all. A result without an id belongs
-    to the first call without a result that has its name, or to the first of all if it has no name.
+    to the first call without a result that has its name, or to the first of all if it has no name. A result without a call is
+    left to the chat template, which may refuse it.
     """
     open_calls: list[SentToolCall] = []  # calls without a result
     found: list[Message] = []
@@ -75,7 +75,7 @@ def chat_messages(messages: Sequence[OllamaMessage]) -> list[Message]:
             open_calls += calls
             found.append(AssistantMessage(message.content or "", calls or None, message.thinking or None))
         elif message.role == "tool":
-            found.append(ToolMessage(message.content or "", _take_call(message, open_calls, index)))
+            found.append(_tool_message(message, open_calls))
         else:
             found.append(_PLAIN[message.role](message.content or ""))
     return found
@@ -95,29 +95,20 @@ def _numbered(message: OllamaMessage) -> enumerate[OllamaToolCall]:
 def _sent_call(call: OllamaToolCall, path: str) -> SentToolCall:
     """Returns the call with its arguments as text. Raises ApiError (400) if they are not an object."""
     field = f"{path}.function.arguments"
-    arguments = raw_text(call.function.arguments, field)
+    given = call.function.arguments
+    arguments = "{}" if is_absent(given) else raw_text(given, field)
     if not arguments.startswith("{"):
         raise invalid("invalid_type", f"Invalid {field}: Expected `object`", field)
     identifier = call.id or path.replace("messages[", "call_").replace("].tool_calls[", "_").removesuffix("]")
     return SentToolCall(id=identifier, function=CalledFunction(call.function.name, arguments))
 
 
-def raw_text(value: msgspec.Raw, field: str) -> str:
-    """Returns JSON as text. The decoder has checked its syntax only: raises ApiError (400) if it is not UTF-8."""
-    try:
-        return bytes(value).decode()
-    except UnicodeDecodeError:
-        raise invalid("invalid_json", f"Invalid {field}: it is not valid UTF-8", field) from None
-
-
-def _take_call(result: OllamaMessage, open_calls: list[SentToolCall], index: int) -> str:
-    """Returns the id of the call that a result belongs to, and removes the call from `open_calls`. Raises ApiError (400) if there
-    is no such call."""
+def _tool_message(result: OllamaMessage, open_calls: list[SentToolCall]) -> ToolMessage:
+    """Returns the result with the id of the call that it belongs to, and removes the call from `open_calls`."""
+    content = result.content or ""
     for call in open_calls:
         is_named = result.tool_name in (None, "", call.function.name)
         if call.id == result.tool_call_id or (not result.tool_call_id and is_named):
             open_calls.remove(call)
-            return call.id
-    named = f"the call {result.tool_call_id!r}" if result.tool_call_id else f"a call of {result.tool_name!r}"
-    asked = named if result.tool_call_id or result.tool_name else "a tool call"
-    raise invalid("invalid_value", f"messages[{index}]: no message before it has {asked}", f"messages[{index}]")
+            return ToolMessage(content, call.id)
+    return ToolMessage(content, result.tool_call_id or None, result.tool_name or None)

@@ -23,8 +23,9 @@ from ..http.errors import invalid
 from ..http.hints import hint
 from .chat_prompt import chat_prompt
 from .messages import AssistantMessage, Message, SystemMessage, UserMessage
-from .ollama_messages import Images, OllamaMessage, OllamaTool, chat_messages, raw_text
+from .ollama_messages import Images, OllamaMessage, OllamaTool, chat_messages
 from .ollama_options import OllamaOptions
+from .raw_json import is_absent, raw_field, raw_text
 from .tools import check_tools
 from .unsupported_fields import OnlyFalse, refuse_unsupported
 
@@ -47,7 +48,7 @@ class OllamaFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             extra_json_schema={"anyOf": [{"enum": [None, "", "json"]}, {"type": "object"}]},
             description='"json", or a JSON schema',
         ),
-    ] = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
+    ] = raw_field()
     options: OllamaOptions | None = None
     think: Annotated[Think, Meta(description="false: no reasoning; words where the template knows efforts")] | None = (
         None
@@ -82,7 +83,7 @@ class OllamaFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def constraint(self) -> Constraint | None:
         """Returns the constraint that `format` puts on the answer. Raises ApiError (400)."""
         given = raw_text(self.format, "format")
-        if given in ("null", '""'):
+        if is_absent(self.format) or given == '""':
             return None
         if given == '"json"':
             return JsonObject()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
+from ..http.unknown_fields import RefusedFields
 from .embeddings_request import MAX_INPUTS
-from .unsupported_fields import TextHint
+from .unsupported_fields import REFUSED_IN_TEXTS, TextHint
 
 
 class Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -17,6 +18,8 @@ class Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 class RerankRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Null is the same as absent, everywhere."""
+
+    refused_fields: ClassVar[RefusedFields] = REFUSED_IN_TEXTS
 
     query: Annotated[str, Meta(min_length=1)]
     documents: Annotated[list[Annotated[str, Meta(min_length=1)] | Document], Meta(min_length=1, max_length=MAX_INPUTS)]

@@ -20,6 +20,8 @@ from .messages import (
     Content,
     DeveloperMessage,
     Message,
+    Name,
+    RefusalPart,
     SystemMessage,
     TextPart,
     ToolMessage,
@@ -56,8 +58,8 @@ class SummaryText(msgspec.Struct, tag_field="type", tag="summary_text", forbid_u
     text: str
 
 
-TextParts = Annotated[list[InputText | OutputText], Meta(min_length=1)]
-ItemContent = str | TextParts
+TextParts = Annotated[list[InputText | OutputText | RefusalPart], Meta(min_length=1)]
+ItemContent = str | TextParts | None  # null is no text
 ItemId = Annotated[str, Meta(description="accepted without effect")]
 ItemStatus = Annotated[Status, Meta(description="accepted without effect")]
 
@@ -65,6 +67,7 @@ ItemStatus = Annotated[Status, Meta(description="accepted without effect")]
 class MessageItem(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     content: ItemContent
     type: Literal["message"] | None = None
+    name: Name | None = None
     id: ItemId | None = None
     status: ItemStatus | None = None
     phase: OnlyNull = None
@@ -165,7 +168,7 @@ def _read_item(raw: bytes, path: str, ignored: IgnoredFields) -> Item:
     return item
 
 
-def _parts(item: Item) -> list[InputText | OutputText]:
+def _parts(item: Item) -> list[InputText | OutputText | RefusalPart]:
     content: ItemContent = ""
     if isinstance(item, ResultItem):
         content = item.output
@@ -179,6 +182,7 @@ class _AssistantTurn:
     """One turn of the assistant: one message for a template, several items in `input`."""
 
     content: Content | None = None
+    name: str | None = None
     reasoning: str = ""
     calls: list[SentToolCall] = field(default_factory=list)
 
@@ -189,7 +193,7 @@ class _AssistantTurn:
         elif self.content is not None or (isinstance(item, ReasoningItem) and self.calls):
             return False
         elif isinstance(item, AssistantItem):
-            self.content = _message_content(item.content)
+            self.content, self.name = _message_content(item.content), item.name
         else:
             self.reasoning += "".join(part.text for part in item.content or item.summary or ())
         return True
@@ -198,7 +202,7 @@ class _AssistantTurn:
         if self.content is None and not self.calls and not self.reasoning:
             return []
         content = self.content if self.content is not None or self.calls else ""
-        return [AssistantMessage(content, self.calls or None, self.reasoning or None)]
+        return [AssistantMessage(content, self.calls or None, self.reasoning or None, self.name)]
 
 
 def to_messages(instructions: str | None, items: Sequence[Item]) -> list[Message]:
@@ -223,9 +227,11 @@ def _message(item: UserItem | SystemItem | DeveloperItem | ResultItem) -> Messag
         return ToolMessage(_message_content(item.output), item.call_id)
     content = _message_content(item.content)
     if isinstance(item, UserItem):
-        return UserMessage(content)
-    return SystemMessage(content) if isinstance(item, SystemItem) else DeveloperMessage(content)
+        return UserMessage(content, item.name)
+    return (SystemMessage if isinstance(item, SystemItem) else DeveloperMessage)(content, item.name)
 
 
 def _message_content(content: ItemContent) -> Content:
-    return content if isinstance(content, str) else [TextPart(part.text) for part in content]
+    if content is None or isinstance(content, str):
+        return content or ""
+    return [TextPart(part.text) for part in content]

@@ -93,6 +93,11 @@ class ResponseChosenTool(msgspec.Struct, tag_field="type", tag="function"):
     name: str
 
 
+class ResponseAllowedTools(msgspec.Struct, tag_field="type", tag="allowed_tools"):
+    mode: Literal["auto", "required"]
+    tools: list[ResponseChosenTool]
+
+
 class ResponseTextFormat(msgspec.Struct, tag_field="type", tag="text"):
     pass
 
@@ -132,7 +137,7 @@ class ResponseObject(msgspec.Struct, kw_only=True):
     usage: ResponseUsage | None = None
     instructions: str | None
     tools: list[ResponseFunctionTool]
-    tool_choice: str | ResponseChosenTool
+    tool_choice: str | ResponseChosenTool | ResponseAllowedTools
     parallel_tool_calls: bool
     max_output_tokens: int | None
     max_tool_calls: int | None

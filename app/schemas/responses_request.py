@@ -34,6 +34,8 @@ from .generation_fields import (
 )
 from .responses_input import Input, read_items, to_messages
 from .tools import (
+    AllowedToolChoice,
+    AllowedTools,
     FunctionDefinition,
     FunctionName,
     FunctionReference,
@@ -93,6 +95,21 @@ class FlatFunctionTool(FunctionDefinition, tag_field="type", tag="function", kw_
 class FlatToolChoice(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
     name: FunctionName
 
+    def to_chat(self) -> NamedToolChoice:
+        """Returns the choice in the form of a chat request."""
+        return NamedToolChoice(FunctionReference(self.name))
+
+
+class FlatAllowedToolChoice(msgspec.Struct, tag_field="type", tag="allowed_tools", forbid_unknown_fields=True):
+    """Functions of the request that may be called. The prompt has no others."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[FlatToolChoice], Meta(min_length=1, max_length=N_TOOLS_MAX)]
+
+    def to_chat(self) -> AllowedToolChoice:
+        """Returns the choice in the form of a chat request."""
+        return AllowedToolChoice(AllowedTools(self.mode, [tool.to_chat() for tool in self.tools]))
+
 
 class FlatJsonSchemaFormat(NamedSchema, tag_field="type", tag="json_schema", kw_only=True, forbid_unknown_fields=True):
     """A JSON schema. In this API its name and strictness are beside its type, not in an object of their own."""
@@ -134,7 +151,7 @@ class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tru
     instructions: Annotated[str, Meta(description="a system message before the input")] | None = None
     max_output_tokens: AnswerLength | None = None
     tools: Annotated[list[FlatFunctionTool], Meta(max_length=N_TOOLS_MAX)] | None = None
-    tool_choice: ToolChoice | FlatToolChoice | None = None
+    tool_choice: ToolChoice | FlatToolChoice | FlatAllowedToolChoice | None = None
     parallel_tool_calls: Annotated[bool, Meta(description="several calls in one answer; true if absent")] | None = None
     text: TextOptions | None = None
     include: (
@@ -205,9 +222,8 @@ class ResponsesRequest(GenerationFields, kw_only=True, forbid_unknown_fields=Tru
         return [tool.to_chat() for tool in self.tools or ()]
 
     def chat_tool_choice(self) -> ToolChoiceField | None:
-        if isinstance(self.tool_choice, FlatToolChoice):
-            return NamedToolChoice(FunctionReference(self.tool_choice.name))
-        return self.tool_choice
+        choice = self.tool_choice
+        return choice.to_chat() if isinstance(choice, FlatToolChoice | FlatAllowedToolChoice) else choice
 
     def chat_prompt(self, ignored: IgnoredFields) -> ChatPrompt:
         """Returns the prompt for the engine to render; notes fields of its items without effect.
@@ -232,7 +248,13 @@ def check_responses(request: ResponsesRequest) -> None:
     for index, tool in enumerate(request.tools or ()):
         refuse_unsupported(tool, f"tools[{index}].")
     choice = request.chat_tool_choice()
-    check_functions(request.tools or (), choice, path="tools[{}]", choice_path="tool_choice.name")
+    check_functions(
+        request.tools or (),
+        choice,
+        path="tools[{}]",
+        choice_path="tool_choice.name",
+        allowed_path="tool_choice.tools[{}].name",
+    )
     if request.reasoning is not None:
         refuse_unsupported(request.reasoning, "reasoning.")
     if request.text is not None:

@@ -7,10 +7,13 @@ import msgspec
 
 class TokenizeReply(msgspec.Struct):
     tokens: list[int]
+    count: int
+    max_model_len: int | None  # the two are vLLM's
 
 
 class DetokenizeReply(msgspec.Struct):
     content: str
+    prompt: str  # vLLM's name of content
 
 
 class ApplyTemplateReply(msgspec.Struct):

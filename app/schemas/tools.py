@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -45,7 +45,18 @@ class NamedToolChoice(msgspec.Struct, tag_field="type", tag="function", forbid_u
     function: FunctionReference
 
 
-ToolChoiceField = ToolChoice | NamedToolChoice
+class AllowedTools(msgspec.Struct, forbid_unknown_fields=True):
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedToolChoice], Meta(min_length=1, max_length=N_TOOLS_MAX)]
+
+
+class AllowedToolChoice(msgspec.Struct, tag_field="type", tag="allowed_tools", forbid_unknown_fields=True):
+    """Functions of the request that may be called. The prompt has no others."""
+
+    allowed_tools: AllowedTools
+
+
+ToolChoiceField = ToolChoice | NamedToolChoice | AllowedToolChoice
 Tools = Annotated[list[FunctionTool], Meta(max_length=N_TOOLS_MAX)]
 
 
@@ -74,8 +85,9 @@ def check_functions(
     *,
     path: str = "tools[{}].function",
     choice_path: str = "tool_choice.function.name",
+    allowed_path: str = "tool_choice.allowed_tools.tools[{}].function.name",
 ) -> None:
-    """Checks the functions of any endpoint. `path` and `choice_path` say where they are in the body. Raises ApiError (400)."""
+    """Checks the functions of any endpoint. The paths are their places and those of chosen names. Raises ApiError (400)."""
     names: set[str] = set()
     for index, function in enumerate(functions):
         where = path.format(index)
@@ -83,11 +95,21 @@ def check_functions(
             raise invalid("invalid_value", f"{where}.name: {function.name!r} is defined twice", f"{where}.name")
         names.add(function.name)
         check_size(function.parameters, f"{where}.parameters")
-    if isinstance(choice, NamedToolChoice) and choice.function.name not in names:
-        problem = f"tool_choice names {choice.function.name!r}, which is not among the tools"
-        raise invalid("invalid_value", problem, choice_path)
+    for name, where in _chosen_names(choice, choice_path, allowed_path):
+        if name not in names:
+            raise invalid("invalid_value", f"tool_choice names {name!r}, which is not among the tools", where)
     if choice == "required" and not names:
         raise invalid("invalid_value", "tool_choice is 'required', but there are no tools", "tool_choice")
+
+
+def _chosen_names(choice: ToolChoiceField | None, choice_path: str, allowed_path: str) -> list[tuple[str, str]]:
+    """Returns each name in the choice, with its place in the body."""
+    if isinstance(choice, NamedToolChoice):
+        return [(choice.function.name, choice_path)]
+    if isinstance(choice, AllowedToolChoice):
+        allowed = choice.allowed_tools.tools
+        return [(tool.function.name, allowed_path.format(index)) for index, tool in enumerate(allowed)]
+    return []
 
 
 def check_size(schema: object, path: str) -> None:
@@ -98,6 +120,14 @@ def check_size(schema: object, path: str) -> None:
         if depth > DEPTH_MAX or n > MAX_NODES:
             problem = f"{path}: a schema may be {DEPTH_MAX} levels deep and have {MAX_NODES} values"
             raise invalid("invalid_value", problem, path)
+
+
+def allowed_tools(tools: list[FunctionTool] | None, choice: ToolChoiceField | None) -> list[FunctionTool] | None:
+    """Returns the tools that the prompt has: all of them, or those that the choice allows."""
+    if tools is None or not isinstance(choice, AllowedToolChoice):
+        return tools
+    names = {tool.function.name for tool in choice.allowed_tools.tools}
+    return [tool for tool in tools if tool.function.name in names]
 
 
 def template_tools(tools: list[FunctionTool] | None) -> bytes:
@@ -114,4 +144,6 @@ def split_tool_choice(choice: ToolChoiceField | None) -> tuple[ToolChoice, str]:
     """Returns the choice as one of "auto", "required" and "none", and the name of the function if one must be called."""
     if isinstance(choice, NamedToolChoice):
         return "required", choice.function.name
+    if isinstance(choice, AllowedToolChoice):
+        return choice.allowed_tools.mode, ""
     return choice or "auto", ""

@@ -27,7 +27,6 @@ def _only(*values: Any) -> dict[str, Any]:
 OnlyNull = Annotated[Any, Meta(extra_json_schema=_only(), description="not supported yet")]
 OnlyFalse = Annotated[Any, Meta(extra_json_schema=_only(False), description="accepted without effect")]
 OnlyEmpty = Annotated[Any, Meta(extra_json_schema=_only([]), description="not supported yet")]
-OnlyEmptyText = Annotated[Any, Meta(extra_json_schema=_only(""), description="not supported yet")]
 
 Hint = Annotated[Any, hint()]
 TextHint = Annotated[str, hint()]
@@ -36,9 +35,11 @@ Store = Annotated[bool, hint(False, description="a hint: nothing is stored here;
 Verbosity = Annotated[str, hint("medium")]
 CacheRetention = Annotated[str, hint("in_memory", "in-memory")]
 
-# What SDKs add to an answer that they send back: made of the text beside it.
+# SDKs add these fields to an answer that they send back: made of the text beside them.
 Parsed = Annotated[Any, Meta(description="accepted without effect: the SDK's own, made of the text beside it")]
 
+# vLLM's; -1 is to the context, and a longer prompt is a 400.
+_TRUNCATION: dict[str, tuple[Any, ...]] = {"truncate_prompt_tokens": (-1,)}
 _REFUSED_ANYWHERE: dict[str, tuple[Any, ...]] = {
     "allowed_token_ids": ([],),
     "bad_words": ([],),
@@ -47,7 +48,7 @@ _REFUSED_ANYWHERE: dict[str, tuple[Any, ...]] = {
     "logits_processors": ([],),
     "lora": ([],),
     "samplers": (),
-    "truncate_prompt_tokens": (),
+    **_TRUNCATION,
     "use_beam_search": (False,),
 }
 _STORED_CONTEXT: dict[str, tuple[Any, ...]] = {"conversation": (), "previous_response_id": ()}
@@ -82,7 +83,7 @@ REFUSED_IN_RESPONSES: RefusedFields = {
     "n": (1,),
     "response_format": ({"type": "text"},),
 }
-# Of Anthropic's Messages API.
+# Fields of other APIs in a request of Anthropic's Messages API.
 REFUSED_IN_MESSAGES_API: RefusedFields = {
     **_REFUSED_ANYWHERE,
     **_STORED_CONTEXT,
@@ -92,6 +93,14 @@ REFUSED_IN_MESSAGES_API: RefusedFields = {
     "max_output_tokens": (),
     "n": (1,),
     "response_format": ({"type": "text"},),
+}
+# Requests of /v1/embeddings, /v1/rerank and /v1/score.
+REFUSED_IN_TEXTS: RefusedFields = {**_TRUNCATION, "add_special_tokens": (True,)}
+REFUSED_IN_EMBEDDINGS: RefusedFields = {
+    **REFUSED_IN_TEXTS,
+    "embd_normalize": (2,),
+    "messages": (),
+    "normalize": (True,),
 }
 REFUSED_IN_MESSAGES: RefusedFields = {"audio": (), "images": ([],), "videos": ([],)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,44 +19,64 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "clients"
 INSTALLED = ROOT / "build" / "clients"
 
+# Set up by `make clients-all` only, see the Makefile.
+LARGE = {"guidellm"}
+
+
+def programs(*patterns: str) -> list[str]:
+    return sorted(str(path.relative_to(PROGRAMS)) for pattern in patterns for path in PROGRAMS.glob(f"*/{pattern}"))
+
+
+def started(*arguments: str, model: Path) -> Iterator[Service]:
+    with Service(*arguments, environ={"MODEL_PATH": str(model)}) as service:
+        wait_until(lambda: httpx.get(f"{service.base_url}/healthz").status_code == 200, 60, "readiness")
+        yield service
+    assert service.process.returncode == 0
+
 
 @pytest.fixture(scope="module")
-def service(default_model: Path) -> Iterator[Service]:
-    with Service("--n-ctx", "4096", "--n-slots", "4", environ={"MODEL_PATH": str(default_model)}) as started:
-        wait_until(lambda: httpx.get(f"{started.base_url}/healthz").status_code == 200, 60, "readiness")
-        yield started
-    assert started.process.returncode == 0
+def chat_service(default_model: Path) -> Iterator[Service]:
+    # With a pooling a chat model gives embeddings too, so that programs can retrieve and answer with one service.
+    yield from started("--n-ctx", "4096", "--n-slots", "4", "--pooling", "mean", model=default_model)
 
 
-def run(service: Service, *program: str | Path, cwd: Path | None = None) -> None:
-    model = httpx.get(f"{service.base_url}/v1/models").json()["data"][0]["id"]
-    command = [*map(str, program), f"{service.base_url}/v1", model]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+@pytest.fixture(scope="module")
+def embedding_service(minilm: Path) -> Iterator[Service]:
+    yield from started(model=minilm)
+
+
+def run(service: Service, program: Path, interpreter: Path | str, model: Path) -> None:
+    name = httpx.get(f"{service.base_url}/v1/models").json()["data"][0]["id"]
+    command = [str(interpreter), str(program), f"{service.base_url}/v1", name]
+    environ = {**os.environ, "MODEL_PATH": str(model)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def python() -> Path:
-    program = INSTALLED / "bin" / "python"
-    assert program.exists(), "the clients are not installed: run `make clients` (make test does)"
-    return program
+def python_of(folder: Path) -> Path:
+    interpreter = folder / "bin" / "python"
+    if folder.name in LARGE and not interpreter.exists():
+        pytest.skip("a large client: `make clients-all` sets it up")
+    assert interpreter.exists(), "the clients are not installed: run `make clients` (make test does)"
+    return interpreter
 
 
-@pytest.mark.parametrize("name", ["langchain", "litellm", "agents", "anthropic", "ollama"])
-def test_python(service: Service, name: str) -> None:
-    run(service, python(), PROGRAMS / f"{name}_client.py")
-
-
-@pytest.mark.parametrize("name", ["langchain", "ollama"])
-def test_python_embeddings(minilm: Path, name: str) -> None:
-    with Service(environ={"MODEL_PATH": str(minilm)}) as started:
-        wait_until(lambda: httpx.get(f"{started.base_url}/healthz").status_code == 200, 60, "readiness")
-        run(started, python(), PROGRAMS / f"{name}_embeddings.py")
-
-
-def test_node(service: Service) -> None:
-    folder = INSTALLED / "node"
+def run_installed(service: Service, name: str, model: Path) -> None:
+    program, folder = PROGRAMS / name, INSTALLED / Path(name).parent
+    if program.suffix == ".py":
+        run(service, program, python_of(folder), model)
+        return
     if shutil.which("node") is None or not (folder / "node_modules").exists():
         pytest.skip("no Node.js here when `make clients` ran")
     # Node looks for a module in the folder of the program that imports it.
-    shutil.copy(PROGRAMS / "node_client.mjs", folder)
-    run(service, "node", folder / "node_client.mjs")
+    run(service, Path(shutil.copy(program, folder)), "node", model)
+
+
+@pytest.mark.parametrize("name", programs("*_client.py", "*_client.mjs"))
+def test_chat(chat_service: Service, name: str, default_model: Path) -> None:
+    run_installed(chat_service, name, default_model)
+
+
+@pytest.mark.parametrize("name", programs("*_embeddings.py", "*_embeddings.mjs"))
+def test_embeddings(embedding_service: Service, name: str, minilm: Path) -> None:
+    run_installed(embedding_service, name, minilm)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / "build" / "clients" / "bin" / "st"
+PROGRAM = ROOT / "build" / "clients" / "together" / "bin" / "st"
 
 pytestmark = pytest.mark.e2e
 

@@ -197,7 +197,7 @@ def test_refusals_carry_param_and_code(sdk: openai.OpenAI) -> None:
         (b"{", 400, None),
         (b'{"messages": 5}', 400, "messages"),
         (b'{"messages": [{"role": "wizard", "content": "x"}]}', 400, "messages[0].role"),
-        (b'{"messages": [{"role": "user", "content": "x"}], "temprature": 1}', 400, "temprature"),
+        (b'{"messages": [{"role": "user", "text": "x"}]}', 400, "messages[0].content"),
         (b'{"messages": [{"role": "user", "content": "x"}], "max_tokens": "many"}', 400, "max_tokens"),
     ],
 )
@@ -208,6 +208,12 @@ def test_bad_bodies_have_openai_errors(service: Service, body: bytes, status: in
     assert error["type"] == "invalid_request_error"
     assert error["param"] == param
     assert error["message"]
+
+
+def test_an_unknown_field_is_passed_over_and_told(service: Service) -> None:
+    body = {"messages": FACT, "max_tokens": 2, "call": {"id": 1, "to": 2}, "customer": {"number": "+49"}}
+    reply = httpx.post(f"{service.base_url}/v1/chat/completions", json=body, timeout=60)
+    assert (reply.status_code, reply.headers["x-llmcore-ignored"]) == (200, "call, customer.number")
 
 
 def test_many_callers_at_once(service: Service) -> None:

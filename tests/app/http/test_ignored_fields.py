@@ -16,6 +16,7 @@ def test_paths_are_told_once_without_indices() -> None:
 def test_names_of_callers_become_safe() -> None:
     assert join("", "a,b\r\nX-Evil: 1\x00é🌍") == "a?b??X-Evil??1???"
     assert join("tools[0]", "x-y_z$1") == "tools[0].x-y_z$1"
+    assert (join("", ""), join("a", "")) == ("?", "a.?")
     assert join("", "n" * 64) == "n" * 64
     assert join("", "n" * 30_000) == "n" * 61 + "..."
 

@@ -92,7 +92,7 @@ async def test_thinking_and_calls(client: httpx.AsyncClient, engine: FakeEngine)
     engine.script = lambda request: CALLING
     body = (await post(client, tools=[CLOCK])).json()
     assert body["stop_reason"] == "tool_use"
-    assert [each["type"] for each in body["content"]] == ["thinking", "text", "tool_use", "tool_use"] or body["content"]
+    assert [each["type"] for each in body["content"]] == ["thinking", "text", "tool_use", "tool_use"]
     calls = [each for each in body["content"] if each["type"] == "tool_use"]
     assert calls == [CALL, {"type": "tool_use", "id": "toolu_c2", "name": "off", "input": {}}]
     thinking = [each for each in body["content"] if each["type"] == "thinking"]
@@ -108,6 +108,12 @@ async def test_thinking_and_calls(client: httpx.AsyncClient, engine: FakeEngine)
     ]
     assert "signature_delta" in [each["type"] for each in pieces]
     assert found[-2]["delta"]["stop_reason"] == "tool_use"
+
+
+async def test_a_result_without_a_call_is_left_to_the_template(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    block = {"type": "tool_result", "tool_use_id": "toolu_t", "content": "x"}
+    found = await rendered(client, engine, {"role": "user", "content": [block]})
+    assert found == [{"role": "tool", "content": "x", "tool_call_id": "t", "name": ""}]
 
 
 async def test_thinking_may_be_omitted(client: httpx.AsyncClient, engine: FakeEngine) -> None:
@@ -287,7 +293,6 @@ def user(*blocks: dict[str, Any]) -> dict[str, Any]:
         (user(DOCUMENT), "messages[0].content[0].type: 'document' is not supported"),
         (user(), "messages[0].content"),
         (user({"type": "tool_result", "tool_use_id": "t", "content": [IMAGE]}), "'image' is not supported"),
-        (user({"type": "tool_result", "tool_use_id": "toolu_t", "content": "x"}), "tool_call_id"),
         (user({"type": "web_search_tool_result", "tool_use_id": "t"}), "'web_search_tool_result' is not supported"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type: 'web_search_20250305'"),
         ({"tools": [{"name": "x"}]}, "tools[0].input_schema"),
@@ -296,6 +301,7 @@ def user(*blocks: dict[str, Any]) -> dict[str, Any]:
         ({"tools": [CLOCK], "tool_choice": {"type": "tool", "name": "x"}}, "tool_choice"),
         ({"max_tokens": None}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
         ({"temperature": 1.5}, "temperature"),
         ({"messages": []}, "messages"),
         ({"container": "c"}, "container"),

@@ -18,6 +18,7 @@ async def test_models(client: httpx.AsyncClient, engine: FakeEngine) -> None:
     assert listed["object"] == "list"
     card = listed["data"][0]
     assert (card["id"], card["object"], card["context_length"]) == ("fake", "model", 100)
+    assert (card["root"], card["max_model_len"]) == ("fake", 100)
     assert (await client.get("/v1/models/fake")).json() == card
     unknown = await client.get("/v1/models/other")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
@@ -34,6 +35,7 @@ async def test_aliases_are_listed_and_served(engine: FakeEngine) -> None:
     async with client_with(engine, model_alias="gpt-4o-mini, org/small") as client:
         listed = (await client.get("/v1/models")).json()
         assert [card["id"] for card in listed["data"]] == ["fake", "gpt-4o-mini", "org/small"]
+        assert {card["root"] for card in listed["data"]} == {"fake"}
         assert (await client.get("/v1/models/org/small")).json()["id"] == "org/small"
         response = await client.post(URL, json={**HELLO, "model": "gpt-4o-mini"})
         assert (response.status_code, response.json()["model"]) == (200, "fake")

@@ -233,12 +233,24 @@ async def test_another_model(client: httpx.AsyncClient, stream: bool) -> None:
     assert (response.status_code, response.json()) == (404, {"error": "model 'llama3.2:1b' not found"})
 
 
+async def test_a_result_without_a_call_is_left_to_the_template(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    messages = [HELLO, {"role": "tool", "content": "x", "tool_name": "off"}]
+    assert (await client.post(CHAT, json={"messages": messages})).status_code == 200
+    prompt = engine.requests[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert msgspec.json.decode(prompt.messages)[1] == {
+        "role": "tool",
+        "content": "x",
+        "tool_call_id": "",
+        "name": "off",
+    }
+
+
 @pytest.mark.parametrize(
     ("path", "fields", "named"),
     [
         (CHAT, {"messages": [{"role": "user", "content": "x", "images": ["aGk="]}]}, "messages[0].images"),
         (CHAT, {"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
-        (CHAT, {"messages": [HELLO, {"role": "tool", "content": "x", "tool_name": "off"}]}, "messages[1]"),
         (CHAT, {"options": {"temperature": -1}}, "options.temperature"),
         (CHAT, {"options": {"num_predict": "many"}}, "options.num_predict"),
         (CHAT, {"format": 3}, "format"),

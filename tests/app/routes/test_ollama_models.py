@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
+from msgspec import structs
 
 from llmcore_app.routes.ollama_models import parameter_size, quantization
 from tests.app.fake_engine import MODEL, FakeEngine
@@ -29,6 +32,23 @@ async def test_show(client: httpx.AsyncClient, body: dict[str, object]) -> None:
     assert shown["capabilities"] == ["completion", "tools"]
     assert shown["model_info"]["general.architecture"] == "fake"
     assert shown["model_info"]["fake.context_length"] == MODEL.n_ctx
+
+
+@pytest.mark.parametrize(
+    ("changes", "capabilities"),
+    [
+        ({"pooling": "mean"}, ["completion", "tools", "embedding"]),
+        ({"pooling": "mean", "can_generate": False}, ["embedding"]),
+        ({"pooling": "rank", "can_generate": False}, []),
+        ({"has_chat_template": False}, ["completion"]),
+    ],
+    ids=str,
+)
+async def test_capabilities_are_all_that_the_model_does(
+    client: httpx.AsyncClient, engine: FakeEngine, changes: dict[str, Any], capabilities: list[str]
+) -> None:
+    engine.model = structs.replace(MODEL, **changes)
+    assert (await client.post("/api/show", json={"model": "fake"})).json()["capabilities"] == capabilities
 
 
 async def test_version(client: httpx.AsyncClient) -> None:

@@ -18,17 +18,27 @@ from tests.app.fake_engine import FakeEngine
         ({}, 0, 1),
         ({"add_special": None, "parse_special": None}, 0, 1),
         ({"add_special": True, "parse_special": False}, 1, 0),
+        ({"content": None, "prompt": "ab"}, 1, 1),
+        ({"content": None, "prompt": "ab", "add_special_tokens": False, "model": "fake"}, 0, 1),
+        ({"prompt": "ab", "add_special": True, "add_special_tokens": True}, 1, 1),
     ],
     ids=str,
 )
 async def test_tokenize(client: httpx.AsyncClient, fields: dict[str, Any], add: int, parse: int) -> None:
     response = await client.post("/tokenize", json={"content": "ab", **fields})
-    assert (response.status_code, response.json()) == (200, {"tokens": [add, parse, 97, 98]})
+    answer = {"tokens": [add, parse, 97, 98], "count": 4, "max_model_len": 100}
+    assert (response.status_code, response.json()) == (200, answer)
+
+
+@pytest.mark.parametrize("path", ["/tokenize", "/detokenize"])
+async def test_another_model(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.post(path, json={"content": "a", "tokens": [97], "model": "other"})
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
 
 
 async def test_detokenize(client: httpx.AsyncClient) -> None:
     response = await client.post("/detokenize", json={"tokens": [97, 98]})
-    assert (response.status_code, response.json()) == (200, {"content": "ab"})
+    assert (response.status_code, response.json()) == (200, {"content": "ab", "prompt": "ab"})
 
 
 async def test_apply_template(client: httpx.AsyncClient) -> None:

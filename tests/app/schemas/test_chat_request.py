@@ -12,7 +12,7 @@ from llmcore_app.schemas.chat_request import ChatRequest
 from tests.app.fake_engine import FakeEngine
 from tests.app.routes.test_chat import HELLO, post
 from tests.app.schemas.test_messages import message
-from tests.app.schemas.test_tools import nested, tool
+from tests.app.schemas.test_tools import allowed, nested, tool
 
 
 async def test_null_means_absent(client: httpx.AsyncClient, engine: FakeEngine) -> None:
@@ -70,7 +70,15 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "tool_choice.function.name",
         "invalid_value",
     ),
-    ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice.type", "unsupported_value"),
+    ({"tool_choice": {"type": "custom"}}, "tool_choice.type", "unsupported_value"),
+    ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice.allowed_tools", "missing_required_parameter"),
+    (
+        {"tools": [tool("a")], "tool_choice": allowed("auto", "a", "b")},
+        "tool_choice.allowed_tools.tools[1].function.name",
+        "invalid_value",
+    ),
+    ({"tools": [tool("a")], "tool_choice": allowed("auto")}, "tool_choice.allowed_tools.tools", "invalid_value"),
+    ({"tools": [tool("a")], "tool_choice": allowed("none", "a")}, "tool_choice.allowed_tools.mode", "invalid_value"),
     ({"continue_final_message": True}, "continue_final_message", "invalid_value"),
     ({"service_tier": "flex", "priority": "high"}, "service_tier", "invalid_value"),
     ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
@@ -136,7 +144,6 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (message(role="robot", content="x"), "messages[1].role", "invalid_value"),
     (message(content="x"), "messages[1].role", "missing_required_parameter"),
     (message(role="user"), "messages[1].content", "missing_required_parameter"),
-    (message(role="user", content=None), "messages[1].content", "invalid_type"),
     (
         message(role="assistant", content=None, tool_calls=[{"type": "function"}]),
         "messages[1].tool_calls[0].id",
@@ -149,7 +156,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "messages[1].content[1].type",
         "unsupported_value",
     ),
-    (message(role="assistant", content="x", refusal="No."), "messages[1].refusal", "unsupported_parameter"),
+    (message(role="assistant", content="x", refusal=5), "messages[1].refusal", "invalid_type"),
+    (message(role="user"), "messages[1].content", "missing_required_parameter"),
     (message(role="assistant", content="x", audio={"id": "a"}), "messages[1].audio", "unsupported_parameter"),
     (message(role="user", content=[{"type": "text", "text": 5}]), "messages[1].content[0].text", "invalid_type"),
 ]

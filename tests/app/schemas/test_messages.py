@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import pytest
 
 from llmcore.messages import ChatPrompt
 from tests.app.fake_engine import FakeEngine
@@ -22,14 +23,20 @@ async def test_messages_reach_the_engine(client: httpx.AsyncClient, engine: Fake
     ]
     response = await post(client, messages=messages)
     assert response.status_code == 200
-    prompt = engine.requests[0].prompt
-    assert isinstance(prompt, ChatPrompt)
-    assert msgspec.json.decode(prompt.messages) == [
+    assert rendered(engine) == [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": parts},
         {"role": "assistant", "content": "A"},
         {"role": "user", "content": "B"},
     ]
+
+
+def rendered(engine: FakeEngine) -> list[dict[str, Any]]:
+    """Returns the messages of the first request, as the template gets them."""
+    prompt = engine.requests[0].prompt
+    assert isinstance(prompt, ChatPrompt)
+    found: list[dict[str, Any]] = msgspec.json.decode(prompt.messages)
+    return found
 
 
 def message(**fields: Any) -> dict[str, Any]:
@@ -52,9 +59,7 @@ async def test_names_and_messages_without_content_reach_the_template(
     ]
     response = await post(client, messages=messages)
     assert response.status_code == 200, response.text
-    prompt = engine.requests[0].prompt
-    assert isinstance(prompt, ChatPrompt)
-    assert msgspec.json.decode(prompt.messages) == [
+    assert rendered(engine) == [
         messages[0],
         messages[1],
         messages[2],
@@ -62,9 +67,39 @@ async def test_names_and_messages_without_content_reach_the_template(
         {"role": "assistant", "content": None},
         {"role": "assistant", "content": []},
         {"role": "tool", "content": [{"type": "text", "text": "9"}], "tool_call_id": "lost", "name": ""},
-        {"role": "tool", "content": None, "tool_call_id": "", "name": "clock"},
+        {"role": "tool", "content": "", "tool_call_id": "", "name": "clock"},
         {"role": "system", "content": "B", "name": "dev"},
     ]
+
+
+async def test_null_content_is_no_text(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    messages = [{"role": role, "content": None} for role in ("system", "developer", "user")]
+    assert (await post(client, messages=messages)).status_code == 200
+    assert rendered(engine) == [{"role": role, "content": ""} for role in ("system", "system", "user")]
+
+
+PART = {"type": "refusal", "refusal": "No."}
+
+
+@pytest.mark.parametrize(
+    ("fields", "content", "told"),
+    [
+        ({"refusal": "No."}, "No.", ""),
+        ({"content": None, "refusal": "No."}, "No.", ""),
+        ({"content": "", "refusal": "No."}, "No.", ""),
+        ({"content": "A", "refusal": ""}, "A", ""),
+        ({"content": "A", "refusal": "No."}, "A", "messages[].refusal"),
+        ({"content": [PART]}, [{"type": "text", "text": "No."}], ""),
+    ],
+)
+async def test_a_refusal_that_comes_back_is_content(
+    client: httpx.AsyncClient, engine: FakeEngine, fields: dict[str, Any], content: object, told: str
+) -> None:
+    question = {"role": "user", "content": "x"}
+    response = await post(client, messages=[question, {"role": "assistant", **fields}, question])
+    assert response.status_code == 200, response.text
+    assert response.headers.get("x-llmcore-ignored", "") == told
+    assert rendered(engine) == [question, {"role": "assistant", "content": content}, question]
 
 
 async def test_no_messages_are_left_to_the_template(client: httpx.AsyncClient, engine: FakeEngine) -> None:

@@ -60,14 +60,28 @@ def test_calls_of_the_same_function_in_two_rounds() -> None:
     assert len({m.tool_call_id for m in messages if isinstance(m, ToolMessage)}) == 2
 
 
-@pytest.mark.parametrize("orphan", [result("1"), result("1", tool_name="b"), result("1", tool_call_id="z")])
-def test_a_result_without_a_call(orphan: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("orphan", "found"),
+    [
+        (result("1"), ToolMessage("1")),
+        (result("1", tool_name="b"), ToolMessage("1", None, "b")),
+        (result("1", tool_call_id="z"), ToolMessage("1", "z")),
+        (result("1", tool_call_id="z", tool_name="a"), ToolMessage("1", "z", "a")),
+    ],
+)
+def test_a_result_without_a_call_is_left_to_the_template(orphan: dict[str, Any], found: ToolMessage) -> None:
     calls = [] if orphan == result("1") else [calling("a", id="x")]
-    with pytest.raises(ApiError, match="no message before it has"):
-        converted(*calls, orphan)
+    assert converted(*calls, orphan)[-1] == found
 
 
-@pytest.mark.parametrize("arguments", ["{}", [1], 1, None])
+@pytest.mark.parametrize("function", [{"name": "a"}, {"name": "a", "arguments": None}])
+def test_a_call_without_arguments(function: dict[str, Any]) -> None:
+    (message,) = converted({"role": "assistant", "tool_calls": [{"function": function}]})
+    assert isinstance(message, AssistantMessage)
+    assert [call.function.arguments for call in message.tool_calls or ()] == ["{}"]
+
+
+@pytest.mark.parametrize("arguments", ["{}", [1], 1])
 def test_arguments_are_objects(arguments: object) -> None:
     with pytest.raises(ApiError) as refused:
         converted({"role": "assistant", "tool_calls": [{"function": {"name": "a", "arguments": arguments}}]})

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from llmcore_app.schemas.generation_fields import GenerationFields
 from llmcore_app.schemas.ollama_options import OllamaOptions
 
 
@@ -15,8 +16,7 @@ def options(**given: Any) -> OllamaOptions:
 
 
 def test_absent_options_have_the_defaults_of_chat() -> None:
-    fields = options().generation_fields()
-    assert all(getattr(fields, name) is None for name in fields.__struct_fields__)
+    assert options().generation_fields() == GenerationFields()
     assert options().max_tokens is None
 
 

@@ -90,3 +90,23 @@ async def test_null_means_absent_in_items(client: httpx.AsyncClient) -> None:
     ]
     response = await post(client, input=items, text={"format": None, "verbosity": None})
     assert response.status_code == 200, response.text
+
+
+async def test_names_refusals_and_null_contents_as_in_chat(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    items = [
+        {"role": "system", "content": None, "name": "rules"},
+        {"role": "user", "content": "A", "name": "Ada"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}], "name": "bot"},
+        CALL,
+        {**RESULT, "output": None},
+        {"role": "user", "content": None},
+    ]
+    call = {"id": "c1", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+    said = [{"type": "text", "text": "No."}]
+    assert await rendered(client, engine, input=items) == [
+        {"role": "system", "content": "", "name": "rules"},
+        {"role": "user", "content": "A", "name": "Ada"},
+        {"role": "assistant", "content": said, "name": "bot", "tool_calls": [call]},
+        {"role": "tool", "content": "", "tool_call_id": "c1", "name": "clock"},
+        {"role": "user", "content": ""},
+    ]

@@ -40,6 +40,10 @@ def part(**fields: Any) -> dict[str, Any]:
     return item(role="user", content=[fields])
 
 
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    return {"type": "allowed_tools", "mode": mode, "tools": [{"type": "function", "name": name} for name in names]}
+
+
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     # known, not supported
     ({"store": 0}, "store", "invalid_type"),
@@ -61,7 +65,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"tools": [{**CLOCK, "parameters": {"enum": [0] * 6000}}]}, "tools[0].parameters", "invalid_value"),
     ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
     ({"tools": [CLOCK], "tool_choice": {"type": "function", "name": "b"}}, "tool_choice.name", "invalid_value"),
-    ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice.type", "unsupported_value"),
+    ({"tool_choice": {"type": "mcp"}}, "tool_choice.type", "unsupported_value"),
+    ({"tools": [CLOCK], "tool_choice": allowed("auto", "clock", "b")}, "tool_choice.tools[1].name", "invalid_value"),
+    ({"tools": [CLOCK], "tool_choice": allowed("none", "clock")}, "tool_choice.mode", "invalid_value"),
     # of other endpoints
     ({"messages": []}, "messages", "unsupported_parameter"),
     ({"max_tokens": 5}, "max_tokens", "unsupported_parameter"),
@@ -178,6 +184,17 @@ async def test_tools_reach_the_engine(client: httpx.AsyncClient, engine: FakeEng
     assert (prompt.tool_choice, prompt.tool_name, prompt.parallel_tool_calls) == ("required", "off", False)
     assert prompt.reasoning_effort == "low"
     assert prompt.add_generation_prompt
+
+
+async def test_only_allowed_tools_reach_the_engine(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    choice = allowed("required", "off")
+    response = await post(client, tools=[CLOCK, OFF], tool_choice=choice)
+    assert response.status_code == 200, response.text
+    prompt = prompt_of(engine)
+    assert msgspec.json.decode(prompt.tools) == [{"type": "function", "function": {"name": "off"}}]
+    assert (prompt.tool_choice, prompt.tool_name) == ("required", "")
+    assert response.json()["tool_choice"] == choice
+    assert [each["name"] for each in response.json()["tools"]] == ["clock", "off"]
 
 
 async def test_null_means_absent(client: httpx.AsyncClient, engine: FakeEngine) -> None:

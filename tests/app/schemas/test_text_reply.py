@@ -1,4 +1,4 @@
-"""Replies of the text endpoints have llama-server's fields."""
+"""Replies of the text endpoints have llama-server's and vLLM's fields."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from llmcore_app.schemas.text_reply import ApplyTemplateReply, DetokenizeReply, 
 @pytest.mark.parametrize(
     ("reply", "encoded"),
     [
-        (TokenizeReply([1, 2]), b'{"tokens":[1,2]}'),
-        (DetokenizeReply("a"), b'{"content":"a"}'),
+        (TokenizeReply([1, 2], 2, 9), b'{"tokens":[1,2],"count":2,"max_model_len":9}'),
+        (DetokenizeReply("a", "a"), b'{"content":"a","prompt":"a"}'),
         (ApplyTemplateReply("a"), b'{"prompt":"a"}'),
     ],
 )

@@ -12,6 +12,13 @@ import pytest
     ("path", "body", "param", "code"),
     [
         ("/tokenize", {}, "content", "missing_required_parameter"),
+        ("/tokenize", {"content": "a", "prompt": "b"}, "content", "invalid_value"),
+        (
+            "/tokenize",
+            {"content": "a", "add_special": True, "add_special_tokens": False},
+            "add_special",
+            "invalid_value",
+        ),
         ("/tokenize", {"content": 5}, "content", "invalid_type"),
         ("/detokenize", {"tokens": [-1]}, "tokens[0]", "invalid_value"),
         ("/detokenize", {"tokens": "x"}, "tokens", "invalid_type"),

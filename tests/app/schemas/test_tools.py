@@ -16,6 +16,10 @@ def tool(name: str, **fields: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, **fields}}
 
 
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [tool(name) for name in names]}}
+
+
 def nested(depth: int) -> dict[str, Any]:
     schema: dict[str, Any] = {}
     for _ in range(depth):
@@ -50,3 +54,14 @@ async def test_tools_reach_the_engine(client: httpx.AsyncClient, engine: FakeEng
     prompt = engine.requests[1].prompt
     assert isinstance(prompt, ChatPrompt)
     assert (prompt.tool_choice, prompt.tool_name) == ("required", "off")
+
+
+async def test_only_allowed_tools_reach_the_engine(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    tools = [tool("clock"), tool("off"), tool("on")]
+    for mode in ("auto", "required"):
+        response = await post(client, tools=tools, tool_choice=allowed(mode, "on", "clock"))
+        assert response.status_code == 200, response.text
+        prompt = engine.requests[-1].prompt
+        assert isinstance(prompt, ChatPrompt)
+        assert msgspec.json.decode(prompt.tools) == [tool("clock"), tool("on")]
+        assert (prompt.tool_choice, prompt.tool_name, prompt.parallel_tool_calls) == (mode, "", True)
