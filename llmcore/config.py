@@ -126,6 +126,13 @@ class EngineConfig:
         f"off leaves everything to ggml, a name ({', '.join(KERNEL_LEVELS[1:])}) is the highest level to use",
         choices=KERNEL_CHOICES,
     )
+    repeatable: str = option_field(
+        "auto",
+        "on: a request has the same answer in any company and with any history, also on CPUs with AMX, whose kernels are then "
+        "those of AVX-512, which makes prompts slower; settings that do not allow it are refused. auto: without AMX, with the "
+        "settings that auto prefers (docs/API.md, Reproducibility)",
+        choices=("auto", "on"),
+    )
     mmap: bool = option_field(True, "map the model file instead of reading it")
     repack: bool = option_field(True, "repack weights at load for faster kernels; costs memory for the copy")
     rpc_servers: str = option_field(
@@ -237,6 +244,15 @@ class EngineConfig:
         check_options(self)
         if self.n_ubatch > self.n_batch > 0:
             raise ConfigError(f"n_ubatch ({self.n_ubatch}) must not exceed n_batch ({self.n_batch})", param="n_ubatch")
+        if self.repeatable == "on":
+            for name, refused in (
+                ("kernels", ("off", "amx")),
+                ("flash_attn", ("off",)),
+                ("cache_type_k", ("f32",)),
+                ("cache_type_v", ("f32",)),
+            ):
+                if (value := getattr(self, name)) in refused:
+                    raise ConfigError(f"{name}={value} does not go with repeatable=on", param=name)
         if self.cache_type_v == "q8_0" and self.flash_attn != "on":
             raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
         if not _LENGTHS.fullmatch(self.embed_dimensions):

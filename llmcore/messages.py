@@ -231,6 +231,19 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 Output = Accepted | Piece | Finished | Failed
 
 
+class Computation(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings that decide the bits of answers. `fingerprint` is a digest of them:
+    answers of services with the same one may be compared."""
+
+    fingerprint: str
+    build: str  # version and commit of llama.cpp
+    kernels: str  # the level in use, "none" without our kernels
+    flash_attn: bool
+    cache_type_k: str
+    cache_type_v: str
+    model_digest: str
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Description of a loaded model."""
 
@@ -249,6 +262,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     can_generate: bool = True
     pooling: str = "none"  # of embeddings: mean, cls or last; "rank" for a reranker, "none" without embeddings
     threads: ThreadDecision | None = None  # threads of its steps
+    computation: Computation | None = None  # None for an encoder
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):

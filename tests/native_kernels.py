@@ -115,6 +115,7 @@ class Attention:
     sinks: Floats | None = None  # [n_head]
     max_bias: float = 0.0
     soft_cap: float = 0.0
+    positions: npt.NDArray[np.int32] | None = None  # [n_cells]
 
     def run(self, level: int, kind: str, n_threads: int = 2) -> Floats:
         (n_rows, n_head, dk), (n_cells, n_head_kv, dv) = self.q.shape, self.v.shape
@@ -123,7 +124,14 @@ class Attention:
         k, v = (_cells(each, kind) for each in (self.k, self.v))
         mask = None if self.mask is None else self.mask.astype(np.float16)
         sizes = (dk, dv, n_rows, n_head, n_head_kv, n_cells, 1)
-        arrays = (_pointer(self.q), _pointer(k), _pointer(v), _pointer(mask), _pointer(self.sinks))
+        arrays = (
+            _pointer(self.q),
+            _pointer(k),
+            _pointer(v),
+            _pointer(mask),
+            _pointer(self.positions),
+            _pointer(self.sinks),
+        )
         numbers = (self.scale, self.max_bias, self.soft_cap)
         lib.check(lib.lc_kernels_attention(level, n_threads, number, number, *sizes, *arrays, *numbers, _pointer(out)))
         _check_guard(out)

@@ -116,3 +116,13 @@ def test_paths_keep_their_bytes_and_all_other_options_are_text(kind: type[config
 def test_an_unknown_variable_that_is_not_utf_8() -> None:
     with pytest.raises(ConfigError, match="unknown option LLMCORE_X\ufffd"):
         config.load(EngineConfig, {}, {os.fsdecode(b"LLMCORE_X\xff"): "1"})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("kernels", "off"), ("kernels", "amx"), ("flash_attn", "off"), ("cache_type_k", "f32")]
+)
+def test_settings_that_cannot_be_repeated_are_refused(option: str, value: str) -> None:
+    EngineConfig(**{option: value})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="repeatable") as raised:
+        EngineConfig(**{option: value, "repeatable": "on"})  # type: ignore[arg-type]
+    assert raised.value.param == option

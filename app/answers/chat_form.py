@@ -31,16 +31,21 @@ from .logprobs import chat_logprobs
 class ChatForm:
     """See answer.AnswerForm."""
 
-    def __init__(self, id: str, model: str, *, wants_usage: bool, wants_logprobs: bool = False) -> None:
+    def __init__(
+        self, id: str, model: str, *, wants_usage: bool, wants_logprobs: bool = False, fingerprint: str = ""
+    ) -> None:
         self.id = id
         self._created = int(time.time())
         self._model = model
+        self._fingerprint = fingerprint or UNSET
         self._wants_logprobs = wants_logprobs
         # If the client asked for usage, OpenAI's chunks before the last one have a null `usage`.
         self._no_usage: UnsetType | None = None if wants_usage else UNSET
 
     def _chunk(self, choices: list[ChunkChoice], usage: TokenUsage | UnsetType | None) -> ChatChunk:
-        return ChatChunk(self.id, self._created, self._model, choices, usage=usage)
+        return ChatChunk(
+            self.id, self._created, self._model, choices, usage=usage, system_fingerprint=self._fingerprint
+        )
 
     def first_chunk(self, index: int) -> ChatChunk:
         return self._chunk([ChunkChoice(index, ChoiceDelta(role="assistant", content=""))], self._no_usage)
@@ -70,7 +75,7 @@ class ChatForm:
             ChatChoice(index, _message(each), each.finish_reason, self._logprobs(each))
             for index, each in enumerate(choices)
         ]
-        return ChatCompletion(self.id, self._created, self._model, found, usage)
+        return ChatCompletion(self.id, self._created, self._model, found, usage, system_fingerprint=self._fingerprint)
 
     def _logprobs(self, choice: AnswerChoice) -> ChatLogprobs | None:
         return chat_logprobs(choice.logprobs) if self._wants_logprobs else None

@@ -23,11 +23,14 @@ from .logprobs import TextLogprobsBuilder
 class CompletionForm:
     """See answer.AnswerForm."""
 
-    def __init__(self, id: str, model: str, body: CompletionRequest, echoes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, id: str, model: str, body: CompletionRequest, echoes: Sequence[str] = (), fingerprint: str = ""
+    ) -> None:
         """`echoes` are the texts of the prompts if the answers shall begin with them."""
         self.id = id
         self._created = int(time.time())
         self._model = model
+        self._fingerprint = fingerprint or UNSET
         self._body = body
         self._echoes = echoes
         self._logprobs_builders: defaultdict[int, TextLogprobsBuilder] = defaultdict(
@@ -36,7 +39,9 @@ class CompletionForm:
         self._no_usage: UnsetType | None = None if body.wants_usage else UNSET
 
     def _chunk(self, choices: list[TextChoice], usage: TokenUsage | UnsetType | None) -> TextCompletion:
-        return TextCompletion(self.id, self._created, self._model, choices, usage=usage)
+        return TextCompletion(
+            self.id, self._created, self._model, choices, usage=usage, system_fingerprint=self._fingerprint
+        )
 
     def first_chunk(self, index: int) -> TextCompletion | None:
         return self.text_chunk(index, self._echo(index)) if self._echoes else None

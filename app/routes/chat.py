@@ -40,7 +40,13 @@ class ChatEndpoint:
         service.limits.check_prompts([requests[0].prompt], "messages")
         names = FieldNames("messages", constraint_field(body))
         group = GenerationGroup(service, request_log, answer_id, requests, names, body.n_choices)
-        form = ChatForm(answer_id, service.model_id, wants_usage=wants_usage, wants_logprobs=bool(body.logprobs))
+        form = ChatForm(
+            answer_id,
+            service.model_id,
+            wants_usage=wants_usage,
+            wants_logprobs=bool(body.logprobs),
+            fingerprint=service.fingerprint,
+        )
         if not body.stream:
             return JsonChoices(group, form)
         return StreamedChoices(group, form, wants_usage, body.wants_running_usage)

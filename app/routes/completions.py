@@ -44,7 +44,7 @@ class CompletionsEndpoint:
         requests = list(self._requests(body, prompts, answer_id, priority))
         names = FieldNames("prompt", constraint_field(body))
         group = GenerationGroup(service, request_log, answer_id, requests, names, body.n_candidates)
-        form = CompletionForm(answer_id, service.model_id, body, echoes)
+        form = CompletionForm(answer_id, service.model_id, body, echoes, service.fingerprint)
         if not body.stream:
             return JsonChoices(group, form)
         return StreamedChoices(group, form, body.wants_usage, body.wants_running_usage)

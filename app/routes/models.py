@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,9 +24,16 @@ class ModelsEndpoint:
 
     def _card(self, name: str) -> ModelCard:
         loaded = self._service.engine.model
-        n_ctx = loaded.n_ctx if loaded else None
+        n_ctx, fingerprint = loaded.n_ctx if loaded else None, self._service.fingerprint or UNSET
         root = self._service.model_id
-        return ModelCard(name, self._service.created, context_length=n_ctx, root=root, max_model_len=n_ctx)
+        return ModelCard(
+            name,
+            self._service.created,
+            context_length=n_ctx,
+            root=root,
+            max_model_len=n_ctx,
+            system_fingerprint=fingerprint,
+        )
 
     def _anthropic_card(self, name: str) -> AnthropicModelCard:
         card = self._card(name)

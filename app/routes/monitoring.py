@@ -43,6 +43,7 @@ class Monitoring:
         health = HealthReply(reason or "ok", engine.state == "ready", service.uptime_s, worker)
         if _is_verbose(request):
             health.threads = engine.model.threads if engine.model is not None else None
+            health.computation = engine.model.computation if engine.model is not None else None
         return json_response(health, 503 if reason else 200)
 
     async def health(self, request: Request) -> Response:

@@ -10,6 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 from .logprobs import ChatLogprobs
 from .usage import TokenUsage
 
+# Of everything that decides the bits of an answer (llmcore.messages.Computation).
+Fingerprint = Annotated[str, Meta(description="answers with the same fingerprint may be compared")]
+
 ChoiceFinishReason = Literal["stop", "length", "tool_calls"]
 
 
@@ -46,6 +49,7 @@ class ChatCompletion(msgspec.Struct):
     choices: list[ChatChoice]
     usage: TokenUsage
     object: Literal["chat.completion"] = "chat.completion"
+    system_fingerprint: Fingerprint | UnsetType = UNSET
 
 
 class ChunkFunction(msgspec.Struct):
@@ -83,3 +87,4 @@ class ChatChunk(msgspec.Struct):
     choices: list[ChunkChoice]
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     usage: TokenUsage | UnsetType | None = UNSET  # absent unless it was asked for
+    system_fingerprint: Fingerprint | UnsetType = UNSET

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from .chat_reply import ChoiceFinishReason
+from .chat_reply import ChoiceFinishReason, Fingerprint
 from .logprobs import TextLogprobs
 from .usage import TokenUsage
 
@@ -28,3 +28,4 @@ class TextCompletion(msgspec.Struct):
     choices: list[TextChoice]
     object: Literal["text_completion"] = "text_completion"
     usage: TokenUsage | UnsetType | None = UNSET
+    system_fingerprint: Fingerprint | UnsetType = UNSET

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from llmcore.machine.threads import ThreadDecision
+from llmcore.messages import Computation
 
 
 class WorkerHealth(msgspec.Struct):
@@ -23,6 +24,10 @@ class HealthReply(msgspec.Struct):
     threads: Annotated[
         ThreadDecision | UnsetType | None,
         Meta(description="where `verbose` asks: what was decided and from what; null while no model is loaded"),
+    ] = UNSET
+    computation: Annotated[
+        Computation | UnsetType | None,
+        Meta(description="where `verbose` asks: what decides the bits of an answer; null while no model is loaded"),
     ] = UNSET
 
 

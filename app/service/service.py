@@ -59,6 +59,12 @@ class Service:
         return "" if self.engine.state == "ready" else self.engine.state
 
     @property
+    def fingerprint(self) -> str:
+        """The `system_fingerprint` of answers; empty while no model that generates is loaded."""
+        model = self.engine.model
+        return model.computation.fingerprint if model is not None and model.computation is not None else ""
+
+    @property
     def model_names(self) -> tuple[str, ...]:
         """Names of the served model: its id and its aliases."""
         return tuple(dict.fromkeys((self.model_id, *self.config.aliases)))

@@ -55,6 +55,7 @@ from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.refusals import Refusals
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
+from llmcore.startup.computation import describe_computation
 from llmcore.startup.engine_parts import EngineParts, open_engine_parts, open_model
 from llmcore.startup.prefix_file import read_prefix_file
 
@@ -324,7 +325,14 @@ class Engine:
     def info(self) -> ModelInfo:
         has_efforts = self._template.capabilities.get("supports_reasoning_effort", False)
         pooling = self.embeddings.pooling
-        return model_info(self.model, self.limits.n_ctx, pooling, self._threads, has_reasoning_efforts=has_efforts)
+        return model_info(
+            self.model,
+            self.limits.n_ctx,
+            pooling,
+            self._threads,
+            has_reasoning_efforts=has_efforts,
+            computation=describe_computation(self._context),
+        )
 
     def stats(self) -> EngineStats:
         return self._statistics.snapshot()

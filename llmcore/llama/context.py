@@ -70,18 +70,11 @@ class Context(HandleOwner):
         self.has_memory = bool(self._memory)
         self._view: tuple[Batch, BatchView] | None = None  # of the batch that was last computed
         self.n_ctx = int(self._lib.llama_n_ctx(handle))
-        self.skips_masked_cells = self._skips_masked_cells(native)
+        self.skips_masked_cells = self._skips_masked_cells()
 
-    def _skips_masked_cells(self, native: LlamaContextParams) -> bool:
+    def _skips_masked_cells(self) -> bool:
         """True if attention of a row costs time for the row's own cells only. Our kernels skip masked cells, ggml's do not."""
-        return (
-            self.params.flash_attn
-            and not self.model.has_gpu
-            and all(
-                self._lib.lc_kernels_attends(key, value, native.type_k, native.type_v)
-                for key, value in self.model.attention_shape.pairs
-            )
-        )
+        return self.params.flash_attn and self.model.attends(self.params.cache_type_k, self.params.cache_type_v)
 
     def _check_attention(self) -> None:
         params = self.params
@@ -95,7 +88,7 @@ class Context(HandleOwner):
         if not address:
             raise NativeError(f"llama.cpp cannot create a context for {self.model.path}: {lib.load_error()}")
         lib.attach_abort_flag(address, self.abort_flag)
-        return Handle.create(address, lib.llama_free, lib, model, self.abort_flag)
+        return Handle.create(address, lib.lc_context_free, lib, model, self.abort_flag)
 
     def _check_memory(self, native: LlamaContextParams) -> None:
         need = estimate_memory(self.model.path, self.model.params, native)

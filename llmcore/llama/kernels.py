@@ -33,6 +33,18 @@ def decide_level(wanted: str) -> int:
     return level
 
 
+def repeatable_level(wanted: str) -> str:
+    """Returns the value of the option `kernels` with which a row's results do not depend on other rows: for auto, the best level
+    without AMX. Raises ConfigError if there is none."""
+    lib = load_library()
+    if wanted != "auto":
+        return wanted
+    for level in range(KERNEL_LEVELS.index("amx") - 1, 0, -1):
+        if lib.lc_kernels_runs(level):
+            return KERNEL_LEVELS[level]
+    raise ConfigError("repeatable=on: this machine or build has none of our kernels", param="repeatable")
+
+
 def use_kernels(wanted: str) -> str:
     """Sets the kernels of this process's contexts, and of models that are loaded from now on, by the option. Returns the level's
     name. Raises ConfigError."""

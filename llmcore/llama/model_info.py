@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmcore.llama.model import Model
 from llmcore.machine.os_text import system_name
 from llmcore.machine.threads import ThreadDecision
-from llmcore.messages import ModelInfo
+from llmcore.messages import Computation, ModelInfo
 
 
 def model_info(
@@ -15,6 +15,7 @@ def model_info(
     threads: ThreadDecision | None = None,
     *,
     has_reasoning_efforts: bool = False,
+    computation: Computation | None = None,
 ) -> ModelInfo:
     """Returns the facts about a loaded model.
 
@@ -22,6 +23,7 @@ def model_info(
         n_ctx: cells of the running context; 0 without one.
         pooling: how its embeddings are pooled.
         has_reasoning_efforts: the chat template has a variable for the effort of reasoning.
+        computation: how its answers are computed.
     """
     return ModelInfo(
         path=system_name(model.path),
@@ -39,4 +41,5 @@ def model_info(
         can_generate=model.can_generate,
         pooling=pooling,
         threads=threads,
+        computation=computation,
     )

@@ -35,10 +35,16 @@ class AttentionSettings(msgspec.Struct, frozen=True):
 PLAIN = AttentionSettings()
 
 
-def candidates(config: EngineConfig, shape: AttentionShape) -> list[AttentionSettings]:
-    """Returns the settings that the configuration leaves open and the model's heads allow, the preferred one first. Raises
-    ConfigError, naming the option at fault, if there are none."""
-    flash = {"auto": [False, True], "on": [True], "off": [False]}[config.flash_attn]
+# Preferred where our kernels compute attention: an answer is the same however often it is asked for (docs/API.md).
+REPEATABLE = AttentionSettings(flash_attn=True)
+
+
+def candidates(config: EngineConfig, shape: AttentionShape, *, has_kernels: bool = False) -> list[AttentionSettings]:
+    """Returns the settings that the configuration leaves open and the model's heads allow, the preferred one first: REPEATABLE if
+    our kernels compute the model's attention (`has_kernels`), else PLAIN. Raises ConfigError, naming the option at fault, if
+    there are none."""
+    is_open = config.flash_attn == "auto" and config.repeatable != "on"
+    flash = [False, True] if is_open else [config.flash_attn != "off"]
     keys = _KV_TYPES if config.cache_type_k == "auto" else (config.cache_type_k,)
     values = _KV_TYPES if config.cache_type_v == "auto" else (config.cache_type_v,)
     both = config.cache_type_k == config.cache_type_v == "auto"
@@ -53,4 +59,7 @@ def candidates(config: EngineConfig, shape: AttentionShape) -> list[AttentionSet
             problems.append(problem)
     if not found:
         raise problems[0]
+    if has_kernels and REPEATABLE in found:
+        found.remove(REPEATABLE)
+        found.insert(0, REPEATABLE)
     return found

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from llmcore.config import EngineConfig
 from llmcore.embedding.embedder import Embedder
 from llmcore.errors import ConfigError, KernelsUnfitError
-from llmcore.gguf.fingerprint import model_fingerprint
 from llmcore.limits import Limits
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.context import Context
+from llmcore.llama.kernels import repeatable_level
 from llmcore.llama.model import Model
 from llmcore.llama.model_load import LoadProgress
 from llmcore.log import event
@@ -22,6 +24,7 @@ from llmcore.machine.threads import ThreadDecision, decide_threads
 from llmcore.scheduling.cost_model import Measurement
 from llmcore.scheduling.host_cache import HostCache
 from llmcore.startup.chat_template import open_template
+from llmcore.startup.computation import describe_computation
 from llmcore.startup.prefix_store import PrefixStore
 from llmcore.startup.resolve import decide_host_bytes, decide_limits, open_context, open_embedder
 
@@ -55,7 +58,7 @@ def open_model(config: EngineConfig, progress: LoadProgress | None = None) -> Mo
         mmap=config.mmap,
         repack=config.repack,
         blas=config.blas == "on",
-        kernels=config.kernels,
+        kernels=repeatable_level(config.kernels) if config.repeatable == "on" else config.kernels,
         rpc_servers=config.rpc_servers,
         rpc_layers=config.rpc_layers,
     )
@@ -83,6 +86,8 @@ def open_engine_parts(config: EngineConfig, model: Model) -> EngineParts:
     try:
         return _open_parts(config, model)
     except KernelsUnfitError as error:
+        if config.repeatable == "on":
+            raise
         event(logger, logging.WARNING, "kernels_off", reason=error.message)
     without = replace(config, kernels="off")
     return _open_parts(without, open_model(without))
@@ -101,6 +106,7 @@ def _open_parts(config: EngineConfig, model: Model) -> EngineParts:
             opened.callback(embedder.close)
         context, measured = open_context(config, model, limits, threads.counts)
         opened.callback(context.close)
+        event(logger, logging.INFO, "computation", **msgspec.structs.asdict(describe_computation(context)))
         n_bytes = decide_host_bytes(config)
         host = HostCache(n_bytes) if n_bytes else None
         store = _open_store(config, context) if config.prefix_dir else None
@@ -114,7 +120,7 @@ def _open_store(config: EngineConfig, context: Context) -> PrefixStore:
 
 
 def _state_fingerprint(context: Context) -> str:
-    """Identifies everything that determines the layout of a sequence's saved state."""
-    params = context.params
-    parts = [model_fingerprint(context.model.path), context.model.build, params.cache_type_k, params.cache_type_v]
-    return "-".join([*parts, f"fa{int(params.flash_attn)}"])
+    """Identifies everything that determines the layout of a sequence's saved state, and its bits."""
+    computation = describe_computation(context)
+    parts = [computation.model_digest, computation.build, computation.cache_type_k, computation.cache_type_v]
+    return "-".join([*parts, f"fa{int(computation.flash_attn)}", computation.fingerprint])

@@ -124,7 +124,7 @@ def open_context(
             cache_type_v=settings.cache_type_v,
         )
 
-    choices = candidates(config, model.attention_shape)
+    choices = candidates(config, model.attention_shape, has_kernels=model.attends("f16", "f16"))
     folder = profile_folder(config)
     if not config.profile_dir and is_temporary(folder):
         where = "nowhere" if folder is None else str(folder)

@@ -78,6 +78,9 @@ LC_API bool lc_abort_if_set(void * flag);
 LC_API struct llama_model * lc_model_load(const char * path, const struct llama_model_params * params);
 LC_API struct llama_context * lc_context_new(struct llama_model * model, const struct llama_context_params * params);
 
+// Frees a context of lc_context_new().
+LC_API void lc_context_free(struct llama_context * context);
+
 // Like llama_model_quantize(). Fails at the next tensor once *stop is not 0.
 LC_API lc_status lc_quantize(const char * source, const char * target, const struct llama_model_quantize_params * params,
                              const int32_t * stop);
@@ -295,12 +298,14 @@ LC_API lc_status lc_kernels_profile_stop(char ** out);
 
 // Computes one GGML_OP_FLASH_ATTN_EXT on arrays, for tests and measurements. k_type and v_type are ggml_types. Arrays are
 // contiguous with the last index fastest: q [stream][row][head][dk], k and v [stream][cell][K/V head][dk or dv],
-// mask (f16, or NULL) [stream][row][cell], sinks (or NULL) [head], out [stream][row][head][dv]. LC_ERR_INVALID for a level that
+// mask (f16, or NULL) [stream][row][cell], positions of cells (-1: none; NULL: by the mask, or their order) [stream][cell],
+// sinks (or NULL) [head], out [stream][row][head][dv]. LC_ERR_INVALID for a level that
 // does not run here, and for an operation that the kernels do not compute.
 LC_API lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t k_type, int32_t v_type, int64_t dk, int64_t dv,
                                       int64_t n_rows, int64_t n_head, int64_t n_head_kv, int64_t n_cells, int64_t n_streams,
-                                      const float * q, const void * k, const void * v, const uint16_t * mask, const float * sinks,
-                                      float scale, float max_bias, float soft_cap, float * out);
+                                      const float * q, const void * k, const void * v, const uint16_t * mask,
+                                      const int32_t * positions, const float * sinks, float scale, float max_bias, float soft_cap,
+                                      float * out);
 
 // Computes y (n_rows rows of n_cols) = x (n_rows rows of k) times a weight matrix of n_cols rows of k values of the ggml type
 // `type`, which is packed first. LC_ERR_INVALID for a level that does not run here, and for a type that is not packed.

@@ -2,6 +2,7 @@
 // with a message.
 #include "shim/abort_guard.h"
 #include "shim/error.h"
+#include "shim/kv_positions.h"
 
 #include "llama-arch.h"
 
@@ -41,8 +42,16 @@ llama_context * lc_context_new(llama_model * model, const llama_context_params *
         if (context == nullptr) {
             throw std::runtime_error(guard.reason(NO_REASON));
         }
+        lc::add_caches(context);
         return context;
     });
+}
+
+void lc_context_free(llama_context * context) {
+    if (context != nullptr) {
+        lc::remove_caches(context);
+        llama_free(context);
+    }
 }
 
 lc_status lc_quantize(const char * source, const char * target, const llama_model_quantize_params * params, const int32_t * stop) {

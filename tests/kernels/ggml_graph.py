@@ -57,6 +57,12 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ggml_mul_mat_id": (_P, (_P,) * 4),
     "ggml_get_rows": (_P, (_P,) * 3),
     "ggml_add": (_P, (_P,) * 3),
+    "ggml_mul": (_P, (_P,) * 3),
+    "ggml_scale": (_P, (_P, _P, C.c_float)),
+    "ggml_rms_norm": (_P, (_P, _P, C.c_float)),
+    "ggml_swiglu_split": (_P, (_P,) * 3),
+    "ggml_geglu_split": (_P, (_P,) * 3),
+    "ggml_rope_ext": (_P, (*(_P,) * 4, *(C.c_int,) * 3, *(C.c_float,) * 6)),
     "ggml_cast": (_P, (_P, _P, C.c_int)),
     "ggml_permute": (_P, (_P, _P, *(C.c_int,) * 4)),
     "ggml_reshape_3d": (_P, (_P, _P, *(_I64,) * 3)),
@@ -141,7 +147,7 @@ class Graph:
         ggml().backend_tensor_get(tensor, out.ctypes.data, offset, out.nbytes)
         return out
 
-    def op(self, name: str, *arguments: int) -> int:
+    def op(self, name: str, *arguments: float | None) -> int:
         return int(getattr(ggml(), name)(self._contexts[1], *arguments))
 
     def compute(self, *results: int) -> list[Floats]:

@@ -17,7 +17,7 @@ from llmcore.errors import ConfigError, InvalidRequestError
 from llmcore.llama.context import Context
 from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import load_library
-from llmcore.llama.kernels import decide_level, use_kernels
+from llmcore.llama.kernels import decide_level, repeatable_level, use_kernels
 from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
 from tests.native_kernels import Floats, levels, levels_missing
@@ -254,3 +254,11 @@ def test_a_step_is_aborted_within(default_model: Path) -> None:
         context.remove(0)
         context.decode(batch)
         assert np.isfinite(context.logits(255)).all()
+
+
+@needs_kernels
+def test_repeatable_kernels_have_no_amx() -> None:
+    level = repeatable_level("auto")
+    assert level in ("avx2", "avxvnni", "avx512")
+    assert decide_level(level) <= decide_level("auto")
+    assert repeatable_level("avx2") == "avx2"

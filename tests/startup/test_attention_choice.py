@@ -14,6 +14,7 @@ from llmcore.errors import NativeError
 from llmcore.llama.context_params import ContextParams
 from llmcore.llama.kernels import decide_level
 from llmcore.llama.model import Model
+from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.attention_tuning import AttentionTuner
 from llmcore.startup.self_check import TOLERANCE, Floats
 from tests.startup.self_checks import config_of, disturbed, events, needs_kernels, opened, replace_compute
@@ -50,7 +51,11 @@ def test_wrong_settings_give_way_to_the_next(
         return wrong(logits) if (params.flash_attn, params.cache_type_k) != (False, "f16") else logits
 
     replace_compute(monkeypatch, change)
-    monkeypatch.setattr(AttentionTuner, "rank", lambda _self, choices: choices[::-1])
+
+    def worst_first(_self: AttentionTuner, choices: list[AttentionSettings]) -> list[AttentionSettings]:
+        return sorted(choices, key=lambda each: (not each.flash_attn, each.cache_type_k == "f16"))
+
+    monkeypatch.setattr(AttentionTuner, "rank", worst_first)
     config = config_of(tiny_model, tmp_path)
     for _ in range(2):  # computed, then from the profile
         caplog.clear()

@@ -7,7 +7,7 @@ import pytest
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError
 from llmcore.llama.attention_shape import AttentionShape
-from llmcore.startup.attention_settings import PLAIN, AttentionSettings, candidates
+from llmcore.startup.attention_settings import PLAIN, REPEATABLE, AttentionSettings, candidates
 
 SHAPE = AttentionShape(architecture="llama", pairs=((64, 64),), keys=(64,), values=(64,))
 FLASH, BF16 = AttentionSettings(True), AttentionSettings(False, "bf16", "bf16")
@@ -38,3 +38,17 @@ def test_what_was_asked_for_is_not_open(options: dict[str, str], expected: list[
 def test_quantized_values_need_flash_attention() -> None:
     with pytest.raises(ConfigError, match="q8_0 needs flash_attn"):
         EngineConfig(model_path="x", cache_type_v="q8_0")
+
+
+def test_the_kernels_settings_are_preferred_where_they_are_open() -> None:
+    found = candidates(EngineConfig(model_path="x"), SHAPE, has_kernels=True)
+    assert found[:2] == [REPEATABLE, PLAIN]
+    assert set(found) == set(candidates(EngineConfig(model_path="x"), SHAPE))
+    off = candidates(EngineConfig(model_path="x", flash_attn="off"), SHAPE, has_kernels=True)
+    assert off[0] == PLAIN
+
+
+def test_repeatable_settings_have_flash_attention() -> None:
+    found = candidates(EngineConfig(model_path="x", repeatable="on"), SHAPE, has_kernels=True)
+    assert found[0] == REPEATABLE
+    assert all(each.flash_attn for each in found)

@@ -37,18 +37,37 @@ def test_equal_times_leave_the_plain_settings(model: Model, tmp_path: Path) -> N
     assert tuner.profile.trials[0].n_cells == 896, "nearly all of a small context"
 
 
-@pytest.mark.parametrize(("seconds", "chosen"), [(0.97, PLAIN), (0.9, FLASH)])
-def test_another_choice_has_to_be_faster_by_more_than_noise(
-    model: Model, tmp_path: Path, seconds: float, chosen: AttentionSettings
+def trials(first: float, second: float) -> list[AttentionTrial]:
+    return [
+        AttentionTrial(settings=settings, n_cells=896, decode_s=seconds, chunk_s=seconds)
+        for settings, seconds in ((PLAIN, first), (FLASH, second))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "chosen"), [(0.97, 0.5, PLAIN), (0.9, 0.97, PLAIN), (0.9, 1.1, PLAIN), (0.9, 0.9, FLASH)]
+)
+@pytest.mark.parametrize("preferred", [PLAIN, FLASH])
+def test_the_preferred_choice_yields_to_a_gain_that_two_measurements_agree_on(
+    model: Model, tmp_path: Path, first: float, second: float, chosen: AttentionSettings, preferred: AttentionSettings
 ) -> None:
+    tuner = AttentionTuner(model, PARAMS, tmp_path, lambda: pytest.fail("all is measured"))
+    choices = [PLAIN, FLASH]
+    pairs = [trials(1.0, first), trials(1.0, second)]
+    if preferred == FLASH:
+        choices, chosen = choices[::-1], PLAIN if chosen == FLASH else FLASH
+        pairs = [trials(first, 1.0), trials(second, 1.0)]
+    tuner.profile = AttentionProfile(trials=pairs[0], second_trials=pairs[1])
+    assert tuner.rank(choices) == [chosen, FLASH if chosen == PLAIN else PLAIN]
+
+
+def test_a_gain_is_measured_again(model: Model, tmp_path: Path) -> None:
     tuner = AttentionTuner(model, PARAMS, tmp_path, ticking())
-    tuner.profile = AttentionProfile(
-        trials=[
-            AttentionTrial(settings=PLAIN, n_cells=896, decode_s=1.0, chunk_s=1.0),
-            AttentionTrial(settings=FLASH, n_cells=896, decode_s=seconds, chunk_s=seconds),
-        ]
-    )
-    assert tuner.rank([PLAIN, FLASH]) == [chosen, FLASH if chosen == PLAIN else PLAIN]
+    tuner.profile = AttentionProfile(trials=trials(1.0, 0.5))
+    assert tuner.rank([PLAIN, FLASH]) == [PLAIN, FLASH], "the second time both take as long"
+    assert [each.settings for each in tuner.profile.second_trials] == [FLASH, PLAIN]
+    kept = AttentionTuner(model, PARAMS, tmp_path, lambda: pytest.fail("nothing is measured twice"))
+    assert kept.rank([PLAIN, FLASH]) == [PLAIN, FLASH]
 
 
 def test_what_was_measured_is_remembered(model: Model, tmp_path: Path) -> None:

@@ -38,7 +38,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_context_default_params", LlamaContextParams, ()),
     ("llama_model_quantize_default_params", LlamaModelQuantizeParams, ()),
     ("llama_model_free", None, (P,)),
-    ("llama_free", None, (P,)),
     ("llama_max_parallel_sequences", SIZE, ()),
     # model
     ("llama_model_get_vocab", P, (P,)),
@@ -105,6 +104,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("lc_string_free", None, (P,)),
     ("lc_set_callbacks", None, (LogCallback, AbortMessageCallback)),
     ("lc_model_load", P, (S, C.POINTER(LlamaModelParams))),
+    ("lc_context_free", None, (P,)),
     ("lc_context_new", P, (P, C.POINTER(LlamaContextParams))),
     ("lc_quantize", I32, (S, S, C.POINTER(LlamaModelQuantizeParams), P)),
     ("lc_tokenize", I32, (P, S, I32, P, I32, BOOL, BOOL)),
@@ -155,7 +155,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     (
         "lc_kernels_attention",
         I32,
-        (*(I32,) * 4, *(C.c_int64,) * 7, P, P, P, P, P, C.c_float, C.c_float, C.c_float, P),
+        (*(I32,) * 4, *(C.c_int64,) * 7, *(P,) * 6, C.c_float, C.c_float, C.c_float, P),
     ),
     ("lc_kernels_bandwidth", C.c_double, (I32,)),
     ("lc_kernels_flops", I32, (I32, PP)),

@@ -43,10 +43,11 @@ static inline __attribute__((always_inline)) __m512 vector_exp2(__m512 x) {
     return _mm512_scalef_ps(p, x);
 }
 
-// Packs the keys of n cells. Padding to CELLS is copies of the last cell.
-template <class S, KvType T> static void pack_key_tiles(const CellVectors & cells, int64_t n, int64_t dk, uint8_t * out) {
+// Packs the keys of CELLS cells.
+template <class S, KvType T>
+static void pack_key_tiles(const CellVectors & cells, const int32_t * cell, int64_t dk, uint8_t * out) {
     for (int64_t c = 0; c < CELLS; c++) {
-        const uint8_t * key = cells.data + min_of(c, n - 1) * cells.step;
+        const uint8_t * key = cells.data + cell[c] * cells.step;
         prefetch_next(*cells.prefetch);
         uint8_t * row = out + c / 16 * (dk / 32) * TILE_BYTES + c % 16 * 64;
         for (int64_t d = 0; d < dk; d += 32, row += TILE_BYTES) {
@@ -55,14 +56,15 @@ template <class S, KvType T> static void pack_key_tiles(const CellVectors & cell
     }
 }
 
-// Packs the values of n cells, transposed. Padding to CELLS is copies of the last cell. False if a value is infinite or NaN.
-template <class S, KvType T> static bool pack_value_tiles(const CellVectors & cells, int64_t n, int64_t dv, uint8_t * out) {
+// Packs the values of CELLS cells, transposed. False if a value is infinite or NaN.
+template <class S, KvType T>
+static bool pack_value_tiles(const CellVectors & cells, const int32_t * cell, int64_t dv, uint8_t * out) {
     __m512 check = _mm512_setzero_ps();
     for (int64_t c = 0; c < CELLS; c += 32) {
         const uint8_t * value[32];
 #pragma GCC unroll 1
         for (int64_t j = 0; j < 32; j++) {
-            value[j] = cells.data + min_of(c + j, n - 1) * cells.step;
+            value[j] = cells.data + cell[c + j] * cells.step;
             prefetch_next(*cells.prefetch);
         }
         for (int64_t d = 0; d < dv; d += 16) {

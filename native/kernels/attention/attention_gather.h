@@ -1,4 +1,4 @@
-// Gather: for each row and head, makes lists of the row's visible cells and computes them. Included by the file of each instruction
+// Gather: computes blocks row by row, with keys and values read from the cache directly. Included by the file of each instruction
 // set; see attention_impl.h.
 #pragma once
 
@@ -21,69 +21,67 @@ static inline Prefetch prefetch_from(const StridedVectors & v, const WorkItem & 
     return {head_of(v, item.stream, cell, item.head), v.step, item.n_heads, n_lines, 0};
 }
 
-static inline CellVectors cell_vectors(const StridedVectors & v, const WorkItem & item, int64_t head, int64_t cell,
-                                       Prefetch * prefetch) {
-    return {head_of(v, item.stream, cell, item.head + head), v.step, prefetch};
+static inline CellVectors cell_vectors(const StridedVectors & v, const WorkItem & item, int64_t head, Prefetch * prefetch) {
+    return {head_of(v, item.stream, 0, item.head + head), v.step, prefetch};
 }
 
-// Computes the listed cells for the row's lines of all heads of the item. Empties the list.
+// The blocks of a row from a block on.
+static inline const RowBlock * row_blocks_from(const AttentionIndex & index, int64_t row, int32_t block) {
+    const RowBlock * at  = index.row_blocks + index.row_begins[row];
+    const RowBlock * end = index.row_blocks + index.row_begins[row + 1];
+    while (at < end) {
+        const RowBlock * middle = at + (end - at) / 2;
+        middle->block < block ? at = middle + 1 : end = middle;
+    }
+    return at;
+}
+
+// Lists the cells of a block that a row sees. row: within the stream.
 template <class S>
-static void run_cell_list(const Attention & a, const WorkItem & item, int64_t row, CellList & list, const Workspace & workspace) {
-    if (list.n == 0) {
-        return;
+static void list_cells(const Attention & a, const AttentionIndex & index, int64_t stream, int64_t row, const RowBlock & rb,
+                       CellList & list) {
+    const CellBlock & block = block_at(index, rb.block);
+    list.begin              = __builtin_ctzll(rb.visible) / S::LANES * S::LANES;
+    list.end                = (63 - __builtin_clzll(rb.visible)) / S::LANES * S::LANES + S::LANES;
+    list.has_bias           = index.is_biased[stream * a.n_rows + row] != 0;
+    list.cell               = block.cell;
+    if (rb.visible != ~uint64_t{0}) {
+        const int32_t seen = block.cell[__builtin_ctzll(rb.visible)];
+        for (int c = list.begin; c < list.end; c++) {
+            const bool is_visible = (rb.visible >> c & 1) != 0;
+            list.copy[c]          = is_visible ? block.cell[c] : seen;
+            list.bias[c]          = is_visible ? 0.0f : -__builtin_inff();
+            list.has_bias |= !is_visible;
+        }
+        list.cell = list.copy;
     }
-    for (int i = list.n; i % S::LANES != 0; i++) {
-        list.cell[i]  = list.cell[list.n - 1];
-        list.bias[i]  = -__builtin_inff();
-        list.has_bias = true;
+    if (index.is_biased[stream * a.n_rows + row] != 0) {
+        read_row_mask<S>(a, stream, row, block, rb.visible, list.bias);
     }
-    // The cells of the next list mostly follow the last cell of this one.
-    const int64_t next   = list.cell[list.n - 1] + 1;
-    Prefetch      keys   = prefetch_from(a.k, item, next, vector_bytes(a.k_type, a.dk));
-    Prefetch      values = prefetch_from(a.v, item, next, vector_bytes(a.v_type, a.dv));
+}
+
+// Computes a block of a row for the row's lines of all heads of the item. next: the cell that will probably be read after it. state: of
+// the item's lines.
+template <class S>
+static void gather_block(const Attention & a, const AttentionIndex & index, const WorkItem & item, int64_t row, const RowBlock & rb,
+                         int64_t next, float * state, const Workspace & workspace) {
+    CellList list;
+    list_cells<S>(a, index, item.stream, item.row + row, rb, list);
+    Prefetch keys   = prefetch_from(a.k, item, next, vector_bytes(a.k_type, a.dk));
+    Prefetch values = prefetch_from(a.v, item, next, vector_bytes(a.v_type, a.dv));
     for (int64_t h = 0; h < item.n_heads; h++) {
         gather_group<S>(a, list,
-                        {workspace.q + h * a.group * a.dk, workspace.slopes + h * a.group, cell_vectors(a.k, item, h, 0, &keys),
-                         cell_vectors(a.v, item, h, 0, &values), state_of(a, item.state, h, row * a.group), workspace.scores});
+                        {workspace.q + h * a.group * a.dk, workspace.slopes + h * a.group, cell_vectors(a.k, item, h, &keys),
+                         cell_vectors(a.v, item, h, &values), state_of(a, state, h, row * a.group), workspace.scores});
     }
-    list.n        = 0;
-    list.has_bias = false;
 }
 
-// Adds the cells `visible` of a block to the list until it is full. Returns those that are left.
-template <class S>
-static inline uint64_t add_cells(const BlockMask & m, uint64_t visible, int64_t block, bool has_bias, CellList & list) {
-    const int32_t first = static_cast<int32_t>(block * CELLS);
-    int           n     = list.n;
-    if (visible == ~uint64_t{0} && n == 0) {
-        for (int i = 0; i < CELLS; i++) {
-            list.cell[i] = first + i;
-        }
-        n       = CELLS;
-        visible = 0;
+// The cell at which the next block of the row begins; after the last block, the next one in memory.
+static inline int64_t next_cell(const AttentionIndex & index, const RowBlock * rb, const RowBlock * end) {
+    if (rb + 1 < end) {
+        return block_at(index, rb[1].block).cell[__builtin_ctzll(rb[1].visible)];
     }
-    for (; visible != 0 && n < CELLS; visible &= visible - 1) {
-        list.cell[n++] = first + __builtin_ctzll(visible);
-    }
-    for (int i = list.n; i < n; i++) {
-        list.bias[i] = has_bias ? S::half_to_float(m.values[list.cell[i] - first]) : 0.0f;
-    }
-    list.has_bias |= has_bias;
-    list.n = n;
-    return visible;
-}
-
-template <class S>
-static void gather_block(const Attention & a, const WorkItem & item, int64_t row, int64_t block, uint8_t state, CellList & list,
-                         const Workspace & workspace) {
-    BlockMask m;
-    read_block_mask<S>(a, item.stream, item.row + row, block, m);
-    for (uint64_t visible = m.visible; visible != 0;) {
-        visible = add_cells<S>(m, visible, block, (state & HAS_BIAS) != 0, list);
-        if (list.n == CELLS) {
-            run_cell_list<S>(a, item, row, list, workspace);
-        }
-    }
+    return block_at(index, rb->block).cell[63 - __builtin_clzll(rb->visible)] + 1;
 }
 
 // Copies a row's lines of the item's heads, times the scale, to workspace.q.
@@ -99,29 +97,18 @@ template <class S> static void scale_row(const Attention & a, const WorkItem & i
     }
 }
 
-// Computes the item's entries that are not BLOCKED; if `only` is not NULL, that entry alone, whatever its flag.
-template <class S>
-static void run_gather_entries(const Attention & a, const WorkItem & item, const AttentionPlan & p, const int32_t * only,
-                               const Workspace & workspace) {
-    const uint8_t * tile_states = states_of_tile(a, p.states, item.tile);
-    CellList        list;
-    list.n        = 0;
-    list.has_bias = false;
+// Computes entry `e` by gather, for all rows of the tile, whatever its flag.
+template <class S> static void gather_entry(const Attention & a, const AttentionPlan & p, const WorkItem & item, int32_t e,
+                                            float * state, const Workspace & workspace) {
+    const int64_t first = first_row_of_tile(a, item.tile);
+    const int32_t block = block_of(p.entries[e]);
     for (int64_t row = 0; row < item.n_rows; row++) {
-        bool is_scaled = false;
-        for (int32_t e = only != nullptr ? *only : item.entry; e < (only != nullptr ? *only + 1 : item.end); e++) {
-            const int64_t block = p.entries[e].block & ~BLOCKED;
-            const uint8_t state = tile_states[row * a.n_blocks + block];
-            if (state == 0 || (only == nullptr && (p.entries[e].block & BLOCKED) != 0)) {
-                continue;
-            }
-            if (!is_scaled) {
-                scale_row<S>(a, item, row, workspace);
-                is_scaled = true;
-            }
-            gather_block<S>(a, item, row, block, state, list, workspace);
+        const RowBlock * rb  = row_blocks_from(p.index, first + row, block);
+        const RowBlock * end = p.index.row_blocks + p.index.row_begins[first + row + 1];
+        if (rb < end && rb->block == block) {
+            scale_row<S>(a, item, row, workspace);
+            gather_block<S>(a, p.index, item, row, *rb, next_cell(p.index, rb, end), state, workspace);
         }
-        run_cell_list<S>(a, item, row, list, workspace);
     }
 }
 

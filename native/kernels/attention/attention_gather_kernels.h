@@ -3,6 +3,10 @@
 //
 // A tile of scores is MR lines x NC cells and fills one vector: lane = line * NC + cell. Scores keep that order (one vector for
 // every NC cells), so that the softmax needs no operations across lanes until the end. With three lines the last lanes are unused.
+//
+// Sums are taken in the same order as by blocked, so that both give the same bits: a score is LANES sums over every LANES-th number,
+// which horizontal_sums() adds up; the sum of weights is LANES sums over every LANES-th place, added up by halves; an output is a sum
+// over the places one after the other.
 #pragma once
 
 #include "kernels/attention/attention_item.h"
@@ -15,12 +19,14 @@ template <class S> constexpr int tile_cells(int n_lines) {
     return n_lines == 1 ? S::LANES : n_lines == 2 ? S::LANES / 2 : S::LANES / 4;
 }
 
-// Up to CELLS visible cells of one row, padded to whole vectors with copies of the last one.
+// The places begin to end - 1 of a block: whole vectors that hold all cells which the row sees. At other places stands a copy of one
+// of these.
 struct CellList {
-    int     n;
-    bool    has_bias;
-    int32_t cell[CELLS];
-    float   bias[CELLS]; // if has_bias: the mask values; minus infinity for padding
+    int             begin, end;
+    bool            has_bias;
+    const int32_t * cell;        // by place
+    float           bias[CELLS]; // if has_bias, by place: the mask values; minus infinity for copies
+    int32_t         copy[CELLS]; // where `cell` points, unless the row sees all cells of the block
 };
 
 // Memory to prefetch: rows, each divided into n_parts parts of n_lines cache lines, which are prefetched one after the other.
@@ -51,7 +57,7 @@ struct CellVectors {
     Prefetch *      prefetch; // one part is prefetched with each cell; NULL: none
 };
 
-// scores: list.n / NC vectors of MR x NC. q: MR lines of dk. In one piece, since gcc allocates registers worse if the inner loops
+// scores: (list.end - list.begin) / NC vectors of MR x NC. q: MR lines of dk. In one piece, since gcc allocates registers worse if the inner loops
 // are a function, even an inlined one.
 template <class S, KvType T, int MR>
 static void gather_scores(const float * q, int64_t dk, const CellVectors & keys, const CellList & list, float * scores) {
@@ -59,7 +65,8 @@ static void gather_scores(const float * q, int64_t dk, const CellVectors & keys,
     constexpr int NC      = tile_cells<S>(MR);
     constexpr int STEP    = T == KvType::q8_0 ? 32 : S::LANES;
     constexpr int AT_ONCE = NC < 8 ? NC : 8; // more keys would compete for one set of L1 if a cell has 4 KB
-    for (int c = 0; c < list.n; c += NC, scores += S::LANES) {
+    const int32_t * cell = list.cell;
+    for (int c = list.begin; c < list.end; c += NC, scores += S::LANES) {
         F32 sum[S::LANES];
 #pragma GCC unroll 16
         for (int i = 0; i < S::LANES; i++) {
@@ -70,7 +77,7 @@ static void gather_scores(const float * q, int64_t dk, const CellVectors & keys,
             const uint8_t * key[AT_ONCE];
 #pragma GCC unroll 8
             for (int j = 0; j < AT_ONCE; j++) {
-                key[j] = keys.data + list.cell[c + first + j] * keys.step;
+                key[j] = keys.data + cell[c + first + j] * keys.step;
                 if (keys.prefetch != nullptr) {
                     prefetch_next(*keys.prefetch);
                 }
@@ -128,7 +135,7 @@ template <class S, int MR> static inline void lanes_to_lines(typename S::F32 v, 
 }
 
 // Replaces scores by weights and updates m and l. Returns in `factor` by how much each line's output so far has to be multiplied.
-// Every cell of the list is visible for every line, so the maximum is finite.
+// The list has a visible cell, so the maximum is finite.
 template <class S, int MR>
 static void gather_online_softmax(float * scores, const CellList & list, const float * slopes, float cap, const LineState & s,
                                   float * factor) {
@@ -138,30 +145,45 @@ static void gather_online_softmax(float * scores, const CellList & list, const f
     const F32     old   = lines_to_lanes<S, MR>(s.m);
     F32           top   = S::broadcast(-__builtin_inff());
     float *       x     = scores;
-    for (int c = 0; c < list.n; c += NC, x += S::LANES) {
+    for (int c = list.begin; c < list.end; c += NC, x += S::LANES) {
         F32 v = S::load(x);
         v     = cap != 0.0f ? apply_soft_cap<S>(v, cap) : v;
         v     = list.has_bias ? add_mask<S>(v, S::template load_repeated<NC>(list.bias + c), slope) : v;
         S::store(x, v);
         top = S::max(v, top);
     }
-    top     = S::max(old, max_of_groups<S, NC>(top));
-    F32 sum = S::zero();
-    x       = scores;
-    for (int c = 0; c < list.n; c += NC, x += S::LANES) {
-        const F32 v = vector_exp<S>(S::sub(S::load(x), top));
-        S::store(x, v);
-        sum = S::add(sum, v);
+    constexpr int N = S::LANES / NC; // vectors of LANES cells
+    F32           sums[N];
+    top = S::max(old, max_of_groups<S, NC>(top));
+    x   = scores;
+#pragma GCC unroll 4
+    for (F32 & sum : sums) {
+        sum = S::zero();
+    }
+    for (int c = list.begin; c < list.end; c += S::LANES) {
+#pragma GCC unroll 4
+        for (int i = 0; i < N; i++, x += S::LANES) {
+            const F32 v = vector_exp<S>(S::sub(S::load(x), top));
+            S::store(x, v);
+            sums[i] = S::add(sums[i], v);
+        }
+    }
+#pragma GCC unroll 2
+    for (int half = N / 2; half > 0; half /= 2) {
+#pragma GCC unroll 2
+        for (int i = 0; i < half; i++) {
+            sums[i] = S::add(sums[i], sums[i + half]);
+        }
     }
     const F32 f = vector_exp<S>(S::sub(old, top));
     lanes_to_lines<S, MR>(top, s.m);
     lanes_to_lines<S, MR>(f, factor);
-    lanes_to_lines<S, MR>(S::fma(lines_to_lanes<S, MR>(s.l), f, sum_of_groups<S, NC>(sum)), s.l);
+    lanes_to_lines<S, MR>(S::fma(lines_to_lanes<S, MR>(s.l), f, sum_of_groups<S, NC>(sums[0])), s.l);
 }
 
 // MR lines x NR vectors of the output from d on: o = o * factor + weights * values.
 template <class S, KvType T, int MR, int NR>
-static inline void gather_values_tile(const float * weights, const CellList & list, const CellVectors & values, int64_t d,
+static inline __attribute__((always_inline)) void gather_values_tile(const float * weights, const CellList & list, const CellVectors & values, int64_t d,
                                       const float * factor, float * o, int64_t dv) {
     using F32                 = typename S::F32;
     constexpr int    NC       = tile_cells<S>(MR);
@@ -169,10 +191,12 @@ static inline void gather_values_tile(const float * weights, const CellList & li
     const auto       line     = [=](int i) { return o + i * dv + d; };
     F32              sum[MR][NR];
     load_tile_scaled<S>(sum, factor, line);
-    for (int c = 0; c < list.n; c += NC, weights += S::LANES) {
+    const int32_t * cell = list.cell;
+    const int       end  = list.end;
+    for (int c = list.begin; c < end; c += NC, weights += S::LANES) {
 #pragma GCC unroll 4
         for (int k = 0; k < NC; k++) {
-            const uint8_t * value = values.data + list.cell[c + k] * values.step;
+            const uint8_t * value = values.data + cell[c + k] * values.step;
             if (prefetch != nullptr) {
                 prefetch_next(*prefetch);
             }

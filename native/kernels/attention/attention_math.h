@@ -13,10 +13,8 @@ namespace {
 // x = n ln 2 + r with |r| <= ln 2 / 2; the polynomial is fitted to the relative error of e^r.
 template <class S> static inline typename S::F32 vector_exp(typename S::F32 x) {
     using F32     = typename S::F32;
-    const F32 low = S::broadcast(-87.0f);
-    const F32 y   = S::max(low, x); // in this order NaN stays NaN
-    const F32 n   = S::round(S::mul(y, S::broadcast(1.44269504f)));
-    F32       r   = S::fma(n, S::broadcast(-0.693359375f), y);
+    const F32 n   = S::round(S::mul(x, S::broadcast(1.44269504f)));
+    F32       r   = S::fma(n, S::broadcast(-0.693359375f), x);
     r             = S::fma(n, S::broadcast(2.12194440e-4f), r);
     F32 p         = S::broadcast(0.00831252429f);
     p             = S::fma(p, r, S::broadcast(0.0418901145f));
@@ -24,7 +22,7 @@ template <class S> static inline typename S::F32 vector_exp(typename S::F32 x) {
     p             = S::fma(p, r, S::broadcast(0.499992311f));
     p             = S::fma(p, r, S::broadcast(1.0f));
     p             = S::fma(p, r, S::broadcast(1.0f));
-    return S::zero_if(S::less(x, low), S::scale_by_power(p, n));
+    return S::zero_if(S::less(x, S::broadcast(-87.0f)), S::scale_by_power(p, n)); // whatever it is there, also for minus infinity
 }
 
 template <class S> static inline float scalar_exp(float x) {
@@ -54,19 +52,18 @@ template <class S> static inline typename S::F32 visible_bias(uint64_t bits) {
     return S::zero_if(is_visible, S::broadcast(-__builtin_inff()));
 }
 
-// op over each N consecutive lanes; the result is in all of them.
+// op over each N consecutive lanes, halves first; the result is in all of them.
 template <class S, int N, class Op> static inline typename S::F32 reduce_groups(typename S::F32 x, Op op) {
-    x = op(x, S::template swap_lanes<1>(x));
-    if constexpr (N >= 4) {
-        x = op(x, S::template swap_lanes<2>(x));
+    if constexpr (N >= 16) {
+        x = op(x, S::template swap_lanes<8>(x));
     }
     if constexpr (N >= 8) {
         x = op(x, S::template swap_lanes<4>(x));
     }
-    if constexpr (N >= 16) {
-        x = op(x, S::template swap_lanes<8>(x));
+    if constexpr (N >= 4) {
+        x = op(x, S::template swap_lanes<2>(x));
     }
-    return x;
+    return op(x, S::template swap_lanes<1>(x));
 }
 
 template <class S, int N> static inline typename S::F32 max_of_groups(typename S::F32 x) {
@@ -106,6 +103,17 @@ template <class S, KvType T> static inline typename S::F32 load_kv(const uint8_t
 }
 
 // A register tile of MR lines x NR vectors. Line i lies in memory at line(i).
+template <class S, int MR, int NR, class Line>
+static inline __attribute__((always_inline)) void load_tile(typename S::F32 (&tile)[MR][NR], Line line) {
+#pragma GCC unroll 4
+    for (int i = 0; i < MR; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NR; j++) {
+            tile[i][j] = S::load(line(i) + j * S::LANES);
+        }
+    }
+}
+
 template <class S, int MR, int NR, class Line>
 static inline __attribute__((always_inline)) void load_tile_scaled(typename S::F32 (&tile)[MR][NR], const float * factor,
                                                                    Line line) {

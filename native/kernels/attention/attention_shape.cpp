@@ -7,9 +7,9 @@
 namespace lc::kernels {
 namespace {
 
-constexpr int64_t MAX_VECTOR       = 576;       // length of a vector of Q, K and V: the longest in use (MLA)
-constexpr int64_t MAX_PRIVATE_MASK = 16 * 1024; // values
-constexpr int64_t ITEMS_PER_THREAD = 4;
+constexpr int64_t MAX_VECTOR          = 576; // length of a vector of Q, K and V: the longest in use (MLA)
+constexpr int64_t ITEMS_PER_THREAD    = 4;
+constexpr int64_t MAX_SLOT_BYTES      = 64 << 20; // of all slots
 
 int64_t round_up(int64_t n, int64_t to) {
     return (n + to - 1) / to * to;
@@ -84,41 +84,42 @@ bool read_mask(const ggml_tensor * node, Attention & a) {
         mask->ne[1] >= a.n_rows && mask->ne[2] == 1 && (mask->ne[3] == 1 || mask->ne[3] == a.n_streams);
 }
 
+// Entries of all tiles: a tile has each block once.
+int64_t max_entries(const Attention & a) {
+    return std::min(a.n_tiles * a.max_blocks, a.n_streams * a.n_rows * a.max_row_blocks);
+}
+
 // Neither total_bytes nor any part of it may shrink with more threads: the team may be smaller than the one planned for.
-void divide_work(int n_threads, int64_t tile_lines, Attention & a) {
-    a.n_blocks         = (a.n_cells + CELLS - 1) / CELLS;
-    const int64_t rows = std::clamp<int64_t>(tile_lines / a.group, 1, a.n_rows);
-    a.stream_tiles     = (a.n_rows + rows - 1) / rows;
-    a.tile_rows        = (a.n_rows + a.stream_tiles - 1) / a.stream_tiles;
-    a.n_tiles          = a.stream_tiles * a.n_streams;
-    a.line_pad         = round_up(a.tile_rows * a.group, 16);
-    a.target_items     = n_threads > 1 ? ITEMS_PER_THREAD * n_threads : 1;
-    // Several heads in an item read memory in order. There are as many as leave enough items.
-    a.max_range_heads    = std::clamp<int64_t>(ITEM_LINES / (a.tile_rows * a.group), 1, a.n_head_kv);
-    const int64_t fewest = (a.n_head_kv + a.max_range_heads - 1) / a.max_range_heads;
-    const int64_t units  = a.n_tiles * a.n_blocks;
-    const int64_t ranges = std::clamp<int64_t>((a.target_items + units - 1) / units, fewest, a.n_head_kv);
-    a.range_heads        = (a.n_head_kv + ranges - 1) / ranges;
-    a.n_ranges           = (a.n_head_kv + a.range_heads - 1) / a.range_heads;
-    a.is_scan_private    = a.n_streams * a.n_rows * a.n_cells <= MAX_PRIVATE_MASK || n_threads == 1;
-    // make_attention_plan() makes at most 2 * target_items / n_ranges, rounded up, spans of tiles with several spans, and n_ranges is
-    // at least half of `ranges`.
-    const int64_t share = std::min(a.target_items / fewest, 2 * std::max(units, a.target_items / a.n_head_kv));
-    a.max_slots         = a.target_items > 1 ? 2 * (share + 1) : 0;
+void divide_work(int n_threads, const AttentionSizes & sizes, Attention & a) {
+    const int64_t cell_blocks = (a.n_cells + CELLS - 1) / CELLS;
+    a.max_row_blocks          = cell_blocks + 2;
+    a.max_blocks              = a.n_streams * (cell_blocks + 2) + 3 * a.n_streams * a.n_rows;
+    a.part_blocks             = sizes.part_blocks;
+    const int64_t rows        = std::clamp<int64_t>(sizes.tile_lines / a.group, 1, a.n_rows);
+    a.stream_tiles            = (a.n_rows + rows - 1) / rows;
+    a.tile_rows               = (a.n_rows + a.stream_tiles - 1) / a.stream_tiles;
+    a.n_tiles                 = a.stream_tiles * a.n_streams;
+    const int64_t lines       = a.tile_rows * a.group;
+    a.line_pad                = round_up(lines, 16);
+    a.target_items            = n_threads > 1 ? ITEMS_PER_THREAD * n_threads : 1;
+    a.max_range_heads     = std::clamp<int64_t>(ITEM_LINES / lines, 1, a.n_head_kv);
+    const int64_t n_parts = (cell_blocks + a.part_blocks - 1) / a.part_blocks;
+    a.slot_floats         = a.n_head_kv * a.line_pad * (2 + a.dv);
+    // Fewer tiles than target_items cost so much that they are divided.
+    const int64_t wanted = std::min(a.n_tiles, a.target_items) * (n_parts + 2);
+    const int64_t fit    = MAX_SLOT_BYTES / (a.slot_floats * static_cast<int64_t>(sizeof(float)));
+    a.max_slots          = a.target_items > 1 ? std::min(wanted, fit) : 0;
 }
 
 void lay_out_scratch(int n_threads, Attention & a) {
-    a.states_bytes    = round_up(a.n_streams * a.n_rows * a.n_blocks, 64);
-    a.slots_at        = a.states_bytes * (a.is_scan_private ? n_threads : 1);
-    a.slot_floats     = a.n_head_kv * a.line_pad * (2 + a.dv);
-    a.workspaces_at   = a.slots_at + a.max_slots * a.slot_floats * static_cast<int64_t>(sizeof(float));
+    a.workspaces_at   = round_up(a.max_slots * a.slot_floats * static_cast<int64_t>(sizeof(float)), 64);
     a.workspace_bytes = attention_workspace(a, nullptr, nullptr);
     a.total_bytes     = a.workspaces_at + n_threads * a.workspace_bytes;
 }
 
 } // namespace
 
-bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines, Attention & a) {
+bool attention_read(const ggml_tensor * node, int n_threads, const AttentionSizes & sizes, Attention & a) {
     if (node->op != GGML_OP_FLASH_ATTN_EXT || !read_sources(node, a)) {
         return false;
     }
@@ -130,7 +131,7 @@ bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines,
     if (!read_mask(node, a)) {
         return false;
     }
-    divide_work(n_threads, tile_lines, a);
+    divide_work(n_threads, sizes, a);
     lay_out_scratch(n_threads, a);
     return true;
 }
@@ -143,8 +144,10 @@ int64_t attention_workspace(const Attention & a, uint8_t * base, Workspace * wor
         return start;
     };
     Workspace l;
-    l.entries  = reinterpret_cast<BlockEntry *>(take(2 * a.n_tiles * a.n_blocks));
-    l.tiles    = reinterpret_cast<int32_t *>(take(2 * (a.n_tiles + 1)));
+    l.entries  = reinterpret_cast<BlockEntry *>(take(3 * max_entries(a)));
+    l.tiles    = reinterpret_cast<int32_t *>(take(4 * (a.n_tiles + 1)));
+    l.counts   = reinterpret_cast<int32_t *>(take(2 * a.max_blocks));
+    l.cursors  = reinterpret_cast<int32_t *>(take(a.tile_rows));
     l.slopes   = reinterpret_cast<float *>(take(a.max_range_heads * a.group));
     l.lines    = reinterpret_cast<int32_t *>(take(a.line_pad));
     l.rows     = reinterpret_cast<int32_t *>(take(a.line_pad));
@@ -156,6 +159,7 @@ int64_t attention_workspace(const Attention & a, uint8_t * base, Workspace * wor
     l.factor   = reinterpret_cast<float *>(take(a.line_pad));
     l.spare    = reinterpret_cast<float *>(take(a.dv));
     l.sums     = reinterpret_cast<float *>(take(a.max_range_heads * a.line_pad * (2 + a.dv)));
+    l.part     = reinterpret_cast<float *>(take(a.max_range_heads * a.line_pad * (2 + a.dv)));
     l.slot     = reinterpret_cast<float *>(take(a.max_range_heads * a.line_pad * (2 + a.dv)));
     if (workspace != nullptr) {
         *workspace = l;

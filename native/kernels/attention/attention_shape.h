@@ -3,10 +3,13 @@
 // Words
 //   line    one query head of one row. The `group` query heads that share a head of K and V are its lines.
 //   tile    up to tile_rows consecutive rows of one stream
-//   block   CELLS consecutive cells. For a row, the mask makes a block empty, full or partial.
-//   span    a part of the blocks of a tile
+//   block   the cells of CELLS consecutive positions of a sequence (attention_index.h). For a row, the mask makes a block empty, full
+//           or partial.
+//   part    part_blocks consecutive blocks of positions. Each part of a row is computed for itself, and the results are merged in
+//           the order of positions, so that they do not depend on how the parts are divided among threads.
+//   span    consecutive parts of consecutive rows of a tile. Rows are divided only in tiles that are computed row by row (gather).
 //   item    the unit of work that a thread takes: a tile x a range of K/V heads x a span
-//   slot    the partial result of one span, if its tile has several. Slots are merged after a barrier.
+//   slot    the result of one part, if its tile has several spans. Slots are merged after a barrier.
 #pragma once
 
 #include "kernels/isa/thread_team.h"
@@ -18,7 +21,7 @@
 
 namespace lc::kernels {
 
-static constexpr int64_t CELLS           = 64;                   // of a block
+static constexpr int64_t CELLS           = 64;                   // positions of a block
 static constexpr int64_t ITEM_LINES      = 256;                  // of an item, at most, unless one head has more
 static constexpr int64_t PAIRS_IN_FLIGHT = 3;                    // pairs of 16 lines each, in attention_blocked_amx.h
 static constexpr int64_t SCORE_LINES     = PAIRS_IN_FLIGHT * 32; // lines that these pairs have room for
@@ -46,28 +49,31 @@ struct Attention {
     float           soft_cap; // 0: none
     float           max_bias;
 
-    int64_t n_blocks, tile_rows, stream_tiles, n_tiles;
-    int64_t line_pad; // lines of a tile and one head, rounded up to 16
-    int64_t range_heads, n_ranges;
-    int64_t max_range_heads; // the largest range_heads for any number of threads
+    int64_t part_blocks, tile_rows, stream_tiles, n_tiles;
+    int64_t max_row_blocks; // blocks of a row, at most
+    int64_t max_blocks;     // blocks of all rows, at most
+    int64_t line_pad;       // lines of a tile and one head, rounded up to 16
+    int64_t max_range_heads; // K/V heads of an item, at most
     int64_t target_items;    // the plan makes about this many items
-    int64_t max_slots;       // for any mask
-    bool    is_scan_private; // the mask is small, so every thread scans all of it, which saves a barrier
+    int64_t max_slots;       // tiles whose parts would need more are not divided into spans
 
-    // Layout of the scratch: block states (one copy, or one for each thread if is_scan_private), slots, workspaces.
-    int64_t states_bytes, slots_at, slot_floats, workspaces_at, workspace_bytes, total_bytes;
+    // Layout of the scratch: slots, workspaces.
+    int64_t slot_floats, workspaces_at, workspace_bytes, total_bytes;
 };
 
-// A block that is not empty for some row of a tile. `block` is its number and a flag (BLOCKED in attention_plan.h).
+// A block that is not empty for some row of a tile. `block` is its number in the index and a flag (BLOCKED in attention_plan.h).
 struct BlockEntry {
     int32_t block;
     int32_t cost;
+    int32_t part; // number of its part among those of the tile
 };
 
 // A thread's own memory.
 struct Workspace {
-    BlockEntry * entries;  // n_tiles * n_blocks: AttentionPlan::entries
-    int32_t *    tiles;    // 2 * (n_tiles + 1): AttentionPlan::begins and ::spans
+    BlockEntry * entries;  // of all tiles: AttentionPlan::entries
+    int32_t *    tiles;    // 4 * (n_tiles + 1): AttentionPlan::begins, ::spans, ::slots and ::row_groups
+    int32_t *    counts;   // 2 * max_blocks: rows and visible cells of each block
+    int32_t *    cursors;  // tile_rows
     float *      slopes;   // max_range_heads * group
     int32_t *    lines;    // line_pad
     int32_t *    rows;     // line_pad
@@ -79,12 +85,18 @@ struct Workspace {
     float *      factor;   // line_pad
     float *      spare;    // dv: the output of padding lines
     float *      sums;     // max_range_heads * line_pad * (2 + dv): state of lines, laid out for AMX
-    float *      slot;     // max_range_heads * line_pad * (2 + dv): state of lines, if the tile has one span
+    float *      part;     // max_range_heads * line_pad * (2 + dv): state of lines within a part, if the tile has one span
+    float *      slot;     // max_range_heads * line_pad * (2 + dv): sums of the parts, if the tile has one span
 };
 
-// Reads a node. False if it is not supported. tile_lines: lines of a tile and one head of K and V, at most, unless one row has
-// more.
-bool attention_read(const ggml_tensor * node, int n_threads, int64_t tile_lines, Attention & a);
+// Sizes that an implementation chooses.
+struct AttentionSizes {
+    int64_t tile_lines;  // lines of a tile and one head of K and V, at most, unless one row has more
+    int64_t part_blocks; // blocks of a part
+};
+
+// Reads a node. False if it is not supported.
+bool attention_read(const ggml_tensor * node, int n_threads, const AttentionSizes & sizes, Attention & a);
 
 // Bytes of a Workspace. If `base` is not NULL, also sets `workspace` to memory from there on.
 int64_t attention_workspace(const Attention & a, uint8_t * base, Workspace * workspace);
@@ -92,9 +104,16 @@ int64_t attention_workspace(const Attention & a, uint8_t * base, Workspace * wor
 // Factor of a head's mask values (ALiBi); 1 without ALiBi.
 float attention_slope(const Attention & a, int64_t head);
 
+struct AttentionIndex;
+
 // The operation for each instruction set.
-void attention_avx2(const Attention & a, const ThreadTeam & team);
-void attention_avx512(const Attention & a, const ThreadTeam & team);
-void attention_amx(const Attention & a, const ThreadTeam & team);
+void attention_avx2(const Attention & a, const AttentionIndex & index, const ThreadTeam & team);
+void attention_avx512(const Attention & a, const AttentionIndex & index, const ThreadTeam & team);
+void attention_amx(const Attention & a, const AttentionIndex & index, const ThreadTeam & team);
+
+// Reads a row of n mask values: sets the bits of visible cells, [(n + CELLS - 1) / CELLS]. True if a visible cell has a value other
+// than 0.
+bool read_mask_avx2(const uint16_t * mask, int64_t n, uint64_t * visible);
+bool read_mask_avx512(const uint16_t * mask, int64_t n, uint64_t * visible);
 
 } // namespace lc::kernels

@@ -42,8 +42,8 @@ lc_status lc_kernels_profile_stop(char ** out) {
 }
 
 lc_status lc_kernels_attention(int32_t, int32_t, int32_t, int32_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
-                               const float *, const void *, const void *, const uint16_t *, const float *, float, float, float,
-                               float *) {
+                               const float *, const void *, const void *, const uint16_t *, const int32_t *, const float *, float,
+                               float, float, float *) {
     return lc::guard([] { lc::require(false, "level: this build has no kernels"); });
 }
 

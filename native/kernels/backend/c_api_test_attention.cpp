@@ -19,6 +19,7 @@ struct AttentionArrays {
     const void *     k;
     const void *     v;
     const uint16_t * mask;
+    const int32_t *  positions;
     const float *    sinks;
     float            scale, max_bias, soft_cap;
     float *          out;
@@ -70,15 +71,18 @@ void run(Isa isa, const AttentionArrays & a, int n_threads) {
     const ggml_tensor * node = make_node(ctx.get(), a);
     lc::require(lc::kernels::attention_supported(isa, node), "this attention is not computed by the kernels");
     const lc::kernels::AlignedBytes scratch = lc::kernels::aligned_bytes(lc::kernels::attention_scratch(isa, node, n_threads));
-    lc::kernels::run_team(n_threads, scratch.get(), [&](const ThreadTeam & team) { lc::kernels::attention(isa, node, team); });
+    const lc::kernels::AlignedBytes memory  = lc::kernels::aligned_bytes(lc::kernels::attention_index_size(isa, node));
+    const auto *                    index   = lc::kernels::attention_index(isa, node, a.positions, memory.get());
+    lc::kernels::run_team(n_threads, scratch.get(),
+                          [&](const ThreadTeam & team) { lc::kernels::attention(isa, node, *index, team); });
 }
 
 } // namespace
 
 lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t k_type, int32_t v_type, int64_t dk, int64_t dv,
                                int64_t n_rows, int64_t n_head, int64_t n_head_kv, int64_t n_cells, int64_t n_streams,
-                               const float * q, const void * k, const void * v, const uint16_t * mask, const float * sinks,
-                               float scale, float max_bias, float soft_cap, float * out) {
+                               const float * q, const void * k, const void * v, const uint16_t * mask, const int32_t * positions,
+                               const float * sinks, float scale, float max_bias, float soft_cap, float * out) {
     return lc::guard([&] {
         const Isa isa = lc::kernels::require_isa(level);
         lc::require(isa != Isa::none, "level: must not be 0");
@@ -96,6 +100,7 @@ lc_status lc_kernels_attention(int32_t level, int32_t n_threads, int32_t k_type,
                                 k,
                                 v,
                                 mask,
+                                positions,
                                 sinks,
                                 scale,
                                 max_bias,

@@ -5,6 +5,8 @@
 #include "kernels/backend/profile.h"
 #include "kernels/elementwise/elementwise.h"
 
+#include "shim/kv_positions.h"
+
 #include "ggml-impl.h"
 
 #include <omp.h>
@@ -47,9 +49,14 @@ GraphExecutor::~GraphExecutor() {
     }
 }
 
-// Allocates the plan's counters and scratch. Scratch only grows, by more than is needed, so that it seldom grows again.
+// Allocates what the plan needs: counters, indexes and scratch. Scratch only grows, by more than is needed, so that it seldom grows again.
 bool GraphExecutor::allocate() {
     counters_.assign(static_cast<size_t>(RING * plan_.group_counters * COUNTER_WORDS + 8), 0);
+    indexes_.assign(plan_.indexes.size(), nullptr);
+    for (const IndexPlan & index : plan_.indexes) {
+        const ggml_tensor * k = index.node->src[1];
+        positions_.resize(std::max(positions_.size(), static_cast<size_t>(k->ne[1] * k->ne[3])));
+    }
     if (plan_.scratch_bytes <= scratch_size_) {
         return true;
     }
@@ -158,15 +165,36 @@ void GraphExecutor::fill_rope_tables(int ith, int nth) {
     }
 }
 
+// Called by one thread: an index is made in much less time than one attention step takes.
+void GraphExecutor::make_index(int number) {
+    const IndexPlan &   index   = plan_.indexes[number];
+    const ggml_tensor * k       = index.node->src[1];
+    const ggml_tensor * storage = k->view_src != nullptr ? k->view_src : k;
+    const int64_t       first   = storage->nb[2] > 0 ? static_cast<int64_t>(k->view_offs / storage->nb[2]) : 0;
+    bool                known   = true;
+    for (int64_t stream = 0; known && stream < k->ne[3]; stream++) {
+        known = read_cell_positions(storage, first + stream, k->ne[1], positions_.data() + stream * k->ne[1]);
+    }
+    indexes_[number] = attention_index(isa_, index.node, known ? positions_.data() : nullptr, scratch_ + index.offset);
+}
+
 void GraphExecutor::run_step(const Step & step, int64_t * step_counters, int ith, int nth) {
     const ThreadTeam  team{ith, nth, step_counters, scratch_ + step.scratch};
     const ThreadShare share(step.items, ith, nth);
     switch (step.kind) {
-        case StepKind::rows:      run_rows(step.node, share.first, share.last, row_ops(isa_)); break;
-        case StepKind::row_part:  run_row_part(step.node, share.first, share.last, row_ops(isa_)); break;
-        case StepKind::matmul:    matmul(isa_, matmul_of(step.node), team); break;
-        case StepKind::attention: attention(isa_, step.node, team); break;
-        case StepKind::rope:      {
+        case StepKind::rows:     run_rows(step.node, share.first, share.last, row_ops(isa_)); break;
+        case StepKind::row_part: run_row_part(step.node, share.first, share.last, row_ops(isa_)); break;
+        case StepKind::matmul:   matmul(isa_, matmul_of(step.node), team); break;
+        case StepKind::attention:
+            if (step.makes_index) {
+                if (ith == 0) {
+                    make_index(step.index);
+                }
+                team_barrier(team);
+            }
+            attention(isa_, step.node, *indexes_[step.index], team);
+            break;
+        case StepKind::rope:     {
             const RopeTable & table  = plan_.tables[step.rope_table];
             const auto *      floats = reinterpret_cast<const float *>(scratch_ + table.offset);
             for (int64_t token = share.first; token < share.last; token++) {

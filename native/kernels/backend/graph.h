@@ -11,6 +11,8 @@
 
 namespace lc::kernels {
 
+struct AttentionIndex;
+
 class GraphExecutor {
 public:
     explicit GraphExecutor(Isa isa) : isa_(isa) {}
@@ -30,6 +32,7 @@ private:
     int64_t * counters_of(int group);
     void run_step(const Step & step, int64_t * counters, int ith, int nth);
     void fill_rope_tables(int ith, int nth);
+    void make_index(int number);
     void prefetch_weights(int i_step, bool is_idle, int ith, int nth) const;
 
     const Isa            isa_;
@@ -39,6 +42,8 @@ private:
     uint8_t *            scratch_         = nullptr;
     size_t               scratch_size_    = 0;
     std::vector<int64_t> counters_;
+    std::vector<int32_t> positions_; // of cells, for an index
+    std::vector<const AttentionIndex *> indexes_;
     std::atomic<int>     stop_at_{0}; // the step before which all threads stop; written by thread 0
 };
 

@@ -129,11 +129,25 @@ int rope_table(const ggml_tensor * node, GraphPlan & plan) {
     return static_cast<int>(plan.tables.size()) - 1;
 }
 
+// Sets the number of the node's index. The first node that uses an index makes it.
+void plan_index(const ggml_tensor * node, GraphPlan & plan, Step & step) {
+    const auto shares = [&](const IndexPlan & each) { return attention_shares_index(node, each.node); };
+    const auto found  = std::find_if(plan.indexes.begin(), plan.indexes.end(), shares);
+    step.index        = static_cast<int>(found - plan.indexes.begin());
+    step.makes_index  = found == plan.indexes.end();
+    if (step.makes_index) {
+        plan.indexes.push_back({node, 0});
+    }
+}
+
 Step step_of(const ggml_tensor * node, int n_threads, GraphPlan & plan) {
-    Step step{StepKind::rows, node, 0, 0, 0, -1, true};
+    Step step{StepKind::rows, node, 0, 0, 0, -1, -1, false, true};
     switch (node->op) {
-        case GGML_OP_MUL_MAT:        step.kind = StepKind::matmul; break;
-        case GGML_OP_FLASH_ATTN_EXT: step.kind = StepKind::attention; break;
+        case GGML_OP_MUL_MAT: step.kind = StepKind::matmul; break;
+        case GGML_OP_FLASH_ATTN_EXT:
+            step.kind = StepKind::attention;
+            plan_index(node, plan, step);
+            break;
         case GGML_OP_ROPE:
             step.kind       = StepKind::rope;
             step.items      = node->ne[2];
@@ -165,6 +179,7 @@ size_t scratch_of(const Step & step, Isa isa, int n_threads) {
 void make_graph_plan(const ggml_cgraph * graph, Isa isa, int n_threads, GraphPlan & plan) {
     plan.steps.clear();
     plan.tables.clear();
+    plan.indexes.clear();
     plan.group_counters  = 0;
     size_t    working    = 0;
     int       i_in_group = 0;
@@ -193,6 +208,10 @@ void make_graph_plan(const ggml_cgraph * graph, Isa isa, int n_threads, GraphPla
     for (RopeTable & table : plan.tables) {
         table.offset = offset;
         offset += aligned(table.rope.table_floats() * sizeof(float));
+    }
+    for (IndexPlan & index : plan.indexes) {
+        index.offset = offset;
+        offset += aligned(attention_index_size(isa, index.node));
     }
     plan.scratch_bytes = offset;
 }

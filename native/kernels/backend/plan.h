@@ -21,6 +21,8 @@ struct Step {
     size_t              scratch;    // offset of this step's scratch
     int                 counters;   // number of its set of counters, see GraphPlan
     int                 rope_table; // rope: number of its table
+    int                 index;      // attention: number of its index
+    bool                makes_index;
     bool                barrier_before;
 };
 
@@ -30,9 +32,16 @@ struct RopeTable {
     size_t offset; // in the scratch
 };
 
+// The index of attention nodes with the same mask. Models have one, or two if some layers see a window.
+struct IndexPlan {
+    const ggml_tensor * node;   // the first that uses it
+    size_t              offset; // in the scratch
+};
+
 struct GraphPlan {
     std::vector<Step>      steps;
     std::vector<RopeTable> tables;
+    std::vector<IndexPlan> indexes;
     size_t                 scratch_bytes = 0;
     // The steps between two barriers are a group, and each step of a group that needs counters has a set of its own. Three groups
     // of sets are used in turn: while a group runs, the sets of the next one are zeroed. They were last used by the group before

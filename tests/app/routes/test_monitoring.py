@@ -46,6 +46,7 @@ async def test_verbose_health_tells_the_threads(client: httpx.AsyncClient, engin
     response = await client.get(f"/healthz?{query}")
     assert response.status_code == 200
     assert msgspec.convert(response.json()["threads"], ThreadDecision) == decision
+    assert response.json()["computation"] is None
     engine.model = None
     assert (await client.get(f"/healthz?{query}")).json()["threads"] is None
 

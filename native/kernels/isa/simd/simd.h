@@ -33,7 +33,8 @@
 //     zero_if(mask, x)                                 0 where true, x where false
 //   Floats: across lanes
 //     swap_lanes<D>(x)                                 lane i: x[i ^ D] for D = 1, 2, 4 .. LANES / 2
-//     horizontal_sums(x)                               x: LANES vectors; lane i: the sum of x[i]
+//     horizontal_sums(x)                               x: LANES vectors; lane i: the sum of x[i]. Of each four lanes, 0 + 2 and
+//                                                      1 + 3; then these two; then pairs of fours, and so on
 //     transpose(x)                                     x: LANES vectors, in place
 //
 //   Integers
