@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from llmcore.config import EngineConfig
     from llmcore.engine.engine import Engine
     from llmcore.errors import LlmcoreError
+    from llmcore.library.llm import LLM
     from llmcore.llama.chat import ChatTemplate
     from llmcore.llama.context import Context
     from llmcore.llama.context_params import ContextParams
     from llmcore.llama.model import Model
     from llmcore.llama.sampler import Sampler
-    from llmcore.llm import LLM
     from llmcore.sampling import SamplingParams
     from llmcore.worker.client import AsyncEngine
 
@@ -52,7 +52,7 @@ _HOMES = {
     "ContextParams": "llama.context_params",
     "Engine": "engine.engine",
     "EngineConfig": "config",
-    "LLM": "llm",
+    "LLM": "library.llm",
     "LlmcoreError": "errors",
     "Model": "llama.model",
     "Sampler": "llama.sampler",

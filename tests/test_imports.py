@@ -21,7 +21,6 @@ LEAVES = {
         "limits",
         "log",
         "messages",
-        "openai_arguments",
         "sampling",
         "sequence",
     ),
@@ -39,10 +38,10 @@ LLMCORE = {
     "startup": {"embedding", "gguf", "hub", "llama", "scheduling"},
     "engine": {"embedding", "grammar", "llama", "scheduling", "startup"},
     "worker": {"engine", "scheduling"},
-    "llm": {"embedding", "engine", "grammar", "hub", "llama"},
+    "library": {"embedding", "engine", "grammar", "hub", "llama", "worker"},
     "tuning": {"llama", "startup"},
     "doctor": {"gguf", "llama", "startup"},
-    "commands": {"doctor", "gguf", "hub", "llama", "llm", "startup", "tuning"},
+    "commands": {"doctor", "gguf", "hub", "library", "llama", "startup", "tuning"},
 }
 
 # The same for the service, whose leaf is its config.

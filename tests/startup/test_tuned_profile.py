@@ -15,7 +15,7 @@ from llmcore.config import EngineConfig
 from llmcore.engine.encoder import open_engine
 from llmcore.engine.engine import Engine
 from llmcore.errors import InsufficientMemoryError
-from llmcore.llm import LLM
+from llmcore.library.llm import LLM
 from llmcore.machine.threads import decide_threads
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.startup.tuned_profile import (

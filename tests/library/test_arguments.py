@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from llmcore.errors import InvalidRequestError
+from llmcore.library.arguments import argument_name, chat_prompt, sequence_argument
 from llmcore.messages import ChatPrompt
-from llmcore.openai_arguments import argument_name, chat_prompt, sequence_argument
 
 MESSAGES = [{"role": "user", "content": "hé"}]
 

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from llmcore.completion import Completion, Stream
+from llmcore.completion import Completion
 from llmcore.config import EngineConfig
-from llmcore.embedding.job import EmbeddingResult
-from llmcore.embedding.queue import EmbeddingQueue
-from llmcore.engine.encoder import open_engine
-from llmcore.errors import ClosedError, InvalidRequestError, ModelMissingError
+from llmcore.errors import InvalidRequestError, ModelMissingError
 from llmcore.grammar.response_format import take_constraint
 from llmcore.hub.model_store import default_model_path
+from llmcore.library.arguments import argument_name, chat_prompt, sequence_argument
+from llmcore.library.local_engine import LocalEngine
+from llmcore.library.stream import Stream
 from llmcore.llama.model_load import LoadProgress
-from llmcore.machine.process import Process
 from llmcore.messages import (
-    Accepted,
     GenerateRequest,
-    Output,
     Prompt,
     TextPrompt,
     TokensPrompt,
 )
-from llmcore.openai_arguments import argument_name, chat_prompt, sequence_argument
 from llmcore.protocol.checks import checked
 from llmcore.protocol.commands import EmbedCommand, RerankCommand
 from llmcore.sampling import sampling_params
@@ -67,29 +60,18 @@ class LLM:
         progress: LoadProgress | None = None,
         **options: Any,
     ) -> None:
-        self._lock = threading.RLock()
-        self._outputs: dict[str, deque[Output]] = {}
-        self._ids = itertools.count()
-        self._results: dict[str, EmbeddingResult] = {}
-        self._is_closed = False
-        self._process = Process.current
         path = _model_path(model)
         unknown = sorted(set(options) - set(EngineConfig.__dataclass_fields__))
         if unknown:
             raise InvalidRequestError(f"unknown option: {unknown[0]}", param=unknown[0])
-        self.engine = open_engine(EngineConfig(model_path=path, **options), progress=progress)
+        self._local = LocalEngine(EngineConfig(model_path=path, **options), progress=progress)
+        self.engine = self._local.engine
         self.model = self.engine.model
 
     def close(self) -> None:
         """Frees the model, after the step that another thread computes. Open streams end with ClosedError. Idempotent. Does
         nothing in a process that was forked from this one."""
-        if not self._process.is_current:
-            return
-        with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            self.engine.close()
+        self._local.close()
 
     def __enter__(self) -> LLM:
         return self
@@ -191,7 +173,7 @@ class LLM:
         constraint, source = take_constraint(options)
         n_logprobs = options.pop("logprobs", None)
         request = GenerateRequest(
-            request_id=f"llm-{next(self._ids)}",
+            request_id=self._local.new_id(),
             prompt=prompt,
             sampling=sampling_params(**options),
             max_tokens=max_tokens,
@@ -199,55 +181,16 @@ class LLM:
             constraint=constraint,
             n_logprobs=n_logprobs,
         )
-        self._check_process()
-        with self._lock:
-            self._check_open()
-            try:
-                self.engine.submit(request)
-            except InvalidRequestError as error:
-                error.param = argument_name(error.param, source)
-                raise
-            self._outputs[request.request_id] = deque()
-        id = request.request_id
-        answer = Stream(lambda: self._next_output(id), lambda: self._forget(id))
+        try:
+            answer = self._local.submit(request)
+        except InvalidRequestError as error:
+            error.param = argument_name(error.param, source)
+            raise
         if stream:
             return answer
         for _ in answer:
             pass
         return answer.parts.completion()
-
-    def _next_output(self, request_id: str) -> Output:
-        """Returns the next output of a request. Steps the engine, for all open requests, until there is one."""
-        self._check_process()
-        while True:
-            with self._lock:
-                self._check_open()
-                outputs = self._outputs[request_id]
-                if outputs:
-                    return outputs.popleft()
-                self._deliver(self.engine.step())
-
-    def _forget(self, request_id: str) -> None:
-        if not self._process.is_current:
-            return
-        with self._lock:
-            self._outputs.pop(request_id, None)
-            if not self._is_closed:
-                self.engine.cancel(request_id)
-
-    def _deliver(self, outputs: Sequence[Output]) -> None:
-        for output in outputs:
-            queue = self._outputs.get(output.request_id)
-            if queue is not None and not isinstance(output, Accepted):
-                queue.append(output)
-
-    def _check_process(self) -> None:
-        """Raises ForkedError. Called before the lock is taken: in a forked child, the thread that held it may not exist."""
-        self._process.check("this LLM")
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise ClosedError("this LLM is closed")
 
     # --- Tokens and vectors -------------------------------------------------------------------------------------------
 
@@ -272,9 +215,8 @@ class LLM:
         """
         several = (texts,) if isinstance(texts, str) else sequence_argument(texts, "texts")
         wanted = checked(EmbedCommand(0, several, dimensions))  # type: ignore[arg-type]  # checked
-        id = f"llm-{next(self._ids)}"
-        rows = self._compute(
-            id, lambda jobs: jobs.submit(id, wanted.texts, dimensions=wanted.dimensions, param="texts")
+        rows = self._local.compute(
+            lambda jobs, id: jobs.submit(id, wanted.texts, dimensions=wanted.dimensions, param="texts")
         )
         return cast("npt.NDArray[np.float32]", rows[0]) if isinstance(texts, str) else rows
 
@@ -282,30 +224,7 @@ class LLM:
         """Scores how well each document answers the query, on the model's own scale: float32[n_documents]. For models with
         pooling "rank". Raises the errors of embed()."""
         wanted = checked(RerankCommand(0, query, sequence_argument(documents, "documents")))
-        id = f"llm-{next(self._ids)}"
-        return self._compute(id, lambda jobs: jobs.submit_pairs(id, wanted.query, wanted.documents))[:, 0]
-
-    def _compute(self, id: str, submit: Callable[[EmbeddingQueue], None]) -> npt.NDArray[np.float32]:
-        """Submits a job, and steps the jobs of all threads until its vectors are computed."""
-        self._check_process()
-        jobs = self.engine.embeddings
-        with self._lock:
-            self._check_open()
-            submit(jobs)
-        try:
-            while id not in self._results:
-                with self._lock:
-                    self._check_open()
-                    self._results.update((str(done.id), done) for done in jobs.step(is_busy=self.engine.has_work))
-        except BaseException:
-            with self._lock:
-                jobs.cancel(id)
-            raise
-        result = self._results.pop(id)
-        if result.error is not None:
-            raise result.error
-        assert result.vectors is not None
-        return result.vectors
+        return self._local.compute(lambda jobs, id: jobs.submit_pairs(id, wanted.query, wanted.documents))[:, 0]
 
 
 def _model_path(model: str | bytes | os.PathLike[str] | None) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pydantic
 import pytest
 
-from llmcore import LLM, Completion, llm
+from llmcore import LLM, Completion
 from llmcore.errors import (
     ClosedError,
     ContextLengthError,
@@ -22,6 +22,7 @@ from llmcore.errors import (
     ModelMissingError,
     UnsupportedError,
 )
+from llmcore.library import llm
 from tests.conftest import SURE_QUESTION, SURE_SYSTEM
 
 STORY = "Once upon a time"

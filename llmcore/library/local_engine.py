@@ -1,0 +1,121 @@
+"""An engine in this process, shared by the threads that use it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from llmcore.config import EngineConfig
+from llmcore.embedding.job import EmbeddingResult
+from llmcore.embedding.queue import EmbeddingQueue
+from llmcore.engine.encoder import open_engine
+from llmcore.errors import ClosedError
+from llmcore.library.stream import Stream
+from llmcore.llama.model_load import LoadProgress
+from llmcore.machine.process import Process
+from llmcore.messages import Accepted, GenerateRequest, Output
+
+
+class LocalEngine:
+    """An engine, and the outputs that its requests have not taken yet. For any thread.
+
+    A thread that waits for an output steps the engine, for the requests of all threads. `name` stands in error messages.
+    """
+
+    def __init__(self, config: EngineConfig, *, progress: LoadProgress | None = None, name: str = "this LLM") -> None:
+        """Loads the model. Raises the errors of open_engine()."""
+        self._lock = threading.RLock()
+        self._outputs: dict[str, deque[Output]] = {}
+        self._results: dict[str, EmbeddingResult] = {}
+        self._ids = itertools.count()
+        self._is_closed = False
+        self._process = Process.current
+        self._name = name
+        self.engine = open_engine(config, progress=progress)
+
+    def close(self) -> None:
+        """Frees the model, after the step that another thread computes. Open streams end with ClosedError. Idempotent. Does
+        nothing in a process that was forked from this one."""
+        if not self._process.is_current:
+            return
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self.engine.close()
+
+    def new_id(self) -> str:
+        """Returns an id for a request or a job, unique in this engine."""
+        return f"llm-{next(self._ids)}"
+
+    def check_process(self) -> None:
+        """Raises ForkedError. Called before the lock is taken: in a forked child, the thread that held it may not exist."""
+        self._process.check(self._name)
+
+    def submit(self, request: GenerateRequest) -> Stream:
+        """Queues a request and returns its answer as a stream. Raises InvalidRequestError, ContextLengthError, OverloadedError or
+        ClosedError; nothing changes then."""
+        self.check_process()
+        id = request.request_id
+        with self._lock:
+            self._check_open()
+            self.engine.submit(request)
+            self._outputs[id] = deque()
+        return Stream(lambda: self._next_output(id), lambda: self._forget(id))
+
+    def _next_output(self, request_id: str) -> Output:
+        """Returns the next output of a request. Steps the engine, for all open requests, until there is one."""
+        self.check_process()
+        while True:
+            with self._lock:
+                self._check_open()
+                outputs = self._outputs[request_id]
+                if outputs:
+                    return outputs.popleft()
+                self._deliver(self.engine.step())
+
+    def _forget(self, request_id: str) -> None:
+        if not self._process.is_current:
+            return
+        with self._lock:
+            self._outputs.pop(request_id, None)
+            if not self._is_closed:
+                self.engine.cancel(request_id)
+
+    def _deliver(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            queue = self._outputs.get(output.request_id)
+            if queue is not None and not isinstance(output, Accepted):
+                queue.append(output)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError(f"{self._name} is closed")
+
+    def compute(self, submit: Callable[[EmbeddingQueue, str], None]) -> npt.NDArray[np.float32]:
+        """Submits a job under a new id, and steps the jobs of all threads until its vectors are computed. Returns float32[n_texts,
+        n_embd]."""
+        self.check_process()
+        jobs, id = self.engine.embeddings, self.new_id()
+        with self._lock:
+            self._check_open()
+            submit(jobs, id)
+        try:
+            while id not in self._results:
+                with self._lock:
+                    self._check_open()
+                    self._results.update((str(done.id), done) for done in jobs.step(is_busy=self.engine.has_work))
+        except BaseException:
+            with self._lock:
+                jobs.cancel(id)
+            raise
+        result = self._results.pop(id)
+        if result.error is not None:
+            raise result.error
+        assert result.vectors is not None
+        return result.vectors
