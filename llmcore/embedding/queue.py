@@ -104,7 +104,7 @@ class EmbeddingQueue:
         """
         embedder = self._reader.embedder()
         if embedder.pooling == "rank":
-            raise UnsupportedError("this model ranks documents and gives no embeddings: use /v1/rerank, or LLM.rerank")
+            raise UnsupportedError("this model ranks documents and gives no embeddings")
         self._check_dimensions(dimensions, embedder.width)
         self._admit(EmbeddingJob(id, param=param, dimensions=dimensions, unread=self._reader.later(texts)))
 

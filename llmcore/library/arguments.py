@@ -1,45 +1,226 @@
-"""Arguments of the library, named as in OpenAI's API, made into prompts and checked."""
+"""Arguments of LLM made into prompts and requests, and checked. Their names are OpenAI's where it has one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from llmcore.errors import InvalidRequestError
-from llmcore.messages import ChatPrompt, ToolChoice
-
-T = TypeVar("T")
+from llmcore.grammar.response_format import take_constraint
+from llmcore.library.checks import number_above, text, texts, token_ids, truth, whole_number, wrong
+from llmcore.library.options import ChatOptions, GenerateOptions
+from llmcore.library.other_names import ANSWER_NAMES, unknown_argument, with_our_names
+from llmcore.messages import (
+    N_LOGPROBS_MAX,
+    PRIORITIES,
+    ChatPrompt,
+    Constraint,
+    GenerateRequest,
+    Priority,
+    Prompt,
+    TextPrompt,
+    TokensPrompt,
+    ToolChoice,
+)
+from llmcore.sampling import SamplingParams, plain_value, sampling_params
 
 _CHOICES: tuple[ToolChoice, ...] = ("auto", "none", "required")
 
+# Values by which other libraries turn a parameter off, and ours.
+_OFF: dict[str, tuple[int, Any]] = {"top_k": (-1, 0), "seed": (-1, None), "max_tokens": (-1, None)}
 
-def chat_prompt(messages: Sequence[Mapping[str, Any]], options: dict[str, Any]) -> ChatPrompt:
-    """Makes a prompt of messages and of the `options` that concern it, which are removed from `options`. Raises
+_CHAT = ChatOptions.__annotations__.keys() | {"max_tokens", "stop", "stream"}
+_GENERATE = GenerateOptions.__annotations__.keys() | {"max_tokens", "stop", "stream"}
+
+
+@dataclass(frozen=True)
+class AnswerArguments:
+    """Arguments of an answer that do not concern its prompt, checked. `constraint_name` is the argument of the constraint."""
+
+    sampling: SamplingParams
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    constraint: Constraint | None = None
+    constraint_name: str = ""
+    n_logprobs: int | None = None
+    priority: Priority = "normal"
+    timeout_s: float | None = None
+
+    def request(self, request_id: str, prompt: Prompt) -> GenerateRequest:
+        """Returns the engine's request for one answer."""
+        return GenerateRequest(
+            request_id=request_id,
+            prompt=prompt,
+            sampling=self.sampling,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            stop_token_ids=self.stop_token_ids,
+            ignore_eos=self.ignore_eos,
+            min_tokens=self.min_tokens,
+            constraint=self.constraint,
+            n_logprobs=self.n_logprobs,
+            priority=self.priority,
+            timeout_s=self.timeout_s,
+        )
+
+
+def answer_arguments(
+    params: SamplingParams | None,
+    defaults: SamplingParams,
+    options: Mapping[str, Any],
+    *,
+    max_tokens: Any = None,
+    stop: Any = (),
+    known: Iterable[str] = _GENERATE,
+) -> AnswerArguments:
+    """Checks the arguments of an answer.
+
+    Args:
+        params: replaces the defaults as a whole; single sampling options change it.
+        defaults: sampling parameters for which nothing was given.
+        options: the keyword arguments that chat_prompt() or generate_prompt() have left.
+        known: names of arguments that a misspelt one may have meant.
+
+    Raises InvalidRequestError, naming the argument.
+    """
+    if params is not None and not isinstance(params, SamplingParams):
+        raise wrong("params", "a SamplingParams", params)
+    given = [name for name, value in (("max_tokens", max_tokens), ("stop", stop)) if value is not None and value != ()]
+    rest = with_our_names(options, ANSWER_NAMES, given)
+    max_tokens, stop = rest.pop("max_tokens", max_tokens), rest.pop("stop", stop)
+    constraint, constraint_name = take_constraint(rest)
+    return AnswerArguments(
+        max_tokens=_max_tokens(max_tokens),
+        stop=texts(stop, "stop"),
+        stop_token_ids=token_ids(rest.pop("stop_token_ids", None) or (), "stop_token_ids"),
+        ignore_eos=truth(rest.pop("ignore_eos", False), "ignore_eos"),
+        min_tokens=whole_number(rest.pop("min_tokens", None) or 0, "min_tokens"),
+        constraint=constraint,
+        constraint_name=constraint_name,
+        n_logprobs=_n_logprobs(rest.pop("logprobs", None)),
+        priority=_priority(rest.pop("priority", None)),
+        timeout_s=_timeout_s(rest.pop("timeout_s", None)),
+        sampling=_sampling(params, defaults, rest, known),
+    )
+
+
+def _max_tokens(value: Any) -> int | None:
+    value = _unless_off("max_tokens", value)
+    return None if value is None else whole_number(value, "max_tokens", 1)
+
+
+def _unless_off(name: str, value: Any) -> Any:
+    value = plain_value(value)
+    off, ours = _OFF.get(name, (None, None))
+    return ours if value == off and off is not None and not isinstance(value, bool) else value
+
+
+def _n_logprobs(value: Any) -> int | None:
+    if value is None or value is False:
+        return None
+    return 0 if value is True else whole_number(value, "logprobs", 0, N_LOGPROBS_MAX)  # True is OpenAI's way in chat
+
+
+def _priority(value: Any) -> Priority:
+    for priority in PRIORITIES:
+        if value == priority:
+            return priority
+    if value is not None:
+        raise wrong("priority", f"one of {', '.join(PRIORITIES)}", value)
+    return "normal"
+
+
+def _timeout_s(value: Any) -> float | None:
+    return None if value is None else number_above(value, "timeout_s", 0)
+
+
+def _sampling(
+    params: SamplingParams | None, defaults: SamplingParams, options: Mapping[str, Any], known: Iterable[str]
+) -> SamplingParams:
+    changes = {name: _unless_off(name, value) for name, value in options.items()}
+    for name in changes:
+        if name not in SamplingParams.__struct_fields__:
+            raise unknown_argument(name, known, "argument")
+    changed = sampling_params(**changes)
+    values = msgspec.structs.asdict(params or defaults) | {name: getattr(changed, name) for name in changes}
+    return SamplingParams(**values)
+
+
+# --- Prompts ----------------------------------------------------------------------------------------------------------
+
+
+def generate_prompt(prompt: Any, options: dict[str, Any]) -> Prompt:
+    """Makes a prompt of a text or of token ids, and of the options that concern it, which are removed from `options`. Raises
     InvalidRequestError, naming the argument."""
+    for name in sorted(ChatOptions.__annotations__.keys() - GenerateOptions.__annotations__.keys()):
+        if name in options:
+            raise InvalidRequestError(f"{name} is an argument of chat(), not of generate()", param=name)
+    suffix = text(options.pop("suffix", None) or "", "suffix")
+    if isinstance(prompt, str):
+        return TextPrompt(prompt, suffix)
+    if suffix:
+        raise InvalidRequestError("suffix needs a prompt that is a text", param="suffix")
+    if prompt is None or isinstance(prompt, (bytes, bytearray, Mapping)) or not isinstance(prompt, Iterable):
+        raise wrong("prompt", "a text or a sequence of token ids", prompt)
+    return TokensPrompt(token_ids(prompt, "prompt"))
+
+
+def chat_prompt(messages: Sequence[Any], options: dict[str, Any]) -> ChatPrompt:
+    """Makes a prompt of messages and of the options that concern it, which are removed from `options`. Raises
+    InvalidRequestError, naming the argument."""
+    if "suffix" in options:
+        raise InvalidRequestError("suffix is an argument of generate(), not of chat()", param="suffix")
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
-        raise InvalidRequestError(f"messages must be a sequence, got {type(messages).__name__}", param="messages")
-    if not messages:
+        raise wrong("messages", 'a sequence of messages such as {"role": "user", "content": "Hello!"}', messages)
+    listed = list(messages)
+    if not listed:
         raise InvalidRequestError("messages must not be empty", param="messages")
-    choice, name = _choice(options.pop("tool_choice", None))
-    continues = bool(options.pop("continue_final_message", False))
-    tools, arguments = options.pop("tools", None), options.pop("chat_template_kwargs", None)
+    tools = options.pop("tools", None)
+    if tools is not None and (isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable)):
+        raise wrong("tools", "a sequence of tools", tools)
+    tools = list(tools or ())
+    choice, name = _choice(options.pop("tool_choice", None), bool(tools))
+    continues = truth(options.pop("continue_final_message", False), "continue_final_message")
     return ChatPrompt(
-        _json(list(messages), "messages"),
+        _json(listed, "messages"),
         add_generation_prompt=not continues,
         continue_final_message=continues,
         tools=_json(tools, "tools") if tools else b"",
         tool_choice=choice,
         tool_name=name,
-        parallel_tool_calls=bool(options.pop("parallel_tool_calls", True)),
-        template_args=_json(arguments, "chat_template_kwargs") if arguments else b"",
-        reasoning_effort=str(options.pop("reasoning_effort", None) or ""),
+        parallel_tool_calls=truth(options.pop("parallel_tool_calls", True), "parallel_tool_calls"),
+        template_args=_template_args(options.pop("chat_template_kwargs", None)),
+        reasoning_effort=text(options.pop("reasoning_effort", None) or "", "reasoning_effort"),
     )
 
 
-def _choice(given: Any) -> tuple[ToolChoice, str]:
+def chat_arguments(
+    params: SamplingParams | None, defaults: SamplingParams, options: Mapping[str, Any], **given: Any
+) -> AnswerArguments:
+    """Does the same as answer_arguments(), for chat()."""
+    return answer_arguments(params, defaults, options, known=_CHAT, **given)
+
+
+def _template_args(value: Any) -> bytes:
+    if value is None:
+        return b""
+    if not isinstance(value, Mapping):
+        raise wrong("chat_template_kwargs", "a mapping", value)
+    return _json(dict(value), "chat_template_kwargs") if value else b""
+
+
+def _choice(given: Any, has_tools: bool) -> tuple[ToolChoice, str]:
     if given is None:
         return "auto", ""
+    if not has_tools and given != "none" and given != "auto":
+        raise InvalidRequestError("tool_choice needs tools", param="tool_choice")
     for choice in _CHOICES:
         if given == choice:
             return choice, ""
@@ -53,9 +234,19 @@ def _choice(given: Any) -> tuple[ToolChoice, str]:
 
 def _json(value: Any, name: str) -> bytes:
     try:
-        return json.dumps(value).encode()
+        return json.dumps(value, default=_message).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequestError(f"{name} cannot be written as JSON: {error}", param=name) from None
+
+
+def _message(value: Any) -> Any:
+    """Returns the plain form of an object among messages or tools: an answer of ours, a message of a client library, a number of
+    numpy. Raises TypeError for anything else."""
+    for method in ("to_message", "model_dump", "tolist"):
+        convert = getattr(value, method, None)
+        if callable(convert) and not isinstance(value, type):
+            return convert()
+    raise TypeError(f"a value of type {type(value).__name__}")
 
 
 def argument_name(param: str | None, constraint: str) -> str | None:
@@ -66,9 +257,8 @@ def argument_name(param: str | None, constraint: str) -> str | None:
     return f"{constraint}{dot}{path}" if name == "constraint" else param
 
 
-def sequence_argument(values: Iterable[T], name: str) -> tuple[T, ...]:
+def sequence_argument(values: Any, name: str) -> tuple[Any, ...]:
     """Returns the values of an argument. Raises InvalidRequestError, naming the argument, if it is no sequence."""
-    try:
-        return tuple(values)
-    except TypeError:
-        raise InvalidRequestError(f"{name} must be a sequence, got {type(values).__name__}", param=name) from None
+    if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InvalidRequestError(f"{name} must be a sequence, got {type(values).__name__}", param=name)
+    return tuple(values)

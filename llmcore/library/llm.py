@@ -5,29 +5,36 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from llmcore.completion import Completion
-from llmcore.config import EngineConfig
-from llmcore.errors import InvalidRequestError, ModelMissingError
-from llmcore.grammar.response_format import take_constraint
-from llmcore.hub.model_store import default_model_path
-from llmcore.library.arguments import argument_name, chat_prompt, sequence_argument
+from llmcore.errors import InvalidRequestError
+from llmcore.library.arguments import (
+    AnswerArguments,
+    answer_arguments,
+    argument_name,
+    chat_arguments,
+    chat_prompt,
+    generate_prompt,
+    sequence_argument,
+)
+from llmcore.library.checks import truth
+from llmcore.library.engine_options import engine_config
 from llmcore.library.local_engine import LocalEngine
+from llmcore.library.options import ChatOptions, EngineOptions, GenerateOptions
+from llmcore.library.sampling_defaults import default_sampling
 from llmcore.library.stream import Stream
 from llmcore.llama.model_load import LoadProgress
-from llmcore.messages import (
-    GenerateRequest,
-    Prompt,
-    TextPrompt,
-    TokensPrompt,
-)
+from llmcore.messages import Prompt
 from llmcore.protocol.checks import checked
 from llmcore.protocol.commands import EmbedCommand, RerankCommand
-from llmcore.sampling import sampling_params
+from llmcore.sampling import SamplingParams
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -40,7 +47,7 @@ class LLM:
     the fork: load in each process.
 
     Args:
-        model: a GGUF file; by default, the model that `llmcore pull` fetched.
+        model: a GGUF file; by default, the model that `llmcore pull` fetched. `model_path=` is the same.
         progress: called with 0..1 while loading; returning False stops it.
         **options: any option of EngineConfig, such as n_ctx=4096, threads=2, n_slots=8.
 
@@ -58,15 +65,12 @@ class LLM:
         model: str | bytes | os.PathLike[str] | None = None,
         *,
         progress: LoadProgress | None = None,
-        **options: Any,
+        **options: Unpack[EngineOptions],
     ) -> None:
-        path = _model_path(model)
-        unknown = sorted(set(options) - set(EngineConfig.__dataclass_fields__))
-        if unknown:
-            raise InvalidRequestError(f"unknown option: {unknown[0]}", param=unknown[0])
-        self._local = LocalEngine(EngineConfig(model_path=path, **options), progress=progress)
+        self._local = LocalEngine(engine_config(model, options), progress=progress)
         self.engine = self._local.engine
         self.model = self.engine.model
+        self.default_sampling = default_sampling(self.model.metadata)
 
     def close(self) -> None:
         """Frees the model, after the step that another thread computes. Open streams end with ClosedError. Idempotent. Does
@@ -87,76 +91,107 @@ class LLM:
     def generate(
         self,
         prompt: str | Sequence[int],
+        params: SamplingParams | None = ...,
         *,
         max_tokens: int | None = ...,
-        stop: str | Sequence[str] = ...,
+        stop: str | Sequence[str] | None = ...,
         stream: Literal[False] = ...,
-        **options: Any,
+        **options: Unpack[GenerateOptions],
     ) -> Completion: ...
     @overload
     def generate(
         self,
         prompt: str | Sequence[int],
+        params: SamplingParams | None = ...,
         *,
         max_tokens: int | None = ...,
-        stop: str | Sequence[str] = ...,
+        stop: str | Sequence[str] | None = ...,
         stream: Literal[True],
-        **options: Any,
+        **options: Unpack[GenerateOptions],
     ) -> Stream: ...
+    @overload
     def generate(
         self,
         prompt: str | Sequence[int],
+        params: SamplingParams | None = ...,
+        *,
+        max_tokens: int | None = ...,
+        stop: str | Sequence[str] | None = ...,
+        stream: bool,
+        **options: Unpack[GenerateOptions],
+    ) -> Completion | Stream: ...
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        params: SamplingParams | None = None,
         *,
         max_tokens: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = None,
         stream: bool = False,
-        **options: Any,
+        **options: Unpack[GenerateOptions],
     ) -> Completion | Stream:
         """Continues a prompt: text (special text in it is plain text) or token ids.
 
         Args:
-            max_tokens: length of the answer; None is up to the end of the context.
+            params: sampling parameters, instead of the model's defaults; single options below change them.
+            max_tokens: length of the answer; None or -1 is up to the end of the context.
             stop: the answer ends before the first of these.
             stream: return an iterator of pieces of text instead of a Completion; closing it cancels the request.
             **options: any field of SamplingParams, such as temperature=0, top_p=0.9, seed=1; `logprobs=n` for the
-                log-probabilities of each token and of n alternatives; and a constraint: one of json_schema (a mapping, JSON text
-                or a pydantic model), regex, grammar (Lark or GBNF), and response_format as in OpenAI's API.
+                log-probabilities of each token and of n alternatives; stop_token_ids, ignore_eos, min_tokens, timeout_s,
+                priority; suffix (the answer is the text between prompt and suffix); and a constraint: one of json_schema (a
+                mapping, JSON text or a pydantic model), regex, grammar (Lark or GBNF), and response_format as in OpenAI's
+                API. Other libraries' names of the same are taken (options.py).
 
         Raises InvalidRequestError (naming the argument), ContextLengthError, OverloadedError.
         """
-        source: Prompt = (
-            TextPrompt(prompt) if isinstance(prompt, str) else TokensPrompt(sequence_argument(prompt, "prompt"))
-        )
-        return self._answer(source, max_tokens, stop, stream, options)
+        given: dict[str, Any] = dict(options)
+        source = generate_prompt(prompt, given)
+        arguments = answer_arguments(params, self.default_sampling, given, max_tokens=max_tokens, stop=stop)
+        return self._answer(source, arguments, truth(stream, "stream"))
 
     @overload
     def chat(
         self,
         messages: Messages,
+        params: SamplingParams | None = ...,
         *,
         max_tokens: int | None = ...,
-        stop: str | Sequence[str] = ...,
+        stop: str | Sequence[str] | None = ...,
         stream: Literal[False] = ...,
-        **options: Any,
+        **options: Unpack[ChatOptions],
     ) -> Completion: ...
     @overload
     def chat(
         self,
         messages: Messages,
+        params: SamplingParams | None = ...,
         *,
         max_tokens: int | None = ...,
-        stop: str | Sequence[str] = ...,
+        stop: str | Sequence[str] | None = ...,
         stream: Literal[True],
-        **options: Any,
+        **options: Unpack[ChatOptions],
     ) -> Stream: ...
+    @overload
     def chat(
         self,
         messages: Messages,
+        params: SamplingParams | None = ...,
+        *,
+        max_tokens: int | None = ...,
+        stop: str | Sequence[str] | None = ...,
+        stream: bool,
+        **options: Unpack[ChatOptions],
+    ) -> Completion | Stream: ...
+    def chat(
+        self,
+        messages: Messages,
+        params: SamplingParams | None = None,
         *,
         max_tokens: int | None = None,
-        stop: str | Sequence[str] = (),
+        stop: str | Sequence[str] | None = None,
         stream: bool = False,
-        **options: Any,
+        **options: Unpack[ChatOptions],
     ) -> Completion | Stream:
         """Answers messages in OpenAI's form, `{"role": "user", "content": "Hello!"}`, by the model's chat template.
 
@@ -164,27 +199,16 @@ class LLM:
         chat_template_kwargs (further variables of the template), and continue_final_message=True to go on with the last
         message instead of beginning a new one.
         """
-        prompt = chat_prompt(messages, options)
-        return self._answer(prompt, max_tokens, stop, stream, options)
+        given: dict[str, Any] = dict(options)
+        prompt = chat_prompt(messages, given)
+        arguments = chat_arguments(params, self.default_sampling, given, max_tokens=max_tokens, stop=stop)
+        return self._answer(prompt, arguments, truth(stream, "stream"))
 
-    def _answer(
-        self, prompt: Prompt, max_tokens: int | None, stop: str | Sequence[str], stream: bool, options: dict[str, Any]
-    ) -> Completion | Stream:
-        constraint, source = take_constraint(options)
-        n_logprobs = options.pop("logprobs", None)
-        request = GenerateRequest(
-            request_id=self._local.new_id(),
-            prompt=prompt,
-            sampling=sampling_params(**options),
-            max_tokens=max_tokens,
-            stop=(stop,) if isinstance(stop, str) else sequence_argument(stop, "stop"),
-            constraint=constraint,
-            n_logprobs=n_logprobs,
-        )
+    def _answer(self, prompt: Prompt, arguments: AnswerArguments, stream: bool) -> Completion | Stream:
         try:
-            answer = self._local.submit(request)
+            answer = self._local.submit(arguments.request(self._local.new_id(), prompt))
         except InvalidRequestError as error:
-            error.param = argument_name(error.param, source)
+            error.param = argument_name(error.param, arguments.constraint_name)
             raise
         if stream:
             return answer
@@ -214,7 +238,7 @@ class LLM:
         Raises UnsupportedError if the model has no embeddings, ContextLengthError for a text that is too long.
         """
         several = (texts,) if isinstance(texts, str) else sequence_argument(texts, "texts")
-        wanted = checked(EmbedCommand(0, several, dimensions))  # type: ignore[arg-type]  # checked
+        wanted = checked(EmbedCommand(0, several, dimensions))
         rows = self._local.compute(
             lambda jobs, id: jobs.submit(id, wanted.texts, dimensions=wanted.dimensions, param="texts")
         )
@@ -225,12 +249,3 @@ class LLM:
         pooling "rank". Raises the errors of embed()."""
         wanted = checked(RerankCommand(0, query, sequence_argument(documents, "documents")))
         return self._local.compute(lambda jobs, id: jobs.submit_pairs(id, wanted.query, wanted.documents))[:, 0]
-
-
-def _model_path(model: str | bytes | os.PathLike[str] | None) -> str:
-    if model is not None:
-        return os.fsdecode(model)
-    found = default_model_path()
-    if found is None:
-        raise ModelMissingError("no model was named and the default one is not here: run `llmcore pull`", param="model")
-    return str(found)

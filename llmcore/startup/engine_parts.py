@@ -10,8 +10,9 @@ from pathlib import Path
 
 from llmcore.config import EngineConfig
 from llmcore.embedding.embedder import Embedder
-from llmcore.errors import ConfigError, KernelsUnfitError
+from llmcore.errors import KernelsUnfitError
 from llmcore.gguf.fingerprint import model_fingerprint
+from llmcore.hub.model_store import with_model
 from llmcore.limits import Limits
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.context import Context
@@ -45,12 +46,15 @@ class EngineParts:
     threads: ThreadDecision | None = None
 
 
+def named_model(config: EngineConfig) -> EngineConfig:
+    """Returns the config with a model path: the default model's if it has none. Raises ModelMissingError."""
+    return with_model(config)
+
+
 def open_model(config: EngineConfig, progress: LoadProgress | None = None) -> Model:
-    """Loads the model that `config` names. Raises what Model raises, and ConfigError."""
-    if not config.model_path:
-        raise ConfigError("no model: set model_path (or MODEL_PATH)", param="model_path")
+    """Loads the model that `config` names, by default the default model. Raises what Model raises, and ModelMissingError."""
     return Model(
-        config.model_path,
+        named_model(config).model_path,
         progress=progress,
         mmap=config.mmap,
         repack=config.repack,

@@ -22,7 +22,6 @@ from llmcore.errors import (
     ModelMissingError,
     UnsupportedError,
 )
-from llmcore.library import llm
 from tests.conftest import SURE_QUESTION, SURE_SYSTEM
 
 STORY = "Once upon a time"
@@ -132,7 +131,7 @@ def test_stop_may_be_one_string_or_several(precise: LLM) -> None:
 
 def test_bad_arguments_are_named(chatty: LLM) -> None:
     calls: list[tuple[Callable[[], object], str]] = [
-        (lambda: chatty.generate(STORY, temperatur=1), "temperatur"),
+        (lambda: chatty.generate(STORY, temperatur=1), "temperatur"),  # type: ignore[call-overload]
         (lambda: chatty.generate(STORY, top_p=7), "top_p"),
         (lambda: chatty.chat([]), "messages"),
         (lambda: chatty.generate(""), "prompt"),
@@ -149,13 +148,13 @@ def test_bad_arguments_are_named(chatty: LLM) -> None:
 
 def test_options_are_checked(default_model: Path) -> None:
     with pytest.raises(InvalidRequestError, match="n_contxt"):
-        LLM(default_model, n_contxt=5)
+        LLM(default_model, n_contxt=5)  # type: ignore[call-arg]
     with pytest.raises(LlmcoreError, match="n_slots"):
         LLM(default_model, n_slots=0)
 
 
-def test_without_a_model_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm, "default_model_path", lambda: None)
+def test_without_a_model_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
     with pytest.raises(ModelMissingError, match="llmcore pull"):
         LLM()
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.errors import ConfigError, KernelsUnfitError
+from llmcore.errors import ConfigError, KernelsUnfitError, ModelMissingError
 from llmcore.llama.model import Model
 from llmcore.startup import engine_parts, resolve
-from llmcore.startup.engine_parts import EngineParts, choose_threads, open_engine_parts, open_model
+from llmcore.startup.engine_parts import EngineParts, choose_threads, named_model, open_engine_parts, open_model
 
 
 def config_of(path: Path, folder: Path, **options: Any) -> EngineConfig:
@@ -26,8 +26,12 @@ def close(parts: EngineParts) -> None:
     parts.model.close()
 
 
-def test_a_model_has_to_be_named() -> None:
-    with pytest.raises(ConfigError, match="no model: set model_path") as caught:
+def test_without_a_name_it_is_the_default_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, default_model: Path
+) -> None:
+    assert named_model(EngineConfig()).model_path == str(default_model)
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    with pytest.raises(ModelMissingError, match="no model") as caught:
         open_model(EngineConfig())
     assert caught.value.param == "model_path"
 
