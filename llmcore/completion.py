@@ -1,10 +1,10 @@
-"""Answers as the library returns them, and their parts."""
+"""Answers put together from the engine's outputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from llmcore.messages import Finished, FinishReason, Piece, TokenLogprob, Usage
+from llmcore.messages import Finished, Piece, TokenLogprob
 
 
 @dataclass
@@ -14,25 +14,6 @@ class ToolCall:
     id: str
     name: str
     arguments: str = ""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """A whole answer. `str(completion)` is its text.
-
-    For a chat, `reasoning` is the text that the model thought before it answered, and `tool_calls` are the calls that it asks
-    for. `logprobs` is empty unless it was asked for.
-    """
-
-    text: str
-    finish_reason: FinishReason
-    usage: Usage
-    logprobs: tuple[TokenLogprob, ...] = ()
-    reasoning: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass
@@ -64,9 +45,3 @@ class CompletionBuilder:
     @property
     def reasoning(self) -> str:
         return "".join(self.reasonings)
-
-    def completion(self) -> Completion:
-        """The whole answer, once it has ended."""
-        assert self.finished is not None, "an answer ends with Finished or an error"
-        reason, usage = self.finished.reason, self.finished.usage
-        return Completion(self.text, reason, usage, tuple(self.logprobs), self.reasoning, tuple(self.tool_calls))

@@ -29,6 +29,7 @@ class LlmcoreError(Exception):
 
     code: ClassVar[str] = "internal_error"
     retry_after_s: float | None = None  # seconds to wait before the same request is sent again, if that helps
+    index: int | None = None  # place of the prompt at fault in the caller's list of prompts
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         # The message goes into JSON and to other processes, and may contain a file name that is not UTF-8.
@@ -206,6 +207,12 @@ class ConstraintError(InvalidRequestError):
     """An answer cannot continue under its constraint: a limit was reached, or no token may come next."""
 
     code = "constraint_failed"
+
+
+class AnswerParseError(LlmcoreError, ValueError):
+    """The text of an answer is not JSON, or its JSON is not a value of the type that was asked for."""
+
+    code = "answer_unparsed"
 
 
 class PoisonousError(InvalidRequestError):

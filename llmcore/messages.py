@@ -202,7 +202,8 @@ class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
     """The last output of a request that succeeded. `text`, `reasoning`, `calls` and `logprobs` were held back until now.
-    `stop_string` is the stop string that ended the answer, the request's or the chat template's; empty if none did."""
+    `stop_string` is the stop string that ended the answer, the request's or the chat template's; empty if none did. `tokens` are all
+    tokens of the answer, including the one that ended it."""
 
     request_id: str
     text: str
@@ -212,6 +213,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
     calls: tuple[CallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     stop_string: str = ""
+    tokens: tuple[int, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -245,6 +247,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     can_generate: bool = True
     pooling: str = "none"  # of embeddings: mean, cls or last; "rank" for a reranker, "none" without embeddings
     threads: ThreadDecision | None = None  # threads of its steps
+    sampling_metadata: dict[str, str] = {}  # the sampling parameters that its file recommends: general.sampling.*
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -85,6 +85,7 @@ class OutputProcessor:
             raise ConstraintError(TOO_AMBIGUOUS, param="tools")
         if token == NO_TOKEN:
             raise _no_choice() if constraint is None else constraint.failure
+        request.tokens.append(token)
         is_end = self._token_text.is_end(token) and not request.ignore_eos
         if is_end or token in request.endings.tokens:
             request.is_cut = not is_end

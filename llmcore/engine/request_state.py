@@ -54,6 +54,7 @@ class RequestState:
     first_token_s: float | None = None
     n_cached: int = 0
     n_restored: int = 0
+    tokens: list[int] = field(default_factory=list)  # of the answer, also those that a context shift has dropped
     _held_logprobs: list[tuple[int, TokenLogprob]] = field(default_factory=list)
     _n_bytes: int = 0
 
@@ -103,9 +104,21 @@ class RequestState:
         request_id, usage, logprobs = self.sequence.request_id, self.usage(now_s), self.logprobs(is_end=True)
         stop_string = self.text.stop_string if reason == "stop" else ""
         if self.chat is None:
-            return Finished(request_id, text, reason, usage, logprobs=logprobs, stop_string=stop_string)
+            return Finished(
+                request_id, text, reason, usage, logprobs=logprobs, stop_string=stop_string, tokens=tuple(self.tokens)
+            )
         delta = self.chat.finish(text, is_whole=reason == "stop" and not (self.text.stopped or self.is_cut))
-        return Finished(request_id, delta.content, reason, usage, delta.reasoning, delta.calls, logprobs, stop_string)
+        return Finished(
+            request_id,
+            delta.content,
+            reason,
+            usage,
+            delta.reasoning,
+            delta.calls,
+            logprobs,
+            stop_string,
+            tuple(self.tokens),
+        )
 
     def logprobs(self, *, is_end: bool = False) -> tuple[TokenLogprob, ...]:
         """Takes the log-probabilities that can be shown now. At the end all can, except those of text that a stop string has

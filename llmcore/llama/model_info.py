@@ -39,4 +39,5 @@ def model_info(
         can_generate=model.can_generate,
         pooling=pooling,
         threads=threads,
+        sampling_metadata={key: value for key, value in model.metadata.items() if key.startswith("general.sampling.")},
     )
