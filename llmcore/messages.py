@@ -202,8 +202,8 @@ class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
     """The last output of a request that succeeded. `text`, `reasoning`, `calls` and `logprobs` were held back until now.
-    `stop_string` is the stop string that ended the answer, the request's or the chat template's; empty if none did. `tokens` are all
-    tokens of the answer, including the one that ended it."""
+    `stop_string` is the stop string that ended the answer, the request's or the chat template's; empty if none did. `tokens` are
+    all tokens of the answer, including the one that ended it."""
 
     request_id: str
     text: str

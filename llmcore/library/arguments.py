@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-import msgspec
 
 from llmcore.errors import InvalidRequestError
 from llmcore.grammar.response_format import take_constraint
 from llmcore.library.checks import number_above, text, texts, token_ids, truth, whole_number, wrong
 from llmcore.library.options import ChatOptions, GenerateOptions
 from llmcore.library.other_names import ANSWER_NAMES, unknown_argument, with_our_names
+from llmcore.library.response_type import ResponseType, take_response_type
+from llmcore.library.sampling_defaults import with_changes
 from llmcore.messages import (
     N_LOGPROBS_MAX,
     PRIORITIES,
@@ -26,7 +26,10 @@ from llmcore.messages import (
     TokensPrompt,
     ToolChoice,
 )
-from llmcore.sampling import SamplingParams, plain_value, sampling_params
+from llmcore.sampling import MAX_SEED, SamplingParams, plain_value, sampling_params
+
+# Answers to one prompt.
+N_CHOICES_MAX = 128
 
 _CHOICES: tuple[ToolChoice, ...] = ("auto", "none", "required")
 
@@ -39,7 +42,8 @@ _GENERATE = GenerateOptions.__annotations__.keys() | {"max_tokens", "stop", "str
 
 @dataclass(frozen=True)
 class AnswerArguments:
-    """Arguments of an answer that do not concern its prompt, checked. `constraint_name` is the argument of the constraint."""
+    """Arguments of an answer that do not concern its prompt, checked. `constraint_name` is the argument of the constraint, and
+    `changes` are the sampling parameters given as keyword arguments, which `sampling` contains already."""
 
     sampling: SamplingParams
     max_tokens: int | None = None
@@ -52,13 +56,24 @@ class AnswerArguments:
     n_logprobs: int | None = None
     priority: Priority = "normal"
     timeout_s: float | None = None
+    n: int = 1  # answers to the prompt
+    response_type: ResponseType | None = None  # the type that gave the constraint
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
-    def request(self, request_id: str, prompt: Prompt) -> GenerateRequest:
-        """Returns the engine's request for one answer."""
+    def with_params(self, params: Any, name: str) -> AnswerArguments:
+        """Returns the same arguments with other sampling parameters, changed by the keyword arguments. Raises InvalidRequestError,
+        naming the argument `name`."""
+        if not isinstance(params, SamplingParams):
+            raise wrong(name, "a SamplingParams", params)
+        return replace(self, sampling=with_changes(params, self.changes))
+
+    def request(self, request_id: str, prompt: Prompt, choice: int = 0, group: str = "") -> GenerateRequest:
+        """Returns the engine's request for one of the n answers. With a seed, choice i is drawn with seed + i. `group` is a
+        name that several answers to one prompt share."""
         return GenerateRequest(
             request_id=request_id,
             prompt=prompt,
-            sampling=self.sampling,
+            sampling=_for_choice(self.sampling, choice),
             max_tokens=self.max_tokens,
             stop=self.stop,
             stop_token_ids=self.stop_token_ids,
@@ -68,6 +83,7 @@ class AnswerArguments:
             n_logprobs=self.n_logprobs,
             priority=self.priority,
             timeout_s=self.timeout_s,
+            group=group,
         )
 
 
@@ -95,7 +111,9 @@ def answer_arguments(
     given = [name for name, value in (("max_tokens", max_tokens), ("stop", stop)) if value is not None and value != ()]
     rest = with_our_names(options, ANSWER_NAMES, given)
     max_tokens, stop = rest.pop("max_tokens", max_tokens), rest.pop("stop", stop)
+    response_type = take_response_type(rest)
     constraint, constraint_name = take_constraint(rest)
+    n = whole_number(rest.pop("n", 1), "n", 1, N_CHOICES_MAX)
     return AnswerArguments(
         max_tokens=_max_tokens(max_tokens),
         stop=texts(stop, "stop"),
@@ -107,7 +125,10 @@ def answer_arguments(
         n_logprobs=_n_logprobs(rest.pop("logprobs", None)),
         priority=_priority(rest.pop("priority", None)),
         timeout_s=_timeout_s(rest.pop("timeout_s", None)),
-        sampling=_sampling(params, defaults, rest, known),
+        n=n,
+        response_type=response_type,
+        changes=(changes := _changes(rest, known)),
+        sampling=with_changes(params or defaults, changes),
     )
 
 
@@ -141,16 +162,20 @@ def _timeout_s(value: Any) -> float | None:
     return None if value is None else number_above(value, "timeout_s", 0)
 
 
-def _sampling(
-    params: SamplingParams | None, defaults: SamplingParams, options: Mapping[str, Any], known: Iterable[str]
-) -> SamplingParams:
+def _changes(options: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """Returns the fields of SamplingParams among keyword arguments. Raises InvalidRequestError for any other."""
     changes = {name: _unless_off(name, value) for name, value in options.items()}
     for name in changes:
         if name not in SamplingParams.__struct_fields__:
             raise unknown_argument(name, known, "argument")
     changed = sampling_params(**changes)
-    values = msgspec.structs.asdict(params or defaults) | {name: getattr(changed, name) for name in changes}
-    return SamplingParams(**values)
+    return {name: getattr(changed, name) for name in changes}
+
+
+def _for_choice(params: SamplingParams, choice: int) -> SamplingParams:
+    if params.seed is None or not choice:
+        return params
+    return with_changes(params, {"seed": (params.seed + choice) % (MAX_SEED + 1)})
 
 
 # --- Prompts ----------------------------------------------------------------------------------------------------------

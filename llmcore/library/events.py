@@ -10,6 +10,7 @@ from llmcore.library.completion import Completion, completion_of
 from llmcore.library.response_type import ResponseType
 from llmcore.messages import Finished, Piece
 
+
 @dataclass(frozen=True)
 class TextEvent:
     """More text of the answer."""

@@ -3,47 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from llmcore.completion import Completion
-from llmcore.errors import InvalidRequestError
+from llmcore.library.answering import Answering
 from llmcore.library.arguments import (
-    AnswerArguments,
-    answer_arguments,
-    argument_name,
-    chat_arguments,
-    chat_prompt,
-    generate_prompt,
     sequence_argument,
 )
-from llmcore.library.checks import truth
 from llmcore.library.engine_options import engine_config
 from llmcore.library.local_engine import LocalEngine
-from llmcore.library.options import ChatOptions, EngineOptions, GenerateOptions
+from llmcore.library.options import EngineOptions
 from llmcore.library.sampling_defaults import default_sampling
-from llmcore.library.stream import Stream
 from llmcore.llama.model_load import LoadProgress
-from llmcore.messages import Prompt
 from llmcore.protocol.checks import checked
 from llmcore.protocol.commands import EmbedCommand, RerankCommand
-from llmcore.sampling import SamplingParams
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Messages = Sequence[Mapping[str, Any]]
 
-
-class LLM:
+class LLM(Answering):
     """A model in this process.
 
     Several threads may use it, and several streams may be open at once: they share each step. For a service that survives
-    native crashes, use `llmcore.AsyncEngine` or the HTTP service. A forked child cannot use a model that was loaded before
+    native crashes, use `AsyncLLM(isolated=True)` or the HTTP service. A forked child cannot use a model that was loaded before
     the fork: load in each process.
 
     Args:
@@ -84,137 +71,6 @@ class LLM:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    # --- Answers ------------------------------------------------------------------------------------------------------
-
-    @overload
-    def generate(
-        self,
-        prompt: str | Sequence[int],
-        params: SamplingParams | None = ...,
-        *,
-        max_tokens: int | None = ...,
-        stop: str | Sequence[str] | None = ...,
-        stream: Literal[False] = ...,
-        **options: Unpack[GenerateOptions],
-    ) -> Completion: ...
-    @overload
-    def generate(
-        self,
-        prompt: str | Sequence[int],
-        params: SamplingParams | None = ...,
-        *,
-        max_tokens: int | None = ...,
-        stop: str | Sequence[str] | None = ...,
-        stream: Literal[True],
-        **options: Unpack[GenerateOptions],
-    ) -> Stream: ...
-    @overload
-    def generate(
-        self,
-        prompt: str | Sequence[int],
-        params: SamplingParams | None = ...,
-        *,
-        max_tokens: int | None = ...,
-        stop: str | Sequence[str] | None = ...,
-        stream: bool,
-        **options: Unpack[GenerateOptions],
-    ) -> Completion | Stream: ...
-    def generate(
-        self,
-        prompt: str | Sequence[int],
-        params: SamplingParams | None = None,
-        *,
-        max_tokens: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        stream: bool = False,
-        **options: Unpack[GenerateOptions],
-    ) -> Completion | Stream:
-        """Continues a prompt: text (special text in it is plain text) or token ids.
-
-        Args:
-            params: sampling parameters, instead of the model's defaults; single options below change them.
-            max_tokens: length of the answer; None or -1 is up to the end of the context.
-            stop: the answer ends before the first of these.
-            stream: return an iterator of pieces of text instead of a Completion; closing it cancels the request.
-            **options: any field of SamplingParams, such as temperature=0, top_p=0.9, seed=1; `logprobs=n` for the
-                log-probabilities of each token and of n alternatives; stop_token_ids, ignore_eos, min_tokens, timeout_s,
-                priority; suffix (the answer is the text between prompt and suffix); and a constraint: one of json_schema (a
-                mapping, JSON text or a pydantic model), regex, grammar (Lark or GBNF), and response_format as in OpenAI's
-                API. Other libraries' names of the same are taken (options.py).
-
-        Raises InvalidRequestError (naming the argument), ContextLengthError, OverloadedError.
-        """
-        given: dict[str, Any] = dict(options)
-        source = generate_prompt(prompt, given)
-        arguments = answer_arguments(params, self.default_sampling, given, max_tokens=max_tokens, stop=stop)
-        return self._answer(source, arguments, truth(stream, "stream"))
-
-    @overload
-    def chat(
-        self,
-        messages: Messages,
-        params: SamplingParams | None = ...,
-        *,
-        max_tokens: int | None = ...,
-        stop: str | Sequence[str] | None = ...,
-        stream: Literal[False] = ...,
-        **options: Unpack[ChatOptions],
-    ) -> Completion: ...
-    @overload
-    def chat(
-        self,
-        messages: Messages,
-        params: SamplingParams | None = ...,
-        *,
-        max_tokens: int | None = ...,
-        stop: str | Sequence[str] | None = ...,
-        stream: Literal[True],
-        **options: Unpack[ChatOptions],
-    ) -> Stream: ...
-    @overload
-    def chat(
-        self,
-        messages: Messages,
-        params: SamplingParams | None = ...,
-        *,
-        max_tokens: int | None = ...,
-        stop: str | Sequence[str] | None = ...,
-        stream: bool,
-        **options: Unpack[ChatOptions],
-    ) -> Completion | Stream: ...
-    def chat(
-        self,
-        messages: Messages,
-        params: SamplingParams | None = None,
-        *,
-        max_tokens: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        stream: bool = False,
-        **options: Unpack[ChatOptions],
-    ) -> Completion | Stream:
-        """Answers messages in OpenAI's form, `{"role": "user", "content": "Hello!"}`, by the model's chat template.
-
-        Arguments and errors as generate(), and of OpenAI's API: tools, tool_choice, parallel_tool_calls, reasoning_effort;
-        chat_template_kwargs (further variables of the template), and continue_final_message=True to go on with the last
-        message instead of beginning a new one.
-        """
-        given: dict[str, Any] = dict(options)
-        prompt = chat_prompt(messages, given)
-        arguments = chat_arguments(params, self.default_sampling, given, max_tokens=max_tokens, stop=stop)
-        return self._answer(prompt, arguments, truth(stream, "stream"))
-
-    def _answer(self, prompt: Prompt, arguments: AnswerArguments, stream: bool) -> Completion | Stream:
-        try:
-            answer = self._local.submit(arguments.request(self._local.new_id(), prompt))
-        except InvalidRequestError as error:
-            error.param = argument_name(error.param, arguments.constraint_name)
-            raise
-        if stream:
-            return answer
-        for _ in answer:
-            pass
-        return answer.parts.completion()
 
     # --- Tokens and vectors -------------------------------------------------------------------------------------------
 

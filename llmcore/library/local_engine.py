@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,15 @@ from llmcore.config import EngineConfig
 from llmcore.embedding.job import EmbeddingResult
 from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.engine.encoder import open_engine
+from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.errors import ClosedError
-from llmcore.library.stream import Stream
+from llmcore.library.response_type import ResponseType
+from llmcore.library.stream import Reader, Stream
 from llmcore.llama.model_load import LoadProgress
 from llmcore.machine.process import Process
-from llmcore.messages import Accepted, GenerateRequest, Output
+from llmcore.messages import Accepted, GenerateRequest, Output, Prompt
+
+T = TypeVar("T")
 
 
 class LocalEngine:
@@ -57,29 +62,54 @@ class LocalEngine:
         """Raises ForkedError. Called before the lock is taken: in a forked child, the thread that held it may not exist."""
         self._process.check(self._name)
 
-    def submit(self, request: GenerateRequest) -> Stream:
-        """Queues a request and returns its answer as a stream. Raises InvalidRequestError, ContextLengthError, OverloadedError or
-        ClosedError; nothing changes then."""
+    def submit(
+        self, request: GenerateRequest, outputs: deque[Output], *, prompt: TokenizedPrompt | None = None
+    ) -> None:
+        """Queues a request, whose outputs go to `outputs`; several requests may share one. `prompt` is the result of Engine.read().
+        Raises InvalidRequestError, ContextLengthError, OverloadedError or ClosedError; nothing changes then."""
         self.check_process()
-        id = request.request_id
         with self._lock:
             self._check_open()
-            self.engine.submit(request)
-            self._outputs[id] = deque()
-        return Stream(lambda: self._next_output(id), lambda: self._forget(id))
+            self.engine.submit(request, prompt=prompt)
+            self._outputs[request.request_id] = outputs
 
-    def _next_output(self, request_id: str) -> Output:
+    def read(self, prompt: Prompt) -> TokenizedPrompt:
+        """Renders and tokenizes a prompt. Raises InvalidRequestError, ContextLengthError or ClosedError."""
+        self.check_process()
+        self._check_open()
+        return self.engine.read(prompt)
+
+    def stream(
+        self, request: GenerateRequest, reader: Reader[T], response_type: ResponseType | None = None
+    ) -> Stream[T]:
+        """Queues a request and returns its answer as a stream of the reader's items. Raises the errors of submit()."""
+        id, outputs = request.request_id, deque[Output]()
+        self.submit(request, outputs)
+        return Stream(lambda: self._next_output(outputs), lambda: self.cancel(id), reader, response_type)
+
+    def _next_output(self, outputs: deque[Output]) -> Output:
         """Returns the next output of a request. Steps the engine, for all open requests, until there is one."""
         self.check_process()
         while True:
             with self._lock:
                 self._check_open()
-                outputs = self._outputs[request_id]
                 if outputs:
                     return outputs.popleft()
                 self._deliver(self.engine.step())
 
-    def _forget(self, request_id: str) -> None:
+    def step(self, outputs: deque[Output]) -> list[Output]:
+        """Takes all outputs that have come for some requests. If there are none, computes one step first."""
+        self.check_process()
+        with self._lock:
+            self._check_open()
+            if not outputs:
+                self._deliver(self.engine.step())
+            taken = list(outputs)
+            outputs.clear()
+            return taken
+
+    def cancel(self, request_id: str) -> None:
+        """Cancels a request, if it has not ended, and drops its outputs."""
         if not self._process.is_current:
             return
         with self._lock:

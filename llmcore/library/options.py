@@ -109,6 +109,7 @@ class OtherNames(TypedDict, total=False):
 class GenerateOptions(SamplingOptions, OtherNames, total=False):
     """Keyword arguments of LLM.generate()."""
 
+    n: int
     stop_token_ids: Sequence[int]
     ignore_eos: bool
     min_tokens: int
@@ -116,7 +117,7 @@ class GenerateOptions(SamplingOptions, OtherNames, total=False):
     timeout_s: float | None
     priority: Priority
     suffix: str
-    response_format: Mapping[str, Any] | None
+    response_format: Any
     json_schema: Any
     regex: str | None
     grammar: str | None
@@ -125,13 +126,14 @@ class GenerateOptions(SamplingOptions, OtherNames, total=False):
 class ChatOptions(SamplingOptions, OtherNames, total=False):
     """Keyword arguments of LLM.chat()."""
 
+    n: int
     stop_token_ids: Sequence[int]
     ignore_eos: bool
     min_tokens: int
     logprobs: int | None
     timeout_s: float | None
     priority: Priority
-    response_format: Mapping[str, Any] | None
+    response_format: Any
     json_schema: Any
     regex: str | None
     grammar: str | None

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 from llmcore import log
 from llmcore.config import attach_paths
@@ -27,8 +28,11 @@ from llmcore.worker.loop import WorkerLoop
 logger = logging.getLogger(__name__)
 
 
-def serve(sock: socket.socket, heartbeat: Heartbeat) -> int:
-    """Loads the engine that the first command describes and serves it. Returns the process's exit status."""
+def serve(
+    sock: socket.socket, heartbeat: Heartbeat, configure_log: Callable[[str], None] = log.configure
+) -> int:
+    """Loads the engine that the first command describes and serves it. Returns the process's exit status. `configure_log` gets the
+    log level of that command."""
     channel: Channel[Command | Unreadable] = Channel(sock, Command, unreadable)
     try:
         first = channel.receive()
@@ -36,7 +40,7 @@ def serve(sock: socket.socket, heartbeat: Heartbeat) -> int:
         return 0
     if not isinstance(first, ConfigureCommand):
         raise TypeError(f"expected ConfigureCommand, got {type(first).__name__}")
-    log.configure(first.log_level)
+    configure_log(first.log_level)
     try:
         config = attach_paths(first.engine, first.paths)
         engine = open_and_warm(config, channel, heartbeat)

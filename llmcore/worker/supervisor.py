@@ -36,14 +36,17 @@ class Supervisor:
         on_reply: Callable[[Reply], None],
         on_lost: Callable[[set[str | int]], bool],
         on_exit: Callable[[str], bool],
+        make_worker: Callable[[Callable[[Reply], None]], WorkerProcess] = WorkerProcess,
     ) -> None:
         """`on_reply` gets the replies of the process. When the process is gone, `on_lost` gets the ids that it worked on (see
-        heartbeat.py); once it is reaped, `on_exit` gets the cause. If one of these returns False, no other process is started."""
+        heartbeat.py); once it is reaped, `on_exit` gets the cause. If one of these returns False, no other process is started.
+        `make_worker` makes the object that starts one."""
         self._config = config
         self._log_level = log_level
         self._on_reply = on_reply
         self._on_lost = on_lost
         self._on_exit = on_exit
+        self._make_worker = make_worker
         self._process: WorkerProcess | None = None
         self._is_over = False
         self._running: asyncio.Task[None] | None = None
@@ -96,7 +99,7 @@ class Supervisor:
 
     async def _run_once(self) -> WorkerExit:
         """Runs one process from its start to its end. Raises OSError if it cannot be started."""
-        process = WorkerProcess(self._on_reply)
+        process = self._make_worker(self._on_reply)
         try:
             await _start(process)
             self._process = process
