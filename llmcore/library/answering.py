@@ -29,8 +29,9 @@ class Answering:
     _local: LocalEngine
     default_sampling: SamplingParams
 
+    # A text is a sequence of texts too, but the first form that fits is taken.
     @overload
-    def generate(
+    def generate(  # type: ignore[overload-overlap]
         self,
         prompt: str | Sequence[int],
         params: SamplingParams | None = ...,

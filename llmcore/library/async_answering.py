@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from llmcore.errors import LlmcoreError
@@ -17,14 +17,15 @@ from llmcore.sampling import SamplingParams
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-AsyncAnswer = Awaitable[Any] | AsyncStream[str] | AsyncStream[Event]
+AsyncAnswer = Coroutine[Any, Any, Any] | AsyncStream[str] | AsyncStream[Event]
 
 
 class AsyncAnswering:
     """See LLM's Answering."""
 
+    # A text is a sequence of texts too, but the first form that fits is taken.
     @overload
-    def generate(
+    def generate(  # type: ignore[overload-overlap]
         self,
         prompt: str | Sequence[int],
         params: SamplingParams | None = ...,
@@ -33,7 +34,7 @@ class AsyncAnswering:
         stop: str | Sequence[str] | None = ...,
         stream: Literal[False] = ...,
         **options: Unpack[GenerateOptions],
-    ) -> Awaitable[Completion]: ...
+    ) -> Coroutine[Any, Any, Completion]: ...
     @overload
     def generate(
         self,
@@ -66,7 +67,7 @@ class AsyncAnswering:
         stop: str | Sequence[str] | None = ...,
         stream: bool,
         **options: Unpack[GenerateOptions],
-    ) -> Awaitable[Completion] | AsyncStream[str]: ...
+    ) -> Coroutine[Any, Any, Completion] | AsyncStream[str]: ...
     @overload
     def generate(
         self,
@@ -78,7 +79,7 @@ class AsyncAnswering:
         errors: Literal["raise"] = ...,
         progress: Progress = ...,
         **options: Unpack[GenerateOptions],
-    ) -> Awaitable[list[Completion]]: ...
+    ) -> Coroutine[Any, Any, list[Completion]]: ...
     @overload
     def generate(
         self,
@@ -90,7 +91,7 @@ class AsyncAnswering:
         errors: Literal["return"],
         progress: Progress = ...,
         **options: Unpack[GenerateOptions],
-    ) -> Awaitable[list[Completion | LlmcoreError]]: ...
+    ) -> Coroutine[Any, Any, list[Completion | LlmcoreError]]: ...
     def generate(
         self,
         prompt: str | Sequence[int] | Sequence[str | Sequence[int]],
@@ -119,7 +120,7 @@ class AsyncAnswering:
         stop: str | Sequence[str] | None = ...,
         stream: Literal[False] = ...,
         **options: Unpack[ChatOptions],
-    ) -> Awaitable[Completion]: ...
+    ) -> Coroutine[Any, Any, Completion]: ...
     @overload
     def chat(
         self,
@@ -152,7 +153,7 @@ class AsyncAnswering:
         stop: str | Sequence[str] | None = ...,
         stream: bool,
         **options: Unpack[ChatOptions],
-    ) -> Awaitable[Completion] | AsyncStream[str]: ...
+    ) -> Coroutine[Any, Any, Completion] | AsyncStream[str]: ...
     @overload
     def chat(
         self,
@@ -164,7 +165,7 @@ class AsyncAnswering:
         errors: Literal["raise"] = ...,
         progress: Progress = ...,
         **options: Unpack[ChatOptions],
-    ) -> Awaitable[list[Completion]]: ...
+    ) -> Coroutine[Any, Any, list[Completion]]: ...
     @overload
     def chat(
         self,
@@ -176,7 +177,7 @@ class AsyncAnswering:
         errors: Literal["return"],
         progress: Progress = ...,
         **options: Unpack[ChatOptions],
-    ) -> Awaitable[list[Completion | LlmcoreError]]: ...
+    ) -> Coroutine[Any, Any, list[Completion | LlmcoreError]]: ...
     def chat(
         self,
         messages: Messages | Sequence[Messages],

@@ -27,8 +27,7 @@ class OpenAnswer(Generic[T]):
 
     generation: Generation
     reader: Reader[T]
-    response_type: ResponseType | None
-    cancel: Callable[[], object]  # cancels the request, in the event loop's thread
+    response_type: ResponseType | None = None
 
 
 class AsyncStream(AsyncIterator[T], Generic[T]):
@@ -106,4 +105,4 @@ class AsyncStream(AsyncIterator[T], Generic[T]):
         # The garbage collector may run in any thread.
         if self._answer is not None and not self._is_closed and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the engine has stopped with it
-                self._loop.call_soon_threadsafe(self._answer.cancel)
+                self._loop.call_soon_threadsafe(self._answer.generation.leave)

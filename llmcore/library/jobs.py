@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from llmcore.errors import InvalidRequestError, LlmcoreError
 from llmcore.library.arguments import (
@@ -121,7 +121,7 @@ def _jobs(
 ) -> Jobs:
     """Makes the jobs of a call. `prompts` is None if `prompt` is a single one."""
     options = dict(given)
-    stream, progress = _stream_kind(options.pop("stream", False)), _progress(options.pop("progress", False))
+    stream, progress = stream_kind(options.pop("stream", False)), _progress(options.pop("progress", False))
     jobs = Jobs([], name, prompts is not None, stream, _keeps_errors(options.pop("errors", "raise")), progress)
     read = [
         _read(jobs, each, index, options, read_prompt)
@@ -169,7 +169,8 @@ def _params_of_each(params: Any, n: int) -> list[Any] | None:
     return list(params)
 
 
-def _stream_kind(value: Any) -> StreamKind:
+def stream_kind(value: Any) -> StreamKind:
+    """Returns the argument `stream`. Raises InvalidRequestError."""
     value = plain_value(value)
     if value is True or value is False:
         return bool(value)
@@ -188,7 +189,7 @@ def _progress(value: Any) -> Progress:
     value = plain_value(value)
     if not isinstance(value, bool) and not callable(value):
         raise wrong("progress", "True, False or a function of (n_done, n)", value)
-    return value
+    return cast("Progress", value)
 
 
 def _check_returns(jobs: Jobs, n: int) -> None:

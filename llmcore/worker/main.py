@@ -28,9 +28,7 @@ from llmcore.worker.loop import WorkerLoop
 logger = logging.getLogger(__name__)
 
 
-def serve(
-    sock: socket.socket, heartbeat: Heartbeat, configure_log: Callable[[str], None] = log.configure
-) -> int:
+def serve(sock: socket.socket, heartbeat: Heartbeat, configure_log: Callable[[str], None] = log.configure) -> int:
     """Loads the engine that the first command describes and serves it. Returns the process's exit status. `configure_log` gets the
     log level of that command."""
     channel: Channel[Command | Unreadable] = Channel(sock, Command, unreadable)

@@ -7,7 +7,6 @@ loads faster. A step computes without the interpreter lock, so the event loop go
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import threading
@@ -17,6 +16,9 @@ from llmcore.worker.main import serve
 from llmcore.worker.process import WorkerProcess
 
 logger = logging.getLogger(__name__)
+
+# Seconds between two looks whether the thread has ended.
+_LOOK_S = 0.005
 
 
 class WorkerThread(WorkerProcess):
@@ -41,7 +43,9 @@ class WorkerThread(WorkerProcess):
         with sock:
             try:
                 serve(sock, self.heartbeat, configure_log=_keep_log)
-            except Exception as error:  # a bug of ours, or an engine that can compute no more: the next thread loads again
+            except (
+                Exception
+            ) as error:  # a bug of ours, or an engine that can compute no more: the next thread loads again
                 logger.exception("worker_failed")
                 self.heartbeat.set_cause(f"{type(error).__name__}: {error}")
 
@@ -54,13 +58,8 @@ class WorkerThread(WorkerProcess):
         # Not in the loop's executor, whose threads may be shut down already.
         while self._thread.is_alive():
             await asyncio.sleep(_LOOK_S)
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._gone.wait()
+        await self._gone.wait()
         return 0
-
-
-# Seconds between two looks whether the thread has ended.
-_LOOK_S = 0.005
 
 
 def _keep_log(level: str) -> None:
