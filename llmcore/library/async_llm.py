@@ -74,7 +74,7 @@ class AsyncLLM(AsyncAnswering):
             config = dataclasses.replace(config, worker_silent_s=0)
         make_worker: type[WorkerProcess] = WorkerProcess if is_isolated else WorkerThread
         # The engine underneath: pins, rendering, the state of the worker.
-        self.engine = AsyncEngine(config, log_level="warning", make_worker=make_worker)
+        self.engine = AsyncEngine(config, make_worker=make_worker)
         self.default_sampling = PLAIN_DEFAULTS
         self._is_bounded = bool(_BOUNDS & options.keys())
         self._n_open_max = OPEN_PER_SLOT * config.n_slots

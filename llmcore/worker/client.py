@@ -60,7 +60,7 @@ class AsyncEngine:
         self,
         config: EngineConfig,
         *,
-        log_level: str = "info",
+        log_level: str | None = None,
         make_worker: Callable[[Callable[[Reply], None]], WorkerProcess] = WorkerProcess,
     ) -> None:
         """`make_worker` makes what runs the engine: by default a process, else a thread (worker/thread.py)."""

@@ -28,7 +28,9 @@ from llmcore.worker.loop import WorkerLoop
 logger = logging.getLogger(__name__)
 
 
-def serve(sock: socket.socket, heartbeat: Heartbeat, configure_log: Callable[[str], None] = log.configure) -> int:
+def serve(
+    sock: socket.socket, heartbeat: Heartbeat, configure_log: Callable[[str | None], None] = log.configure
+) -> int:
     """Loads the engine that the first command describes and serves it. Returns the process's exit status. `configure_log` gets the
     log level of that command."""
     channel: Channel[Command | Unreadable] = Channel(sock, Command, unreadable)
@@ -74,7 +76,7 @@ def main() -> None:
     forbid_core_files()
     status = 1
     heartbeat = Heartbeat(int(sys.argv[2]))
-    logging.getLogger("llmcore.native").addHandler(CauseHandler(heartbeat))
+    logging.getLogger(log.NATIVE).addHandler(CauseHandler(heartbeat))
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:
             status = serve(sock, heartbeat)

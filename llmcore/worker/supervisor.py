@@ -32,7 +32,7 @@ class Supervisor:
     def __init__(
         self,
         config: EngineConfig,
-        log_level: str,
+        log_level: str | None,
         on_reply: Callable[[Reply], None],
         on_lost: Callable[[set[str | int]], bool],
         on_exit: Callable[[str], bool],

@@ -62,5 +62,5 @@ class WorkerThread(WorkerProcess):
         return 0
 
 
-def _keep_log(level: str) -> None:
+def _keep_log(level: str | None) -> None:
     """Leaves logging as the program has set it up."""

@@ -12,6 +12,7 @@ from llmcore.errors import ConfigError, KernelsUnfitError, ModelMissingError
 from llmcore.llama.model import Model
 from llmcore.startup import engine_parts, resolve
 from llmcore.startup.engine_parts import EngineParts, choose_threads, named_model, open_engine_parts, open_model
+from tests.log_events import event_names, events
 
 
 def config_of(path: Path, folder: Path, **options: Any) -> EngineConfig:
@@ -82,7 +83,7 @@ def test_unfit_kernels_load_the_model_again_without_them(
     assert parts.model is not model
     assert model._handle is None
     assert parts.model.kernels == "none"
-    assert "kernels_off" in caplog.messages
+    assert "kernels_off" in event_names(caplog)
     close(parts)
 
 
@@ -90,5 +91,5 @@ def test_threads_are_logged_with_their_reason(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level("INFO"):
         decision = choose_threads(EngineConfig(threads=1, threads_batch=2))
     assert decision.counts == (1, 2)
-    [record] = [each for each in caplog.records if each.getMessage() == "threads"]
-    assert "threads as requested" in record.event_fields["reason"]  # type: ignore[attr-defined]
+    [fields] = events(caplog, "threads")
+    assert "threads as requested" in str(fields["reason"])

@@ -26,6 +26,7 @@ from llmcore.startup.resolve import (
     open_context,
     open_embedder,
 )
+from tests.log_events import event_names
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,9 @@ def test_sequences_fit_into_a_step_and_into_llama_cpps_limit() -> None:
 
 def test_a_context_beyond_training_is_a_warning(model: Model, caplog: pytest.LogCaptureFixture) -> None:
     assert decide_limits(EngineConfig(n_ctx=model.n_ctx_train), model).n_ctx == model.n_ctx_train
-    assert "context_beyond_training" not in caplog.messages
+    assert "context_beyond_training" not in event_names(caplog)
     decide_limits(EngineConfig(n_ctx=2 * model.n_ctx_train), model)
-    assert "context_beyond_training" in caplog.messages
+    assert "context_beyond_training" in event_names(caplog)
 
 
 def test_a_pooling_that_the_model_cannot_do_is_refused(model: Model, tiny_bert: Path) -> None:
