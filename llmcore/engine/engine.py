@@ -57,6 +57,9 @@ from llmcore.sequence import Sequence
 from llmcore.startup.engine_parts import EngineParts, open_engine_parts, open_model
 from llmcore.startup.prefix_file import read_prefix_file
 
+# The engine in error messages.
+_NAME = "the engine"
+
 
 class Engine:
     """Owns a model, its context and its chat template, and serves many sequences in them. Made by `Engine.open(config)`."""
@@ -139,7 +142,7 @@ class Engine:
         self.close()
 
     def _check_open(self) -> None:
-        self._process.check("the engine")
+        self._process.check(_NAME)
         if self._is_closed:
             raise ClosedError("the engine is closed")
 
@@ -211,6 +214,7 @@ class Engine:
     def read(self, prompt: Prompt) -> TokenizedPrompt:
         """Renders and tokenizes a prompt, which submit() does otherwise. For any thread. Raises InvalidRequestError or
         ContextLengthError."""
+        self._process.check(_NAME)
         return self._builder.read(prompt)
 
     def submit(
@@ -236,6 +240,7 @@ class Engine:
 
     def cancel(self, request_id: str) -> Finished | None:
         """Ends a request in any phase; what it computed stays as a cached prefix. Returns None if there is no such request."""
+        self._process.check(_NAME)
         request = self._requests.get(request_id)
         if request is None:
             return None
@@ -250,10 +255,12 @@ class Engine:
     def refusals(self) -> Refusals:
         """Returns the refusal that submit() would raise even for the cheapest request, by priority (high, normal, low). Empty if
         none is refused."""
+        self._process.check(_NAME)
         return self._scheduler.admission.refusals(self._clock())
 
     def is_prepared(self, constraint: Constraint) -> bool:
         """True if submit() need not compile it."""
+        self._process.check(_NAME)
         return self._constraints.is_ready(constraint)
 
     def prepare(self, constraint: Constraint) -> None:
@@ -263,12 +270,14 @@ class Engine:
 
     def render(self, prompt: ChatPrompt) -> str:
         """Returns messages as the chat template writes them. For any thread. Raises InvalidRequestError."""
+        self._process.check(_NAME)
         return self._prompts.render(checked(RenderCommand(0, prompt)).prompt)
 
     # --- Prefixes -----------------------------------------------------------------------------------------------------
 
     def read_prefix(self, prompt: Prompt) -> list[int]:
         """Renders and tokenizes a prompt for pin(). For any thread. Raises InvalidRequestError or ContextLengthError."""
+        self._process.check(_NAME)
         return self._prompts.read_prefix(prompt)
 
     def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
@@ -281,13 +290,16 @@ class Engine:
 
     def unpin(self, name: str) -> None:
         """Raises PrefixMissingError."""
+        self._process.check(_NAME)
         self._pinned.unpin(name)
 
     def prefixes(self) -> list[PrefixInfo]:
+        self._process.check(_NAME)
         return self._pinned.infos()
 
     def drop_cached_prefixes(self) -> None:
         """Forgets the cells and host memory of finished requests; running and pinned sequences stay."""
+        self._process.check(_NAME)
         self._cache.drop_idle()
 
     # --- About the engine ---------------------------------------------------------------------------------------------
@@ -310,12 +322,15 @@ class Engine:
 
     def inspect(self) -> bytes:
         """Returns JSON about slots, queue, host cache and cost model, without any text or token."""
+        self._process.check(_NAME)
         return inspect(self._scheduler, self._clock())
 
     def info(self) -> ModelInfo:
+        self._process.check(_NAME)
         has_efforts = self._template.capabilities.get("supports_reasoning_effort", False)
         pooling = self.embeddings.pooling
         return model_info(self.model, self.limits.n_ctx, pooling, self._threads, has_reasoning_efforts=has_efforts)
 
     def stats(self) -> EngineStats:
+        self._process.check(_NAME)
         return self._statistics.snapshot()

@@ -26,6 +26,7 @@ from llmcore.library.lists import OPEN_PER_SLOT
 from llmcore.library.options import EngineOptions
 from llmcore.library.sampling_defaults import PLAIN_DEFAULTS, default_sampling
 from llmcore.library.stream import Reader
+from llmcore.machine.process import Process
 from llmcore.messages import EngineStats, GenerateRequest, ModelInfo
 from llmcore.protocol.replies import VectorsReply
 from llmcore.sampling import SamplingParams
@@ -81,10 +82,12 @@ class AsyncLLM(AsyncAnswering):
         self._ids = itertools.count()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
+        self._process = Process.current
 
     async def load(self) -> ModelInfo:
         """Loads the model, if that was not done, and returns facts about it. `async with` does this, or else the first call. Raises
         ModelError or a subclass."""
+        self._process.check("this AsyncLLM")
         if self._is_closed:
             raise ClosedError("this AsyncLLM is closed")
         if self._loop is None:

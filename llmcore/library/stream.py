@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from llmcore.completion import CompletionBuilder
-from llmcore.errors import RequestCancelledError, error_from_code
+from llmcore.errors import ForkedError, RequestCancelledError, error_from_code
 from llmcore.library.completion import Completion, completion_of
 from llmcore.library.response_type import ResponseType
 from llmcore.messages import Failed, Finished, Output, Piece
@@ -71,6 +71,8 @@ class Stream(Iterator[T], Generic[T]):
                 raise StopIteration
             try:
                 output = self._next_output()
+            except ForkedError:  # the answer goes on in the parent
+                raise
             except BaseException:
                 self.close()
                 raise
