@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcore.completion import Completion, CompletionBuilder, ToolCall
+from llmcore.completion import CompletionBuilder, ToolCall
 from llmcore.messages import CallDelta, Finished, Piece, TokenLogprob, Usage
 
 USAGE = Usage(n_prompt=5, n_cached=2, n_generated=3, queue_s=0.1, prefill_s=0.2, decode_s=0.3)
@@ -20,6 +20,6 @@ def test_an_answer_is_put_together() -> None:
     builder = CompletionBuilder()
     for output in OUTPUTS:
         builder.add(output)
-    calls = (ToolCall("id", "clock", '{"a": 1}'), ToolCall("other", "off"))
-    assert builder.completion() == Completion("ab", "stop", USAGE, (LOGPROB,), "Hmm.", calls)
-    assert str(builder.completion()) == "ab"
+    assert (builder.text, builder.reasoning, builder.logprobs) == ("ab", "Hmm.", [LOGPROB])
+    assert builder.tool_calls == [ToolCall("id", "clock", '{"a": 1}'), ToolCall("other", "off")]
+    assert builder.finished == OUTPUTS[-1]

@@ -32,7 +32,6 @@ from llmcore.protocol.replies import VectorsReply
 from llmcore.sampling import SamplingParams
 from llmcore.worker.client import AsyncEngine
 from llmcore.worker.generation import Generation
-from llmcore.worker.process import WorkerProcess
 from llmcore.worker.thread import WorkerThread
 
 if TYPE_CHECKING:
@@ -73,9 +72,8 @@ class AsyncLLM(AsyncAnswering):
         is_isolated = truth(isolated, "isolated")
         if not is_isolated:  # a thread cannot be killed, so its heartbeat is not watched
             config = dataclasses.replace(config, worker_silent_s=0)
-        make_worker: type[WorkerProcess] = WorkerProcess if is_isolated else WorkerThread
         # The engine underneath: pins, rendering, the state of the worker.
-        self.engine = AsyncEngine(config, make_worker=make_worker)
+        self.engine = AsyncEngine(config, make_worker=None if is_isolated else WorkerThread)
         self.default_sampling = PLAIN_DEFAULTS
         self._is_bounded = bool(_BOUNDS & options.keys())
         self._n_open_max = OPEN_PER_SLOT * config.n_slots

@@ -35,10 +35,9 @@ from llmcore.scheduling import refusals
 from llmcore.worker.calls import Calls
 from llmcore.worker.generation import Generation
 from llmcore.worker.prefix_calls import PrefixCalls
-from llmcore.worker.process import WorkerProcess
 from llmcore.worker.quarantine import digest
 from llmcore.worker.request_table import RequestTable
-from llmcore.worker.supervisor import Supervisor
+from llmcore.worker.supervisor import MakeWorker, Supervisor
 from llmcore.worker.vector_calls import VectorCalls
 
 logger = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class AsyncEngine:
         config: EngineConfig,
         *,
         log_level: str | None = None,
-        make_worker: Callable[[Callable[[Reply], None]], WorkerProcess] = WorkerProcess,
+        make_worker: MakeWorker | None = None,
     ) -> None:
         """`make_worker` makes what runs the engine: by default a process, else a thread (worker/thread.py)."""
         self._supervisor = Supervisor(config, log_level, self._on_reply, self._on_lost, self._on_exit, make_worker)

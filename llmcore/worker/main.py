@@ -33,7 +33,11 @@ def serve(
 ) -> int:
     """Loads the engine that the first command describes and serves it. Returns the process's exit status. `configure_log` gets the
     log level of that command."""
-    channel: Channel[Command | Unreadable] = Channel(sock, Command, unreadable)
+    with contextlib.closing(Channel[Command | Unreadable](sock, Command, unreadable)) as channel:
+        return _serve(channel, heartbeat, configure_log)
+
+
+def _serve(channel: Channel[Command | Unreadable], heartbeat: Heartbeat, configure_log: Callable[[str], None]) -> int:
     try:
         first = channel.receive()
     except (EOFError, OSError):

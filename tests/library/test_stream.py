@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmcore.errors import OverloadedError
+from llmcore.errors import OverloadedError, RequestCancelledError
+from llmcore.library.events import TextReader
 from llmcore.library.stream import Stream
 from llmcore.messages import Accepted, CallDelta, Failed, Finished, Output, Piece, TokenLogprob, Usage
 
@@ -27,7 +28,7 @@ class Script:
     def __init__(self, *outputs: Output) -> None:
         self._outputs: Iterator[Output] = iter(outputs)
         self.n_cancels = 0
-        self.stream = Stream(lambda: next(self._outputs), self._cancel)
+        self.stream = Stream(lambda: next(self._outputs), self._cancel, TextReader())
 
     def _cancel(self) -> None:
         self.n_cancels += 1
@@ -53,6 +54,24 @@ def test_a_stream_that_is_closed_ends_and_cancels_once() -> None:
     assert script.n_cancels == 1
 
 
+def test_the_text_so_far_and_the_whole_answer() -> None:
+    script = Script(*OUTPUTS)
+    assert (next(script.stream), script.stream.text) == ("a", "a")
+    whole = script.stream.completion
+    assert (whole.text, whole.finish_reason, whole.reasoning) == ("ab", "tool_calls", "Hmm.")
+    assert script.stream.completion == whole, "it can be asked for again"
+    assert script.n_cancels == 1
+
+
+def test_leaving_the_block_cancels() -> None:
+    script = Script(*OUTPUTS)
+    with script.stream as stream:
+        next(stream)
+    assert script.n_cancels == 1
+    with pytest.raises(RequestCancelledError, match="closed before"):
+        _ = script.stream.completion
+
+
 def test_a_failure_is_raised_and_ends_the_stream() -> None:
     script = Script(OUTPUTS[2], Failed("r", "overloaded", "full"))
     assert next(script.stream) == "a"
@@ -67,7 +86,7 @@ def test_an_interrupt_while_waiting_cancels() -> None:
         raise KeyboardInterrupt
 
     cancels: list[None] = []
-    stream = Stream(interrupted, lambda: cancels.append(None))
+    stream = Stream(interrupted, lambda: cancels.append(None), TextReader())
     with pytest.raises(KeyboardInterrupt):
         next(stream)
     assert cancels == [None]
