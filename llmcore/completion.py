@@ -21,7 +21,7 @@ class Completion:
     """A whole answer. `str(completion)` is its text.
 
     For a chat, `reasoning` is the text that the model thought before it answered, and `tool_calls` are the calls that it asks
-    for. `logprobs` is empty unless it was asked for.
+    for. `logprobs` and `prompt_logprobs` (of the prompt's tokens, from the second on) are empty unless they were asked for.
     """
 
     text: str
@@ -30,6 +30,7 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] = ()
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -69,4 +70,12 @@ class CompletionBuilder:
         """The whole answer, once it has ended."""
         assert self.finished is not None, "an answer ends with Finished or an error"
         reason, usage = self.finished.reason, self.finished.usage
-        return Completion(self.text, reason, usage, tuple(self.logprobs), self.reasoning, tuple(self.tool_calls))
+        return Completion(
+            self.text,
+            reason,
+            usage,
+            tuple(self.logprobs),
+            self.reasoning,
+            tuple(self.tool_calls),
+            self.finished.prompt_logprobs,
+        )

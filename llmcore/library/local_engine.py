@@ -6,19 +6,25 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from llmcore.config import EngineConfig
+from llmcore.embedding.embedder import Embedder
 from llmcore.embedding.job import EmbeddingResult
 from llmcore.embedding.queue import EmbeddingQueue
-from llmcore.engine.encoder import open_engine
-from llmcore.errors import ClosedError
+from llmcore.engine.encoder import AnyEngine, open_engine
+from llmcore.engine.logits_processor import LogitsProcessor
+from llmcore.errors import ClosedError, error_from_code
 from llmcore.library.stream import Stream
 from llmcore.llama.model_load import LoadProgress
 from llmcore.machine.process import Process
-from llmcore.messages import Accepted, GenerateRequest, Output
+from llmcore.machine.threads import decide_threads
+from llmcore.messages import Accepted, Failed, Finished, GenerateRequest, Output
+
+T = TypeVar("T")
 
 
 class LocalEngine:
@@ -36,6 +42,8 @@ class LocalEngine:
         self._is_closed = False
         self._process = Process.current
         self._name = name
+        self._config = config
+        self._token_jobs: EmbeddingQueue | None = None
         self.engine = open_engine(config, progress=progress)
 
     def close(self) -> None:
@@ -47,6 +55,8 @@ class LocalEngine:
             if self._is_closed:
                 return
             self._is_closed = True
+            if self._token_jobs is not None:
+                self._token_jobs.close()
             self.engine.close()
 
     def new_id(self) -> str:
@@ -57,14 +67,14 @@ class LocalEngine:
         """Raises ForkedError. Called before the lock is taken: in a forked child, the thread that held it may not exist."""
         self._process.check(self._name)
 
-    def submit(self, request: GenerateRequest) -> Stream:
+    def submit(self, request: GenerateRequest, logits_processors: tuple[LogitsProcessor, ...] = ()) -> Stream:
         """Queues a request and returns its answer as a stream. Raises InvalidRequestError, ContextLengthError, OverloadedError or
         ClosedError; nothing changes then."""
         self.check_process()
         id = request.request_id
         with self._lock:
             self._check_open()
-            self.engine.submit(request)
+            self.engine.submit(request, logits_processors=logits_processors)
             self._outputs[id] = deque()
         return Stream(lambda: self._next_output(id), lambda: self._forget(id))
 
@@ -93,15 +103,72 @@ class LocalEngine:
             if queue is not None and not isinstance(output, Accepted):
                 queue.append(output)
 
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
     def _check_open(self) -> None:
         if self._is_closed:
             raise ClosedError(f"{self._name} is closed")
 
-    def compute(self, submit: Callable[[EmbeddingQueue, str], None]) -> npt.NDArray[np.float32]:
-        """Submits a job under a new id, and steps the jobs of all threads until its vectors are computed. Returns float32[n_texts,
-        n_embd]."""
+    def locked(self, call: Callable[[AnyEngine], T]) -> T:
+        """Returns what `call` makes of the engine, between two steps. Raises ClosedError."""
         self.check_process()
-        jobs, id = self.engine.embeddings, self.new_id()
+        with self._lock:
+            self._check_open()
+            return call(self.engine)
+
+    def step_until(self, is_done: Callable[[], bool]) -> None:
+        """Steps the engine, for all open requests, until a condition holds. Raises ClosedError."""
+        while not is_done():
+            self.locked(lambda engine: self._deliver(engine.step()))
+
+    def answer_all(self, requests: Sequence[GenerateRequest]) -> list[Finished]:
+        """Computes short answers together, as many at a time as the engine has slots, and returns their ends in order. Raises the
+        error of the first that fails; the others are cancelled then."""
+        waiting, open_ids, ends = deque(requests), set[str](), dict[str, Finished]()
+        try:
+            while waiting or open_ids:
+                while waiting and len(open_ids) < self.engine.limits.n_running:
+                    open_ids.add(waiting[0].request_id)
+                    self._open(waiting.popleft())
+                self.step_until(lambda: any(self._outputs[id] for id in open_ids))
+                for id in [id for id in open_ids if self._outputs[id]]:
+                    ends.update((id, _whole(output)) for output in self._outputs[id])
+                    open_ids.remove(id)
+                    self._forget(id)
+        finally:
+            for id in open_ids:
+                self._forget(id)
+        return [ends[each.request_id] for each in requests]
+
+    def _open(self, request: GenerateRequest) -> None:
+        with self._lock:
+            self._check_open()
+            self.engine.submit(request)
+            self._outputs[request.request_id] = deque()
+
+    def token_embeddings(self) -> EmbeddingQueue:
+        """Returns a queue for embeddings of single tokens. It has a context of its own, which is opened by the first call. Raises
+        InsufficientMemoryError."""
+        with self._lock:
+            self._check_open()
+            if self._token_jobs is None:
+                config, engine = self._config, self.engine
+                threads = decide_threads(config.threads, config.threads_batch).counts
+                embedder = Embedder(
+                    engine.model, "none", threads=threads, n_ctx=config.n_ctx, flash_attn=config.flash_attn
+                )
+                self._token_jobs = EmbeddingQueue(engine.model, embedder, engine.limits)
+            return self._token_jobs
+
+    def compute(
+        self, submit: Callable[[EmbeddingQueue, str], None], jobs: EmbeddingQueue | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Submits a job under a new id to a queue (the engine's by default), and steps the jobs of all threads until its
+        vectors are computed. Returns float32[n_texts, n_embd]; for embeddings of single tokens, float32[n_tokens, n_embd]."""
+        self.check_process()
+        jobs, id = jobs or self.engine.embeddings, self.new_id()
         with self._lock:
             self._check_open()
             submit(jobs, id)
@@ -119,3 +186,11 @@ class LocalEngine:
             raise result.error
         assert result.vectors is not None
         return result.vectors
+
+
+def _whole(output: Output) -> Finished:
+    """Returns the end of an answer of one token. Raises the error of a request that failed."""
+    if isinstance(output, Failed):
+        raise error_from_code(output.code, output.message, output.param)
+    assert isinstance(output, Finished), "an answer of one token has one output"
+    return output
