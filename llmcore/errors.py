@@ -215,10 +215,25 @@ class AnswerParseError(LlmcoreError, ValueError):
     code = "answer_unparsed"
 
 
+class LogitsProcessorError(InvalidRequestError):
+    """The caller's logits_processor raised an error, or returned something that no token can be drawn from."""
+
+    code = "logits_processor_failed"
+
+    def __init__(self, message: str, *, param: str | None = "logits_processor") -> None:
+        super().__init__(message, param=param)
+
+
 class PoisonousError(InvalidRequestError):
     """The engine's process ended twice while it worked on this request, which is refused for some time."""
 
     code = "request_poisonous"
+
+
+class StateFileError(InvalidRequestError):
+    """A file is no saved state of a prompt, is damaged, or belongs to another model or other KV types."""
+
+    code = "state_file"
 
 
 class PrefixMissingError(InvalidRequestError):

@@ -114,6 +114,10 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     constraint: Constraint | None = None
     keeps_prefix: bool = True  # its cells stay in the cache; False for a prompt that will not come again
     n_logprobs: int | None = None  # alternatives for each token, 0..N_LOGPROBS_MAX; None: no log-probabilities
+    n_prompt_logprobs: int | None = (
+        None  # alternatives for each token of the prompt, 0..N_LOGPROBS_MAX; None: nothing of it
+    )
+    prompt_logprobs_from: int = 1  # the first token of the prompt that gets one; nothing comes before token 0
     priority: Priority = "normal"
     tenant: str = ""  # requests of different tenants share no cells except those of pinned prefixes
     holder: str = ""  # its owner: requests of one holder get no more than its share of the slots while others wait
@@ -214,6 +218,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
     logprobs: tuple[TokenLogprob, ...] = ()
     stop_string: str = ""
     tokens: tuple[int, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()  # of the prompt's tokens, in order, if they were asked for
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

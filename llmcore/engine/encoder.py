@@ -14,7 +14,9 @@ import msgspec
 
 from llmcore.config import EngineConfig
 from llmcore.embedding.queue import EmbeddingQueue
+from llmcore.engine.cached_states import CachedStates
 from llmcore.engine.engine import Engine
+from llmcore.engine.logits_processor import LogitsProcessor
 from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.errors import ConfigError, InsufficientMemoryError, PrefixMissingError, UnsupportedError, error_from_code
 from llmcore.llama.model import Model
@@ -95,8 +97,17 @@ class EncoderEngine:
         self._refuse()
 
     def submit(
-        self, request: GenerateRequest, *, prompt: TokenizedPrompt | None = None, arrived_s: float | None = None
+        self,
+        request: GenerateRequest,
+        *,
+        prompt: TokenizedPrompt | None = None,
+        arrived_s: float | None = None,
+        logits_processors: tuple[LogitsProcessor, ...] = (),
     ) -> Accepted:
+        self._refuse()
+
+    @property
+    def states(self) -> CachedStates:
         self._refuse()
 
     def refusals(self) -> Refusals:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmcore.engine.answer_endings import NO_ENDINGS, AnswerEndings
+from llmcore.engine.logits_processor import LogitsProcessor
+from llmcore.engine.prompt_logprobs import PromptLogprobs
 from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.engine.text_stream import TextStream
-from llmcore.errors import InvalidRequestError
+from llmcore.errors import InvalidRequestError, LlmcoreError
 from llmcore.grammar.content_gate import (
     ContentGate,
     TokenConstraint,
@@ -47,6 +49,9 @@ class RequestState:
     n_reasoning: int = 0
     constraint: TokenConstraint | None = None
     n_logprobs: int | None = None
+    prompt_logprobs: PromptLogprobs | None = None
+    logits_processors: tuple[LogitsProcessor, ...] = ()
+    failure: LlmcoreError | None = None  # an error of the caller's logits processor
     endings: AnswerEndings = NO_ENDINGS
     shows_special_tokens: bool = False
     is_cut: bool = False  # a stop token of the caller's has ended it
@@ -178,9 +183,15 @@ def open_request_state(
         chat=None if parser is None else ChatStream(_reader(parser)),
         preserved=prompt.preserved,
         n_logprobs=request.n_logprobs,
+        prompt_logprobs=_prompt_logprobs(request),
         endings=endings,
         shows_special_tokens=request.shows_special_tokens,
     )
+
+
+def _prompt_logprobs(request: GenerateRequest) -> PromptLogprobs | None:
+    n_top = request.n_prompt_logprobs
+    return None if n_top is None else PromptLogprobs(request.prompt_logprobs_from, n_top)
 
 
 def constrain_request_state(

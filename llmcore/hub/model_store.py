@@ -57,6 +57,12 @@ def find(model: KnownModel, folder: Path) -> Path | None:
         return None
 
 
+def known_sampling(path: str, environ: Mapping[str, str] = os.environ) -> dict[str, float]:
+    """Returns the sampling parameters that the known model of a file's name recommends; empty if there is none."""
+    file = os.path.basename(path)
+    return next((dict(model.sampling) for model in registry(environ).models if model.file_name == file), {})
+
+
 def default_model_path(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Returns the path of the default model's file, None if it was not pulled. Raises ConfigError if the user's file of models is
     wrong."""

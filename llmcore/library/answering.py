@@ -132,8 +132,16 @@ class Answering:
                 of each token and of n alternatives; stop_token_ids, ignore_eos, min_tokens, timeout_s, priority; suffix
                 (the answer is the text between prompt and suffix); and a constraint: one of json_schema (a mapping, JSON
                 text, or a type: a pydantic model, dataclass, Enum …, see Completion.parsed), regex, grammar (Lark or
-                GBNF), and response_format as in OpenAI's API, or a type. Other libraries' names of the same are taken
-                (options.py).
+                GBNF), choice (the answer is one of these texts), and response_format as in OpenAI's API, or a type. Other
+                libraries' names of the same are taken (options.py).
+
+        `prompt_logprobs=n` adds the log-probabilities of the prompt's tokens, with n alternatives each. It is slow: the whole
+        prompt is computed anew, and the output layer for each of its tokens.
+
+        `logits_processor` is a function, or several, called before each token is drawn: it takes the ids of all tokens so far
+        (int32[n], prompt and answer) and the logits (float32[n_vocab], a copy), and returns logits. It is slow: all streams
+        wait for it, and logits are copied to it. It cannot use this LLM. If it raises, the answer ends with
+        LogitsProcessorError.
 
         Raises InvalidRequestError (naming the argument), ContextLengthError, OverloadedError (not for lists).
         """
@@ -236,11 +244,11 @@ class Answering:
             return answers if jobs.is_list else answers[0]
         [job] = jobs.jobs
         [request] = job.requests(self._local.new_id)
+        response_type, processors = job.arguments.response_type, job.arguments.logits_processors
         try:
             if jobs.stream == "events":
-                response_type = job.arguments.response_type
-                return self._local.stream(request, EventReader(response_type), response_type)
-            stream = self._local.stream(request, TextReader(), job.arguments.response_type)
+                return self._local.stream(request, EventReader(response_type), response_type, processors)
+            stream = self._local.stream(request, TextReader(), response_type, processors)
         except InvalidRequestError as error:
             raise job.rename(error) from None
         return stream if jobs.stream else stream.completion

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from llmcore.engine.logits_processor import LogitsProcessor
 from llmcore.errors import InvalidRequestError
 from llmcore.grammar.response_format import take_constraint
 from llmcore.library.checks import number_above, text, texts, token_ids, truth, whole_number, wrong
-from llmcore.library.options import ChatOptions, GenerateOptions
+from llmcore.library.options import ChatOptions, GenerateOptions, PromptOptions
 from llmcore.library.other_names import ANSWER_NAMES, unknown_argument, with_our_names
 from llmcore.library.response_type import ResponseType, take_response_type
 from llmcore.library.sampling_defaults import with_changes
@@ -59,6 +60,8 @@ class AnswerArguments:
     n: int = 1  # answers to the prompt
     response_type: ResponseType | None = None  # the type that gave the constraint
     changes: Mapping[str, Any] = field(default_factory=dict)
+    n_prompt_logprobs: int | None = None
+    logits_processors: tuple[LogitsProcessor, ...] = ()
 
     def with_params(self, params: Any, name: str) -> AnswerArguments:
         """Returns the same arguments with other sampling parameters, changed by the keyword arguments. Raises InvalidRequestError,
@@ -84,6 +87,7 @@ class AnswerArguments:
             priority=self.priority,
             timeout_s=self.timeout_s,
             group=group,
+            n_prompt_logprobs=self.n_prompt_logprobs,
         )
 
 
@@ -122,7 +126,9 @@ def answer_arguments(
         min_tokens=whole_number(rest.pop("min_tokens", None) or 0, "min_tokens"),
         constraint=constraint,
         constraint_name=constraint_name,
-        n_logprobs=_n_logprobs(rest.pop("logprobs", None)),
+        n_logprobs=_n_logprobs(rest.pop("logprobs", None), "logprobs"),
+        n_prompt_logprobs=_n_logprobs(rest.pop("prompt_logprobs", None), "prompt_logprobs"),
+        logits_processors=_processors(rest.pop("logits_processor", None)),
         priority=_priority(rest.pop("priority", None)),
         timeout_s=_timeout_s(rest.pop("timeout_s", None)),
         n=n,
@@ -143,10 +149,19 @@ def _unless_off(name: str, value: Any) -> Any:
     return ours if value == off and off is not None and not isinstance(value, bool) else value
 
 
-def _n_logprobs(value: Any) -> int | None:
+def _n_logprobs(value: Any, name: str) -> int | None:
     if value is None or value is False:
         return None
-    return 0 if value is True else whole_number(value, "logprobs", 0, N_LOGPROBS_MAX)  # True is OpenAI's way in chat
+    return 0 if value is True else whole_number(value, name, 0, N_LOGPROBS_MAX)  # True is OpenAI's way in chat
+
+
+def _processors(value: Any) -> tuple[LogitsProcessor, ...]:
+    """Returns one function, or a sequence of them, as a tuple."""
+    if value is None or callable(value):
+        return () if value is None else (value,)
+    if not isinstance(value, Iterable) or not all(map(callable, processors := tuple(value))):
+        raise wrong("logits_processor", "a function of (token_ids, logits), or a sequence of such functions", value)
+    return processors
 
 
 def _priority(value: Any) -> Priority:
@@ -226,6 +241,22 @@ def chat_prompt(messages: Sequence[Any], options: dict[str, Any]) -> ChatPrompt:
     )
 
 
+def any_prompt(prompt: Any, options: dict[str, Any]) -> Prompt:
+    """Makes a prompt of a text, of token ids, or of messages. `options` concern messages. Raises InvalidRequestError, naming the
+    argument."""
+    first = next(iter(prompt), None) if isinstance(prompt, (list, tuple)) else None
+    is_chat = first is not None and not isinstance(plain_value(first), int)
+    found = chat_prompt(prompt, options) if is_chat else generate_prompt(prompt, options)
+    refuse_others(options, PromptOptions.__annotations__)
+    return found
+
+
+def refuse_others(options: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raises InvalidRequestError if keyword arguments are left."""
+    for name in options:
+        raise unknown_argument(name, known, "argument")
+
+
 def chat_arguments(
     params: SamplingParams | None, defaults: SamplingParams, options: Mapping[str, Any], **given: Any
 ) -> AnswerArguments:
@@ -276,8 +307,8 @@ def _message(value: Any) -> Any:
 
 def argument_name(param: str | None, constraint: str) -> str | None:
     """Name of the argument for a field of GenerateRequest at fault. `constraint` is the argument that gave the constraint."""
-    if param == "n_logprobs":
-        return "logprobs"
+    if param in ("n_logprobs", "n_prompt_logprobs"):
+        return param.removeprefix("n_")
     name, dot, path = (param or "").partition(".")
     return f"{constraint}{dot}{path}" if name == "constraint" else param
 

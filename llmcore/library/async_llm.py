@@ -24,7 +24,7 @@ from llmcore.library.events import EventReader, TextReader
 from llmcore.library.jobs import Job, Jobs, StreamKind, stream_kind
 from llmcore.library.lists import OPEN_PER_SLOT
 from llmcore.library.options import EngineOptions
-from llmcore.library.sampling_defaults import PLAIN_DEFAULTS, default_sampling
+from llmcore.library.sampling_defaults import PLAIN_DEFAULTS, model_sampling
 from llmcore.library.stream import Reader
 from llmcore.machine.process import Process
 from llmcore.messages import EngineStats, GenerateRequest, ModelInfo
@@ -49,7 +49,7 @@ class AsyncLLM(AsyncAnswering):
     """A model for asyncio. All methods belong to one event loop.
 
     Args:
-        model, **options: as for LLM.
+        model, pull, **options: as for LLM.
         isolated: run the model in a child process, which is started again if native code ends it: requests whose answer has
             begun then end with EngineDiedError, the others are kept. Otherwise a thread of this process computes.
 
@@ -66,15 +66,17 @@ class AsyncLLM(AsyncAnswering):
         model: str | bytes | os.PathLike[str] | None = None,
         *,
         isolated: bool = False,
+        pull: bool = False,
         **options: Unpack[EngineOptions],
     ) -> None:
-        config = engine_config(model, options)
+        config = engine_config(model, options, pull=pull)
         is_isolated = truth(isolated, "isolated")
         if not is_isolated:  # a thread cannot be killed, so its heartbeat is not watched
             config = dataclasses.replace(config, worker_silent_s=0)
         # The engine underneath: pins, rendering, the state of the worker.
         self.engine = AsyncEngine(config, make_worker=None if is_isolated else WorkerThread)
         self.default_sampling = PLAIN_DEFAULTS
+        self._model_path = config.model_path
         self._is_bounded = bool(_BOUNDS & options.keys())
         self._n_open_max = OPEN_PER_SLOT * config.n_slots
         self._ids = itertools.count()
@@ -95,7 +97,7 @@ class AsyncLLM(AsyncAnswering):
         if self.engine.model is None:
             await self.engine.start()
             info = await self.engine.wait_ready()
-            self.default_sampling = default_sampling(info.sampling_metadata)
+            self.default_sampling = model_sampling(self._model_path, info.sampling_metadata)
             return info
         return self.engine.model
 
@@ -129,7 +131,7 @@ class AsyncLLM(AsyncAnswering):
 
     async def _whole(self, make_jobs: Callable[[SamplingParams], Jobs]) -> Any:
         await self.load()
-        jobs = make_jobs(self.default_sampling)
+        jobs = self._jobs(make_jobs)
         answers = await answer_list(self._submit, jobs, self._new_id, self._n_open_max)
         return answers if jobs.is_list else answers[0]
 
@@ -137,13 +139,21 @@ class AsyncLLM(AsyncAnswering):
         self, make_jobs: Callable[[SamplingParams], Jobs], make_reader: Callable[[Job], Reader[T]]
     ) -> OpenAnswer[T]:
         await self.load()
-        [job] = make_jobs(self.default_sampling).jobs
+        [job] = self._jobs(make_jobs).jobs
         [request] = job.requests(self._new_id)
         try:
             generation = await self._submit(request)
         except InvalidRequestError as error:
             raise job.rename(error) from None
         return OpenAnswer(generation, make_reader(job), job.arguments.response_type)
+
+    def _jobs(self, make_jobs: Callable[[SamplingParams], Jobs]) -> Jobs:
+        jobs = make_jobs(self.default_sampling)
+        if any(each.arguments.logits_processors for each in jobs.jobs):
+            raise InvalidRequestError(
+                "logits_processor needs LLM: AsyncLLM computes in another thread or process", param="logits_processor"
+            )
+        return jobs
 
     async def _submit(self, request: GenerateRequest) -> Generation:
         """Submits a request. Waits while the engine has no room for it, unless the caller has given bounds."""

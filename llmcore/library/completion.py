@@ -25,7 +25,8 @@ class Completion(msgspec.Struct, frozen=True, dict=True):
 
     `reasoning` is the text that the model thought before it answered, and `tool_calls` are the calls that it asks for.
     `finish_reason` is "tool_calls" if it ended with calls. `token_ids` are all its tokens, including the one that ended it.
-    `logprobs` is empty unless it was asked for. `others` are the further answers to the same prompt, with n=.
+    `logprobs` and `prompt_logprobs` (of the prompt's tokens, from the second on) are empty unless they were asked for.
+    `others` are the further answers to the same prompt, with n=.
 
     It can be put into messages as it is, and returned from a FastAPI route. (It is a mapping as far as dict() goes.)
     """
@@ -38,6 +39,7 @@ class Completion(msgspec.Struct, frozen=True, dict=True):
     tool_calls: tuple[ToolCall, ...] = ()
     token_ids: tuple[int, ...] = ()
     others: tuple[Completion, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -95,11 +97,12 @@ class Completion(msgspec.Struct, frozen=True, dict=True):
             "text": self.text,
             "finish_reason": self.finish_reason,
             "usage": msgspec.structs.asdict(self.usage),
-            "logprobs": [{**_logprob(each), "top": [_logprob(top) for top in each.top]} for each in self.logprobs],
+            "logprobs": _logprobs(self.logprobs),
             "reasoning": self.reasoning,
             "tool_calls": [asdict(each) for each in self.tool_calls],
             "token_ids": list(self.token_ids),
             "others": [each.to_dict() for each in self.others],
+            "prompt_logprobs": _logprobs(self.prompt_logprobs),
         }
 
     def to_json(self) -> str:
@@ -144,6 +147,7 @@ def completion_of(
         tool_calls=tuple(parts.tool_calls),
         token_ids=finished.tokens,
         others=tuple(others),
+        prompt_logprobs=finished.prompt_logprobs,
     )
     if response_type is not None:
         completion.__dict__["_response_type"] = response_type  # beside the fields: it is no part of the answer
@@ -161,6 +165,10 @@ def with_others(choices: Iterable[Completion]) -> Completion:
 def finish_reason(finished: Finished, *, has_calls: bool) -> AnswerFinishReason:
     """Returns the reason as the service gives it: "tool_calls" for an answer that stopped after calls."""
     return "tool_calls" if finished.reason == "stop" and has_calls else finished.reason
+
+
+def _logprobs(tokens: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
+    return [{**_logprob(each), "top": [_logprob(top) for top in each.top]} for each in tokens]
 
 
 def _logprob(token: TokenLogprob | TopLogprob) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class _ListRun:
                 prompt = replace(prompt, tokens=[*prompt.tokens])  # the engine appends the answer
             self._numbers[request.request_id] = number  # before it is submitted: an interruption must cancel it
             try:
-                self._local.submit(request, self._outputs, prompt=prompt)
+                processors = self._jobs.jobs[job].arguments.logits_processors
+                self._local.submit(request, self._outputs, prompt=prompt, logits_processors=processors)
             except (OverloadedError, InvalidRequestError) as error:
                 del self._numbers[request.request_id]
                 if isinstance(error, OverloadedError):

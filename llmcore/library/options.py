@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from llmcore.engine.logits_processor import LogitsProcessor
 from llmcore.messages import Priority
 
 
@@ -104,6 +105,8 @@ class OtherNames(TypedDict, total=False):
     guided_json: Any
     guided_regex: str
     guided_grammar: str
+    guided_choice: Sequence[str]
+    logits_processors: Sequence[LogitsProcessor]
 
 
 class GenerateOptions(SamplingOptions, OtherNames, total=False):
@@ -121,9 +124,23 @@ class GenerateOptions(SamplingOptions, OtherNames, total=False):
     json_schema: Any
     regex: str | None
     grammar: str | None
+    choice: Sequence[str] | None
+    prompt_logprobs: int | None
+    logits_processor: LogitsProcessor | Sequence[LogitsProcessor] | None
 
 
-class ChatOptions(SamplingOptions, OtherNames, total=False):
+class PromptOptions(TypedDict, total=False):
+    """Keyword arguments that concern the prompt of a chat."""
+
+    tools: Sequence[Any] | None
+    tool_choice: Literal["auto", "none", "required"] | Mapping[str, Any] | None
+    parallel_tool_calls: bool
+    reasoning_effort: str | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    continue_final_message: bool
+
+
+class ChatOptions(SamplingOptions, OtherNames, PromptOptions, total=False):
     """Keyword arguments of LLM.chat()."""
 
     n: int
@@ -137,9 +154,6 @@ class ChatOptions(SamplingOptions, OtherNames, total=False):
     json_schema: Any
     regex: str | None
     grammar: str | None
-    tools: Sequence[Any] | None
-    tool_choice: Literal["auto", "none", "required"] | Mapping[str, Any] | None
-    parallel_tool_calls: bool
-    reasoning_effort: str | None
-    chat_template_kwargs: Mapping[str, Any] | None
-    continue_final_message: bool
+    choice: Sequence[str] | None
+    prompt_logprobs: int | None
+    logits_processor: LogitsProcessor | Sequence[LogitsProcessor] | None

@@ -26,6 +26,8 @@ ANSWER_NAMES = {
     "guided_json": "json_schema",
     "guided_regex": "regex",
     "guided_grammar": "grammar",
+    "guided_choice": "choice",
+    "logits_processors": "logits_processor",
 }
 # Options of an engine that mean the same as ours.
 ENGINE_NAMES = {

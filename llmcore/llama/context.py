@@ -72,6 +72,7 @@ class Context(HandleOwner):
         self.has_memory = bool(self._memory)
         self._view: tuple[Batch, BatchView] | None = None  # of the batch that was last computed
         self.n_ctx = int(self._lib.llama_n_ctx(handle))
+        self._n_batch = int(self._lib.llama_n_batch(handle))  # less than asked for if the context is smaller
         self.skips_masked_cells = self._skips_masked_cells(native)
 
     def _skips_masked_cells(self, native: LlamaContextParams) -> bool:
@@ -187,8 +188,8 @@ class Context(HandleOwner):
     def _check_batch(self, batch: Batch) -> None:
         # llama.cpp reads past its tables for some of these and aborts for others.
         n = batch.n_tokens
-        if not 0 < n <= self.params.n_batch:
-            raise InvalidRequestError(f"a batch has 1 to {self.params.n_batch} tokens, got {n}", param="n_batch")
+        if not 0 < n <= self._n_batch:
+            raise InvalidRequestError(f"a batch has 1 to {self._n_batch} tokens, got {n}", param="n_batch")
         # Unsigned numbers: one comparison finds negative ones, too.
         if int(batch.tokens[:n].view(np.uint32).max()) >= self.model.n_vocab:
             raise InvalidRequestError(

@@ -112,10 +112,10 @@ def _open_parts(config: EngineConfig, model: Model) -> EngineParts:
 
 
 def _open_store(config: EngineConfig, context: Context) -> PrefixStore:
-    return PrefixStore(Path(config.prefix_dir), _state_fingerprint(context), config.prefix_dir_bytes)
+    return PrefixStore(Path(config.prefix_dir), state_fingerprint(context), config.prefix_dir_bytes)
 
 
-def _state_fingerprint(context: Context) -> str:
+def state_fingerprint(context: Context) -> str:
     """Identifies everything that determines the layout of a sequence's saved state."""
     params = context.params
     parts = [model_fingerprint(context.model.path), context.model.build, params.cache_type_k, params.cache_type_v]

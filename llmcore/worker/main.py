@@ -37,7 +37,9 @@ def serve(
         return _serve(channel, heartbeat, configure_log)
 
 
-def _serve(channel: Channel[Command | Unreadable], heartbeat: Heartbeat, configure_log: Callable[[str], None]) -> int:
+def _serve(
+    channel: Channel[Command | Unreadable], heartbeat: Heartbeat, configure_log: Callable[[str | None], None]
+) -> int:
     try:
         first = channel.receive()
     except (EOFError, OSError):

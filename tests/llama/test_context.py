@@ -266,3 +266,13 @@ def test_a_long_prompt_runs_through_the_matrix_kernels(tiny: Callable[..., Path]
         logits = compute(context, 0, 0, tokens)
         assert np.isfinite(logits).all()
         assert logits.std() > 0
+
+
+def test_a_batch_larger_than_the_context_is_refused(model: Model) -> None:
+    """llama.cpp takes no more tokens at once than a causal context has cells, and would end the process."""
+    params = ContextParams(n_ctx=64, n_batch=512, n_ubatch=512)
+    with Context(model, params) as small:
+        batch = Batch(512)
+        batch.add(0, 0, list(range(100, 200)), wants_logits=True)
+        with pytest.raises(InvalidRequestError, match="1 to 64 tokens, got 100"):
+            small.decode(batch)
