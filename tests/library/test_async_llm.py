@@ -44,7 +44,7 @@ async def until_idle(llm: AsyncLLM) -> None:
 
 
 async def test_answers_are_those_of_llm(llm: AsyncLLM, tiny_model: Path) -> None:
-    asked = [STORY, "The sea is", [5, 6, 7]]
+    asked: list[str | list[int]] = [STORY, "The sea is", [5, 6, 7]]
     together = await llm.generate(asked, max_tokens=8, temperature=0)
     with LLM(tiny_model, **EXACT) as other:
         assert [each.text for each in together] == [

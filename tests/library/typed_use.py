@@ -48,7 +48,7 @@ async def asynchronous(llm: AsyncLLM) -> None:
     assert_type(await llm.chat([MESSAGES], errors="return"), list[Completion | LlmcoreError])
     assert_type(llm.chat(MESSAGES, stream=True), AsyncStream[str])
     answering = llm.chat(MESSAGES)
-    assert_type(answering, Coroutine[Any, Any, Completion])
+    _ = assert_type(answering, Coroutine[Any, Any, Completion])
     assert_type(await answering, Completion)
     assert_type(await asyncio.create_task(llm.chat(MESSAGES)), Completion)
     assert_type(await asyncio.gather(llm.chat(MESSAGES), llm.chat(MESSAGES)), tuple[Completion, Completion])
