@@ -14,7 +14,7 @@ TREE    = $(firstword $(wildcard build/py3-none-linux_*))
 SANITIZED_TESTS ?= tests/llama/test_kernels.py $(addprefix tests/kernels/test_,matmul.py attention.py batched_products.py packed_weights.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-families lint bench build sanitize clients clients-all lock clean
+.PHONY: help serve test test-families lint docs bench build sanitize clients clients-all lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy --strict
+
+docs: $(VENV)/.dev  ## the Python API as pages, in build/docs
+	@$(BIN)/python docs/reference.py
 
 bench: $(VENV)/.dev  ## reproducible measurements
 	@$(BIN)/python -m benchmarks

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import dataclasses
 import os
 import socket
 import sys
@@ -13,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from llmcore import config, log
 from llmcore.config import EngineConfig
-from llmcore.errors import LlmcoreError, ModelMissingError
+from llmcore.errors import LlmcoreError
 from llmcore.hub import model_store
 from llmcore.machine.options import add_flags
 from llmcore.worker.client import AsyncEngine
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Serves until a signal arrives. Raises LlmcoreError, with a message for the user, if the service cannot start."""
     flags = vars(args)
     server_config = config.load(ServerConfig, flags, os.environ)
-    engine_config = with_model(config.load(EngineConfig, flags, os.environ))
+    engine_config = model_store.with_model(config.load(EngineConfig, flags, os.environ))
     keys = load_keys(server_config)
     check_certificate(server_config)
     log.configure(server_config.log_level)
@@ -65,17 +64,6 @@ def run(args: argparse.Namespace) -> int:
         admin_sock = stack.enter_context(_bind_admin(server_config)) if server_config.admin_port >= 0 else None
         asyncio.run(serve(engine_config, server_config, sock, keys, admin_sock))
     return 0
-
-
-def with_model(engine: EngineConfig) -> EngineConfig:
-    """Returns the config with a model path: the default model's if it has none. Raises ModelMissingError."""
-    if engine.model_path:
-        return engine
-    path = model_store.default_model_path()
-    if path is None:
-        message = "no model: `llmcore pull` fetches the default one; MODEL_PATH or --model-path names another"
-        raise ModelMissingError(message, param="model_path")
-    return dataclasses.replace(engine, model_path=str(path))
 
 
 async def serve(

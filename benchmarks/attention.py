@@ -94,7 +94,7 @@ class Bench:
         """Computes `depth` tokens once. Returns their state."""
         for start in range(0, self._depth, N_BATCH):
             self._step([(0, start, min(N_BATCH, self._depth - start))])
-        state = self._context.save_state(0)
+        state = self._context.save_cells(0)
         self._context.clear()
         return state
 
@@ -102,7 +102,7 @@ class Bench:
         rows = [(slot, self._depth, 1) for slot in range(self._n_rows)]
         chunk = (self._n_rows, self._depth, CHUNK)
         found = {}
-        self._context.load_state(0, state)
+        self._context.load_cells(0, state)
         found["1 row"] = self._times(rows[:1], turns)
         if self._unified:  # a split buffer would copy the cells, which is the case of separate cells
             for slot in range(1, self._n_rows):
@@ -111,7 +111,7 @@ class Bench:
             for slot in range(1, self._n_rows):
                 self._context.remove(slot)
         for slot in range(1, self._n_rows + 1):
-            self._context.load_state(slot, state)
+            self._context.load_cells(slot, state)
         found["1 row, others kept"] = self._times(rows[:1], turns)
         found["rows"] = self._times(rows, turns)
         found["rows and a chunk"] = self._times([*rows, chunk], turns)

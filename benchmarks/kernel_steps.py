@@ -137,10 +137,10 @@ class Steps:
     def own(self) -> dict[str, list[float]]:
         """Times all slots, each with its own copy of the prefix in slot 0."""
         sizes = self._sizes
-        state = self._context.save_state(0)
+        state = self._context.save_cells(0)
         self._context.clear()
         for slot in range(sizes.n_rows):
-            self._context.load_state(slot, state)
+            self._context.load_cells(slot, state)
         return {"rows own": self.decode(sizes.n_rows, sizes.prefix, N_ROWS_STEPS)}
 
     def profiles(self) -> list[Profile]:

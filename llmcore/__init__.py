@@ -14,22 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmcore.batch import Batch
-    from llmcore.completion import Completion
     from llmcore.config import EngineConfig
     from llmcore.engine.engine import Engine
     from llmcore.errors import LlmcoreError
+    from llmcore.library.async_llm import AsyncLLM
+    from llmcore.library.async_stream import AsyncStream
+    from llmcore.library.completion import Completion
+    from llmcore.library.llm import LLM
+    from llmcore.library.stream import Stream
     from llmcore.llama.chat import ChatTemplate
     from llmcore.llama.context import Context
     from llmcore.llama.context_params import ContextParams
     from llmcore.llama.model import Model
     from llmcore.llama.sampler import Sampler
-    from llmcore.llm import LLM
     from llmcore.sampling import SamplingParams
     from llmcore.worker.client import AsyncEngine
 
 __all__ = [
     "LLM",
     "AsyncEngine",
+    "AsyncLLM",
+    "AsyncStream",
     "Batch",
     "ChatTemplate",
     "Completion",
@@ -41,22 +46,26 @@ __all__ = [
     "Model",
     "Sampler",
     "SamplingParams",
+    "Stream",
 ]
 
 _HOMES = {
     "AsyncEngine": "worker.client",
+    "AsyncLLM": "library.async_llm",
+    "AsyncStream": "library.async_stream",
     "Batch": "batch",
     "ChatTemplate": "llama.chat",
-    "Completion": "completion",
+    "Completion": "library.completion",
     "Context": "llama.context",
     "ContextParams": "llama.context_params",
     "Engine": "engine.engine",
     "EngineConfig": "config",
-    "LLM": "llm",
+    "LLM": "library.llm",
     "LlmcoreError": "errors",
     "Model": "llama.model",
     "Sampler": "llama.sampler",
     "SamplingParams": "sampling",
+    "Stream": "library.stream",
 }
 
 try:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llmcore.errors import InvalidRequestError
+
 
 @dataclass(frozen=True)
 class Row:
@@ -30,6 +32,8 @@ class Batch:
     """
 
     def __init__(self, n_tokens_max: int) -> None:
+        if n_tokens_max < 1:
+            raise InvalidRequestError(f"n_tokens_max must be at least 1, got {n_tokens_max}", param="n_tokens_max")
         self.tokens = np.zeros(n_tokens_max, np.int32)
         self.positions = np.zeros(n_tokens_max, np.int32)
         self.seq_ids = np.zeros(n_tokens_max, np.int32)
@@ -46,9 +50,15 @@ class Batch:
         self.n_tokens = 0
 
     def add(self, slot: int, start: int, tokens: Tokens[int], *, wants_logits: bool) -> Row:
-        """Appends a row of tokens at positions start, start + 1, … If wants_logits, the last token's logits are computed."""
+        """Appends a row of tokens at positions start, start + 1, … If wants_logits, the last token's logits are computed.
+        Raises InvalidRequestError, and the batch is unchanged then."""
         n, first = len(tokens), self.n_tokens
-        assert 0 < n <= self.n_free, "rows have tokens, and never more than the batch has room for"
+        if not 0 < n <= self.n_free:
+            problem = f"a row has at least one token, and the batch has room for {self.n_free} more: got {n}"
+            raise InvalidRequestError(problem, param="tokens")
+        if slot < 0 or start < 0:
+            name, value = ("slot", slot) if slot < 0 else ("start", start)
+            raise InvalidRequestError(f"{name} must not be negative, got {value}", param=name)
         end = first + n
         self.tokens[first:end] = tokens
         self.positions[first:end] = np.arange(start, start + n)

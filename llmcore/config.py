@@ -28,6 +28,9 @@ from llmcore.machine.options import (
 # The largest context of n_ctx=0 (a model's own can be far beyond what a CPU serves in a reasonable time).
 N_CTX_DEFAULT_MAX = 8192
 
+# The most threads that ggml can use (GGML_MAX_N_THREADS).
+THREADS_MAX = 512
+
 # Kernel sets, slowest first, in the order of lc_kernels_* in native/shim/llmcore.h.
 KERNEL_LEVELS = ("none", "avx2", "avxvnni", "avx512", "amx")
 KERNEL_CHOICES = ("auto", "off", *KERNEL_LEVELS[1:])
@@ -82,10 +85,10 @@ class EngineConfig:
         env="OMP_NUM_THREADS",
         env_is_list=True,
         low=0,
-        high=1024,
+        high=THREADS_MAX,
     )
     threads_batch: int = option_field(
-        0, "threads for larger steps, such as those of prompts; 0 takes the value of threads", low=0, high=1024
+        0, "threads for larger steps, such as those of prompts; 0 takes the value of threads", low=0, high=THREADS_MAX
     )
     flash_attn: str = option_field(
         "auto",

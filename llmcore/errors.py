@@ -29,6 +29,7 @@ class LlmcoreError(Exception):
 
     code: ClassVar[str] = "internal_error"
     retry_after_s: float | None = None  # seconds to wait before the same request is sent again, if that helps
+    index: int | None = None  # place of the prompt at fault in the caller's list of prompts
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         # The message goes into JSON and to other processes, and may contain a file name that is not UTF-8.
@@ -208,10 +209,31 @@ class ConstraintError(InvalidRequestError):
     code = "constraint_failed"
 
 
+class AnswerParseError(LlmcoreError, ValueError):
+    """The text of an answer is not JSON, or its JSON is not a value of the type that was asked for."""
+
+    code = "answer_unparsed"
+
+
+class LogitsProcessorError(InvalidRequestError):
+    """The caller's logits_processor raised an error, or returned something that no token can be drawn from."""
+
+    code = "logits_processor_failed"
+
+    def __init__(self, message: str, *, param: str | None = "logits_processor") -> None:
+        super().__init__(message, param=param)
+
+
 class PoisonousError(InvalidRequestError):
     """The engine's process ended twice while it worked on this request, which is refused for some time."""
 
     code = "request_poisonous"
+
+
+class StateFileError(InvalidRequestError):
+    """A file is no saved state of a prompt, is damaged, or belongs to another model or other KV types."""
+
+    code = "state_file"
 
 
 class PrefixMissingError(InvalidRequestError):

@@ -32,9 +32,10 @@ class RowTile:
 
 @dataclass(frozen=True)
 class Limits:
-    """`n_running` and `n_waiting` count sequences; `n_ctx`, `n_batch`, `n_waiting_tokens` and `n_prompt` count tokens. 0 means no
-    limit for n_waiting_tokens, n_prompt and ttft_max_s. A step takes at most step_max_s while no answer is being decoded, and at
-    most inter_token_s (by priority: high, normal, low) while one is."""
+    """`n_logits` is the number of places of prompts whose logits one step computes (0: no limit). `n_running` and `n_waiting`
+    count sequences; `n_ctx`, `n_batch`, `n_waiting_tokens` and `n_prompt` count tokens. 0 means no limit for n_waiting_tokens,
+    n_prompt and ttft_max_s. A step takes at most step_max_s while no answer is being decoded, and at most inter_token_s (by
+    priority: high, normal, low) while one is."""
 
     n_ctx: int
     n_running: int
@@ -42,6 +43,7 @@ class Limits:
     n_batch: int
     n_waiting_tokens: int = 0
     n_prompt: int = 0
+    n_logits: int = 0
     ttft_max_s: float = 0.0
     step_max_s: float = 1.0
     inter_token_s: tuple[float, float, float] = (0.15, 0.15, 0.5)

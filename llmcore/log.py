@@ -1,5 +1,8 @@
 """Logging: one line per event, with a name and fields. Prompts and answers are never logged.
 
+The message of a record is the name with its fields, so that any handler shows them; `event_name` and `event_fields` are
+attributes of the record. A program that has not set up logging sees nothing below a warning (WarningHandler).
+
 Clients can bring texts into a line, so texts are cut and control characters escaped. Warnings that repeat are written once a
 second, with a count of those that were left out.
 """
@@ -11,7 +14,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
@@ -26,6 +29,9 @@ _EXCEPTION_MAX = 16_000
 # Control characters, and those that change how the rest of a line is shown.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
+# The logger of llama.cpp's own lines.
+NATIVE = "llmcore.native"
+
 # In REPEAT_S, at most N_DIFFERENT different warnings of one name are written, and each of them once.
 REPEAT_S = 1.0
 N_DIFFERENT = 10
@@ -34,7 +40,11 @@ N_DIFFERENT = 10
 def event(logger: logging.Logger, level: int, name: str, **fields: object) -> None:
     """Logs event `name` (snake_case) with its fields. Field names end in a unit (`load_s`, `size_bytes`)."""
     if logger.isEnabledFor(level):
-        logger.log(level, name, extra={"event_fields": fields})
+        logger.log(level, _text(name, fields), extra={"event_name": name, "event_fields": fields}, stacklevel=2)
+
+
+def _text(name: str, fields: Mapping[str, object]) -> str:
+    return _safe(name + "".join(f" {key}={_value(key, value)}" for key, value in fields.items()))
 
 
 def cut(text: str, limit: int = TEXT_MAX) -> str:
@@ -53,17 +63,13 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        message = cut(record.getMessage(), MESSAGE_MAX)
+        message = record.getMessage()
+        if not hasattr(record, "event_name"):  # of another library, or logger.exception()
+            message = cut(message, MESSAGE_MAX)
         line = f"{stamp}.{int(record.msecs):03d}Z {record.levelname.lower()} {record.name} {message}"
-        line += "".join(f" {name}={_value(name, value)}" for name, value in _fields(record).items())
         if record.exc_info:
             line += " exception=" + json.dumps(cut_middle(self.formatException(record.exc_info), _EXCEPTION_MAX))
-        return _UNSAFE.sub(_escaped, printable(line))
-
-
-def _fields(record: logging.LogRecord) -> dict[str, object]:
-    fields: dict[str, object] = getattr(record, "event_fields", {})
-    return fields
+        return _safe(line)
 
 
 def _value(name: str, value: object) -> str:
@@ -75,6 +81,10 @@ def _value(name: str, value: object) -> str:
         return str(value)
     text = cut(str(value), MESSAGE_MAX if name in _MESSAGE_FIELDS else TEXT_MAX)
     return json.dumps(text, ensure_ascii=False)
+
+
+def _safe(text: str) -> str:
+    return _UNSAFE.sub(_escaped, printable(text))
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -102,12 +112,9 @@ class RepeatFilter:
         if record.levelno < logging.WARNING:
             return True
         # Messages of other libraries are texts with addresses in them: for these the logger is the name.
-        fields = getattr(record, "event_fields", None)
-        name = record.name, record.levelno, record.msg if isinstance(record.msg, str) and fields is not None else ""
+        name = record.name, record.levelno, getattr(record, "event_name", "")
         window = self._windows.setdefault(name, _Window(self._clock()))
-        # The same warning about another client is a repetition.
-        compared = {key: value for key, value in (fields or {}).items() if key != "client"}
-        key = hash((record.getMessage(), repr(compared), repr(record.exc_info and record.exc_info[1])))
+        key = hash((_compared(record), repr(record.exc_info and record.exc_info[1])))
         if key in window.written or len(window.written) >= N_DIFFERENT:
             window.n_suppressed += 1
             return False
@@ -121,10 +128,20 @@ class RepeatFilter:
         return [_summary(name, n) for name in over if (n := self._windows.pop(name).n_suppressed)]
 
 
+def _compared(record: logging.LogRecord) -> str:
+    """Text by which warnings are compared. The same event about another client is a repetition."""
+    name = getattr(record, "event_name", "")
+    fields = getattr(record, "event_fields", {})
+    return (
+        name + repr({key: value for key, value in fields.items() if key != "client"}) if name else record.getMessage()
+    )
+
+
 def _summary(name: tuple[str, int, str], n_suppressed: int) -> logging.LogRecord:
-    logger, level, message = name
-    record = logging.LogRecord(logger, level, "", 0, "lines_suppressed", (), None)
-    record.event_fields = {"like": message or logger, "n_suppressed": n_suppressed}
+    logger, level, event_name = name
+    fields = {"like": event_name or logger, "n_suppressed": n_suppressed}
+    record = logging.LogRecord(logger, level, "", 0, _text("lines_suppressed", fields), (), None)
+    record.event_name, record.event_fields = "lines_suppressed", fields
     return record
 
 
@@ -155,6 +172,38 @@ class LineHandler(_StreamHandler):
         super().close()
 
 
-def configure(level: str) -> None:
-    """Sends all log lines of `level` (a logging level's name) and above to standard error, one line each."""
-    logging.basicConfig(level=level.upper(), handlers=[LineHandler(sys.stderr)], force=True)
+def configure(level: str | None) -> None:
+    """Sends all log lines of `level` (a logging level's name) and above to standard error, one line each. None writes nothing."""
+    if level is None:
+        logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+    else:
+        logging.basicConfig(level=level.upper(), handlers=[LineHandler(sys.stderr)], force=True)
+
+
+class WarningHandler(logging.Handler):
+    """Writes warnings of the library to standard error as long as the program has not set up logging, instead of
+    logging.lastResort. Lines of llama.cpp are left out, except for an abort: its errors are raised as exceptions."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if (record.name == NATIVE and record.levelno < logging.CRITICAL) or is_set_up(record.name):
+            return
+        try:
+            sys.stderr.write(f"llmcore: {record.levelname.lower()}: {self.format(record)}\n")
+        except Exception:
+            self.handleError(record)
+
+
+def is_set_up(name: str) -> bool:
+    """Returns True if the program has set up logging: records of the logger reach a handler of another kind."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None:
+        if not all(isinstance(handler, WarningHandler) for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+logging.getLogger("llmcore").addHandler(WarningHandler())

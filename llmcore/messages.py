@@ -116,6 +116,10 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     constraint: Constraint | None = None
     keeps_prefix: bool = True  # its cells stay in the cache; False for a prompt that will not come again
     n_logprobs: int | None = None  # alternatives for each token, 0..N_LOGPROBS_MAX; None: no log-probabilities
+    n_prompt_logprobs: int | None = (
+        None  # alternatives for each token of the prompt, 0..N_LOGPROBS_MAX; None: nothing of it
+    )
+    prompt_logprobs_from: int = 1  # the first token of the prompt that gets one; nothing comes before token 0
     priority: Priority = "normal"
     tenant: str = ""  # requests of different tenants share no cells except those of pinned prefixes
     holder: str = ""  # its owner: requests of one holder get no more than its share of the slots while others wait
@@ -206,7 +210,8 @@ class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
     """The last output of a request that succeeded. `text`, `reasoning`, `calls` and `logprobs` were held back until now.
-    `stop_string` is the stop string that ended the answer, the request's or the chat template's; empty if none did."""
+    `stop_string` is the stop string that ended the answer, the request's or the chat template's; empty if none did. `tokens` are
+    all tokens of the answer, including the one that ended it."""
 
     request_id: str
     text: str
@@ -216,6 +221,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", omit_defaults=True):
     calls: tuple[CallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     stop_string: str = ""
+    tokens: tuple[int, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()  # of the prompt's tokens, in order, if they were asked for
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -263,6 +270,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     pooling: str = "none"  # of embeddings: mean, cls or last; "rank" for a reranker, "none" without embeddings
     threads: ThreadDecision | None = None  # threads of its steps
     computation: Computation | None = None  # None for an encoder
+    sampling_metadata: dict[str, str] = {}  # the sampling parameters that its file recommends: general.sampling.*
 
 
 class EngineStats(msgspec.Struct, frozen=True, kw_only=True):

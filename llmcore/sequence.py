@@ -44,6 +44,7 @@ class Sequence:
     checkpoints: tuple[int, ...] = ()  # lengths at which a chunk ends and the state is saved, if it cannot be cut later
     n_forced: int = 0  # tokens behind the last sampled one that a constraint left no choice about
     is_kept: bool = True  # its cells stay as a cached prefix when it is finished
+    logits_from: int | None = None  # first place of the prompt whose logits are wanted; None: only the last one's are
     is_prefix: bool = False  # computed for its cells alone: nothing is sampled
     tenant: int = SHARED_TENANT
     holders: tuple[str, ...] = ()  # caller, and request within that: it takes of their shares of the slots (shares.py)
@@ -53,6 +54,12 @@ class Sequence:
     @property
     def n_generated(self) -> int:
         return len(self.tokens) + self.n_dropped - self.n_prompt
+
+    @property
+    def n_cacheable(self) -> int:
+        """Number of tokens, from the first on, whose cells may come from a cache. Logits of the others have to be computed."""
+        n = len(self.tokens) - 1
+        return n if self.logits_from is None else min(n, self.logits_from)
 
     @property
     def n_remaining(self) -> int:

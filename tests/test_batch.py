@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcore.batch import Batch, Row
+from llmcore.errors import InvalidRequestError
 
 
 def test_rows_lie_one_behind_the_other() -> None:
@@ -33,7 +34,20 @@ def test_clear_keeps_the_arrays_and_forgets_old_wishes() -> None:
     )
 
 
-def test_more_than_it_holds_is_our_own_bug() -> None:
+@pytest.mark.parametrize(
+    ("slot", "start", "tokens", "param"),
+    [(0, 0, [1, 2, 3], "tokens"), (0, 0, [], "tokens"), (-1, 0, [1], "slot"), (0, -1, [1], "start")],
+)
+def test_a_row_that_cannot_be_is_refused_and_changes_nothing(
+    slot: int, start: int, tokens: list[int], param: str
+) -> None:
     batch = Batch(2)
-    with pytest.raises(AssertionError):
-        batch.add(0, 0, [1, 2, 3], wants_logits=False)
+    with pytest.raises(InvalidRequestError) as caught:
+        batch.add(slot, start, tokens, wants_logits=False)
+    assert caught.value.param == param
+    assert (batch.n_tokens, batch.rows) == (0, [])
+
+
+def test_a_batch_has_room() -> None:
+    with pytest.raises(InvalidRequestError, match="n_tokens_max must be at least 1, got 0"):
+        Batch(0)

@@ -1,14 +1,9 @@
-"""Answers put together from the engine's outputs, and streams that cancel what has not ended."""
+"""Answers put together from the engine's outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from llmcore.completion import Completion, CompletionBuilder, Stream, ToolCall
-from llmcore.errors import OverloadedError
-from llmcore.messages import Accepted, CallDelta, Failed, Finished, Output, Piece, TokenLogprob, Usage
+from llmcore.completion import CompletionBuilder, ToolCall
+from llmcore.messages import CallDelta, Finished, Piece, TokenLogprob, Usage
 
 USAGE = Usage(n_prompt=5, n_cached=2, n_generated=3, queue_s=0.1, prefill_s=0.2, decode_s=0.3)
 LOGPROB = TokenLogprob(7, b"a", -0.5)
@@ -21,62 +16,10 @@ OUTPUTS: tuple[Piece | Finished, ...] = (
 )
 
 
-class Script:
-    """Outputs for a stream, and how often it cancelled."""
-
-    def __init__(self, *outputs: Output) -> None:
-        self._outputs: Iterator[Output] = iter(outputs)
-        self.n_cancels = 0
-        self.stream = Stream(lambda: next(self._outputs), self._cancel)
-
-    def _cancel(self) -> None:
-        self.n_cancels += 1
-
-
 def test_an_answer_is_put_together() -> None:
     builder = CompletionBuilder()
     for output in OUTPUTS:
         builder.add(output)
-    calls = (ToolCall("id", "clock", '{"a": 1}'), ToolCall("other", "off"))
-    assert builder.completion() == Completion("ab", "stop", USAGE, (LOGPROB,), "Hmm.", calls)
-    assert str(builder.completion()) == "ab"
-
-
-def test_a_stream_gives_the_text_and_collects_the_rest() -> None:
-    script = Script(Accepted("r", 5), *OUTPUTS)
-    assert next(script.stream) == "a"
-    assert not script.stream.finished
-    assert list(script.stream) == ["b"]
-    assert script.stream.finished == OUTPUTS[-1]
-    assert script.stream.parts.reasoning == "Hmm."
-    script.stream.close()
-    assert script.n_cancels == 1
-
-
-def test_a_stream_that_is_closed_ends_and_cancels_once() -> None:
-    script = Script(*OUTPUTS)
-    assert next(script.stream) == "a"
-    script.stream.close()
-    assert list(script.stream) == []
-    del script.stream
-    assert script.n_cancels == 1
-
-
-def test_a_failure_is_raised_and_ends_the_stream() -> None:
-    script = Script(OUTPUTS[2], Failed("r", "overloaded", "full"))
-    assert next(script.stream) == "a"
-    with pytest.raises(OverloadedError, match="full"):
-        next(script.stream)
-    assert list(script.stream) == []
-    assert script.n_cancels == 1
-
-
-def test_an_interrupt_while_waiting_cancels() -> None:
-    def interrupted() -> Output:
-        raise KeyboardInterrupt
-
-    cancels: list[None] = []
-    stream = Stream(interrupted, lambda: cancels.append(None))
-    with pytest.raises(KeyboardInterrupt):
-        next(stream)
-    assert cancels == [None]
+    assert (builder.text, builder.reasoning, builder.logprobs) == ("ab", "Hmm.", [LOGPROB])
+    assert builder.tool_calls == [ToolCall("id", "clock", '{"a": 1}'), ToolCall("other", "off")]
+    assert builder.finished == OUTPUTS[-1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmcore import log
 from llmcore.log import LineHandler, RepeatFilter
+from tests.llama.programs import run_program
 
 
 class Clock:
@@ -163,3 +164,55 @@ def test_names_that_are_not_utf_8_are_shown() -> None:
     assert lines.all[1].endswith("error llmcore.test cannot read /m\ufffdè")
     for line in lines.all:
         line.encode("utf-8")
+
+
+# --- Handlers of the program ------------------------------------------------------------------------------------------
+
+
+def test_a_message_has_the_events_name_and_its_fields() -> None:
+    stream = io.StringIO()
+    logger = logging.Logger("tests.log")
+    logger.addHandler(logging.StreamHandler(stream))
+    log.event(logger, logging.INFO, "loaded", path="/100%.gguf", load_s=0.41, n=3)
+    assert stream.getvalue() == 'loaded path="/100%.gguf" load_s=0.41 n=3\n'
+
+
+def test_a_record_names_the_place_that_logged(caplog: pytest.LogCaptureFixture) -> None:
+    log.event(logging.getLogger("tests.log"), logging.WARNING, "late")
+    assert caplog.records[0].funcName == "test_a_record_names_the_place_that_logged"
+
+
+# `SETUP` is the program's own; the last lines log by the library.
+PROGRAM = """
+import logging, sys
+from llmcore.log import event
+SETUP
+event(logging.getLogger("llmcore.startup.resolve"), logging.INFO, "told", n=1)
+event(logging.getLogger("llmcore.startup.resolve"), logging.WARNING, "kernels_off", reason="they differ")
+logging.getLogger("llmcore.native").error("a line of llama.cpp")
+"""
+
+
+@pytest.mark.parametrize(
+    ("setup", "lines"),
+    [
+        ("", ['llmcore: warning: kernels_off reason="they differ"']),
+        ("logging.getLogger('llmcore').addHandler(logging.NullHandler())", []),
+        ("logging.getLogger('llmcore').setLevel('ERROR')", []),
+        ("logging.basicConfig(level='ERROR')", ["ERROR:llmcore.native:a line of llama.cpp"]),
+        (
+            "logging.basicConfig(level='INFO')",
+            [
+                "INFO:llmcore.startup.resolve:told n=1",
+                'WARNING:llmcore.startup.resolve:kernels_off reason="they differ"',
+                "ERROR:llmcore.native:a line of llama.cpp",
+            ],
+        ),
+    ],
+)
+def test_without_logging_only_warnings_are_shown_with_their_reason(setup: str, lines: list[str]) -> None:
+    assert run_program(PROGRAM.replace("SETUP", setup)).stderr.splitlines() == lines
+
+
+def test_none_writes_nothing() -> None:
+    assert run_program(PROGRAM.replace("SETUP", "from llmcore import log; log.configure(None)")).stderr == ""

@@ -31,3 +31,11 @@ def test_forced_tokens_are_part_of_decoding_and_a_lost_slot_is_not() -> None:
 def test_tokens_that_a_shift_has_dropped_count_as_generated() -> None:
     each = Sequence("a", [1, 2, 3, 9], n_prompt=3, n_tokens_max=10, n_dropped=5)
     assert each.n_generated == 6
+
+
+def test_tokens_whose_logits_are_wanted_do_not_come_from_a_cache() -> None:
+    each = Sequence("a", list(range(10)), n_prompt=10, n_tokens_max=12)
+    assert each.n_cacheable == 9, "the last one's logits are always wanted"
+    for logits_from, n in ((0, 0), (4, 4), (20, 9)):
+        each.logits_from = logits_from
+        assert each.n_cacheable == n

@@ -11,8 +11,8 @@ from benchmarks.make_model import SHAPES, bench_model
 from benchmarks.source import cache_dir, llama_cpp_dir, vocabulary
 from llmcore.errors import ModelArchitectureError
 from llmcore.gguf.split_model import check_model_file
+from llmcore.library.llm import LLM
 from llmcore.llama.model import Model
-from llmcore.llm import LLM
 from tests.tiny_models import (
     write_split,
     write_tiny_gemma3,

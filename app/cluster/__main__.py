@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from llmcore import config
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, EngineUnavailableError, LlmcoreError
+from llmcore.hub import model_store
 from llmcore.machine.options import add_flags
 from llmcore.machine.threads import decide_threads
 
 from ..config import ClusterConfig, ServerConfig
-from ..serve import with_model
 
 # Options of our own listener, in whose place a cluster has Ray's HTTP proxy.
 _LISTENER_OPTIONS = (
@@ -47,7 +47,7 @@ def _serve(flags: dict[str, object]) -> None:
     cluster = config.load(ClusterConfig, flags, os.environ)
     server = config.load(ServerConfig, flags, os.environ)
     check_server(server)
-    engine = with_model(config.load(EngineConfig, flags, os.environ))
+    engine = model_store.with_model(config.load(EngineConfig, flags, os.environ))
     is_local = "RAY_ADDRESS" not in os.environ
     n_most = max(cluster.n_replicas, cluster.n_replicas_max)
     n_cores = decide_threads(0).n_threads

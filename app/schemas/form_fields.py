@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
+from llmcore.protocol.choices import N_CHOICES_MAX, choice_constraint
 
 from ..http.errors import invalid
 from .raw_json import is_absent, raw_field, raw_text
@@ -16,9 +16,6 @@ from .sampling_fields import SamplingFields
 from .unsupported_fields import OnlyFalse, OnlyNull, refuse_unsupported
 
 SOURCE_MAX_CHARACTERS = 64 * 1024
-
-# Characters that a regular expression reads as something other than themselves.
-_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$#&\-~]")
 
 Source = Annotated[str, Meta(min_length=1, max_length=SOURCE_MAX_CHARACTERS)]
 Pattern = Annotated[Source, Meta(description="llmcore's own; the whole answer matches it (the syntax of Rust's regex)")]
@@ -32,7 +29,7 @@ AnySchema = Annotated[
     ),
 ]
 Choices = Annotated[
-    list[str], Meta(min_length=1, max_length=1024, description="vLLM's; the answer is one of these texts")
+    list[str], Meta(min_length=1, max_length=N_CHOICES_MAX, description="vLLM's; the answer is one of these texts")
 ]
 
 
@@ -110,12 +107,7 @@ def _grammar(source: str | None) -> Grammar | None:
 
 
 def _choice(choices: list[str] | None) -> Regex | None:
-    return None if choices is None else Regex(choice_pattern(choices))
-
-
-def choice_pattern(choices: list[str]) -> str:
-    """Returns the regular expression that matches these texts and no other."""
-    return "|".join(_SPECIAL.sub(r"\\\g<0>", choice) for choice in choices)
+    return None if choices is None else choice_constraint(choices)
 
 
 def _schema(raw: msgspec.Raw, path: str) -> JsonSchema | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from llmcore import config, log
 from llmcore.errors import ContextLengthError, printable
-from llmcore.llm import LLM
+from llmcore.library.llm import LLM
 from llmcore.machine.options import add_flags
 
 HELP = "Type a message. /reset forgets the conversation, /exit (or Ctrl-D) ends; Ctrl-C interrupts an answer."

@@ -39,7 +39,8 @@ class Embedder:
     def __init__(
         self, model: Model, pooling: str, *, threads: tuple[int, int], n_ctx: int = 0, flash_attn: str = "auto"
     ) -> None:
-        """`pooling` is mean, cls, last or rank; `n_ctx` is a bound on the length of texts in addition to the model's (0: none)."""
+        """`pooling` is mean, cls, last or rank, or "none" for the vectors of single tokens; `n_ctx` is a bound on the length of
+        texts in addition to the model's (0: none)."""
         self.pooling = pooling
         n_train = model.n_ctx_train or _N_MAX_UNKNOWN
         self.n_max = min(n_train, n_ctx or n_train)
@@ -47,6 +48,7 @@ class Embedder:
         # llama.cpp pools within one pass: a mean over several passes is computed here.
         self._pools_here = self.can_split and pooling == "mean"
         self._sum = np.zeros(model.n_embd_out, np.float32)  # over the computed parts of a text
+        self._rows = np.zeros((0, model.n_embd_out), np.float32)  # of the computed parts of a text, with pooling "none"
         self._model = model
         self._threads = threads
         self._flash_attn = flash_attn
@@ -112,8 +114,9 @@ class Embedder:
         return True
 
     def compute(self, parts: Sequence[PassPart]) -> list[Float32Array]:
-        """Computes one pass and returns the pooled vector of each part, float32[width]; only that of a text's last part is valid.
-        Raises StepAborted, or NativeError."""
+        """Computes one pass and returns the pooled vector of each part, float32[width]; only that of a text's last part is
+        valid. With pooling "none" it is float32[n_tokens, width], of the text up to the end of the part. Raises StepAborted, or
+        NativeError."""
         batch, context = self._batch, self._context
         batch.clear()
         if context.has_memory and not parts[0].start:
@@ -125,9 +128,19 @@ class Embedder:
             context.decode(batch)
         else:
             context.encode(batch)
+        if self.pooling == "none":
+            return self._token_vectors(parts)
         if self._pools_here:
             return self._means(parts)
         return [context.embedding(slot) for slot in range(len(parts))]
+
+    def _token_vectors(self, parts: Sequence[PassPart]) -> list[Float32Array]:
+        ends = np.cumsum([len(part.tokens) for part in parts])
+        found = np.split(self._context.token_embeddings(self._batch.n_tokens), ends[:-1])
+        if parts[0].start:
+            found[0] = np.concatenate([self._rows, found[0]])
+        self._rows = found[-1]
+        return found
 
     def _means(self, parts: Sequence[PassPart]) -> list[Float32Array]:
         rows = iter(self._context.token_embeddings(self._batch.n_tokens))

@@ -95,18 +95,26 @@ class EmbeddingQueue:
         return self._reader.read_pairs(query, documents)
 
     def submit(
-        self, id: Hashable, texts: Sequence[Text], *, dimensions: int | None = None, param: str = "input"
+        self,
+        id: Hashable,
+        texts: Sequence[Text],
+        *,
+        dimensions: int | None = None,
+        param: str = "input",
+        normalize: bool = True,
     ) -> None:
-        """Queues texts, or their token ids. The result has a vector of length 1 for each: float32[width], or float32[dimensions] if
-        it is to be cut (before normalization).
+        """Queues texts, or their token ids. The result has a vector for each: float32[width], or float32[dimensions] if it is to be
+        cut (before normalization, which makes its length 1).
 
         Raises UnsupportedError, InvalidRequestError or OverloadedError. Errors found while tokenizing come with the result.
         """
         embedder = self._reader.embedder()
         if embedder.pooling == "rank":
-            raise UnsupportedError("this model ranks documents and gives no embeddings: use /v1/rerank, or LLM.rerank")
+            raise UnsupportedError("this model ranks documents and gives no embeddings")
         self._check_dimensions(dimensions, embedder.width)
-        self._admit(EmbeddingJob(id, param=param, dimensions=dimensions, unread=self._reader.later(texts)))
+        self._admit(
+            EmbeddingJob(id, param=param, dimensions=dimensions, unread=self._reader.later(texts), normalize=normalize)
+        )
 
     def submit_pairs(self, id: Hashable, query: str, documents: Sequence[Text]) -> None:
         """Queues documents to be scored by how well they answer a query: float32[1] each, the model's own number. Token ids are
@@ -241,14 +249,18 @@ class EmbeddingQueue:
     def _normalized(self, job: EmbeddingJob, vector: Vectors) -> Vectors:
         if self.pooling == "rank":
             return vector[:1]  # the first of several scores (yes, no) is the relevance
-        vector = vector[: job.dimensions]
-        length = float(np.linalg.norm(vector))
-        return vector / np.float32(length) if length > 0 else vector
+        vector = vector[..., : job.dimensions]
+        if not job.normalize:
+            return vector
+        lengths = np.linalg.norm(vector, axis=-1, keepdims=True)
+        normalized: Vectors = vector / np.where(lengths > 0, lengths, np.float32(1))
+        return normalized
 
     def _finish(self, job: TextJob) -> EmbeddingResult:
         assert isinstance(job, EmbeddingJob)
         del self._jobs[job.id]
-        return EmbeddingResult(job.id, np.stack(job.vectors), sum(map(len, job.texts)))
+        joined = np.concatenate(job.vectors) if self.pooling == "none" else np.stack(job.vectors)
+        return EmbeddingResult(job.id, joined, sum(map(len, job.texts)))
 
     def _fail(self, job: TextJob, error: LlmcoreError) -> EmbeddingResult:
         self.cancel(job.id)

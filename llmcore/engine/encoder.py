@@ -14,7 +14,9 @@ import msgspec
 
 from llmcore.config import EngineConfig
 from llmcore.embedding.queue import EmbeddingQueue
+from llmcore.engine.cached_states import CachedStates
 from llmcore.engine.engine import Engine
+from llmcore.engine.logits_processor import LogitsProcessor
 from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.errors import ConfigError, InsufficientMemoryError, PrefixMissingError, UnsupportedError, error_from_code
 from llmcore.llama.model import Model
@@ -35,7 +37,7 @@ from llmcore.messages import (
     Prompt,
 )
 from llmcore.scheduling.refusals import Refusals
-from llmcore.startup.engine_parts import choose_threads, open_model
+from llmcore.startup.engine_parts import choose_threads, named_model, open_model
 from llmcore.startup.resolve import decide_limits, open_embedder
 from llmcore.startup.tuned_profile import with_profile
 
@@ -95,8 +97,17 @@ class EncoderEngine:
         self._refuse()
 
     def submit(
-        self, request: GenerateRequest, *, prompt: TokenizedPrompt | None = None, arrived_s: float | None = None
+        self,
+        request: GenerateRequest,
+        *,
+        prompt: TokenizedPrompt | None = None,
+        arrived_s: float | None = None,
+        logits_processors: tuple[LogitsProcessor, ...] = (),
     ) -> Accepted:
+        self._refuse()
+
+    @property
+    def states(self) -> CachedStates:
         self._refuse()
 
     def refusals(self) -> Refusals:
@@ -118,8 +129,7 @@ class EncoderEngine:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        gives = "ranks documents only: use /v1/rerank" if self.embeddings.pooling == "rank" else ""
-        gives = gives or "gives embeddings only: use /v1/embeddings"
+        gives = "ranks documents only" if self.embeddings.pooling == "rank" else "gives embeddings only"
         raise UnsupportedError(f"this model cannot generate text, it {gives}", param="model")
 
     def unpin(self, name: str) -> None:
@@ -158,8 +168,9 @@ AnyEngine = Engine | EncoderEngine
 
 
 def open_engine(config: EngineConfig, *, progress: LoadProgress | None = None) -> AnyEngine:
-    """Loads the model that `config` names and makes the engine for it. Options that are left open come from the tuned profile of
-    `llmcore tune`. Raises what Engine.open raises."""
+    """Loads the model that `config` names, by default the default one, and makes the engine for it. Options that are left open come
+    from the tuned profile of `llmcore tune`. Raises what Engine.open raises."""
+    config = named_model(config)
     tuned = with_profile(config)
     try:
         return _open(tuned, progress)

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from llmcore.batch import Batch
 from llmcore.config import EngineConfig
 from llmcore.embedding.queue import EmbeddingQueue
+from llmcore.engine.cached_states import CachedStates
 from llmcore.engine.context_shift import ContextShift
 from llmcore.engine.failed_sequences import FailedSequences
 from llmcore.engine.inspection import inspect
+from llmcore.engine.logits_processor import LogitsProcessor
 from llmcore.engine.open_requests import OpenRequests
 from llmcore.engine.output_processor import OutputProcessor
 from llmcore.engine.pinned_prefixes import PinnedPrefixes
@@ -22,6 +24,7 @@ from llmcore.engine.prompts import Prompts, TokenizedPrompt
 from llmcore.engine.request_builder import RequestBuilder
 from llmcore.engine.running_step import RunningStep
 from llmcore.engine.stats import EngineStatistics
+from llmcore.engine.step_sampling import StepSampling
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import ClosedError, InvalidRequestError, error_from_code
 from llmcore.grammar.call_grammar import needed_constraints
@@ -31,7 +34,7 @@ from llmcore.llama.kv_memory import KVMemory
 from llmcore.llama.model import Model
 from llmcore.llama.model_info import model_info
 from llmcore.llama.model_load import LoadProgress
-from llmcore.llama.sampler import SampledToken, sample_batch
+from llmcore.llama.sampler import SampledToken
 from llmcore.machine.process import Process
 from llmcore.messages import (
     Accepted,
@@ -56,8 +59,11 @@ from llmcore.scheduling.refusals import Refusals
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
 from llmcore.startup.computation import describe_computation
-from llmcore.startup.engine_parts import EngineParts, open_engine_parts, open_model
+from llmcore.startup.engine_parts import EngineParts, open_engine_parts, open_model, state_fingerprint
 from llmcore.startup.prefix_file import read_prefix_file
+
+# The engine in error messages.
+_NAME = "the engine"
 
 
 class Engine:
@@ -88,13 +94,15 @@ class Engine:
         self._masks = MaskThread()
         token_text, shift = TokenText(parts.model), ContextShift(self._scheduler, is_enabled=parts.context_shift)
         self._builder = RequestBuilder(parts.model, limits, self._cache, self._prompts, self._constraints, token_text)
-        self._requests = OpenRequests(self._scheduler, clock)
+        self._requests = OpenRequests(self._scheduler, token_text, clock)
         self._failed = FailedSequences(self._scheduler, self._requests, self._pinned)
         self.embeddings = EmbeddingQueue(
             parts.model, parts.embedder, limits, dimensions=parts.embed_dimensions, clock=clock
         )
         self._statistics = EngineStatistics(self._scheduler, self.embeddings)
         self._outputs = OutputProcessor(self._requests, self._scheduler, token_text, shift, self._statistics, clock)
+        self._sampling = StepSampling(context, self._scheduler, self._requests)
+        self.states = CachedStates(self._cache, lambda: state_fingerprint(context))
         self._running_step = RunningStep(
             self._scheduler, context, self._requests, self._statistics, clock=clock, check_open=self._check_open
         )
@@ -141,7 +149,7 @@ class Engine:
         self.close()
 
     def _check_open(self) -> None:
-        self._process.check("the engine")
+        self._process.check(_NAME)
         if self._is_closed:
             raise ClosedError("the engine is closed")
 
@@ -163,7 +171,7 @@ class Engine:
             if batch is not None:
                 running.begin(batch)
                 self._decode(batch)
-                sampled = self._sample()
+                sampled = self._sampling.sample()
                 running.end(batch, sampled)
                 outputs += self._emit(self._commit(sampled), sampled)
         if running.failure is not None:
@@ -178,11 +186,6 @@ class Engine:
             self._context.decode(batch)
         finally:
             self._masks.wait()
-
-    def _sample(self) -> list[SampledToken]:
-        """Samples a token for each row that wants logits."""
-        rows = self._scheduler.scheduled()
-        return sample_batch(self._context, [self._requests[each.request_id].sample_request(row) for each, row in rows])
 
     def _commit(self, sampled: list[SampledToken]) -> list[Sequence]:
         """Appends the tokens to their sequences, which are returned, and pins the prefixes that are complete."""
@@ -213,15 +216,22 @@ class Engine:
     def read(self, prompt: Prompt) -> TokenizedPrompt:
         """Renders and tokenizes a prompt, which submit() does otherwise. For any thread. Raises InvalidRequestError or
         ContextLengthError."""
+        self._process.check(_NAME)
         return self._builder.read(prompt)
 
     def submit(
-        self, request: GenerateRequest, *, prompt: TokenizedPrompt | None = None, arrived_s: float | None = None
+        self,
+        request: GenerateRequest,
+        *,
+        prompt: TokenizedPrompt | None = None,
+        arrived_s: float | None = None,
+        logits_processors: tuple[LogitsProcessor, ...] = (),
     ) -> Accepted:
         """Queues a request. Raises InvalidRequestError, ContextLengthError or OverloadedError; nothing changes then.
 
         Args:
             prompt: the result of read() for its prompt. The types of the request's fields must have been checked then.
+            logits_processors: functions that change the logits before each token is drawn, in this thread.
             arrived_s: time of arrival by the engine's clock, if that is not now; the request's timeout counts from there.
         """
         self._check_open()
@@ -233,11 +243,13 @@ class Engine:
             raise InvalidRequestError(f"request id {request.request_id!r} is in use", param="request_id")
         now_s = self._clock()
         state = self._builder.build(request, now_s if arrived_s is None else arrived_s, prompt)
+        state.logits_processors = logits_processors
         self._requests.add(state, now_s)
         return Accepted(request.request_id, state.sequence.n_prompt, state.relaxed)
 
     def cancel(self, request_id: str) -> Finished | None:
         """Ends a request in any phase; what it computed stays as a cached prefix. Returns None if there is no such request."""
+        self._process.check(_NAME)
         request = self._requests.get(request_id)
         if request is None:
             return None
@@ -252,10 +264,12 @@ class Engine:
     def refusals(self) -> Refusals:
         """Returns the refusal that submit() would raise even for the cheapest request, by priority (high, normal, low). Empty if
         none is refused."""
+        self._process.check(_NAME)
         return self._scheduler.admission.refusals(self._clock())
 
     def is_prepared(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> bool:
         """True if submit() need not compile anything for a request with this constraint and prompt (the result of read())."""
+        self._process.check(_NAME)
         return all(
             map(self._constraints.is_ready, needed_constraints(None if prompt is None else prompt.chat, constraint))
         )
@@ -269,6 +283,7 @@ class Engine:
 
     def render(self, prompt: ChatPrompt) -> str:
         """Returns messages as the chat template writes them. For any thread. Raises InvalidRequestError."""
+        self._process.check(_NAME)
         return self._prompts.render(checked(RenderCommand(0, prompt)).prompt)
 
     def tokenize_chat(self, prompt: ChatPrompt) -> tuple[int, ...]:
@@ -279,6 +294,7 @@ class Engine:
 
     def read_prefix(self, prompt: Prompt) -> list[int]:
         """Renders and tokenizes a prompt for pin(). For any thread. Raises InvalidRequestError or ContextLengthError."""
+        self._process.check(_NAME)
         return self._prompts.read_prefix(prompt)
 
     def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
@@ -291,13 +307,16 @@ class Engine:
 
     def unpin(self, name: str) -> None:
         """Raises PrefixMissingError."""
+        self._process.check(_NAME)
         self._pinned.unpin(name)
 
     def prefixes(self) -> list[PrefixInfo]:
+        self._process.check(_NAME)
         return self._pinned.infos()
 
     def drop_cached_prefixes(self) -> None:
         """Forgets the cells and host memory of finished requests; running and pinned sequences stay."""
+        self._process.check(_NAME)
         self._cache.drop_idle()
 
     # --- About the engine ---------------------------------------------------------------------------------------------
@@ -320,9 +339,11 @@ class Engine:
 
     def inspect(self) -> bytes:
         """Returns JSON about slots, queue, host cache and cost model, without any text or token."""
+        self._process.check(_NAME)
         return inspect(self._scheduler, self._clock())
 
     def info(self) -> ModelInfo:
+        self._process.check(_NAME)
         has_efforts = self._template.capabilities.get("supports_reasoning_effort", False)
         pooling = self.embeddings.pooling
         return model_info(
@@ -335,4 +356,5 @@ class Engine:
         )
 
     def stats(self) -> EngineStats:
+        self._process.check(_NAME)
         return self._statistics.snapshot()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from llmcore.engine.request_state import RequestState
+from llmcore.engine.token_text import TokenText
 from llmcore.errors import LlmcoreError
 from llmcore.messages import Failed, Finished, FinishReason, Output
 from llmcore.scheduling.scheduler import Scheduler
@@ -15,8 +18,9 @@ _NEVER_S = float("inf")
 class OpenRequests:
     """Request states by request id. Each one has its sequence in the scheduler until it ends."""
 
-    def __init__(self, scheduler: Scheduler, clock: Callable[[], float]) -> None:
+    def __init__(self, scheduler: Scheduler, token_text: TokenText, clock: Callable[[], float]) -> None:
         self._scheduler = scheduler
+        self._token_text = token_text
         self._clock = clock
         self._states: dict[str, RequestState] = {}
         self._deadline_s = _NEVER_S  # the earliest of all requests, or an earlier one that has ended
@@ -58,6 +62,8 @@ class OpenRequests:
     def finish(self, state: RequestState, reason: FinishReason, text: str) -> Finished:
         """Ends a request; `text` is the last of its answer."""
         finished = state.end(text, reason, self._clock())
+        if state.prompt_logprobs is not None:
+            finished = structs.replace(finished, prompt_logprobs=state.prompt_logprobs.result(self._token_text))
         self._remove(state, reason)
         return finished
 

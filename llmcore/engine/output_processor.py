@@ -51,6 +51,7 @@ class OutputProcessor:
         request = self._requests[sequence.request_id]
         if request.first_token_s is None:
             request.first_token_s = self._clock()
+            sequence.logits_from = None  # the prompt's log-probabilities are complete
             self._scheduler.admission.answered(sequence, request.first_token_s)
         n_before = sequence.n_generated - 1
         try:
@@ -75,14 +76,18 @@ class OutputProcessor:
     def _take(self, request: RequestState, sampled: SampledToken) -> tuple[str, FinishReason | None]:
         """Returns the text that a token makes certain, and the reason if it ends the answer.
 
-        Raises InvalidRequestError if no token could be chosen, NativeError if the model gave no numbers to choose by.
+        Raises InvalidRequestError if no token could be chosen, or the caller's logits processor failed, NativeError if the
+        model gave no numbers to choose by.
         """
         token, constraint = sampled.token, request.constraint
+        if request.failure is not None:
+            raise request.failure
         if token == BAD_LOGITS:
             request.sequence.is_kept = False  # its cells may hold NaN too
             raise NativeError(NOT_FINITE)
         if token == NO_TOKEN:
             raise _no_choice() if constraint is None else constraint.failure
+        request.tokens.append(token)
         is_end = self._token_text.is_end(token) and not request.ignore_eos
         if is_end or token in request.endings.tokens:
             request.is_cut = not is_end

@@ -57,6 +57,7 @@ class RequestBuilder:
             arrived_s=now_s,
             priority=PRIORITIES.index(request.priority),
             checkpoints=prompt.checkpoints,
+            logits_from=None if request.n_prompt_logprobs is None else request.prompt_logprobs_from - 1,
             is_kept=request.keeps_prefix,
             tenant=self._tenants.setdefault(request.tenant, len(self._tenants)),
             holders=tuple(filter(None, (holder, group))),

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from llmcore.engine.answer_endings import NO_ENDINGS, AnswerEndings
+from llmcore.engine.logits_processor import LogitsProcessor
+from llmcore.engine.prompt_logprobs import PromptLogprobs
 from llmcore.engine.prompts import TokenizedPrompt
 from llmcore.engine.text_stream import TextStream
+from llmcore.errors import LlmcoreError
 from llmcore.grammar.content_gate import TokenConstraint
 from llmcore.llama.chat import ChatParser
 from llmcore.llama.chat_stream import ChatStream, ParsedChat
@@ -39,6 +42,9 @@ class RequestState:
     constraint: TokenConstraint | None = None
     relaxed: tuple[str, ...] = ()  # paths of keywords of schemas that the constraint does not hold
     n_logprobs: int | None = None
+    prompt_logprobs: PromptLogprobs | None = None
+    logits_processors: tuple[LogitsProcessor, ...] = ()
+    failure: LlmcoreError | None = None  # an error of the caller's logits processor
     endings: AnswerEndings = NO_ENDINGS
     shows_special_tokens: bool = False
     is_cut: bool = False  # a stop token of the caller's has ended it
@@ -46,6 +52,7 @@ class RequestState:
     first_token_s: float | None = None
     n_cached: int = 0
     n_restored: int = 0
+    tokens: list[int] = field(default_factory=list)  # of the answer, also those that a context shift has dropped
     _held_logprobs: list[tuple[int, TokenLogprob]] = field(default_factory=list)
     _n_bytes: int = 0
 
@@ -113,9 +120,21 @@ class RequestState:
         request_id, usage, logprobs = self.sequence.request_id, self.usage(now_s), self.logprobs(is_end=True)
         stop_string = self.text.stop_string if reason == "stop" else ""
         if self.chat is None:
-            return Finished(request_id, text, reason, usage, logprobs=logprobs, stop_string=stop_string)
+            return Finished(
+                request_id, text, reason, usage, logprobs=logprobs, stop_string=stop_string, tokens=tuple(self.tokens)
+            )
         delta = self.chat.finish(text, is_whole=reason == "stop" and not (self.text.stopped or self.is_cut))
-        return Finished(request_id, delta.content, reason, usage, delta.reasoning, delta.calls, logprobs, stop_string)
+        return Finished(
+            request_id,
+            delta.content,
+            reason,
+            usage,
+            delta.reasoning,
+            delta.calls,
+            logprobs,
+            stop_string,
+            tuple(self.tokens),
+        )
 
     def logprobs(self, *, is_end: bool = False) -> tuple[TokenLogprob, ...]:
         """Takes the log-probabilities that can be shown now. At the end all can, except those of text that a stop string has
@@ -173,9 +192,15 @@ def open_request_state(
         chat=None if parser is None else ChatStream(_reader(parser)),
         preserved=prompt.preserved,
         n_logprobs=request.n_logprobs,
+        prompt_logprobs=_prompt_logprobs(request),
         endings=endings,
         shows_special_tokens=request.shows_special_tokens,
     )
+
+
+def _prompt_logprobs(request: GenerateRequest) -> PromptLogprobs | None:
+    n_top = request.n_prompt_logprobs
+    return None if n_top is None else PromptLogprobs(request.prompt_logprobs_from, n_top)
 
 
 def _reader(parser: ChatParser) -> Callable[[str, bool], ParsedChat]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from llmcore.batch import Batch
 from llmcore.engine.open_requests import OpenRequests
 from llmcore.engine.stats import EngineStatistics
-from llmcore.errors import CellsBrokenError, LlmcoreError
+from llmcore.errors import CellsBrokenError, EngineError, LlmcoreError
 from llmcore.llama.context import Context, StepAborted
 from llmcore.llama.sampler import BAD_LOGITS, NOT_FINITE, SampledToken
 from llmcore.log import event
@@ -65,6 +65,8 @@ class RunningStep:
         self.on_step: Callable[[tuple[str, ...], float], None] | None = None
 
     def __enter__(self) -> RunningStep:
+        if self._is_computing:
+            raise EngineError("a step is being computed: a logits_processor cannot use the engine that calls it")
         self.started_s = self._clock()
         self.failure = None
         self._is_computed = False
@@ -98,7 +100,8 @@ class RunningStep:
             raise CellsBrokenError(NOT_FINITE)
         scheduler = self._scheduler
         self._statistics.count_step(batch, scheduler.in_step, len(sampled), native_s)
-        scheduler.costs.observe(batch.n_tokens, len(sampled), self._n_cells, max(native_s, 1e-6))
+        n_outputs = len(sampled) + sum(each.n for each in scheduler.prompt_logits())
+        scheduler.costs.observe(batch.n_tokens, n_outputs, self._n_cells, max(native_s, 1e-6))
         self._is_computed = True
 
     def __exit__(

@@ -1,16 +1,17 @@
-"""Constraints from keyword arguments: response_format in OpenAI's form, json_schema, regex, grammar."""
+"""Constraints from keyword arguments: response_format in OpenAI's form, json_schema, regex, grammar, choice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from llmcore.errors import InvalidRequestError
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
+from llmcore.protocol.choices import N_CHOICES_MAX, choice_constraint
 
-NAMES = ("response_format", "json_schema", "regex", "grammar")
+NAMES = ("response_format", "json_schema", "regex", "grammar", "choice")
 
 
 def take_constraint(options: dict[str, Any]) -> tuple[Constraint | None, str]:
@@ -29,9 +30,24 @@ def _constraint(name: str, value: Any) -> Constraint | None:
         return _response_format(value)
     if name == "json_schema":
         return JsonSchema(_schema(value, name))
+    if name == "choice":
+        return choice_constraint(_choices(value))
     if not isinstance(value, str):
         raise InvalidRequestError(f"{name} must be a string", param=name)
     return Regex(_text(value, name)) if name == "regex" else Grammar(_text(value, name))
+
+
+def _choices(value: Any) -> list[str]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise InvalidRequestError("choice must be a sequence of texts", param="choice")
+    choices = list(value)
+    if not 1 <= len(choices) <= N_CHOICES_MAX:
+        raise InvalidRequestError(f"choice must have 1 to {N_CHOICES_MAX} texts, got {len(choices)}", param="choice")
+    for index, each in enumerate(choices):
+        if not isinstance(each, str):
+            name = f"choice[{index}]"
+            raise InvalidRequestError(f"{name} must be a text, got {type(each).__name__}", param=name)
+    return [_text(each, f"choice[{index}]") for index, each in enumerate(choices)]
 
 
 def _text(value: str, name: str) -> str:

@@ -8,6 +8,7 @@ format of `sha256sum -c`), so that the file need not be hashed again, and for fi
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import glob
 import os
 import shutil
@@ -18,7 +19,8 @@ from pathlib import Path
 
 import msgspec
 
-from llmcore.errors import ConfigError, DownloadError
+from llmcore.config import EngineConfig
+from llmcore.errors import ConfigError, DownloadError, ModelMissingError
 from llmcore.hub import client, fetch, provenance, transfer
 from llmcore.hub.provenance import Provenance
 from llmcore.hub.registry import HubSource, KnownModel, Registry, WheelSource, load_registry
@@ -55,10 +57,27 @@ def find(model: KnownModel, folder: Path) -> Path | None:
         return None
 
 
+def known_sampling(path: str, environ: Mapping[str, str] = os.environ) -> dict[str, float]:
+    """Returns the sampling parameters that the known model of a file's name recommends; empty if there is none."""
+    file = os.path.basename(path)
+    return next((dict(model.sampling) for model in registry(environ).models if model.file_name == file), {})
+
+
 def default_model_path(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Returns the path of the default model's file, None if it was not pulled. Raises ConfigError if the user's file of models is
     wrong."""
     return find(registry(environ).find(), model_dir(environ))
+
+
+def with_model(config: EngineConfig, environ: Mapping[str, str] = os.environ) -> EngineConfig:
+    """Returns the config with a model path: the default model's if it has none. Raises ModelMissingError."""
+    if config.model_path:
+        return config
+    path = default_model_path(environ)
+    if path is None:
+        problem = "no model: `llmcore pull` fetches the default one; MODEL_PATH or --model-path names another"
+        raise ModelMissingError(problem, param="model_path")
+    return dataclasses.replace(config, model_path=str(path))
 
 
 def pull(

@@ -14,6 +14,7 @@ from llmcore.errors import ConfigError
 from llmcore.hub.reference import COMMIT_PATTERN
 from llmcore.machine.os_text import name_as_path
 from llmcore.machine.user_folders import expanded
+from llmcore.sampling import sampling_params
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -60,6 +61,7 @@ class KnownModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     `size_bytes` (0: unknown) and `sha256` (in hex; "": unknown) are checked; if they are unknown, a pull takes them from the hub.
     `n_ctx` is the model's context in tokens, `kv_bytes_per_token` the size of a token in a KV cache of 16 bits: 2 (keys and
     values) × layers × KV heads × length of a head × 2 bytes. 0: unknown.
+    `sampling` holds the sampling parameters that its makers recommend, by their names in SamplingParams.
     """
 
     name: str
@@ -71,10 +73,12 @@ class KnownModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     n_ctx: int = 0
     kv_bytes_per_token: int = 0
     licence: str = ""
+    sampling: dict[str, int | float] = {}
 
     def __post_init__(self) -> None:
         if self.sha256:
             _require(_SHA256, self.sha256, "sha256")
+        sampling_params(**self.sampling)
         if Path(self.file).name != self.file or not self.file.endswith(".gguf"):
             raise ValueError(f"file must be a file name ending in .gguf, got {self.file!r}")
         if min(self.size_bytes, self.n_ctx, self.kv_bytes_per_token) < 0:

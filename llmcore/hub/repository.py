@@ -41,6 +41,17 @@ def pull_reference(
     return next(iter(models))
 
 
+def find_reference(reference: Reference, folder: Path) -> Path | None:
+    """Returns the path to load of what a reference means among the files that were pulled from its repository, or None. Does not
+    use the network."""
+    home = folder.joinpath(*reference.repo.split("/"))
+    here = _here(reference, home)
+    try:
+        return home / name_as_path(_chosen(here.values(), reference)[0].file)
+    except ConfigError:  # no file of that name or quantization, or several
+        return None
+
+
 def _here(reference: Reference, home: Path) -> dict[str, Provenance]:
     """Returns the files that were pulled from the repository at the requested revision, by their path in it."""
     return {

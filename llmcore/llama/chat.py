@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -72,9 +73,12 @@ class ChatTemplate(HandleOwner):
             raise InvalidRequestError(_one_line(error.message), param="chat_template") from None
         self._create_handle(handle, self._lib.lc_chat_free, self._lib, parent=model)
 
-    def render(self, prompt: ChatPrompt) -> RenderedChat:
-        """Returns the prompt of a chat. Raises InvalidRequestError, naming the field, if the template refuses the messages or
-        a tool cannot be honoured."""
+    def render(self, prompt: ChatPrompt | Sequence[Mapping[str, Any]]) -> RenderedChat:
+        """Returns the prompt of a chat: a ChatPrompt, or messages in OpenAI's form.
+
+        Raises InvalidRequestError, naming the field, if the template refuses the messages or a tool cannot be honoured."""
+        if not isinstance(prompt, ChatPrompt):
+            prompt = _prompt_of(prompt)
         check_chat_size(prompt)
         calls = bool(prompt.tools) and prompt.tool_choice != "none"
         stand_ins = StandIns(are_json=calls and self._has_json_arguments)
@@ -168,7 +172,7 @@ class RefusedTemplate(ChatTemplate):
         self._name = "the chat template"
         self.problem = problem
 
-    def render(self, prompt: ChatPrompt) -> RenderedChat:
+    def render(self, prompt: ChatPrompt | Sequence[Mapping[str, Any]]) -> RenderedChat:
         """Raises InvalidRequestError."""
         raise InvalidRequestError(
             f"the model's chat template cannot be used: {self.problem}. The operator may give another one (--chat-template)",
@@ -198,6 +202,16 @@ class ChatParser(HandleOwner):
             self._lib.lc_chat_parse, self.handle, text.replace("\0", "\ufffd").encode(), is_partial
         )
         return msgspec.json.decode(answer, type=ParsedChat)
+
+
+def _prompt_of(messages: Sequence[Mapping[str, Any]]) -> ChatPrompt:
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+        problem = f"a chat is a ChatPrompt or a list of messages, got {type(messages).__name__}"
+        raise InvalidRequestError(problem, param="messages")
+    try:
+        return ChatPrompt(msgspec.json.encode(list(messages)))
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"messages cannot be written as JSON: {error}", param="messages") from None
 
 
 def _refusal(message: str) -> InvalidRequestError:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.batch import Batch
+from llmcore.config import THREADS_MAX
 from llmcore.errors import InsufficientMemoryError, InvalidRequestError, NativeError, UnsupportedError
 from llmcore.llama.context_params import ContextParams, native_params
 from llmcore.llama.ffi.abort_flag import AbortFlag
@@ -22,6 +23,7 @@ from llmcore.llama.kv_types import block_size
 from llmcore.llama.memory_estimate import MemoryEstimate, estimate_memory
 from llmcore.llama.model import Model
 from llmcore.llama.pooling import POOLING_TYPES
+from llmcore.llama.state_digest import with_digest, without_digest
 from llmcore.log import event
 from llmcore.machine.memory import memory_available_bytes
 from llmcore.machine.process import Process
@@ -70,6 +72,7 @@ class Context(HandleOwner):
         self.has_memory = bool(self._memory)
         self._view: tuple[Batch, BatchView] | None = None  # of the batch that was last computed
         self.n_ctx = int(self._lib.llama_n_ctx(handle))
+        self._n_batch = int(self._lib.llama_n_batch(handle))  # less than asked for if the context is smaller
         self.skips_masked_cells = self._skips_masked_cells()
 
     def _skips_masked_cells(self) -> bool:
@@ -128,7 +131,7 @@ class Context(HandleOwner):
     # --- Steps --------------------------------------------------------------------------------------------------------
 
     def decode(self, batch: Batch) -> None:
-        """Computes one batch. Raises NoCellsError (nothing changed), StepAborted, or NativeError."""
+        """Computes one batch. Raises NoCellsError or InvalidRequestError (nothing changed), StepAborted, or NativeError."""
         self._compute(self._lib.llama_decode, batch)
 
     def encode(self, batch: Batch) -> None:
@@ -153,7 +156,20 @@ class Context(HandleOwner):
         if result == _ABORTED:
             self.handle  # noqa: B018  raises ClosedError
             raise StepAborted
+        if result == _INVALID_BATCH and self.has_memory:
+            self._check_positions(batch)
         raise NativeError(f"llama.cpp failed on a batch of {batch.n_tokens} tokens (status {result})")
+
+    def _check_positions(self, batch: Batch) -> None:
+        """Raises InvalidRequestError if a row does not begin where its sequence ends: llama.cpp refuses gaps and repetitions."""
+        ends: dict[int, int] = {}
+        for row in batch.rows:
+            first, last = self.span(row.slot)
+            end = ends.get(row.slot, last + 1 if first >= 0 else row.start)
+            if row.start != end:
+                problem = f"the next position of slot {row.slot} is {end}, got a row that starts at {row.start}"
+                raise InvalidRequestError(problem, param="start")
+            ends[row.slot] = end + row.n_tokens
 
     def _call_long(self, call: Callable[[], int]) -> int:
         try:
@@ -165,8 +181,8 @@ class Context(HandleOwner):
     def _check_batch(self, batch: Batch) -> None:
         # llama.cpp reads past its tables for some of these and aborts for others.
         n = batch.n_tokens
-        if not 0 < n <= self.params.n_batch:
-            raise InvalidRequestError(f"a batch has 1 to {self.params.n_batch} tokens, got {n}", param="n_batch")
+        if not 0 < n <= self._n_batch:
+            raise InvalidRequestError(f"a batch has 1 to {self._n_batch} tokens, got {n}", param="n_batch")
         # Unsigned numbers: one comparison finds negative ones, too.
         if int(batch.tokens[:n].view(np.uint32).max()) >= self.model.n_vocab:
             raise InvalidRequestError(
@@ -214,8 +230,8 @@ class Context(HandleOwner):
 
     def set_threads(self, threads: int, threads_batch: int) -> None:
         """Sets the threads for steps of one token, and for larger ones, from the next step on."""
-        if threads < 1 or threads_batch < 1:
-            raise InvalidRequestError("threads must be at least 1", param="threads")
+        if not (1 <= threads <= THREADS_MAX and 1 <= threads_batch <= THREADS_MAX):
+            raise InvalidRequestError(f"threads must be between 1 and {THREADS_MAX}", param="threads")
         self._lib.llama_set_n_threads(self.handle, threads, threads_batch)
 
     @property
@@ -274,8 +290,19 @@ class Context(HandleOwner):
         lib = self._lib
         return lib.llama_memory_seq_pos_min(memory, slot), lib.llama_memory_seq_pos_max(memory, slot)
 
-    def save_state(self, slot: int) -> npt.NDArray[np.uint8]:
-        """Returns the cells of one sequence, for load_state() of a context with the same model, KV types and flash attention."""
+    def save_state(self, slot: int) -> bytes:
+        """Returns the cells of one sequence and a digest of them, for load_state() of a context with the same model, KV types and
+        flash attention."""
+        return with_digest(self.save_cells(slot))
+
+    def load_state(self, slot: int, state: npt.NDArray[np.uint8] | bytes) -> None:
+        """Replaces a sequence by the result of save_state(). Raises InvalidRequestError for a damaged one, and the sequence is as
+        before; NativeError if there are too few free cells, and the sequence is empty then."""
+        self._memory_of(slot)
+        self.load_cells(slot, without_digest(state))
+
+    def save_cells(self, slot: int) -> npt.NDArray[np.uint8]:
+        """Returns the cells of one sequence in llama.cpp's form, for load_cells()."""
         self._memory_of(slot)
         size = self._lib.llama_state_seq_get_size(self.handle, slot)
         buffer = np.empty(size, np.uint8)
@@ -284,10 +311,11 @@ class Context(HandleOwner):
             raise NativeError(f"llama.cpp cannot save the state of slot {slot}")
         return buffer if written == size else buffer[:written].copy()
 
-    def load_state(self, slot: int, state: npt.NDArray[np.uint8] | bytes) -> None:
-        """Replaces a sequence by the result of save_state(). Raises NativeError, and the sequence is empty then."""
+    def load_cells(self, slot: int, cells: npt.NDArray[np.uint8] | bytes) -> None:
+        """Replaces a sequence by the result of save_cells(), which must be undamaged. Raises NativeError, and the sequence is empty
+        then."""
         self.remove(slot)
-        data = np.frombuffer(state, np.uint8)
+        data = np.frombuffer(cells, np.uint8)
         if not len(data) or self._lib.llama_state_seq_set_data(self.handle, address_of(data), len(data), slot) == 0:
             self.remove(slot)
             raise NativeError(

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llmcore.config import THREADS_MAX
 from llmcore.errors import InvalidRequestError
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.ffi.structures import LlamaContextParams
 from llmcore.llama.kv_types import KV_TYPES
 from llmcore.llama.pooling import POOLING_TYPES
+
+# Least and highest values; llama.cpp's integers have 32 bits.
+_RANGES = (
+    ("n_ctx", 1, 2**31 - 1),
+    ("n_slots", 1, 2**31 - 1),
+    ("n_batch", 1, 2**31 - 1),
+    ("n_ubatch", 1, 2**31 - 1),
+    ("threads", 1, THREADS_MAX),
+    ("threads_batch", 1, THREADS_MAX),
+)
+_KINDS = (("cache_type_k", KV_TYPES), ("cache_type_v", KV_TYPES), ("pooling", POOLING_TYPES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +38,8 @@ class ContextParams:
         embeddings: compute embeddings.
         pooling: how token vectors become one (pooling.py); auto is what the model's file names.
         unified: one buffer of cells for all slots, or an equal part for each; only the former can share cells.
+
+    Raises InvalidRequestError, naming the parameter, for a value out of range.
     """
 
     n_ctx: int
@@ -40,6 +54,16 @@ class ContextParams:
     embeddings: bool = False
     pooling: str = "auto"
     unified: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least, most in _RANGES:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                raise InvalidRequestError(f"{name} must be between {least} and {most}, got {value!r}", param=name)
+        for name, known in _KINDS:
+            if getattr(self, name) not in known:
+                problem = f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                raise InvalidRequestError(problem, param=name)
 
 
 def native_params(params: ContextParams) -> LlamaContextParams:

@@ -43,12 +43,12 @@ class KVMemory:
         self._context.remove(slot)
 
     def save(self, slot: int) -> Sized:
-        return self._context.save_state(slot)
+        return self._context.save_cells(slot)
 
     def load(self, slot: int, blob: Sized) -> bool:
         assert isinstance(blob, (bytes, np.ndarray))
         try:
-            self._context.load_state(slot, blob)
+            self._context.load_cells(slot, blob)
         except NativeError as error:
             event(logger, logging.WARNING, "state_not_restored", slot=slot, message=error.message)
             return False

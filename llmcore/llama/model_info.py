@@ -42,4 +42,5 @@ def model_info(
         pooling=pooling,
         threads=threads,
         computation=computation,
+        sampling_metadata={key: value for key, value in model.metadata.items() if key.startswith("general.sampling.")},
     )

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmcore.errors import InvalidRequestError, NativeError
+from llmcore.batch import Row
+from llmcore.config import N_CTX_DEFAULT_MAX
+from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
 from llmcore.llama.context import Context
 from llmcore.llama.ffi.arrays import Float32Array, UInt32Array, address_of, int32_pointer
 from llmcore.llama.ffi.library import load_library
@@ -27,12 +29,14 @@ class Sampler(HandleOwner):
     """Owns a native sampler of a model.
 
     Args:
-        n_ctx: number of tokens that repeat_last_n and dry_penalty_last_n mean by the whole context.
+        params: by default those of SamplingParams().
+        n_ctx: number of tokens that repeat_last_n and dry_penalty_last_n mean by the whole context; by default the model's.
 
     Raises InvalidRequestError for a logit_bias token outside the vocabulary.
     """
 
-    def __init__(self, model: Model, params: SamplingParams, *, n_ctx: int) -> None:
+    def __init__(self, model: Model, params: SamplingParams | None = None, *, n_ctx: int | None = None) -> None:
+        params = SamplingParams() if params is None else params
         self._lib = load_library()
         self._name = "the sampler"
         self.model = model
@@ -48,7 +52,9 @@ class Sampler(HandleOwner):
                 )
         values = {name: getattr(params, name) for name in _PLAIN_FIELDS}
         native, alive = make_sampling_params(
-            {**values, "seed": self.seed, "n_ctx": n_ctx}, params.dry_sequence_breakers, params.logit_bias
+            {**values, "seed": self.seed, "n_ctx": n_ctx or model.n_ctx_train or N_CTX_DEFAULT_MAX},
+            params.dry_sequence_breakers,
+            params.logit_bias,
         )
         sampler = self._lib.check_pointer(self._lib.lc_sampler_new(model.handle, native), "creating a sampler")
         self._create_handle(sampler, self._lib.lc_sampler_free, self._lib, parent=model)
@@ -68,9 +74,13 @@ class Sampler(HandleOwner):
         array = np.asarray(tokens, np.int32)
         self._lib.check(self._lib.lc_sampler_accept(self.handle, address_of(array), len(array)))
 
-    def sample(self, context: Context, row: int) -> int:
-        """Draws the token after batch index `row` of the last step."""
-        return sample_rows(context, [self], [row])[0]
+    def sample(self, context: Context, row: int | Row) -> int:
+        """Draws the token after a row of the last step: the result of Batch.add(), or its batch index. Raises InvalidRequestError
+        for a row that asked for no logits."""
+        index = row.logits_at if isinstance(row, Row) else row
+        if index < 0:
+            raise InvalidRequestError("the row asked for no logits: add it with wants_logits=True", param="row")
+        return sample_rows(context, [self], [index])[0]
 
     def sample_logits(self, logits: Float32Array) -> int:
         """Draws a token from logits in memory (float32[n_vocab])."""

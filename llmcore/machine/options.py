@@ -97,6 +97,18 @@ def read_options(config: type[Config], flags: Mapping[str, Any], environ: Mappin
     return config(**values)
 
 
+def value_of_short_name(config: ConfigClass, name: str, environ: Mapping[str, str]) -> Any:
+    """Returns an option's value by the short name of its variable, which other programs read too; its default if that is not set.
+    Raises ConfigError naming the variable."""
+    default, option = next((default, option) for each, default, option in options(config) if each == name)
+    text = environ.get(option.env, "")
+    return (
+        _parse(option.env, _first_of_list(option.env, text) if option.env_is_list else text, default)
+        if text
+        else default
+    )
+
+
 def refuse_unknown(environ: Mapping[str, str], configs: Iterable[ConfigClass]) -> None:
     """Raises ConfigError for a variable with our prefix that no config declares, so that a misspelt one is never ignored."""
     known = set(_OTHER_ENV)

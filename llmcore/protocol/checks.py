@@ -66,13 +66,21 @@ def check_request(request: GenerateRequest) -> None:
         raise InvalidRequestError(f"timeout_s must be above 0, got {request.timeout_s}", param="timeout_s")
     if "" in request.stop:
         raise InvalidRequestError("stop: a stop string must not be empty", param="stop")
-    if request.n_logprobs is not None and not 0 <= request.n_logprobs <= N_LOGPROBS_MAX:
-        problem = f"n_logprobs must be between 0 and {N_LOGPROBS_MAX}, got {request.n_logprobs}"
-        raise InvalidRequestError(problem, param="n_logprobs")
     if request.constraint is not None and (request.ignore_eos or request.min_tokens > 0):
         field = "ignore_eos" if request.ignore_eos else "min_tokens"
         raise InvalidRequestError(f"{field} contradicts a constraint, which says where an answer may end", param=field)
     _check_min_tokens(request)
+    _check_logprobs(request)
+
+
+def _check_logprobs(request: GenerateRequest) -> None:
+    for name in ("n_logprobs", "n_prompt_logprobs"):
+        n = getattr(request, name)
+        if n is not None and not 0 <= n <= N_LOGPROBS_MAX:
+            raise InvalidRequestError(f"{name} must be between 0 and {N_LOGPROBS_MAX}, got {n}", param=name)
+    if request.prompt_logprobs_from < 1:
+        problem = f"prompt_logprobs_from must be at least 1, got {request.prompt_logprobs_from}"
+        raise InvalidRequestError(problem, param="prompt_logprobs_from")
 
 
 def _check_min_tokens(request: GenerateRequest) -> None:

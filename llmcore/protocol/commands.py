@@ -12,7 +12,7 @@ class ConfigureCommand(msgspec.Struct, frozen=True, tag="configure"):
     """The first command: the engine to load. `paths` are the paths of the config (config.detach_paths)."""
 
     engine: EngineConfig
-    log_level: str = "info"
+    log_level: str | None = None  # lines that the worker writes to standard error; None: none
     paths: dict[str, bytes] = {}
 
 

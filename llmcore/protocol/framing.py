@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
@@ -99,6 +100,16 @@ class Channel(Generic[T]):
                 yield self.receive()
             except (EOFError, OSError):
                 return
+            except ValueError:
+                if self._file.closed:
+                    return
+                raise
+
+    def close(self) -> None:
+        """Ends the connection, also for a thread that waits in receive(). Idempotent. The caller closes the socket itself."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._file.close()
 
     def _exactly(self, n: int) -> bytes:
         data = self._file.read(n)

@@ -188,6 +188,6 @@ class Admission:
     def _expected(self, sequence: Sequence) -> int:
         """Number of prompt tokens that are neither cached, nor being computed, nor part of a waiting prompt."""
         tokens = sequence.tokens
-        matches = self._queue.matches(sequence.tenant, tokens[:-1])
+        matches = self._queue.matches(sequence.tenant, tokens[: sequence.n_cacheable])
         n_queued = next((n for n, _ in matches), 0) if self._cache.is_cuttable else 0
         return len(tokens) - max(self._cache.n_known(sequence), self._cache.pending(sequence)[0], n_queued)

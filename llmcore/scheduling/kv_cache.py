@@ -109,13 +109,13 @@ class KVCache:
 
     def n_known(self, sequence: Sequence) -> int:
         """Number of the sequence's tokens that need not be computed, as things stand. At least one always has to be."""
-        tokens = sequence.tokens[:-1]
+        tokens = sequence.tokens[: sequence.n_cacheable]
         _, n = self._longest(tokens, sequence.tenant)
         return n if self._transfer is None else self._transfer.n_known(tokens, sequence.tenant, n)
 
     def pending(self, sequence: Sequence) -> tuple[int, Sequence | None]:
         """Returns (n, owner) if a running sequence is about to compute the first n tokens of this one, or (0, None)."""
-        for n, index in self._slots.matches(sequence.tokens[:-1], sequence.tenant):
+        for n, index in self._slots.matches(sequence.tokens[: sequence.n_cacheable], sequence.tenant):
             slot = self._slots[index]
             if slot.owner is None:
                 continue
@@ -133,7 +133,7 @@ class KVCache:
 
         At least one token is left to compute, since its logits are needed.
         """
-        tokens = sequence.tokens[:-1]
+        tokens = sequence.tokens[: sequence.n_cacheable]
         source, n = self._longest(tokens, sequence.tenant)
         index = self._claim(source, n)
         if index < 0:
@@ -173,7 +173,7 @@ class KVCache:
         # An aborted step may have left half of itself in a state that cannot be cut: never trust that one.
         if not self.is_cuttable or not self._slots.truncate(index, sequence.n_computed if n is None else n):
             self._slots.empty(index)
-            self._restore(index, sequence.tokens[:-1])
+            self._restore(index, sequence.tokens[: sequence.n_cacheable])
         sequence.n_computed = len(self._slots[index].tokens)
         sequence.n_cached = min(sequence.n_cached, sequence.n_computed)
         self._slots.announce(index, sequence.tokens)
@@ -219,6 +219,27 @@ class KVCache:
         """Returns tokens and state of a pinned sequence, for adopt(); None if there is none of that name."""
         index = self._slots.find_pin(name)
         return None if index < 0 else (list(self._slots[index].tokens), self._memory.save(index))
+
+    def has_prefix(self, tokens: list[int]) -> bool:
+        """True if all of these tokens have cells that sequences of the shared tenant can use."""
+        return self._longest(tokens, SHARED_TENANT)[1] == len(tokens)
+
+    def has_room(self, n: int) -> bool:
+        """True if n cells are free or can be made free."""
+        return self.n_cells - self.n_cells_held >= n
+
+    def export_prefix(self, tokens: list[int]) -> Sized | None:
+        """Returns the state of exactly these tokens, for adopt(); None if has_prefix() is False."""
+        index, n = self._longest(tokens, SHARED_TENANT)
+        if n < len(tokens):
+            return None
+        if n == len(self._slots[index].tokens):
+            return self._memory.save(index)
+        scratch = len(self._slots)
+        self._memory.copy(index, scratch, 0, n)
+        state = self._memory.save(scratch)
+        self._memory.clear(scratch)
+        return state
 
     def drop_idle(self) -> None:
         """Forgets all finished sequences, those in host memory too."""

@@ -145,6 +145,9 @@ class PromptChunks:
         n = min(budget, sequence.n_remaining)
         if not self._cache.is_cuttable:
             n = min([n, *(each - sequence.n_computed for each in sequence.checkpoints if each > sequence.n_computed)])
+        if sequence.logits_from is not None and self._limits.n_logits:
+            n_before = max(sequence.logits_from - sequence.n_computed, 0)
+            n = min(n, n_before + self._limits.n_logits - self._rows.n_prompt_logits)
         if n <= 0 or not self._cache.reserve(self._rows.batch.n_tokens + n):
             return 0
         self._rows.add(sequence, n)

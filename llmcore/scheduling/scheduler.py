@@ -20,7 +20,7 @@ from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.prompt_chunks import PromptChunks
 from llmcore.scheduling.slot_assignment import SlotAssignment
 from llmcore.scheduling.step_budget import StepBudget
-from llmcore.scheduling.step_rows import StepRows
+from llmcore.scheduling.step_rows import PromptLogits, StepRows
 from llmcore.sequence import Sequence
 
 
@@ -106,6 +106,10 @@ class Scheduler:
         """Returns (sequence, batch index) of the rows that want logits, in the order of the batch. To be read only, until the next
         step is scheduled."""
         return self._rows.wanting_logits
+
+    def prompt_logits(self) -> list[PromptLogits]:
+        """Returns the places of prompts whose logits this step computes. To be read only, until the next step is scheduled."""
+        return self._rows.prompt_logits
 
     def commit(self, tokens: list[int]) -> list[tuple[Sequence, int]]:
         """Records that this step was computed, and returns (sequence, new token) for each row that wanted logits.

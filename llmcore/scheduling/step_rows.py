@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from llmcore.batch import Batch, Row
 from llmcore.sequence import Sequence
 
 
+@dataclass(frozen=True)
+class PromptLogits:
+    """Places start to start + n - 1 of a sequence's prompt whose logits a step computes, at batch indices `index` and following.
+    The logits of a place are those of the token behind it."""
+
+    sequence: Sequence
+    start: int
+    n: int
+    index: int
+
+
 class StepRows:
     """One row for each of some sequences, in a batch of at most n_batch tokens. Reused from step to step.
 
-    `sequences`, `rows` and `wanting_logits` (each with the batch index of its logits) are in the order of the batch, to be read
-    only.
+    `sequences`, `rows`, `wanting_logits` (each with the batch index of its last token's logits) and `prompt_logits` are in the
+    order of the batch, to be read only.
     """
 
     def __init__(self, n_batch: int) -> None:
@@ -20,17 +32,24 @@ class StepRows:
         self.sequences: list[Sequence] = []
         self.rows: list[tuple[Sequence, Row]] = []
         self.wanting_logits: list[tuple[Sequence, int]] = []
+        self.prompt_logits: list[PromptLogits] = []
 
     @property
     def cells(self) -> Iterable[tuple[int, int]]:
         """(number of tokens, cells that each of them may see) of each row."""
         return [(row.n_tokens, row.start + row.n_tokens) for row in self.batch.rows]
 
+    @property
+    def n_prompt_logits(self) -> int:
+        """Number of places of prompts whose logits this step computes."""
+        return sum(each.n for each in self.prompt_logits)
+
     def clear(self) -> None:
         self.batch.clear()
         self.sequences.clear()
         self.rows.clear()
         self.wanting_logits.clear()
+        self.prompt_logits.clear()
 
     def add(self, sequence: Sequence, n: int) -> None:
         """Adds the next n tokens of a running sequence. Its last token wants logits, unless only its cells are wanted."""
@@ -41,3 +60,14 @@ class StepRows:
         self.rows.append((sequence, row))
         if is_last:
             self.wanting_logits.append((sequence, row.logits_at))
+        if sequence.logits_from is not None:
+            self._want_prompt_logits(sequence, start, n)
+
+    def _want_prompt_logits(self, sequence: Sequence, start: int, n: int) -> None:
+        """Marks the places of the row that was just added whose logits belong to a token of the prompt."""
+        assert sequence.logits_from is not None
+        first, end = max(start, sequence.logits_from), min(start + n, sequence.n_prompt - 1)
+        if first < end:
+            index = self.batch.n_tokens - n + first - start
+            self.batch.wants_logits[index : index + end - first] = 1
+            self.prompt_logits.append(PromptLogits(sequence, first, end - first, index))

@@ -29,6 +29,7 @@ from llmcore.machine.file_lock import lock_if_free
 from llmcore.scheduling.cost_model import Measurement
 from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.check_record import CheckRecord, SelfCheckResult
+from llmcore.startup.first_load import FirstLoadNotice
 from llmcore.startup.step_timing import DEPTH, FILL, TURN_ANSWER, TURN_PROMPT, Clock, StepTimer, can_fill
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class AttentionTuner:
         self._params = params
         self._clock = clock
         self._is_kept = folder is not None
+        self._notice = FirstLoadNotice(model.path, is_kept=self._is_kept)
         self.path = (folder or Path("nowhere")) / f"{self._key()}.json"
         self.profile = self._load()
         self.checks = self._check_record()
@@ -214,7 +216,7 @@ class AttentionTuner:
 
     def _check_record(self) -> CheckRecord:
         build = model_fingerprint(library_dir() / LIBRARY_NAME)
-        return CheckRecord(self.profile.checks, build, self._save)
+        return CheckRecord(self.profile.checks, build, self._save, on_begin=self._notice.say)
 
     def _load(self) -> AttentionProfile:
         if not self._is_kept:

@@ -39,15 +39,21 @@ class SelfCheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckRecord:
-    """Checks of one build, kept in the list `checks`, which `save` stores."""
+    """Checks of one build, kept in the list `checks`, which `save` stores. `on_begin` is called before anything is computed."""
 
     def __init__(
-        self, checks: list[SelfCheckResult], build: str, save: Callable[[], None], now: Callable[[], float] = time.time
+        self,
+        checks: list[SelfCheckResult],
+        build: str,
+        save: Callable[[], None],
+        now: Callable[[], float] = time.time,
+        on_begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._checks = checks
         self._build = build
         self._save = save
         self._now = now
+        self._on_begin = on_begin
         self._is_kept = False
 
     @contextmanager
@@ -75,6 +81,7 @@ class CheckRecord:
     @contextmanager
     def begun(self, subject: str) -> Iterator[None]:
         """Marks a subject as begun for the block. The mark is removed at the end of the block; it stays if the process ends."""
+        self._on_begin()
         if not self._is_kept:
             yield
             return

@@ -13,6 +13,7 @@ import msgspec
 from llmcore.config import EngineConfig
 from llmcore.embedding.embedder import Embedder
 from llmcore.errors import ConfigError, KernelsUnfitError
+from llmcore.hub.model_store import with_model
 from llmcore.limits import Limits
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.context import Context
@@ -48,12 +49,15 @@ class EngineParts:
     threads: ThreadDecision | None = None
 
 
+def named_model(config: EngineConfig) -> EngineConfig:
+    """Returns the config with a model path: the default model's if it has none. Raises ModelMissingError."""
+    return with_model(config)
+
+
 def open_model(config: EngineConfig, progress: LoadProgress | None = None) -> Model:
-    """Loads the model that `config` names. Raises what Model raises, and ConfigError."""
-    if not config.model_path:
-        raise ConfigError("no model: set model_path (or MODEL_PATH)", param="model_path")
+    """Loads the model that `config` names, by default the default model. Raises what Model raises, and ModelMissingError."""
     return Model(
-        config.model_path,
+        named_model(config).model_path,
         progress=progress,
         mmap=config.mmap,
         repack=config.repack,
@@ -116,10 +120,10 @@ def _open_parts(config: EngineConfig, model: Model) -> EngineParts:
 
 
 def _open_store(config: EngineConfig, context: Context) -> PrefixStore:
-    return PrefixStore(Path(config.prefix_dir), _state_fingerprint(context), config.prefix_dir_bytes)
+    return PrefixStore(Path(config.prefix_dir), state_fingerprint(context), config.prefix_dir_bytes)
 
 
-def _state_fingerprint(context: Context) -> str:
+def state_fingerprint(context: Context) -> str:
     """Identifies everything that determines the layout of a sequence's saved state, and its bits."""
     computation = describe_computation(context)
     parts = [computation.model_digest, computation.build, computation.cache_type_k, computation.cache_type_v]

@@ -1,9 +1,7 @@
 """States of pinned prefixes on disk, so that a restart loads them instead of computing them again.
 
-A stored prefix is one file: a magic line, the length of a header, the header (MessagePack), and the state as llama.cpp
-returned it. The header has a digest of the state, so that no damaged state reaches native code, and a fingerprint of the model
-file and of everything else that determines a state's layout, so that no foreign state does. Files hold tokens of prompts:
-only their owner can read them, and a file of another owner is not read.
+A stored prefix is one file (state_file.py). Files hold tokens of prompts: only their owner can read them, and a file of another
+owner is not read.
 
 A file is in use from when it is saved or loaded until its prefix is no longer pinned; then it is deleted. Files that this
 process never used (an earlier process left them, or another one uses them) are deleted only to keep the size limit, the least
@@ -23,25 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
+from llmcore.errors import StateFileError
 from llmcore.log import event
 from llmcore.machine.atomic_write import PARTIAL_SUFFIX, replaced_file
+from llmcore.startup.state_file import StateHeader, packed, unpacked
 
 logger = logging.getLogger(__name__)
 
-_MAGIC = b"llmcore prefix 1\n"
 _SUFFIX = ".prefix"
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-class _Header(msgspec.Struct):
-    fingerprint: str
-    tokens: list[int]
-    digest: bytes
 
 
 @dataclass(frozen=True)
@@ -77,32 +69,27 @@ class PrefixStore:
         except OSError as error:
             event(logger, logging.WARNING, "prefix_unreadable", path=str(path), error=str(error))
             return None
-        start = len(_MAGIC) + 4
-        n = int.from_bytes(data[len(_MAGIC) : start], "little")
-        state = data[start + n :]
         try:
-            header = msgspec.msgpack.decode(data[start : start + n], type=_Header)
-        except msgspec.DecodeError:
+            header, state = unpacked(data)
+        except StateFileError:
             header = None
-        is_whole = data.startswith(_MAGIC) and header is not None and header.digest == _digest(state)
-        if not is_whole or header is None or (header.fingerprint, header.tokens) != (self._fingerprint, tokens):
+        if header is None or (header.fingerprint, header.tokens) != (self._fingerprint, tokens):
             event(logger, logging.WARNING, "prefix_damaged", path=str(path))
             return None
         self._in_use.add(path)
         with contextlib.suppress(OSError):
             os.utime(path)
-        return np.frombuffer(state, np.uint8)
+        return state
 
     def save(self, tokens: list[int], state: Sized) -> None:
         """Writes a state, and deletes unused ones if the size limit requires it. If the folder is not writable, or the files in
         use leave no room, one warning is logged, and the next start computes the state again."""
-        data = bytes(memoryview(state))  # type: ignore[arg-type]
-        header = msgspec.msgpack.encode(_Header(self._fingerprint, tokens, _digest(data)))
+        parts = packed(StateHeader(self._fingerprint, tokens), state)
         path = self._path(tokens)
         try:
             self._make_folder()
-            self._make_room(path, len(_MAGIC) + 4 + len(header) + len(data))
-            self._write(path, (_MAGIC + len(header).to_bytes(4, "little") + header, data))
+            self._make_room(path, sum(map(len, parts)))
+            self._write(path, parts)
         except OSError as error:
             event(logger, logging.WARNING, "prefix_not_kept", path=str(path), error=str(error))
         else:
@@ -221,7 +208,3 @@ def _make_private(path: Path) -> None:
         found = path.lstat()
         if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077:
             path.chmod(_FILE_MODE)
-
-
-def _digest(state: bytes) -> bytes:
-    return hashlib.blake2b(state, digest_size=32).digest()

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 # Default tokens of a step, and of a pass over the weights.
 _N_BATCH_DEFAULT = 512
 
+# Memory for the logits of a step's prompts, for log-probabilities of prompts. llama.cpp allocates it when they are first asked for.
+_LOGITS_BYTES = 64 * 2**20
+
 # llama.cpp's limit on sequences of a context (LLAMA_MAX_SEQ).
 N_SEQ_MAX = 256
 
@@ -53,14 +56,17 @@ def decide_limits(config: EngineConfig, model: Model) -> Limits:
     n_ctx = decide_n_ctx(config, model.n_ctx_train)
     if config.n_ctx > model.n_ctx_train > 0:
         event(logger, logging.WARNING, "context_beyond_training", n_ctx=config.n_ctx, n_ctx_train=model.n_ctx_train)
-    n_batch, _ = decide_batches(config)
+    n_batch = min(
+        decide_batches(config)[0], n_ctx
+    )  # llama.cpp takes no larger batch, though its cells may be a few more
     return Limits(
         n_ctx=n_ctx,
-        n_running=decide_n_running(config),
+        n_running=min(decide_n_running(config), n_batch),
         n_waiting=config.n_waiting_max,
         n_batch=n_batch,
         n_waiting_tokens=config.n_waiting_tokens_max,
         n_prompt=config.max_prompt_tokens,
+        n_logits=max(_LOGITS_BYTES // (4 * model.n_vocab), 1),
         ttft_max_s=config.ttft_max_s,
         step_max_s=config.step_max_s,
         inter_token_s=(config.inter_token_high_s, config.inter_token_normal_s, config.inter_token_low_s),

@@ -77,9 +77,9 @@ class StepTimer:
         """Gives slot 0 n_cells cells, of which only the first FILL are computed. Positions repeat, which does not change attention:
         all of them precede the next token."""
         self.step(min(FILL, self.n_batch))
-        state = self._context.save_state(0)
+        state = self._context.save_cells(0)
         for _ in range(n_cells // self._at - 1):
-            self._context.load_state(1, state)
+            self._context.load_cells(1, state)
             self._context.copy(1, 0)
             self._context.remove(1)
 

@@ -38,7 +38,7 @@ from llmcore.worker.generation import Generation
 from llmcore.worker.prefix_calls import PrefixCalls
 from llmcore.worker.quarantine import digest
 from llmcore.worker.request_table import RequestTable
-from llmcore.worker.supervisor import Supervisor
+from llmcore.worker.supervisor import MakeWorker, Supervisor
 from llmcore.worker.vector_calls import VectorCalls
 
 logger = logging.getLogger(__name__)
@@ -56,8 +56,15 @@ class AsyncEngine:
     Arguments are checked before anything is sent. InvalidRequestError names a field that the worker could not read.
     """
 
-    def __init__(self, config: EngineConfig, *, log_level: str = "info") -> None:
-        self._supervisor = Supervisor(config, log_level, self._on_reply, self._on_lost, self._on_exit)
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        log_level: str | None = None,
+        make_worker: MakeWorker | None = None,
+    ) -> None:
+        """`make_worker` makes what runs the engine: by default a process, else a thread (worker/thread.py)."""
+        self._supervisor = Supervisor(config, log_level, self._on_reply, self._on_lost, self._on_exit, make_worker)
         self._requests = RequestTable(config, self._supervisor.send, self._on_request_cancelled)
         self._calls = Calls(self._supervisor.send)
         self._vectors = VectorCalls(self._calls, self._requests, self._wait_for_worker, self._supervisor.send)

@@ -72,6 +72,10 @@ class Generation:
 
     async def aclose(self) -> None:
         """Cancels the request if it has not ended. Idempotent, never raises."""
+        self.leave()
+
+    def leave(self) -> None:
+        """Does the same as aclose(), for code that cannot await."""
         if not self._is_ended:
             self._is_ended = True
             self._outputs.clear()

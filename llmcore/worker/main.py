@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 from llmcore import log
 from llmcore.config import attach_paths
@@ -27,16 +28,25 @@ from llmcore.worker.loop import WorkerLoop
 logger = logging.getLogger(__name__)
 
 
-def serve(sock: socket.socket, heartbeat: Heartbeat) -> int:
-    """Loads the engine that the first command describes and serves it. Returns the process's exit status."""
-    channel: Channel[Command | Unreadable] = Channel(sock, Command, unreadable)
+def serve(
+    sock: socket.socket, heartbeat: Heartbeat, configure_log: Callable[[str | None], None] = log.configure
+) -> int:
+    """Loads the engine that the first command describes and serves it. Returns the process's exit status. `configure_log` gets the
+    log level of that command."""
+    with contextlib.closing(Channel[Command | Unreadable](sock, Command, unreadable)) as channel:
+        return _serve(channel, heartbeat, configure_log)
+
+
+def _serve(
+    channel: Channel[Command | Unreadable], heartbeat: Heartbeat, configure_log: Callable[[str | None], None]
+) -> int:
     try:
         first = channel.receive()
     except (EOFError, OSError):
         return 0
     if not isinstance(first, ConfigureCommand):
         raise TypeError(f"expected ConfigureCommand, got {type(first).__name__}")
-    log.configure(first.log_level)
+    configure_log(first.log_level)
     try:
         config = attach_paths(first.engine, first.paths)
         engine = open_and_warm(config, channel, heartbeat)
@@ -72,7 +82,7 @@ def main() -> None:
     forbid_core_files()
     status = 1
     heartbeat = Heartbeat(int(sys.argv[2]))
-    logging.getLogger("llmcore.native").addHandler(CauseHandler(heartbeat))
+    logging.getLogger(log.NATIVE).addHandler(CauseHandler(heartbeat))
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:
             status = serve(sock, heartbeat)

@@ -25,6 +25,9 @@ RESTART_PAUSE_MAX_S = 10.0
 # After a process that ran for this long, the next pause is the first one again.
 WELL_AFTER_S = 60.0
 
+# Makes a worker that is not started yet, from a function that gets its replies.
+MakeWorker = Callable[[Callable[[Reply], None]], WorkerProcess]
+
 
 class Supervisor:
     """Runs one process after the other, until stop()."""
@@ -32,18 +35,21 @@ class Supervisor:
     def __init__(
         self,
         config: EngineConfig,
-        log_level: str,
+        log_level: str | None,
         on_reply: Callable[[Reply], None],
         on_lost: Callable[[set[str | int]], bool],
         on_exit: Callable[[str], bool],
+        make_worker: MakeWorker | None = None,
     ) -> None:
         """`on_reply` gets the replies of the process. When the process is gone, `on_lost` gets the ids that it worked on (see
-        heartbeat.py); once it is reaped, `on_exit` gets the cause. If one of these returns False, no other process is started."""
+        heartbeat.py); once it is reaped, `on_exit` gets the cause. If one of these returns False, no other process is started.
+        `make_worker` makes what starts one; None: WorkerProcess."""
         self._config = config
         self._log_level = log_level
         self._on_reply = on_reply
         self._on_lost = on_lost
         self._on_exit = on_exit
+        self._make_worker = make_worker
         self._process: WorkerProcess | None = None
         self._is_over = False
         self._running: asyncio.Task[None] | None = None
@@ -96,7 +102,7 @@ class Supervisor:
 
     async def _run_once(self) -> WorkerExit:
         """Runs one process from its start to its end. Raises OSError if it cannot be started."""
-        process = WorkerProcess(self._on_reply)
+        process = (self._make_worker or WorkerProcess)(self._on_reply)
         try:
             await _start(process)
             self._process = process

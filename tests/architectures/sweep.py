@@ -24,11 +24,11 @@ from llmcore.config import EngineConfig
 from llmcore.engine.engine import Engine
 from llmcore.errors import LlmcoreError
 from llmcore.gguf.header import read_header
+from llmcore.library.llm import LLM
 from llmcore.llama.context import Context
 from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kv_memory import KVMemory
 from llmcore.llama.model import Model
-from llmcore.llm import LLM
 from tests.architectures import answers, probe
 from tests.architectures.findings import Ended, Findings
 from tests.architectures.layout import LayoutError

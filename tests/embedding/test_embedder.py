@@ -58,3 +58,16 @@ def test_an_abort_ends_passes_until_it_is_cleared(encoder: Embedder) -> None:
         encoder.compute([part([5, 6])])
     encoder.rearm()
     assert encoder.compute([part([5, 6])])[0].any()
+
+
+def test_vectors_of_tokens_up_to_the_end_of_a_part(tiny_model: Path) -> None:
+    tokens = list(range(100, 140))
+    with Model(tiny_model) as model:
+        embedder = Embedder(model, "none", threads=(1, 1))
+        whole, other = embedder.compute([part(tokens), part([7, 8])])
+        assert (whole.shape, other.shape) == ((40, model.n_embd), (2, model.n_embd))
+        [begun] = embedder.compute([part(tokens[:25], is_last=False)])
+        [ended] = embedder.compute([part(tokens[25:], start=25)])
+        np.testing.assert_allclose(begun, whole[:25], atol=1e-4)
+        np.testing.assert_allclose(ended, whole, atol=1e-4)
+        embedder.close()

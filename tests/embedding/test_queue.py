@@ -145,7 +145,7 @@ def test_a_reranker(open_embeddings: Callable[..., EmbeddingQueue], tiny_reranke
     other = run(embeddings)["r"].vectors
     assert other is not None
     assert np.abs(other - together.vectors).max() > 1e-3
-    with pytest.raises(UnsupportedError, match="/v1/rerank"):
+    with pytest.raises(UnsupportedError, match="ranks documents"):
         embeddings.submit("v", ["a"])
 
 

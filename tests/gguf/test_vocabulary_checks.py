@@ -17,6 +17,7 @@ from llmcore.gguf.vocabulary_checks import PRE_WITHOUT_BOS
 from llmcore.llama.model import Model
 from tests.gguf_mutations import Entry, Parts
 from tests.gguf_variations import BOOL, having, number, text
+from tests.log_events import event_names, events
 from tests.small_vocabularies import TOKENIZERS
 from tests.tiny_models import write_tiny_bert
 
@@ -56,7 +57,7 @@ def test_flags_for_tokens_that_are_not_there(
         assert tokens
         assert not (model.bos is None and model.adds_bos)
         assert not (model.eos is None and model.adds_eos)
-    mended = [each.__dict__["event_fields"]["key"] for each in caplog.records if each.message == "vocabulary_mended"]
+    mended = [each["key"] for each in events(caplog, "vocabulary_mended")]
     if tokenizer == "gpt2":
         assert mended == [f"tokenizer.ggml.add_{name}_token" for name in names]
 
@@ -69,7 +70,7 @@ def test_glm_4_is_served_without_bos(small: Small, write: Write, caplog: pytest.
     with caplog.at_level(logging.WARNING), LLM(write(parts), n_ctx=256) as llm:
         assert (llm.model.bos, llm.model.adds_bos) == (None, False)
         assert llm.generate("hello", max_tokens=2, temperature=0).usage.n_prompt > 0
-    assert "vocabulary_mended" in caplog.messages
+    assert "vocabulary_mended" in event_names(caplog)
 
 
 def test_the_pre_tokenizers_that_take_bos_away_are_those_of_the_source() -> None:

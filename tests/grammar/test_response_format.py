@@ -60,3 +60,21 @@ def test_an_argument_that_cannot_be_used_is_named(options: dict[str, Any], param
 
 def test_without_a_form_there_is_no_constraint() -> None:
     assert take_constraint({"max_tokens": 4}) == (None, "")
+
+
+def test_a_choice_is_a_sequence_of_texts() -> None:
+    options: dict[str, Any] = {"choice": ("a.b", "c")}
+    assert take_constraint(options) == (Regex(r"a\.b|c"), "choice")
+    assert options == {}
+    for value, param in (
+        ("abc", "choice"),
+        ([], "choice"),
+        ({"a": 1}, "choice"),
+        (5, "choice"),
+        (["a"] * 1025, "choice"),
+        (["a", 5], "choice[1]"),
+        (["\ud800"], "choice[0]"),
+    ):
+        with pytest.raises(InvalidRequestError) as caught:
+            take_constraint({"choice": value})
+        assert caught.value.param == param

@@ -133,3 +133,14 @@ def test_a_file_that_is_missing_or_no_json_is_named(tmp_path: Path) -> None:
         (tmp_path / "no.json").write_bytes(content)
         with pytest.raises(ConfigError, match=r"no\.json"):
             load_registry(tmp_path / "no.json")
+
+
+def test_sampling_parameters_of_known_models_are_checked(tmp_path: Path) -> None:
+    assert all(model.sampling["temperature"] > 0 for model in load_registry().models)
+    hub = {"kind": "hub", "repo": "owner/name", "file": "m.gguf"}
+    for sampling, said in (({"temperature": -1}, "temperature"), ({"temprature": 1}, "temprature")):
+        entry = {"name": "m", "file": "m.gguf", "sources": [hub], "sampling": sampling}
+        path = tmp_path / "known.json"
+        path.write_text(json.dumps({"models": [entry]}))
+        with pytest.raises(ConfigError, match=said):
+            load_registry(path)

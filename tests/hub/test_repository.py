@@ -185,3 +185,20 @@ def test_a_folder_that_may_only_be_read(models: Path, pull: Pull) -> None:
     assert pull()[0] == path
     with pytest.raises(DownloadError, match=r"cannot write to .*: Permission denied\. Set MODEL_DIR"):
         pull("owner/name:Q8_0")
+
+
+def test_a_reference_is_found_among_what_was_pulled_without_the_network(
+    pull: Pull, models: Path, hub_server: HubStandIn
+) -> None:
+    def found(text: str) -> Path | None:
+        reference = parse_reference(text, hub_server.address)
+        assert reference is not None
+        return repository.find_reference(reference, models)
+
+    assert found("owner/name:Q8_0") is None
+    path, _ = pull("owner/name:Q8_0")
+    n_seen = len(hub_server.seen)
+    assert found("owner/name:Q8_0") == found("owner/name/m-Q8_0.gguf") == path
+    assert found("owner/name:Q4_K_M") is None
+    assert found(f"owner/name:Q8_0@{'0' * 40}") is None
+    assert len(hub_server.seen) == n_seen

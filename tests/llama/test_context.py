@@ -110,12 +110,32 @@ def test_a_state_is_restored_into_another_slot(context: Context) -> None:
     np.testing.assert_allclose(compute(context, 3, 40, [5]), expected, atol=1e-4)
 
 
-def test_a_damaged_state_is_refused_and_the_slot_is_empty(context: Context) -> None:
+def test_a_damaged_state_is_refused_and_the_slot_is_as_before(context: Context) -> None:
     compute(context, 0, 0, PROMPT)
-    state = context.save_state(0)
+    state = bytearray(context.save_state(0))
+    state[-1] ^= 1
+    for damaged in (bytes(state), bytes(state[: len(state) // 2]), b""):
+        with pytest.raises(InvalidRequestError):
+            context.load_state(0, damaged)
+    assert context.span(0) == (0, 39)
+
+
+def test_cells_that_are_cut_off_leave_the_slot_empty(context: Context) -> None:
+    compute(context, 0, 0, PROMPT)
+    cells = context.save_cells(0)
     with pytest.raises(NativeError):
-        context.load_state(1, state[: len(state) // 2])
+        context.load_cells(1, cells[: len(cells) // 2])
     assert context.span(1) == (-1, -1)
+    assert context.span(0) == (0, 39)
+
+
+@pytest.mark.parametrize("start", [5, 38, 41, 100])
+def test_a_row_that_does_not_continue_its_sequence_is_refused(context: Context, start: int) -> None:
+    compute(context, 0, 0, PROMPT)
+    with pytest.raises(
+        InvalidRequestError, match=f"the next position of slot 0 is 40, got a row that starts at {start}"
+    ):
+        compute(context, 0, start, [5])
     assert context.span(0) == (0, 39)
 
 
@@ -130,7 +150,7 @@ def test_too_few_cells_change_nothing(context: Context) -> None:
 
 @pytest.mark.parametrize(
     ("slot", "tokens", "named"),
-    [(0, [-1], "tokens"), (0, [10**6], "tokens"), (4, [1], "slot"), (-1, [1], "slot"), (0, [1] * 65, "n_batch")],
+    [(0, [-1], "tokens"), (0, [10**6], "tokens"), (4, [1], "slot"), (0, [1] * 65, "n_batch")],
 )
 def test_bad_batches_are_refused_before_native_code_sees_them(
     context: Context, slot: int, tokens: list[int], named: str
@@ -246,3 +266,13 @@ def test_a_long_prompt_runs_through_the_matrix_kernels(tiny: Callable[..., Path]
         logits = compute(context, 0, 0, tokens)
         assert np.isfinite(logits).all()
         assert logits.std() > 0
+
+
+def test_a_batch_larger_than_the_context_is_refused(model: Model) -> None:
+    """llama.cpp takes no more tokens at once than a causal context has cells, and would end the process."""
+    params = ContextParams(n_ctx=64, n_batch=512, n_ubatch=512)
+    with Context(model, params) as small:
+        batch = Batch(512)
+        batch.add(0, 0, list(range(100, 200)), wants_logits=True)
+        with pytest.raises(InvalidRequestError, match="1 to 64 tokens, got 100"):
+            small.decode(batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from llmcore.errors import InvalidRequestError
@@ -12,6 +14,20 @@ from llmcore.llama.context_params import ContextParams, native_params
 def test_too_few_and_too_many_slots_are_refused(n_slots: int) -> None:
     with pytest.raises(InvalidRequestError, match="n_slots"):
         native_params(ContextParams(n_ctx=256, n_slots=n_slots))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_ctx", -1), ("n_ctx", 1.5), ("n_batch", 0), ("n_ubatch", 0), ("threads", 5000), ("threads_batch", 0), ("n_slots", True),
+        ("cache_type_k", "q4_0"), ("cache_type_v", ""), ("pooling", "avg"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
+    given: dict[str, Any] = {"n_ctx": 256, name: value}
+    with pytest.raises(InvalidRequestError, match=f"^{name} must be") as caught:
+        ContextParams(**given)
+    assert caught.value.param == name
 
 
 def test_a_batch_has_room_for_a_token_of_each_slot() -> None:

@@ -14,7 +14,7 @@ import asyncio, os, signal, sys, traceback, warnings
 warnings.filterwarnings("ignore", category=DeprecationWarning)  # of fork, since Python 3.12
 from llmcore import *
 from llmcore.errors import ForkedError
-from llmcore.messages import ChatPrompt, GenerateRequest, TokensPrompt
+from llmcore.messages import ChatPrompt, GenerateRequest, PrefixSpec, TokensPrompt
 path = sys.argv[1]
 HELLO = ChatPrompt(b'[{"role": "user", "content": "Hello"}]')
 
@@ -62,8 +62,10 @@ engine = Engine.open(EngineConfig(model_path=path, n_ctx=256, n_slots=2, threads
 llm = LLM(path, n_ctx=256, threads=2)
 stream = llm.generate([1, 2, 3], max_tokens=50, stream=True)
 next(stream)
+events = llm.generate([1, 2, 3], max_tokens=50, stream="events")
+next(events)
 request = GenerateRequest(request_id="a", prompt=TokensPrompt((1, 2)))
-llm._lock.acquire()  # as a thread that the child lacks might hold it
+llm._local._lock.acquire()  # as a thread that the child lacks might hold it
 
 def use():
     for call in [
@@ -71,19 +73,27 @@ def use():
         lambda: model.token_bytes(3), lambda: model.chat_template, lambda: context.decode(batch), lambda: context.clear(),
         lambda: context.logits(47), lambda: context.save_state(0), lambda: sampler.sample(context, 47),
         lambda: sampler.accept([1]), lambda: template.render(HELLO), lambda: engine.step(),
-        lambda: engine.submit(request), lambda: llm.generate([1], max_tokens=1),
+        lambda: engine.submit(request), lambda: engine.read(request.prompt), lambda: engine.render(HELLO),
+        lambda: engine.cancel("a"), lambda: engine.stats(), lambda: engine.inspect(), lambda: engine.prefixes(),
+        lambda: engine.unpin("p"), lambda: engine.info(), lambda: engine.read_prefix(request.prompt),
+        lambda: engine.drop_cached_prefixes(), lambda: engine.refusals(),
+        lambda: engine.pin(PrefixSpec(name="p", prompt=request.prompt)),
+        lambda: llm.generate([1], max_tokens=1), lambda: llm.generate([[1], [2]], max_tokens=1),
+        lambda: llm.generate([1], n=2), lambda: llm.generate([1], stream=True), lambda: llm.detokenize([1]),
+        lambda: next(events), lambda: next(events), lambda: events.completion, lambda: stream.completion,
+        lambda: llm.rerank("a", ["b"]), lambda: sampler.prime([1]), lambda: sampler.reset(),
         lambda: llm.chat([{"role": "user", "content": "a"}]),
         lambda: next(stream), lambda: llm.embed("a"), lambda: llm.tokenize("a"),
         lambda: Sampler(model, SamplingParams(), n_ctx=64), lambda: Context(model, ContextParams(n_ctx=64)),
         lambda: Model(path), lambda: LLM(path),
     ]:
         assert told(call) == "forked", told(call)
-    for each in (stream, sampler, template, context, engine, llm, model):
+    for each in (events, stream, sampler, template, context, engine, llm, model):
         each.close()
     print("child well")
 
 child(use)
-llm._lock.release()
+llm._local._lock.release()
 assert len("".join(stream)) > 0
 context.clear()
 context.decode(batch)

@@ -20,6 +20,7 @@ from llmcore.llama.ffi.library import load_library
 from llmcore.llama.kernels import decide_level, repeatable_level, use_kernels
 from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
+from tests.log_events import events
 from tests.native_kernels import Floats, levels, levels_missing
 from tests.tiny_models import write_tiny_bert, write_tiny_gemma3, write_tiny_llama, write_tiny_mamba
 
@@ -204,7 +205,7 @@ def test_the_log_says_which_operations_run_where(default_model: Path, caplog: py
     with caplog.at_level(logging.INFO, logger="llmcore.llama.kernels"):
         Model(default_model, kernels="auto").close()
         Model(default_model, kernels="off").close()
-    lines = [record.__dict__["event_fields"] for record in caplog.records if record.message == "kernels"]
+    lines = events(caplog, "kernels")
     assert [line["instructions"] for line in lines] == [KERNEL_LEVELS[max(levels())], "none"]
     assert "attention" in lines[0]["own"]
 

@@ -281,7 +281,7 @@ def test_an_engine_in_this_process_refuses_the_same(library: LLM, fields: dict[s
         lambda llm: llm.generate(5),
         lambda llm: llm.generate("a", max_tokens=1.5),
         lambda llm: llm.generate("a", stop=5),
-        lambda llm: llm.generate(["a"]),
+        lambda llm: llm.generate([b"a"]),
         lambda llm: llm.generate("a", logprobs="x"),
         lambda llm: llm.chat(5),
         lambda llm: llm.chat("hello"),

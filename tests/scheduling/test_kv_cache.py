@@ -275,3 +275,36 @@ def test_tenants_share_pinned_prefixes_and_nothing_else() -> None:
     assert cache.pending(of(1))[1] is None
     assert cache.acquire(own)
     assert own.n_cached == 60
+
+
+def test_a_sequence_finds_no_more_than_the_places_before_its_logits() -> None:
+    memory = CountingMemory()
+    cache = KVCache(memory, n_slots=4, n_cells=100)
+    cache.release(run(cache, memory, [1, 2, 3, 4, 5]))
+    scored = sequence([1, 2, 3, 4, 5, 6])
+    scored.logits_from = 2
+    assert cache.n_known(scored) == 2
+    assert cache.acquire(scored)
+    assert scored.n_cached == 2
+    compute(cache, memory, scored)
+    assert memory.tokens(scored.slot) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_state_is_exported_also_of_a_part() -> None:
+    memory = CountingMemory()
+    cache = KVCache(memory, n_slots=4, n_cells=10)
+    cache.release(run(cache, memory, [1, 2, 3, 4]))
+    assert cache.export_prefix([1, 9]) is None
+    states = {n: cache.export_prefix([1, 2, 3, 4][:n]) for n in (2, 4)}
+    assert memory.n_used == 4
+    cache.drop_idle()
+    for n, state in states.items():
+        assert state is not None
+        assert cache.has_room(n)
+        assert cache.adopt([1, 2, 3, 4][:n], state)
+        assert cache.has_prefix([1, 2, 3, 4][:n])
+        assert not cache.has_prefix([1, 2, 3, 4, 5])
+        cache.drop_idle()
+    run(cache, memory, [7] * 6)
+    assert cache.has_room(4)
+    assert not cache.has_room(5)

@@ -156,3 +156,18 @@ def test_chunks_end_at_checkpoints_where_states_cannot_be_cut() -> None:
     machine.step()
     assert other.n_cached == 80
     machine.run()
+
+
+def test_a_step_computes_a_bounded_number_of_places_logits() -> None:
+    machine = make(n_logits=30)
+    both = [sequence(name, prompt(i, 200)) for i, name in enumerate("ab")]
+    both[0].logits_from, both[1].logits_from = 100, 0
+    for each in both:
+        machine.add(each)
+    most = 0
+    while any(each.n_generated == 0 for each in both):
+        machine.step()
+        n = sum(part.n for part in machine.scheduler.prompt_logits())
+        assert n <= 30
+        most = max(most, n)
+    assert most == 30

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmcore.scheduling.step_rows import StepRows
+from llmcore.scheduling.step_rows import PromptLogits, StepRows
 from llmcore.sequence import Sequence
 
 
@@ -29,3 +29,21 @@ def test_a_row_begins_behind_what_is_computed_and_sees_all_cells_up_to_its_end()
     assert list(rows.cells) == [(4, 10)]
     rows.clear()
     assert (rows.sequences, rows.rows, rows.wanting_logits, rows.batch.n_tokens) == ([], [], [], 0)
+
+
+def test_places_of_a_prompt_want_logits_from_a_given_one_on() -> None:
+    rows = StepRows(32)
+    other, scored = sequence("other", 3, 0), sequence("scored", 10, 1)
+    scored.logits_from = 4
+    rows.add(other, 3)
+    rows.add(scored, 7)
+    assert rows.prompt_logits == [PromptLogits(scored, start=4, n=3, index=7)]
+    assert rows.n_prompt_logits == 3
+    assert rows.batch.wants_logits[:10].tolist() == [0, 0, 1, 0, 0, 0, 0, 1, 1, 1]
+    rows.clear()
+    assert rows.prompt_logits == []
+    scored.n_computed = 7
+    rows.add(scored, 3)
+    assert rows.prompt_logits == [PromptLogits(scored, start=7, n=2, index=0)], "the last place is sampled from"
+    assert rows.wanting_logits == [(scored, 2)]
+    assert rows.batch.wants_logits[:3].tolist() == [1, 1, 1]

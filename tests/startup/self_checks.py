@@ -51,7 +51,3 @@ def opened(config: EngineConfig) -> Engine:
     engine = open_engine(config)
     assert isinstance(engine, Engine)
     return engine
-
-
-def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
-    return [record.event_fields for record in caplog.records if record.getMessage() == name]  # type: ignore[attr-defined]

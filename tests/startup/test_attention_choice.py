@@ -17,7 +17,8 @@ from llmcore.llama.model import Model
 from llmcore.startup.attention_settings import AttentionSettings
 from llmcore.startup.attention_tuning import AttentionTuner
 from llmcore.startup.self_check import TOLERANCE, Floats
-from tests.startup.self_checks import config_of, disturbed, events, needs_kernels, opened, replace_compute
+from tests.log_events import events
+from tests.startup.self_checks import config_of, disturbed, needs_kernels, opened, replace_compute
 
 
 def test_it_is_computed_once(packed: Path, tmp_path: Path, computed: list[str]) -> None:

@@ -12,6 +12,7 @@ from llmcore.llama.context_params import ContextParams
 from llmcore.llama.model import Model
 from llmcore.startup.attention_settings import PLAIN, AttentionSettings
 from llmcore.startup.attention_tuning import AttentionProfile, AttentionTrial, AttentionTuner
+from tests.log_events import event_names
 
 PARAMS = ContextParams(n_ctx=1024, n_slots=4, n_batch=128, n_ubatch=128, threads=1, threads_batch=1)
 FLASH, BF16 = AttentionSettings(True), AttentionSettings(False, "bf16", "bf16")
@@ -129,7 +130,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_failure(
     blocked.write_text("")
     with caplog.at_level("WARNING"):
         assert AttentionTuner(model, PARAMS, blocked / "deeper", ticking()).rank([PLAIN, FLASH, BF16])[0] == PLAIN
-    assert caplog.messages.count("profile_not_kept") == 1
+    assert event_names(caplog).count("profile_not_kept") == 1
 
 
 def test_without_a_folder_nothing_is_kept(model: Model, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
 from llmcore.startup import chat_template
 from llmcore.startup.chat_template import open_template
+from tests.log_events import event_names
 
 PROMPT = ChatPrompt(b'[{"role": "user", "content": "abc"}]')
 
@@ -51,7 +52,7 @@ def test_one_that_fails_its_trial_is_refused(
         with pytest.raises(InvalidRequestError, match=r"mine\.jinja: it is bad"):
             open_template(model, str(file))
         assert isinstance(open_template(model), RefusedTemplate), "everything but chats is served"
-    assert "chat_template_unusable" in caplog.messages
+    assert "chat_template_unusable" in event_names(caplog)
 
 
 def test_one_that_is_too_long_is_not_even_tried(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from llmcore.config import EngineConfig
-from llmcore.errors import ConfigError, KernelsUnfitError
+from llmcore.errors import ConfigError, KernelsUnfitError, ModelMissingError
 from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt
 from llmcore.startup import engine_parts, resolve
-from llmcore.startup.engine_parts import EngineParts, choose_threads, open_engine_parts, open_model
+from llmcore.startup.engine_parts import EngineParts, choose_threads, named_model, open_engine_parts, open_model
+from tests.log_events import event_names, events
 
 
 def config_of(path: Path, folder: Path, **options: Any) -> EngineConfig:
@@ -27,8 +28,12 @@ def close(parts: EngineParts) -> None:
     parts.model.close()
 
 
-def test_a_model_has_to_be_named() -> None:
-    with pytest.raises(ConfigError, match="no model: set model_path") as caught:
+def test_without_a_name_it_is_the_default_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, default_model: Path
+) -> None:
+    assert named_model(EngineConfig()).model_path == str(default_model)
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    with pytest.raises(ModelMissingError, match="no model") as caught:
         open_model(EngineConfig())
     assert caught.value.param == "model_path"
 
@@ -88,7 +93,7 @@ def test_unfit_kernels_load_the_model_again_without_them(
     assert parts.model is not model
     assert model._handle is None
     assert parts.model.kernels == "none"
-    assert "kernels_off" in caplog.messages
+    assert "kernels_off" in event_names(caplog)
     close(parts)
 
 
@@ -96,5 +101,5 @@ def test_threads_are_logged_with_their_reason(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level("INFO"):
         decision = choose_threads(EngineConfig(threads=1, threads_batch=2))
     assert decision.counts == (1, 2)
-    [record] = [each for each in caplog.records if each.getMessage() == "threads"]
-    assert "threads as requested" in record.event_fields["reason"]  # type: ignore[attr-defined]
+    [fields] = events(caplog, "threads")
+    assert "threads as requested" in str(fields["reason"])

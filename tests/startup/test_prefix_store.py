@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.startup.prefix_store import PrefixStore
+from tests.log_events import event_names
 
 STATE = np.arange(1000, dtype=np.int64).view(np.uint8)
 
@@ -56,7 +57,7 @@ def test_what_is_damaged_is_not_loaded_and_said(tmp_path: Path, damage: str, cap
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING):
         assert store.load([1, 2, 3]) is None
-    assert "prefix_damaged" in caplog.messages
+    assert "prefix_damaged" in event_names(caplog)
     store.save([1, 2, 3], STATE)
     assert store.load([1, 2, 3]) is not None
 
@@ -68,7 +69,7 @@ def test_a_folder_that_cannot_be_used_is_a_warning(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.WARNING):
         store.save([1], STATE)
         assert store.load([1]) is None
-    assert "prefix_not_kept" in caplog.messages
+    assert "prefix_not_kept" in event_names(caplog)
 
 
 # --- What stays in the folder -----------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ def test_files_are_for_their_owner_alone(tmp_path: Path, caplog: pytest.LogCaptu
     folder = tmp_path / "new" / "kept"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [stat.S_IMODE(path.stat().st_mode) for path in files(folder)] == [0o600]
-    assert "prefix_dir_open" not in caplog.messages
+    assert "prefix_dir_open" not in event_names(caplog)
 
 
 def test_a_folder_that_others_can_read_is_a_warning_and_files_in_it_are_made_private(
@@ -104,7 +105,7 @@ def test_a_folder_that_others_can_read_is_a_warning_and_files_in_it_are_made_pri
     path.chmod(0o644)
     tmp_path.chmod(0o755)
     store = PrefixStore(tmp_path, "model-1")
-    assert "prefix_dir_open" in caplog.messages
+    assert "prefix_dir_open" in event_names(caplog)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
     assert store.load([1]) is not None
@@ -134,7 +135,7 @@ def test_a_write_that_fails_leaves_nothing(
     monkeypatch.setattr(Path, "replace", fail)
     store.save([1], STATE)
     assert files(tmp_path) == []
-    assert "prefix_not_kept" in caplog.messages
+    assert "prefix_not_kept" in event_names(caplog)
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
@@ -150,7 +151,7 @@ def test_what_is_no_file_of_ours_is_not_read(tmp_path: Path, kind: str, caplog: 
     else:
         path.mkdir()
     assert PrefixStore(folder, "model-1").load([1]) is None
-    assert "prefix_unreadable" in caplog.messages
+    assert "prefix_unreadable" in event_names(caplog)
 
 
 def test_a_file_of_another_user_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +201,7 @@ def test_the_folder_is_bounded_and_the_oldest_unused_file_goes_first(
     store.save([3], STATE)
     assert [store._path(each).exists() for each in ([0], [1], [2], [3])] == [True, True, False, True]
     assert other._path([1]).exists()
-    assert caplog.messages.count("prefix_files_evicted") == 1
+    assert event_names(caplog).count("prefix_files_evicted") == 1
     assert sum(path.stat().st_size for path in files(tmp_path)) <= 4 * n
 
 
@@ -211,7 +212,7 @@ def test_what_does_not_fit_beside_files_in_use_is_not_kept_and_nothing_is_delete
     store = PrefixStore(tmp_path, "model-1", 2 * n + 10)
     store.save([1], STATE)
     store.save([2], np.zeros(2 * n, np.uint8))
-    assert "prefix_not_kept" in caplog.messages
+    assert "prefix_not_kept" in event_names(caplog)
     assert [store._path(each).exists() for each in ([0], [1], [2])] == [True, True, False]
     store.save([2], STATE)
     assert [store._path(each).exists() for each in ([0], [1], [2])] == [False, True, True]

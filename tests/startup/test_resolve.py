@@ -26,6 +26,7 @@ from llmcore.startup.resolve import (
     open_context,
     open_embedder,
 )
+from tests.log_events import event_names
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +58,22 @@ def test_sequences_fit_into_a_step_and_into_llama_cpps_limit() -> None:
     assert n_slots_cached(4) == 32
 
 
+def test_a_step_is_no_larger_than_the_context(model: Model) -> None:
+    limits = decide_limits(EngineConfig(n_ctx=16, n_slots=64), model)
+    assert (limits.n_batch, limits.n_running) == (16, 16)
+    assert decide_limits(EngineConfig(n_ctx=4096, n_batch=256), model).n_batch == 256
+
+
+def test_logits_of_prompts_take_a_bounded_memory(model: Model) -> None:
+    limits = decide_limits(EngineConfig(n_ctx=256), model)
+    assert 1 <= limits.n_logits * 4 * model.n_vocab <= 64 * 2**20
+
+
 def test_a_context_beyond_training_is_a_warning(model: Model, caplog: pytest.LogCaptureFixture) -> None:
     assert decide_limits(EngineConfig(n_ctx=model.n_ctx_train), model).n_ctx == model.n_ctx_train
-    assert "context_beyond_training" not in caplog.messages
+    assert "context_beyond_training" not in event_names(caplog)
     decide_limits(EngineConfig(n_ctx=2 * model.n_ctx_train), model)
-    assert "context_beyond_training" in caplog.messages
+    assert "context_beyond_training" in event_names(caplog)
 
 
 def test_a_pooling_that_the_model_cannot_do_is_refused(model: Model, tiny_bert: Path) -> None:

@@ -25,7 +25,8 @@ from llmcore.startup.self_check import (
     compute_logits,
     difference,
 )
-from tests.startup.self_checks import disturbed, events, needs_kernels
+from tests.log_events import events
+from tests.startup.self_checks import disturbed, needs_kernels
 from tests.tiny_models import write_tiny_gemma3, write_tiny_llama, write_tiny_mamba
 
 PLAIN = ContextParams(n_ctx=512, n_slots=4, threads=1, threads_batch=1)

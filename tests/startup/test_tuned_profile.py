@@ -15,7 +15,7 @@ from llmcore.config import EngineConfig
 from llmcore.engine.encoder import open_engine
 from llmcore.engine.engine import Engine
 from llmcore.errors import InsufficientMemoryError
-from llmcore.llm import LLM
+from llmcore.library.llm import LLM
 from llmcore.machine.threads import decide_threads
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.startup.tuned_profile import (
@@ -28,6 +28,7 @@ from llmcore.startup.tuned_profile import (
     threads_allowed,
     with_profile,
 )
+from tests.log_events import events
 
 CHOSEN = Candidate(
     threads=1,
@@ -91,7 +92,7 @@ Told = Callable[[str], list[dict[str, Any]]]
 def told(caplog: pytest.LogCaptureFixture) -> Told:
     """Returns a function of an event's name: the fields of each log line of that name."""
     caplog.set_level(logging.INFO, "llmcore")
-    return lambda name: [each.event_fields for each in caplog.records if each.getMessage() == name]  # type: ignore[attr-defined]
+    return lambda name: events(caplog, name)
 
 
 def taken(config: EngineConfig) -> dict[str, Any]:

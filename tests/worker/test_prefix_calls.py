@@ -32,6 +32,7 @@ from llmcore.protocol.replies import (
     PrefixesReply,
 )
 from llmcore.worker.client import AsyncEngine
+from tests.log_events import event_names
 from tests.scripted_worker import ScriptedWorker, Stage
 from tests.worker.conversation import accepted, restart, until_read
 
@@ -141,7 +142,7 @@ async def test_a_prefix_that_is_lost_is_told(
     with caplog.at_level(logging.ERROR):
         worker.send(CallFailedReply((await worker.next(PinCommand)).call_id, "overloaded", "no cells"))
         await until_read(engine, worker)
-    assert "prefix_lost" in caplog.messages
+    assert "prefix_lost" in event_names(caplog)
 
 
 async def test_a_pin_that_cannot_be_sent_again_does_not_keep_the_engine_from_being_ready(
@@ -154,4 +155,4 @@ async def test_a_pin_that_cannot_be_sent_again_does_not_keep_the_engine_from_bei
     await following.get_ready()
     assert (await following.next(PinCommand)).prefix.name == "b"
     await engine.wait_ready()
-    assert "prefix_lost" in caplog.messages
+    assert "prefix_lost" in event_names(caplog)

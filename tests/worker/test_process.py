@@ -27,6 +27,7 @@ from llmcore.protocol.replies import (
 )
 from llmcore.worker.client import AsyncEngine
 from llmcore.worker.process import exit_cause
+from tests.log_events import event_names
 from tests.scripted_worker import ScriptedWorker, Stage
 from tests.worker.conversation import USAGE, accepted, finished, until_read
 
@@ -79,7 +80,7 @@ async def test_a_worker_that_cannot_be_understood_is_replaced(
     await (await stage.enter()).get_ready()
     await engine.wait_ready()
     assert engine.n_restarts == 1
-    assert "worker_garbled" in caplog.messages
+    assert "worker_garbled" in event_names(caplog)
 
 
 async def test_a_reply_that_cannot_be_read_ends_its_call(
@@ -92,7 +93,7 @@ async def test_a_reply_that_cannot_be_read_ends_its_call(
         await asking
     await until_read(engine, worker)
     assert engine.n_restarts == 0
-    assert "reply_unreadable" in caplog.messages
+    assert "reply_unreadable" in event_names(caplog)
 
 
 async def test_other_events_that_cannot_be_read_end_the_worker(
@@ -103,7 +104,7 @@ async def test_other_events_that_cannot_be_read_end_the_worker(
     generation = await asking
     worker.writer.write(raw(ENCODER.encode({"type": "step", "outputs": [{"type": "piece", "request_id": "a"}]})))
     following = await stage.enter()
-    assert "worker_garbled" in caplog.messages
+    assert "worker_garbled" in event_names(caplog)
     await following.get_ready()
     assert await following.admit() == "a", "no piece of it has come: it is asked again"
     following.step(Finished("a", "", "stop", USAGE))

@@ -28,6 +28,7 @@ from llmcore.sampling import SamplingParams
 from llmcore.worker import quarantine as quarantine_module
 from llmcore.worker.client import AsyncEngine
 from llmcore.worker.quarantine import REMEMBERED_S, Quarantine, digest
+from tests.log_events import name_of
 from tests.scripted_worker import ScriptedWorker, Stage
 from tests.worker.conversation import accepted, ask, begun, died, finished, next_worker, options, read, until_read
 
@@ -110,7 +111,7 @@ async def test_what_died_twice_is_refused(
     with caplog.at_level(logging.ERROR), pytest.raises(PoisonousError) as caught:
         await ask(engine, "third", "secret poison")
     assert caught.value.code == "request_poisonous"
-    [line] = [each for each in caplog.records if each.message == "request_poisonous"]
+    [line] = [each for each in caplog.records if name_of(each) == "request_poisonous"]
     assert "secret" not in repr(line.__dict__)
     await (await accepted(engine, worker, "other", "harmless")).aclose()
 

@@ -18,6 +18,7 @@ from llmcore.protocol.replies import (
 )
 from llmcore.worker import supervisor
 from llmcore.worker.client import AsyncEngine
+from tests.log_events import event_names, events
 from tests.scripted_worker import ScriptedWorker, Stage
 from tests.worker.conversation import accepted, ask, begun, died, next_worker, options
 
@@ -77,7 +78,7 @@ async def test_each_death_is_logged_with_its_cause(
         worker.heartbeat.set_cause(cause)
         await died(engine, worker)
         worker = await next_worker(stage, engine)
-    causes = [each.__dict__["event_fields"]["cause"] for each in caplog.records if each.message == "worker_died"]
+    causes = [each["cause"] for each in events(caplog, "worker_died")]
     assert causes == ["an abort", "another", "killed (SIGKILL), probably out of memory"]
 
 
@@ -129,7 +130,7 @@ async def test_a_silent_worker_is_replaced(
     worker.heartbeat.beat()  # loading is over, and this is the last one
     with pytest.raises(EngineDiedError):
         await anext(running)
-    assert "worker_silent" in caplog.messages
+    assert "worker_silent" in event_names(caplog)
     worker = await next_worker(stage, engine)
     assert await worker.admit() == "b"
     await queued.aclose()

@@ -195,7 +195,7 @@ async def test_a_reranker(tiny_reranker: Path) -> None:
         await engine.wait_ready()
         scores = await engine.rerank("what is a cat", ["a cat is an animal", "the sea"])
         assert (scores.width, len(rows(scores))) == (1, 2)
-        with pytest.raises(UnsupportedError, match="/v1/rerank"):
+        with pytest.raises(UnsupportedError, match="ranks documents"):
             await engine.embed(["a"])
         asked = GenerateRequest(request_id="a", prompt=TextPrompt("b"))
         with pytest.raises(UnsupportedError, match="ranks documents only"):

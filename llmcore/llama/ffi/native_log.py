@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-logger = logging.getLogger("llmcore.native")
+from llmcore.log import NATIVE
+
+logger = logging.getLogger(NATIVE)
 
 # ggml_log_level: 1 debug, 2 info, 3 warn, 4 error, 5 continues the line before. llama.cpp's "info" describes every tensor
 # and buffer, which is a debug line to our users.

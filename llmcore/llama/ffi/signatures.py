@@ -75,6 +75,7 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_vocab_get_add_sep", BOOL, (P,)),
     # context
     ("llama_n_ctx", U32, (P,)),
+    ("llama_n_batch", U32, (P,)),
     ("llama_pooling_type", I32, (P,)),
     ("llama_get_causal_attn", BOOL, (P,)),
     ("llama_get_memory", P, (P,)),

@@ -21,6 +21,7 @@ from tests.app.conftest import running_service
 from tests.app.fake_engine import WORDS, FakeEngine
 from tests.app.routes.test_chat import HELLO, URL
 from tests.app.routes.test_monitoring import samples
+from tests.log_events import events
 
 
 async def test_a_valid_key_is_accepted(engine: FakeEngine, clock: Clock) -> None:
@@ -93,7 +94,7 @@ async def test_the_key_is_told_by_its_name_only(
     assert found["llm_service_key_tokens_total{key=ann,kind=prompt}"] == 7
     assert found["llm_service_key_tokens_total{key=ann,kind=generated}"] == N_ANSWER
     assert found["llm_service_key_tokens_total{key=bob,kind=generated}"] == 0
-    fields = [vars(each)["event_fields"] for each in caplog.records if each.msg == "request"]
+    fields = events(caplog, "request")
     assert [each.get("key") for each in fields[:2]] == ["ann", None]
     for secret in ("annannann", "stranger", hashlib.sha256(b"annannann").hexdigest()):
         assert secret not in text

@@ -34,6 +34,7 @@ from tests.app.fake_engine import FakeEngine
 from tests.app.routes.test_anthropic import CLOCK
 from tests.app.routes.test_chat import HELLO, URL
 from tests.app.schemas.test_tools import CALL, tool
+from tests.log_events import events
 
 HEADER = "x-llmcore-ignored"
 
@@ -362,7 +363,7 @@ async def test_fields_are_logged_once_and_counted(client: httpx.AsyncClient, cap
     caplog.set_level(logging.INFO)
     for _ in range(3):
         await client.post(URL, json={**HELLO, "secret_name": 1, "user": "u"})
-    lines = [vars(each)["event_fields"] for each in caplog.records if each.msg == "field_ignored"]
+    lines = events(caplog, "field_ignored")
     assert [(each["field"], each["kind"]) for each in lines] == [("secret_name", "unknown"), ("user", "hint")]
     page = (await client.get("/metrics")).text
     assert 'llm_service_ignored_fields_total{kind="unknown",model="fake"} 3.0' in page

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from llmcore.messages import Constraint, Grammar, JsonObject, JsonSchema, Regex
-from llmcore_app.schemas.form_fields import choice_pattern
 from tests.app.fake_engine import FakeEngine
 from tests.app.schemas.test_format_fields import CHAT, TEXT
 
@@ -85,11 +81,3 @@ async def test_two_formats_are_refused(client: httpx.AsyncClient) -> None:
     error = (await client.post("/v1/chat/completions", json={**CHAT, **both})).json()["error"]
     assert error["param"] == "guided_choice"
     assert "response_format and guided_choice both set the format" in error["message"]
-
-
-@given(st.lists(st.text(), min_size=1, max_size=4), st.text())
-def test_a_choice_is_one_of_the_texts(choices: list[str], other: str) -> None:
-    """Python reads these escapes as Rust's regex does."""
-    pattern = re.compile(choice_pattern(choices))
-    assert all(pattern.fullmatch(choice) for choice in choices)
-    assert (pattern.fullmatch(other) is not None) == (other in choices)

@@ -8,6 +8,7 @@ import pytest
 
 from llmcore_app.http.request_log import RequestLog
 from llmcore_app.service.ignored_log import N_FIELDS_MAX, IgnoredLog
+from tests.log_events import event_names, events
 
 
 def request_with(*paths: str) -> RequestLog:
@@ -22,7 +23,7 @@ def test_each_field_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     log = IgnoredLog()
     for paths in (("call", "customer"), ("customer", "a"), ("call",)):
         log.report(request_with(*paths))
-    fields = [vars(each)["event_fields"] for each in caplog.records if each.msg == "field_ignored"]
+    fields = events(caplog, "field_ignored")
     assert [each["field"] for each in fields] == ["call", "customer", "a"]
     assert (fields[0]["kind"], fields[0]["endpoint"]) == ("unknown", "/x")
 
@@ -33,4 +34,4 @@ def test_the_number_of_lines_is_bounded(caplog: pytest.LogCaptureFixture) -> Non
     for n in range(2 * N_FIELDS_MAX):
         log.report(request_with(f"field_{n}"))
     assert len(caplog.records) == N_FIELDS_MAX + 1
-    assert caplog.records[-1].msg == "fields_ignored_no_longer_logged"
+    assert event_names(caplog)[-1] == "fields_ignored_no_longer_logged"

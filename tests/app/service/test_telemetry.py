@@ -16,6 +16,7 @@ from llmcore_app.http.errors import ApiError, ClientDisconnected
 from llmcore_app.http.request_log import RequestLog
 from llmcore_app.service.service import Service
 from llmcore_app.service.telemetry import TelemetryMiddleware
+from tests.log_events import events, name_of
 
 
 async def greet(request: Request) -> PlainTextResponse:
@@ -40,7 +41,7 @@ def raising(error: Exception, *, after_start: bool = False) -> ASGIApp:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    return [vars(each)["event_fields"] for each in caplog.records if each.msg == "request"]
+    return events(caplog, "request")
 
 
 async def test_a_request_is_logged_and_counted_by_its_route(service: Service, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,7 +70,7 @@ async def test_probes_are_logged_at_debug_only(service: Service, caplog: pytest.
     async with client_of(service, PlainTextResponse("ok")) as client:
         await client.get("/livez")
         await client.get("/greet/ann")
-    levels = [each.levelno for each in caplog.records if each.msg == "request"]
+    levels = [each.levelno for each in caplog.records if name_of(each) == "request"]
     assert levels == [logging.DEBUG, logging.INFO]
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import pydantic
 import pytest
 
-from llmcore import LLM, Completion, llm
+from llmcore import LLM, Completion
 from llmcore.errors import (
     ClosedError,
     ContextLengthError,
     InvalidRequestError,
     LlmcoreError,
+    LogitsProcessorError,
     ModelMissingError,
     UnsupportedError,
 )
@@ -131,7 +132,7 @@ def test_stop_may_be_one_string_or_several(precise: LLM) -> None:
 
 def test_bad_arguments_are_named(chatty: LLM) -> None:
     calls: list[tuple[Callable[[], object], str]] = [
-        (lambda: chatty.generate(STORY, temperatur=1), "temperatur"),
+        (lambda: chatty.generate(STORY, temperatur=1), "temperatur"),  # type: ignore[call-overload]
         (lambda: chatty.generate(STORY, top_p=7), "top_p"),
         (lambda: chatty.chat([]), "messages"),
         (lambda: chatty.generate(""), "prompt"),
@@ -148,13 +149,13 @@ def test_bad_arguments_are_named(chatty: LLM) -> None:
 
 def test_options_are_checked(default_model: Path) -> None:
     with pytest.raises(InvalidRequestError, match="n_contxt"):
-        LLM(default_model, n_contxt=5)
+        LLM(default_model, n_contxt=5)  # type: ignore[call-arg]
     with pytest.raises(LlmcoreError, match="n_slots"):
         LLM(default_model, n_slots=0)
 
 
-def test_without_a_model_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm, "default_model_path", lambda: None)
+def test_without_a_model_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
     with pytest.raises(ModelMissingError, match="llmcore pull"):
         LLM()
 
@@ -359,3 +360,72 @@ def test_a_constraint_that_is_no_text_is_named(chatty: LLM, name: str) -> None:
     with pytest.raises(InvalidRequestError, match="not valid Unicode") as caught:
         chatty.generate("a", max_tokens=1, **options)
     assert caught.value.param == name
+
+
+def test_an_answer_that_is_one_of_several_texts(chatty: LLM) -> None:
+    for options in ({"choice": ["yes.", "no|"]}, {"guided_choice": ("yes.", "no|")}):
+        answer = chatty.generate("Is it?", max_tokens=8, **options)
+        assert answer.text in ("yes.", "no|")
+    with pytest.raises(InvalidRequestError) as caught:
+        chatty.generate("Is it?", choice=[])
+    assert caught.value.param == "choice"
+
+
+def test_log_probabilities_of_a_prompt(chatty: LLM) -> None:
+    answer = chatty.generate(STORY, prompt_logprobs=2, max_tokens=2)
+    assert [each.token for each in answer.prompt_logprobs] == chatty.tokenize(STORY)[1:]
+    assert all(len(each.top) == 2 for each in answer.prompt_logprobs)
+    assert chatty.chat(ASKED, prompt_logprobs=0, max_tokens=2).prompt_logprobs
+    assert chatty.generate(STORY, max_tokens=2).prompt_logprobs == ()
+    with pytest.raises(InvalidRequestError) as caught:
+        chatty.generate(STORY, prompt_logprobs=21)
+    assert caught.value.param == "prompt_logprobs"
+
+
+def test_logits_are_changed_by_a_function(chatty: LLM) -> None:
+    wanted = chatty.tokenize(" cat", add_special=False)[0]
+
+    def only_cats(tokens: Any, logits: Any) -> Any:
+        logits[:] = -np.inf
+        logits[wanted] = 0
+        return logits
+
+    assert chatty.generate(STORY, logits_processor=only_cats, max_tokens=3).text == " cat cat cat"
+    assert chatty.chat(ASKED, logits_processors=[only_cats, only_cats], max_tokens=2).text == " cat cat"
+    with pytest.raises(LogitsProcessorError, match="ZeroDivisionError"):
+        chatty.generate(STORY, logits_processor=lambda tokens, logits: 1 / 0)
+    with pytest.raises(LogitsProcessorError, match="cannot use the engine"):
+        chatty.generate(STORY, logits_processor=lambda tokens, logits: chatty.generate("a"))
+    with pytest.raises(InvalidRequestError) as caught:
+        chatty.generate(STORY, logits_processor=5)  # type: ignore[call-overload]
+    assert caught.value.param == "logits_processor"
+    assert not chatty.engine.has_work
+
+
+def test_messages_as_the_template_writes_them(chatty: LLM) -> None:
+    text = chatty.render(ASKED)
+    assert ASKED[0]["content"] in text
+    tokens = chatty.tokenize(text, add_special=False, parse_special=True)
+    assert chatty.chat(ASKED, max_tokens=1).usage.n_prompt == len(tokens)
+    begun = [*ASKED, {"role": "assistant", "content": "It is"}]
+    assert chatty.render(begun, continue_final_message=True).endswith("It is")
+    with pytest.raises(InvalidRequestError) as caught:
+        chatty.render(ASKED, temperature=1)  # type: ignore[call-arg]
+    assert caught.value.param == "temperature"
+
+
+def test_counts(chatty: LLM) -> None:
+    before = chatty.stats()
+    n = chatty.generate(STORY, max_tokens=4).usage.n_generated
+    assert chatty.stats().n_tokens_generated == before.n_tokens_generated + n
+
+
+def test_models_by_name(default_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_DIR", str(default_model.parent))
+    with LLM("smollm2-135m-instruct", n_ctx=256) as llm:
+        assert Path(llm.model.path) == default_model
+    with pytest.raises(ModelMissingError, match=r"`llmcore pull llama-3\.1-8b-instruct`"):
+        LLM("llama-3.1-8b-instruct")
+    with pytest.raises(InvalidRequestError) as caught:
+        LLM(default_model, pull="yes")  # type: ignore[arg-type]
+    assert caught.value.param == "pull"

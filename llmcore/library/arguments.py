@@ -1,0 +1,320 @@
+"""Arguments of LLM made into prompts and requests, and checked. Their names are OpenAI's where it has one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from llmcore.engine.logits_processor import LogitsProcessor
+from llmcore.errors import InvalidRequestError
+from llmcore.grammar.response_format import take_constraint
+from llmcore.library.checks import number_above, text, texts, token_ids, truth, whole_number, wrong
+from llmcore.library.options import ChatOptions, GenerateOptions, PromptOptions
+from llmcore.library.other_names import ANSWER_NAMES, unknown_argument, with_our_names
+from llmcore.library.response_type import ResponseType, take_response_type
+from llmcore.library.sampling_defaults import with_changes
+from llmcore.messages import (
+    N_LOGPROBS_MAX,
+    PRIORITIES,
+    ChatPrompt,
+    Constraint,
+    GenerateRequest,
+    Priority,
+    Prompt,
+    TextPrompt,
+    TokensPrompt,
+    ToolChoice,
+)
+from llmcore.sampling import MAX_SEED, SamplingParams, plain_value, sampling_params
+
+# Answers to one prompt.
+N_CHOICES_MAX = 128
+
+_CHOICES: tuple[ToolChoice, ...] = ("auto", "none", "required")
+
+# Values by which other libraries turn a parameter off, and ours.
+_OFF: dict[str, tuple[int, Any]] = {"top_k": (-1, 0), "seed": (-1, None), "max_tokens": (-1, None)}
+
+_CHAT = ChatOptions.__annotations__.keys() | {"max_tokens", "stop", "stream"}
+_GENERATE = GenerateOptions.__annotations__.keys() | {"max_tokens", "stop", "stream"}
+
+
+@dataclass(frozen=True)
+class AnswerArguments:
+    """Arguments of an answer that do not concern its prompt, checked. `constraint_name` is the argument of the constraint, and
+    `changes` are the sampling parameters given as keyword arguments, which `sampling` contains already."""
+
+    sampling: SamplingParams
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    constraint: Constraint | None = None
+    constraint_name: str = ""
+    n_logprobs: int | None = None
+    priority: Priority = "normal"
+    timeout_s: float | None = None
+    n: int = 1  # answers to the prompt
+    response_type: ResponseType | None = None  # the type that gave the constraint
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    n_prompt_logprobs: int | None = None
+    logits_processors: tuple[LogitsProcessor, ...] = ()
+
+    def with_params(self, params: Any, name: str) -> AnswerArguments:
+        """Returns the same arguments with other sampling parameters, changed by the keyword arguments. Raises InvalidRequestError,
+        naming the argument `name`."""
+        if not isinstance(params, SamplingParams):
+            raise wrong(name, "a SamplingParams", params)
+        return replace(self, sampling=with_changes(params, self.changes))
+
+    def request(self, request_id: str, prompt: Prompt, choice: int = 0, group: str = "") -> GenerateRequest:
+        """Returns the engine's request for one of the n answers. With a seed, choice i is drawn with seed + i. `group` is a
+        name that several answers to one prompt share."""
+        return GenerateRequest(
+            request_id=request_id,
+            prompt=prompt,
+            sampling=_for_choice(self.sampling, choice),
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            stop_token_ids=self.stop_token_ids,
+            ignore_eos=self.ignore_eos,
+            min_tokens=self.min_tokens,
+            constraint=self.constraint,
+            n_logprobs=self.n_logprobs,
+            priority=self.priority,
+            timeout_s=self.timeout_s,
+            group=group,
+            n_prompt_logprobs=self.n_prompt_logprobs,
+        )
+
+
+def answer_arguments(
+    params: SamplingParams | None,
+    defaults: SamplingParams,
+    options: Mapping[str, Any],
+    *,
+    max_tokens: Any = None,
+    stop: Any = (),
+    known: Iterable[str] = _GENERATE,
+) -> AnswerArguments:
+    """Checks the arguments of an answer.
+
+    Args:
+        params: replaces the defaults as a whole; single sampling options change it.
+        defaults: sampling parameters for which nothing was given.
+        options: the keyword arguments that chat_prompt() or generate_prompt() have left.
+        known: names of arguments that a misspelt one may have meant.
+
+    Raises InvalidRequestError, naming the argument.
+    """
+    if params is not None and not isinstance(params, SamplingParams):
+        raise wrong("params", "a SamplingParams", params)
+    given = [name for name, value in (("max_tokens", max_tokens), ("stop", stop)) if value is not None and value != ()]
+    rest = with_our_names(options, ANSWER_NAMES, given)
+    max_tokens, stop = rest.pop("max_tokens", max_tokens), rest.pop("stop", stop)
+    response_type = take_response_type(rest)
+    constraint, constraint_name = take_constraint(rest)
+    n = whole_number(rest.pop("n", 1), "n", 1, N_CHOICES_MAX)
+    return AnswerArguments(
+        max_tokens=_max_tokens(max_tokens),
+        stop=texts(stop, "stop"),
+        stop_token_ids=token_ids(rest.pop("stop_token_ids", None) or (), "stop_token_ids"),
+        ignore_eos=truth(rest.pop("ignore_eos", False), "ignore_eos"),
+        min_tokens=whole_number(rest.pop("min_tokens", None) or 0, "min_tokens"),
+        constraint=constraint,
+        constraint_name=constraint_name,
+        n_logprobs=_n_logprobs(rest.pop("logprobs", None), "logprobs"),
+        n_prompt_logprobs=_n_logprobs(rest.pop("prompt_logprobs", None), "prompt_logprobs"),
+        logits_processors=_processors(rest.pop("logits_processor", None)),
+        priority=_priority(rest.pop("priority", None)),
+        timeout_s=_timeout_s(rest.pop("timeout_s", None)),
+        n=n,
+        response_type=response_type,
+        changes=(changes := _changes(rest, known)),
+        sampling=with_changes(params or defaults, changes),
+    )
+
+
+def _max_tokens(value: Any) -> int | None:
+    value = _unless_off("max_tokens", value)
+    return None if value is None else whole_number(value, "max_tokens", 1)
+
+
+def _unless_off(name: str, value: Any) -> Any:
+    value = plain_value(value)
+    off, ours = _OFF.get(name, (None, None))
+    return ours if value == off and off is not None and not isinstance(value, bool) else value
+
+
+def _n_logprobs(value: Any, name: str) -> int | None:
+    if value is None or value is False:
+        return None
+    return 0 if value is True else whole_number(value, name, 0, N_LOGPROBS_MAX)  # True is OpenAI's way in chat
+
+
+def _processors(value: Any) -> tuple[LogitsProcessor, ...]:
+    """Returns one function, or a sequence of them, as a tuple."""
+    if value is None or callable(value):
+        return () if value is None else (value,)
+    if not isinstance(value, Iterable) or not all(map(callable, processors := tuple(value))):
+        raise wrong("logits_processor", "a function of (token_ids, logits), or a sequence of such functions", value)
+    return processors
+
+
+def _priority(value: Any) -> Priority:
+    for priority in PRIORITIES:
+        if value == priority:
+            return priority
+    if value is not None:
+        raise wrong("priority", f"one of {', '.join(PRIORITIES)}", value)
+    return "normal"
+
+
+def _timeout_s(value: Any) -> float | None:
+    return None if value is None else number_above(value, "timeout_s", 0)
+
+
+def _changes(options: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """Returns the fields of SamplingParams among keyword arguments. Raises InvalidRequestError for any other."""
+    changes = {name: _unless_off(name, value) for name, value in options.items()}
+    for name in changes:
+        if name not in SamplingParams.__struct_fields__:
+            raise unknown_argument(name, known, "argument")
+    changed = sampling_params(**changes)
+    return {name: getattr(changed, name) for name in changes}
+
+
+def _for_choice(params: SamplingParams, choice: int) -> SamplingParams:
+    if params.seed is None or not choice:
+        return params
+    return with_changes(params, {"seed": (params.seed + choice) % (MAX_SEED + 1)})
+
+
+# --- Prompts ----------------------------------------------------------------------------------------------------------
+
+
+def generate_prompt(prompt: Any, options: dict[str, Any]) -> Prompt:
+    """Makes a prompt of a text or of token ids, and of the options that concern it, which are removed from `options`. Raises
+    InvalidRequestError, naming the argument."""
+    for name in sorted(ChatOptions.__annotations__.keys() - GenerateOptions.__annotations__.keys()):
+        if name in options:
+            raise InvalidRequestError(f"{name} is an argument of chat(), not of generate()", param=name)
+    suffix = text(options.pop("suffix", None) or "", "suffix")
+    if isinstance(prompt, str):
+        return TextPrompt(prompt, suffix)
+    if suffix:
+        raise InvalidRequestError("suffix needs a prompt that is a text", param="suffix")
+    if prompt is None or isinstance(prompt, (bytes, bytearray, Mapping)) or not isinstance(prompt, Iterable):
+        raise wrong("prompt", "a text or a sequence of token ids", prompt)
+    return TokensPrompt(token_ids(prompt, "prompt"))
+
+
+def chat_prompt(messages: Sequence[Any], options: dict[str, Any]) -> ChatPrompt:
+    """Makes a prompt of messages and of the options that concern it, which are removed from `options`. Raises
+    InvalidRequestError, naming the argument."""
+    if "suffix" in options:
+        raise InvalidRequestError("suffix is an argument of generate(), not of chat()", param="suffix")
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+        raise wrong("messages", 'a sequence of messages such as {"role": "user", "content": "Hello!"}', messages)
+    listed = list(messages)
+    if not listed:
+        raise InvalidRequestError("messages must not be empty", param="messages")
+    tools = options.pop("tools", None)
+    if tools is not None and (isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable)):
+        raise wrong("tools", "a sequence of tools", tools)
+    tools = list(tools or ())
+    choice, name = _choice(options.pop("tool_choice", None), bool(tools))
+    continues = truth(options.pop("continue_final_message", False), "continue_final_message")
+    return ChatPrompt(
+        _json(listed, "messages"),
+        add_generation_prompt=not continues,
+        continue_final_message=continues,
+        tools=_json(tools, "tools") if tools else b"",
+        tool_choice=choice,
+        tool_name=name,
+        parallel_tool_calls=truth(options.pop("parallel_tool_calls", True), "parallel_tool_calls"),
+        template_args=_template_args(options.pop("chat_template_kwargs", None)),
+        reasoning_effort=text(options.pop("reasoning_effort", None) or "", "reasoning_effort"),
+    )
+
+
+def any_prompt(prompt: Any, options: dict[str, Any]) -> Prompt:
+    """Makes a prompt of a text, of token ids, or of messages. `options` concern messages. Raises InvalidRequestError, naming the
+    argument."""
+    first = next(iter(prompt), None) if isinstance(prompt, (list, tuple)) else None
+    is_chat = first is not None and not isinstance(plain_value(first), int)
+    found = chat_prompt(prompt, options) if is_chat else generate_prompt(prompt, options)
+    refuse_others(options, PromptOptions.__annotations__)
+    return found
+
+
+def refuse_others(options: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raises InvalidRequestError if keyword arguments are left."""
+    for name in options:
+        raise unknown_argument(name, known, "argument")
+
+
+def chat_arguments(
+    params: SamplingParams | None, defaults: SamplingParams, options: Mapping[str, Any], **given: Any
+) -> AnswerArguments:
+    """Does the same as answer_arguments(), for chat()."""
+    return answer_arguments(params, defaults, options, known=_CHAT, **given)
+
+
+def _template_args(value: Any) -> bytes:
+    if value is None:
+        return b""
+    if not isinstance(value, Mapping):
+        raise wrong("chat_template_kwargs", "a mapping", value)
+    return _json(dict(value), "chat_template_kwargs") if value else b""
+
+
+def _choice(given: Any, has_tools: bool) -> tuple[ToolChoice, str]:
+    if given is None:
+        return "auto", ""
+    if not has_tools and given != "none" and given != "auto":
+        raise InvalidRequestError("tool_choice needs tools", param="tool_choice")
+    for choice in _CHOICES:
+        if given == choice:
+            return choice, ""
+    function = given.get("function") if isinstance(given, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(name, str):
+        message = 'tool_choice must be "auto", "none", "required" or {"type": "function", "function": {"name": …}}'
+        raise InvalidRequestError(message, param="tool_choice")
+    return "required", name
+
+
+def _json(value: Any, name: str) -> bytes:
+    try:
+        return json.dumps(value, default=_message).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{name} cannot be written as JSON: {error}", param=name) from None
+
+
+def _message(value: Any) -> Any:
+    """Returns the plain form of an object among messages or tools: an answer of ours, a message of a client library, a number of
+    numpy. Raises TypeError for anything else."""
+    for method in ("to_message", "model_dump", "tolist"):
+        convert = getattr(value, method, None)
+        if callable(convert) and not isinstance(value, type):
+            return convert()
+    raise TypeError(f"a value of type {type(value).__name__}")
+
+
+def argument_name(param: str | None, constraint: str) -> str | None:
+    """Name of the argument for a field of GenerateRequest at fault. `constraint` is the argument that gave the constraint."""
+    if param in ("n_logprobs", "n_prompt_logprobs"):
+        return param.removeprefix("n_")
+    name, dot, path = (param or "").partition(".")
+    return f"{constraint}{dot}{path}" if name == "constraint" else param
+
+
+def sequence_argument(values: Any, name: str) -> tuple[Any, ...]:
+    """Returns the values of an argument. Raises InvalidRequestError, naming the argument, if it is no sequence."""
+    if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InvalidRequestError(f"{name} must be a sequence, got {type(values).__name__}", param=name)
+    return tuple(values)
