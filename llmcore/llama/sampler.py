@@ -10,7 +10,7 @@ import numpy as np
 
 from llmcore.batch import Row
 from llmcore.config import N_CTX_DEFAULT_MAX
-from llmcore.errors import ConstraintError, InvalidRequestError, NativeError
+from llmcore.errors import InvalidRequestError, NativeError
 from llmcore.llama.context import Context
 from llmcore.llama.ffi.arrays import Float32Array, UInt32Array, address_of, int32_pointer
 from llmcore.llama.ffi.library import load_library

@@ -12,7 +12,7 @@ import msgspec
 
 from llmcore.config import EngineConfig
 from llmcore.embedding.embedder import Embedder
-from llmcore.errors import ConfigError, KernelsUnfitError
+from llmcore.errors import KernelsUnfitError
 from llmcore.hub.model_store import with_model
 from llmcore.limits import Limits
 from llmcore.llama.chat import ChatTemplate
