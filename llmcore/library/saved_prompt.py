@@ -26,7 +26,7 @@ def save_prompt(local: LocalEngine, prompt: Prompt, path: Any) -> int:
     """Writes a prompt and its cells to a file, which only its owner can read: it holds the text. What is not in the cache is
     computed first. Returns the number of tokens. Raises InvalidRequestError, ContextLengthError, OSError."""
     file = _path(path)
-    tokens = local.locked(lambda engine: engine.read_prefix(prompt))
+    tokens = local.locked(lambda engine: engine.prefixes.read(prompt))
     header = StateHeader(local.locked(lambda engine: engine.states.fingerprint), tokens, msgspec.msgpack.encode(prompt))
     parts = packed(header, _state(local, tokens))
     with replaced_file(file) as partial:
