@@ -21,8 +21,7 @@ from llmcore.llama.ffi.library import load_library
 from llmcore.llama.ffi.model_arguments import KvOverrides, RpcDevices
 from llmcore.llama.ffi.structures import LlamaModelParams
 from llmcore.llama.handle import Handle
-from llmcore.llama.kernels import log_kernels, use_kernels
-from llmcore.llama.kv_types import KV_TYPES
+from llmcore.llama.kernels import attends, log_kernels, use_kernels
 from llmcore.llama.model_load import LoadProgress, ModelLoad
 from llmcore.llama.pooling import pooling_name
 from llmcore.llama.rpc import check_server, parse_servers
@@ -187,9 +186,7 @@ class Model(Vocabulary):
 
     def attends(self, cache_type_k: str, cache_type_v: str) -> bool:
         """True if our kernels compute the model's flash attention with cells of these types."""
-        lib, types = load_library(), (KV_TYPES[cache_type_k], KV_TYPES[cache_type_v])
-        pairs = self.attention_shape.pairs
-        return not self.has_gpu and bool(pairs) and all(lib.lc_kernels_attends(*pair, *types) for pair in pairs)
+        return not self.has_gpu and attends(self.attention_shape, cache_type_k, cache_type_v)
 
     @property
     def architecture(self) -> str:
