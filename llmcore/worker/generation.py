@@ -14,8 +14,8 @@ from llmcore.messages import Accepted, Failed, Finished, Output, Piece
 class Generation:
     """The answer to one request, as it comes. Iterating returns Piece items; the last item is Finished.
 
-    Iterating raises the request's error, or ForkedError in a forked child. `aclose()` cancels a request that has not ended; always call it (or use
-    `contextlib.aclosing`). One task reads.
+    Iterating raises the request's error, or ForkedError in a forked child. `aclose()` cancels a request that has not ended;
+    always call it (or use `contextlib.aclosing`). One task reads.
     """
 
     def __init__(self, request_id: str, on_left: Callable[[Generation], None]) -> None:
