@@ -22,7 +22,7 @@ from llmcore.llama.ffi.model_arguments import KvOverrides, RpcDevices
 from llmcore.llama.ffi.structures import LlamaModelParams
 from llmcore.llama.handle import Handle
 from llmcore.llama.kernels import attends, log_kernels, use_kernels
-from llmcore.llama.model_load import LoadProgress, ModelLoad
+from llmcore.llama.model_load import LoadProgress, ModelLoad, check_progress, path_of
 from llmcore.llama.pooling import pooling_name
 from llmcore.llama.rpc import check_server, parse_servers
 from llmcore.llama.vocabulary import Vocabulary
@@ -75,7 +75,8 @@ class Model(Vocabulary):
         rpc_layers: int = -1,
         log_level: int = logging.INFO,
     ) -> None:
-        self.path = os.fsdecode(path)
+        self.path = path_of(path)
+        check_progress(progress)
         self._name = f"the model {self.path}"
         if not vocab_only:
             Process.current.check_computes()
