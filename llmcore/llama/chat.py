@@ -153,8 +153,9 @@ class ChatTemplate(HandleOwner):
     @cached_property
     def _kept_texts(self) -> tuple[str, ...]:
         """Texts that the template looks for; special tokens among them keep their meaning in assistant messages."""
+        source = self.describe()["source"]
         variant = self._model.tool_template if self._model is not None else None
-        return inspected_texts("\n".join([self.describe()["source"], variant or ""]))
+        return inspected_texts("\n".join([source, variant or ""]))
 
     @cached_property
     def capabilities(self) -> dict[str, bool]:
