@@ -70,8 +70,6 @@ def _found(given: str, environ: Mapping[str, str], *, fetches: bool) -> str:
         if error.param == "name":
             error.param = "model"
         raise
-    if path is None and given and not os.path.exists(given):
-        raise ModelMissingError(f"there is no file {given!r}: `llmcore pull` fetches models", param="model")
     return given if path is None else os.fspath(path)
 
 
