@@ -45,7 +45,7 @@ def test_after_a_model_is_closed_what_was_made_from_it_raises_closed_error(tiny_
         sampler.accept([1])
     with pytest.raises(ClosedError, match="cannot be used"):
         sample_rows(context, [sampler], [2])
-    with pytest.raises(ClosedError, match=r"the model .* is closed"):
+    with pytest.raises(ClosedError, match="the chat template cannot be used"):
         template.render(HELLO)
     for each in (context, sampler, template):
         each.close()
