@@ -16,12 +16,16 @@ from llmcore.protocol.json_schema import UNSUPPORTED_KEYWORDS
 _LLGUIDANCE_OPTIONS = "x-guidance"
 _DIGITS = r"(\.[0-9]{1,9})?"
 _ZONE = r"([zZ]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-_TIME = rf"([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60){_DIGITS}{_ZONE}"
+_TIME = rf"([01][0-9]|2[0-3])(:[0-5][0-9]){{2}}{_DIGITS}{_ZONE}"
+_YEAR = "(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
+_LEAP_PART = "(0[48]|[2468][048]|[13579][26])"
 _DATE = (
-    "[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-9]))"
+    f"({_YEAR}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+    f"|([0-9]{{2}}{_LEAP_PART}|{_LEAP_PART}00)-02-29)"
 )
-# Formats that the compiler knows without a bound on the digits of their fraction.
-_AS_PATTERNS = {"time": f"^{_TIME}$", "date-time": f"^{_DATE}[tT]{_TIME}$"}
+# Formats that the compiler knows with days and seconds that programs refuse (February 29 of every year, year 0, second 60), and
+# without a bound on the digits of a fraction.
+_AS_PATTERNS = {"date": f"^{_DATE}$", "time": f"^{_TIME}$", "date-time": f"^{_DATE}[tT]{_TIME}$"}
 
 
 class Member(NamedTuple):
@@ -122,9 +126,9 @@ class SchemaReader:
         if name not in FORMATS:
             del held["format"]
             self.relax(path, "format")
-        elif name in _AS_PATTERNS and "pattern" not in held:
+        elif name in _AS_PATTERNS:
             del held["format"]
-            held["pattern"] = to_rust(_AS_PATTERNS[name])
+            held["pattern"] = [*held.get("pattern", ()), *to_rust(_AS_PATTERNS[name])]
 
     def _read_patterns(self, held: dict[str, Any], path: Path) -> None:
         """Translates the names of patternProperties. A schema stays the user's, so its path is the user's, too."""

@@ -270,10 +270,6 @@ class Context(HandleOwner):
         """Adds positions of `source` to `target`; both sequences share the cells."""
         self._lib.llama_memory_seq_cp(self._memory_of(source, target), source, target, start, end)
 
-    def keep(self, slot: int) -> None:
-        """Removes all sequences except one."""
-        self._lib.llama_memory_seq_keep(self._memory_of(slot), slot)
-
     def shift(self, slot: int, start: int, end: int, delta: int) -> None:
         """Adds `delta` to positions of a sequence. Raises UnsupportedError if this memory cannot."""
         memory = self._memory_of(slot)

@@ -25,6 +25,11 @@ def can_end(matcher: Matcher, model: Model) -> bool:
     return matcher.is_complete or allows(matcher, model.eos)
 
 
+def is_too_complex(matcher: Matcher) -> bool:
+    """Returns True if the grammar is so ambiguous that the bound of a parser's items ends the answer."""
+    return matcher._native.is_error() and "it is too complex" in matcher.failure.message
+
+
 def walk(
     constraints: Constraints, model: Model, source: str, tokens: list[int], random_: random.Random, n_steps: int
 ) -> None:
@@ -37,6 +42,9 @@ def walk(
         for _ in range(n_steps):
             where = f"after {model.detokenize(told)!r} of {source!r}"
             allowed = theirs.allowed([*tokens, model.eos])
+            ours.fill()
+            if is_too_complex(ours):
+                return
             assert can_end(ours, model) == (model.eos in allowed), where
             allowed -= {model.eos}
             found = set() if ours.is_complete else {each for each in tokens if ours._native.validate_tokens([each])}
@@ -49,8 +57,8 @@ def walk(
             told.append(random_.choice(sorted(allowed)))
             try:
                 ours.accept(told[-1])
-            except ConstraintError as error:  # very ambiguous: the bound of a parser's items ends the answer
-                if "it is too complex" not in error.message:
+            except ConstraintError:
+                if not is_too_complex(ours):
                     raise
                 return
             theirs.accept(told[-1])

@@ -48,7 +48,7 @@ def test_names_of_properties_by_a_reference() -> None:
     assert list(reader(schema).member(schema, ()).schema["properties"]) == ["a"]
 
 
-@pytest.mark.parametrize("value", ["2026-02-28T12:30:00Z", "2026-12-31t23:59:60.123456789+01:00"])
+@pytest.mark.parametrize("value", ["2026-02-28T12:30:00Z", "2026-12-31t23:59:59.123456789+01:00"])
 def test_times_have_at_most_nine_digits_of_a_second(value: str) -> None:
     schema = {"format": "date-time"}
     patterns = reader(schema).member(schema, ()).schema["pattern"]

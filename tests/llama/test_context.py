@@ -79,15 +79,13 @@ def test_copy_shares_a_prefix(context: Context) -> None:
     np.testing.assert_allclose(forked, fresh, atol=2e-3)
 
 
-def test_remove_keep_and_clear(context: Context) -> None:
+def test_remove_and_clear(context: Context) -> None:
     for slot in (0, 1, 2):
         compute(context, slot, 0, PROMPT)
     assert context.remove(0, 30)
     assert context.span(0) == (0, 29)
     assert context.remove(1)
     assert context.span(1) == (-1, -1)
-    context.keep(2)
-    assert context.span(0) == (-1, -1)
     assert context.span(2) == (0, 39)
     context.clear()
     assert context.span(2) == (-1, -1)
@@ -174,7 +172,6 @@ def test_slots_are_checked(context: Context) -> None:
     for call in (
         lambda: context.remove(4),
         lambda: context.copy(0, 4),
-        lambda: context.keep(-1),
         lambda: context.span(99),
         lambda: context.save_state(4),
     ):

@@ -92,7 +92,6 @@ SIGNATURES: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("llama_memory_clear", None, (P, BOOL)),
     ("llama_memory_seq_rm", BOOL, (P, I32, I32, I32)),
     ("llama_memory_seq_cp", None, (P, I32, I32, I32, I32)),
-    ("llama_memory_seq_keep", None, (P, I32)),
     ("llama_memory_seq_add", None, (P, I32, I32, I32, I32)),
     ("llama_memory_seq_pos_min", I32, (P, I32)),
     ("llama_memory_seq_pos_max", I32, (P, I32)),
