@@ -81,6 +81,6 @@ async def test_a_load_that_dies_twice_fails(
         assert (engine.state, engine.n_restarts) == ("failed", 1)
         with pytest.raises(EngineUnavailableError, match="could not be loaded"):
             await engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("x")))
-    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == ["worker_died"] * 2
+    assert [name_of(each) for each in caplog.records if each.levelname == "ERROR"] == ["worker_died"] * 2
     assert all(re.search(cause, each.__dict__["event_fields"]["cause"]) for each in caplog.records)
     assert not workers()
