@@ -91,7 +91,7 @@ class AsyncLLM(AsyncAnswering):
         state = "closed" if self._is_closed else self.engine.state
         return f"AsyncLLM({file!r}, {'isolated, ' if self._is_isolated else ''}{state})"
 
-    async def load(self) -> ModelInfo:
+    async def open(self) -> ModelInfo:
         """Loads the model, if that was not done, and returns facts about it. `async with` does this, or else the first call. Raises
         ModelError or a subclass."""
         self._process.check("this AsyncLLM")
@@ -115,7 +115,7 @@ class AsyncLLM(AsyncAnswering):
 
     async def __aenter__(self) -> AsyncLLM:
         try:
-            await self.load()
+            await self.open()
         except BaseException:
             await self.close()
             raise
@@ -137,7 +137,7 @@ class AsyncLLM(AsyncAnswering):
         return self._whole(make_jobs)
 
     async def _whole(self, make_jobs: Callable[[SamplingParams], Jobs]) -> Any:
-        await self.load()
+        await self.open()
         jobs = self._jobs(make_jobs)
         answers = await answer_list(self._submit, jobs, self._new_id, self._n_open_max)
         return answers if jobs.is_list else answers[0]
@@ -145,7 +145,7 @@ class AsyncLLM(AsyncAnswering):
     async def _open(
         self, make_jobs: Callable[[SamplingParams], Jobs], make_reader: Callable[[Job], Reader[T]]
     ) -> OpenAnswer[T]:
-        await self.load()
+        await self.open()
         [job] = self._jobs(make_jobs).jobs
         [request] = job.requests(self._new_id)
         try:
@@ -179,26 +179,26 @@ class AsyncLLM(AsyncAnswering):
 
     async def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Token ids of a text; see LLM.tokenize."""
-        await self.load()
+        await self.open()
         return await self.engine.tokenize(text, add_special=add_special, parse_special=parse_special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """Text of tokens, special ones shown."""
-        await self.load()
+        await self.open()
         return await self.engine.detokenize(tokens)
 
     async def embed(
         self, texts: str | Sequence[str | Sequence[int]], *, dimensions: int | None = None
     ) -> npt.NDArray[np.float32]:
         """Embeddings of texts, or of token ids; see LLM.embed."""
-        await self.load()
+        await self.open()
         several = (texts,) if isinstance(texts, str) else sequence_argument(texts, "texts")
         rows = _rows(await self.engine.embed(several, dimensions=dimensions))
         return cast("npt.NDArray[np.float32]", rows[0]) if isinstance(texts, str) else rows
 
     async def rerank(self, query: str, documents: Sequence[str]) -> npt.NDArray[np.float32]:
         """Scores how well each document answers the query; see LLM.rerank."""
-        await self.load()
+        await self.open()
         return _rows(await self.engine.rerank(query, sequence_argument(documents, "documents")))[:, 0]
 
     # --- Prompts and their cells --------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class AsyncLLM(AsyncAnswering):
         given: dict[str, Any] = dict(options)
         prompt = chat_prompt(messages, given)
         refuse_others(given, PromptOptions.__annotations__)
-        await self.load()
+        await self.open()
         return await self.engine.render(prompt)
 
     async def pin(
@@ -216,25 +216,25 @@ class AsyncLLM(AsyncAnswering):
     ) -> PrefixInfo:
         """Computes a beginning of prompts and keeps its cells until unpin(name); see LLM.pin."""
         spec = PrefixSpec(name=prefix_name(name), prompt=any_prompt(prompt, dict(options)))
-        await self.load()
+        await self.open()
         return await self.engine.pin(spec)
 
     async def unpin(self, name: str) -> None:
         """Unpins a prefix. Raises PrefixMissingError."""
         wanted = text(name, "name")
-        await self.load()
+        await self.open()
         await self.engine.unpin(wanted)
 
     async def pins(self) -> list[PrefixInfo]:
         """Returns the pinned prefixes, in order of name."""
-        await self.load()
+        await self.open()
         return await self.engine.prefixes()
 
     # --- About the engine ---------------------------------------------------------------------------------------------
 
     async def stats(self) -> EngineStats:
         """Counts and gauges of the engine."""
-        await self.load()
+        await self.open()
         return await self.engine.stats()
 
 

@@ -22,6 +22,7 @@ from llmcore.messages import (
 )
 from llmcore.worker import process as child
 from llmcore.worker.client import AsyncEngine
+from tests.log_events import name_of
 
 
 def workers() -> list[psutil.Process]:
