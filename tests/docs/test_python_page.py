@@ -87,7 +87,7 @@ def test_methods_that_are_named_exist() -> None:
 def test_names_of_other_libraries_that_are_taken() -> None:
     start = next(index for index, line in enumerate(LINES) if line.startswith("Checked against 0.3.36."))
     told = re.findall(r"`(\w+)", " ".join(LINES[start : start + 2]))
-    ours = {*LLM.generate.__kwdefaults__, "model_path", "repeat_penalty", "typical_p", "seed", "top_k"}
+    ours = {*(LLM.generate.__kwdefaults__ or ()), "model_path", "repeat_penalty", "typical_p", "seed", "top_k"}
     assert [name for name in told if name not in ours | ANSWER_NAMES.keys() | ENGINE_NAMES.keys()] == []
 
 
