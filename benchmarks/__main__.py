@@ -18,6 +18,7 @@ MEASUREMENTS = (
     ("benchmarks.kernels", "--model", "all", "--write-docs", "--json", "build/kernels.json"),
     ("benchmarks.sampling", "--write-docs"),
     ("benchmarks.structured", "--write-docs"),
+    ("benchmarks.library", "--models", "default,1b", "--turns", "3", "--write-docs"),
     ("benchmarks.contention", "--write-docs"),
     ("benchmarks.scaling", "--write-docs"),
 )

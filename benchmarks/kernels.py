@@ -27,8 +27,8 @@ from benchmarks.kernel_steps import SIDES
 from benchmarks.limits import Limits, limits
 from benchmarks.machine import features, machine
 from benchmarks.named import named_model
-from benchmarks.openvino_side import OpenVinoError
 from benchmarks.openvino_side import turn as openvino_turn
+from benchmarks.peer_environment import PeerError
 from benchmarks.report import DOCS, write_section
 from benchmarks.step_profile import Profile
 from llmcore.config import KERNEL_CHOICES
@@ -88,7 +88,7 @@ def turn_of(side: str, path: Path, plan: Plan) -> Turn:
 
 
 def measure(name: str, path: Path, plan: Plan) -> Found:
-    """Measures all sides in turns. Raises SideError or OpenVinoError."""
+    """Measures all sides in turns. Raises SideError or PeerError."""
     found = Found(name, path)
     for turn in range(plan.n_turns):
         # The order alternates, so that a drift favours no side.
@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         before = limits(plan.threads)
         all_found = [measure(name, named_model(name), plan) for name in names]
-    except (SideError, OpenVinoError, LlmcoreError, ValueError) as error:
+    except (SideError, PeerError, LlmcoreError, ValueError) as error:
         print(f"benchmarks.kernels: {error}", file=sys.stderr)
         return 1
     limit = before.or_better(limits(plan.threads))

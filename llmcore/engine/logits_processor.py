@@ -31,7 +31,10 @@ def processed_logits(
     changed: Any = logits.copy()
     for processor in processors:
         try:
-            changed = np.ascontiguousarray(processor(ids, changed), np.float32)
+            returned = processor(ids, changed)
+            if returned is None:
+                raise TypeError("it returned None: return the logits, also when they are changed in place")
+            changed = np.ascontiguousarray(returned, np.float32)
         except Exception as error:  # the caller's code may raise anything
             raise LogitsProcessorError(f"logits_processor failed: {type(error).__name__}: {error}") from error
         if changed.shape != (n_vocab,):

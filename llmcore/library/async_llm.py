@@ -13,20 +13,23 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from llmcore.errors import ClosedError, InvalidRequestError, OverloadedError
+from llmcore.errors import ClosedError, InvalidRequestError, OverloadedError, printable
+from llmcore.library.answering import Messages
 from llmcore.library.async_answering import AsyncAnswer, AsyncAnswering
 from llmcore.library.async_lists import answer_list
 from llmcore.library.async_stream import AsyncStream, OpenAnswer
-from llmcore.library.checks import sequence_argument, truth
+from llmcore.library.checks import sequence_argument, text, truth
 from llmcore.library.engine_options import engine_config
 from llmcore.library.events import EventReader, TextReader
 from llmcore.library.jobs import Job, Jobs, StreamKind, stream_kind
 from llmcore.library.lists import OPEN_PER_SLOT
-from llmcore.library.options import EngineOptions
+from llmcore.library.options import EngineOptions, PromptOptions
+from llmcore.library.pins import prefix_name
+from llmcore.library.prompt_arguments import any_prompt, chat_prompt, refuse_others
 from llmcore.library.sampling_defaults import PLAIN_DEFAULTS, model_sampling
 from llmcore.library.stream import Reader
 from llmcore.machine.process import Process
-from llmcore.messages import EngineStats, GenerateRequest, ModelInfo
+from llmcore.messages import EngineStats, GenerateRequest, ModelInfo, PrefixInfo, PrefixSpec
 from llmcore.protocol.replies import VectorsReply
 from llmcore.sampling import SamplingParams
 from llmcore.worker.client import AsyncEngine
@@ -69,11 +72,11 @@ class AsyncLLM(AsyncAnswering):
         **options: Unpack[EngineOptions],
     ) -> None:
         config = engine_config(model, options, pull=pull)
-        is_isolated = truth(isolated, "isolated")
-        if not is_isolated:  # a thread cannot be killed, so its heartbeat is not watched
+        self._is_isolated = truth(isolated, "isolated")
+        if not self._is_isolated:  # a thread cannot be killed, so its heartbeat is not watched
             config = dataclasses.replace(config, worker_silent_s=0)
         # The engine underneath: pins, rendering, the state of the worker.
-        self.engine = AsyncEngine(config, make_worker=None if is_isolated else WorkerThread)
+        self.engine = AsyncEngine(config, make_worker=None if self._is_isolated else WorkerThread)
         self.default_sampling = PLAIN_DEFAULTS
         self._model_path = config.model_path
         self._is_bounded = bool(_BOUNDS & options.keys())
@@ -83,7 +86,12 @@ class AsyncLLM(AsyncAnswering):
         self._is_closed = False
         self._process = Process.current
 
-    async def load(self) -> ModelInfo:
+    def __repr__(self) -> str:
+        file = printable(os.path.basename(self._model_path))
+        state = "closed" if self._is_closed else self.engine.state
+        return f"AsyncLLM({file!r}, {'isolated, ' if self._is_isolated else ''}{state})"
+
+    async def open(self) -> ModelInfo:
         """Loads the model, if that was not done, and returns facts about it. `async with` does this, or else the first call. Raises
         ModelError or a subclass."""
         self._process.check("this AsyncLLM")
@@ -107,7 +115,7 @@ class AsyncLLM(AsyncAnswering):
 
     async def __aenter__(self) -> AsyncLLM:
         try:
-            await self.load()
+            await self.open()
         except BaseException:
             await self.close()
             raise
@@ -129,7 +137,7 @@ class AsyncLLM(AsyncAnswering):
         return self._whole(make_jobs)
 
     async def _whole(self, make_jobs: Callable[[SamplingParams], Jobs]) -> Any:
-        await self.load()
+        await self.open()
         jobs = self._jobs(make_jobs)
         answers = await answer_list(self._submit, jobs, self._new_id, self._n_open_max)
         return answers if jobs.is_list else answers[0]
@@ -137,7 +145,7 @@ class AsyncLLM(AsyncAnswering):
     async def _open(
         self, make_jobs: Callable[[SamplingParams], Jobs], make_reader: Callable[[Job], Reader[T]]
     ) -> OpenAnswer[T]:
-        await self.load()
+        await self.open()
         [job] = self._jobs(make_jobs).jobs
         [request] = job.requests(self._new_id)
         try:
@@ -171,33 +179,62 @@ class AsyncLLM(AsyncAnswering):
 
     async def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Token ids of a text; see LLM.tokenize."""
-        await self.load()
+        await self.open()
         return await self.engine.tokenize(text, add_special=add_special, parse_special=parse_special)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """Text of tokens, special ones shown."""
-        await self.load()
+        await self.open()
         return await self.engine.detokenize(tokens)
 
     async def embed(
         self, texts: str | Sequence[str | Sequence[int]], *, dimensions: int | None = None
     ) -> npt.NDArray[np.float32]:
         """Embeddings of texts, or of token ids; see LLM.embed."""
-        await self.load()
+        await self.open()
         several = (texts,) if isinstance(texts, str) else sequence_argument(texts, "texts")
         rows = _rows(await self.engine.embed(several, dimensions=dimensions))
         return cast("npt.NDArray[np.float32]", rows[0]) if isinstance(texts, str) else rows
 
     async def rerank(self, query: str, documents: Sequence[str]) -> npt.NDArray[np.float32]:
         """Scores how well each document answers the query; see LLM.rerank."""
-        await self.load()
+        await self.open()
         return _rows(await self.engine.rerank(query, sequence_argument(documents, "documents")))[:, 0]
+
+    # --- Prompts and their cells --------------------------------------------------------------------------------------
+
+    async def render(self, messages: Messages, **options: Unpack[PromptOptions]) -> str:
+        """Returns the text that the model's chat template makes of messages; see LLM.render."""
+        given: dict[str, Any] = dict(options)
+        prompt = chat_prompt(messages, given)
+        refuse_others(given, PromptOptions.__annotations__)
+        await self.open()
+        return await self.engine.render(prompt)
+
+    async def pin(
+        self, name: str, prompt: str | Sequence[int] | Messages, **options: Unpack[PromptOptions]
+    ) -> PrefixInfo:
+        """Computes a beginning of prompts and keeps its cells until unpin(name); see LLM.pin."""
+        spec = PrefixSpec(name=prefix_name(name), prompt=any_prompt(prompt, dict(options)))
+        await self.open()
+        return await self.engine.pin(spec)
+
+    async def unpin(self, name: str) -> None:
+        """Unpins a prefix. Raises PrefixMissingError."""
+        wanted = text(name, "name")
+        await self.open()
+        await self.engine.unpin(wanted)
+
+    async def pins(self) -> list[PrefixInfo]:
+        """Returns the pinned prefixes, in order of name."""
+        await self.open()
+        return await self.engine.prefixes()
 
     # --- About the engine ---------------------------------------------------------------------------------------------
 
     async def stats(self) -> EngineStats:
         """Counts and gauges of the engine."""
-        await self.load()
+        await self.open()
         return await self.engine.stats()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from llmcore.errors import EngineError, InvalidRequestError
 from llmcore.library.checks import text
@@ -13,14 +14,20 @@ from llmcore.messages import PREFIX_NAME_PATTERN, PREFIX_NAME_RULE, PrefixInfo, 
 def pin(local: LocalEngine, name: str, prompt: Prompt) -> PrefixInfo:
     """Computes a prefix and pins it. Raises InvalidRequestError, ContextLengthError, OverloadedError, or EngineError if it
     cannot be computed."""
-    if not re.fullmatch(PREFIX_NAME_PATTERN, text(name, "name")):
-        raise InvalidRequestError(f"name must have {PREFIX_NAME_RULE}, got {name!r}", param="name")
-    local.locked(lambda engine: engine.prefixes.pin(PrefixSpec(name=name, prompt=prompt)))
+    spec = PrefixSpec(name=prefix_name(name), prompt=prompt)
+    local.locked(lambda engine: engine.prefixes.pin(spec))
     local.step_until(lambda: not _is_open(local, name))
     for info in pins(local):
         if info.name == name:
             return info
     raise EngineError(f"the prefix {name!r} cannot be computed: the log says why")
+
+
+def prefix_name(name: Any) -> str:
+    """Returns the name of a prefix. Raises InvalidRequestError."""
+    if not re.fullmatch(PREFIX_NAME_PATTERN, text(name, "name")):
+        raise InvalidRequestError(f"name must have {PREFIX_NAME_RULE}, got {name!r}", param="name")
+    return str(name)
 
 
 def unpin(local: LocalEngine, name: str) -> None:

@@ -46,7 +46,8 @@ class ResponseType:
                 return self.type.validate_json(text)
             return msgspec.json.decode(text, type=self.type)
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
-            raise AnswerParseError(f"the answer is not a {_type_name(self.type)}: {error}") from error
+            wanted = "JSON" if self.type is Any else f"a value of {_type_name(self.type)}"
+            raise AnswerParseError(f"the answer is not {wanted}: {error}") from error
 
 
 def take_response_type(options: dict[str, Any]) -> ResponseType | None:

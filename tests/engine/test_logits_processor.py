@@ -37,7 +37,7 @@ def test_the_mask_of_a_constraint_has_the_last_word() -> None:
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        (None, "shape"),
+        (None, "returned None"),
         (LOGITS[:5], r"must return float32\[6\]"),
         ("no", "failed: ValueError"),
         (LOGITS * np.nan, "NaN"),

@@ -43,6 +43,23 @@ async def until_idle(llm: AsyncLLM) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_prefixes_are_pinned_and_messages_rendered(default_model: Path) -> None:
+    system = {"role": "system", "content": "You are a helpful assistant."}
+    async with AsyncLLM(default_model, n_ctx=512) as llm:
+        assert "helpful assistant" in await llm.render([system])
+        pinned = await llm.pin("system", [system])
+        assert await llm.pins() == [pinned]
+        answer = await llm.chat([system, {"role": "user", "content": "Hello!"}], max_tokens=1)
+        assert answer.usage.n_cached >= pinned.n_tokens > 0
+        await llm.unpin("system")
+        assert await llm.pins() == []
+        for call in (llm.pin("a b", "x"), llm.pin("a", 5), llm.unpin(5), llm.render("Hello")):  # type: ignore[arg-type]
+            with pytest.raises(InvalidRequestError):
+                await call
+        assert repr(llm) == f"AsyncLLM('{default_model.name}', ready)"
+    assert repr(llm).endswith("closed)")
+
+
 async def test_answers_are_those_of_llm(llm: AsyncLLM, tiny_model: Path) -> None:
     asked: list[str | list[int]] = [STORY, "The sea is", [5, 6, 7]]
     together = await llm.generate(asked, max_tokens=8, temperature=0)

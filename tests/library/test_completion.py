@@ -82,7 +82,7 @@ def test_parsed_is_the_value_asked_for() -> None:
     ("text", "reason", "said"),
     [
         ('{"name": "Rome"}', "stop", "is_capital"),
-        ("Rome", "stop", "not a City"),
+        ("Rome", "stop", "not a value of City"),
         ('{"name": "Ro', "length", "ended by 'length' before it was complete"),
     ],
 )

@@ -229,7 +229,7 @@ async def main():
             asyncio.events._set_running_loop(None)
             async def inside():
                 for call in (
-                    lambda: llm.load(), lambda: llm.generate([1]), lambda: llm.generate([[1], [2]]), lambda: llm.chat(CHAT),
+                    lambda: llm.open(), lambda: llm.generate([1]), lambda: llm.generate([[1], [2]]), lambda: llm.chat(CHAT),
                     lambda: llm.tokenize("a"), lambda: llm.detokenize([1]), lambda: llm.embed("a"),
                     lambda: llm.rerank("a", ["b"]), lambda: llm.stats(), lambda: anext(unread), lambda: anext(stream),
                 ):
