@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from llmcore.completion import CompletionBuilder
-from llmcore.messages import Finished, Piece, Usage
+from llmcore.messages import Finished, Piece, TokenLogprob, Usage
 
 from ..schemas.chat_reply import ChatChunk, ChoiceFinishReason
 from ..schemas.completion_reply import TextCompletion
@@ -45,6 +45,12 @@ class AnswerChoice(CompletionBuilder):
     def usage(self) -> Usage:
         assert self.finished is not None, "the choice has not finished"
         return self.finished.usage
+
+    @property
+    def prompt_logprobs(self) -> Sequence[TokenLogprob]:
+        """Log-probabilities of the prompt's tokens from the second on; those of the first choice of each prompt alone."""
+        assert self.finished is not None, "the choice has not finished"
+        return self.finished.prompt_logprobs
 
     @property
     def finish_reason(self) -> ChoiceFinishReason:

@@ -25,7 +25,7 @@ from ..schemas.chat_reply import (
 from ..schemas.logprobs import ChatLogprobs
 from ..schemas.usage import TokenUsage
 from .answer import AnswerChoice
-from .logprobs import chat_logprobs
+from .logprobs import chat_logprobs, prompt_logprobs
 
 
 class ChatForm:
@@ -75,7 +75,16 @@ class ChatForm:
             ChatChoice(index, _message(each), each.finish_reason, self._logprobs(each))
             for index, each in enumerate(choices)
         ]
-        return ChatCompletion(self.id, self._created, self._model, found, usage, system_fingerprint=self._fingerprint)
+        of_prompt = choices[0].prompt_logprobs
+        return ChatCompletion(
+            self.id,
+            self._created,
+            self._model,
+            found,
+            usage,
+            system_fingerprint=self._fingerprint,
+            prompt_logprobs=prompt_logprobs(of_prompt) if of_prompt else UNSET,
+        )
 
     def _logprobs(self, choice: AnswerChoice) -> ChatLogprobs | None:
         return chat_logprobs(choice.logprobs) if self._wants_logprobs else None

@@ -14,10 +14,10 @@ from llmcore.messages import Finished, Piece
 from ..schemas.chat_reply import ChoiceFinishReason
 from ..schemas.completion_reply import TextChoice, TextCompletion
 from ..schemas.completion_request import CompletionRequest
-from ..schemas.logprobs import TextLogprobs
+from ..schemas.logprobs import PromptLogprobs, TextLogprobs
 from ..schemas.usage import TokenUsage
 from .answer import AnswerChoice
-from .logprobs import TextLogprobsBuilder
+from .logprobs import TextLogprobsBuilder, prompt_logprobs
 
 
 class CompletionForm:
@@ -65,7 +65,13 @@ class CompletionForm:
 
     def reply(self, choices: Sequence[AnswerChoice], usage: TokenUsage) -> TextCompletion:
         found = [
-            TextChoice(index, self._echo(index) + each.text, each.finish_reason, self._logprobs(each))
+            TextChoice(
+                index,
+                self._echo(index) + each.text,
+                each.finish_reason,
+                self._logprobs(each),
+                self._prompt_logprobs(choices, index // self._body.n_choices),
+            )
             for index, each in enumerate(self._best(choices))
         ]
         return self._chunk(found, usage)
@@ -79,6 +85,11 @@ class CompletionForm:
         for start in range(0, len(choices), n_candidates):
             candidates = choices[start : start + n_candidates]
             yield from sorted(candidates, key=_mean_logprob, reverse=True)[:n]
+
+    def _prompt_logprobs(self, choices: Sequence[AnswerChoice], prompt: int) -> PromptLogprobs | UnsetType:
+        if self._body.prompt_logprobs is None:
+            return UNSET
+        return prompt_logprobs(choices[prompt * self._body.n_candidates].prompt_logprobs)
 
     def _logprobs(self, choice: AnswerChoice) -> TextLogprobs | None:
         return TextLogprobsBuilder().build(choice.logprobs) if self._body.logprobs is not None else None

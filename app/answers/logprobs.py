@@ -13,6 +13,8 @@ from ..schemas.logprobs import (
     ChatLogprobs,
     EventLogprob,
     EventTopLogprob,
+    PromptLogprob,
+    PromptLogprobs,
     TextLogprobs,
 )
 
@@ -40,6 +42,20 @@ def _answer_logprob(token: TokenLogprob) -> AnswerLogprob:
 def _event_logprob(token: AnswerLogprob) -> EventLogprob:
     top = [EventTopLogprob(each.token, each.logprob) for each in token.top_logprobs]
     return EventLogprob(token.token, token.logprob, top)
+
+
+def prompt_logprobs(tokens: Sequence[TokenLogprob]) -> PromptLogprobs:
+    """Returns the log-probabilities of a prompt's tokens from the second on, in vLLM's form."""
+    return [None, *map(_prompt_logprobs, tokens)]
+
+
+def _prompt_logprobs(token: TokenLogprob) -> dict[str, PromptLogprob]:
+    ranks = {each.token: rank for rank, each in enumerate(token.top, 1)}
+    tokens: tuple[TokenLogprob | TopLogprob, ...] = (token, *token.top)
+    return {
+        str(each.token): PromptLogprob(_bounded(each.logprob), ranks.get(each.token), _token_text(each.data))
+        for each in tokens
+    }
 
 
 class TextLogprobsBuilder:

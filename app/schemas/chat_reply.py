@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from .logprobs import ChatLogprobs
+from .logprobs import ChatLogprobs, PromptLogprobs
 from .usage import TokenUsage
 
 # Of everything that decides the bits of an answer (llmcore.messages.Computation).
@@ -49,6 +49,7 @@ class ChatCompletion(msgspec.Struct):
     choices: list[ChatChoice]
     usage: TokenUsage
     object: Literal["chat.completion"] = "chat.completion"
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
     system_fingerprint: Fingerprint | UnsetType = UNSET
 
 

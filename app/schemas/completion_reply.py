@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from .chat_reply import ChoiceFinishReason, Fingerprint
-from .logprobs import TextLogprobs
+from .logprobs import PromptLogprobs, TextLogprobs
 from .usage import TokenUsage
 
 
@@ -17,6 +17,7 @@ class TextChoice(msgspec.Struct):
     text: str
     finish_reason: ChoiceFinishReason | None = None
     logprobs: TextLogprobs | None = None
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
 
 
 class TextCompletion(msgspec.Struct):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from llmcore.messages import Constraint, GenerateRequest, Priority, Prompt
+from llmcore.messages import N_LOGPROBS_MAX, Constraint, GenerateRequest, Priority, Prompt
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from ..http.errors import invalid
@@ -159,9 +159,14 @@ class GenerationFields(FormFields, kw_only=True, forbid_unknown_fields=True):
             keeps_prefix=self.keeps_prefix,
             constraint=constraint,
             n_logprobs=n_logprobs,
+            n_prompt_logprobs=self.n_prompt_logprobs(choice),
             priority=priority,
             timeout_s=timeout_s,
         )
+
+    def n_prompt_logprobs(self, choice: int) -> int | None:
+        """Alternatives to report for each token of the prompt; None reports nothing of it."""
+        return None
 
     @property
     def keeps_prefix(self) -> bool:
@@ -182,6 +187,21 @@ class CompletionFields(GenerationFields, kw_only=True, forbid_unknown_fields=Tru
         | None
     ) = None
     response_format: ResponseFormat | None = None
+    prompt_logprobs: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=N_LOGPROBS_MAX,
+                description="vLLM's; tell the log-probability of each token of the prompt, and so many probable tokens. "
+                "Not in a stream",
+            ),
+        ]
+        | None
+    ) = None
+
+    def n_prompt_logprobs(self, choice: int) -> int | None:
+        return None if choice else self.prompt_logprobs  # the answers to one prompt share them
 
     @property
     def n_choices(self) -> int:
@@ -204,6 +224,9 @@ def check_completion_fields(request: CompletionFields) -> None:
     """Checks rules that the types cannot express. Raises ApiError (400)."""
     check_generation_fields(request, request.stream_options)
     check_format(request)
+    if request.stream and request.prompt_logprobs is not None:
+        problem = "prompt_logprobs come with a whole answer: they need stream: false"
+        raise invalid("unsupported_value", problem, "prompt_logprobs")
 
 
 def check_length(request: msgspec.Struct, names: tuple[str, ...]) -> None:

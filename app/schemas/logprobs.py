@@ -45,3 +45,16 @@ class TextLogprobs(msgspec.Struct):
     token_logprobs: list[float]
     top_logprobs: list[dict[str, float]]
     text_offset: list[int]
+
+
+class PromptLogprob(msgspec.Struct):
+    """Log-probability of a token at a place of the prompt. `rank` is 1 for the most probable token there; null if it is not
+    among those that were asked for."""
+
+    logprob: float
+    rank: int | None
+    decoded_token: str
+
+
+# For each token of the prompt, by token ids as text; null for the first one, which nothing predicts.
+PromptLogprobs = list[dict[str, PromptLogprob] | None]

@@ -10,6 +10,7 @@ from llmcore.engine.logits_processor import LogitsProcessor
 from llmcore.grammar.response_format import take_constraint
 from llmcore.library.checks import (
     number_above,
+    pop_given,
     texts,
     token_ids,
     truth,
@@ -114,18 +115,15 @@ def answer_arguments(
     """
     if params is not None and not isinstance(params, SamplingParams):
         raise wrong_value("params", "a SamplingParams", params)
-    given = [name for name, value in (("max_tokens", max_tokens), ("stop", stop)) if value is not None and value != ()]
-    rest = with_our_names(options, ANSWER_NAMES, given)
-    max_tokens, stop = rest.pop("max_tokens", max_tokens), rest.pop("stop", stop)
+    rest = _renamed(options, max_tokens, stop)
     response_type = take_response_type(rest)
     constraint, constraint_name = take_constraint(rest)
-    n = whole_number(rest.pop("n", 1), "n", 1, N_CHOICES_MAX)
     return AnswerArguments(
-        max_tokens=_max_tokens(max_tokens),
-        stop=texts(stop, "stop"),
-        stop_token_ids=token_ids(rest.pop("stop_token_ids", None) or (), "stop_token_ids"),
-        ignore_eos=truth(rest.pop("ignore_eos", False), "ignore_eos"),
-        min_tokens=whole_number(rest.pop("min_tokens", None) or 0, "min_tokens"),
+        max_tokens=_max_tokens(rest.pop("max_tokens", None)),
+        stop=texts(rest.pop("stop", ()), "stop"),
+        stop_token_ids=token_ids(pop_given(rest, "stop_token_ids", ()), "stop_token_ids"),
+        ignore_eos=truth(pop_given(rest, "ignore_eos", False), "ignore_eos"),
+        min_tokens=whole_number(pop_given(rest, "min_tokens", 0), "min_tokens"),
         constraint=constraint,
         constraint_name=constraint_name,
         n_logprobs=_n_logprobs(rest.pop("logprobs", None), "logprobs"),
@@ -133,11 +131,19 @@ def answer_arguments(
         logits_processors=_processors(rest.pop("logits_processor", None)),
         priority=_priority(rest.pop("priority", None)),
         timeout_s=_timeout_s(rest.pop("timeout_s", None)),
-        n=n,
+        n=whole_number(pop_given(rest, "n", 1), "n", 1, N_CHOICES_MAX),
         response_type=response_type,
         changes=(changes := _changes(rest, known)),
         sampling=with_changes(params or defaults, changes),
     )
+
+
+def _renamed(options: Mapping[str, Any], max_tokens: Any, stop: Any) -> dict[str, Any]:
+    """Returns all arguments under our names; max_tokens and stop if they were given."""
+    own = {
+        name: value for name, value in (("max_tokens", max_tokens), ("stop", stop)) if value is not None and value != ()
+    }
+    return {**with_our_names(options, ANSWER_NAMES, own), **own}
 
 
 def _max_tokens(value: Any) -> int | None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Options that bound how much may wait. Who gives one of them wants to be refused beyond it.
+# Options that bound how much may wait. With one of them, a request beyond it is refused; without, it waits.
 _BOUNDS = {"n_waiting_max", "n_waiting_tokens_max", "ttft_max_s"}
 # Longest pause in seconds before a request that the engine had no room for is sent again.
 _PAUSE_MAX_S = 0.5

@@ -16,6 +16,12 @@ from llmcore.values import plain_value, wrong_value
 INT32_MAX = 2**31 - 1
 
 
+def pop_given(options: dict[str, Any], name: str, default: Any) -> Any:
+    """Removes an argument from keyword arguments, and returns its value; the default if it is not given, or None."""
+    value = options.pop(name, None)
+    return default if value is None else value
+
+
 def whole_number(value: Any, name: str, low: int = 0, high: int = INT32_MAX) -> int:
     """Returns an integer in low..high."""
     value = plain_value(value)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmcore.errors import InvalidRequestError
-from llmcore.library.checks import sequence_argument, text, text_or_tokens, truth
+from llmcore.library.checks import pop_given, sequence_argument, text, text_or_tokens, truth
 from llmcore.library.options import ChatOptions, GenerateOptions, PromptOptions
 from llmcore.library.other_names import unknown_argument
 from llmcore.library.tool_choice import choose_tools
@@ -25,7 +25,7 @@ def generate_prompt(prompt: Any, options: dict[str, Any]) -> Prompt:
     for name in sorted(ChatOptions.__annotations__.keys() - GenerateOptions.__annotations__.keys()):
         if name in options:
             raise InvalidRequestError(f"{name} is an argument of chat(), not of generate()", param=name)
-    suffix = text(options.pop("suffix", None) or "", "suffix")
+    suffix = text(pop_given(options, "suffix", ""), "suffix")
     given = text_or_tokens(prompt, "prompt")
     if isinstance(given, str):
         return TextPrompt(given, suffix)
@@ -44,10 +44,9 @@ def chat_prompt(messages: Sequence[Any], options: dict[str, Any]) -> ChatPrompt:
         raise InvalidRequestError("messages must not be empty", param="messages")
     for index, message in enumerate(listed):
         _check_message(message, f"messages[{index}]")
-    tools = options.pop("tools", None)
-    given = () if tools is None else sequence_argument(tools, "tools", "a sequence of tools")
+    given = sequence_argument(pop_given(options, "tools", ()), "tools", "a sequence of tools")
     chosen = choose_tools(json.loads(_json(given, "tools")), options.pop("tool_choice", None))
-    continues = truth(options.pop("continue_final_message", False), "continue_final_message")
+    continues = truth(pop_given(options, "continue_final_message", False), "continue_final_message")
     return ChatPrompt(
         _json(listed, "messages"),
         add_generation_prompt=not continues,
@@ -55,9 +54,9 @@ def chat_prompt(messages: Sequence[Any], options: dict[str, Any]) -> ChatPrompt:
         tools=_json(chosen.tools, "tools") if chosen.tools else b"",
         tool_choice=chosen.choice,
         tool_name=chosen.name,
-        parallel_tool_calls=truth(options.pop("parallel_tool_calls", True), "parallel_tool_calls"),
+        parallel_tool_calls=truth(pop_given(options, "parallel_tool_calls", True), "parallel_tool_calls"),
         template_args=_template_args(options.pop("chat_template_kwargs", None)),
-        reasoning_effort=text(options.pop("reasoning_effort", None) or "", "reasoning_effort"),
+        reasoning_effort=text(pop_given(options, "reasoning_effort", ""), "reasoning_effort"),
     )
 
 

@@ -46,8 +46,8 @@ def default_sampling(metadata: Mapping[str, str], known: Mapping[str, float] | N
 
 
 def model_sampling(path: str, metadata: Mapping[str, str]) -> SamplingParams:
-    """Returns default_sampling() of a model's file. A user's file of known models that cannot be read counts as absent: it
-    matters to those alone who name a model of it."""
+    """Returns default_sampling() of a model's file. A user's file of known models that cannot be read counts as absent: this
+    model was found without it."""
     try:
         known = known_sampling(path)
     except ConfigError:

@@ -84,10 +84,8 @@ def _as_given(prompt: Prompt) -> str | list[int] | list[dict[str, Any]]:
 
 
 def _path(path: Any) -> Path:
-    if not isinstance(path, (str, bytes, os.PathLike)) or not path:
-        raise (
-            wrong_value("path", "a path", path)
-            if path != ""
-            else InvalidRequestError("path must not be empty", param="path")
-        )
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise wrong_value("path", "a path", path)
+    if not path:
+        raise InvalidRequestError("path must not be empty", param="path")
     return Path(os.fsdecode(path))

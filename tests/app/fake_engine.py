@@ -100,6 +100,7 @@ class FakeGeneration:
         self._steps: Iterator[Step] = iter(engine.script(request))
         self._n_left = request.max_tokens
         self._n_logprobs = request.n_logprobs
+        self._n_prompt_logprobs = request.n_prompt_logprobs
         self._n_generated = 0
         self._ended = False
         self.cancel = asyncio.Event()
@@ -152,7 +153,21 @@ class FakeGeneration:
         self._ended = True
         self._engine.close(self)
         usage = self._engine.usages.pop(0) if self._engine.usages else self._usage(reason)
-        return Finished(self.request_id, self._engine.held_back, reason, usage, stop_string=self._engine.stop_string)
+        return Finished(
+            self.request_id,
+            self._engine.held_back,
+            reason,
+            usage,
+            stop_string=self._engine.stop_string,
+            prompt_logprobs=self._prompt_logprobs(),
+        )
+
+    def _prompt_logprobs(self) -> tuple[TokenLogprob, ...]:
+        """Those of a prompt of two tokens, the second of which is the second most probable at its place."""
+        if self._n_prompt_logprobs is None:
+            return ()
+        top = (TopLogprob(8, b" b", -0.25), TopLogprob(9, b" a", -1.5))
+        return (TokenLogprob(9, b" a", -1.5, top[: self._n_prompt_logprobs]),)
 
     def _usage(self, reason: FinishReason) -> Usage:
         return Usage(

@@ -41,11 +41,11 @@ def test_arguments_under_any_name_become_one_request() -> None:
         "logprobs": True,
         "timeout_s": 2,
         "priority": "high",
-        "stop_token_ids": np.array([5]),
+        "stop_token_ids": np.array([5, 6]),
     }
     arguments = answer_arguments(None, PLAIN_DEFAULTS, options)
     request = arguments.request("id", TextPrompt("x"))
-    assert (request.max_tokens, request.stop, request.stop_token_ids, request.n_logprobs) == (7, ("a",), (5,), 0)
+    assert (request.max_tokens, request.stop, request.stop_token_ids, request.n_logprobs) == (7, ("a",), (5, 6), 0)
     assert (request.timeout_s, request.priority, request.constraint) == (2.0, "high", Regex("b"))
     assert request.sampling.repeat_penalty == 1.5
     assert arguments.constraint_name == "regex"

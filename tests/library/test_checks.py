@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from llmcore.errors import InvalidRequestError
 from llmcore.library.checks import (
     number_above,
+    pop_given,
     sequence_argument,
     text,
     text_or_tokens,
@@ -99,3 +100,9 @@ def test_a_sequence_is_needed() -> None:
         with pytest.raises(InvalidRequestError, match="texts must be a sequence, got") as caught:
             sequence_argument(bad, "texts")
         assert caught.value.param == "texts"
+
+
+def test_an_argument_of_none_is_one_that_is_not_given() -> None:
+    options: dict[str, Any] = {"a": None, "b": 0, "c": 1}
+    assert [pop_given(options, name, 5) for name in "abd"] == [5, 0, 5]
+    assert options == {"c": 1}

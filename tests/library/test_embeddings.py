@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from llmcore import LLM
-from llmcore.errors import ContextLengthError, InvalidRequestError
+from llmcore.errors import ClosedError, ContextLengthError, InvalidRequestError, UnsupportedError
 
 TEXTS = ["the cat sat", "something else entirely"]
 
@@ -85,3 +86,49 @@ def test_bad_arguments_are_named(encoder: LLM, options: dict[str, Any], param: s
     with pytest.raises(InvalidRequestError) as caught:
         encoder.embed("a", **options)
     assert caught.value.param == param
+
+
+def test_embeddings_of_a_model_that_pools(tiny: Callable[..., Path]) -> None:
+    with LLM(tiny("pooling", pooling_type="mean"), n_ctx=256) as loaded:
+        rows = loaded.embed(["the cat sat", "the cat sat", "something else entirely"])
+        assert rows.shape == (3, loaded.model.n_embd)
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+        np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
+        assert abs(float(rows[0] @ rows[2])) < 0.999
+        np.testing.assert_allclose(loaded.embed("the cat sat"), rows[0], atol=1e-6)
+        with pytest.raises(ContextLengthError):
+            loaded.embed("word " * 5000)
+        with pytest.raises(InvalidRequestError):
+            loaded.embed([])
+
+
+def test_an_encoder_gives_embeddings_and_a_reranker_scores(tiny_bert: Path, tiny_reranker: Path) -> None:
+    with LLM(tiny_bert) as encoder:
+        rows = encoder.embed(["the cat sat", encoder.tokenize("the cat sat")])
+        np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
+        with pytest.raises(UnsupportedError, match="embeddings only"):
+            encoder.generate("hello")
+        with pytest.raises(InvalidRequestError, match=r"texts\[1\]"):
+            encoder.embed(["a", [-1]])
+    with LLM(tiny_reranker) as reranker:
+        assert reranker.rerank("what is a cat", ["an animal", "the sea"]).shape == (2,)
+    with pytest.raises(ClosedError):
+        encoder.embed("a")
+
+
+def test_threads_embed_at_the_same_time(tiny_bert: Path) -> None:
+    with LLM(tiny_bert) as encoder:
+        expected = encoder.embed([f"text {i}" for i in range(4)])
+        rows: dict[int, object] = {}
+        threads = [threading.Thread(target=lambda i=i: rows.update({i: encoder.embed(f"text {i}")})) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    np.testing.assert_allclose(np.stack([np.asarray(rows[i]) for i in range(4)]), expected, atol=1e-5)
+
+
+def test_no_embeddings_from_a_chat_model(chatty: LLM) -> None:
+    with pytest.raises(UnsupportedError):
+        chatty.embed("hello")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydantic
 import pytest
 
 from llmcore import LLM, Completion
@@ -21,17 +20,10 @@ from llmcore.errors import (
     LlmcoreError,
     LogitsProcessorError,
     ModelMissingError,
-    UnsupportedError,
 )
 from tests.conftest import SURE_QUESTION, SURE_SYSTEM
 
 STORY = "Once upon a time"
-
-
-@pytest.fixture(scope="module")
-def chatty(default_model: Path) -> Iterator[LLM]:
-    with LLM(default_model, n_ctx=2048) as loaded:
-        yield loaded
 
 
 @pytest.fixture(scope="module")
@@ -174,113 +166,6 @@ def test_a_closed_llm_is_an_error_and_not_a_crash(tiny_model: Path) -> None:
         closed.tokenize("a")
 
 
-def test_embeddings_of_a_model_that_pools(tiny: Callable[..., Path]) -> None:
-    with LLM(tiny("pooling", pooling_type="mean"), n_ctx=256) as loaded:
-        rows = loaded.embed(["the cat sat", "the cat sat", "something else entirely"])
-        assert rows.shape == (3, loaded.model.n_embd)
-        assert rows.dtype == np.float32
-        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
-        np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
-        assert abs(float(rows[0] @ rows[2])) < 0.999
-        np.testing.assert_allclose(loaded.embed("the cat sat"), rows[0], atol=1e-6)
-        with pytest.raises(ContextLengthError):
-            loaded.embed("word " * 5000)
-        with pytest.raises(InvalidRequestError):
-            loaded.embed([])
-
-
-def test_an_encoder_gives_embeddings_and_a_reranker_scores(tiny_bert: Path, tiny_reranker: Path) -> None:
-    with LLM(tiny_bert) as encoder:
-        rows = encoder.embed(["the cat sat", encoder.tokenize("the cat sat")])
-        np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
-        with pytest.raises(UnsupportedError, match="embeddings only"):
-            encoder.generate("hello")
-        with pytest.raises(InvalidRequestError, match=r"texts\[1\]"):
-            encoder.embed(["a", [-1]])
-    with LLM(tiny_reranker) as reranker:
-        assert reranker.rerank("what is a cat", ["an animal", "the sea"]).shape == (2,)
-    with pytest.raises(ClosedError):
-        encoder.embed("a")
-
-
-def test_threads_embed_at_the_same_time(tiny_bert: Path) -> None:
-    with LLM(tiny_bert) as encoder:
-        expected = encoder.embed([f"text {i}" for i in range(4)])
-        rows: dict[int, object] = {}
-        threads = [threading.Thread(target=lambda i=i: rows.update({i: encoder.embed(f"text {i}")})) for i in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    np.testing.assert_allclose(np.stack([np.asarray(rows[i]) for i in range(4)]), expected, atol=1e-5)
-
-
-def test_no_embeddings_from_a_chat_model(chatty: LLM) -> None:
-    with pytest.raises(UnsupportedError):
-        chatty.embed("hello")
-
-
-SCHEMA = {
-    "type": "object",
-    "properties": {"city": {"type": "string", "maxLength": 20}, "is_capital": {"type": "boolean"}},
-    "required": ["city", "is_capital"],
-    "additionalProperties": False,
-}
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        {"json_schema": SCHEMA},
-        {"json_schema": json.dumps(SCHEMA)},
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA}}},
-    ],
-)
-def test_answers_by_a_schema(chatty: LLM, wanted: dict[str, Any]) -> None:
-    messages = [{"role": "user", "content": "Tell me of a city, as JSON."}]
-    answer = json.loads(chatty.chat(messages, temperature=0, max_tokens=60, **wanted).text)
-    assert list(answer) == ["city", "is_capital"]
-
-
-def test_pydantic_models_are_schemas(chatty: LLM) -> None:
-    class City(pydantic.BaseModel):
-        model_config = pydantic.ConfigDict(extra="forbid")
-        name: str = pydantic.Field(max_length=20)
-        inhabitants: int = pydantic.Field(ge=0, le=10**7)
-
-    City.model_validate_json(chatty.generate("A city: ", json_schema=City, temperature=0, max_tokens=60).text)
-
-
-def test_expressions_grammars_and_log_probabilities(chatty: LLM) -> None:
-    assert chatty.generate(STORY, regex=" [a-z]{3}", temperature=0).text.strip().isalpha()
-    answer = chatty.generate("Is it?", grammar='root ::= " yes" | " no"', temperature=0, logprobs=2)
-    assert answer.text in (" yes", " no")
-    assert b"".join(each.data for each in answer.logprobs).decode() == answer.text
-    stream = chatty.generate(STORY, temperature=0, max_tokens=5, logprobs=0, stream=True)
-    assert "".join(stream) == b"".join(each.data for each in stream.parts.logprobs).decode()
-    assert chatty.generate(STORY, max_tokens=3, response_format={"type": "text"}).logprobs == ()
-
-
-@pytest.mark.parametrize(
-    ("bad", "named"),
-    [
-        ({"regex": "a", "grammar": "b"}, "grammar"),
-        ({"regex": 5}, "regex"),
-        ({"json_schema": 5}, "json_schema"),
-        ({"json_schema": {"a": object()}}, "json_schema"),
-        ({"json_schema": {"items": {"not": {}}}}, "json_schema.items.not"),
-        ({"regex": "("}, "regex"),
-        ({"response_format": {"type": "xml"}}, "response_format"),
-        ({"response_format": {"type": "json_schema"}}, "response_format"),
-        ({"logprobs": 21}, "logprobs"),
-    ],
-)
-def test_bad_constraints_are_named(chatty: LLM, bad: dict[str, Any], named: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        chatty.generate(STORY, **bad)
-    assert caught.value.param == named
-
-
 TOOLS = [
     {
         "type": "function",
@@ -352,23 +237,6 @@ def test_a_file_whose_name_and_metadata_are_not_utf_8(tiny: Callable[..., Path],
             assert opened.model.chat_template == "{{ messages[0]['content'] }} \ufffd\ufffdK\ufffd"
             assert "<\ufffd\ufffd>" in opened.model.detokenize(range(10), unparse_special=True)
             assert opened.chat([{"role": "user", "content": "a"}], max_tokens=2).text.encode()
-
-
-@pytest.mark.parametrize("name", ["regex", "grammar", "json_schema"])
-def test_a_constraint_that_is_no_text_is_named(chatty: LLM, name: str) -> None:
-    options: dict[str, Any] = {name: "a\ud800"}
-    with pytest.raises(InvalidRequestError, match="not valid Unicode") as caught:
-        chatty.generate("a", max_tokens=1, **options)
-    assert caught.value.param == name
-
-
-def test_an_answer_that_is_one_of_several_texts(chatty: LLM) -> None:
-    for options in ({"choice": ["yes.", "no|"]}, {"guided_choice": ("yes.", "no|")}):
-        answer = chatty.generate("Is it?", max_tokens=8, **options)
-        assert answer.text in ("yes.", "no|")
-    with pytest.raises(InvalidRequestError) as caught:
-        chatty.generate("Is it?", choice=[])
-    assert caught.value.param == "choice"
 
 
 def test_log_probabilities_of_a_prompt(chatty: LLM) -> None:

@@ -105,3 +105,30 @@ async def test_what_chat_asks_the_engine_for(
     assert response.status_code == 200
     assert engine.requests[-1].n_logprobs == n_logprobs
     assert (response.json()["choices"][0]["logprobs"] is None) == (n_logprobs is None)
+
+
+A = {"logprob": -1.5, "rank": None, "decoded_token": " a"}
+B = {"logprob": -0.25, "rank": 1, "decoded_token": " b"}
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"), [(0, {"9": A}), (1, {"9": A, "8": B}), (2, {"9": {**A, "rank": 2}, "8": B})]
+)
+async def test_those_of_the_prompt(client: httpx.AsyncClient, n: int, expected: dict[str, Any]) -> None:
+    chat = (await client.post("/v1/chat/completions", json={**CHAT, "prompt_logprobs": n})).json()
+    assert chat["prompt_logprobs"] == [None, expected]
+    text = {"prompt": ["Hello", "Bye"], "n": 2, "best_of": 3, "prompt_logprobs": n}
+    choices = (await client.post("/v1/completions", json=text)).json()["choices"]
+    assert [each["prompt_logprobs"] for each in choices] == [[None, expected]] * 4
+
+
+async def test_those_of_the_prompt_are_computed_once_and_only_if_asked_for(
+    client: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    for path, body in (("/v1/chat/completions", CHAT), ("/v1/completions", TEXT)):
+        assert "prompt_logprobs" not in (await client.post(path, json=body)).text
+        await client.post(path, json={**body, "n": 2, "prompt_logprobs": 1})
+        assert [each.n_prompt_logprobs for each in engine.requests[-2:]] == [1, None]
+        refused = await client.post(path, json={**body, "prompt_logprobs": 1, "stream": True})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "prompt_logprobs")
+        assert (await client.post(path, json={**body, "prompt_logprobs": 21})).status_code == 400
