@@ -1,4 +1,4 @@
-"""What regular expressions of ECMA-262 match, with their anchors. Pure."""
+"""Texts that regular expressions of ECMA-262 match, with their anchors. Pure."""
 
 from __future__ import annotations
 
