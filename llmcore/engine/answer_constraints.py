@@ -30,7 +30,6 @@ class AnswerConstraints:
         """Sets the constraint of a new request. Raises InvalidRequestError if something does not compile, or the answer cannot
         continue a message by a call."""
         needed = needed_constraints(chat, content)
-        state.relaxed = () if chat is None else chat.free
         for each in needed:
             self._constraints.prepare(each)
             state.relaxed += self._constraints.relaxed(each)

@@ -10,10 +10,11 @@ from llguidance import LLMatcher
 from llmcore.errors import InvalidRequestError
 from llmcore.grammar.call_grammar import CallGrammar
 from llmcore.grammar.call_lark import CallLark, require_calls
+from llmcore.grammar.call_texts import hold_texts
 from llmcore.grammar.compiler_problem import in_words
 from llmcore.grammar.gbnf_parser import GbnfParser
 from llmcore.grammar.schema import HeldSchema
-from llmcore.llama.tool_schema import FIRST_STAND_IN, ToolArgument
+from llmcore.llama.tool_schema import FIRST_STAND_IN, TextParameter, ToolArgument
 
 
 class Hold(Protocol):
@@ -52,6 +53,7 @@ class CallCompiler:
         rules = GbnfParser(grammar.source, 0, lambda _: None).parse()
         if grammar.is_optional:
             require_calls(rules)
+        free = hold_texts(rules, grammar.texts)
         controls = {text: token for text, token in self._controls.items() if text in grammar.source}
         lark = CallLark(rules, first=FIRST_STAND_IN, n_arguments=len(grammar.arguments), controls=controls)
         schemas, relaxed = {}, list[str]()
@@ -62,6 +64,7 @@ class CallCompiler:
             relaxed += [f"{_field(argument)}.{_inside(argument, path)}" for path in held.relaxed]
         if not schemas:  # arguments in a notation of the template's own
             relaxed += dict.fromkeys(_field(argument) for argument in grammar.arguments)
+        relaxed += [f"{_field(each)}.properties.{each.parameter}" for each in free]
         native = self._build(LLMatcher.grammar_from_lark(lark.lark(schemas)), 1 + len(schemas))
         if native.is_error():
             problem = f"tools: the grammar of the calls cannot be used: {in_words(native.get_error())}"
@@ -75,7 +78,7 @@ class CallCompiler:
             raise _refusal(argument, error) from None
 
 
-def _field(argument: ToolArgument) -> str:
+def _field(argument: ToolArgument | TextParameter) -> str:
     return f"tools[{argument.tool}].function.parameters"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from llmcore.llama.chat import RenderedChat
-from llmcore.llama.tool_schema import ToolArgument
+from llmcore.llama.tool_schema import TextParameter, ToolArgument
 from llmcore.messages import Constraint
 
 
@@ -40,11 +40,13 @@ class CallGrammar(msgspec.Struct, frozen=True):
         source: GBNF with stand-ins for the arguments.
         is_optional: the source also matches answers without a call, which this constraint does not allow.
         arguments: what the stand-ins stand for.
+        texts: parameters that are free text in the source.
     """
 
     source: str
     is_optional: bool
     arguments: tuple[ToolArgument, ...]
+    texts: tuple[TextParameter, ...] = ()
 
 
 def call_syntax(chat: RenderedChat | None) -> CallSyntax | None:
@@ -54,7 +56,7 @@ def call_syntax(chat: RenderedChat | None) -> CallSyntax | None:
 
 def call_grammar(chat: RenderedChat, syntax: CallSyntax) -> CallGrammar:
     """Returns the constraint on the calls of an answer."""
-    return CallGrammar(syntax.grammar, syntax.lazy, chat.arguments)
+    return CallGrammar(syntax.grammar, syntax.lazy, chat.arguments, chat.texts)
 
 
 def needed_constraints(chat: RenderedChat | None, content: Constraint | None) -> tuple[Constraint | CallGrammar, ...]:

@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from llmcore.grammar.characters import Ranges, regex
 from llmcore.grammar.free_text import delimiter, is_large, text_states, write_text
 from llmcore.grammar.gbnf import ROOT, LarkWriter, is_empty, may_be_empty, references
-from llmcore.grammar.gbnf_tree import Characters, GbnfChoice, GbnfSequence, Node, Repeat, RuleReference, Rules
+from llmcore.grammar.gbnf_tree import (
+    Characters,
+    GbnfChoice,
+    GbnfSequence,
+    Node,
+    Repeat,
+    RuleReference,
+    Rules,
+    literal_text,
+)
 
 # Rules whose names end so are the places of arguments.
 _ARGUMENT = "-schema"
@@ -79,7 +88,7 @@ class CallLark(LarkWriter):
 
     def _sequence(self, node: GbnfSequence) -> str:
         """Writes a literal, or other items."""
-        if self._control is not None and len(node.items) > 1 and (text := _literal(node)) is not None:
+        if self._control is not None and len(node.items) > 1 and (text := literal_text(node)) is not None:
             return self._literal(text)
         return super()._written(node)
 
@@ -129,21 +138,10 @@ class CallLark(LarkWriter):
 
 
 def _stand_in(node: Node, first: int, n_arguments: int) -> int | None:
-    text = _literal(node)
+    text = literal_text(node)
     if text is None or not re.fullmatch("[0-9]{15}", text):
         return None
     return int(text) - first if first <= int(text) < first + n_arguments else None
-
-
-def _literal(node: Node) -> str | None:
-    """Returns the text of a node that matches only this one."""
-    if isinstance(node, Characters):
-        [*ranges] = node.ranges
-        return chr(ranges[0][0]) if len(ranges) == 1 and ranges[0][0] == ranges[0][1] else None
-    if not isinstance(node, GbnfSequence):
-        return None
-    parts = [_literal(each) for each in node.items]
-    return None if None in parts else "".join(each for each in parts if each is not None)
 
 
 def _options(node: Node) -> tuple[Node, ...]:

@@ -240,7 +240,8 @@ class Constraints:
 
 def _size(constraint: Constraint | CallGrammar) -> int:
     if isinstance(constraint, CallGrammar):
-        return len(constraint.source) + sum(len(each.schema) for each in constraint.arguments)
+        n_listed = sum(len(value) for each in constraint.texts for value in each.values)
+        return len(constraint.source) + sum(len(each.schema) for each in constraint.arguments) + n_listed
     if isinstance(constraint, JsonSchema):
         return len(constraint.schema)
     if isinstance(constraint, Regex):

@@ -1,4 +1,4 @@
-"""Matches of ECMA-262 regular expressions, with their anchors, as nodes. Pure."""
+"""Texts that regular expressions of ECMA-262 match, with their anchors. Pure."""
 
 from __future__ import annotations
 

@@ -80,6 +80,22 @@ def delimiter(states: dict[str, State], start: str) -> str:
     return ""
 
 
+def accepts(states: dict[str, State], start: str, text: str) -> bool:
+    """Returns True if the automaton matches a text as a whole."""
+    name: str | None = start
+    for character in map(ord, text):
+        if name is None:
+            return False
+        steps = (
+            each for each in states[name].transitions if any(low <= character <= high for low, high in each.ranges)
+        )
+        found = next(steps, None)
+        if found is None:
+            return False
+        name = found.target
+    return name is None or states[name].is_accepting
+
+
 @dataclass(frozen=True)
 class TextRules:
     """Lines of Lark. `whole` matches what the automaton matches, `beginning` every beginning of it that is not the whole."""

@@ -62,3 +62,19 @@ class Rules:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     places: dict[str, int] = field(default_factory=dict)
+
+
+def literal(text: str) -> GbnfSequence:
+    """Returns the node that matches only this text."""
+    return GbnfSequence(tuple(Characters(((ord(each), ord(each)),)) for each in text))
+
+
+def literal_text(node: Node) -> str | None:
+    """Returns the text of a node that matches only this one."""
+    if isinstance(node, Characters):
+        [*ranges] = node.ranges
+        return chr(ranges[0][0]) if len(ranges) == 1 and ranges[0][0] == ranges[0][1] else None
+    if not isinstance(node, GbnfSequence):
+        return None
+    parts = [literal_text(each) for each in node.items]
+    return None if None in parts else "".join(each for each in parts if each is not None)

@@ -25,7 +25,11 @@ _DATE = (
 )
 # Formats that the compiler knows with days and seconds that programs refuse (February 29 of every year, year 0, second 60), and
 # without a bound on the digits of a fraction.
-_AS_PATTERNS = {"date": f"^{_DATE}$", "time": f"^{_TIME}$", "date-time": f"^{_DATE}[tT]{_TIME}$"}
+_AS_PATTERNS = {
+    "date": to_rust(f"^{_DATE}$"),
+    "time": to_rust(f"^{_TIME}$"),
+    "date-time": to_rust(f"^{_DATE}[tT]{_TIME}$"),
+}
 
 
 class Member(NamedTuple):
@@ -128,7 +132,7 @@ class SchemaReader:
             self.relax(path, "format")
         elif name in _AS_PATTERNS:
             del held["format"]
-            held["pattern"] = [*held.get("pattern", ()), *to_rust(_AS_PATTERNS[name])]
+            held["pattern"] = [*held.get("pattern", ()), *_AS_PATTERNS[name]]
 
     def _read_patterns(self, held: dict[str, Any], path: Path) -> None:
         """Translates the names of patternProperties. A schema stays the user's, so its path is the user's, too."""

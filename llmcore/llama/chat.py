@@ -18,7 +18,7 @@ from llmcore.llama.ffi.library import load_library
 from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
 from llmcore.llama.template_literals import inspected_texts
-from llmcore.llama.tool_schema import FIRST_STAND_IN, PROBE_MESSAGES, PROBE_TOOLS, StandIns, ToolArgument
+from llmcore.llama.tool_schema import FIRST_STAND_IN, PROBE_MESSAGES, PROBE_TOOLS, StandIns, TextParameter, ToolArgument
 from llmcore.messages import ChatPrompt
 from llmcore.protocol.chat_limits import check_chat_size
 from llmcore.values import wrong_value
@@ -47,7 +47,7 @@ class RenderedChat(msgspec.Struct, frozen=True):
     syntax: str = ""  # for ChatParser; empty if the answer's text is its content
     grammar: str = ""  # for grammar.call_grammar.CallGrammar; empty if no calls are constrained
     arguments: tuple[ToolArgument, ...] = ()  # what the stand-ins in the grammar stand for
-    free: tuple[str, ...] = ()  # paths of parameters that the grammar does not hold to their schemas
+    texts: tuple[TextParameter, ...] = ()  # parameters that are free text in the grammar
     thinking_start: str = ""
     thinking_ends: tuple[str, ...] = ()
 
@@ -88,7 +88,7 @@ class ChatTemplate(HandleOwner):
         rendered = self._render(self._request(prompt, stand_ins))
         if not rendered.grammar:
             return rendered
-        return structs.replace(rendered, arguments=tuple(stand_ins.arguments), free=tuple(stand_ins.free))
+        return structs.replace(rendered, arguments=tuple(stand_ins.arguments), texts=tuple(stand_ins.texts))
 
     def _render(self, request: dict[str, Any]) -> RenderedChat:
         try:

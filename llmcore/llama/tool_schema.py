@@ -10,17 +10,13 @@ from typing import Any
 
 import msgspec
 
-from llmcore.llama.value_types import ALL_TYPES, value_types
+from llmcore.llama.value_types import ALL_TYPES, ANNOTATIONS, listed_texts, value_types
 from llmcore.protocol.json_schema import levels
 
 Schema = dict[str, Any]
 
 # The stand-in of argument n is the constant FIRST_STAND_IN + n.
 FIRST_STAND_IN = 987_654_321_000_000
-
-
-# Keywords that do not restrict a text.
-_ANNOTATIONS = frozenset(("type", "title", "description", "default", "examples", "deprecated", "$comment"))
 
 
 class ToolArgument(msgspec.Struct, frozen=True):
@@ -33,8 +29,24 @@ class ToolArgument(msgspec.Struct, frozen=True):
     parameter: str | None = None  # None: all arguments
 
 
+class TextParameter(msgspec.Struct, frozen=True):
+    """A parameter whose value is, or may be, text that is written as it is.
+
+    Args:
+        values: the texts that its schema lists, if that says nothing else; they can be held.
+        is_restricted: the schema does not allow every text.
+    """
+
+    tool: int  # index in the list of tools
+    name: str  # of the tool
+    parameter: str
+    values: tuple[str, ...] = ()
+    is_restricted: bool = False
+
+
 class StandIns:
-    """Replaces schemas by stand-ins. `arguments` are the values that they stand for, in the order of their numbers.
+    """Replaces schemas by stand-ins. `arguments` are the values that they stand for, in the order of their numbers; `texts` are the
+    parameters without one.
 
     Args:
         are_json: the template's calls have their arguments as one JSON object. Others write each parameter by itself: strings as
@@ -43,8 +55,8 @@ class StandIns:
 
     def __init__(self, *, are_json: bool) -> None:
         self._are_json = are_json
-        self.free: list[str] = []  # paths of parameters that are free text although their schemas say more
         self.arguments: list[ToolArgument] = []
+        self.texts: list[TextParameter] = []
 
     def replaced(self, tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Returns the tools with stand-ins for their parameters."""
@@ -71,8 +83,8 @@ class StandIns:
                 stand_ins[key] = {"type": "integer", **self._add(ToolArgument(index, name, inner, is_strict, key))}
             else:
                 stand_ins[key] = _text_stand_in(types)
-                if isinstance(schema, dict) and not schema.keys() <= _ANNOTATIONS:
-                    self.free.append(f"tools[{index}].function.parameters.properties.{key}")
+                is_restricted = isinstance(schema, dict) and not schema.keys() <= ANNOTATIONS
+                self.texts.append(TextParameter(index, name, key, listed_texts(schema, parameters), is_restricted))
         required = parameters.get("required") if isinstance(parameters, dict) else None
         names = [each for each in required if each in stand_ins] if isinstance(required, list) else []
         return {"type": "object", "properties": stand_ins, "required": names}

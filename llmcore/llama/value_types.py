@@ -7,6 +7,9 @@ from urllib.parse import unquote
 
 ALL_TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
 
+# Keywords that do not restrict a value of the type that they may name.
+ANNOTATIONS = frozenset(("type", "title", "description", "default", "examples", "deprecated", "$comment"))
+
 # Bound on references and alternatives that are followed into each other.
 _DEPTH_MAX = 32
 
@@ -25,6 +28,27 @@ def value_types(schema: Any, root: Any, depth: int = 0) -> frozenset[str]:
     for each in schema["allOf"] if isinstance(schema.get("allOf"), list) else ():
         found &= value_types(each, root, depth + 1)
     return found
+
+
+def listed_texts(schema: Any, root: Any, depth: int = 0) -> tuple[str, ...]:
+    """Returns the texts that a schema lists as its only values; none if it also allows others, or says more."""
+    if not isinstance(schema, dict) or depth > _DEPTH_MAX or "string" not in _own_types(schema):
+        return ()
+    said = schema.keys() - ANNOTATIONS
+    found: list[Any] = []
+    if said == {"enum"} and isinstance(schema["enum"], list):
+        found = schema["enum"]
+    elif said == {"const"}:
+        found = [schema["const"]]
+    elif said == {"$ref"} and isinstance(schema["$ref"], str):
+        return listed_texts(_target(schema["$ref"], root), root, depth + 1)
+    elif said in ({"anyOf"}, {"oneOf"}, {"allOf"}):
+        [options] = (schema[each] for each in said)
+        if not isinstance(options, list) or ("allOf" in said and len(options) != 1):
+            return ()
+        parts = [listed_texts(each, root, depth + 1) for each in options]
+        found = [text for part in parts for text in part] if all(parts) else []
+    return tuple(dict.fromkeys(found)) if found and all(isinstance(each, str) for each in found) else ()
 
 
 def _own_types(schema: dict[str, Any]) -> frozenset[str]:

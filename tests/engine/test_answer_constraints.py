@@ -16,7 +16,7 @@ from llmcore.llama.chat import ChatTemplate
 from llmcore.messages import JsonSchema
 from tests.families import FAMILIES, NAME, Family
 from tests.json_schema_cases import CASES, REFUSED, Case, Refused
-from tests.llama.chats import BY_NAME, Writer, prompt, tool
+from tests.llama.chats import BY_NAME, Choice, Writer, prompt, tool
 
 FORM = JsonSchema(
     b'{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": false}'
@@ -220,6 +220,36 @@ def test_random_calls_are_valid(templates: dict[str, ChatTemplate], writer: Writ
         assert found["name"] == NAME
         assert 1 <= len(found["arguments"]["x"]) <= 9
         assert found["arguments"]["n"] >= 1
+
+
+TAGGED = ["Qwen3-Coder", "Qwen3.5-4B", "GLM-4.6", "GLM-4.7-Flash", "MiniMax-M2", "deepseek-ai-DeepSeek-V3.2"]
+
+
+@pytest.mark.parametrize("name", TAGGED)
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_listed_texts_are_held_where_parameters_are_written_each_by_itself(
+    name: str, choice: Choice, templates: dict[str, ChatTemplate], writer: Writer
+) -> None:
+    """As the enumerations of pydantic and Zod are. A pattern is not held, and told."""
+    listed: list[dict[str, Any]] = [
+        {"enum": ["Oslo", "Bø"]},
+        {"type": "string", "const": "Oslo", "title": "City"},
+        {"$ref": "#/$defs/City"},
+        {"anyOf": [{"const": "Oslo", "type": "string"}, {"const": "Rome", "type": "string"}]},
+    ]
+    answer = BY_NAME[name].answer
+    for city in (*listed, {"type": "string", "pattern": "^O"}):
+        parameters = {"type": "object", "properties": {"city": city}, "required": ["city"]}
+        parameters["$defs"] = {"City": {"type": "string", "enum": ["Oslo"]}}
+        rendered = templates[name].render(prompt(choice, [tool(parameters, strict=True)]))
+        content = BY_NAME[name].content if choice == "required" else ""
+        made = answer.replace(content, "", 1) if content else answer
+        assert writer.said(rendered, made) == f"{made}<end>"
+        wrong = made.replace("Oslo", "Oxford")
+        assert (writer.said(rendered, wrong) == f"{wrong}<end>") == (city not in listed), city
+        paths = [] if city in listed else ["tools[0].function.parameters.properties.city"]
+        [needed] = needed_constraints(rendered, None)
+        assert list(writer.constraints.relaxed(needed)) == paths
 
 
 @pytest.mark.parametrize("name", ["Qwen3-Coder", "GLM-4.6", "MiniMax-M2", "deepseek-ai-DeepSeek-V3.2"])

@@ -6,7 +6,7 @@ import pytest
 
 from llmcore.grammar.characters import ANY, joined
 from llmcore.grammar.constraint import Constraints
-from llmcore.grammar.free_text import delimiter, is_large, reached, text_states, write_text
+from llmcore.grammar.free_text import accepts, delimiter, is_large, reached, text_states, write_text
 from llmcore.grammar.gbnf_parser import GbnfParser
 from llmcore.llama.model import Model
 from llmcore.messages import Grammar
@@ -36,6 +36,15 @@ def test_which_rules_are_automata() -> None:
 def test_the_delimiter_of_an_automaton() -> None:
     assert delimiter(text_states(GbnfParser(EXCLUDING, 0, lambda _: None).parse()), "until") == ""
     assert delimiter(text_states(GbnfParser(INCLUDING, 0, lambda _: None).parse()), "ac") == "</a>"
+
+
+@pytest.mark.parametrize(("source", "start", "end"), [(EXCLUDING, "until", ""), (INCLUDING, "ac", "</a>")])
+def test_which_texts_an_automaton_accepts(source: str, start: str, end: str) -> None:
+    states = text_states(GbnfParser(source, 0, lambda _: None).parse())
+    for text in ("", "x", "<", "</", "é</b>"):
+        assert accepts(states, start, text + end)
+    for text in ("</a>", "x</a>x"):
+        assert not accepts(states, start, text + end)
 
 
 def test_large_sets_exclude_few_characters() -> None:

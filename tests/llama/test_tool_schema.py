@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from llmcore.llama.tool_schema import FIRST_STAND_IN, StandIns
+from llmcore.llama.tool_schema import FIRST_STAND_IN, StandIns, TextParameter
 
 PARAMETERS: dict[str, Any] = {
     "type": "object",
@@ -49,7 +49,11 @@ def test_parameters_that_are_no_text_have_a_constant_each() -> None:
         "any": {},
     }
     assert parameters["required"] == ["days"]
-    assert stand_ins.free == ["tools[0].function.parameters.properties.city"]
+    assert stand_ins.texts == [
+        TextParameter(0, "f", "city", is_restricted=True),
+        TextParameter(0, "f", "note"),
+        TextParameter(0, "f", "any"),
+    ]
     days, where = stand_ins.arguments
     assert (days.parameter, json.loads(days.schema)) == ("days", {"type": "integer", "minimum": 1})
     moved = json.loads(where.schema)
