@@ -30,9 +30,18 @@ class CallLark(LarkWriter):
         first: number of the first stand-in.
         n_arguments: number of stand-ins.
         controls: ids of the tokens that are not text, by the texts that the grammar has for them. The model may write either.
+        expressions: lexemes in the places of rules, by the names of those.
     """
 
-    def __init__(self, rules: Rules, *, first: int, n_arguments: int, controls: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        first: int,
+        n_arguments: int,
+        controls: Mapping[str, int],
+        expressions: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(rules, ())
         self._is_one_lexeme = False
         self._names = {name: f"r{i}" for i, name in enumerate(rules.nodes)}
@@ -42,6 +51,7 @@ class CallLark(LarkWriter):
             for name, node in rules.nodes.items()
             if name.endswith(_ARGUMENT) and (found := _stand_in(node, first, n_arguments)) is not None
         }
+        self._expressions = {name: (f"E{i}", each) for i, (name, each) in enumerate((expressions or {}).items())}
         self._controls = controls
         self._control = (
             re.compile("|".join(map(re.escape, sorted(controls, key=len, reverse=True)))) if controls else None
@@ -56,6 +66,7 @@ class CallLark(LarkWriter):
         lines = [self._rule(name) for name in self._reached_rules()]
         lines += self._text_lines
         lines += [f"a{n}: %json {schemas[n]}" for n in sorted(self._used)]
+        lines += [f"{name}: {lexeme}" for name, lexeme in self._expressions.values()]
         lines += [f"{name}: /{regex(ranges)}/" for ranges, name in self._sets.items()]
         lines += [f"{name}: /{regex(ranges)}+/" for ranges, name in self._runs.items()]
         return "\n".join(["%llguidance {}", f"start: {self._names[ROOT]}", *lines, ""])
@@ -69,7 +80,8 @@ class CallLark(LarkWriter):
         reached, open_ones = {ROOT}, [ROOT]
         while open_ones:
             names = {each.name for each in references(self._rules.nodes[open_ones.pop()])} - reached
-            names = {name for name in names if name not in self._arguments and name not in self._states}
+            written_apart = (self._arguments, self._states, self._expressions)
+            names = {name for name in names if not any(name in each for each in written_apart)}
             reached |= names
             open_ones += sorted(names)
         return [name for name in self._rules.nodes if name in reached]
@@ -81,6 +93,8 @@ class CallLark(LarkWriter):
             if node.name in self._arguments:
                 self._used.add(self._arguments[node.name])
                 return f"a{self._arguments[node.name]}"
+            if node.name in self._expressions:
+                return self._expressions[node.name][0]
             return self._text(node.name) if node.name in self._states else self._names[node.name]
         if isinstance(node, GbnfSequence):
             return self._sequence(node)

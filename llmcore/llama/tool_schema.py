@@ -19,6 +19,10 @@ Schema = dict[str, Any]
 FIRST_STAND_IN = 987_654_321_000_000
 
 
+# Keywords that combine other schemas with the one that has them.
+_IN_PLACE = frozenset(("$ref", "allOf", "anyOf", "oneOf"))
+
+
 class ToolArgument(msgspec.Struct, frozen=True):
     """A value in a call, and the schema (JSON) that constrains it: all arguments as one object, or one parameter."""
 
@@ -33,8 +37,9 @@ class TextParameter(msgspec.Struct, frozen=True):
     """A parameter whose value is, or may be, text that is written as it is.
 
     Args:
-        values: the texts that its schema lists, if that says nothing else; they can be held.
+        values: the texts that its schema lists, if that says nothing else.
         is_restricted: the schema does not allow every text.
+        schema: the schema (JSON) of a value that is always text, if it contains no other schemas.
     """
 
     tool: int  # index in the list of tools
@@ -42,6 +47,8 @@ class TextParameter(msgspec.Struct, frozen=True):
     parameter: str
     values: tuple[str, ...] = ()
     is_restricted: bool = False
+    schema: bytes = b""
+    is_strict: bool = False
 
 
 class StandIns:
@@ -83,11 +90,17 @@ class StandIns:
                 stand_ins[key] = {"type": "integer", **self._add(ToolArgument(index, name, inner, is_strict, key))}
             else:
                 stand_ins[key] = _text_stand_in(types)
-                is_restricted = isinstance(schema, dict) and not schema.keys() <= ANNOTATIONS
-                self.texts.append(TextParameter(index, name, key, listed_texts(schema, parameters), is_restricted))
+                self.texts.append(self._text(index, name, key, parameters, is_strict=is_strict))
         required = parameters.get("required") if isinstance(parameters, dict) else None
         names = [each for each in required if each in stand_ins] if isinstance(required, list) else []
         return {"type": "object", "properties": stand_ins, "required": names}
+
+    def _text(self, tool: int, name: str, key: str, parameters: Schema, *, is_strict: bool) -> TextParameter:
+        schema = parameters["properties"][key]
+        is_restricted = isinstance(schema, dict) and not schema.keys() <= ANNOTATIONS
+        is_alone = is_restricted and schema.get("type") == "string" and schema.keys().isdisjoint(_IN_PLACE)
+        encoded = msgspec.json.encode(schema) if is_alone else b""
+        return TextParameter(tool, name, key, listed_texts(schema, parameters), is_restricted, encoded, is_strict)
 
     def _add(self, argument: ToolArgument) -> Schema:
         self.arguments.append(argument)

@@ -6,13 +6,14 @@ import datetime
 import json
 from typing import Annotated, Any, Literal
 
+import jsonschema
 import openai
 import pydantic
 import pytest
 
 from llmcore.errors import InvalidRequestError
 from llmcore.grammar.call_grammar import needed_constraints
-from llmcore.llama.chat import ChatTemplate
+from llmcore.llama.chat import ChatParser, ChatTemplate
 from llmcore.messages import JsonSchema
 from tests.families import FAMILIES, NAME, Family
 from tests.json_schema_cases import CASES, REFUSED, Case, Refused
@@ -227,29 +228,92 @@ TAGGED = ["Qwen3-Coder", "Qwen3.5-4B", "GLM-4.6", "GLM-4.7-Flash", "MiniMax-M2",
 
 @pytest.mark.parametrize("name", TAGGED)
 @pytest.mark.parametrize("choice", ["auto", "required"])
-def test_listed_texts_are_held_where_parameters_are_written_each_by_itself(
-    name: str, choice: Choice, templates: dict[str, ChatTemplate], writer: Writer
+@pytest.mark.parametrize(
+    ("city", "told"),
+    [
+        ({"enum": ["Oslo", "Bø"]}, []),
+        ({"type": "string", "const": "Oslo", "title": "City"}, []),
+        ({"$ref": "#/$defs/City"}, []),
+        ({"anyOf": [{"const": "Oslo", "type": "string"}, {"const": "Rome", "type": "string"}]}, []),
+        ({"type": "string", "pattern": "^(?!Ox)[A-Z][^0-9]*$"}, []),
+        ({"type": "string", "minLength": 4, "maxLength": 4}, []),
+        ({"type": "string", "format": "email", "maxLength": 5}, [".format"]),
+    ],
+)
+def test_texts_are_held_where_parameters_are_written_each_by_itself(
+    name: str,
+    choice: Choice,
+    city: dict[str, Any],
+    told: list[str],
+    templates: dict[str, ChatTemplate],
+    writer: Writer,
 ) -> None:
-    """As the enumerations of pydantic and Zod are. A pattern is not held, and told."""
-    listed: list[dict[str, Any]] = [
-        {"enum": ["Oslo", "Bø"]},
-        {"type": "string", "const": "Oslo", "title": "City"},
-        {"$ref": "#/$defs/City"},
-        {"anyOf": [{"const": "Oslo", "type": "string"}, {"const": "Rome", "type": "string"}]},
-    ]
     answer = BY_NAME[name].answer
-    for city in (*listed, {"type": "string", "pattern": "^O"}):
-        parameters = {"type": "object", "properties": {"city": city}, "required": ["city"]}
-        parameters["$defs"] = {"City": {"type": "string", "enum": ["Oslo"]}}
-        rendered = templates[name].render(prompt(choice, [tool(parameters, strict=True)]))
-        content = BY_NAME[name].content if choice == "required" else ""
-        made = answer.replace(content, "", 1) if content else answer
-        assert writer.said(rendered, made) == f"{made}<end>"
-        wrong = made.replace("Oslo", "Oxford")
-        assert (writer.said(rendered, wrong) == f"{wrong}<end>") == (city not in listed), city
-        paths = [] if city in listed else ["tools[0].function.parameters.properties.city"]
-        [needed] = needed_constraints(rendered, None)
-        assert list(writer.constraints.relaxed(needed)) == paths
+    parameters = {"type": "object", "properties": {"city": city}, "required": ["city"]}
+    parameters["$defs"] = {"City": {"type": "string", "enum": ["Oslo"]}}
+    rendered = templates[name].render(prompt(choice, [tool(parameters, strict=True)]))
+    content = BY_NAME[name].content if choice == "required" else ""
+    made = answer.replace(content, "", 1) if content else answer
+    assert writer.said(rendered, made) == f"{made}<end>"
+    wrong = made.replace("Oslo", "Oxford")
+    assert writer.said(rendered, wrong) != f"{wrong}<end>"
+    [needed] = needed_constraints(rendered, None)
+    assert list(writer.constraints.relaxed(needed)) == [
+        f"tools[0].function.parameters.properties.city{each}" for each in told
+    ]
+
+
+@pytest.mark.parametrize("name", ["Qwen3-Coder", "Qwen3.5-4B"])
+def test_random_calls_whose_parameters_are_written_each_by_itself_are_valid(
+    name: str, templates: dict[str, ChatTemplate], writer: Writer
+) -> None:
+    """As the parser reads them."""
+    parameters: dict[str, Any] = {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "minLength": 1, "maxLength": 9},
+            "code": {"type": "string", "pattern": r"^[\w<>/=\n]{3,20}$"},
+            "day": {"type": "string", "format": "date"},
+            "unit": {"enum": ["celsius", "fahrenheit"]},
+            "n": {"type": "integer", "minimum": 3, "maximum": 90},
+        },
+        "required": ["city", "code", "day", "unit", "n"],
+    }
+    options: dict[str, Any] = {"parallel_tool_calls": False, "template_args": b'{"enable_thinking": false}'}
+    rendered = templates[name].render(prompt("named", [tool(parameters, strict=True)], **options))
+    check = jsonschema.Draft202012Validator(parameters, format_checker=jsonschema.FormatChecker())
+    parser = ChatParser(rendered.syntax)
+    for seed in range(5):
+        text = writer.babbled(rendered, seed)
+        [found] = parser.parse(text, is_partial=False).calls
+        assert found.name == NAME
+        check.validate(json.loads(found.arguments or ""))
+
+
+@pytest.mark.parametrize("city", [{"pattern": "^O"}, {"type": ["string", "null"], "pattern": "^O"}])
+def test_values_that_need_not_be_text_are_free_and_told(
+    city: dict[str, Any], templates: dict[str, ChatTemplate], writer: Writer
+) -> None:
+    parameters = {"type": "object", "properties": {"city": city}, "required": ["city"]}
+    rendered = templates["Qwen3-Coder"].render(prompt("required", [tool(parameters, strict=True)]))
+    [needed] = needed_constraints(rendered, None)
+    writer.constraints.prepare(needed)
+    assert writer.constraints.relaxed(needed) == ("tools[0].function.parameters.properties.city",)
+
+
+def test_a_pattern_of_a_strict_tool_that_cannot_be_held_is_refused_in_every_notation(
+    templates: dict[str, ChatTemplate], writer: Writer
+) -> None:
+    parameters = {"type": "object", "properties": {"city": {"type": "string", "pattern": "^[z-a]$"}}}
+    for name in (HERMES, "Qwen3-Coder"):
+        [needed] = needed_constraints(templates[name].render(prompt("required", [tool(parameters, strict=True)])), None)
+        with pytest.raises(InvalidRequestError, match=r"'pattern' at #/properties/city: a range") as caught:
+            writer.constraints.prepare(needed)
+        assert caught.value.param == "tools[0].function.parameters"
+        [lenient] = needed_constraints(templates[name].render(prompt("required", [tool(parameters)])), None)
+        writer.constraints.prepare(lenient)
+        [path] = writer.constraints.relaxed(lenient)
+        assert path.startswith("tools[0].function.parameters.properties.city")
 
 
 @pytest.mark.parametrize("name", ["Qwen3-Coder", "GLM-4.6", "MiniMax-M2", "deepseek-ai-DeepSeek-V3.2"])

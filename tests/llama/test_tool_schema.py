@@ -50,7 +50,7 @@ def test_parameters_that_are_no_text_have_a_constant_each() -> None:
     }
     assert parameters["required"] == ["days"]
     assert stand_ins.texts == [
-        TextParameter(0, "f", "city", is_restricted=True),
+        TextParameter(0, "f", "city", is_restricted=True, schema=b'{"type":"string","pattern":"^a"}'),
         TextParameter(0, "f", "note"),
         TextParameter(0, "f", "any"),
     ]
