@@ -57,13 +57,13 @@ class Batch:
     def add(self, slot: int, start: int, tokens: Tokens[int], *, wants_logits: bool) -> Row:
         """Appends a row of tokens at positions start, start + 1, … If wants_logits, the last token's logits are computed.
         Raises InvalidRequestError, and the batch is unchanged then."""
-        tokens, slot, start = _token_ids(tokens), _place("slot", slot), _place("start", start)
-        n, first = len(tokens), self.n_tokens
+        ids, slot, start = _token_ids(tokens), _place("slot", slot), _place("start", start)
+        n, first = len(ids), self.n_tokens
         if not 0 < n <= self.n_free:
             problem = f"a row has at least one token, and the batch has room for {self.n_free} more: got {n}"
             raise InvalidRequestError(problem, param="tokens")
         end = first + n
-        self.tokens[first:end] = tokens
+        self.tokens[first:end] = ids[0] if n == 1 else np.frombuffer(ids, np.int32)
         self.positions[first:end] = np.arange(start, start + n)
         self.seq_ids[first:end] = slot
         self.wants_logits[first:end] = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from llmcore.batch import Batch, Row
@@ -36,11 +39,13 @@ def test_clear_keeps_the_arrays_and_forgets_old_wishes() -> None:
 
 @pytest.mark.parametrize(
     ("slot", "start", "tokens", "param"),
-    [(0, 0, [1, 2, 3], "tokens"), (0, 0, [], "tokens"), (-1, 0, [1], "slot"), (0, -1, [1], "start")],
+    [
+        *((0, 0, [1, 2, 3], "tokens"), (0, 0, [], "tokens"), (-1, 0, [1], "slot"), (0, -1, [1], "start")),
+        *((0, 0, [1.5], "tokens"), (0, 0, "ab", "tokens"), (0, 0, b"ab", "tokens"), (0, 0, None, "tokens")),
+        *((0, 0, [2**40], "tokens"), (0, 0, np.array([1.0]), "tokens"), ("0", 0, [1], "slot"), (0, 1.5, [1], "start")),
+    ],
 )
-def test_a_row_that_cannot_be_is_refused_and_changes_nothing(
-    slot: int, start: int, tokens: list[int], param: str
-) -> None:
+def test_a_row_that_cannot_be_is_refused_and_changes_nothing(slot: Any, start: Any, tokens: Any, param: str) -> None:
     batch = Batch(2)
     with pytest.raises(InvalidRequestError) as caught:
         batch.add(slot, start, tokens, wants_logits=False)
@@ -51,3 +56,13 @@ def test_a_row_that_cannot_be_is_refused_and_changes_nothing(
 def test_a_batch_has_room() -> None:
     with pytest.raises(InvalidRequestError, match="n_tokens_max must be at least 1, got 0"):
         Batch(0)
+    with pytest.raises(InvalidRequestError, match="n_tokens_max must be a whole number, got 'a'"):
+        Batch("a")  # type: ignore[arg-type]
+
+
+def test_tokens_may_be_any_sequence_of_integers() -> None:
+    batch = Batch(8)
+    for tokens in (range(2), (0, 1), np.array([0, 1], np.int64)):
+        batch.clear()
+        batch.add(np.int64(1), np.int32(3), tokens, wants_logits=False)  # type: ignore[arg-type]
+        assert (batch.tokens[:2].tolist(), batch.rows) == ([0, 1], [Row(1, 3, 2, -1)])

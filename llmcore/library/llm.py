@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,9 @@ class LLM(Answering):
 
     def __repr__(self) -> str:
         return f"LLM({self._description}{', closed' if self._local.is_closed else ''})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an LLM cannot be copied or sent to another process: load it in each one")
 
     def __enter__(self) -> LLM:
         return self

@@ -104,6 +104,8 @@ def _json(value: Any, name: str) -> bytes:
 def _message(value: Any) -> Any:
     """Returns the plain form of an object among messages or tools: an answer of ours, a message of a client library, a number of
     numpy. Raises TypeError for anything else."""
+    if isinstance(value, Mapping):
+        return dict(value)
     for method in (*_MESSAGE_METHODS, "tolist"):
         convert = getattr(value, method, None)
         if callable(convert) and not isinstance(value, type):

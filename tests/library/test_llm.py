@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -297,3 +299,11 @@ def test_models_by_name(default_model: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InvalidRequestError) as caught:
         LLM(default_model, pull="yes")  # type: ignore[arg-type]
     assert caught.value.param == "pull"
+
+
+def test_an_llm_stays_where_it_is_and_its_answers_may_leave(precise: LLM) -> None:
+    for leave in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="load it in each one"):
+            leave(precise)
+    answer = precise.generate(STORY, max_tokens=3, logprobs=1)
+    assert pickle.loads(pickle.dumps(answer)) == copy.deepcopy(answer) == answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -115,4 +116,6 @@ def test_a_message_may_be_an_object_that_becomes_one() -> None:
         def model_dump(self) -> dict[str, str]:
             return {"role": "assistant", "content": "a"}
 
-    assert json.loads(chat_prompt([*MESSAGES, Message()], {}).messages)[1] == {"role": "assistant", "content": "a"}
+    expected = {"role": "assistant", "content": "a"}
+    for message in (Message(), MappingProxyType(expected)):
+        assert json.loads(chat_prompt([*MESSAGES, message], {}).messages)[1] == expected

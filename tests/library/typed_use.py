@@ -58,3 +58,14 @@ async def asynchronous(llm: AsyncLLM) -> None:
         async for piece in stream:
             assert_type(piece, str)
     assert_type(await stream.completion(), Completion)
+
+
+def misspelt(llm: LLM) -> None:
+    """Each line is an error of mypy, which `make lint` finds to be none if that changes."""
+    llm.generate("a", temprature=0)  # type: ignore[call-overload]
+    llm.chat(MESSAGES, tool=[])  # type: ignore[call-overload]
+    llm.chat(MESSAGES, suffix="a")  # type: ignore[call-overload]
+    llm.generate("a", stream=True, errors="return")  # type: ignore[call-overload]
+    llm.render(MESSAGES, temperature=0)  # type: ignore[call-arg]
+    LLM(n_cxt=512)  # type: ignore[call-arg]
+    LLM(n_ctx="512")  # type: ignore[arg-type]
