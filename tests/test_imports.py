@@ -32,7 +32,7 @@ LLMCORE = {
     "gguf": set(),
     "hub": set(),
     "llama": {"gguf"},
-    "scheduling": set(),
+    "scheduling": {"speculation"},
     "speculation": set(),
     "grammar": {"llama"},
     "embedding": {"llama"},
