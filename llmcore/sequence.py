@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,3 +80,18 @@ class Sequence:
             return "waiting"
         is_answered = self.n_generated > 0 and self.n_remaining <= 1 + self.n_forced
         return "decode" if is_answered else "prefill"
+
+
+def common_prefix(a: Tokens[int], b: Tokens[int]) -> int:
+    """Length of the longest common prefix, found by bisection over slices, which are fast to compare in lists."""
+    high = min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    low = 0  # a[:low] == b[:low], and a[:high] != b[:high]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

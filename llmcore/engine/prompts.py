@@ -16,7 +16,7 @@ from llmcore.llama.chat import ChatTemplate, RenderedChat
 from llmcore.llama.ffi.arrays import Int32Array
 from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt, Prompt, TextPrompt
-from llmcore.scheduling.radix_tree import common_prefix
+from llmcore.sequence import common_prefix
 
 # Two ways in which a conversation may continue: the tokens that both prompts have in common belong to the messages before.
 _CONTINUATIONS = ({"role": "user", "content": "Hello there."}, {"role": "user", "content": "What is it?"})
