@@ -6,7 +6,7 @@ model's own choice at each place decides how much of it is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from llmcore.sequence import Sequence
@@ -65,4 +65,31 @@ class Drafter(Protocol):
 
     def forget(self, sequence: Sequence) -> None:
         """Drops what it holds of a sequence that ended or was cancelled. Unknown ones are passed over."""
+        ...
+
+
+class StepTimes(Protocol):
+    """Predicted times of the step that verifies drafts.
+
+    n_answers: number of tokens that it gives without drafts.
+    target_s: seconds that drafting and the step may take together; 0: no limit.
+    """
+
+    @property
+    def n_answers(self) -> int: ...
+
+    @property
+    def target_s(self) -> float: ...
+
+    def seconds(self, n_drafted: int) -> float:
+        """Seconds of the step with so many draft tokens of all sequences."""
+        ...
+
+
+class BatchDrafter(Drafter, Protocol):
+    """A drafter that is faster for several sequences at once."""
+
+    def propose_all(self, wanted: Mapping[Sequence, int], times: StepTimes | None = None) -> dict[Sequence, Draft]:
+        """Returns drafts for some of the sequences; `wanted` has the most tokens of each. With `times`, only drafts whose own time
+        is expected to pay."""
         ...
