@@ -226,6 +226,13 @@ class EngineConfig:
         "the answer",
     )
 
+    draft_model: str = option_field(
+        "",
+        "GGUF file of a small model with the same vocabulary, which drafts tokens for the model to verify, several in one step; "
+        "it takes memory for its weights and for as many cells as the model has",
+        is_path=True,
+    )
+
     worker_silent_s: float = option_field(
         120.0,
         "silence after which the engine's process counts as hung, is killed and restarted; a step may also "

@@ -50,7 +50,7 @@ class EncoderEngine:
     def __init__(self, config: EngineConfig, model: Model) -> None:
         """Takes over the model. Raises ConfigError or InsufficientMemoryError; the model is closed then."""
         try:
-            for name in ("chat_template", "prefix_file"):
+            for name in ("chat_template", "prefix_file", "draft_model"):
                 if getattr(config, name):
                     raise ConfigError(f"{name}: {model.path} cannot generate text, and has no prompts", param=name)
             self.model = model

@@ -51,6 +51,7 @@ class EngineOptions(TypedDict, total=False):
     pooling: str
     embed_dimensions: str
     context_shift: bool
+    draft_model: str | bytes | os.PathLike[str]
     worker_silent_s: float
     restart_wait_s: float
     # Other names.

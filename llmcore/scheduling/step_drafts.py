@@ -9,8 +9,9 @@ from llmcore.limits import Limits
 from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.draft_purchase import DraftPurchase, StepSize
 from llmcore.scheduling.kv_cache import KVCache
+from llmcore.scheduling.step_times import PredictedStepTimes
 from llmcore.sequence import Sequence
-from llmcore.speculation.draft import Draft
+from llmcore.speculation.draft import Draft, StepTimes
 
 # The most draft tokens of one sequence, and of all, in a step.
 N_DRAFT_MAX, N_DRAFTS_MAX = 16, 64
@@ -19,8 +20,9 @@ N_DRAFT_MAX, N_DRAFTS_MAX = 16, 64
 class DraftSource(Protocol):
     """Proposes drafts for sequences; speculation/drafters.py is one."""
 
-    def propose(self, sequence: Sequence, n_max: int) -> Draft | None:
-        """Returns a draft of 1 to n_max tokens that follow `sequence.tokens`, or None."""
+    def propose_all(self, wanted: Mapping[Sequence, int], times: StepTimes | None = None) -> dict[Sequence, Draft]:
+        """Returns drafts for some of the sequences; `wanted` has the most tokens of each, at least 1. `times` are those of the
+        step that verifies the drafts."""
         ...
 
 
@@ -29,6 +31,7 @@ class StepDrafts:
 
     def __init__(self, source: DraftSource, cache: KVCache, limits: Limits, costs: CostModel) -> None:
         self._source = source
+        self._costs = costs
         self._cache = cache
         self._limits = limits
         self._purchase = DraftPurchase(costs, limits.tile)
@@ -58,7 +61,8 @@ class StepDrafts:
         )
         if not n_max:
             return {}
-        proposed = {each: draft for each in wanting if (draft := self._propose(each, n_max)) is not None}
+        times = PredictedStepTimes(self._costs, step, target_s, n_beside)
+        proposed = self._propose(wanting, n_max, times)
         if not proposed:
             return {}
         chances = [draft.chances for draft in proposed.values()]
@@ -67,7 +71,7 @@ class StepDrafts:
             self._cache.reserve(n_tokens + sum(bought))
         return {each: draft.cut(n) for (each, draft), n in zip(proposed.items(), bought, strict=True) if n}
 
-    def _propose(self, sequence: Sequence, n_max: int) -> Draft | None:
-        n_max = min(n_max, sequence.n_tokens_max - len(sequence.tokens) - 1)
-        draft = self._source.propose(sequence, n_max) if n_max > 0 else None
-        return None if draft is None else draft.cut(n_max)
+    def _propose(self, wanting: list[Sequence], n_max: int, times: StepTimes) -> dict[Sequence, Draft]:
+        room = {each: min(n_max, each.n_tokens_max - len(each.tokens) - 1) for each in wanting}
+        room = {each: n for each, n in room.items() if n > 0}
+        return {each: draft.cut(room[each]) for each, draft in self._source.propose_all(room, times).items()}

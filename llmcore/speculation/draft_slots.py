@@ -91,8 +91,8 @@ class DraftSlots:
         slot.n_sure = 0
 
     def _claim(self, sequence: Sequence) -> DraftSlot | None:
-        """Takes a slot that no sequence owns, with the longest known prefix in it: the one that has no more than that, else an empty
-        one, else the least recently used one, into which the prefix is forked."""
+        """Takes a slot that no sequence owns, with the longest known prefix in it: the one that has no more than that, else
+        an empty one, else the least recently used one, into which the prefix is forked."""
         source, n = self._longest(sequence)
         if source is not None and source.owner is None and n == len(source.tokens):
             slot = source

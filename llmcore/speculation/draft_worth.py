@@ -7,7 +7,7 @@ of further tokens: time grows in stairs where kernels compute rows in tiles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from llmcore.sequence import Sequence as EngineSequence

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
 from llmcore.log import event
 from llmcore.sequence import Sequence
-from llmcore.speculation.draft import Draft, Drafter
+from llmcore.speculation.draft import BatchDrafter, Draft, Drafter, StepTimes
 from llmcore.speculation.memory_budget import MemoryBudget
 from llmcore.speculation.prediction_drafter import PredictionDrafter
 from llmcore.speculation.seen_answers import SeenAnswers
@@ -33,14 +33,14 @@ class Drafters:
     """
 
     def __init__(
-        self, cheap: Iterable[Drafter], costly: Iterable[Drafter] = (), seen: SeenAnswers | None = None
+        self, cheap: Iterable[Drafter], costly: Iterable[BatchDrafter] = (), seen: SeenAnswers | None = None
     ) -> None:
         self._cheap = list(cheap)
         self._costly = list(costly)
         self._seen = seen
 
     @classmethod
-    def of_text(cls, costly: Iterable[Drafter] = (), size_bytes: int = TEXT_BYTES) -> Drafters:
+    def of_text(cls, costly: Iterable[BatchDrafter] = (), size_bytes: int = TEXT_BYTES) -> Drafters:
         """Returns drafters of text seen before and of predictions, which take at most size_bytes, and of costly ones."""
         seen, budget = SeenAnswers(size_bytes // 2), MemoryBudget(size_bytes // 2)
         return cls([TextDrafter(seen, budget), PredictionDrafter(budget)], costly, seen)
@@ -51,16 +51,21 @@ class Drafters:
         return tuple(each.name for each in self._all)
 
     def propose(self, sequence: Sequence, n_max: int) -> Draft | None:
-        """Returns the draft of 1 to n_max tokens of which most are expected to be accepted, or None. The step itself adds one
-        token, so a draft leaves room for that in the sequence."""
-        n_max = min(n_max, sequence.n_tokens_max - len(sequence.tokens) - 1)
-        if n_max < 1:
-            return None
-        best = self._best(self._cheap, sequence, n_max)
-        if self._costly and (best is None or best.chances[0] < _CHANCE_ENOUGH):
-            other = self._best(self._costly, sequence, n_max)
-            if best is None or (other is not None and other.n_expected > best.n_expected):
-                best = other
+        """Returns the draft of 1 to n_max tokens of which most are expected to be accepted, or None."""
+        return self.propose_all({sequence: n_max}).get(sequence)
+
+    def propose_all(self, wanted: Mapping[Sequence, int], times: StepTimes | None = None) -> dict[Sequence, Draft]:
+        """Returns drafts for some of the sequences; `wanted` has the most tokens of each. The step itself adds one token, so a
+        draft leaves room for that in the sequence. `times` are those of the step that verifies the drafts."""
+        room = {each: min(n, each.n_tokens_max - len(each.tokens) - 1) for each, n in wanted.items()}
+        room = {each: n for each, n in room.items() if n > 0}
+        best = {each: draft for each, n in room.items() if (draft := self._best_cheap(each, n)) is not None}
+        for drafter in tuple(self._costly):
+            unsure = {each: n for each, n in room.items() if each not in best or best[each].chances[0] < _CHANCE_ENOUGH}
+            found = self._guarded(drafter, partial(drafter.propose_all, unsure, times)) if unsure else None
+            for each, draft in (found or {}).items():
+                if each not in best or draft.n_expected > best[each].n_expected:
+                    best[each] = draft
         return best
 
     def observe(self, sequence: Sequence, draft: Draft, n_accepted: int) -> None:
@@ -94,9 +99,9 @@ class Drafters:
     def _all(self) -> tuple[Drafter, ...]:
         return (*self._cheap, *self._costly)
 
-    def _best(self, drafters: list[Drafter], sequence: Sequence, n_max: int) -> Draft | None:
+    def _best_cheap(self, sequence: Sequence, n_max: int) -> Draft | None:
         best = None
-        for each in tuple(drafters):
+        for each in tuple(self._cheap):
             draft = self._guarded(each, partial(each.propose, sequence, n_max))
             if draft is not None and (best is None or draft.n_expected > best.n_expected):
                 best = draft

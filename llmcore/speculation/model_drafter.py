@@ -117,7 +117,7 @@ class ModelDrafter:
         """Learns how probable tokens must be for the target to accept them."""
         classes = self._classes.get(sequence, [])[: len(draft.tokens)]
         for place, of_class in enumerate(classes[: n_accepted + 1]):
-            self._acceptance.observe(0, of_class, place < n_accepted)
+            self._acceptance.observe(of_class, place < n_accepted)
             self._means.observe(sequence, place < n_accepted)
 
     def forget(self, sequence: Sequence) -> None:
@@ -173,9 +173,7 @@ class ModelDrafter:
 
     # --- Steps of the draft model -------------------------------------------------------------------------------------
 
-    def _catch_up(
-        self, proposals: list[_Proposal], times: StepTimes | None
-    ) -> tuple[list[ModelRow], list[_Proposal]]:
+    def _catch_up(self, proposals: list[_Proposal], times: StepTimes | None) -> tuple[list[ModelRow], list[_Proposal]]:
         """Returns rows of the tokens that the draft model has missed, as many as one step takes, and the proposals that get their
         first guess from them: those of which none is left."""
         n_free = self._worth.n_catch_up(self._model.n_batch, times)
@@ -211,7 +209,7 @@ class ModelDrafter:
         if guess.token >= self._model.n_vocab:
             return False
         of_class = bisect_right(_BOUNDS, guess.probability)
-        proposal.add(guess.token, of_class, self._acceptance.chance(0, of_class))
+        proposal.add(guess.token, of_class, self._acceptance.chance(of_class))
         return True
 
     def _draft(self, proposal: _Proposal) -> Draft:
