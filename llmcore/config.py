@@ -225,6 +225,12 @@ class EngineConfig:
         "at the end of the context, forget the older half of the conversation and continue, instead of ending "
         "the answer",
     )
+    speculation: str = option_field(
+        "auto",
+        "guesses of an answer's next tokens that a step verifies, so that it may give several tokens; the answer is the same "
+        "without. text: from text seen before (the prompt, earlier answers, a request's prediction); auto: text; off: none",
+        choices=("auto", "off", "text"),
+    )
 
     worker_silent_s: float = option_field(
         120.0,
