@@ -3,11 +3,16 @@
 A draft token costs the step time, and gives a token of the answer with the chance that it and those before it are accepted. The
 step takes the number of draft tokens that gives the most expected tokens per second. All numbers are tried, not one after the
 other until one does not pay: time grows in stairs where kernels compute rows in tiles, so three tokens may pay where one does not.
+
+Beside prompts a step is as long as its target anyway, and each draft token takes the time of a prompt's token. It pays if that time
+is less than what the expected token saves: its share of a step that only decodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 from typing import NamedTuple
 
 from llmcore.limits import RowTile
@@ -15,6 +20,9 @@ from llmcore.scheduling.cost_model import CostModel
 
 # Drafts must raise the expected tokens per second by this part at least, since predicted times are uncertain.
 _GAIN_MIN = 0.02
+
+# Part of a step's time that drafts may add if it takes longer than its target without them.
+_SHARE_MIN = 1 / 4
 
 
 class StepSize(NamedTuple):
@@ -54,29 +62,69 @@ class DraftPurchase:
             drafts: chances of each draft's tokens, each given that those before it are accepted.
             step: everybody's own rows, with forced tokens and without prompts.
             n_free: draft tokens for which batch and cells have room.
-            target_s: seconds that the step may take with drafts and without prompts; 0: no limit.
-            n_beside: tokens of prompts that the step will compute as well. They make a draft token cost what a token of a
-                large step costs.
+            target_s: seconds that the step may take with drafts and without prompts; 0: no limit. A step that takes longer
+                without drafts may take a little longer still, for they shorten the mean time between tokens.
+            n_beside: tokens of prompts that the step will compute as well.
         """
         bought = [0] * len(drafts)
         if not self._costs.is_known or step.n_outputs < 1:
             return bought
-        survivals = []
-        for index, chances in enumerate(drafts):
-            survival = 1.0
-            for place, chance in enumerate(chances):
-                survival *= chance
-                survivals.append((-survival, place, index))
-        survivals.sort()
-        alone_s = self._costs.predict(*step)
-        best_rate, n_best, expected = step.n_outputs / alone_s * (1 + _GAIN_MIN), 0, float(step.n_outputs)
-        for n, (survival, _, _) in enumerate(survivals[: max(n_free, 0)], 1):
-            expected -= survival
-            seconds = self._costs.predict(step.n_tokens + n, step.n_outputs + n, step.n_cells)
-            if target_s and seconds > target_s:
-                break
-            if expected / seconds > best_rate:
-                best_rate, n_best = expected / seconds, n
-        for _, _, index in survivals[:n_best]:
+        offered = _by_survival(drafts)[: max(n_free, 0)]
+        if not offered:
+            return bought
+        seconds = self._seconds(step, len(offered))
+        limit_s = max(target_s, seconds[0] * (1 + _SHARE_MIN)) if target_s else float("inf")
+        n_most = next((n for n, each in enumerate(seconds) if each > limit_s), len(seconds)) - 1
+        survivals = [survival for survival, _ in offered[:n_most]]
+        if n_beside:
+            n_best = self._n_beside(survivals, step, seconds[0], n_beside)
+        else:
+            n_best = _n_fastest(survivals, step.n_outputs, seconds)
+        for _, index in offered[:n_best]:
             bought[index] += 1
         return bought
+
+    def _seconds(self, step: StepSize, n: int) -> list[float]:
+        """Returns the seconds of a step with 0, 1, … n draft tokens, which never fall. A padded tile costs what a full one does."""
+        tile = self._tile
+        n_padding = -(step.n_tokens + n) % tile.n_rows_small if tile.is_padded else 0
+        seconds = list(accumulate(self._costs.predict_more(*step, n + n_padding), max))
+        if tile.is_padded:
+            seconds[1 : n + 1] = [seconds[at + -(step.n_tokens + at) % tile.n_rows_small] for at in range(1, n + 1)]
+        return seconds[: n + 1]
+
+    def _n_beside(self, survivals: list[float], step: StepSize, alone_s: float, n_beside: int) -> int:
+        """Number of draft tokens that pay in a step with n_beside tokens of prompts."""
+        n = step.n_tokens + n_beside
+        token_s = self._costs.predict(n, step.n_outputs, step.n_cells) - alone_s
+        token_s = max(token_s / n_beside, 0.0) * (1 + _GAIN_MIN)
+        saved_s = alone_s / step.n_outputs
+        return sum(survival * saved_s > token_s for survival in survivals)
+
+
+def _by_survival(drafts: Sequence[Sequence[float]]) -> list[tuple[float, int]]:
+    """Returns (chance that a token and all before it are accepted, index of its draft), the likeliest first. Tokens of one draft
+    are in their order."""
+    if len(drafts) == 1:
+        return [(survival, 0) for survival in accumulate(drafts[0], mul)]
+    offered: list[tuple[float, int, int]] = []
+    for index, chances in enumerate(drafts):
+        survival = 1.0
+        for at, chance in enumerate(chances):
+            survival *= chance
+            offered.append((-survival, at, index))
+    offered.sort()
+    return [(-survival, index) for survival, _, index in offered]
+
+
+def _n_fastest(survivals: list[float], n_outputs: int, seconds: list[float]) -> int:
+    """Number of draft tokens with the most expected tokens per second."""
+    best_rate, n_best = n_outputs / seconds[0] * (1 + _GAIN_MIN), 0
+    n_expected, n_possible = float(n_outputs), n_outputs + sum(survivals)
+    for n, survival in enumerate(survivals, 1):
+        n_expected += survival
+        if n_expected > best_rate * seconds[n]:
+            best_rate, n_best = n_expected / seconds[n], n
+        elif n_possible <= best_rate * seconds[n]:
+            break  # not even all of them would make up for the time
+    return n_best

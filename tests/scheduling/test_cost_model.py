@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.scheduling.cost_model import KNOTS, CostModel, Measurement
+from llmcore.scheduling.cost_model import CostModel, Measurement
+
+SIZES = tuple(2**i for i in range(10))
 
 
 def machine(n_tokens: int, n_outputs: int, n_cells: int) -> float:
@@ -58,7 +60,7 @@ def test_one_hiccup_does_not_spoil_it() -> None:
 
 
 def test_tokens_within_a_time() -> None:
-    points = [(n, 0, cells) for cells in (0, 2000) for n in KNOTS[:10]]
+    points = [(n, 0, cells) for cells in (0, 2000) for n in SIZES]
     costs = CostModel([Measurement(*point, machine(*point)) for point in points])
     n = costs.tokens_within(0.15, 2, 2, 500, 512)
     assert costs.predict(2 + n, 2, 500 + n) <= 0.15 < costs.predict(3 + n, 2, 501 + n)
@@ -67,7 +69,7 @@ def test_tokens_within_a_time() -> None:
 
 
 def test_seconds_of_a_prompt() -> None:
-    points = [(n, 0, cells) for cells in (0, 2000) for n in KNOTS[:10]]
+    points = [(n, 0, cells) for cells in (0, 2000) for n in SIZES]
     costs = CostModel([Measurement(*point, machine(*point)) for point in points])
     assert costs.prefill_seconds(10, 10, 64) == 0.0
     assert costs.prefill_seconds(0, 2048, 512) == pytest.approx(4 * machine(512, 0, 1024), rel=0.2)
