@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -154,7 +154,7 @@ class EncoderEngine:
 
     def stats(self) -> EngineStats:
         counted = asdict(self.embeddings.counters)
-        nothing = dict.fromkeys(("n_running", "n_waiting", "n_slots", "n_cells", "n_cells_used"), 0)
+        nothing: dict[str, Any] = dict.fromkeys(("n_running", "n_waiting", "n_slots", "n_cells", "n_cells_used"), 0)
         nothing |= dict.fromkeys(("n_steps", "n_tokens_prefilled", "n_tokens_cached", "n_tokens_generated"), 0)
         return EngineStats(n_embed_waiting=self.embeddings.n_jobs, **nothing, **counted)
 

@@ -14,6 +14,8 @@ from llmcore.config import EngineConfig
 from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.engine.cached_states import CachedStates
 from llmcore.engine.context_shift import ContextShift
+from llmcore.engine.draft_model import DraftModel
+from llmcore.engine.draft_rounds import DraftRounds
 from llmcore.engine.failed_sequences import FailedSequences
 from llmcore.engine.inspection import inspect
 from llmcore.engine.logits_processor import LogitsProcessor
@@ -23,6 +25,7 @@ from llmcore.engine.pinned_prefixes import PinnedPrefixes
 from llmcore.engine.prompts import Prompts, TokenizedPrompt
 from llmcore.engine.request_builder import RequestBuilder
 from llmcore.engine.running_step import RunningStep
+from llmcore.engine.speculation import open_speculation
 from llmcore.engine.stats import EngineStatistics
 from llmcore.engine.step_sampling import StepSampling
 from llmcore.engine.token_text import TokenText
@@ -58,6 +61,7 @@ from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.refusals import Refusals
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
+from llmcore.speculation.model_drafter import ModelDrafter
 from llmcore.startup.computation import describe_computation
 from llmcore.startup.engine_parts import EngineParts, open_engine_parts, open_model, state_fingerprint
 from llmcore.startup.prefix_file import read_prefix_file
@@ -87,21 +91,30 @@ class Engine:
             host=parts.host,
             cost=lambda start, end: costs.prefill_seconds(start, end, limits.n_batch) or float(end - start),
         )
-        self._scheduler = Scheduler(self._cache, limits, costs)
+        self._draft_model, drafter = None, None
+        if parts.draft_context is not None:
+            self._draft_model = DraftModel(parts.draft_context, parts.model.n_vocab)
+            drafter = ModelDrafter(self._draft_model, CostModel(), clock)
+        self._speculation = open_speculation(parts.speculation, self._cache, drafter)
+        source = self._speculation if self._speculation.is_on else None
+        self._scheduler = Scheduler(self._cache, limits, costs, source)
         self._prompts = Prompts(parts.model, parts.template, limits)
         self._pinned = PinnedPrefixes(self._scheduler, self._prompts, parts.store, clock)
         self._constraints = Constraints(parts.model)
         self._masks = MaskThread()
         token_text, shift = TokenText(parts.model), ContextShift(self._scheduler, is_enabled=parts.context_shift)
         self._builder = RequestBuilder(parts.model, limits, self._cache, self._prompts, self._constraints, token_text)
-        self._requests = OpenRequests(self._scheduler, token_text, clock)
+        self._requests = OpenRequests(self._scheduler, token_text, self._speculation, clock)
         self._failed = FailedSequences(self._scheduler, self._requests, self._pinned)
         self.embeddings = EmbeddingQueue(
             parts.model, parts.embedder, limits, dimensions=parts.embed_dimensions, clock=clock
         )
-        self._statistics = EngineStatistics(self._scheduler, self.embeddings)
+        self._statistics = EngineStatistics(self._scheduler, self.embeddings, self._speculation)
         self._outputs = OutputProcessor(self._requests, self._scheduler, token_text, shift, self._statistics, clock)
         self._sampling = StepSampling(context, self._scheduler, self._requests)
+        self._draft_rounds = DraftRounds(
+            self._scheduler, context, self._requests, self._sampling, self._outputs, self._speculation
+        )
         self.states = CachedStates(self._cache, lambda: state_fingerprint(context))
         self._running_step = RunningStep(
             self._scheduler, context, self._requests, self._statistics, clock=clock, check_open=self._check_open
@@ -140,6 +153,8 @@ class Engine:
         self._constraints.close()
         self._template.close()
         self._context.close()
+        if self._draft_model is not None:
+            self._draft_model.close()
         self.model.close()
 
     def __enter__(self) -> Engine:
@@ -173,7 +188,7 @@ class Engine:
                 self._decode(batch)
                 sampled = self._sampling.sample()
                 running.end(batch, sampled)
-                outputs += self._emit(self._commit(sampled), sampled)
+                outputs += self._emit(sampled)
         if running.failure is not None:
             outputs += self._failed.end(running.failure)
         return outputs
@@ -195,7 +210,15 @@ class Engine:
             self._pinned.pin_computed(prefixes)
         return [sequence for sequence, _ in grown]
 
-    def _emit(self, grown: list[Sequence], sampled: list[SampledToken]) -> list[Output]:
+    def _emit(self, sampled: list[SampledToken]) -> list[Output]:
+        """Commits the step and returns its outputs, with the further tokens that agree with drafts."""
+        if not self._scheduler.drafted:
+            return self._process_first(sampled)
+        self._speculation.begin(self._scheduler.drafted)
+        return self._draft_rounds.run(self._process_first(sampled))
+
+    def _process_first(self, sampled: list[SampledToken]) -> list[Output]:
+        grown = self._commit(sampled)
         return [self._outputs.process(sequence, each) for sequence, each in zip(grown, sampled, strict=True)]
 
     @property

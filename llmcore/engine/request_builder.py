@@ -62,6 +62,7 @@ class RequestBuilder:
             tenant=self._tenants.setdefault(request.tenant, len(self._tenants)),
             holders=tuple(filter(None, (holder, group))),
             group=group,
+            is_speculative=request.speculation != "off",
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
         endings = self._endings(request, prompt)

@@ -6,10 +6,11 @@ Its weights and its cells come on top of those of the target. Each problem is on
 from __future__ import annotations
 
 import logging
+import os
 from itertools import zip_longest
 
 from llmcore.config import EngineConfig
-from llmcore.errors import ConfigError, InsufficientMemoryError, LlmcoreError, ModelError
+from llmcore.errors import ConfigError, InsufficientMemoryError, LlmcoreError, ModelError, ModelMissingError
 from llmcore.gguf.header import GgufArray, GgufHeader
 from llmcore.gguf.split_model import check_model_file
 from llmcore.limits import Limits
@@ -32,17 +33,19 @@ _UNUSED = 5
 
 
 def open_draft_context(config: EngineConfig, target: Model, limits: Limits, threads: tuple[int, int]) -> Context | None:
-    """Opens the draft model that `config` names; returns None if it names none, or if the model's memory cannot
-    drop rejected drafts. The context has as many cells as the target's.
+    """Opens the draft model that `config` names; returns None if it names none, or none is needed. The context has as many cells as
+    the target's.
 
     Raises ConfigError, ModelError or InsufficientMemoryError, each with the option as `param`; everything is closed then.
     """
     if not config.draft_model:
         return None
-    if target.is_recurrent or target.is_hybrid:
-        reason = "the model's memory cannot go back to an earlier token"
+    reason = _unused_because(config, target)
+    if reason:
         event(logger, logging.WARNING, "draft_model_unused", path=config.draft_model, reason=reason)
         return None
+    if not os.path.exists(config.draft_model):
+        raise ModelMissingError(f"draft_model: there is no file {config.draft_model!r}", param="draft_model")
     try:
         header = check_model_file(config.draft_model)
         check_same_vocabulary(header, target.header)
@@ -63,6 +66,15 @@ def open_draft_context(config: EngineConfig, target: Model, limits: Limits, thre
         if isinstance(error, LlmcoreError):
             raise _named(error) from error
         raise
+
+
+def _unused_because(config: EngineConfig, target: Model) -> str:
+    """Returns the reason for which no draft model is needed; empty if there is none."""
+    if config.speculation in ("off", "text"):
+        return f"speculation={config.speculation}"
+    if target.is_recurrent or target.is_hybrid:
+        return "the model's memory cannot go back to an earlier token"
+    return ""
 
 
 def _open(model: Model, limits: Limits, threads: tuple[int, int]) -> Context:

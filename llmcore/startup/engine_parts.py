@@ -48,6 +48,7 @@ class EngineParts:
     embedder: Embedder | None = None
     embed_dimensions: str = ""
     threads: ThreadDecision | None = None
+    speculation: str = "off"  # as EngineConfig.speculation
     draft_context: Context | None = None  # of the draft model
 
 
@@ -121,10 +122,20 @@ def _open_parts(config: EngineConfig, model: Model) -> EngineParts:
         host = HostCache(n_bytes) if n_bytes else None
         store = _open_store(config, context) if config.prefix_dir else None
         opened.pop_all()
-    shift, dimensions = config.context_shift, config.embed_dimensions
     return EngineParts(
-        *(model, context, template, limits, host, measured, store, shift, embedder, dimensions, threads),
-        draft_context=draft,
+        model,
+        context,
+        template,
+        limits,
+        host,
+        measured,
+        store,
+        config.context_shift,
+        embedder,
+        config.embed_dimensions,
+        threads,
+        config.speculation,
+        draft,
     )
 
 
