@@ -11,7 +11,7 @@ class PredictedStepTimes:
 
     Args:
         step: everybody's own rows, without drafts and prompts.
-        target_s: seconds that drafting and the step may take together; 0: no limit.
+        target_s: seconds that drafting and the step may take together for each token that they give an answer; 0: no limit.
         n_beside: tokens of prompts that the step will compute as well.
     """
 

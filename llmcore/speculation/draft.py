@@ -72,7 +72,7 @@ class StepTimes(Protocol):
     """Predicted times of the step that verifies drafts.
 
     n_answers: number of tokens that it gives without drafts.
-    target_s: seconds that drafting and the step may take together; 0: no limit.
+    target_s: seconds that drafting and the step may take together for each token that they give an answer; 0: no limit.
     """
 
     @property
