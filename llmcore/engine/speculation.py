@@ -11,7 +11,6 @@ from llmcore.scheduling.verification import Verification
 from llmcore.sequence import Sequence
 from llmcore.speculation.draft import Draft
 from llmcore.speculation.drafters import Drafters
-from llmcore.speculation.text_drafter import TextDrafter
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +52,21 @@ class Speculation:
         for counts in (self.drafted, self.accepted):
             counts.update(dict.fromkeys(counts, 0))
 
+    def predict(self, state: RequestState) -> None:
+        """Takes the prediction of a new request, if it has one."""
+        if self._drafters is not None and state.prediction and state.sequence.is_speculative:
+            self._drafters.predict(state.sequence, state.prediction)
+
+    def pin(self, name: str, tokens: list[int]) -> None:
+        """Remembers a pinned prefix, in place of an older one of that name."""
+        if self._drafters is not None:
+            self._drafters.pin(name, tokens)
+
+    def unpin(self, name: str) -> None:
+        """Forgets a pinned prefix. Does nothing if there is none of that name."""
+        if self._drafters is not None:
+            self._drafters.unpin(name)
+
     def propose(self, sequence: Sequence, n_max: int) -> Draft | None:
         """Returns a draft of 1 to n_max tokens that follow `sequence.tokens`, or None."""
         return None if self._drafters is None else self._drafters.propose(sequence, n_max)
@@ -89,6 +103,6 @@ def open_speculation(mode: str, cache: KVCache) -> Speculation:
     elif not cache.is_cuttable:
         speculation = Speculation(None, "the model's memory cannot go back to an earlier token")
     else:
-        speculation = Speculation(Drafters([TextDrafter()]))
+        speculation = Speculation(Drafters.of_text())
     speculation.log()
     return speculation
