@@ -17,11 +17,7 @@ from llmcore.speculation.draft import Draft
 from tests.conftest import exact
 from tests.engine.engine_requests import STORY, request, run
 from tests.engine.scripted_drafter import ScriptedDrafter, buy_all, drafting
-
-
-def speculation_line(caplog: pytest.LogCaptureFixture) -> str:
-    [line] = [each for each in caplog.records if each.message == "speculation"]
-    return str(line.__dict__)
+from tests.log_events import events
 
 
 @pytest.mark.parametrize(
@@ -37,7 +33,8 @@ def test_the_drafters_of_a_mode_are_told(
     assert told["drafters"] == names
     assert told["off_because"] == ("" if names else "speculation=off")
     assert told["drafted"] == told["accepted"] == stats.drafted == stats.accepted == dict.fromkeys(names, 0)
-    assert (",".join(names) or "speculation=off") in speculation_line(caplog)
+    drafters = ",".join(names) or "none"
+    assert [each["drafters"] for each in events(caplog, "speculation")] == [drafters]
 
 
 def test_a_memory_that_cannot_be_cut_has_no_drafts(tiny_recurrent: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -45,7 +42,8 @@ def test_a_memory_that_cannot_be_cut_has_no_drafts(tiny_recurrent: Path, caplog:
     with Engine.open(EngineConfig(model_path=str(tiny_recurrent), n_ctx=256, self_check="off")) as engine:
         assert msgspec.json.decode(engine.inspect())["speculation"]["drafters"] == []
         assert run(engine, request("a", "word " * 20, ignore_eos=True))["a"].usage.n_generated == 24
-    assert "cannot go back" in speculation_line(caplog)
+    [told] = events(caplog, "speculation")
+    assert (told["drafters"], "cannot go back" in told["reason"]) == ("none", True)
 
 
 def predicted(name: str, text: str, **details: object) -> GenerateRequest:
@@ -102,6 +100,5 @@ def test_a_drafter_that_fails_is_switched_off(tiny_model: Path, caplog: pytest.L
         assert run(engine, asked)["a"].tokens == expected.tokens
         assert run(engine, request("b", STORY, ignore_eos=True))["b"].tokens == expected.tokens
         assert msgspec.json.decode(engine.inspect())["speculation"]["drafters"] == []
-    [line] = [each for each in caplog.records if each.message == "drafter_failed"]
-    assert line.levelno == logging.ERROR
+    assert [each["drafter"] for each in events(caplog, "drafter_failed")] == ["text"]
     assert drafter.n_left == -1

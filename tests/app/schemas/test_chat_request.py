@@ -49,6 +49,8 @@ async def test_what_changes_nothing_is_accepted(client: httpx.AsyncClient, field
     assert response.status_code == 200, response.text
 
 
+PREDICTED_IMAGE = {"type": "content", "content": [{"type": "image_url", "image_url": {}}]}
+
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     # known, not supported
     ({"store": 0}, "store", "invalid_type"),
@@ -86,7 +88,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"reasoning_effort": "huge"}, "reasoning_effort", "invalid_value"),
     ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
     ({"prediction": {}}, "prediction.content", "missing_required_parameter"),
-    ({"prediction": {"type": "text", "content": "x"}}, "prediction.type", "unsupported_value"),
+    ({"prediction": {"type": "text", "content": "x"}}, "prediction.type", "invalid_value"),
     (
         {"prediction": {"type": "content", "content": [{"type": "image_url", "image_url": {}}]}},
         "prediction.content[0].type",
