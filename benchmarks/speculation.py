@@ -247,9 +247,8 @@ class Findings:
     def write(self) -> None:
         """Writes the JSON file, if one is wanted."""
         if self.out is not None:
-            lists = {"local": self.local, "served": self.served}
-            values = {name: [dataclasses.asdict(each) for each in findings] for name, findings in lists.items()}
-            self.out.write_text(json.dumps({"head": self.head, **values}, indent=1), "utf-8")
+            local, served = ([dataclasses.asdict(each) for each in found] for found in (self.local, self.served))
+            self.out.write_text(json.dumps({"head": self.head, "local": local, "served": served}, indent=1), "utf-8")
 
 
 def measure(works: Sequence[Work], plan: Plan, models: Models, findings: Findings, peers: Peers) -> None:

@@ -22,6 +22,10 @@ Priority = Literal["high", "normal", "low"]
 # In the engine, a priority is its place here (sequence.py).
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
+# Whether drafts of an answer are verified; "off" for a single request.
+SpeculationMode = Literal["auto", "off"]
+SPECULATION_MODES: tuple[SpeculationMode, ...] = get_args(SpeculationMode)
+
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
@@ -125,7 +129,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     holder: str = ""  # its owner: requests of one holder get no more than its share of the slots while others wait
     group: str = ""  # a name that several answers to one request share
     timeout_s: float | None = None  # from submission; an unfinished answer then ends with reason "timeout"
-    speculation: Literal["auto", "off"] = "auto"  # off: every token of the answer takes a step
+    speculation: SpeculationMode = "auto"  # off: every token of the answer takes a step
     prediction: str = ""  # the answer, or much of it, as the caller expects it; it only saves time
 
 

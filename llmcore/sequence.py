@@ -50,7 +50,6 @@ class Sequence:
     logits_from: int | None = None  # first place of the prompt whose logits are wanted; None: only the last one's are
     is_prefix: bool = False  # computed for its cells alone: nothing is sampled
     is_speculative: bool = True  # its answer may be drafted
-    prediction: tuple[int, ...] = ()  # tokens that the caller expects as the answer: a draft
     tenant: int = SHARED_TENANT
     holders: tuple[str, ...] = ()  # caller, and request within that: it takes of their shares of the slots (shares.py)
     group: str = ""  # the holder that is one request with several answers

@@ -90,7 +90,7 @@ class EncoderEngine:
 
     # --- Generation ---------------------------------------------------------------------------------------------------
 
-    def read(self, prompt: Prompt) -> TokenizedPrompt:
+    def read(self, prompt: Prompt, prediction: str = "") -> TokenizedPrompt:
         self._refuse()
 
     def read_prefix(self, prompt: Prompt) -> list[int]:

@@ -99,7 +99,7 @@ class Engine:
         source = self._speculation if self._speculation.is_on else None
         self._scheduler = Scheduler(self._cache, limits, costs, source)
         self._prompts = Prompts(parts.model, parts.template, limits)
-        self._pinned = PinnedPrefixes(self._scheduler, self._prompts, parts.store, clock)
+        self._pinned = PinnedPrefixes(self._scheduler, self._prompts, parts.store, clock, self._speculation)
         self._constraints = Constraints(parts.model)
         self._masks = MaskThread()
         token_text, shift = TokenText(parts.model), ContextShift(self._scheduler, is_enabled=parts.context_shift)
@@ -236,11 +236,11 @@ class Engine:
     def has_work(self) -> bool:
         return self._scheduler.has_work
 
-    def read(self, prompt: Prompt) -> TokenizedPrompt:
-        """Renders and tokenizes a prompt, which submit() does otherwise. For any thread. Raises InvalidRequestError or
-        ContextLengthError."""
+    def read(self, prompt: Prompt, prediction: str = "") -> TokenizedPrompt:
+        """Renders and tokenizes a request's prompt and prediction, which submit() does otherwise. For any thread. Raises
+        InvalidRequestError or ContextLengthError."""
         self._process.check(_NAME)
-        return self._builder.read(prompt)
+        return self._builder.read(prompt, prediction)
 
     def submit(
         self,
@@ -253,7 +253,8 @@ class Engine:
         """Queues a request. Raises InvalidRequestError, ContextLengthError or OverloadedError; nothing changes then.
 
         Args:
-            prompt: the result of read() for its prompt. The types of the request's fields must have been checked then.
+            prompt: the result of read() for its prompt and prediction. The types of the request's fields must have been checked
+                then.
             logits_processors: functions that change the logits before each token is drawn, in this thread.
             arrived_s: time of arrival by the engine's clock, if that is not now; the request's timeout counts from there.
         """
@@ -268,6 +269,7 @@ class Engine:
         state = self._builder.build(request, now_s if arrived_s is None else arrived_s, prompt)
         state.logits_processors = logits_processors
         self._requests.add(state, now_s)
+        self._speculation.predict(state)
         return Accepted(request.request_id, state.sequence.n_prompt, state.relaxed)
 
     def cancel(self, request_id: str) -> Finished | None:
@@ -361,9 +363,9 @@ class Engine:
         self._statistics.reset()
 
     def inspect(self) -> bytes:
-        """Returns JSON about slots, queue, host cache and cost model, without any text or token."""
+        """Returns JSON about slots, queue, host cache, cost model and drafters, without any text or token."""
         self._process.check(_NAME)
-        return inspect(self._scheduler, self._clock())
+        return inspect(self._scheduler, self._speculation, self._clock())
 
     def info(self) -> ModelInfo:
         self._process.check(_NAME)

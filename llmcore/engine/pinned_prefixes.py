@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmcore.engine.prompts import Prompts
+from llmcore.engine.speculation import Speculation
 from llmcore.errors import ConfigError, InvalidRequestError, LlmcoreError, PrefixMissingError
 from llmcore.log import event
 from llmcore.messages import PrefixInfo, PrefixSpec
@@ -33,12 +34,18 @@ class PinnedPrefixes:
     """Computes each prefix as a sequence of its own, and remembers it by its name."""
 
     def __init__(
-        self, scheduler: Scheduler, prompts: Prompts, store: PrefixStore | None, clock: Callable[[], float]
+        self,
+        scheduler: Scheduler,
+        prompts: Prompts,
+        store: PrefixStore | None,
+        clock: Callable[[], float],
+        speculation: Speculation,
     ) -> None:
         self._scheduler = scheduler
         self._prompts = prompts
         self._store = store
         self._clock = clock
+        self._speculation = speculation
         self._pins: dict[str, _Pin] = {}
 
     def queue(self, spec: PrefixSpec, tokens: list[int] | None = None) -> PrefixInfo:
@@ -94,6 +101,7 @@ class PinnedPrefixes:
         if pin.sequence is not None:
             self._scheduler.remove(pin.sequence, "cancelled")
         self._scheduler.cache.unpin(name)
+        self._speculation.unpin(name)
         self._delete_unused_files()
 
     def pin_computed(self, sequences: list[Sequence]) -> None:
@@ -107,6 +115,7 @@ class PinnedPrefixes:
         name = sequence.request_id.removeprefix(_ID)
         self._scheduler.remove(sequence, "failed")
         self._scheduler.cache.unpin(name)  # the prefix that it was to replace has lost its name
+        self._speculation.unpin(name)
         del self._pins[name]
         self._delete_unused_files()
         event(logger, logging.ERROR, "prefix_failed", prefix=name, message=message)
@@ -118,6 +127,7 @@ class PinnedPrefixes:
         name = sequence.request_id.removeprefix(_ID)
         self._scheduler.remove(sequence, "stop", self._clock(), pin=name)
         self._pins[name].sequence = self._pins[name].replaced = None
+        self._speculation.pin(name, sequence.tokens)
         event(logger, logging.INFO, "prefix_pinned", prefix=name, n_tokens=len(sequence.tokens))
         self._delete_unused_files()  # first: the replaced prefix makes room
         if self._store is None or self._store.has(sequence.tokens):

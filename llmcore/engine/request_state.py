@@ -47,6 +47,7 @@ class RequestState:
     failure: LlmcoreError | None = None  # an error of the caller's logits processor
     endings: AnswerEndings = NO_ENDINGS
     shows_special_tokens: bool = False
+    prediction: tuple[int, ...] = ()  # tokens that the answer is expected to have
     is_cut: bool = False  # a stop token of the caller's has ended it
     is_started: bool = False
     first_token_s: float | None = None
@@ -201,6 +202,7 @@ def open_request_state(
         prompt_logprobs=_prompt_logprobs(request),
         endings=endings,
         shows_special_tokens=request.shows_special_tokens,
+        prediction=prompt.prediction,
     )
 
 

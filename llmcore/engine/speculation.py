@@ -57,6 +57,21 @@ class Speculation:
         """Returns drafts for some of the sequences; `wanted` has the most tokens of each."""
         return {} if self._drafters is None else self._drafters.propose_all(wanted, times)
 
+    def predict(self, state: RequestState) -> None:
+        """Takes the prediction of a new request, if it has one."""
+        if self._drafters is not None and state.prediction and state.sequence.is_speculative:
+            self._drafters.predict(state.sequence, state.prediction)
+
+    def pin(self, name: str, tokens: list[int]) -> None:
+        """Remembers a pinned prefix, in place of an older one of that name."""
+        if self._drafters is not None:
+            self._drafters.pin(name, tokens)
+
+    def unpin(self, name: str) -> None:
+        """Forgets a pinned prefix. Does nothing if there is none of that name."""
+        if self._drafters is not None:
+            self._drafters.unpin(name)
+
     def begin(self, verifications: list[Verification]) -> None:
         """Begins the verification of a step's drafts. settle() must follow for each of them."""
         self._open = {each.sequence: each for each in verifications}

@@ -18,11 +18,13 @@ from llmcore.library.sampling_defaults import with_changes
 from llmcore.messages import (
     N_LOGPROBS_MAX,
     PRIORITIES,
+    SPECULATION_MODES,
     ChatPrompt,
     Constraint,
     GenerateRequest,
     Priority,
     Prompt,
+    SpeculationMode,
     TextPrompt,
     TokensPrompt,
     ToolChoice,
@@ -62,6 +64,8 @@ class AnswerArguments:
     changes: Mapping[str, Any] = field(default_factory=dict)
     n_prompt_logprobs: int | None = None
     logits_processors: tuple[LogitsProcessor, ...] = ()
+    speculation: SpeculationMode = "auto"
+    prediction: str = ""
 
     def with_params(self, params: Any, name: str) -> AnswerArguments:
         """Returns the same arguments with other sampling parameters, changed by the keyword arguments. Raises InvalidRequestError,
@@ -88,6 +92,8 @@ class AnswerArguments:
             timeout_s=self.timeout_s,
             group=group,
             n_prompt_logprobs=self.n_prompt_logprobs,
+            speculation=self.speculation,
+            prediction=self.prediction,
         )
 
 
@@ -131,6 +137,8 @@ def answer_arguments(
         logits_processors=_processors(rest.pop("logits_processor", None)),
         priority=_priority(rest.pop("priority", None)),
         timeout_s=_timeout_s(rest.pop("timeout_s", None)),
+        speculation=_speculation(rest.pop("speculation", None)),
+        prediction=text(rest.pop("prediction", None) or "", "prediction"),
         n=n,
         response_type=response_type,
         changes=(changes := _changes(rest, known)),
@@ -171,6 +179,15 @@ def _priority(value: Any) -> Priority:
     if value is not None:
         raise wrong("priority", f"one of {', '.join(PRIORITIES)}", value)
     return "normal"
+
+
+def _speculation(value: Any) -> SpeculationMode:
+    for choice in SPECULATION_MODES:
+        if value == choice:
+            return choice
+    if value is not None:
+        raise wrong("speculation", f"one of {', '.join(SPECULATION_MODES)}", value)
+    return "auto"
 
 
 def _timeout_s(value: Any) -> float | None:

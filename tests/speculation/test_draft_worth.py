@@ -72,7 +72,9 @@ def test_what_is_bought_pays_by_the_predictions(mean: float, step_s: float, row_
 
 def test_the_target_bounds_drafts_and_step_together_by_the_tokens_that_they_give() -> None:
     assert n_drafted(0.95, Costs(), Times(target_s=0.15)) > 7
-    assert n_drafted(0.95, Costs(), Times(target_s=0.1)) == 6, "0.198 s: twice the target, for more than twice the tokens"
+    assert n_drafted(0.95, Costs(), Times(target_s=0.1)) == 6, (
+        "0.198 s: twice the target, for more than twice the tokens"
+    )
     assert n_drafted(0.3, Costs(), Times(target_s=0.09)) == 0
 
 
