@@ -54,21 +54,24 @@ class Chain:
     ) -> ChainPrompt:
         """Returns a prompt whose answer begins at place `start`.
 
-        The prompt contains the answer, with each token replaced with a chance of 1 - acceptance. Behind a replaced token the last
-        n_repeated tokens are repeated, with the right one at the end: so at each place a match of n_repeated tokens predicts the
-        next token, and is right with that chance. With n_repeated=0, a drafter must find its place again by itself.
+        The prompt contains the answer, with each token replaced with a chance of 1 - acceptance. A replaced token ends a run. The
+        next run repeats the last n_repeated tokens, with the right one at the end. Later runs stand before earlier ones: so at each
+        place the longest match and the latest one predict the same token, and are right with that chance. With n_repeated=0, all
+        is one run, and a drafter must find its place again by itself.
         """
         chance = random.Random(f"{seed} {start}")
         lead = self.part(start - max(n_repeated, N_REPEATED), max(n_repeated, N_REPEATED))
         answer = self.part(start, n_answer)
-        text = list(lead)
-        known = [*lead, *answer]
+        known = (*lead, *answer)
+        runs = [list(lead)]
         for i, token in enumerate(answer, len(lead)):
             if chance.random() < acceptance:
-                text.append(token)
+                runs[-1].append(token)
             else:
-                text.append(self._other(start, chance))
-                text += known[i + 1 - n_repeated : i + 1]
+                runs[-1].append(self._other(start, chance))
+                if n_repeated:
+                    runs.append(list(known[i + 1 - n_repeated : i + 1]))
+        text = [token for run in reversed(runs) for token in run]
         between = [self._other(start, chance) for _ in range(N_REPEATED)]
         return ChainPrompt((*text, *between, *lead), answer)
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from benchmarks.chain import Chain
 from benchmarks.chain_model import chain_model
@@ -220,11 +220,11 @@ def parser() -> argparse.ArgumentParser:
     add("--tokens", type=int, default=128, help="of each answer")
     add("--jobs", type=int, default=len(PASSAGES), help="answers of the default model")
     add("--threads", type=int, default=0)
-    add("--no-http", action="store_true", help="measure in this process only")
     add(
-        "--no-peer",
-        action="store_true",
-        help="measure no llama-server (it is built if it is missing, which takes minutes)",
+        "--http",
+        choices=get_args(Peers),
+        default="llama-server",
+        help="what to measure over HTTP: ours beside llama-server (built if it is missing, which takes minutes), ours, or nothing",
     )
     add("--json", type=Path, help="also write the findings to this file")
     add("--write-docs", action="store_true", help="replace the tables in docs/BENCHMARKS.md")
