@@ -21,6 +21,10 @@ from llmcore.scheduling.cost_model import CostModel
 # Drafts must raise the expected tokens per second by this part at least, since predicted times are uncertain.
 _GAIN_MIN = 0.02
 
+# Numbers of steps after which one is computed without drafts, to learn again what that costs: if drafts gain less than
+# _GAIN_SURE, and otherwise.
+_CHECK_CLOSE, _CHECK_SURE, _GAIN_SURE = 32, 500, 0.3
+
 # Part of a step's time that drafts may add if it takes longer than its target without them.
 _SHARE_MIN = 1 / 4
 
@@ -76,10 +80,9 @@ class DraftPurchase:
         limit_s = max(target_s, seconds[0] * (1 + _SHARE_MIN)) if target_s else float("inf")
         n_most = next((n for n, each in enumerate(seconds) if each > limit_s), len(seconds)) - 1
         survivals = [survival for survival, _ in offered[:n_most]]
-        if n_beside:
-            n_best = self._n_beside(survivals, step, seconds[0], n_beside)
-        else:
-            n_best = _n_fastest(survivals, step.n_outputs, seconds)
+        n_best = self._n_beside(survivals, step, seconds[0], n_beside) if n_beside else 0
+        if not n_beside:
+            n_best = self._n_fastest(survivals, step, seconds)
         for _, index in offered[:n_best]:
             bought[index] += 1
         return bought
@@ -92,6 +95,20 @@ class DraftPurchase:
         if tile.is_padded:
             seconds[1 : n + 1] = [seconds[at + -(step.n_tokens + at) % tile.n_rows_small] for at in range(1, n + 1)]
         return seconds[: n + 1]
+
+    def _n_fastest(self, survivals: list[float], step: StepSize, seconds: list[float]) -> int:
+        """Number of draft tokens with the most expected tokens per second."""
+        alone_rate = step.n_outputs / seconds[0]
+        best_rate, n_best = alone_rate * (1 + _GAIN_MIN), 0
+        n_expected, n_possible = float(step.n_outputs), step.n_outputs + sum(survivals)
+        for n, survival in enumerate(survivals, 1):
+            n_expected += survival
+            if n_expected > best_rate * seconds[n]:
+                best_rate, n_best = n_expected / seconds[n], n
+            elif n_possible <= best_rate * seconds[n]:
+                break  # not even all of them would make up for the time
+        n_steps = _CHECK_SURE if best_rate > alone_rate * (1 + _GAIN_SURE) else _CHECK_CLOSE
+        return n_best if self._costs.n_since(step.n_tokens) <= n_steps else 0
 
     def _n_beside(self, survivals: list[float], step: StepSize, alone_s: float, n_beside: int) -> int:
         """Number of draft tokens that pay in a step with n_beside tokens of prompts."""
@@ -115,16 +132,3 @@ def _by_survival(drafts: Sequence[Sequence[float]]) -> list[tuple[float, int]]:
             offered.append((-survival, at, index))
     offered.sort()
     return [(-survival, index) for survival, _, index in offered]
-
-
-def _n_fastest(survivals: list[float], n_outputs: int, seconds: list[float]) -> int:
-    """Number of draft tokens with the most expected tokens per second."""
-    best_rate, n_best = n_outputs / seconds[0] * (1 + _GAIN_MIN), 0
-    n_expected, n_possible = float(n_outputs), n_outputs + sum(survivals)
-    for n, survival in enumerate(survivals, 1):
-        n_expected += survival
-        if n_expected > best_rate * seconds[n]:
-            best_rate, n_best = n_expected / seconds[n], n
-        elif n_possible <= best_rate * seconds[n]:
-            break  # not even all of them would make up for the time
-    return n_best
