@@ -24,7 +24,7 @@ Answer = Completion | LlmcoreError | Stream[str] | Stream[Event] | Sequence[Comp
 
 
 class Answering:
-    """What LLM has of this: an engine, and the sampling parameters for which nothing was given."""
+    """The methods generate() and chat() of LLM, which brings the engine and the sampling parameters for which none are given."""
 
     _local: LocalEngine
     default_sampling: SamplingParams

@@ -11,9 +11,9 @@ from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmcore.machine.threads import ThreadDecision, decide_threads
-from llmcore.messages import EngineStats
+from llmcore.messages import Computation, EngineStats
 from llmcore_app.service.service import Service
-from tests.app.fake_engine import MODEL, WORDS, FakeEngine
+from tests.app.fake_engine import COMPUTATION, MODEL, WORDS, FakeEngine
 from tests.app.routes.test_chat import HELLO, URL
 
 
@@ -42,11 +42,11 @@ async def test_healthz(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize("query", ["verbose", "verbose=1", "verbose=true", "x=1&verbose="])
 async def test_verbose_health_tells_the_threads(client: httpx.AsyncClient, engine: FakeEngine, query: str) -> None:
     decision = decide_threads(3, 4)
-    engine.model = structs.replace(MODEL, threads=decision)
+    engine.model = structs.replace(MODEL, threads=decision, computation=COMPUTATION)
     response = await client.get(f"/healthz?{query}")
     assert response.status_code == 200
     assert msgspec.convert(response.json()["threads"], ThreadDecision) == decision
-    assert response.json()["computation"] is None
+    assert msgspec.convert(response.json()["computation"], Computation) == COMPUTATION
     engine.model = None
     assert (await client.get(f"/healthz?{query}")).json()["threads"] is None
 
