@@ -10,6 +10,7 @@ from llmcore.engine.logits_processor import LogitsProcessor
 from llmcore.grammar.response_format import take_constraint
 from llmcore.library.checks import (
     number_above,
+    text,
     texts,
     token_ids,
     truth,
