@@ -6,12 +6,15 @@ ones behind it, or a chunk of the prompt for one in prefill. Decode rows and pre
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 
 from llmcore.errors import InvalidRequestError
+from llmcore.values import wrong_value
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Batch:
     """
 
     def __init__(self, n_tokens_max: int) -> None:
+        if not isinstance(n_tokens_max, int):
+            raise wrong_value("n_tokens_max", "a whole number", n_tokens_max)
         if n_tokens_max < 1:
             raise InvalidRequestError(f"n_tokens_max must be at least 1, got {n_tokens_max}", param="n_tokens_max")
         self.tokens = np.zeros(n_tokens_max, np.int32)
@@ -54,13 +59,11 @@ class Batch:
     def add(self, slot: int, start: int, tokens: Tokens[int], *, wants_logits: bool, n_draft: int = 0) -> Row:
         """Appends a row of tokens at positions start, start + 1, … If wants_logits, the logits of the last token are computed, or
         those of the last 1 + n_draft ones. Raises InvalidRequestError, and the batch is unchanged then."""
+        tokens, slot, start = _token_ids(tokens), _place("slot", slot), _place("start", start)
         n, first = len(tokens), self.n_tokens
         if not 0 < n <= self.n_free:
             problem = f"a row has at least one token, and the batch has room for {self.n_free} more: got {n}"
             raise InvalidRequestError(problem, param="tokens")
-        if slot < 0 or start < 0:
-            name, value = ("slot", slot) if slot < 0 else ("start", start)
-            raise InvalidRequestError(f"{name} must not be negative, got {value}", param=name)
         end = first + n
         self.tokens[first:end] = tokens
         self.positions[first:end] = np.arange(start, start + n)
@@ -72,3 +75,23 @@ class Batch:
         row = Row(slot, start, n, end - 1 - n_draft if wants_logits else -1, n_draft)
         self.rows.append(row)
         return row
+
+
+def _token_ids(tokens: Tokens[int]) -> array[int]:
+    """Returns token ids as int32. An array takes no fractions and no numbers of more than 32 bits."""
+    if not isinstance(tokens, (bytes, bytearray, memoryview)):  # an array would read these as machine words
+        try:
+            return array("i", tokens)
+        except (TypeError, OverflowError):
+            pass
+    raise wrong_value("tokens", "a sequence of token ids", tokens)
+
+
+def _place(name: str, value: int) -> int:
+    try:
+        value = index(value)
+    except TypeError:
+        raise wrong_value(name, "a whole number", value) from None
+    if value < 0:
+        raise InvalidRequestError(f"{name} must not be negative, got {value}", param=name)
+    return value

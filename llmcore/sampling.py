@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from llmcore.errors import InvalidRequestError
+from llmcore.values import plain_value, wrong_value
 
 MAX_SEED = 2**32 - 1
-
-
-def is_numpy(value: Any) -> bool:
-    """True if a value is a numpy scalar or array, or converts itself like one."""
-    return hasattr(value, "tolist") and not isinstance(value, type)
-
-
-def plain_value(value: Any) -> Any:
-    """Converts a numpy value to a number or list; returns any other value unchanged."""
-    return value.tolist() if is_numpy(value) else value
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,7 +91,7 @@ def _check_range(name: str, value: float | None, low: float, high: float) -> Non
     except (TypeError, ValueError, OverflowError):  # not a number, or too large for a float
         raise InvalidRequestError(f"{name} must be a number, got {value!r}", param=name) from None
     if not is_finite or not low <= value <= high:
-        raise InvalidRequestError(f"{name} must be between {low:g} and {high:g}, got {value!r}", param=name)
+        raise InvalidRequestError(f"{name} must be between {low:.10g} and {high:.10g}, got {value!r}", param=name)
 
 
 def sampling_params(**values: Any) -> SamplingParams:
@@ -107,7 +99,7 @@ def sampling_params(**values: Any) -> SamplingParams:
 
     Raises InvalidRequestError, naming an argument that is unknown or of a wrong type.
     """
-    values = {name: plain_value(value) for name, value in values.items()}
+    values = {name: _plain(value) for name, value in values.items()}
     for name, value in values.items():
         if name not in SamplingParams.__struct_fields__:
             raise InvalidRequestError(f"unknown sampling parameter: {name}", param=name)
@@ -116,5 +108,21 @@ def sampling_params(**values: Any) -> SamplingParams:
         except msgspec.ValidationError as error:
             if isinstance(error.__cause__, InvalidRequestError):
                 raise error.__cause__ from None
-            raise InvalidRequestError(f"{name}: {error}", param=name) from None
+            raise wrong_value(name, _WANTED[SamplingParams.__annotations__[name]], value) from None
     return msgspec.convert(values, SamplingParams)
+
+
+# Descriptions of the fields' types.
+_WANTED = {
+    "float": "a number",
+    "int": "a whole number",
+    "int | None": "a whole number or None",
+    "tuple[str, ...]": "a sequence of texts",
+    "dict[int, float]": "a mapping of token ids to numbers",
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {plain_value(key): plain_value(each) for key, each in value.items()}
+    return plain_value(value)

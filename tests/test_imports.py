@@ -23,6 +23,7 @@ LEAVES = {
         "messages",
         "sampling",
         "sequence",
+        "values",
     ),
     *("machine", "protocol"),
 }

@@ -33,6 +33,7 @@ _COUNTERS = (
     ("n_steps", "steps", "steps"),
     ("step_s", "step_seconds", "seconds in steps"),
     ("native_s", "native_seconds", "of these, seconds in native calls"),
+    ("n_tokens_generated", "answer_tokens", "generated tokens, also of answers that have not ended"),
     ("n_answer_steps", "answer_steps", "steps, counted once for each answer that they gave tokens"),
     ("n_tokens_prefilled", "prefilled_tokens", "computed prompt tokens"),
     ("n_prefix_hits", "prefix_hits", "sequences with at least half of their prompt cached"),

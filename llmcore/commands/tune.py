@@ -34,7 +34,7 @@ from llmcore.tuning.trial_process import TrialProcess
 # Options that are tuned unless they are given, then conditions of the trials.
 OPTIONS = (
     *("threads", "threads_batch", "n_batch", "n_ubatch", "flash_attn", "cache_type_k", "cache_type_v"),
-    *("n_ctx", "n_slots", "mmap", "repack", "kernels", "blas", "profile_dir"),
+    *("n_ctx", "n_slots", "mmap", "repack", "kernels", "repeatable", "blas", "profile_dir"),
 )
 _TIME_LIMIT_S = 600.0
 
@@ -116,6 +116,7 @@ def _profile(
         mmap=engine.mmap,
         repack=engine.repack,
         kernels=engine.kernels,
+        repeatable=engine.repeatable,
         blas=engine.blas == "on",
     )
     return TunedProfile(

@@ -23,7 +23,7 @@ from llmcore.llama.attention_shape import attention_shape
 from llmcore.llama.context_params import ContextParams, native_params
 from llmcore.llama.ffi.library import library_dir, load_library
 from llmcore.llama.ffi.origin import mapped_libraries
-from llmcore.llama.kernels import use_kernels
+from llmcore.llama.kernels import attends, decide_kernels, use_kernels
 from llmcore.llama.memory_estimate import estimate_memory
 from llmcore.machine.child_process import exit_words, run_module
 from llmcore.startup.attention_settings import AttentionSettings, candidates
@@ -128,7 +128,9 @@ def _need(config: EngineConfig) -> Need:
     n_ctx_train = header.metadata.get(f"{header.metadata.get('general.architecture')}.context_length", 0)
     n_ctx = decide_n_ctx(config, n_ctx_train if isinstance(n_ctx_train, int) else 0)
     needs, problem = [], NativeError("no attention settings are left open")
-    for settings in candidates(config, attention_shape(header)):
+    use_kernels(decide_kernels(config))
+    shape = attention_shape(header)
+    for settings in candidates(config, shape, has_kernels=attends(shape, "f16", "f16")):
         try:
             needs.append(_estimate(config, n_ctx, settings))
         except NativeError as error:  # not every model supports all settings
@@ -149,7 +151,6 @@ def _estimate(config: EngineConfig, n_ctx: int, settings: AttentionSettings) -> 
         cache_type_v=settings.cache_type_v,
         flash_attn=settings.flash_attn,
     )
-    use_kernels(config.kernels)
     model = load_library().llama_model_default_params()
     model.use_extra_bufts = config.repack
     found = estimate_memory(config.model_path, model, native_params(params))

@@ -31,7 +31,7 @@ class TextReader:
         """Returns the embedder. Raises UnsupportedError if the model has none."""
         if self._embedder is None:
             raise UnsupportedError(
-                f"{self._model.path} is no embedding model: its file names no pooling. Serve one that is, or choose how "
+                f"{self._model.path} is no embedding model: its file names no pooling. Load one that is, or choose how "
                 "its vectors are pooled with the option pooling (mean, cls or last)"
             )
         return self._embedder

@@ -44,6 +44,25 @@ from llmcore.startup.tuned_profile import with_profile
 logger = logging.getLogger(__name__)
 
 
+class _NoPrefixes:
+    """Pinned prefixes of a model that cannot generate. See PinnedPrefixes for what the methods do."""
+
+    def __init__(self, refuse: Callable[[], NoReturn]) -> None:
+        self._refuse = refuse
+
+    def read(self, prompt: Prompt) -> list[int]:
+        self._refuse()
+
+    def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
+        self._refuse()
+
+    def unpin(self, name: str) -> None:
+        raise PrefixMissingError(f"there is no pinned prefix {name!r}", param="name")
+
+    def infos(self) -> list[PrefixInfo]:
+        return []
+
+
 class EncoderEngine:
     """Owns a model that cannot generate, and its embedder. See Engine for what the methods do."""
 
@@ -61,10 +80,10 @@ class EncoderEngine:
             model.close()
             raise
         self.embeddings = EmbeddingQueue(model, embedder, self.limits, dimensions=config.embed_dimensions)
+        self.prefixes = _NoPrefixes(self._refuse)
         self.threads = threads.n_threads
         self._threads = threads
         self.has_work = False  # generation only; see embeddings.has_work
-        self.on_step: Callable[[tuple[str, ...], float], None] | None = None  # never called
 
     def close(self) -> None:
         self.embeddings.close()
@@ -91,9 +110,6 @@ class EncoderEngine:
     # --- Generation ---------------------------------------------------------------------------------------------------
 
     def read(self, prompt: Prompt, prediction: str = "") -> TokenizedPrompt:
-        self._refuse()
-
-    def read_prefix(self, prompt: Prompt) -> list[int]:
         self._refuse()
 
     def submit(
@@ -125,21 +141,15 @@ class EncoderEngine:
     def tokenize_chat(self, prompt: ChatPrompt) -> tuple[int, ...]:
         self._refuse()
 
-    def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
-        self._refuse()
-
     def _refuse(self) -> NoReturn:
         gives = "ranks documents only" if self.embeddings.pooling == "rank" else "gives embeddings only"
         raise UnsupportedError(f"this model cannot generate text, it {gives}", param="model")
 
-    def unpin(self, name: str) -> None:
-        raise PrefixMissingError(f"there is no pinned prefix {name!r}", param="name")
-
-    def prefixes(self) -> list[PrefixInfo]:
-        return []
-
     def cancel(self, request_id: str) -> Finished | None:
         return None
+
+    def observe_steps(self, call: Callable[[tuple[str, ...], float], None]) -> None:
+        pass
 
     def interrupt(self, request_ids: frozenset[str] | set[str]) -> None:
         pass

@@ -49,13 +49,11 @@ from llmcore.messages import (
     GenerateRequest,
     ModelInfo,
     Output,
-    PrefixInfo,
-    PrefixSpec,
     Prompt,
     TokensPrompt,
 )
 from llmcore.protocol.checks import check_request, checked, checked_request
-from llmcore.protocol.commands import PinCommand, RenderCommand, TokenizeChatCommand
+from llmcore.protocol.commands import RenderCommand, TokenizeChatCommand
 from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.refusals import Refusals
@@ -99,13 +97,15 @@ class Engine:
         source = self._speculation if self._speculation.is_on else None
         self._scheduler = Scheduler(self._cache, limits, costs, source)
         self._prompts = Prompts(parts.model, parts.template, limits)
-        self._pinned = PinnedPrefixes(self._scheduler, self._prompts, parts.store, clock, self._speculation)
+        self.prefixes = PinnedPrefixes(
+            self._scheduler, self._prompts, parts.store, clock, self._check_open, self._speculation
+        )
         self._constraints = Constraints(parts.model)
         self._masks = MaskThread()
         token_text, shift = TokenText(parts.model), ContextShift(self._scheduler, is_enabled=parts.context_shift)
         self._builder = RequestBuilder(parts.model, limits, self._cache, self._prompts, self._constraints, token_text)
         self._requests = OpenRequests(self._scheduler, token_text, self._speculation, clock)
-        self._failed = FailedSequences(self._scheduler, self._requests, self._pinned)
+        self._failed = FailedSequences(self._scheduler, self._requests, self.prefixes)
         self.embeddings = EmbeddingQueue(
             parts.model, parts.embedder, limits, dimensions=parts.embed_dimensions, clock=clock
         )
@@ -132,10 +132,10 @@ class Engine:
             model.close()
             raise
         try:
-            engine._pinned.queue_all(prefixes)
+            engine.prefixes.queue_all(prefixes)
             while engine.has_work:
                 engine.step()
-            engine._pinned.check_computed(prefixes)
+            engine.prefixes.check_computed(prefixes)
         except BaseException:
             engine.close()
             raise
@@ -207,7 +207,7 @@ class Engine:
         grown = self._scheduler.commit([each.token for each in sampled])
         prefixes = [each for each in self._scheduler.in_step if each.is_prefix]
         if prefixes:
-            self._pinned.pin_computed(prefixes)
+            self.prefixes.pin_computed(prefixes)
         return [sequence for sequence, _ in grown]
 
     def _emit(self, sampled: list[SampledToken]) -> list[Output]:
@@ -221,13 +221,8 @@ class Engine:
         grown = self._commit(sampled)
         return [self._outputs.process(sequence, each) for sequence, each in zip(grown, sampled, strict=True)]
 
-    @property
-    def on_step(self) -> Callable[[tuple[str, ...], float], None] | None:
-        """Called before a step is computed, with the request ids in it and the seconds that it should take."""
-        return self._running_step.on_step
-
-    @on_step.setter
-    def on_step(self, call: Callable[[tuple[str, ...], float], None] | None) -> None:
+    def observe_steps(self, call: Callable[[tuple[str, ...], float], None]) -> None:
+        """Calls `call` before each step, with the ids of the requests in it and the seconds that it should take."""
         self._running_step.on_step = call
 
     # --- Requests -----------------------------------------------------------------------------------------------------
@@ -295,9 +290,8 @@ class Engine:
     def is_prepared(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> bool:
         """True if submit() need not compile anything for a request with this constraint and prompt (the result of read())."""
         self._process.check(_NAME)
-        return all(
-            map(self._constraints.is_ready, needed_constraints(None if prompt is None else prompt.chat, constraint))
-        )
+        needed = needed_constraints(None if prompt is None else prompt.chat, constraint)
+        return all(map(self._constraints.is_ready, needed))
 
     def prepare(self, constraint: Constraint | None, prompt: TokenizedPrompt | None = None) -> None:
         """Compiles what a request with this constraint and prompt needs, which submit() does otherwise. For any thread. Raises
@@ -315,36 +309,12 @@ class Engine:
         """Returns the tokens of messages, however many, as a request's prompt. For any thread. Raises InvalidRequestError."""
         return self._prompts.tokenize_chat(checked(TokenizeChatCommand(0, prompt)).prompt)
 
-    # --- Prefixes -----------------------------------------------------------------------------------------------------
-
-    def read_prefix(self, prompt: Prompt) -> list[int]:
-        """Renders and tokenizes a prompt for pin(). For any thread. Raises InvalidRequestError or ContextLengthError."""
-        self._process.check(_NAME)
-        return self._prompts.read_prefix(prompt)
-
-    def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
-        """Queues a prefix to be computed and never evicted; `tokens` are the result of read_prefix(). Raises InvalidRequestError
-        or OverloadedError."""
-        self._check_open()
-        if tokens is None:
-            spec = checked(PinCommand(0, spec)).prefix
-        return self._pinned.queue(spec, tokens)
-
-    def unpin(self, name: str) -> None:
-        """Raises PrefixMissingError."""
-        self._process.check(_NAME)
-        self._pinned.unpin(name)
-
-    def prefixes(self) -> list[PrefixInfo]:
-        self._process.check(_NAME)
-        return self._pinned.infos()
+    # --- About the engine ---------------------------------------------------------------------------------------------
 
     def drop_cached_prefixes(self) -> None:
         """Forgets the cells and host memory of finished requests; running and pinned sequences stay."""
         self._process.check(_NAME)
         self._cache.drop_idle()
-
-    # --- About the engine ---------------------------------------------------------------------------------------------
 
     @property
     def threads(self) -> int:

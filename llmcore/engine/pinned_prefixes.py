@@ -10,7 +10,9 @@ from llmcore.engine.prompts import Prompts
 from llmcore.engine.speculation import Speculation
 from llmcore.errors import ConfigError, InvalidRequestError, LlmcoreError, PrefixMissingError
 from llmcore.log import event
-from llmcore.messages import PrefixInfo, PrefixSpec
+from llmcore.messages import PrefixInfo, PrefixSpec, Prompt
+from llmcore.protocol.checks import checked
+from llmcore.protocol.commands import PinCommand
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import HIGH, Sequence
 from llmcore.startup.prefix_store import PrefixStore
@@ -39,19 +41,30 @@ class PinnedPrefixes:
         prompts: Prompts,
         store: PrefixStore | None,
         clock: Callable[[], float],
+        check_open: Callable[[], None],
         speculation: Speculation,
     ) -> None:
+        """`check_open` raises ClosedError if the engine is closed, or another process's."""
         self._scheduler = scheduler
         self._prompts = prompts
         self._store = store
         self._clock = clock
+        self._check_open = check_open
         self._speculation = speculation
         self._pins: dict[str, _Pin] = {}
 
-    def queue(self, spec: PrefixSpec, tokens: list[int] | None = None) -> PrefixInfo:
-        """Queues a prefix. One of the same name is replaced once it is computed. `tokens` are those of its prompt, if they are
-        known. Raises InvalidRequestError or OverloadedError; nothing changes then."""
-        tokens = self._prompts.read_prefix(spec.prompt) if tokens is None else tokens
+    def read(self, prompt: Prompt) -> list[int]:
+        """Renders and tokenizes a prompt for pin(). For any thread. Raises InvalidRequestError or ContextLengthError."""
+        self._check_open()
+        return self._prompts.read_prefix(prompt)
+
+    def pin(self, spec: PrefixSpec, *, tokens: list[int] | None = None) -> PrefixInfo:
+        """Queues a prefix to be computed and never evicted. One of the same name is replaced once it is computed. `tokens` are the
+        result of read(), if that was called. Raises InvalidRequestError or OverloadedError; nothing changes then."""
+        self._check_open()
+        if tokens is None:
+            spec = checked(PinCommand(0, spec)).prefix
+            tokens = self._prompts.read_prefix(spec.prompt)
         old = self._pins.get(spec.name)
         if old is not None and old.tokens == tokens:
             return self._info(spec.name)
@@ -82,7 +95,7 @@ class PinnedPrefixes:
         """Queues the prefixes of a prefix file. Raises ConfigError or OverloadedError."""
         for spec in specs:
             try:
-                self.queue(spec)
+                self.pin(spec)
             except InvalidRequestError as error:
                 message = f"prefix_file: {spec.name!r}: {error.message}"
                 raise ConfigError(message, param="prefix_file") from None
@@ -94,7 +107,8 @@ class PinnedPrefixes:
             raise LlmcoreError(f"prefix {sorted(missing)[0]!r} cannot be computed: the lines before this say why")
 
     def unpin(self, name: str) -> None:
-        """Raises PrefixMissingError."""
+        """Forgets a prefix, whose cells may be evicted then. Raises PrefixMissingError."""
+        self._check_open()
         pin = self._pins.pop(name, None)
         if pin is None:
             raise PrefixMissingError(f"there is no pinned prefix {name!r}", param="name")
@@ -121,6 +135,8 @@ class PinnedPrefixes:
         event(logger, logging.ERROR, "prefix_failed", prefix=name, message=message)
 
     def infos(self) -> list[PrefixInfo]:
+        """Returns the prefixes that are pinned or are being computed, in order of name."""
+        self._check_open()
         return [self._info(name) for name in sorted(self._pins)]
 
     def _pin_computed(self, sequence: Sequence) -> None:

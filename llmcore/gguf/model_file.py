@@ -28,7 +28,7 @@ def open_model_file(path: str) -> Iterator[BinaryIO]:
             yield file
     except (FileNotFoundError, NotADirectoryError):
         raise ModelMissingError(
-            f"there is no file {path!r}: check MODEL_PATH, or fetch a model with `llmcore pull`", param="model_path"
+            f"there is no file {path!r}: `llmcore pull` fetches models", param="model_path"
         ) from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}", param="model_path") from None

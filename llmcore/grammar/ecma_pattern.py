@@ -1,11 +1,13 @@
 """Translates regular expressions of ECMA-262, which JSON Schema's `pattern` has, into the syntax of Rust's regex crate. Pure.
 
 JSON Schema recommends the syntax with the flag `u`; where that is an error and the older syntax has a meaning (`^{$`, `]`), that
-meaning holds. A class without characters, `[]`, matches nothing: `^[]]$` is such a class followed by a bracket.
+meaning holds. A class without characters, `[]`, matches nothing. But with a bracket that closes nothing, `^[]]$` is an error with
+the flag: then `]` is a character of a class that it begins, as for Python, Rust and POSIX.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from llmcore.grammar import ecma_tree as tree
@@ -43,18 +45,34 @@ def to_rust(pattern: str) -> list[str]:
     of them: what stands before it is followed by its texts, or never is. Raises PatternError."""
     if len(pattern) > LENGTH_MAX:
         raise PatternError(f"it has {len(pattern)} characters, and at most {LENGTH_MAX} are allowed")
-    found = _Reader(pattern).read()
+    found = _read(pattern)
     if NEVER in found:
-        hint = " ([] is a class without characters: write [\\]] for a bracket)" if "[]" in pattern else ""
-        raise PatternError(f"no text matches it{hint}")
+        raise PatternError("no text matches it")
     return [f"^(?:{text(each)})$" for each in found]
 
 
-class _Reader:
-    """Reads one pattern from left to right."""
+def _read(pattern: str) -> list[Node]:
+    reader = _Reader(pattern)
+    found = reader.read()
+    if reader.has_lone_bracket and reader.has_empty_class:
+        with contextlib.suppress(PatternError):
+            return _Reader(pattern, classes_may_begin_with_bracket=True).read()
+    return found
 
-    def __init__(self, pattern: str) -> None:
+
+class _Reader:
+    """Reads one pattern from left to right.
+
+    Attributes:
+        has_lone_bracket: there is a `]` that closes no class.
+        has_empty_class: there is a `[]` or `[^]`.
+    """
+
+    def __init__(self, pattern: str, *, classes_may_begin_with_bracket: bool = False) -> None:
         self._pattern = pattern
+        self._classes_may_begin_with_bracket = classes_may_begin_with_bracket
+        self.has_lone_bracket = False
+        self.has_empty_class = False
         self._at = 0
         self._depth = 0
         self._look_arounds = LookArounds()
@@ -170,6 +188,7 @@ class _Reader:
             return self._class(at)
         if character == "\\":
             return self._escape(at)
+        self.has_lone_bracket |= character == "]"
         return tree.one_of(joined([(ord(character), ord(character))]))
 
     def _group(self, at: int) -> Matches:
@@ -227,6 +246,11 @@ class _Reader:
         is_negated = self._take("^")
         ranges: list[tuple[int, int]] = []
         properties: list[str] = []
+        if self._is_next("]"):
+            self.has_empty_class = True
+            if self._classes_may_begin_with_bracket:
+                self._at += 1
+                ranges.append((0x5D, 0x5D))
         while not self._take("]"):
             first_at = self._at
             first = self._class_atom(at)

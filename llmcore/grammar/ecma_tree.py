@@ -1,4 +1,4 @@
-"""What regular expressions of ECMA-262 match, with their anchors. Pure."""
+"""Matches of ECMA-262 regular expressions, with their anchors, as nodes. Pure."""
 
 from __future__ import annotations
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmcore.engine.logits_processor import LogitsProcessor
-from llmcore.errors import InvalidRequestError
 from llmcore.grammar.response_format import take_constraint
-from llmcore.library.checks import number_above, text, texts, token_ids, truth, whole_number, wrong
-from llmcore.library.options import ChatOptions, GenerateOptions, PromptOptions
+from llmcore.library.checks import (
+    number_above,
+    text,
+    texts,
+    token_ids,
+    truth,
+    whole_number,
+)
+from llmcore.library.options import ChatOptions, GenerateOptions
 from llmcore.library.other_names import ANSWER_NAMES, unknown_argument, with_our_names
 from llmcore.library.response_type import ResponseType, take_response_type
 from llmcore.library.sampling_defaults import with_changes
@@ -19,22 +24,20 @@ from llmcore.messages import (
     N_LOGPROBS_MAX,
     PRIORITIES,
     SPECULATION_MODES,
-    ChatPrompt,
     Constraint,
     GenerateRequest,
     Priority,
     Prompt,
     SpeculationMode,
-    TextPrompt,
-    TokensPrompt,
-    ToolChoice,
 )
-from llmcore.sampling import MAX_SEED, SamplingParams, plain_value, sampling_params
+from llmcore.sampling import MAX_SEED, SamplingParams, sampling_params
+from llmcore.values import plain_value, wrong_value
 
 # Answers to one prompt.
 N_CHOICES_MAX = 128
 
-_CHOICES: tuple[ToolChoice, ...] = ("auto", "none", "required")
+# Fields of GenerateRequest and its prompt whose arguments have other names.
+_OTHER_FIELDS = {"n_logprobs": "logprobs", "n_prompt_logprobs": "prompt_logprobs", "tokens": "prompt"}
 
 # Values by which other libraries turn a parameter off, and ours.
 _OFF: dict[str, tuple[int, Any]] = {"top_k": (-1, 0), "seed": (-1, None), "max_tokens": (-1, None)}
@@ -71,7 +74,7 @@ class AnswerArguments:
         """Returns the same arguments with other sampling parameters, changed by the keyword arguments. Raises InvalidRequestError,
         naming the argument `name`."""
         if not isinstance(params, SamplingParams):
-            raise wrong(name, "a SamplingParams", params)
+            raise wrong_value(name, "a SamplingParams", params)
         return replace(self, sampling=with_changes(params, self.changes))
 
     def request(self, request_id: str, prompt: Prompt, choice: int = 0, group: str = "") -> GenerateRequest:
@@ -117,7 +120,7 @@ def answer_arguments(
     Raises InvalidRequestError, naming the argument.
     """
     if params is not None and not isinstance(params, SamplingParams):
-        raise wrong("params", "a SamplingParams", params)
+        raise wrong_value("params", "a SamplingParams", params)
     given = [name for name, value in (("max_tokens", max_tokens), ("stop", stop)) if value is not None and value != ()]
     rest = with_our_names(options, ANSWER_NAMES, given)
     max_tokens, stop = rest.pop("max_tokens", max_tokens), rest.pop("stop", stop)
@@ -168,7 +171,9 @@ def _processors(value: Any) -> tuple[LogitsProcessor, ...]:
     if value is None or callable(value):
         return () if value is None else (value,)
     if not isinstance(value, Iterable) or not all(map(callable, processors := tuple(value))):
-        raise wrong("logits_processor", "a function of (token_ids, logits), or a sequence of such functions", value)
+        raise wrong_value(
+            "logits_processor", "a function of (token_ids, logits), or a sequence of such functions", value
+        )
     return processors
 
 
@@ -177,7 +182,7 @@ def _priority(value: Any) -> Priority:
         if value == priority:
             return priority
     if value is not None:
-        raise wrong("priority", f"one of {', '.join(PRIORITIES)}", value)
+        raise wrong_value("priority", f"one of {', '.join(PRIORITIES)}", value)
     return "normal"
 
 
@@ -186,7 +191,7 @@ def _speculation(value: Any) -> SpeculationMode:
         if value == choice:
             return choice
     if value is not None:
-        raise wrong("speculation", f"one of {', '.join(SPECULATION_MODES)}", value)
+        raise wrong_value("speculation", f"one of {', '.join(SPECULATION_MODES)}", value)
     return "auto"
 
 
@@ -210,70 +215,6 @@ def _for_choice(params: SamplingParams, choice: int) -> SamplingParams:
     return with_changes(params, {"seed": (params.seed + choice) % (MAX_SEED + 1)})
 
 
-# --- Prompts ----------------------------------------------------------------------------------------------------------
-
-
-def generate_prompt(prompt: Any, options: dict[str, Any]) -> Prompt:
-    """Makes a prompt of a text or of token ids, and of the options that concern it, which are removed from `options`. Raises
-    InvalidRequestError, naming the argument."""
-    for name in sorted(ChatOptions.__annotations__.keys() - GenerateOptions.__annotations__.keys()):
-        if name in options:
-            raise InvalidRequestError(f"{name} is an argument of chat(), not of generate()", param=name)
-    suffix = text(options.pop("suffix", None) or "", "suffix")
-    if isinstance(prompt, str):
-        return TextPrompt(prompt, suffix)
-    if suffix:
-        raise InvalidRequestError("suffix needs a prompt that is a text", param="suffix")
-    if prompt is None or isinstance(prompt, (bytes, bytearray, Mapping)) or not isinstance(prompt, Iterable):
-        raise wrong("prompt", "a text or a sequence of token ids", prompt)
-    return TokensPrompt(token_ids(prompt, "prompt"))
-
-
-def chat_prompt(messages: Sequence[Any], options: dict[str, Any]) -> ChatPrompt:
-    """Makes a prompt of messages and of the options that concern it, which are removed from `options`. Raises
-    InvalidRequestError, naming the argument."""
-    if "suffix" in options:
-        raise InvalidRequestError("suffix is an argument of generate(), not of chat()", param="suffix")
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
-        raise wrong("messages", 'a sequence of messages such as {"role": "user", "content": "Hello!"}', messages)
-    listed = list(messages)
-    if not listed:
-        raise InvalidRequestError("messages must not be empty", param="messages")
-    tools = options.pop("tools", None)
-    if tools is not None and (isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable)):
-        raise wrong("tools", "a sequence of tools", tools)
-    tools = list(tools or ())
-    choice, name = _choice(options.pop("tool_choice", None), bool(tools))
-    continues = truth(options.pop("continue_final_message", False), "continue_final_message")
-    return ChatPrompt(
-        _json(listed, "messages"),
-        add_generation_prompt=not continues,
-        continue_final_message=continues,
-        tools=_json(tools, "tools") if tools else b"",
-        tool_choice=choice,
-        tool_name=name,
-        parallel_tool_calls=truth(options.pop("parallel_tool_calls", True), "parallel_tool_calls"),
-        template_args=_template_args(options.pop("chat_template_kwargs", None)),
-        reasoning_effort=text(options.pop("reasoning_effort", None) or "", "reasoning_effort"),
-    )
-
-
-def any_prompt(prompt: Any, options: dict[str, Any]) -> Prompt:
-    """Makes a prompt of a text, of token ids, or of messages. `options` concern messages. Raises InvalidRequestError, naming the
-    argument."""
-    first = next(iter(prompt), None) if isinstance(prompt, (list, tuple)) else None
-    is_chat = first is not None and not isinstance(plain_value(first), int)
-    found = chat_prompt(prompt, options) if is_chat else generate_prompt(prompt, options)
-    refuse_others(options, PromptOptions.__annotations__)
-    return found
-
-
-def refuse_others(options: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raises InvalidRequestError if keyword arguments are left."""
-    for name in options:
-        raise unknown_argument(name, known, "argument")
-
-
 def chat_arguments(
     params: SamplingParams | None, defaults: SamplingParams, options: Mapping[str, Any], **given: Any
 ) -> AnswerArguments:
@@ -281,57 +222,9 @@ def chat_arguments(
     return answer_arguments(params, defaults, options, known=_CHAT, **given)
 
 
-def _template_args(value: Any) -> bytes:
-    if value is None:
-        return b""
-    if not isinstance(value, Mapping):
-        raise wrong("chat_template_kwargs", "a mapping", value)
-    return _json(dict(value), "chat_template_kwargs") if value else b""
-
-
-def _choice(given: Any, has_tools: bool) -> tuple[ToolChoice, str]:
-    if given is None:
-        return "auto", ""
-    if not has_tools and given != "none" and given != "auto":
-        raise InvalidRequestError("tool_choice needs tools", param="tool_choice")
-    for choice in _CHOICES:
-        if given == choice:
-            return choice, ""
-    function = given.get("function") if isinstance(given, Mapping) else None
-    name = function.get("name") if isinstance(function, Mapping) else None
-    if not isinstance(name, str):
-        message = 'tool_choice must be "auto", "none", "required" or {"type": "function", "function": {"name": …}}'
-        raise InvalidRequestError(message, param="tool_choice")
-    return "required", name
-
-
-def _json(value: Any, name: str) -> bytes:
-    try:
-        return json.dumps(value, default=_message).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequestError(f"{name} cannot be written as JSON: {error}", param=name) from None
-
-
-def _message(value: Any) -> Any:
-    """Returns the plain form of an object among messages or tools: an answer of ours, a message of a client library, a number of
-    numpy. Raises TypeError for anything else."""
-    for method in ("to_message", "model_dump", "tolist"):
-        convert = getattr(value, method, None)
-        if callable(convert) and not isinstance(value, type):
-            return convert()
-    raise TypeError(f"a value of type {type(value).__name__}")
-
-
 def argument_name(param: str | None, constraint: str) -> str | None:
     """Name of the argument for a field of GenerateRequest at fault. `constraint` is the argument that gave the constraint."""
-    if param in ("n_logprobs", "n_prompt_logprobs"):
-        return param.removeprefix("n_")
     name, dot, path = (param or "").partition(".")
+    if name in _OTHER_FIELDS:
+        return _OTHER_FIELDS[name]
     return f"{constraint}{dot}{path}" if name == "constraint" else param
-
-
-def sequence_argument(values: Any, name: str) -> tuple[Any, ...]:
-    """Returns the values of an argument. Raises InvalidRequestError, naming the argument, if it is no sequence."""
-    if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
-        raise InvalidRequestError(f"{name} must be a sequence, got {type(values).__name__}", param=name)
-    return tuple(values)

@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.errors import ClosedError, InvalidRequestError, OverloadedError
-from llmcore.library.arguments import sequence_argument
 from llmcore.library.async_answering import AsyncAnswer, AsyncAnswering
 from llmcore.library.async_lists import answer_list
 from llmcore.library.async_stream import AsyncStream, OpenAnswer
-from llmcore.library.checks import truth
+from llmcore.library.checks import sequence_argument, truth
 from llmcore.library.engine_options import engine_config
 from llmcore.library.events import EventReader, TextReader
 from llmcore.library.jobs import Job, Jobs, StreamKind, stream_kind

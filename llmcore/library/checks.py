@@ -11,25 +11,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmcore.errors import InvalidRequestError
-from llmcore.sampling import plain_value
+from llmcore.values import plain_value, wrong_value
 
 INT32_MAX = 2**31 - 1
-
-
-def wrong(name: str, wanted: str, value: Any) -> InvalidRequestError:
-    """Returns the error for a value of a wrong type: "max_tokens must be a whole number, got 1.5"."""
-    shown = repr(value)
-    if len(shown) > 60:
-        shown = f"{shown[:57]}..."
-    kind = "" if isinstance(value, (int, float)) or value is None else f" ({type(value).__name__})"
-    return InvalidRequestError(f"{name} must be {wanted}, got {shown}{kind}", param=name)
 
 
 def whole_number(value: Any, name: str, low: int = 0, high: int = INT32_MAX) -> int:
     """Returns an integer in low..high."""
     value = plain_value(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise wrong(name, "a whole number", value)
+        raise wrong_value(name, "a whole number", value)
     if not low <= value <= high:
         raise InvalidRequestError(f"{name} must be between {low} and {high}, got {value}", param=name)
     return value
@@ -39,7 +30,7 @@ def number_above(value: Any, name: str, low: float) -> float:
     """Returns a finite number above `low`."""
     value = plain_value(value)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise wrong(name, "a number", value)
+        raise wrong_value(name, "a number", value)
     if not (math.isfinite(value) and value > low):
         raise InvalidRequestError(f"{name} must be above {low:g}, got {value!r}", param=name)
     return float(value)
@@ -49,14 +40,14 @@ def truth(value: Any, name: str) -> bool:
     """Returns a bool."""
     value = plain_value(value)
     if not isinstance(value, bool):
-        raise wrong(name, "True or False", value)
+        raise wrong_value(name, "True or False", value)
     return value
 
 
 def text(value: Any, name: str) -> str:
     """Returns a text."""
     if not isinstance(value, str):
-        raise wrong(name, "a text", value)
+        raise wrong_value(name, "a text", value)
     return value
 
 
@@ -66,14 +57,34 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
         return ()
     if isinstance(value, str):
         return (value,)
-    if isinstance(value, (bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
-        raise wrong(name, "a text or a sequence of texts", value)
+    if not _is_sequence(value):
+        raise wrong_value(name, "a text or a sequence of texts", value)
     return tuple(text(each, f"{name}[{index}]") for index, each in enumerate(value))
 
 
 def token_ids(value: Any, name: str) -> tuple[int, ...]:
     """Returns a sequence of token ids as a tuple: a list, a tuple, an array of integers."""
     value = plain_value(value)
-    if isinstance(value, (str, bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
-        raise wrong(name, "a sequence of token ids", value)
+    if isinstance(value, str) or not _is_sequence(value):
+        raise wrong_value(name, "a sequence of token ids", value)
     return tuple(whole_number(each, f"{name}[{index}]", -INT32_MAX) for index, each in enumerate(value))
+
+
+def text_or_tokens(value: Any, name: str) -> str | tuple[int, ...]:
+    """Returns a text, or a sequence of token ids as a tuple."""
+    if isinstance(value, str):
+        return value
+    if not _is_sequence(value):
+        raise wrong_value(name, "a text or a sequence of token ids", value)
+    return token_ids(value, name)
+
+
+def sequence_argument(value: Any, name: str, wanted: str = "a sequence") -> tuple[Any, ...]:
+    """Returns the items of a sequence; a text is none."""
+    if isinstance(value, str) or not _is_sequence(value):
+        raise wrong_value(name, wanted, value)
+    return tuple(value)
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray, Mapping))

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.errors import InvalidRequestError
-from llmcore.library.arguments import sequence_argument
-from llmcore.library.checks import truth
+from llmcore.library.checks import sequence_argument, truth
 from llmcore.library.local_engine import LocalEngine
 from llmcore.llama.model import Model
 from llmcore.protocol.checks import checked

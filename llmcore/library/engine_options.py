@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmcore.config import EngineConfig
-from llmcore.errors import ConfigError, InvalidRequestError
+from llmcore.errors import ConfigError, InvalidRequestError, ModelMissingError
 from llmcore.hub.model_store import default_model_path, registry, with_model
 from llmcore.hub.named_model import named_model_path
-from llmcore.library.checks import truth, wrong
+from llmcore.library.checks import truth
 from llmcore.library.other_names import ENGINE_NAMES, unknown_argument, with_our_names
 from llmcore.log import event
 from llmcore.machine.options import value_of_short_name
-from llmcore.sampling import plain_value
+from llmcore.values import plain_value, wrong_value
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,10 @@ def _model_path(model: Any, model_path: Any) -> str:
 
 def _found(given: str, environ: Mapping[str, str], *, fetches: bool) -> str:
     """Returns the path of a model that was given by path or name; with `fetches`, of the default model too, which "" names."""
-    if not given and fetches and default_model_path(environ) is None:
+    if not given and default_model_path(environ) is None:
+        if not fetches:
+            problem = "no model is given, and the default one is not here: `llmcore pull` fetches it, or pull=True does"
+            raise ModelMissingError(problem, param="model")
         given = registry(environ).default
     try:
         path = named_model_path(given, pull=fetches, environ=environ, notify=_log_line) if given else None
@@ -76,7 +79,7 @@ def _log_line(line: str) -> None:
 
 def _as_path(value: Any, name: str) -> str:
     if not isinstance(value, (str, bytes, os.PathLike)):
-        raise wrong(name, "a path", value)
+        raise wrong_value(name, "a path", value)
     path = os.fsdecode(value)
     if not path and name == "model":
         raise InvalidRequestError("model must be a path, got an empty one", param=name)

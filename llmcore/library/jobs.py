@@ -12,12 +12,11 @@ from llmcore.library.arguments import (
     answer_arguments,
     argument_name,
     chat_arguments,
-    chat_prompt,
-    generate_prompt,
 )
-from llmcore.library.checks import wrong
+from llmcore.library.prompt_arguments import chat_prompt, generate_prompt
 from llmcore.messages import GenerateRequest, Prompt
-from llmcore.sampling import SamplingParams, plain_value
+from llmcore.sampling import SamplingParams
+from llmcore.values import plain_value, wrong_value
 
 StreamKind = Literal[False, True, "events"]
 Progress = bool | Callable[[int, int], object]
@@ -60,9 +59,11 @@ class Jobs:
         if not self.is_list or error.index is not None:
             return error
         error.index = index
-        if error.param == self.name:
-            error.param = f"{self.name}[{index}]"
-        error.message = f"{self.name}[{index}]: {error.message}"
+        place = f"{self.name}[{index}]"
+        if error.param is not None and error.param.startswith(self.name):
+            error.param = place + error.param.removeprefix(self.name)
+        inner = error.message.removeprefix(self.name)
+        error.message = place + inner if inner[:1] in (" ", "[") else f"{place}: {error.message}"
         error.args = (error.message,)
         return error
 
@@ -162,7 +163,7 @@ def _params_of_each(params: Any, n: int) -> list[Any] | None:
     if params is None or isinstance(params, SamplingParams):
         return None
     if not _is_sequence(params):
-        raise wrong("params", "a SamplingParams, or a list with one for each prompt", params)
+        raise wrong_value("params", "a SamplingParams, or a list with one for each prompt", params)
     if len(params) != n:
         message = f"params must have one SamplingParams for each of the {n} prompts, got {len(params)}"
         raise InvalidRequestError(message, param="params")
@@ -176,19 +177,19 @@ def stream_kind(value: Any) -> StreamKind:
         return bool(value)
     if value == "events":
         return "events"
-    raise wrong("stream", 'True, False or "events"', value)
+    raise wrong_value("stream", 'True, False or "events"', value)
 
 
 def _keeps_errors(value: Any) -> bool:
     if value not in ("raise", "return"):
-        raise wrong("errors", '"raise" or "return"', value)
+        raise wrong_value("errors", '"raise" or "return"', value)
     return bool(value == "return")
 
 
 def _progress(value: Any) -> Progress:
     value = plain_value(value)
     if not isinstance(value, bool) and not callable(value):
-        raise wrong("progress", "True, False or a function of (n_done, n)", value)
+        raise wrong_value("progress", "True, False or a function of (n_done, n)", value)
     return cast("Progress", value)
 
 

@@ -11,24 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.library.answering import Answering, Messages
-from llmcore.library.arguments import (
-    any_prompt,
-    chat_prompt,
-    refuse_others,
-    sequence_argument,
-)
 from llmcore.library.beam_search import WIDTH_MAX, Beam, BeamSearch
-from llmcore.library.checks import INT32_MAX, number_above, token_ids, whole_number
+from llmcore.library.checks import INT32_MAX, number_above, sequence_argument, token_ids, whole_number
 from llmcore.library.description import describe
 from llmcore.library.embeddings import Vectors, embed
 from llmcore.library.engine_options import engine_config
 from llmcore.library.local_engine import LocalEngine
 from llmcore.library.options import EngineOptions, PromptOptions
 from llmcore.library.pins import pin, pins, unpin
+from llmcore.library.prompt_arguments import any_prompt, chat_prompt, refuse_others
 from llmcore.library.sampling_defaults import model_sampling
 from llmcore.library.saved_prompt import load_prompt, save_prompt
 from llmcore.library.scoring import Score, perplexity, score_continuations
-from llmcore.llama.model_load import LoadProgress
+from llmcore.llama.model_load import LoadProgress, check_progress
 from llmcore.messages import EngineStats, PrefixInfo
 from llmcore.protocol.checks import checked
 from llmcore.protocol.commands import RerankCommand
@@ -68,6 +63,7 @@ class LLM(Answering):
         pull: bool = False,
         **options: Unpack[EngineOptions],
     ) -> None:
+        check_progress(progress)
         self._local = LocalEngine(engine_config(model, options, pull=pull), progress=progress)
         self.engine = self._local.engine
         self.model = self.engine.model

@@ -19,6 +19,7 @@ class EngineOptions(TypedDict, total=False):
 
     model_path: str | bytes | os.PathLike[str]
     chat_template: str
+    special_tokens_in_content: str
     n_ctx: int
     n_slots: int
     n_batch: int
@@ -32,6 +33,7 @@ class EngineOptions(TypedDict, total=False):
     self_check: str
     blas: str
     kernels: str
+    repeatable: str
     mmap: bool
     repack: bool
     rpc_servers: str

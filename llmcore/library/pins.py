@@ -15,7 +15,7 @@ def pin(local: LocalEngine, name: str, prompt: Prompt) -> PrefixInfo:
     cannot be computed."""
     if not re.fullmatch(PREFIX_NAME_PATTERN, text(name, "name")):
         raise InvalidRequestError(f"name must have {PREFIX_NAME_RULE}, got {name!r}", param="name")
-    local.locked(lambda engine: engine.pin(PrefixSpec(name=name, prompt=prompt)))
+    local.locked(lambda engine: engine.prefixes.pin(PrefixSpec(name=name, prompt=prompt)))
     local.step_until(lambda: not _is_open(local, name))
     for info in pins(local):
         if info.name == name:
@@ -25,12 +25,12 @@ def pin(local: LocalEngine, name: str, prompt: Prompt) -> PrefixInfo:
 
 def unpin(local: LocalEngine, name: str) -> None:
     """Unpins a prefix. Raises PrefixMissingError."""
-    local.locked(lambda engine: engine.unpin(text(name, "name")))
+    local.locked(lambda engine: engine.prefixes.unpin(text(name, "name")))
 
 
 def pins(local: LocalEngine) -> list[PrefixInfo]:
     """Returns the prefixes that are pinned or are being computed, in order of name."""
-    return local.locked(lambda engine: engine.prefixes())
+    return local.locked(lambda engine: engine.prefixes.infos())
 
 
 def _is_open(local: LocalEngine, name: str) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from llmcore.errors import ConfigError, InvalidRequestError
 from llmcore.hub.model_store import known_sampling
-from llmcore.sampling import SamplingParams
+from llmcore.sampling import SamplingParams, sampling_params
 
 # Where neither a model's file nor its known entry recommends anything: llama.cpp's own values.
 PLAIN_DEFAULTS = SamplingParams(temperature=0.7, top_p=0.95, top_k=40, min_p=0.05)
@@ -56,5 +56,5 @@ def model_sampling(path: str, metadata: Mapping[str, str]) -> SamplingParams:
 
 
 def with_changes(params: SamplingParams, changes: Mapping[str, Any]) -> SamplingParams:
-    """Returns parameters with some fields replaced. Raises InvalidRequestError, naming the field."""
-    return SamplingParams(**{**msgspec.structs.asdict(params), **changes})
+    """Returns parameters with some fields replaced, and the types of all checked. Raises InvalidRequestError, naming the field."""
+    return sampling_params(**{**msgspec.structs.asdict(params), **changes})

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from llmcore.errors import ContextLengthError, EngineError, InvalidRequestError, StateFileError
-from llmcore.library.checks import wrong
 from llmcore.library.local_engine import LocalEngine
 from llmcore.library.scoring import GREEDY
 from llmcore.machine.atomic_write import replaced_file
 from llmcore.messages import ChatPrompt, GenerateRequest, Prompt, TextPrompt, TokensPrompt
 from llmcore.startup.state_file import StateHeader, packed, unpacked
+from llmcore.values import wrong_value
 
 # Another thread's requests may evict the cells before they are copied.
 _N_TRIES = 3
@@ -26,7 +26,7 @@ def save_prompt(local: LocalEngine, prompt: Prompt, path: Any) -> int:
     """Writes a prompt and its cells to a file, which only its owner can read: it holds the text. What is not in the cache is
     computed first. Returns the number of tokens. Raises InvalidRequestError, ContextLengthError, OSError."""
     file = _path(path)
-    tokens = local.locked(lambda engine: engine.read_prefix(prompt))
+    tokens = local.locked(lambda engine: engine.prefixes.read(prompt))
     header = StateHeader(local.locked(lambda engine: engine.states.fingerprint), tokens, msgspec.msgpack.encode(prompt))
     parts = packed(header, _state(local, tokens))
     with replaced_file(file) as partial:
@@ -86,6 +86,8 @@ def _as_given(prompt: Prompt) -> str | list[int] | list[dict[str, Any]]:
 def _path(path: Any) -> Path:
     if not isinstance(path, (str, bytes, os.PathLike)) or not path:
         raise (
-            wrong("path", "a path", path) if path != "" else InvalidRequestError("path must not be empty", param="path")
+            wrong_value("path", "a path", path)
+            if path != ""
+            else InvalidRequestError("path must not be empty", param="path")
         )
     return Path(os.fsdecode(path))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmcore.errors import InvalidRequestError
-from llmcore.library.checks import token_ids, wrong
+from llmcore.library.checks import text_or_tokens
 from llmcore.library.local_engine import LocalEngine
 from llmcore.llama.model import Model
 from llmcore.messages import GenerateRequest, TokensPrompt
@@ -69,7 +69,7 @@ def perplexity(local: LocalEngine, text: Any) -> float:
     is predicted from at least half a window. Raises InvalidRequestError.
     """
     model, limits = local.engine.model, local.engine.limits
-    tokens = model.tokenize(text) if isinstance(text, str) else list(token_ids(text, "text"))
+    tokens = _tokens(model, text_or_tokens(text, "text"))
     if len(tokens) < 2:
         raise InvalidRequestError(f"text must have at least two tokens, got {len(tokens)}", param="text")
     n_window = min(limits.n_ctx - 1, limits.n_prompt or limits.n_ctx)
@@ -104,15 +104,19 @@ def _request(local: LocalEngine, tokens: Sequence[int], first: int, *, keeps: bo
     )
 
 
+def _tokens(model: Model, given: str | tuple[int, ...]) -> list[int]:
+    return model.tokenize(given) if isinstance(given, str) else list(given)
+
+
 def _joined(model: Model, prompt: Any, continuation: Any, name: str) -> tuple[list[int], int]:
     """Returns the tokens of prompt and continuation, and the place of the first one to score."""
-    before = model.tokenize(prompt) if isinstance(prompt, str) else list(token_ids(prompt, "prompt"))
+    prompt = text_or_tokens(prompt, "prompt")
+    before = _tokens(model, prompt)
     if not before:
         raise InvalidRequestError("prompt has no tokens, and nothing predicts the first one", param="prompt")
+    continuation = text_or_tokens(continuation, name)
     if not isinstance(continuation, str):
-        if isinstance(continuation, bytes):
-            raise wrong(name, "a text or a sequence of token ids", continuation)
-        tokens = [*before, *token_ids(continuation, name)]
+        tokens = [*before, *continuation]
         first = len(before)
     else:
         tokens = model.tokenize(prompt + continuation) if isinstance(prompt, str) else []

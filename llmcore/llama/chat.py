@@ -21,6 +21,7 @@ from llmcore.llama.template_literals import inspected_texts
 from llmcore.llama.tool_schema import FIRST_STAND_IN, PROBE_MESSAGES, PROBE_TOOLS, StandIns, ToolArgument
 from llmcore.messages import ChatPrompt
 from llmcore.protocol.chat_limits import check_chat_size
+from llmcore.values import wrong_value
 
 # Format of llama.cpp's errors in a template: the place, quoted over several lines, then the message.
 _TEMPLATE_ERROR = re.compile(
@@ -62,6 +63,8 @@ class ChatTemplate(HandleOwner):
     """
 
     def __init__(self, model: Model | None, source: str | None = None, *, allows_special: bool = False) -> None:
+        if source is not None and not isinstance(source, str):
+            raise wrong_value("source", "a text", source)
         self._lib = load_library()
         self._name = "the chat template"
         self._model = model
@@ -150,8 +153,9 @@ class ChatTemplate(HandleOwner):
     @cached_property
     def _kept_texts(self) -> tuple[str, ...]:
         """Texts that the template looks for; special tokens among them keep their meaning in assistant messages."""
+        source = self.describe()["source"]
         variant = self._model.tool_template if self._model is not None else None
-        return inspected_texts("\n".join([self.describe()["source"], variant or ""]))
+        return inspected_texts("\n".join([source, variant or ""]))
 
     @cached_property
     def capabilities(self) -> dict[str, bool]:

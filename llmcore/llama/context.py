@@ -27,6 +27,7 @@ from llmcore.llama.state_digest import with_digest, without_digest
 from llmcore.log import event
 from llmcore.machine.memory import memory_available_bytes
 from llmcore.machine.process import Process
+from llmcore.values import instance_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +57,10 @@ class Context(HandleOwner):
     """
 
     def __init__(self, model: Model, params: ContextParams) -> None:
+        self.model = instance_of(Model, model, "model")
+        self.params = instance_of(ContextParams, params, "params")
         self._lib = load_library()
         self._name = "the context"
-        self.model = model
-        self.params = params
         Process.current.check_computes()
         self._check_attention()
         native = native_params(params)
@@ -180,7 +181,7 @@ class Context(HandleOwner):
 
     def _check_batch(self, batch: Batch) -> None:
         # llama.cpp reads past its tables for some of these and aborts for others.
-        n = batch.n_tokens
+        n = instance_of(Batch, batch, "batch").n_tokens
         if not 0 < n <= self._n_batch:
             raise InvalidRequestError(f"a batch has 1 to {self._n_batch} tokens, got {n}", param="n_batch")
         # Unsigned numbers: one comparison finds negative ones, too.

@@ -10,6 +10,7 @@ from llmcore.llama.ffi.library import load_library
 from llmcore.llama.ffi.structures import LlamaContextParams
 from llmcore.llama.kv_types import KV_TYPES
 from llmcore.llama.pooling import POOLING_TYPES
+from llmcore.values import plain_value, wrong_value
 
 # Least and highest values; llama.cpp's integers have 32 bits.
 _RANGES = (
@@ -56,6 +57,8 @@ class ContextParams:
     unified: bool = True
 
     def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:  # numbers of numpy become plain ones
+            object.__setattr__(self, name, plain_value(getattr(self, name)))
         for name, least, most in _RANGES:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
@@ -64,6 +67,9 @@ class ContextParams:
             if getattr(self, name) not in known:
                 problem = f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
                 raise InvalidRequestError(problem, param=name)
+        for name in ("flash_attn", "embeddings", "unified"):
+            if not isinstance(getattr(self, name), bool):
+                raise wrong_value(name, "True or False", getattr(self, name))
 
 
 def native_params(params: ContextParams) -> LlamaContextParams:

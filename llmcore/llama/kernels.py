@@ -6,10 +6,12 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
+from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS, EngineConfig
 from llmcore.errors import ConfigError
 from llmcore.limits import RowTile
+from llmcore.llama.attention_shape import AttentionShape
 from llmcore.llama.ffi.library import load_library
+from llmcore.llama.kv_types import KV_TYPES
 from llmcore.log import event
 from llmcore.machine.threads import decide_threads
 
@@ -33,12 +35,12 @@ def decide_level(wanted: str) -> int:
     return level
 
 
-def repeatable_level(wanted: str) -> str:
-    """Returns the value of the option `kernels` with which a row's results do not depend on other rows: for auto, the best level
-    without AMX. Raises ConfigError if there is none."""
+def decide_kernels(config: EngineConfig) -> str:
+    """Returns the value of the option `kernels` to load a model with. With repeatable=on, auto is the best level without AMX, so
+    that a row's results do not depend on other rows. Raises ConfigError if there is none."""
+    if config.repeatable != "on" or config.kernels != "auto":
+        return config.kernels
     lib = load_library()
-    if wanted != "auto":
-        return wanted
     for level in range(KERNEL_LEVELS.index("amx") - 1, 0, -1):
         if lib.lc_kernels_runs(level):
             return KERNEL_LEVELS[level]
@@ -53,6 +55,12 @@ def use_kernels(wanted: str) -> str:
     if level or lib.lc_kernels_used():
         lib.check(lib.lc_kernels_use(level, decide_threads(0).n_threads))
     return KERNEL_LEVELS[level]
+
+
+def attends(shape: AttentionShape, cache_type_k: str, cache_type_v: str) -> bool:
+    """True if the kernels in use compute flash attention for heads of these lengths, with cells of these types."""
+    lib, types = load_library(), (KV_TYPES[cache_type_k], KV_TYPES[cache_type_v])
+    return bool(shape.pairs) and all(lib.lc_kernels_attends(*pair, *types) for pair in shape.pairs)
 
 
 @contextlib.contextmanager

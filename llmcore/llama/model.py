@@ -21,9 +21,8 @@ from llmcore.llama.ffi.library import load_library
 from llmcore.llama.ffi.model_arguments import KvOverrides, RpcDevices
 from llmcore.llama.ffi.structures import LlamaModelParams
 from llmcore.llama.handle import Handle
-from llmcore.llama.kernels import log_kernels, use_kernels
-from llmcore.llama.kv_types import KV_TYPES
-from llmcore.llama.model_load import LoadProgress, ModelLoad
+from llmcore.llama.kernels import attends, log_kernels, use_kernels
+from llmcore.llama.model_load import LoadProgress, ModelLoad, check_progress, path_of
 from llmcore.llama.pooling import pooling_name
 from llmcore.llama.rpc import check_server, parse_servers
 from llmcore.llama.vocabulary import Vocabulary
@@ -76,7 +75,8 @@ class Model(Vocabulary):
         rpc_layers: int = -1,
         log_level: int = logging.INFO,
     ) -> None:
-        self.path = os.fsdecode(path)
+        self.path = path_of(path)
+        check_progress(progress)
         self._name = f"the model {self.path}"
         if not vocab_only:
             Process.current.check_computes()
@@ -187,9 +187,7 @@ class Model(Vocabulary):
 
     def attends(self, cache_type_k: str, cache_type_v: str) -> bool:
         """True if our kernels compute the model's flash attention with cells of these types."""
-        lib, types = load_library(), (KV_TYPES[cache_type_k], KV_TYPES[cache_type_v])
-        pairs = self.attention_shape.pairs
-        return not self.has_gpu and bool(pairs) and all(lib.lc_kernels_attends(*pair, *types) for pair in pairs)
+        return not self.has_gpu and attends(self.attention_shape, cache_type_k, cache_type_v)
 
     @property
     def architecture(self) -> str:

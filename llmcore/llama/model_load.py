@@ -9,9 +9,23 @@ from llmcore.llama.ffi.library import Library
 from llmcore.llama.ffi.structures import LlamaModelParams, ProgressCallback
 from llmcore.llama.handle import Handle
 from llmcore.llama.interruptible_call import InterruptibleCall
+from llmcore.values import wrong_value
 
 # Called with 0..1; returning False stops the load.
 LoadProgress = Callable[[float], bool]
+
+
+def path_of(path: str | bytes | os.PathLike[str]) -> str:
+    """Returns a path as text. Raises InvalidRequestError."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise wrong_value("path", "a path", path)
+    return os.fsdecode(path)
+
+
+def check_progress(progress: LoadProgress | None) -> None:
+    """Raises InvalidRequestError if the argument `progress` cannot be called."""
+    if progress is not None and not callable(progress):
+        raise wrong_value("progress", "a function of a number from 0 to 1", progress)
 
 
 class ModelLoad:

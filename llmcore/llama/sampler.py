@@ -18,6 +18,7 @@ from llmcore.llama.ffi.sampling import SampleExtras, make_sampling_params, sampl
 from llmcore.llama.handle import HandleOwner
 from llmcore.llama.model import Model
 from llmcore.sampling import MAX_SEED, SamplingParams
+from llmcore.values import instance_of, plain_value, wrong_value
 
 # Fields of SamplingParams that native code takes unchanged.
 _PLAIN_FIELDS = tuple(
@@ -36,10 +37,10 @@ class Sampler(HandleOwner):
     """
 
     def __init__(self, model: Model, params: SamplingParams | None = None, *, n_ctx: int | None = None) -> None:
-        params = SamplingParams() if params is None else params
+        params = instance_of(SamplingParams, SamplingParams() if params is None else params, "params")
         self._lib = load_library()
         self._name = "the sampler"
-        self.model = model
+        self.model = instance_of(Model, model, "model")
         # llama.cpp draws a seed itself for 2**32 - 1, so that this seed is another one here. A missing one is drawn here, so that
         # it can be reported.
         self.seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
@@ -77,7 +78,9 @@ class Sampler(HandleOwner):
     def sample(self, context: Context, row: int | Row) -> int:
         """Draws the token after a row of the last step: the result of Batch.add(), or its batch index. Raises InvalidRequestError
         for a row that asked for no logits."""
-        index = row.logits_at if isinstance(row, Row) else row
+        index = row.logits_at if isinstance(row, Row) else plain_value(row)
+        if not isinstance(index, int):
+            raise wrong_value("row", "a Row, or a batch index", row)
         if index < 0:
             raise InvalidRequestError("the row asked for no logits: add it with wants_logits=True", param="row")
         return sample_rows(context, [self], [index])[0]

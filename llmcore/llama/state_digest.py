@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmcore.errors import InvalidRequestError
+from llmcore.values import wrong_value
 
 # First bytes of a saved state; the digit is the version of the format: this mark, a digest of 16 bytes (BLAKE2b), the cells.
 _MARK = b"LCSTATE1"
@@ -21,7 +22,10 @@ def with_digest(cells: npt.NDArray[np.uint8]) -> bytes:
 
 def without_digest(state: npt.NDArray[np.uint8] | bytes) -> npt.NDArray[np.uint8]:
     """Returns the cells of a state. Raises InvalidRequestError if it is no saved state, or damaged."""
-    view = memoryview(state).cast("B") if isinstance(state, bytes) else state.data
+    try:
+        view = memoryview(state).cast("B")  # type: ignore[arg-type]  # arrays have the buffer protocol, which numpy does not declare
+    except TypeError:
+        raise wrong_value("state", "a state of save_state()", state) from None
     begin = len(_MARK) + _DIGEST_BYTES
     if bytes(view[: len(_MARK)]) != _MARK:
         raise InvalidRequestError("this is no state of save_state()", param="state")

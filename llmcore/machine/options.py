@@ -161,16 +161,18 @@ def check_options(config: Any) -> None:
     """Raises ConfigError, naming the option, for a value of a wrong type or out of range."""
     for name, default, option in options(type(config)):
         value = getattr(config, name)
+        if option.choices and value not in option.choices:
+            raise ConfigError(f"{name} must be one of {', '.join(option.choices)}, got {value!r}", param=name)
         numeric = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
         if type(value) is not type(default) and not numeric:
             raise ConfigError(f"{name} must be {type(default).__name__}, got {value!r}", param=name)
         if option.is_path and not _can_be_path(value):
             raise ConfigError(f"{name} is no path that this system can have: {value!r}", param=name)
-        if option.choices and value not in option.choices:
-            raise ConfigError(f"{name} must be one of {', '.join(option.choices)}, got {value!r}", param=name)
         # Written so that NaN fails.
         if option.low is not None and option.high is not None and not option.low <= value <= option.high:
-            raise ConfigError(f"{name} must be between {option.low:g} and {option.high:g}, got {value!r}", param=name)
+            raise ConfigError(
+                f"{name} must be between {option.low:.10g} and {option.high:.10g}, got {value!r}", param=name
+            )
 
 
 def _can_be_path(value: str) -> bool:

@@ -15,7 +15,8 @@ from llmcore.errors import InvalidRequestError
 from llmcore.messages import N_LOGPROBS_MAX, GenerateRequest
 from llmcore.protocol.commands import Command, SubmitCommand
 from llmcore.protocol.framing import check_size
-from llmcore.sampling import SamplingParams, is_numpy, plain_value
+from llmcore.sampling import SamplingParams
+from llmcore.values import is_numpy, plain_value
 
 C = TypeVar("C", bound=Command)
 

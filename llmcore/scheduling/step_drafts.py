@@ -16,6 +16,9 @@ from llmcore.speculation.draft import Draft, StepTimes
 # The most draft tokens of one sequence, and of all, in a step.
 N_DRAFT_MAX, N_DRAFTS_MAX = 16, 64
 
+# Steps for which the number of tokens that could pay counts as known.
+_STEPS_KNOWN = 32
+
 
 class DraftSource(Protocol):
     """Proposes drafts for sequences; speculation/drafters.py is one."""
@@ -35,6 +38,8 @@ class StepDrafts:
         self._cache = cache
         self._limits = limits
         self._purchase = DraftPurchase(costs, limits.tile)
+        self._worth: dict[tuple[int, int, bool], int] = {}  # most tokens of a draft that pay, by the step's size
+        self._n_chosen = 0
 
     def choose(self, planned: Mapping[Sequence, int], n_rows_free: int, n_beside: int) -> dict[Sequence, Draft]:
         """Returns the drafts that the step verifies, by sequence, and makes cells free for them.
@@ -47,29 +52,47 @@ class StepDrafts:
         wanting = [each for each, n in planned.items() if each.is_speculative and n == each.n_remaining]
         if not wanting:
             return {}
+        n_max = self._n_max(planned, n_beside)
+        proposed = self._propose(wanting, n_max, self._times(planned, n_beside))
+        if not proposed:
+            return {}
         n_tokens = sum(planned.values())
         n_free = min(n_rows_free - n_tokens, N_DRAFTS_MAX, self._cache.n_cells - self._cache.n_cells_held - n_tokens)
         if n_free < 1:
             return {}
-        n_cells = self._cache.n_cells_attended((n, each.n_computed + n) for each, n in planned.items())
-        n_outputs = sum(n == each.n_remaining for each, n in planned.items())
-        step = StepSize(n_tokens, n_outputs, n_cells)
-        target_s = min(self._limits.inter_token_s[each.priority] for each in planned)
-        n_max = min(
-            self._purchase.n_worth(step, n_free=min(n_free, N_DRAFT_MAX), target_s=target_s, n_beside=n_beside),
-            N_DRAFT_MAX,
-        )
-        if not n_max:
-            return {}
-        times = PredictedStepTimes(self._costs, step, target_s, n_beside)
-        proposed = self._propose(wanting, n_max, times)
-        if not proposed:
-            return {}
         chances = [draft.chances for draft in proposed.values()]
-        bought = self._purchase.buy(chances, step, n_free=n_free, target_s=target_s, n_beside=n_beside)
+        target_s = self._target_s(planned)
+        bought = self._purchase.buy(chances, self._size(planned), n_free=n_free, target_s=target_s, n_beside=n_beside)
         if any(bought):
             self._cache.reserve(n_tokens + sum(bought))
         return {each: draft.cut(n) for (each, draft), n in zip(proposed.items(), bought, strict=True) if n}
+
+    def _n_max(self, planned: Mapping[Sequence, int], n_beside: int) -> int:
+        """The most tokens of a draft that pay in such a step, if all are accepted. Costs change slowly: it is computed now and
+        then."""
+        n_tokens = sum(planned.values())
+        key = len(planned), n_tokens, n_beside > 0
+        self._n_chosen += 1
+        if self._n_chosen % _STEPS_KNOWN == 0:
+            self._worth.clear()
+        n = self._worth.get(key)
+        if n is None:
+            target_s = self._target_s(planned)
+            n = self._worth[key] = self._purchase.n_worth(
+                self._size(planned), n_free=N_DRAFT_MAX, target_s=target_s, n_beside=n_beside
+            )
+        return n
+
+    def _size(self, planned: Mapping[Sequence, int]) -> StepSize:
+        n_cells = self._cache.n_cells_attended((n, each.n_computed + n) for each, n in planned.items())
+        n_outputs = sum(n == each.n_remaining for each, n in planned.items())
+        return StepSize(sum(planned.values()), n_outputs, n_cells)
+
+    def _target_s(self, planned: Mapping[Sequence, int]) -> float:
+        return min(self._limits.inter_token_s[each.priority] for each in planned)
+
+    def _times(self, planned: Mapping[Sequence, int], n_beside: int) -> StepTimes:
+        return PredictedStepTimes(self._costs, lambda: self._size(planned), self._target_s(planned), n_beside)
 
     def _propose(self, wanting: list[Sequence], n_max: int, times: StepTimes) -> dict[Sequence, Draft]:
         room = {each: min(n_max, each.n_tokens_max - len(each.tokens) - 1) for each in wanting}

@@ -12,6 +12,10 @@ from llmcore.llama.attention_shape import AttentionShape
 
 _KV_TYPES = ("f16", "bf16", "q8_0")
 
+# Part of the time of the preferred settings that others must save to replace them, in each of two measurements: answers of two
+# settings differ, so a choice by chance would change them from one start to the next, and between replicas.
+GAIN_MIN = 0.05
+
 
 class AttentionSettings(msgspec.Struct, frozen=True):
     """One way to compute attention. Among equally fast settings, the one with the smaller fields is preferred."""

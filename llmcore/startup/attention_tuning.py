@@ -27,7 +27,7 @@ from llmcore.log import event
 from llmcore.machine.atomic_write import write_atomically
 from llmcore.machine.file_lock import lock_if_free
 from llmcore.scheduling.cost_model import Measurement
-from llmcore.startup.attention_settings import AttentionSettings
+from llmcore.startup.attention_settings import GAIN_MIN, AttentionSettings
 from llmcore.startup.check_record import CheckRecord, SelfCheckResult
 from llmcore.startup.first_load import FirstLoadNotice
 from llmcore.startup.step_timing import DEPTH, FILL, TURN_ANSWER, TURN_PROMPT, Clock, StepTimer, can_fill
@@ -37,10 +37,6 @@ logger = logging.getLogger(__name__)
 _VERSION = 2
 
 _CHUNK = 64
-
-# Part of the time of the preferred settings that others must save to replace them, in each of two measurements: answers of two
-# settings differ, so a choice by chance would change them from one start to the next, and between replicas.
-_GAIN_MIN = 0.05
 
 
 class AttentionTrial(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +60,7 @@ class AttentionProfile(msgspec.Struct, kw_only=True):
     trials: list[AttentionTrial] = []
     second_trials: list[
         AttentionTrial
-    ] = []  # of settings that the first trial found to be faster, and of the preferred ones
+    ] = []  # of settings that the first trials found to be faster, and of those they beat
     steps: dict[str, list[Measurement]] = {}  # by AttentionSettings.name
     checks: list[SelfCheckResult] = []
 
@@ -119,20 +115,19 @@ class AttentionTuner:
         return min(DEPTH, (self._params.n_ctx - 2 * _CHUNK) // FILL * FILL)
 
     def rank(self, choices: list[AttentionSettings]) -> list[AttentionSettings]:
-        """Returns the choices, the fastest in a turn at depth first, but the first of them, which is preferred, before those that
-        two measurements do not find faster. Measures what the profile lacks."""
+        """Returns the choices with the one to use first: the first choice, which is preferred, unless two measurements agree that
+        another one is faster; then the fastest, where again an earlier choice yields only to two measurements. The others follow,
+        the fastest in a turn at depth first. Measures what the profile lacks."""
         if len(choices) <= 1 or not self.can_measure:
             return choices
         trials = [trial for each in choices if (trial := self.profile.trial(each) or self._try(each)) is not None]
-        trials.sort(key=lambda each: each.turn_s)
-        preferred = _trial_of(trials, choices[0])
-        if preferred is not None:
-            trials.remove(preferred)
-            faster = [each for each in trials if self._is_faster(each, preferred)]
-            trials = [*faster, preferred, *(each for each in trials if each not in faster)]
         if not trials:
             return choices
         chosen = trials[0]
+        for each in trials[1:]:
+            if self._is_faster(each, chosen):
+                chosen = each
+        trials.sort(key=lambda each: (each is not chosen, each.turn_s))
         event(
             logger,
             logging.INFO,
@@ -140,17 +135,17 @@ class AttentionTuner:
             **chosen.settings.words,
             turn_s=chosen.turn_s,
             of=len(trials),
-            is_preferred=chosen is preferred,
+            is_preferred=chosen.settings == choices[0],
         )
         return [each.settings for each in trials]
 
-    def _is_faster(self, trial: AttentionTrial, preferred: AttentionTrial) -> bool:
-        """True if two measurements agree that the settings save a part of the time."""
-        if trial.turn_s >= preferred.turn_s * (1 - _GAIN_MIN):
+    def _is_faster(self, trial: AttentionTrial, incumbent: AttentionTrial) -> bool:
+        """True if two measurements agree that the settings of `trial` save a part of the incumbent's time."""
+        if trial.turn_s >= incumbent.turn_s * (1 - GAIN_MIN):
             return False
-        pair = (trial.settings, preferred.settings)
+        pair = (trial.settings, incumbent.settings)
         second = [self.profile.second_trial(each) or self._try(each, is_second=True) for each in pair]
-        return all(second) and second[0].turn_s < second[1].turn_s * (1 - _GAIN_MIN)  # type: ignore[union-attr]
+        return all(second) and second[0].turn_s < second[1].turn_s * (1 - GAIN_MIN)  # type: ignore[union-attr]
 
     def steps(self, settings: AttentionSettings) -> list[Measurement]:
         """Measures steps of several sizes, with an empty and a full cache, for the cost model to start from."""

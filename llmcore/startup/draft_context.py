@@ -16,7 +16,7 @@ from llmcore.gguf.split_model import check_model_file
 from llmcore.limits import Limits
 from llmcore.llama.context import Context
 from llmcore.llama.context_params import ContextParams
-from llmcore.llama.kernels import repeatable_level
+from llmcore.llama.kernels import decide_kernels
 from llmcore.llama.model import Model
 from llmcore.log import event
 from llmcore.machine.memory import memory_available_bytes
@@ -55,7 +55,7 @@ def open_draft_context(config: EngineConfig, target: Model, limits: Limits, thre
             mmap=config.mmap,
             repack=config.repack,
             blas=config.blas == "on",
-            kernels=repeatable_level(config.kernels) if config.repeatable == "on" else config.kernels,
+            kernels=decide_kernels(config),
         )
     except LlmcoreError as error:
         raise _named(error) from error

@@ -17,7 +17,7 @@ from llmcore.hub.model_store import with_model
 from llmcore.limits import Limits
 from llmcore.llama.chat import ChatTemplate
 from llmcore.llama.context import Context
-from llmcore.llama.kernels import repeatable_level
+from llmcore.llama.kernels import decide_kernels
 from llmcore.llama.model import Model
 from llmcore.llama.model_load import LoadProgress
 from llmcore.log import event
@@ -65,7 +65,7 @@ def open_model(config: EngineConfig, progress: LoadProgress | None = None) -> Mo
         mmap=config.mmap,
         repack=config.repack,
         blas=config.blas == "on",
-        kernels=repeatable_level(config.kernels) if config.repeatable == "on" else config.kernels,
+        kernels=decide_kernels(config),
         rpc_servers=config.rpc_servers,
         rpc_layers=config.rpc_layers,
     )

@@ -28,7 +28,7 @@ from llmcore.startup.trial_result import Candidate, TrialResult
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 
 # Groups of options that were measured together: each is taken completely or not at all.
 _GROUPS = (
@@ -62,11 +62,17 @@ class TuningConditions(msgspec.Struct, frozen=True, kw_only=True):
     mmap: bool
     repack: bool
     kernels: str
+    repeatable: str
     blas: bool
 
     def difference(self, config: EngineConfig) -> str:
         """Names the first option whose value differs from the config's, so that the trials do not apply; "" if none does."""
-        ways = {"repack": config.repack, "kernels": config.kernels, "blas": config.blas == "on"}
+        ways = {
+            "repack": config.repack,
+            "kernels": config.kernels,
+            "repeatable": config.repeatable,
+            "blas": config.blas == "on",
+        }
         for name, value in ways.items():
             if getattr(self, name) != value:
                 return f"measured with {name}={_option_value(self, name)}"

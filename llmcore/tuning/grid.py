@@ -9,15 +9,15 @@ best round, less the time that the default's threads waited for a CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import astuple, replace
 
-from llmcore.startup.attention_settings import AttentionSettings
-from llmcore.startup.trial_result import Candidate, Figures
+from llmcore.startup.attention_settings import GAIN_MIN, AttentionSettings
+from llmcore.startup.trial_result import Candidate, Figures, median_figures
 
 # Rounds alternate in direction. Their number is even, so that a steady drift adds the same to all candidates.
 GRID_ROUNDS, FINAL_ROUNDS = 2, 4
@@ -25,8 +25,8 @@ GRID_ROUNDS, FINAL_ROUNDS = 2, 4
 FINAL_ROUNDS_MIN = 3
 N_CHALLENGERS = 3
 
-# Part of the default's time that a challenger must save in the finals; in the grid, to get there.
-GAIN_MIN = 0.05
+# Part of the default's time that a challenger with other counts must save in the grid to get into the finals. There it must save
+# GAIN_MIN.
 _GRID_GAIN_MIN = 0.03
 # Candidates within this part of the best one are equally good.
 _ALIKE = 0.02
@@ -85,10 +85,21 @@ def grid(space: Space) -> list[Candidate]:
     return list(dict.fromkeys([default, *threads, *attention, *batches, *both]))
 
 
-def challengers(default: Candidate, measured: Mapping[Candidate, Figures]) -> list[Candidate]:
+def medians(rounds: Sequence[Mapping[Candidate, Figures | None]]) -> dict[Candidate, Figures]:
+    """Returns the median figures of the candidates that could be measured in every round."""
+    found: dict[Candidate, list[Figures]] = {}
+    for each in rounds:
+        for candidate, figures in each.items():
+            if figures is not None:
+                found.setdefault(candidate, []).append(figures)
+    return {each: median_figures(figures) for each, figures in found.items() if len(figures) == len(rounds)}
+
+
+def challengers(default: Candidate, rounds: Sequence[Mapping[Candidate, Figures | None]]) -> list[Candidate]:
     """Returns the candidates for the finals, the most promising first: the best values of the grid combined, the same with the
     default's threads (other work may have favoured other threads), and the fastest of the grid."""
-    best = replace(_best_counts(default, measured), **_best_attention(default, measured).words)
+    measured = medians(rounds)
+    best = replace(_best_counts(default, measured), **_best_attention(default, rounds).words)
     same_threads = replace(best, threads=default.threads, threads_batch=default.threads_batch)
     base_s = measured[default].score_s if default in measured else math.inf
     faster = [each for each in measured if measured[each].score_s < base_s * (1 - _GRID_GAIN_MIN)]
@@ -107,10 +118,20 @@ def _best_counts(default: Candidate, measured: Mapping[Candidate, Figures]) -> C
     return replace(prompts, threads=threads)
 
 
-def _best_attention(default: Candidate, measured: Mapping[Candidate, Figures]) -> AttentionSettings:
-    """Returns the best attention among the candidates with the default's counts."""
-    own = [each for each in measured if replace(each, **default.attention.words) == default]
-    return _pick({each: measured[each].score_s for each in own}, default).attention
+def _best_attention(default: Candidate, rounds: Sequence[Mapping[Candidate, Figures | None]]) -> AttentionSettings:
+    """Returns the best attention among the candidates with the default's counts: the default's, unless each of at least two rounds
+    finds that the best one saves GAIN_MIN of the same round's default."""
+    scores = {
+        each: figures.score_s
+        for each, figures in medians(rounds).items()
+        if replace(each, **default.attention.words) == default
+    }
+    best = min(scores, key=lambda each: scores[each], default=default)
+    pairs = [(found.get(best), found.get(default)) for found in rounds]
+    is_proven = len(rounds) > 1 and all(
+        one is None or (other is not None and other.score_s <= one.score_s * (1 - GAIN_MIN)) for other, one in pairs
+    )
+    return best.attention if is_proven else default.attention
 
 
 def _pick(seconds: Mapping[_Key, float], incumbent: _Key) -> _Key:
@@ -131,8 +152,8 @@ def choose(
         scores: seconds of each round by candidate; infinite for a round that failed.
         undisturbed_s: lower bound of the default's seconds on a machine without other work.
     """
-    medians = {each: median(seconds) for each, seconds in scores.items()}
-    least, base, n_rounds = min(medians.values()), medians[default], len(scores[default])
+    middle = {each: median(seconds) for each, seconds in scores.items()}
+    least, base, n_rounds = min(middle.values()), middle[default], len(scores[default])
     if not math.isfinite(least):
         return None
     if least > base * (1 - GAIN_MIN):
@@ -141,9 +162,9 @@ def choose(
     if least > best_s:
         return TuningChoice(default, 0.0, n_rounds, 1 - least / base, 1 - best_s / base)
     enough = min(least * (1 + _ALIKE), base * (1 - GAIN_MIN), best_s)
-    alike = [each for each in medians if medians[each] <= enough]
-    best = min(alike, key=lambda each: (_n_changes(each, default), medians[each]))
-    return TuningChoice(best, 1 - medians[best] / base, n_rounds)
+    alike = [each for each in middle if middle[each] <= enough]
+    best = min(alike, key=lambda each: (_n_changes(each, default), middle[each]))
+    return TuningChoice(best, 1 - middle[best] / base, n_rounds)
 
 
 def _n_changes(candidate: Candidate, default: Candidate) -> int:

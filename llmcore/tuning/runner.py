@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 from llmcore.config import EngineConfig
 from llmcore.errors import UnsupportedError
+from llmcore.llama.kernels import attends, decide_kernels, use_kernels
 from llmcore.llama.model import Model
 from llmcore.machine.threads import decide_threads
 from llmcore.startup.attention_settings import candidates
 from llmcore.startup.resolve import decide_batches, decide_n_ctx, decide_n_running, n_slots_cached
-from llmcore.startup.trial_result import Candidate, Figures, TrialResult, median_figures
+from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.startup.tuned_profile import threads_allowed
 from llmcore.tuning.grid import (
     COUNTS,
@@ -28,6 +29,7 @@ from llmcore.tuning.grid import (
     challengers,
     choose,
     grid,
+    medians,
 )
 from llmcore.tuning.trial_messages import TrialJob
 from llmcore.tuning.trial_process import TrialFailed
@@ -63,7 +65,9 @@ def plan(config: EngineConfig, model: Model) -> tuple[Space, TrialJob]:
     decision = decide_threads(config.threads, config.threads_batch)
     threads = decision.counts
     n_ctx = decide_n_ctx(config, model.header.number(f"{model.architecture}.context_length"))
-    attention = tuple(candidates(config, model.attention_shape))
+    use_kernels(decide_kernels(config))
+    shape = model.attention_shape
+    attention = tuple(candidates(config, shape, has_kernels=attends(shape, "f16", "f16")))
     counts: dict[str, Any] = dict(zip(COUNTS, (*threads, *decide_batches(config)), strict=True))
     default = Candidate(**counts, **attention[0].words)
     open_counts = frozenset(name for name in COUNTS if getattr(config, name) == 0)
@@ -122,8 +126,9 @@ class Tuning:
         """Measures until there is a choice or the time is up. Raises what loading the model raises."""
         self._started_s = self._clock()
         self._decide_default()
-        measured = self._run_grid()
-        rivals = challengers(self.default, measured)
+        rounds = self._run_grid()
+        measured = medians(rounds)
+        rivals = challengers(self.default, rounds)
         if rivals:
             self._run_finals(rivals)
         elif self.default in measured and (self.is_complete or len(measured) > 1):
@@ -160,9 +165,9 @@ class Tuning:
 
     # --- Rounds ---------------------------------------------------------------------------------------------------------
 
-    def _run_grid(self) -> dict[Candidate, Figures]:
-        """Returns medians of the candidates that were measured in every round. The first round measures as many as there is time
-        for; a later one runs only if there is time for all of those."""
+    def _run_grid(self) -> list[Round]:
+        """Measures the grid in rounds. The first round measures as many candidates as there is time for; a later one runs only if
+        there is time for all of those."""
         members = grid(self._space)
         rounds: list[Round] = []
         for i in range(GRID_ROUNDS if len(members) > 1 else 1):
@@ -179,8 +184,7 @@ class Tuning:
                 break
             rounds.append(found)
             members = [each for each in found if found[each] is not None][:: -1 if i % 2 else 1]
-        measured = {each: [figures for found in rounds if (figures := found[each])] for each in members}
-        return {each: median_figures(figures) for each, figures in measured.items() if len(figures) == len(rounds)}
+        return rounds
 
     def _run_finals(self, rivals: Sequence[Candidate]) -> None:
         n = max((n for n in range(1, len(rivals) + 1) if self._has_time(FINAL_ROUNDS_MIN * (n + 1))), default=0)

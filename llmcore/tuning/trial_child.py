@@ -22,6 +22,7 @@ from llmcore.config import EngineConfig, attach_paths
 from llmcore.errors import LlmcoreError, UnsupportedError
 from llmcore.llama.context import Context
 from llmcore.llama.context_params import ContextParams
+from llmcore.llama.kernels import decide_kernels
 from llmcore.llama.model import Model
 from llmcore.machine.child_process import forbid_core_files
 from llmcore.machine.threads import decide_threads
@@ -108,7 +109,9 @@ def serve(channel: Channel[TrialCommand], job: TrialJob) -> None:
     config = job.config
     try:
         blas = config.blas == "on"
-        model = Model(config.model_path, mmap=config.mmap, repack=config.repack, blas=blas, kernels=config.kernels)
+        model = Model(
+            config.model_path, mmap=config.mmap, repack=config.repack, blas=blas, kernels=decide_kernels(config)
+        )
     except LlmcoreError as error:
         channel.send(TrialReply(code=error.code, message=error.message))
         return

@@ -92,7 +92,7 @@ class CallHandler:
         """Answers the calls whose prefix is computed, or gone."""
         if not self._pinning:
             return
-        infos: dict[str, PrefixInfo] = {info.name: info for info in self._engine.prefixes()}
+        infos: dict[str, PrefixInfo] = {info.name: info for info in self._engine.prefixes.infos()}
         for call_id, name in list(self._pinning.items()):
             info = infos.get(name)
             if info is not None and not info.is_computed:
@@ -115,8 +115,8 @@ class CallHandler:
         if isinstance(command, InspectCommand):
             return InspectionReply(call_id, engine.inspect())
         if isinstance(command, GetPrefixesCommand):
-            return PrefixesReply(call_id, tuple(engine.prefixes()))
-        engine.unpin(command.name)
+            return PrefixesReply(call_id, tuple(engine.prefixes.infos()))
+        engine.prefixes.unpin(command.name)
         return PrefixesReply(call_id, ())
 
     def _read(self, command: Reading) -> CallReply | None:
@@ -139,6 +139,6 @@ class CallHandler:
         elif isinstance(command, RerankCommand):
             engine.embeddings.submit_pairs(call_id, command.query, text)
         else:
-            engine.pin(command.prefix, tokens=text)
+            engine.prefixes.pin(command.prefix, tokens=text)
             self._pinning[call_id] = command.prefix.name
         return None

@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Callable
 
 from llmcore.errors import LlmcoreError, error_from_code
+from llmcore.machine.process import Process
 from llmcore.messages import Accepted, Failed, Finished, Output, Piece
 
 
 class Generation:
     """The answer to one request, as it comes. Iterating returns Piece items; the last item is Finished.
 
-    Iterating raises the request's error. `aclose()` cancels a request that has not ended; always call it (or use
-    `contextlib.aclosing`). One task reads.
+    Iterating raises the request's error, or ForkedError in a forked child. `aclose()` cancels a request that has not ended;
+    always call it (or use `contextlib.aclosing`). One task reads.
     """
 
     def __init__(self, request_id: str, on_left: Callable[[Generation], None]) -> None:
@@ -27,6 +28,7 @@ class Generation:
         self._outputs: deque[Output | LlmcoreError] = deque()
         self._arrival: asyncio.Future[None] | None = None
         self._is_ended = False
+        self._process = Process.current
 
     @property
     def is_ended(self) -> bool:
@@ -51,6 +53,7 @@ class Generation:
         return self
 
     async def __anext__(self) -> Piece | Finished:
+        self._process.check("the answer")
         if self._is_ended:
             raise StopAsyncIteration
         output = await self._next()

@@ -62,7 +62,7 @@ class WorkerLoop:
         self._requests = RequestHandler(engine, heartbeat, self._preparation)
         self._calls = CallHandler(engine, heartbeat, self._preparation, self._send)
         self._is_stopping = False
-        engine.on_step = self._on_step
+        engine.observe_steps(self._on_step)
         engine.embeddings.on_pass = self._on_pass
 
     def run(self) -> bool:

@@ -62,7 +62,7 @@ def reading(command: Reading, engine: AnyEngine) -> tuple[Lane | None, Callable[
             return lane, partial(engine.render, command.prompt)
         if isinstance(command, TokenizeChatCommand):
             return lane, partial(engine.tokenize_chat, command.prompt)
-        return lane, partial(engine.read_prefix, command.prefix.prompt)
+        return lane, partial(engine.prefixes.read, command.prefix.prompt)
     n, work = _text_reading(command, engine)
     return None if n <= LONG_CHARACTERS else reading_lane(n), work
 

@@ -20,6 +20,7 @@ from llmcore.errors import (
 )
 from llmcore.messages import (
     ChatPrompt,
+    Computation,
     EngineStats,
     Finished,
     FinishReason,
@@ -53,6 +54,15 @@ MODEL = ModelInfo(
     n_ctx=100,
     has_chat_template=True,
     has_reasoning_efforts=True,
+)
+COMPUTATION = Computation(
+    fingerprint="fp_1234",
+    build="b1-abc",
+    kernels="avx2",
+    flash_attn=True,
+    cache_type_k="f16",
+    cache_type_v="f16",
+    model_digest="d1",
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes as C
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def _ask_loader(path: str) -> list[TensorLayout]:
 
 
 def main() -> None:
+    logging.basicConfig()  # what the loader refuses is a line on stderr
     print(json.dumps([(each.name, each.shape) for each in _ask_loader(sys.argv[1])]))
 
 

@@ -53,10 +53,10 @@ def run(engine: Engine, *requests: GenerateRequest) -> dict[str, Finished]:
 
 
 def pin(engine: Engine, name: str, prompt: Prompt) -> int:
-    engine.pin(PrefixSpec(name=name, prompt=prompt))
+    engine.prefixes.pin(PrefixSpec(name=name, prompt=prompt))
     while engine.has_work:
         engine.step()
-    [info] = [each for each in engine.prefixes() if each.name == name]
+    [info] = [each for each in engine.prefixes.infos() if each.name == name]
     assert info.is_computed
     return info.n_tokens
 

@@ -33,13 +33,13 @@ def test_generation_is_refused_with_what_to_use_instead(encoder: EncoderEngine) 
     for call in (
         lambda: encoder.submit(request("a", "hello")),
         lambda: encoder.read(prompt),
-        lambda: encoder.pin(PrefixSpec(name="a", prompt=prompt)),
+        lambda: encoder.prefixes.pin(PrefixSpec(name="a", prompt=prompt)),
     ):
         with pytest.raises(UnsupportedError, match="gives embeddings only"):
             call()
     with pytest.raises(PrefixMissingError):
-        encoder.unpin("a")
-    assert (encoder.step(), encoder.prefixes(), encoder.has_work) == ([], [], False)
+        encoder.prefixes.unpin("a")
+    assert (encoder.step(), encoder.prefixes.infos(), encoder.has_work) == ([], [], False)
 
 
 def test_a_warm_up_leaves_no_count(encoder: EncoderEngine) -> None:

@@ -54,8 +54,11 @@ def test_a_request_that_would_wait_too_long_is_refused_with_the_time_to_come_bac
         assert engine.stats().n_tokens_waiting == 400
 
 
-def test_opening_without_a_model_or_with_a_bad_template(tmp_path: Path, default_model: Path) -> None:
-    with pytest.raises(ConfigError, match="MODEL_PATH"):
+def test_opening_without_a_model_or_with_a_bad_template(
+    tmp_path: Path, default_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "empty"))
+    with pytest.raises(ModelMissingError, match="llmcore pull"):
         Engine.open(EngineConfig())
     with pytest.raises(ModelMissingError):
         Engine.open(EngineConfig(model_path=str(tmp_path / "none.gguf")))

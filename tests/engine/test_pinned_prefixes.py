@@ -26,10 +26,10 @@ def test_a_pinned_prefix_survives_what_evicts_everything_else(tiny_model: Path) 
         follower = run(engine, request("a", TokensPrompt((*prefix, 7, 8))))["a"]
         assert follower.usage.n_cached == 100
         assert engine.stats().n_cells_pinned == 100
-        engine.unpin("system")
+        engine.prefixes.unpin("system")
         assert engine.stats().n_cells_pinned == 0
         with pytest.raises(PrefixMissingError):
-            engine.unpin("system")
+            engine.prefixes.unpin("system")
 
 
 def test_pinned_messages_are_what_all_their_conversations_begin_with(engine: Engine) -> None:
@@ -41,8 +41,8 @@ def test_pinned_messages_are_what_all_their_conversations_begin_with(engine: Eng
 
 def test_a_prefix_that_takes_too_much_is_refused_and_a_prompt_that_finds_no_room_too(tiny_engine: Engine) -> None:
     with pytest.raises(InvalidRequestError, match="can be pinned"):
-        tiny_engine.pin(PrefixSpec(name="a", prompt=TokensPrompt(tuple(range(100, 700)))))
-    assert tiny_engine.prefixes() == []
+        tiny_engine.prefixes.pin(PrefixSpec(name="a", prompt=TokensPrompt(tuple(range(100, 700)))))
+    assert tiny_engine.prefixes.infos() == []
     pin(tiny_engine, "a", TokensPrompt(tuple(range(100, 500))))
     with pytest.raises(ContextLengthError, match="pinned"):
         tiny_engine.submit(request("x", TokensPrompt(tuple(range(1000, 1700)))))
@@ -61,7 +61,7 @@ def test_prefixes_of_a_file_are_computed_at_start_and_found_warm_after_a_restart
     texts = []
     for n_computed in (100, 1):
         with Engine.open(config) as engine:
-            assert [info.is_computed for info in engine.prefixes()] == [True]
+            assert [info.is_computed for info in engine.prefixes.infos()] == [True]
             assert engine.stats().n_tokens_prefilled == n_computed
             answer = run(engine, asked)["a"]
             assert answer.usage.n_cached == 100
@@ -76,7 +76,7 @@ def test_prefixes_of_a_file_are_computed_at_start_and_found_warm_after_a_restart
 
 def compute(engine: Engine, *specs: PrefixSpec) -> None:
     for spec in specs:
-        engine.pin(spec)
+        engine.prefixes.pin(spec)
     while engine.has_work:
         engine.step()
 
@@ -99,14 +99,14 @@ def test_files_of_prefixes_go_when_they_are_replaced_or_unpinned(tiny_model: Pat
             assert n_files() == 1, "a prefix that is replaced leaves no file"
         compute(engine, token_prefix("b", 330))  # the same content under two names is one file
         assert n_files() == 1
-        engine.unpin("a")
+        engine.prefixes.unpin("a")
         assert n_files() == 1
-        engine.pin(token_prefix("b", 340))
+        engine.prefixes.pin(token_prefix("b", 340))
         assert n_files() == 1, "the old one is pinned until the new one is computed"
         compute(engine, token_prefix("c", 350))
         assert n_files() == 2
-        engine.unpin("b")
-        engine.unpin("c")
+        engine.prefixes.unpin("b")
+        engine.prefixes.unpin("c")
         assert n_files() == 0
         compute(engine, token_prefix("d", 360))
     with Engine.open(exact(tiny_model, n_ctx=512, n_slots=2, prefix_dir=str(kept))) as engine:
@@ -128,7 +128,7 @@ def test_the_folder_of_prefixes_is_bounded(tiny_model: Path, tmp_path: Path, cap
         compute(engine, token_prefix("c", 320))
         assert list(kept.iterdir()) == [path]
         assert "prefix_not_kept" in event_names(caplog)
-        assert [info.is_computed for info in engine.prefixes()] == [True, True]
+        assert [info.is_computed for info in engine.prefixes.infos()] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_an_interrupt_does_not_abort_a_step_that_serves_others(engine: Engine) -
 
 def test_a_step_is_announced_with_its_requests_and_predicted_seconds(tiny_engine: Engine) -> None:
     told: list[tuple[tuple[str, ...], float]] = []
-    tiny_engine.on_step = lambda request_ids, seconds: told.append((request_ids, seconds))
+    tiny_engine.observe_steps(lambda request_ids, seconds: told.append((request_ids, seconds)))
     for name in ("a", "b"):
         tiny_engine.submit(request(name, STORY, max_tokens=3, ignore_eos=True))
     while tiny_engine.has_work:

@@ -1,78 +1,17 @@
-"""Arguments named as in OpenAI's API become prompts; what is wrong is named."""
+"""Arguments of an answer become a request, under any of their names; a wrong one is named."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
 from llmcore.errors import InvalidRequestError
-from llmcore.library.arguments import (
-    answer_arguments,
-    argument_name,
-    chat_arguments,
-    chat_prompt,
-    generate_prompt,
-    sequence_argument,
-)
+from llmcore.library.arguments import answer_arguments, argument_name, chat_arguments
 from llmcore.library.sampling_defaults import PLAIN_DEFAULTS
-from llmcore.messages import ChatPrompt, Regex, TextPrompt, TokensPrompt
+from llmcore.messages import Regex, TextPrompt
 from llmcore.sampling import SamplingParams
-
-MESSAGES = [{"role": "user", "content": "hé"}]
-
-
-def test_messages_alone() -> None:
-    options: dict[str, Any] = {"temperature": 0.5}
-    assert chat_prompt(MESSAGES, options) == ChatPrompt(b'[{"role": "user", "content": "h\\u00e9"}]')
-    assert options == {"temperature": 0.5}, "what does not concern the prompt stays"
-
-
-def test_each_option_is_taken_and_removed() -> None:
-    options: dict[str, Any] = {
-        "tools": [{"type": "function"}],
-        "tool_choice": {"type": "function", "function": {"name": "f"}},
-        "parallel_tool_calls": False,
-        "chat_template_kwargs": {"a": 1},
-        "continue_final_message": True,
-        "reasoning_effort": "low",
-    }
-    prompt = chat_prompt(MESSAGES, options)
-    assert options == {}
-    assert (prompt.tools, prompt.template_args) == (b'[{"type": "function"}]', b'{"a": 1}')
-    assert (prompt.tool_choice, prompt.tool_name, prompt.parallel_tool_calls) == ("required", "f", False)
-    assert (prompt.add_generation_prompt, prompt.continue_final_message) == (False, True)
-    assert prompt.reasoning_effort == "low"
-
-
-@pytest.mark.parametrize(
-    ("messages", "options", "param"),
-    [
-        ("hello", {}, "messages"),
-        ({"role": "user"}, {}, "messages"),
-        ([], {}, "messages"),
-        ([object()], {}, "messages"),
-        (MESSAGES, {"tools": [object()]}, "tools"),
-        (MESSAGES, {"chat_template_kwargs": {"a": object()}}, "chat_template_kwargs"),
-        (MESSAGES, {"tools": [{}], "tool_choice": "some"}, "tool_choice"),
-        (MESSAGES, {"tools": [{}], "tool_choice": {"function": "f"}}, "tool_choice"),
-        (MESSAGES, {"tool_choice": "required"}, "tool_choice"),
-        (MESSAGES, {"tools": {"type": "function"}}, "tools"),
-        (MESSAGES, {"tools": "clock"}, "tools"),
-        (MESSAGES, {"suffix": "b"}, "suffix"),
-        (MESSAGES, {"parallel_tool_calls": "no"}, "parallel_tool_calls"),
-        (MESSAGES, {"continue_final_message": 1}, "continue_final_message"),
-        (MESSAGES, {"reasoning_effort": 3}, "reasoning_effort"),
-        (MESSAGES, {"chat_template_kwargs": [1]}, "chat_template_kwargs"),
-        (None, {}, "messages"),
-        (b"hello", {}, "messages"),
-    ],
-)
-def test_what_is_wrong_is_named(messages: Any, options: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        chat_prompt(messages, options)
-    assert caught.value.param == param
 
 
 def test_fields_of_a_request_have_the_names_of_their_arguments() -> None:
@@ -80,42 +19,8 @@ def test_fields_of_a_request_have_the_names_of_their_arguments() -> None:
     assert argument_name("constraint", "regex") == "regex"
     assert argument_name("constraint.items.not", "json_schema") == "json_schema.items.not"
     assert argument_name("stop", "regex") == "stop"
+    assert argument_name("tokens", "") == "prompt"
     assert argument_name(None, "regex") is None
-
-
-def test_a_sequence_is_needed() -> None:
-    assert sequence_argument(iter("ab"), "stop") == ("a", "b")
-    with pytest.raises(InvalidRequestError, match="stop must be a sequence, got int") as caught:
-        sequence_argument(cast(Any, 5), "stop")
-    assert caught.value.param == "stop"
-
-
-def test_prompts_of_generate() -> None:
-    assert generate_prompt("a", {}) == TextPrompt("a")
-    options: dict[str, Any] = {"suffix": "b", "top_k": 1}
-    assert generate_prompt("a", options) == TextPrompt("a", "b")
-    assert options == {"top_k": 1}
-    assert generate_prompt(np.array([3, 4], np.int64), {}) == generate_prompt([3, 4], {}) == TokensPrompt((3, 4))
-
-
-@pytest.mark.parametrize(
-    ("prompt", "options", "param"),
-    [
-        (None, {}, "prompt"),
-        (b"The", {}, "prompt"),
-        (5, {}, "prompt"),
-        ([1.5], {}, "prompt[0]"),
-        (["a", 1], {}, "prompt[0]"),
-        ({"role": "user"}, {}, "prompt"),
-        ([1], {"suffix": "b"}, "suffix"),
-        ("a", {"suffix": b"b"}, "suffix"),
-        ("a", {"tools": []}, "tools"),
-    ],
-)
-def test_a_bad_prompt_is_named(prompt: Any, options: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        generate_prompt(prompt, options)
-    assert caught.value.param == param
 
 
 def test_sampling_is_the_defaults_or_an_object_and_single_changes() -> None:
@@ -187,3 +92,15 @@ def test_each_wrong_argument_is_named(given: dict[str, Any], param: str) -> None
         chat_arguments(rest.pop("params", None), PLAIN_DEFAULTS, rest, **own)
     assert caught.value.param == param
     assert param.partition("[")[0] in caught.value.message
+
+
+def test_numbers_of_numpy_are_taken_in_an_object_too() -> None:
+    params = SamplingParams(temperature=np.float32(0.5), logit_bias={np.int64(5): np.float32(-1)})
+    for found in (
+        answer_arguments(params, PLAIN_DEFAULTS, {}).sampling,
+        answer_arguments(None, PLAIN_DEFAULTS, {"temperature": 0.5, "logit_bias": params.logit_bias}).sampling,
+    ):
+        assert (found.temperature, found.logit_bias) == (0.5, {5: -1.0})
+        assert [type(each) for each in found.logit_bias] == [int]
+    with pytest.raises(InvalidRequestError, match=r"^top_k must be a whole number, got 1\.5$"):
+        answer_arguments(SamplingParams(top_k=1.5), PLAIN_DEFAULTS, {})  # type: ignore[arg-type]

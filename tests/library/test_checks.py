@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.errors import InvalidRequestError
-from llmcore.library.checks import number_above, text, texts, token_ids, truth, whole_number
+from llmcore.library.checks import (
+    number_above,
+    sequence_argument,
+    text,
+    text_or_tokens,
+    texts,
+    token_ids,
+    truth,
+    whole_number,
+)
 
 
 @given(st.integers(0, 2**31 - 1))
@@ -74,3 +83,19 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         text(list(range(1000)), "suffix")
     assert len(caught.value.message) < 120
+
+
+def test_texts_or_tokens() -> None:
+    assert text_or_tokens("ab", "prompt") == "ab"
+    assert text_or_tokens(np.array([1, 2]), "prompt") == text_or_tokens((1, 2), "prompt") == (1, 2)
+    for bad in (None, 5, b"a", {"a": 1}):
+        with pytest.raises(InvalidRequestError, match="prompt must be a text or a sequence of token ids, got"):
+            text_or_tokens(bad, "prompt")
+
+
+def test_a_sequence_is_needed() -> None:
+    assert sequence_argument(iter("ab"), "texts") == ("a", "b")
+    for bad in (5, None, "ab", b"ab", {"a": 1}):
+        with pytest.raises(InvalidRequestError, match="texts must be a sequence, got") as caught:
+            sequence_argument(bad, "texts")
+        assert caught.value.param == "texts"

@@ -106,7 +106,7 @@ def test_what_is_wrong_is_named(call: Any, param: str) -> None:
 
 
 def test_a_wrong_prompt_is_raised_or_kept_with_its_place() -> None:
-    with pytest.raises(InvalidRequestError, match=r"^prompt\[1\]: ") as caught:
+    with pytest.raises(InvalidRequestError, match=r"^prompt\[1\] must be a text") as caught:
         generate(["a", None, "b"])
     assert caught.value.index == 1
     kept = generate(["a", None, "b"], errors="return").jobs

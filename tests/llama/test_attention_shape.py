@@ -149,7 +149,7 @@ def test_a_model_with_heads_for_each_layer_is_served_like_others(tmp_path: Path)
     with open_engine(EngineConfig(model_path=str(path), n_ctx=256, n_slots=2, profile_dir=str(tmp_path))) as engine:
         assert engine.info().n_layer == 3
     profile = next(tmp_path.glob("*.json")).read_text()
-    assert profile.count('"flash_attn": true') == 2, "flash attention was measured"
+    assert profile.count('"flash_attn": true') >= 2, "flash attention was measured"
 
 
 # --- Computed ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from llmcore import *
 from llmcore.errors import ForkedError
 from llmcore.messages import ChatPrompt, GenerateRequest, PrefixSpec, TokensPrompt
 path = sys.argv[1]
+CHAT = [{"role": "user", "content": "Hello"}]
 HELLO = ChatPrompt(b'[{"role": "user", "content": "Hello"}]')
 
 def told(call):
@@ -65,6 +66,8 @@ next(stream)
 events = llm.generate([1, 2, 3], max_tokens=50, stream="events")
 next(events)
 request = GenerateRequest(request_id="a", prompt=TokensPrompt((1, 2)))
+saved = path + ".saved"
+llm.save([1, 2, 3], saved)
 llm._local._lock.acquire()  # as a thread that the child lacks might hold it
 
 def use():
@@ -74,15 +77,21 @@ def use():
         lambda: context.logits(47), lambda: context.save_state(0), lambda: sampler.sample(context, 47),
         lambda: sampler.accept([1]), lambda: template.render(HELLO), lambda: engine.step(),
         lambda: engine.submit(request), lambda: engine.read(request.prompt), lambda: engine.render(HELLO),
-        lambda: engine.cancel("a"), lambda: engine.stats(), lambda: engine.inspect(), lambda: engine.prefixes(),
-        lambda: engine.unpin("p"), lambda: engine.info(), lambda: engine.read_prefix(request.prompt),
+        lambda: engine.cancel("a"), lambda: engine.stats(), lambda: engine.inspect(), lambda: engine.prefixes.infos(),
+        lambda: engine.prefixes.unpin("p"), lambda: engine.info(), lambda: engine.prefixes.read(request.prompt),
         lambda: engine.drop_cached_prefixes(), lambda: engine.refusals(),
-        lambda: engine.pin(PrefixSpec(name="p", prompt=request.prompt)),
+        lambda: engine.prefixes.pin(PrefixSpec(name="p", prompt=request.prompt)),
         lambda: llm.generate([1], max_tokens=1), lambda: llm.generate([[1], [2]], max_tokens=1),
         lambda: llm.generate([1], n=2), lambda: llm.generate([1], stream=True), lambda: llm.detokenize([1]),
         lambda: next(events), lambda: next(events), lambda: events.completion, lambda: stream.completion,
         lambda: llm.rerank("a", ["b"]), lambda: sampler.prime([1]), lambda: sampler.reset(),
-        lambda: llm.chat([{"role": "user", "content": "a"}]),
+        lambda: llm.chat(CHAT), lambda: llm.chat([CHAT, CHAT]), lambda: llm.chat(CHAT, stream=True),
+        lambda: llm.score([1], [[2]]), lambda: llm.perplexity([1, 2]), lambda: llm.beam_search([1], max_tokens=1),
+        lambda: llm.render(CHAT), lambda: llm.pin("p", [1, 2]), lambda: llm.unpin("p"), lambda: llm.pins(),
+        lambda: llm.save([1, 2], saved + ".other"), lambda: llm.load(saved), lambda: llm.stats(),
+        lambda: llm.embed(["a"], pooling="none"), lambda: llm.embed(["a"], truncate=True),
+        lambda: llm.generate([1], logits_processor=lambda tokens, logits: logits, max_tokens=1),
+        lambda: llm.generate([1], prompt_logprobs=0, max_tokens=1), lambda: llm.generate([1], choice=["a"]),
         lambda: next(stream), lambda: llm.embed("a"), lambda: llm.tokenize("a"),
         lambda: Sampler(model, SamplingParams(), n_ctx=64), lambda: Context(model, ContextParams(n_ctx=64)),
         lambda: Model(path), lambda: LLM(path),
@@ -207,6 +216,44 @@ asyncio.run(main())
 """
 )
 
+ASYNC_LLM = (
+    COMMON
+    + """
+async def main():
+    async with AsyncLLM(path, n_ctx=512, n_slots=2, threads=2, isolated=sys.argv[2] == "process") as llm:
+        stream = llm.generate([1, 2, 3], max_tokens=200, ignore_eos=True, stream=True)
+        await anext(stream)
+        unread = llm.generate([1, 2, 3], max_tokens=20, stream="events")
+
+        def use():
+            asyncio.events._set_running_loop(None)
+            async def inside():
+                for call in (
+                    lambda: llm.load(), lambda: llm.generate([1]), lambda: llm.generate([[1], [2]]), lambda: llm.chat(CHAT),
+                    lambda: llm.tokenize("a"), lambda: llm.detokenize([1]), lambda: llm.embed("a"),
+                    lambda: llm.rerank("a", ["b"]), lambda: llm.stats(), lambda: anext(unread), lambda: anext(stream),
+                ):
+                    print(await told(call))
+                await llm.close()
+            async def told(call):
+                try:
+                    await call()
+                except ForkedError as error:
+                    return error.code
+                except BaseException as error:
+                    return repr(error)
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(inside())
+            loop.close()
+
+        child(use)
+        print(len([piece async for piece in stream]) > 0, (await stream.completion()).finish_reason)
+        print((await llm.generate([1, 2], max_tokens=2)).finish_reason)
+
+asyncio.run(main())
+"""
+)
+
 
 def test_whatever_was_loaded_before_a_fork_raises_forked_error_in_the_child(tiny_model: Path) -> None:
     assert output_of(HANDLES, tiny_model) == "child well\nparent well\n"
@@ -244,3 +291,9 @@ def test_an_engines_child_process_is_not_a_forked_childs(tiny_model: Path) -> No
 def test_a_loop_that_goes_on_in_a_forked_child_harms_no_engine(tiny_model: Path) -> None:
     # asyncio loops check the process themselves.
     assert output_of(ENGINE, tiny_model, "loop goes on").splitlines()[-1] == "Finished True 0"
+
+
+@pytest.mark.parametrize("where", ["thread", "process"])
+def test_an_async_llm_in_a_forked_child(tiny_model: Path, where: str) -> None:
+    lines = output_of(ASYNC_LLM, tiny_model, where).splitlines()
+    assert lines == ["forked"] * 11 + ["True length", "length"]

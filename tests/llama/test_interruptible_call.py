@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 logging.basicConfig(level=logging.DEBUG, filename=os.devnull)  # all lines of native code come to Python
 import numpy, llguidance
 from llmcore import *
-from llmcore import llm
+import llmcore.library.llm  # with all that it imports: an interrupted import is another matter
 from llmcore.llama import chat, model
 from llmcore.llama.quantization import quantize
 path, n_signals, within_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])

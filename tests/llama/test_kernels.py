@@ -12,12 +12,12 @@ import pytest
 
 from llmcore import LLM
 from llmcore.batch import Batch
-from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS
+from llmcore.config import KERNEL_CHOICES, KERNEL_LEVELS, EngineConfig
 from llmcore.errors import ConfigError, InvalidRequestError
 from llmcore.llama.context import Context
 from llmcore.llama.context_params import ContextParams
 from llmcore.llama.ffi.library import load_library
-from llmcore.llama.kernels import decide_level, repeatable_level, use_kernels
+from llmcore.llama.kernels import decide_kernels, decide_level, use_kernels
 from llmcore.llama.model import Model
 from llmcore.llama.quantization import quantize
 from tests.log_events import events
@@ -259,7 +259,8 @@ def test_a_step_is_aborted_within(default_model: Path) -> None:
 
 @needs_kernels
 def test_repeatable_kernels_have_no_amx() -> None:
-    level = repeatable_level("auto")
+    level = decide_kernels(EngineConfig(repeatable="on"))
     assert level in ("avx2", "avxvnni", "avx512")
     assert decide_level(level) <= decide_level("auto")
-    assert repeatable_level("avx2") == "avx2"
+    assert decide_kernels(EngineConfig(repeatable="on", kernels="avx2")) == "avx2"
+    assert decide_kernels(EngineConfig(kernels="auto")) == "auto"

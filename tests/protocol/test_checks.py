@@ -295,7 +295,7 @@ def test_an_engine_in_this_process_refuses_the_same(library: LLM, fields: dict[s
         lambda llm: llm.rerank(5, ["a"]),
         lambda llm: llm.rerank("a", 5),
         lambda llm: llm.engine.render("a"),
-        lambda llm: llm.engine.pin("a"),
+        lambda llm: llm.engine.prefixes.pin("a"),
     ],
 )
 def test_a_library_call_with_a_wrong_type(library: LLM, call: Callable[[Any], Any]) -> None:

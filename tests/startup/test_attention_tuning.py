@@ -62,6 +62,19 @@ def test_the_preferred_choice_yields_to_a_gain_that_two_measurements_agree_on(
     assert tuner.rank(choices) == [chosen, FLASH if chosen == PLAIN else PLAIN]
 
 
+@pytest.mark.parametrize(("bf16_s", "chosen"), [(0.87, FLASH), (0.8, BF16)])
+def test_of_two_faster_choices_the_later_one_must_gain_as_much_again(
+    model: Model, tmp_path: Path, bf16_s: float, chosen: AttentionSettings
+) -> None:
+    tuner = AttentionTuner(model, PARAMS, tmp_path, lambda: pytest.fail("all is measured"))
+    measured = [
+        AttentionTrial(settings=settings, n_cells=896, decode_s=seconds, chunk_s=seconds)
+        for settings, seconds in ((PLAIN, 1.0), (FLASH, 0.9), (BF16, bf16_s))
+    ]
+    tuner.profile = AttentionProfile(trials=measured, second_trials=measured)
+    assert tuner.rank([PLAIN, FLASH, BF16])[0] == chosen
+
+
 def test_a_gain_is_measured_again(model: Model, tmp_path: Path) -> None:
     tuner = AttentionTuner(model, PARAMS, tmp_path, ticking())
     tuner.profile = AttentionProfile(trials=trials(1.0, 0.5))

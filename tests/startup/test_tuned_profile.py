@@ -60,6 +60,7 @@ def profile(tiny_model: Path) -> TunedProfile:
         mmap=True,
         repack=True,
         kernels="auto",
+        repeatable="auto",
         blas=False,
     )
     return TunedProfile(
@@ -198,19 +199,20 @@ def test_versions_and_ways_of_computing_must_be_the_same(profile: TunedProfile, 
     path.write_bytes(msgspec.json.encode(old))
     assert with_profile(here) == here
     store(profile, path.parent)
-    for options in ({"repack": False}, {"kernels": "off"}, {"blas": "on"}):
+    for options in ({"repack": False}, {"kernels": "off"}, {"repeatable": "on"}, {"blas": "on"}):
         config = dataclasses.replace(here, **options)
         assert with_profile(config) == config
     assert [line["reason"] for line in told("tuned_profile_not_used")] == [
-        "version 99, and this is 3",
-        "version 2, and this is 3",
+        "version 99, and this is 4",
+        "version 2, and this is 4",
         "measured with repack=on",
         "measured with kernels=auto",
+        "measured with repeatable=auto",
         "measured with blas=off",
     ]
 
 
-@pytest.mark.parametrize("text", ['{"version": 3', '{"version": 3}', "[]", "", "\udcff"])
+@pytest.mark.parametrize("text", ['{"version": 4', '{"version": 4}', "[]", "", "\udcff"])
 def test_a_file_that_cannot_be_read_is_told_and_passed_over(
     profile: TunedProfile, here: EngineConfig, told: Told, text: str
 ) -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.startup.attention_settings import AttentionSettings
+from llmcore.startup.attention_settings import GAIN_MIN, AttentionSettings
 from llmcore.startup.trial_result import Candidate
-from llmcore.tuning.grid import COUNTS, GAIN_MIN, Space, challengers, choose, grid
+from llmcore.tuning.grid import COUNTS, Space, challengers, choose, grid
 from tests.tuning.candidates import DEFAULT, changed, figures
 
 ATTENTION = tuple(
@@ -62,21 +62,34 @@ def test_steps_prompts_and_attention_each_choose_for_themselves() -> None:
         changed(flash_attn=True): figures(0.9, 0.9),
     }
     best = changed(threads=4, threads_batch=16, n_ubatch=256, flash_attn=True)
-    first, second, third = challengers(DEFAULT, measured)
+    first, second, third = challengers(DEFAULT, [measured, measured])
     assert first == best
     assert second == changed(n_ubatch=256, flash_attn=True), "other threads may have been favoured by a disturbance"
     assert third == changed(threads=16, threads_batch=16, n_ubatch=256), "the fastest that was measured"
 
 
 def test_no_challenger_without_a_gain() -> None:
-    assert challengers(DEFAULT, {DEFAULT: figures(1.0), changed(threads=4): figures(0.98)}) == []
-    assert challengers(DEFAULT, {}) == []
+    assert challengers(DEFAULT, [{DEFAULT: figures(1.0), changed(threads=4): figures(0.98)}]) == []
+    assert challengers(DEFAULT, [{}]) == []
 
 
 def test_without_figures_of_the_default_the_fastest_challenges() -> None:
     slow, fast = changed(flash_attn=True), changed(threads=4, threads_batch=4)
     both = changed(threads=4, threads_batch=4, flash_attn=True)
-    assert challengers(DEFAULT, {slow: figures(1.0), fast: figures(0.5)}) == [both, slow, fast]
+    assert challengers(DEFAULT, [{slow: figures(1.0), fast: figures(0.5)}] * 2) == [both, slow, fast]
+
+
+@pytest.mark.parametrize(
+    ("scores", "is_taken"), [([0.9, 0.9], True), ([0.9], False), ([0.5, 0.97], False), ([0.96, 0.96], False)]
+)
+def test_another_attention_is_combined_with_counts_if_two_rounds_agree_on_its_gain(
+    scores: list[float], is_taken: bool
+) -> None:
+    other, fewer = changed(cache_type_k="bf16", cache_type_v="bf16"), changed(threads=4)
+    rounds = [{DEFAULT: figures(1.0), other: figures(score), fewer: figures(0.5)} for score in scores]
+    best = challengers(DEFAULT, rounds)[0]
+    assert best.threads == fewer.threads
+    assert (best.attention == other.attention) == is_taken
 
 
 ROUNDS = st.lists(st.floats(0.1, 10), min_size=3, max_size=3)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, ModelError, UnsupportedError
+from llmcore.llama.kernels import attends
 from llmcore.llama.model import Model
 from llmcore.machine.threads import decide_threads
-from llmcore.startup.attention_settings import AttentionSettings
+from llmcore.startup.attention_settings import AttentionSettings, candidates
 from llmcore.startup.trial_result import Candidate, Figures, TrialResult
 from llmcore.startup.tuned_profile import threads_allowed
 from llmcore.tuning.grid import COUNTS, FINAL_ROUNDS_MIN, Space, TuningChoice, grid
@@ -89,7 +90,10 @@ def test_options_that_are_not_given_are_open(tiny_model: Path, tiny_bert: Path) 
     with Model(tiny_model, vocab_only=True) as model:
         space, job = plan(EngineConfig(model_path=model.path), model)
         n = decide_threads().n_threads
-        assert space.default == changed(threads=n, threads_batch=n)
+        preferred = candidates(
+            EngineConfig(), model.attention_shape, has_kernels=attends(model.attention_shape, "f16", "f16")
+        )
+        assert space.default == changed(threads=n, threads_batch=n, **preferred[0].words)
         assert space.open_counts == set(COUNTS)
         assert len(space.attention) > 3
         assert space.n_threads_max == threads_allowed(decide_threads())

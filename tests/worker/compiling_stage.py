@@ -36,11 +36,15 @@ class ScriptedEngine:
     step: Any = None
 
     def __init__(self) -> None:
+        self.prefixes = self
         self.may_compile = threading.Event()
         self.is_compiling = threading.Event()
         self.submitted: list[str] = []
         self.now_refused: Refusals = ()
         self._ready: set[Constraint] = set()
+
+    def observe_steps(self, call: Any) -> None:
+        self.on_step = call
 
     def is_prepared(self, constraint: Constraint | None, prompt: object = None) -> bool:
         return constraint is None or constraint in self._ready
@@ -67,7 +71,7 @@ class ScriptedEngine:
     def interrupt(self, request_ids: frozenset[str]) -> None:
         pass
 
-    def prefixes(self) -> list[Any]:
+    def infos(self) -> list[Any]:
         return []
 
 

@@ -16,7 +16,6 @@ from llmcore.messages import (
     GenerateRequest,
     Output,
     Piece,
-    PrefixSpec,
     Prompt,
     Regex,
     TextPrompt,
@@ -51,6 +50,11 @@ class SlowReader:
         self.embedded: list[Any] = []
         self.compiled: list[Regex] = []
         self.model = self
+        self.prefixes = SimpleNamespace(
+            read=lambda prompt: self.read(prompt).tokens,
+            pin=lambda spec, tokens: self.pinned.append((spec.name, tokens)),
+            infos=list,
+        )
         self.embeddings = SimpleNamespace(
             has_work=False,
             read=self.read,
@@ -80,9 +84,6 @@ class SlowReader:
     def read_pairs(self, query: str, documents: Any) -> Any:
         return [self._slow(query + each) for each in documents]
 
-    def read_prefix(self, prompt: Prompt) -> list[int]:
-        return cast(TokenizedPrompt, self.read(prompt)).tokens
-
     def render(self, prompt: ChatPrompt) -> str:
         self._slow(prompt.messages.decode())
         return "rendered"
@@ -106,11 +107,8 @@ class SlowReader:
     def prepare(self, constraint: Regex, prompt: object = None) -> None:
         self.compiled.append(constraint)
 
-    def pin(self, spec: PrefixSpec, *, tokens: list[int]) -> None:
-        self.pinned.append((spec.name, tokens))
-
-    def prefixes(self) -> list[Any]:
-        return []
+    def observe_steps(self, call: Any) -> None:
+        self.on_step = call
 
     def step(self) -> list[Output]:
         self.n_steps += 1

@@ -22,6 +22,7 @@ from llmcore.messages import (
 )
 from llmcore.worker import process as child
 from llmcore.worker.client import AsyncEngine
+from tests.log_events import name_of
 
 
 def workers() -> list[psutil.Process]:
@@ -81,6 +82,6 @@ async def test_a_load_that_dies_twice_fails(
         assert (engine.state, engine.n_restarts) == ("failed", 1)
         with pytest.raises(EngineUnavailableError, match="could not be loaded"):
             await engine.generate(GenerateRequest(request_id="a", prompt=TextPrompt("x")))
-    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == ["worker_died"] * 2
+    assert [name_of(each) for each in caplog.records if each.levelname == "ERROR"] == ["worker_died"] * 2
     assert all(re.search(cause, each.__dict__["event_fields"]["cause"]) for each in caplog.records)
     assert not workers()

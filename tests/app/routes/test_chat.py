@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
-from tests.app.fake_engine import WORDS, FakeEngine
+from tests.app.fake_engine import COMPUTATION, MODEL, WORDS, FakeEngine
 
 URL = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello!"}]}
@@ -63,6 +64,20 @@ async def test_whole(client: httpx.AsyncClient, engine: FakeEngine) -> None:
         },
     }
     assert not engine.open
+
+
+async def test_every_part_of_an_answer_has_the_fingerprint_of_its_computation(
+    client: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    assert "system_fingerprint" not in (await post(client)).json(), "none is known"
+    engine.model = structs.replace(MODEL, computation=COMPUTATION)
+    for url, body in ((URL, HELLO), ("/v1/completions", {"prompt": "Once"})):
+        assert (await client.post(url, json=body)).json()["system_fingerprint"] == "fp_1234"
+        streamed = await client.post(url, json={**body, "stream": True, "stream_options": {"include_usage": True}})
+        *chunks, done = events(streamed.text)
+        assert done == "[DONE]"
+        assert {chunk["system_fingerprint"] for chunk in chunks} == {"fp_1234"}
+    assert (await client.get("/v1/models")).json()["data"][0]["system_fingerprint"] == "fp_1234"
     assert not engine.cancelled
 
 
