@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
 from llmcore.speculation.draft import Draft
-from tests.scheduling.lone_drafts import LoneDrafts
 from tests.scheduling.machine import check, finish_order, make, prompt, sequence
+from tests.speculation.lone_drafts import LoneDrafts
 
 # --- Steps ------------------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from llmcore.scheduling.step_drafts import N_DRAFT_MAX, N_DRAFTS_MAX, StepDrafts
 from llmcore.sequence import Sequence
 from llmcore.speculation.draft import Draft
 from tests.scheduling.counting_memory import CountingMemory
-from tests.scheduling.lone_drafts import LoneDrafts
 from tests.scheduling.machine import LIMITS, learned, sequence
+from tests.speculation.lone_drafts import LoneDrafts
 
 
 class Drafts(LoneDrafts):

@@ -10,9 +10,10 @@ from llmcore.sequence import Sequence
 from llmcore.speculation.draft import Draft
 from llmcore.speculation.drafters import TEXT_BYTES, Drafters
 from tests.speculation.answering import answer, sequence
+from tests.speculation.lone_drafts import LoneDrafts
 
 
-class Scripted:
+class Scripted(LoneDrafts):
     """Proposes one draft always, or raises, and keeps what it is told."""
 
     def __init__(self, name: str, chances: tuple[float, ...] = (), *, raises: str = "") -> None:
@@ -104,3 +105,16 @@ def test_text_drafters_keep_to_their_memory_and_know_predictions_and_pins() -> N
     drafters.unpin("rules")
     assert drafters.names == ("text", "prediction")
     assert TEXT_BYTES == 64 << 20
+
+
+def test_one_call_proposes_for_several_sequences_and_asks_costly_drafters_for_the_unsure_ones() -> None:
+    class Sure(Scripted):
+        def propose(self, asked: Sequence, n_max: int) -> Draft | None:
+            return super().propose(asked, n_max) if asked.tokens[0] == 1 else None
+
+    costly = Scripted("model", (0.5, 0.5))
+    drafters = Drafters([Sure("text", (0.9,))], [costly])
+    sure, unsure, full = sequence([1, 2], 100), sequence([2, 2], 100), sequence([3, 3], 1)
+    found = drafters.propose_all({sure: 8, unsure: 8, full: 8})
+    assert {each.tokens[0]: draft.source for each, draft in found.items()} == {1: "text", 2: "model"}
+    assert costly.calls == ["propose"]
