@@ -11,6 +11,8 @@ computes masked scores too.
 
 Each step corrects the prediction by a part of its error (normalized least mean squares; Haykin, Adaptive Filter Theory,
 ch. 6). That is cheap, and follows a machine as its speed changes.
+
+Drafts are bought by predict_more(), which errs on the hopeful side where predict() errs on the slow one.
 """
 
 from __future__ import annotations
@@ -21,18 +23,20 @@ from typing import NamedTuple
 
 KNOTS = (*range(1, 10), 12, 16, 17, 24, 25, *(2**i for i in range(5, 14)))
 
-# Part of a prediction's error that one observation corrects, and the bounds of its relative error: a step that took five times
-# as long shows what else runs on the machine, not the cost of the step.
-_RATE = 0.25
+# Part of a prediction's error that one observation corrects, if the one before was of the same size. What is known fades while
+# steps have other sizes, as in a Kalman filter: after _FADING of them an observation corrects 0.4 of the error, after 30 of them
+# 0.74. Then the bounds of the relative error: a step that took five times as long shows what else runs on the machine, not the
+# cost of the step.
+_RATE, _FADING = 0.25, 4
 _ERROR_MIN, _ERROR_MAX = -0.5, 1.0
 _PASSES = 100
 
-# A knot without an observation among so many of the last ones is old: the machine may have changed. The next one corrects all of
-# its error. A knot with few observations is old sooner: they may have been hiccups, and what seems slow is not tried again.
+# A knot without an observation among so many of the last ones is old: the machine may have changed. One with few observations is
+# old sooner: they may have been hiccups, and what seems slow is not tried again.
 _OLD, _OLD_EACH = 500, 16
 
-# An error of more than this part of a prediction is taken for a hiccup, of which little is learned, unless the last step of about
-# that size had one too.
+# A step that takes longer than predicted by more than this part is taken for a hiccup, from which little is learned, unless the
+# last step of about that size took as long too.
 _HICCUP, _HICCUP_RATE = 0.4, 0.05
 
 # Units of cells and outputs that make them features of a magnitude like the others'.
@@ -66,7 +70,7 @@ class CostModel:
         self._seen_at = [0] * len(KNOTS)  # number of the last observation near each knot
         self._n_seen = [0] * len(KNOTS)  # number of observations near each knot
         self._n_observed = 0
-        self._was_off = [False] * len(KNOTS)  # the last step near each knot took much longer or shorter than predicted
+        self._was_off = [False] * len(KNOTS)  # the last step near each knot took much longer than predicted
         self._fresh: list[int] = []  # knots in _seen that are not old; all, if all are old
         self._is_stale = False
         # One measurement cannot separate base from attention: the same ones are learned over and over, until they agree.
@@ -126,7 +130,8 @@ class CostModel:
         """Learns from a step."""
         knots = _features(n_tokens, n_cells)
         nearest = max(knots, key=lambda each: each[1])[0]
-        rate = 1.0 if self._is_old(nearest) else _RATE
+        n_since = self._n_observed - self._seen_at[nearest]
+        rate = (_FADING + n_since) / (_FADING / _RATE + n_since)
         if nearest not in self._seen:
             self._begin(nearest, n_tokens, n_outputs, n_cells, seconds)
         self._n_observed += 1
@@ -136,9 +141,9 @@ class CostModel:
             self._find_fresh()
         predicted = self.predict(n_tokens, n_outputs, n_cells)
         error = min(max((seconds - predicted) / predicted, _ERROR_MIN), _ERROR_MAX) * predicted
-        outputs = n_outputs / _OUTPUTS
+        outputs = n_outputs / _OUTPUTS if error > 0 or self._output > 0 else 0.0  # it cannot fall below 0
         norm = sum(share * share + load * load for _, share, load in knots) + outputs * outputs
-        was_off, is_off = self._was_off[nearest], abs(error) > _HICCUP * predicted
+        was_off, is_off = self._was_off[nearest], error > _HICCUP * predicted
         self._was_off[nearest] = is_off
         if is_off and not was_off:
             rate = _HICCUP_RATE

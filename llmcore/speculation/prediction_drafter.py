@@ -21,7 +21,8 @@ from llmcore.speculation.suffix_index import MATCH_MAX, Match, SuffixIndex
 
 
 class Kind(IntEnum):
-    """How the place in the prediction was found: followed from the beginning, behind a miss, near the last place, anywhere."""
+    """Ways in which the place in the prediction was found: followed from the beginning, behind a miss, near the last place,
+    anywhere."""
 
     FOLLOWED = 0
     RESUMED = 1

@@ -175,7 +175,7 @@ class SeenAnswers:
         self._table[places(found, _salt(answer.tenant, _PROMPT), self._n_bits)] = number + ends
 
     def _drop(self, answer: _Answer) -> None:
-        """Counts an answer off. What the index has of it points to nothing from now on."""
+        """Counts an answer off. Places of the index that name it point to nothing from now on."""
         self._answers_bytes -= answer.size_bytes
         self._n_answers[answer.tenant] -= 1
         if not self._n_answers[answer.tenant]:

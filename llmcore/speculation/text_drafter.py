@@ -14,8 +14,8 @@ from llmcore.speculation.suffix_index import MATCH_MAX, SuffixIndex
 
 
 class Kind(IntEnum):
-    """How the place of a text was found: by tokens of the sequence itself, of a text seen before, behind a miss, by the prompt that
-    an earlier answer had (much like this one's, or only its beginning)."""
+    """Ways in which the place in a text was found: by tokens of the sequence itself, of a text seen before, behind a miss, by the
+    prompt of an earlier answer, which is much like this one's or only begins like it."""
 
     OWN = 0
     SEEN = 1
@@ -47,7 +47,7 @@ _SEQUENCE_BYTES = 4096
 
 
 class _TextFollower(Follower):
-    """What the drafter holds of a sequence."""
+    """State of a sequence in the drafter."""
 
     __slots__ = ("index", "n_dropped", "n_longest", "size_bytes")
 
