@@ -10,7 +10,8 @@ from llmcore.speculation.memory_budget import MemoryBudget
 
 @given(st.integers(0, 100), st.lists(st.integers(0, 60)))
 def test_never_more_than_its_size_and_all_of_it_comes_back(size: int, wanted: list[int]) -> None:
-    budget, taken = MemoryBudget(size), []
+    budget = MemoryBudget(size)
+    taken: list[int] = []
     for each in wanted:
         fits = sum(taken) + each <= size
         assert budget.take(each) == fits

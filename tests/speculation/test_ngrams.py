@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from array import array
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,6 @@ small = st.lists(st.integers(0, 2), max_size=12)
 
 @given(small, small, st.integers(0, 12))
 def test_common_suffix(one: list[int], other: list[int], n_max: int) -> None:
-    n = n_alike(one, len(one), np.array(other), len(other), n_max)
+    n = n_alike(one, len(one), array("i", other), len(other), n_max)
     fitting = [k for k in range(min(n_max, len(one), len(other)) + 1) if one[len(one) - k :] == other[len(other) - k :]]
     assert n == max(fitting)
