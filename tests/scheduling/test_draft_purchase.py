@@ -6,7 +6,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.limits import RowTile
@@ -146,6 +146,7 @@ def test_drafts_that_seem_to_pay_after_a_hiccup_do_so_no_longer_than_a_while() -
 chances = st.lists(st.floats(0, 1), max_size=4)
 
 
+@settings(deadline=None)
 @given(
     st.lists(chances, max_size=3),
     st.lists(st.floats(0.001, 1.0), min_size=1, max_size=16),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.speculation.acceptance import N_CLASSES, Acceptance, SequenceAcceptance
@@ -82,6 +82,7 @@ def test_chances_behind_a_miss_become_those_of_its_kind() -> None:
     assert found.chances(acceptance, 2) == (low,) * 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=40), st.lists(st.integers(0, 5), max_size=40))
 def test_stays_in_its_text(text: list[int], answer: list[int]) -> None:
     found = Cursor(text, 1, 1, FOUND, RESUMED)
