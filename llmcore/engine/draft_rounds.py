@@ -11,9 +11,10 @@ from llmcore.engine.speculation import Speculation
 from llmcore.engine.step_sampling import StepSampling
 from llmcore.errors import CellsBrokenError
 from llmcore.llama.context import Context
-from llmcore.llama.sampler import BAD_LOGITS, NOT_FINITE
+from llmcore.llama.sampler import BAD_LOGITS, NOT_FINITE, SampledToken
 from llmcore.messages import Output
 from llmcore.scheduling.scheduler import Scheduler
+from llmcore.scheduling.verification import Verification
 
 
 class DraftRounds:
@@ -46,22 +47,28 @@ class DraftRounds:
         """
         outputs = list(outputs)
         try:
-            while rows := self._scheduler.agreeing():
-                for sequence, _ in rows:
-                    constraint = self._requests[sequence.request_id].constraint
-                    if constraint is not None:
-                        constraint.fill()
-                sampled = self._sampling.draw(rows)
-                for (sequence, _), each in zip(rows, sampled, strict=True):
-                    if each.token == BAD_LOGITS and not self._context.isolates_cells:
+            while agreeing := self._scheduler.agreeing():
+                for each, sampled in zip(agreeing, self._draw(agreeing), strict=True):
+                    if sampled.token == BAD_LOGITS and not self._context.isolates_cells:
                         raise CellsBrokenError(NOT_FINITE)
-                    self._scheduler.extend(sequence, each.token)
-                    outputs.append(self._outputs.process(sequence, each))
+                    self._scheduler.extend(each, sampled.token)
+                    outputs.append(self._outputs.process(each.sequence, sampled))
             if not self._context.isolates_cells:
                 self._check_rejected()
         finally:
             self._end()
         return joined(outputs)
+
+    def _draw(self, agreeing: list[Verification]) -> list[SampledToken]:
+        """Draws the next token of each sequence."""
+        rows = []
+        for each in agreeing:
+            constraint = self._requests[each.sequence.request_id].constraint
+            if constraint is not None:
+                constraint.fill()
+            assert each.next_index is not None
+            rows.append((each.sequence, each.next_index))
+        return self._sampling.draw(rows)
 
     def _check_rejected(self) -> None:
         """Raises CellsBrokenError if logits that nothing was drawn from are not finite: removing cells leaves their numbers."""

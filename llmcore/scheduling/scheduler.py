@@ -133,15 +133,9 @@ class Scheduler:
             self.cache.append(sequence, row.n_tokens - row.n_draft, row.n_draft)
             if row.logits_at >= 0:
                 token = next(sampled)
-                self.extend(sequence, token)
+                _append(sequence, token)
                 grown.append((sequence, token))
         return grown
-
-    def extend(self, sequence: Sequence, token: int) -> None:
-        """Appends a token that was sampled; a negative one says that none could be."""
-        sequence.n_forced = 0
-        if token >= 0:
-            sequence.tokens.append(token)
 
     def rollback(self) -> None:
         """Takes a step back that failed or was aborted: its sequences are as they were before it."""
@@ -160,26 +154,27 @@ class Scheduler:
         """Number of places whose logits this step computes."""
         return self._rows.n_outputs
 
-    def agreeing(self) -> list[tuple[Sequence, int]]:
-        """Returns (sequence, batch index) of the sequences whose new tokens all agree with their drafts: the logits there are
-        those of the next token. What they have in common gets its cells."""
-        found = []
-        for each in self._rows.drafted:
-            index = each.next_index
-            if index is not None:
-                self._accept(each)
-                found.append((each.sequence, index))
-        return found
+    def agreeing(self) -> list[Verification]:
+        """Returns the drafts with which all new tokens of their sequences agree: this step has the logits of the next tokens, at
+        their next_index."""
+        return [each for each in self._rows.drafted if each.next_index is not None]
+
+    def extend(self, verification: Verification, token: int) -> None:
+        """Appends the token that was sampled at next_index; a negative one says that none could be. The tokens before it get their
+        cells."""
+        self._accept(verification, verification.sequence.n_remaining)
+        _append(verification.sequence, token)
 
     def cut_drafts(self) -> None:
         """Ends the verification of this step's drafts: removes the cells of tokens that do not agree. Further calls do nothing."""
         for each in self._rows.drafted:
             if each.sequence.n_drafted:
-                self._accept(each)
+                # If the step was interrupted, the logits behind the last token are still wanted.
+                self._accept(each, each.sequence.n_remaining - 1)
                 self.cache.cut(each.sequence)
 
-    def _accept(self, verification: Verification) -> None:
-        n = verification.n_agreed - verification.n_accepted
+    def _accept(self, verification: Verification, n_max: int) -> None:
+        n = min(verification.n_agreed - verification.n_accepted, n_max)
         self.cache.accept(verification.sequence, n)
         verification.n_accepted += n
 
@@ -246,3 +241,10 @@ class Scheduler:
             if victim is sequence:
                 return 0
         return 1
+
+
+def _append(sequence: Sequence, token: int) -> None:
+    """Appends a token that was sampled; a negative one says that none could be."""
+    sequence.n_forced = 0
+    if token >= 0:
+        sequence.tokens.append(token)

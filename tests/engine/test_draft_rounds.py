@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmcore.batch import Batch
 from llmcore.config import KERNEL_LEVELS, EngineConfig
 from llmcore.engine.engine import Engine
-from llmcore.engine.joined_outputs import joined
+from llmcore.errors import CellsBrokenError
+from llmcore.llama.context import StepAborted
 from llmcore.messages import (
     Failed,
     Finished,
@@ -27,12 +29,14 @@ from llmcore.messages import (
     Regex,
     TextPrompt,
     TokenLogprob,
+    TokensPrompt,
 )
 from llmcore.sampling import SamplingParams
+from tests.conftest import exact
 from tests.engine.engine_requests import GREEDY, STORY, chat
 from tests.engine.scripted_drafter import ScriptedDrafter, drafting
 from tests.native_kernels import levels
-from tests.tiny_models import write_tiny_gemma3
+from tests.tiny_models import break_token, write_tiny_gemma3
 
 INTEGER_LEVELS = [KERNEL_LEVELS[level] for level in levels() if KERNEL_LEVELS[level] != "amx"]
 
@@ -270,7 +274,7 @@ def repeats(tiny: Callable[..., Path]) -> Path:
     return tiny("repeats", quant="Q8_0", n_embd=128, n_ff=96, n_head=4, n_head_kv=2)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**31), right=st.floats(0, 1), n_slots=st.integers(1, 4), n_ctx=st.sampled_from([160, 1024]))
 def test_random_drafts_in_random_company(repeats: Path, seed: int, right: float, n_slots: int, n_ctx: int) -> None:
     """With neighbours, and cells so few that sequences are preempted; cancels leave nothing behind."""
@@ -320,8 +324,6 @@ def test_the_cache_keeps_what_was_accepted_and_nothing_else(repeats: Path) -> No
 
 
 def follow_up(engine: Engine, tokens: list[int]) -> tuple[Answer, int]:
-    from llmcore.messages import TokensPrompt
-
     name = f"follow-up {len(tokens)}"
     asked = ask(name, TokensPrompt((*tokens, 5, 6)), max_tokens=10, ignore_eos=True, n_logprobs=2)
     engine.submit(asked)
@@ -332,6 +334,86 @@ def follow_up(engine: Engine, tokens: list[int]) -> tuple[Answer, int]:
     return whole(outputs), outputs[-1].usage.n_cached
 
 
-def test_joined_pieces_are_one_and_an_error_stays_behind_them() -> None:
-    pieces = [Piece("a", "x", 1), Piece("b", "y", 1), Piece("a", "z", 2, "r"), Failed("a", "code", "message")]
-    assert joined(pieces) == [Piece("a", "xz", 3, "r"), Piece("b", "y", 1), Failed("a", "code", "message")]
+# --- Steps that do not end well ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drafted(repeats: Path) -> Iterator[tuple[Engine, GenerateRequest, tuple[int, ...]]]:
+    """An engine with right drafts, a request and the tokens of its answer."""
+    asked = ask("a", STORY, ignore_eos=True)
+    with Engine.open(config_of(repeats, speculation="off")) as engine:
+        tokens = serve(engine, [asked])["a"].tokens
+        drafter = ScriptedDrafter(engine.model.n_vocab)
+    drafter.answers = {"a": tokens}
+    with drafting(config_of(repeats), drafter) as engine:
+        yield engine, asked, tokens
+
+
+def finished(engine: Engine) -> Finished:
+    outputs: list[Output] = []
+    while engine.has_work:
+        outputs += engine.step()
+    assert isinstance(outputs[-1], Finished)
+    return outputs[-1]
+
+
+def cells_are_those_of_tokens(engine: Engine) -> None:
+    [running] = engine._scheduler.running
+    assert running.n_drafted == 0
+    assert engine._context.span(running.slot) == (0, running.n_computed - 1)
+
+
+def test_a_step_that_fails_takes_its_drafts_back(
+    drafted: tuple[Engine, GenerateRequest, tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, asked, tokens = drafted
+    engine.submit(asked)
+    while not engine.stats().drafted["text"]:
+        engine.step()
+    decode = engine._context.decode
+
+    def late(batch: Batch) -> None:
+        decode(batch)
+        raise StepAborted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine._context, "decode", late)
+        for _ in range(3):
+            assert engine.step() == []
+            cells_are_those_of_tokens(engine)
+    assert finished(engine).tokens == tokens
+
+
+def test_after_ctrl_c_between_two_tokens_of_a_step_the_answer_goes_on(
+    drafted: tuple[Engine, GenerateRequest, tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, asked, tokens = drafted
+    engine.submit(asked)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine._draft_rounds, "_draw", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finished(engine)
+    cells_are_those_of_tokens(engine)
+    assert finished(engine).tokens == tokens
+
+
+@pytest.mark.parametrize("flash_attn", ["on", "off"])
+def test_a_rejected_token_whose_numbers_are_not_finite(tiny: Callable[..., Path], flash_attn: str) -> None:
+    """It changes no answer; where it may have spoilt cells of others, the engine ends."""
+    path = break_token(tiny("untied", is_tied=False), 777)
+    config = exact(path, n_ctx=256, n_slots=2, flash_attn=flash_attn)
+    asked = ask("a", TokensPrompt((5, 6, 7)), ignore_eos=True, max_tokens=20)
+    with Engine.open(replace(config, speculation="off")) as engine:
+        tokens = serve(engine, [asked])["a"].tokens
+        drafter = ScriptedDrafter(engine.model.n_vocab)
+    drafter.answers = {"a": (*tokens[:10], 777, *tokens[11:])}
+    with drafting(config, drafter) as engine:
+        if flash_attn == "on":
+            assert serve(engine, [asked])["a"].tokens == tokens
+        else:
+            with pytest.raises(CellsBrokenError, match="not finite"):
+                serve(engine, [asked])

@@ -61,9 +61,9 @@ class Machine:
         for each, _ in self.scheduler.commit([0] * len(self.scheduler.scheduled())):
             self._go_on(each)
         while drawn := self.scheduler.agreeing():
-            for each, _ in drawn:
-                self.scheduler.extend(each, 0)
-                self._go_on(each)
+            for verification in drawn:
+                self.scheduler.extend(verification, 0)
+                self._go_on(verification.sequence)
         self.scheduler.cut_drafts()
         for each in slots.values():
             if each.is_prefix and each.n_remaining == 0:
