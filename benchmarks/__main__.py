@@ -18,6 +18,7 @@ MEASUREMENTS = (
     ("benchmarks.kernels", "--model", "all", "--write-docs", "--json", "build/kernels.json"),
     ("benchmarks.sampling", "--write-docs"),
     ("benchmarks.structured", "--write-docs"),
+    ("benchmarks.speculation", "--write-docs", "--json", "build/speculation.json"),
     ("benchmarks.contention", "--write-docs"),
     ("benchmarks.scaling", "--write-docs"),
 )

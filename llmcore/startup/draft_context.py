@@ -12,6 +12,7 @@ from itertools import zip_longest
 from llmcore.config import EngineConfig
 from llmcore.errors import ConfigError, InsufficientMemoryError, LlmcoreError, ModelError, ModelMissingError
 from llmcore.gguf.header import GgufArray, GgufHeader
+from llmcore.gguf.model_kinds import DRAFT_HEADS
 from llmcore.gguf.split_model import check_model_file
 from llmcore.limits import Limits
 from llmcore.llama.context import Context
@@ -48,6 +49,11 @@ def open_draft_context(config: EngineConfig, target: Model, limits: Limits, thre
         raise ModelMissingError(f"draft_model: there is no file {config.draft_model!r}", param="draft_model")
     try:
         header = check_model_file(config.draft_model)
+        if header.architecture in DRAFT_HEADS:
+            raise ConfigError(
+                f"{header.path} (architecture {header.architecture}) reads hidden states of the model's layers, which is not "
+                "supported: name a small model with layers of its own and the same vocabulary"
+            )
         check_same_vocabulary(header, target.header)
         _check_memory(header, target, is_mapped=config.mmap)
         model = Model(

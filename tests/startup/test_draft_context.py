@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf import GGUFWriter
 
 from benchmarks.random_model import n_tokens
 from benchmarks.source import vocabulary
@@ -67,6 +68,15 @@ def test_a_missing_file_and_one_that_is_no_model(tmp_path: Path, tiny_model: Pat
     assert "not a GGUF file" in refusal(config_of(tmp_path / "text.gguf"), tiny_model).message
     vocabulary_only = vocabulary("llama-spm")
     assert refusal(config_of(vocabulary_only), tiny_model)
+
+
+def test_a_head_of_another_model(tmp_path: Path, tiny_model: Path) -> None:
+    writer = GGUFWriter(tmp_path / "head.gguf", "eagle3")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    assert "reads hidden states" in refusal(config_of(tmp_path / "head.gguf"), tiny_model).message
 
 
 def test_too_little_memory_for_its_weights(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
