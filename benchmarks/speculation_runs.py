@@ -158,4 +158,7 @@ async def _ask(endpoint: Endpoint, job: Job) -> Answer:
         call = await endpoint.post("chat/completions", {**fields, "messages": job.messages})
     else:
         call = await endpoint.post("completions", {**fields, "prompt": job.tokens})
-    return await endpoint.whole(call)
+    answer = await endpoint.whole(call)
+    if job.expected is not None and answer.n_answer != job.n_answer:
+        raise LoadError(f"an answer of the chain has {answer.n_answer} tokens instead of {job.n_answer}")
+    return answer

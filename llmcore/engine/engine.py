@@ -93,6 +93,7 @@ class Engine:
         if parts.draft_context is not None:
             self._draft_model = DraftModel(parts.draft_context, parts.model.n_vocab)
             drafter = ModelDrafter(self._draft_model, CostModel(), clock)
+            drafter.measure()
         self._speculation = open_speculation(parts.speculation, self._cache, drafter)
         source = self._speculation if self._speculation.is_on else None
         self._scheduler = Scheduler(self._cache, limits, costs, source)

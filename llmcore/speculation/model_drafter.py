@@ -20,6 +20,10 @@ from llmcore.speculation.draft_worth import DraftCosts, Drafted, DraftWorth, Gro
 # Bounds between classes of the model's own probability of a token, by which its acceptance is learned, and what is assumed before.
 _BOUNDS = (0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.995)
 _PRIORS = (0.1, 0.22, 0.38, 0.52, 0.65, 0.75, 0.85, 0.92, 0.96, 0.985, 0.99)
+# Sizes of the steps that are measured first, in tokens.
+_MEASURED = (1, 1, 8, 64)
+# After so many times that nothing paid, one token is drafted all the same, to learn again what that costs.
+_REFUSED_MAX = 200
 assert len(_PRIORS) == N_CLASSES == len(_BOUNDS) + 1
 
 
@@ -92,6 +96,21 @@ class ModelDrafter:
         self._means = MeanAcceptance()
         self._worth = DraftWorth(costs)
         self._classes: dict[Sequence, list[int]] = {}  # of the tokens last proposed
+        self._n_refused = 0
+
+    def measure(self) -> None:
+        """Computes a few steps, so that the first draft finds weights in memory and times known. Before the first proposal."""
+        start = 0
+        for place, n in enumerate((1, *_MEASURED)):
+            n = min(n, self._model.n_batch, self._model.n_ctx - start)
+            if n < 1:
+                break
+            started_s = self._clock()
+            self._model.compute([ModelRow(0, start, [0] * n, True)])
+            if place:  # the first one may read the weights from a disk
+                self._costs.observe(n, 1, start + n // 2, max(self._clock() - started_s, 1e-6))
+            start += n
+        self._model.clear(0)
 
     def propose(self, sequence: Sequence, n_max: int) -> Draft | None:
         """Returns the model's continuation of a sequence; None if it has not yet computed all of the sequence."""
@@ -138,10 +157,11 @@ class ModelDrafter:
         growing = [Growing(1.0, self._means.of(each), n) for each, n in wanted.items()]
         growing.sort(key=lambda each: -each.mean)
         n_cells = sum(len(each.tokens) for each in wanted) // len(wanted)
-        is_worth = self._worth.n_growing(growing, Drafted(), n_cells, times) > 0
-        if not is_worth:
-            self._means.relax()
-        return is_worth
+        if self._worth.n_growing(growing, Drafted(), n_cells, times):
+            return True
+        self._means.relax()
+        self._n_refused += 1
+        return self._n_refused % _REFUSED_MAX == 0
 
     def _begin(self, wanted: Mapping[Sequence, int], times: StepTimes | None) -> list[_Proposal]:
         """Returns an empty proposal for each sequence that has a slot and can be caught up with, the nearest first."""

@@ -125,6 +125,37 @@ def test_a_model_as_slow_as_the_step_drafts_nothing_once_that_is_known() -> None
     assert len(model.steps) == n
 
 
+def test_it_is_measured_before_the_first_draft() -> None:
+    model, costs = ScriptedModel(step_s=0.02), CostModel()
+    drafter = ModelDrafter(model, costs, model.clock)
+    drafter.measure()
+    assert [sum(len(row.tokens) for row in rows) for rows in model.steps] == [1, 1, 1, 8, 64]
+    assert not any(model.cells.values())
+    assert 0.015 < costs.predict(1, 1, 0) < 0.025
+    slow = ScriptedModel(step_s=0.2)
+    drafter = drafter_of(slow)
+    drafter.measure()
+    n = len(slow.steps)
+    assert drafter.propose_all({sequence(1): 8}, Times()) == {}
+    assert len(slow.steps) == n
+
+
+def test_a_model_that_did_not_pay_is_measured_again_now_and_then() -> None:
+    model = ScriptedModel(step_s=0.2)
+    drafter, one = drafter_of(model), sequence(1)
+    drafter.measure()
+    model.step_s = 0.005  # it was the machine that was slow
+    lengths = []
+    for _ in range(2000):
+        draft = drafter.propose_all({one: 4}, Times()).get(one)
+        lengths.append(0 if draft is None else len(draft.tokens))
+        if draft is not None:
+            drafter.observe(one, draft, len(draft.tokens))
+    assert lengths[:199] == [0] * 199
+    assert lengths[199] == 1
+    assert lengths[-1] == 4
+
+
 def test_the_target_time_bounds_draft_and_step() -> None:
     model = ScriptedModel(step_s=0.01)
     drafter, one = drafter_of(model), sequence(1)
