@@ -40,12 +40,18 @@ class DraftRounds:
         self._outputs = outputs
         self._speculation = speculation
 
-    def run(self, outputs: list[Output]) -> list[Output]:
-        """Returns the step's outputs, at most one piece for each request. `outputs` are those of the first tokens.
+    def begin(self) -> None:
+        """Begins the verification, before the first tokens are processed."""
+        self._speculation.begin(self._scheduler.drafted)
+
+    def run(self, first: list[Output]) -> list[Output]:
+        """Returns the step's outputs, at most one piece for each request. `first` are those of the first tokens.
 
         Raises CellsBrokenError if logits are NaN or infinite and may have corrupted other sequences' cells.
         """
-        outputs = list(outputs)
+        if not self._scheduler.drafted:
+            return first
+        outputs = list(first)
         try:
             while agreeing := self._scheduler.agreeing():
                 for each, sampled in zip(agreeing, self._draw(agreeing), strict=True):

@@ -189,7 +189,7 @@ class Engine:
                 self._decode(batch)
                 sampled = self._sampling.sample()
                 running.end(batch, sampled)
-                outputs += self._emit(sampled)
+                outputs += self._emit(self._commit(sampled), sampled)
         if running.failure is not None:
             outputs += self._failed.end(running.failure)
         return outputs
@@ -211,16 +211,11 @@ class Engine:
             self.prefixes.pin_computed(prefixes)
         return [sequence for sequence, _ in grown]
 
-    def _emit(self, sampled: list[SampledToken]) -> list[Output]:
-        """Commits the step and returns its outputs, with the further tokens that agree with drafts."""
-        if not self._scheduler.drafted:
-            return self._process_first(sampled)
-        self._speculation.begin(self._scheduler.drafted)
-        return self._draft_rounds.run(self._process_first(sampled))
-
-    def _process_first(self, sampled: list[SampledToken]) -> list[Output]:
-        grown = self._commit(sampled)
-        return [self._outputs.process(sequence, each) for sequence, each in zip(grown, sampled, strict=True)]
+    def _emit(self, grown: list[Sequence], sampled: list[SampledToken]) -> list[Output]:
+        """Returns the outputs of the step's tokens, and of the further ones that agree with drafts."""
+        self._draft_rounds.begin()
+        first = [self._outputs.process(sequence, each) for sequence, each in zip(grown, sampled, strict=True)]
+        return self._draft_rounds.run(first)
 
     def observe_steps(self, call: Callable[[tuple[str, ...], float], None]) -> None:
         """Calls `call` before each step, with the ids of the requests in it and the seconds that it should take."""
