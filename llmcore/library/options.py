@@ -54,7 +54,7 @@ class EngineOptions(TypedDict, total=False):
     embed_dimensions: str
     context_shift: bool
     speculation: str
-    draft_model: str | bytes | os.PathLike[str]
+    draft_model: str
     worker_silent_s: float
     restart_wait_s: float
     # Other names.
