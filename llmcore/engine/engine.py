@@ -59,7 +59,6 @@ from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.refusals import Refusals
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
-from llmcore.speculation.model_drafter import ModelDrafter
 from llmcore.startup.computation import describe_computation
 from llmcore.startup.engine_parts import EngineParts, open_engine_parts, open_model, state_fingerprint
 from llmcore.startup.prefix_file import read_prefix_file
@@ -89,12 +88,8 @@ class Engine:
             host=parts.host,
             cost=lambda start, end: costs.prefill_seconds(start, end, limits.n_batch) or float(end - start),
         )
-        self._draft_model, drafter = None, None
-        if parts.draft_context is not None:
-            self._draft_model = DraftModel(parts.draft_context, parts.model.n_vocab)
-            drafter = ModelDrafter(self._draft_model, CostModel(), clock)
-            drafter.measure()
-        self._speculation = open_speculation(parts.speculation, self._cache, drafter)
+        draft_model = None if parts.draft_context is None else DraftModel(parts.draft_context, parts.model.n_vocab)
+        self._speculation = open_speculation(parts.speculation, self._cache, draft_model, clock)
         source = self._speculation if self._speculation.is_on else None
         self._scheduler = Scheduler(self._cache, limits, costs, source)
         self._prompts = Prompts(parts.model, parts.template, limits)
@@ -154,8 +149,7 @@ class Engine:
         self._constraints.close()
         self._template.close()
         self._context.close()
-        if self._draft_model is not None:
-            self._draft_model.close()
+        self._speculation.close()
         self.model.close()
 
     def __enter__(self) -> Engine:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from llmcore.engine.draft_model import DraftModel
 from llmcore.engine.request_state import RequestState
 from llmcore.log import event
+from llmcore.scheduling.cost_model import CostModel
 from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.verification import Verification
 from llmcore.sequence import Sequence
-from llmcore.speculation.draft import BatchDrafter, Draft, StepTimes
+from llmcore.speculation.draft import Draft, StepTimes
 from llmcore.speculation.drafters import Drafters
+from llmcore.speculation.model_drafter import ModelDrafter
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +28,20 @@ class Speculation:
     `reason` says why nothing is drafted; then `drafters` is None. `drafted` and `accepted` are numbers of tokens by drafter.
     """
 
-    def __init__(self, drafters: Drafters | None, reason: str = "") -> None:
+    def __init__(self, drafters: Drafters | None, reason: str = "", draft_model: DraftModel | None = None) -> None:
+        """Takes over the draft model, whose drafter is among the drafters."""
         self._drafters = drafters
+        self.draft_model = draft_model
         self._open: dict[Sequence, Verification] = {}  # of the step that is being computed
         self.reason = reason
         names = () if drafters is None else drafters.names
         self.drafted = dict.fromkeys(names, 0)
         self.accepted = dict.fromkeys(names, 0)
+
+    def close(self) -> None:
+        """Frees the draft model. Safe to call twice."""
+        if self.draft_model is not None:
+            self.draft_model.close()
 
     @property
     def is_on(self) -> bool:
@@ -97,16 +107,22 @@ class Speculation:
             self._drafters.forget(sequence)
 
 
-def open_speculation(mode: str, cache: KVCache, draft_model: BatchDrafter | None = None) -> Speculation:
-    """Makes the drafters that a mode (EngineConfig.speculation) asks for, and logs them."""
-    costly = [] if draft_model is None else [draft_model]
+def open_speculation(
+    mode: str, cache: KVCache, draft_model: DraftModel | None, clock: Callable[[], float]
+) -> Speculation:
+    """Makes the drafters that a mode (EngineConfig.speculation) asks for, and logs them. Raises NativeError if the draft model
+    cannot compute."""
+    costly = []
+    if draft_model is not None:
+        drafter = ModelDrafter(draft_model, CostModel(), clock)
+        drafter.measure()
+        costly.append(drafter)
     if mode == "off":
-        speculation = Speculation(None, "speculation=off")
+        speculation = Speculation(None, "speculation=off", draft_model)
     elif not cache.is_cuttable:
-        speculation = Speculation(None, "the model's memory cannot go back to an earlier token")
-    elif mode == "model":
-        speculation = Speculation(Drafters([], costly))
+        speculation = Speculation(None, "the model's memory cannot go back to an earlier token", draft_model)
     else:
-        speculation = Speculation(Drafters.of_text(costly))
+        drafters = Drafters([], costly) if mode == "model" else Drafters.of_text(costly)
+        speculation = Speculation(drafters, draft_model=draft_model)
     speculation.log()
     return speculation

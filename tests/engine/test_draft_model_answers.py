@@ -94,8 +94,8 @@ def test_a_draft_model_that_fails_is_switched_off(
     with Engine.open(config_of(tiny_model)) as engine:
         expected = serve(engine, 20)
     with Engine.open(config_of(tiny_model, tiny_model)) as engine:
-        assert engine._draft_model is not None
-        engine._draft_model._context.close()
+        assert engine._speculation.draft_model is not None
+        engine._speculation.draft_model._context.close()
         assert serve(engine, 20) == expected
     [failed] = events(caplog, "drafter_failed")
     assert failed["drafter"] == "model"
@@ -103,7 +103,7 @@ def test_a_draft_model_that_fails_is_switched_off(
 
 
 def test_options_by_the_library(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with LLM(tiny_model, draft_model=tiny_model, n_ctx=256, self_check="off") as llm:
+    with LLM(tiny_model, draft_model=str(tiny_model), n_ctx=256, self_check="off") as llm:
         assert llm.generate("Once", max_tokens=8, temperature=0).usage.n_generated == 8
         assert llm.engine.stats().drafted.keys() >= {"text", "model"}
     with pytest.raises(ModelMissingError, match=r"draft_model: there is no file 'none\.gguf'$") as caught:
@@ -115,6 +115,6 @@ def test_options_that_do_not_go_together(tiny_model: Path, caplog: pytest.LogCap
     with pytest.raises(ConfigError, match="needs a draft_model"):
         EngineConfig(speculation="model")
     with Engine.open(config_of(tiny_model, tiny_model, speculation="off")) as engine:
-        assert engine._draft_model is None
+        assert engine._speculation.draft_model is None
     [unused] = events(caplog, "draft_model_unused")
     assert unused["reason"] == "speculation=off"
