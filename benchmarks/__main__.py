@@ -19,6 +19,7 @@ MEASUREMENTS = (
     ("benchmarks.sampling", "--write-docs"),
     ("benchmarks.structured", "--write-docs"),
     ("benchmarks.library", "--models", "default,1b", "--turns", "3", "--write-docs"),
+    ("benchmarks.speculation", "--write-docs", "--json", "build/speculation.json"),
     ("benchmarks.contention", "--write-docs"),
     ("benchmarks.scaling", "--write-docs"),
 )

@@ -28,7 +28,8 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A streamed answer; times are of time.perf_counter(). `times_s` are the arrivals of events with text."""
+    """A streamed answer; times are of time.perf_counter(). `times_s` are the arrivals of events with text, and `n_chars` the
+    lengths of the text up to each of them."""
 
     asked_s: float
     times_s: tuple[float, ...]
@@ -36,6 +37,7 @@ class Answer:
     n_prompt: int
     n_cached: int
     n_answer: int
+    n_chars: tuple[int, ...] = ()
 
     @property
     def ttft_s(self) -> float:
@@ -59,7 +61,8 @@ def answer_of(
         raise LoadError(f"{error} ({cause})" if cause else str(error)) from None
     if is_whole and not read.times_s:
         raise LoadError(f"an answer of {read.n_answer} tokens has no text")
-    return Answer(asked_s, tuple(read.times_s), read.text, read.n_prompt, read.n_cached, read.n_answer)
+    counts = (read.n_prompt, read.n_cached, read.n_answer)
+    return Answer(asked_s, tuple(read.times_s), read.text, *counts, n_chars=tuple(read.n_chars))
 
 
 class Call(asyncio.Protocol):
@@ -156,7 +159,14 @@ class Endpoint:
 
     async def start(self, prompt: str, n_answer: int) -> Call:
         """Sends a request; greedy, streamed, with usage."""
-        call = Call(self.request(prompt, n_answer))
+        return await self._send(self.request(prompt, n_answer))
+
+    async def post(self, route: str, fields: Mapping[str, object]) -> Call:
+        """Sends a greedy, streamed request with further fields to `completions` or `chat/completions`."""
+        return await self._send(self._request(route, fields))
+
+    async def _send(self, request: bytes) -> Call:
+        call = Call(request)
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: call, self._host, self._port, ssl=self._is_tls or None)
@@ -171,13 +181,7 @@ class Endpoint:
 
     async def finish(self, call: Call, prompt: Prompt, n_answer: int) -> Answer:
         """Waits for the end of a call. Returns and raises like ask()."""
-        try:
-            await asyncio.wait_for(call.ended(), CALL_TIMEOUT_S)
-        except asyncio.TimeoutError:
-            raise LoadError(f"no end of an answer after {CALL_TIMEOUT_S:g} s") from None
-        finally:
-            call.hang_up()
-        answer = call.answer()
+        answer = await self.whole(call)
         if answer.n_prompt != prompt.n_tokens:
             raise LoadError(
                 f"a prompt of {prompt.n_tokens} tokens was counted as {answer.n_prompt}: not this model file?"
@@ -186,14 +190,27 @@ class Endpoint:
             raise LoadError(f"an answer has {answer.n_answer} tokens instead of {n_answer}")
         return answer
 
+    async def whole(self, call: Call) -> Answer:
+        """Waits for the end of a call and returns its answer, of any length. Raises LoadError."""
+        try:
+            await asyncio.wait_for(call.ended(), CALL_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            raise LoadError(f"no end of an answer after {CALL_TIMEOUT_S:g} s") from None
+        finally:
+            call.hang_up()
+        return call.answer()
+
     def request(self, prompt: str, n_answer: int) -> bytes:
         """Head and body of the request that start() sends."""
-        body: dict[str, object] = {"prompt": prompt, "max_tokens": n_answer, "temperature": 0, "stream": True}
-        body |= {"stream_options": {"include_usage": True}}
+        fields: dict[str, object] = {"prompt": prompt, "max_tokens": n_answer}
         if self._logit_bias:
-            body["logit_bias"] = self._logit_bias
+            fields["logit_bias"] = self._logit_bias
+        return self._request("completions", fields)
+
+    def _request(self, route: str, fields: Mapping[str, object]) -> bytes:
+        body = {**fields, "temperature": 0, "stream": True, "stream_options": {"include_usage": True}}
         if self._model is not None:
             body["model"] = self._model
         data = json.dumps(body).encode()
-        head = f"POST {self._path}/completions HTTP/1.1\r\nHost: {self._netloc}\r\nContent-Type: application/json\r\n"
+        head = f"POST {self._path}/{route} HTTP/1.1\r\nHost: {self._netloc}\r\nContent-Type: application/json\r\n"
         return f"{head}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data

@@ -20,9 +20,11 @@ class StreamError(Exception):
 
 @dataclass
 class Completion:
-    """A streamed /v1/completions reply. `times_s` are the arrivals of the events that carried text."""
+    """A streamed reply of /v1/completions or /v1/chat/completions. `times_s` are the arrivals of the events that carried text, and
+    `n_chars` the lengths of the text up to each of them."""
 
     times_s: list[float] = field(default_factory=list)
+    n_chars: list[int] = field(default_factory=list)
     text: str = ""
     reason: str = ""  # finish reason; empty before the end
     n_prompt: int = 0
@@ -34,9 +36,11 @@ class Completion:
         if event.get("error"):
             raise StreamError(f"the stream ended with an error: {_message(event['error'])}")
         for choice in event.get("choices") or ():
-            if choice.get("text"):
+            text = choice.get("text") or (choice.get("delta") or {}).get("content")
+            if text:
                 self.times_s.append(at_s)
-                self.text += choice["text"]
+                self.text += text
+                self.n_chars.append(len(self.text))
             self.reason = choice.get("finish_reason") or self.reason
         # Some servers send the usage with the last text, others in a separate event.
         if event.get("usage"):

@@ -1,7 +1,7 @@
 """A batch: the rows of one step, over preallocated arrays.
 
-A row is a run of consecutive tokens of one sequence: one token for a sequence that is being decoded, a chunk of the prompt
-for one in prefill. Decode rows and prefill chunks share one llama_decode.
+A row is a run of consecutive tokens of one sequence: one token for a sequence that is being decoded, with a draft of the next
+ones behind it, or a chunk of the prompt for one in prefill. Decode rows and prefill chunks share one llama_decode.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from llmcore.values import wrong_value
 
 @dataclass(frozen=True)
 class Row:
-    """`n_tokens` tokens of the sequence in `slot`, from position `start`. `logits_at` is the batch index of its last token if its
-    logits are wanted, or -1."""
+    """`n_tokens` tokens of the sequence in `slot`, from position `start`; the last `n_draft` of them are a draft. `logits_at` is
+    the batch index of the last token before the draft if its logits are wanted, or -1. Logits of the draft's tokens are always
+    wanted; their indices follow that one."""
 
     slot: int
     start: int
     n_tokens: int
     logits_at: int
+    n_draft: int = 0
 
 
 class Batch:
@@ -54,9 +56,9 @@ class Batch:
         self.rows.clear()
         self.n_tokens = 0
 
-    def add(self, slot: int, start: int, tokens: Tokens[int], *, wants_logits: bool) -> Row:
-        """Appends a row of tokens at positions start, start + 1, … If wants_logits, the last token's logits are computed.
-        Raises InvalidRequestError, and the batch is unchanged then."""
+    def add(self, slot: int, start: int, tokens: Tokens[int], *, wants_logits: bool, n_draft: int = 0) -> Row:
+        """Appends a row of tokens at positions start, start + 1, … If wants_logits, the logits of the last token are computed, or
+        those of the last 1 + n_draft ones. Raises InvalidRequestError, and the batch is unchanged then."""
         ids, slot, start = _token_ids(tokens), _place("slot", slot), _place("start", start)
         n, first = len(ids), self.n_tokens
         if not 0 < n <= self.n_free:
@@ -68,9 +70,9 @@ class Batch:
         self.seq_ids[first:end] = slot
         self.wants_logits[first:end] = 0
         if wants_logits:
-            self.wants_logits[end - 1] = 1
+            self.wants_logits[end - 1 - n_draft : end] = 1
         self.n_tokens = end
-        row = Row(slot, start, n, end - 1 if wants_logits else -1)
+        row = Row(slot, start, n, end - 1 - n_draft if wants_logits else -1, n_draft)
         self.rows.append(row)
         return row
 

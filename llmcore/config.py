@@ -225,6 +225,19 @@ class EngineConfig:
         "at the end of the context, forget the older half of the conversation and continue, instead of ending "
         "the answer",
     )
+    speculation: str = option_field(
+        "auto",
+        "guesses of an answer's next tokens that a step verifies, so that it may give several tokens; the answer is the same "
+        "without. text: from text seen before (the prompt, earlier answers, a request's prediction); model: from the draft model; "
+        "auto: from text, and from the draft model if one is named; off: none",
+        choices=("auto", "off", "text", "model"),
+    )
+    draft_model: str = option_field(
+        "",
+        "GGUF file of a small model with the same vocabulary, which drafts tokens for the model to verify (speculation auto or "
+        "model); it takes memory for its weights and for as many cells as the model has",
+        is_path=True,
+    )
 
     worker_silent_s: float = option_field(
         120.0,
@@ -258,6 +271,8 @@ class EngineConfig:
                     raise ConfigError(f"{name}={value} does not go with repeatable=on", param=name)
         if self.cache_type_v == "q8_0" and self.flash_attn != "on":
             raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
+        if self.speculation == "model" and not self.draft_model:
+            raise ConfigError("speculation=model needs a draft_model", param="speculation")
         if not _LENGTHS.fullmatch(self.embed_dimensions):
             message = f"embed_dimensions must be lengths like 256,512, or any, got {self.embed_dimensions!r}"
             raise ConfigError(message, param="embed_dimensions")

@@ -22,6 +22,10 @@ Priority = Literal["high", "normal", "low"]
 # In the engine, a priority is its place here (sequence.py).
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
+# Whether drafts of an answer are verified; "off" for a single request.
+SpeculationMode = Literal["auto", "off"]
+SPECULATION_MODES: tuple[SpeculationMode, ...] = get_args(SpeculationMode)
+
 
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
@@ -125,6 +129,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     holder: str = ""  # its owner: requests of one holder get no more than its share of the slots while others wait
     group: str = ""  # a name that several answers to one request share
     timeout_s: float | None = None  # from submission; an unfinished answer then ends with reason "timeout"
+    speculation: SpeculationMode = "auto"  # off: every token of the answer takes a step
+    prediction: str = ""  # the answer, or much of it, as the caller expects it; it only saves time
 
 
 class PrefixSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +162,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     queue_s: float  # from submission to the first step that computed a part of it
     prefill_s: float  # from there to the first token
     decode_s: float  # from the first token to the last
+    n_steps: int = 0  # steps that gave it tokens
+    n_prediction_accepted: int = 0  # tokens of the prediction that were tried and are the answer's
+    n_prediction_rejected: int = 0  # tokens of the prediction that were tried in vain
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
@@ -291,6 +300,9 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     n_tokens_prefilled: int
     n_tokens_cached: int
     n_tokens_generated: int
+    n_answer_steps: int = 0  # steps, counted once for each answer that they gave tokens
+    drafted: dict[str, int] = {}  # tokens that were verified, by drafter
+    accepted: dict[str, int] = {}  # of these, tokens that are the answer's
     n_prefix_hits: int = 0  # sequences that found at least half of their prompt in the cache
     n_prefix_misses: int = 0
     n_preempted: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Tokens
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,8 +23,9 @@ class Sequence:
     """Tokens of prompt and answer, and how far they are computed.
 
     Invariant: 0 <= n_restored <= n_cached <= n_computed <= len(tokens). Cells exist for tokens[:n_computed]; of these,
-    n_cached were found in the cache, the last n_restored of them in the host cache. `slot` is llama's seq_id, or -1. Waiting
-    sequences are ordered by `arrived_s` and `priority` (HIGH, NORMAL, LOW).
+    n_cached were found in the cache, the last n_restored of them in the host cache. Between a step's commit and its end, cells
+    of n_drafted tokens of a draft may follow. `slot` is llama's seq_id, or -1. Waiting sequences are ordered by `arrived_s` and
+    `priority` (HIGH, NORMAL, LOW).
     """
 
     request_id: str
@@ -37,6 +39,7 @@ class Sequence:
     n_cached: int = 0
     n_restored: int = 0
     n_computed: int = 0
+    n_drafted: int = 0  # cells of draft tokens behind the computed ones, not yet accepted or cut
     n_dropped: int = 0  # tokens forgotten by context shifts
     n_expected: int = 0  # tokens of its prompt that had to be computed, as estimated when it was submitted
     ahead: tuple[int, int] | None = None  # tokens, and slots, to wait for then; None if they were not counted
@@ -46,6 +49,7 @@ class Sequence:
     is_kept: bool = True  # its cells stay as a cached prefix when it is finished
     logits_from: int | None = None  # first place of the prompt whose logits are wanted; None: only the last one's are
     is_prefix: bool = False  # computed for its cells alone: nothing is sampled
+    is_speculative: bool = True  # its answer may be drafted
     tenant: int = SHARED_TENANT
     holders: tuple[str, ...] = ()  # caller, and request within that: it takes of their shares of the slots (shares.py)
     group: str = ""  # the holder that is one request with several answers
@@ -75,3 +79,18 @@ class Sequence:
             return "waiting"
         is_answered = self.n_generated > 0 and self.n_remaining <= 1 + self.n_forced
         return "decode" if is_answered else "prefill"
+
+
+def common_prefix(a: Tokens[int], b: Tokens[int]) -> int:
+    """Length of the longest common prefix, found by bisection over slices, which are fast to compare in lists."""
+    high = min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    low = 0  # a[:low] == b[:low], and a[:high] != b[:high]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

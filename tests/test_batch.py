@@ -25,6 +25,13 @@ def test_rows_lie_one_behind_the_other() -> None:
     assert batch.wants_logits[:n].tolist() == [1, 0, 0, 0, 0, 1]
 
 
+def test_logits_of_all_places_of_a_draft_are_computed() -> None:
+    batch = Batch(8)
+    batch.add(0, 0, [1], wants_logits=True)
+    assert batch.add(3, 10, [7, 8, 9, 10], wants_logits=True, n_draft=2) == Row(3, 10, 4, 2, 2)
+    assert batch.wants_logits[:5].tolist() == [1, 0, 1, 1, 1]
+
+
 def test_clear_keeps_the_arrays_and_forgets_old_wishes() -> None:
     batch = Batch(4)
     arrays = (batch.tokens, batch.positions, batch.seq_ids, batch.wants_logits)

@@ -1,8 +1,13 @@
-"""A sequence's phase and counts follow from its tokens and how far they are computed."""
+"""A sequence's phase and counts follow from its tokens and how far they are computed; common prefixes of tokens."""
 
 from __future__ import annotations
 
-from llmcore.sequence import Sequence
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcore.sequence import Sequence, common_prefix
+
+TOKENS = st.lists(st.integers(0, 2), max_size=12)
 
 
 def test_a_life_from_waiting_to_decoding() -> None:
@@ -39,3 +44,17 @@ def test_tokens_whose_logits_are_wanted_do_not_come_from_a_cache() -> None:
     for logits_from, n in ((0, 0), (4, 4), (20, 9)):
         each.logits_from = logits_from
         assert each.n_cacheable == n
+
+
+@given(TOKENS, TOKENS)
+def test_common_prefix_is_what_a_loop_finds(a: list[int], b: list[int]) -> None:
+    n = 0
+    while n < min(len(a), len(b)) and a[n] == b[n]:
+        n += 1
+    assert common_prefix(a, b) == n
+
+
+def test_common_prefix_of_long_lists() -> None:
+    a = list(range(10_000))
+    assert common_prefix(a, a) == 10_000
+    assert common_prefix(a, [*a[:7777], -1, *a[7778:]]) == 7777

@@ -20,12 +20,17 @@ def total_usage(usages: Sequence[Usage], n_per_prompt: int = 1) -> TokenUsage:
     n_prompt = sum(group[0].n_prompt for group in groups)
     n_generated = sum(usage.n_generated for usage in usages)
     cached = PromptTokensDetails(sum(min(usage.n_cached for usage in group) for group in groups))
-    details = CompletionTokensDetails(sum(usage.n_reasoning for usage in usages))
+    details = CompletionTokensDetails(
+        reasoning_tokens=sum(usage.n_reasoning for usage in usages),
+        accepted_prediction_tokens=sum(usage.n_prediction_accepted for usage in usages),
+        rejected_prediction_tokens=sum(usage.n_prediction_rejected for usage in usages),
+    )
     return TokenUsage(n_prompt, n_generated, n_prompt + n_generated, cached, details, _timings(usages))
 
 
 def _timings(usages: Sequence[Usage]) -> Timings:
-    rate = tokens_per_s(usages)
+    rate, n_steps = tokens_per_s(usages), sum(usage.n_steps for usage in usages)
+    per_step = sum(usage.n_generated for usage in usages) / n_steps if n_steps else None
     return Timings(
         queue_s=_longest(usage.queue_s for usage in usages),
         prefill_s=_longest(usage.prefill_s for usage in usages),
@@ -33,6 +38,7 @@ def _timings(usages: Sequence[Usage]) -> Timings:
         decode_s=_longest(usage.decode_s for usage in usages),
         tokens_per_s=None if rate is None else round(rate, 3),
         restored_tokens=sum(usage.n_restored for usage in usages),
+        tokens_per_step=None if per_step is None else round(per_step, 3),
     )
 
 

@@ -33,6 +33,8 @@ _COUNTERS = (
     ("n_steps", "steps", "steps"),
     ("step_s", "step_seconds", "seconds in steps"),
     ("native_s", "native_seconds", "of these, seconds in native calls"),
+    ("n_tokens_generated", "answer_tokens", "generated tokens, also of answers that have not ended"),
+    ("n_answer_steps", "answer_steps", "steps, counted once for each answer that they gave tokens"),
     ("n_tokens_prefilled", "prefilled_tokens", "computed prompt tokens"),
     ("n_prefix_hits", "prefix_hits", "sequences with at least half of their prompt cached"),
     ("n_prefix_misses", "prefix_misses", "sequences with less of it cached"),
@@ -67,6 +69,8 @@ class EngineCollector(Collector):
             yield self._gauge(name, help, getattr(self.stats, stats_field))
         for stats_field, name, help in _COUNTERS:
             yield self._counter(name, help + ", since the engine's process started", getattr(self.stats, stats_field))
+        yield self._by_drafter("draft_tokens", "tokens of drafts that steps verified", self.stats.drafted)
+        yield self._by_drafter("accepted_draft_tokens", "of these, tokens of answers", self.stats.accepted)
 
     def describe(self) -> Iterator[Metric]:
         """Returns nothing: registering must not collect."""
@@ -75,6 +79,12 @@ class EngineCollector(Collector):
     def _gauge(self, name: str, help: str, value: float) -> Metric:
         family = GaugeMetricFamily(f"llm_service_engine_{name}", help, labels=["model"])
         family.add_metric([self._model], value)
+        return family
+
+    def _by_drafter(self, name: str, help: str, values: dict[str, int]) -> Metric:
+        family = CounterMetricFamily(f"llm_service_engine_{name}", help, labels=["model", "drafter"])
+        for drafter, value in values.items():
+            family.add_metric([self._model, drafter], value)
         return family
 
     def _counter(self, name: str, help: str, value: float) -> Metric:

@@ -73,4 +73,5 @@ class ChatEndpoint:
                 priority=priority,
                 timeout_s=limits.resolve_timeout_s(body.timeout),
                 choice=choice,
+                prediction=body.predicted_text,
             )

@@ -27,6 +27,7 @@ from .unsupported_fields import (
     Store,
     TextHint,
     Verbosity,
+    refuse_unsupported,
 )
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
@@ -76,13 +77,17 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     service_tier: ServiceTierField | None = None
+    prediction: (
+        Annotated[
+            Prediction,
+            Meta(description="much of the answer, as far as it is known: the answer is the same, and comes sooner"),
+        ]
+        | None
+    ) = None
 
     # Accepted: no value of these would change the answer.
     best_of: Annotated[int, Meta(ge=1, le=1), hint(description="1: accepted without effect")] | None = None
     metadata: Metadata | None = None
-    prediction: Annotated[Prediction, Meta(description="accepted without effect: it would only save time")] | None = (
-        None
-    )
     prompt_cache_key: TextHint | None = None
     prompt_cache_options: Hint = None
     prompt_cache_retention: CacheRetention | None = None
@@ -105,6 +110,12 @@ class ChatRequest(CompletionFields, kw_only=True, forbid_unknown_fields=True):
     @property
     def requested_priority(self) -> Priority | None:
         return priority_of_fields(self.service_tier, self.priority)
+
+    @property
+    def predicted_text(self) -> str:
+        """Text of the prediction; empty if there is none."""
+        content = "" if self.prediction is None else self.prediction.content
+        return content if isinstance(content, str) else "".join(part.text for part in content)
 
     @property
     def continues_message(self) -> bool:
@@ -140,6 +151,9 @@ def check_chat(request: ChatRequest) -> None:
     check_length(request, LENGTH_FIELDS)
     check_service_tier(request.service_tier, request.priority)
     check_messages(request.messages)
+    if request.prediction is not None and isinstance(request.prediction.content, list):
+        for index, part in enumerate(request.prediction.content):
+            refuse_unsupported(part, f"prediction.content[{index}].")
     check_tools(request.tools, request.tool_choice)
     if request.top_logprobs and not request.logprobs:
         raise invalid("invalid_value", "top_logprobs is only allowed with logprobs", "top_logprobs")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from llmcore.messages import N_LOGPROBS_MAX, Constraint, GenerateRequest, Priority, Prompt
+from llmcore.messages import N_LOGPROBS_MAX, Constraint, GenerateRequest, Priority, Prompt, SpeculationMode
 from llmcore.sampling import MAX_SEED, SamplingParams
 
 from ..http.errors import invalid
@@ -117,6 +117,13 @@ class GenerationFields(FormFields, kw_only=True, forbid_unknown_fields=True):
     cache_prompt: (
         Annotated[bool, Meta(description="llama-server's; false is cache: discard, unless that is sent too")] | None
     ) = None
+    speculation: (
+        Annotated[
+            SpeculationMode,
+            Meta(description="llmcore's own; off: no guesses of the next tokens. The answer is the same, only slower"),
+        ]
+        | None
+    ) = None
     id_slot: (
         Annotated[int, Meta(description="llama-server's; accepted without effect: the cache finds the prefix")] | None
     ) = None
@@ -143,6 +150,7 @@ class GenerationFields(FormFields, kw_only=True, forbid_unknown_fields=True):
         priority: Priority,
         timeout_s: float | None,
         choice: int = 0,
+        prediction: str = "",
     ) -> GenerateRequest:
         """Returns the engine's request for one of the choices."""
         return GenerateRequest(
@@ -162,6 +170,8 @@ class GenerationFields(FormFields, kw_only=True, forbid_unknown_fields=True):
             n_prompt_logprobs=self.n_prompt_logprobs(choice),
             priority=priority,
             timeout_s=timeout_s,
+            speculation=self.speculation or "auto",
+            prediction=prediction,
         )
 
     def n_prompt_logprobs(self, choice: int) -> int | None:

@@ -21,10 +21,16 @@ class Timings(msgspec.Struct):
     decode_s: Annotated[float, Meta(description="from the first token to the last")]
     tokens_per_s: Annotated[float, Meta(description="of decoding; null where no answer has two tokens")] | None
     restored_tokens: Annotated[int, Meta(description="of the cached tokens, those that came from the host tier")]
+    tokens_per_step: (
+        Annotated[float, Meta(description="generated tokens by steps that gave some; more than 1 with speculation")]
+        | None
+    ) = None
 
 
 class CompletionTokensDetails(msgspec.Struct):
     reasoning_tokens: Annotated[int, Meta(description="before the first one of content or of a tool call")]
+    accepted_prediction_tokens: Annotated[int, Meta(description="of the prediction, tried and in the answer")] = 0
+    rejected_prediction_tokens: Annotated[int, Meta(description="of the prediction, tried in vain")] = 0
 
 
 class TokenUsage(msgspec.Struct):

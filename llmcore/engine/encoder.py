@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -69,7 +69,7 @@ class EncoderEngine:
     def __init__(self, config: EngineConfig, model: Model) -> None:
         """Takes over the model. Raises ConfigError or InsufficientMemoryError; the model is closed then."""
         try:
-            for name in ("chat_template", "prefix_file"):
+            for name in ("chat_template", "prefix_file", "draft_model"):
                 if getattr(config, name):
                     raise ConfigError(f"{name}: {model.path} cannot generate text, and has no prompts", param=name)
             self.model = model
@@ -109,7 +109,7 @@ class EncoderEngine:
 
     # --- Generation ---------------------------------------------------------------------------------------------------
 
-    def read(self, prompt: Prompt) -> TokenizedPrompt:
+    def read(self, prompt: Prompt, prediction: str = "") -> TokenizedPrompt:
         self._refuse()
 
     def submit(
@@ -164,7 +164,7 @@ class EncoderEngine:
 
     def stats(self) -> EngineStats:
         counted = asdict(self.embeddings.counters)
-        nothing = dict.fromkeys(("n_running", "n_waiting", "n_slots", "n_cells", "n_cells_used"), 0)
+        nothing: dict[str, Any] = dict.fromkeys(("n_running", "n_waiting", "n_slots", "n_cells", "n_cells_used"), 0)
         nothing |= dict.fromkeys(("n_steps", "n_tokens_prefilled", "n_tokens_cached", "n_tokens_generated"), 0)
         return EngineStats(n_embed_waiting=self.embeddings.n_jobs, **nothing, **counted)
 

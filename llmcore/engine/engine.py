@@ -14,6 +14,8 @@ from llmcore.config import EngineConfig
 from llmcore.embedding.queue import EmbeddingQueue
 from llmcore.engine.cached_states import CachedStates
 from llmcore.engine.context_shift import ContextShift
+from llmcore.engine.draft_model import DraftModel
+from llmcore.engine.draft_rounds import DraftRounds
 from llmcore.engine.failed_sequences import FailedSequences
 from llmcore.engine.inspection import inspect
 from llmcore.engine.logits_processor import LogitsProcessor
@@ -23,6 +25,7 @@ from llmcore.engine.pinned_prefixes import PinnedPrefixes
 from llmcore.engine.prompts import Prompts, TokenizedPrompt
 from llmcore.engine.request_builder import RequestBuilder
 from llmcore.engine.running_step import RunningStep
+from llmcore.engine.speculation import open_speculation
 from llmcore.engine.stats import EngineStatistics
 from llmcore.engine.step_sampling import StepSampling
 from llmcore.engine.token_text import TokenText
@@ -85,21 +88,29 @@ class Engine:
             host=parts.host,
             cost=lambda start, end: costs.prefill_seconds(start, end, limits.n_batch) or float(end - start),
         )
-        self._scheduler = Scheduler(self._cache, limits, costs)
+        draft_model = None if parts.draft_context is None else DraftModel(parts.draft_context, parts.model.n_vocab)
+        self._speculation = open_speculation(parts.speculation, self._cache, draft_model, clock)
+        source = self._speculation if self._speculation.is_on else None
+        self._scheduler = Scheduler(self._cache, limits, costs, source)
         self._prompts = Prompts(parts.model, parts.template, limits)
-        self.prefixes = PinnedPrefixes(self._scheduler, self._prompts, parts.store, clock, self._check_open)
+        self.prefixes = PinnedPrefixes(
+            self._scheduler, self._prompts, parts.store, clock, self._check_open, self._speculation
+        )
         self._constraints = Constraints(parts.model)
         self._masks = MaskThread()
         token_text, shift = TokenText(parts.model), ContextShift(self._scheduler, is_enabled=parts.context_shift)
         self._builder = RequestBuilder(parts.model, limits, self._cache, self._prompts, self._constraints, token_text)
-        self._requests = OpenRequests(self._scheduler, token_text, clock)
+        self._requests = OpenRequests(self._scheduler, token_text, self._speculation, clock)
         self._failed = FailedSequences(self._scheduler, self._requests, self.prefixes)
         self.embeddings = EmbeddingQueue(
             parts.model, parts.embedder, limits, dimensions=parts.embed_dimensions, clock=clock
         )
-        self._statistics = EngineStatistics(self._scheduler, self.embeddings)
+        self._statistics = EngineStatistics(self._scheduler, self.embeddings, self._speculation)
         self._outputs = OutputProcessor(self._requests, self._scheduler, token_text, shift, self._statistics, clock)
         self._sampling = StepSampling(context, self._scheduler, self._requests)
+        self._draft_rounds = DraftRounds(
+            self._scheduler, context, self._requests, self._sampling, self._outputs, self._speculation
+        )
         self.states = CachedStates(self._cache, lambda: state_fingerprint(context))
         self._running_step = RunningStep(
             self._scheduler, context, self._requests, self._statistics, clock=clock, check_open=self._check_open
@@ -138,6 +149,7 @@ class Engine:
         self._constraints.close()
         self._template.close()
         self._context.close()
+        self._speculation.close()
         self.model.close()
 
     def __enter__(self) -> Engine:
@@ -194,7 +206,10 @@ class Engine:
         return [sequence for sequence, _ in grown]
 
     def _emit(self, grown: list[Sequence], sampled: list[SampledToken]) -> list[Output]:
-        return [self._outputs.process(sequence, each) for sequence, each in zip(grown, sampled, strict=True)]
+        """Returns the outputs of the step's tokens, and of the further ones that agree with drafts."""
+        self._draft_rounds.begin()
+        first = [self._outputs.process(sequence, each) for sequence, each in zip(grown, sampled, strict=True)]
+        return self._draft_rounds.run(first)
 
     def observe_steps(self, call: Callable[[tuple[str, ...], float], None]) -> None:
         """Calls `call` before each step, with the ids of the requests in it and the seconds that it should take."""
@@ -206,11 +221,11 @@ class Engine:
     def has_work(self) -> bool:
         return self._scheduler.has_work
 
-    def read(self, prompt: Prompt) -> TokenizedPrompt:
-        """Renders and tokenizes a prompt, which submit() does otherwise. For any thread. Raises InvalidRequestError or
-        ContextLengthError."""
+    def read(self, prompt: Prompt, prediction: str = "") -> TokenizedPrompt:
+        """Renders and tokenizes a request's prompt and prediction, which submit() does otherwise. For any thread. Raises
+        InvalidRequestError or ContextLengthError."""
         self._process.check(_NAME)
-        return self._builder.read(prompt)
+        return self._builder.read(prompt, prediction)
 
     def submit(
         self,
@@ -223,7 +238,8 @@ class Engine:
         """Queues a request. Raises InvalidRequestError, ContextLengthError or OverloadedError; nothing changes then.
 
         Args:
-            prompt: the result of read() for its prompt. The types of the request's fields must have been checked then.
+            prompt: the result of read() for its prompt and prediction. The types of the request's fields must have been checked
+                then.
             logits_processors: functions that change the logits before each token is drawn, in this thread.
             arrived_s: time of arrival by the engine's clock, if that is not now; the request's timeout counts from there.
         """
@@ -238,6 +254,7 @@ class Engine:
         state = self._builder.build(request, now_s if arrived_s is None else arrived_s, prompt)
         state.logits_processors = logits_processors
         self._requests.add(state, now_s)
+        self._speculation.predict(state)
         return Accepted(request.request_id, state.sequence.n_prompt, state.relaxed)
 
     def cancel(self, request_id: str) -> Finished | None:
@@ -306,9 +323,9 @@ class Engine:
         self._statistics.reset()
 
     def inspect(self) -> bytes:
-        """Returns JSON about slots, queue, host cache and cost model, without any text or token."""
+        """Returns JSON about slots, queue, host cache, cost model and drafters, without any text or token."""
         self._process.check(_NAME)
-        return inspect(self._scheduler, self._clock())
+        return inspect(self._scheduler, self._speculation, self._clock())
 
     def info(self) -> ModelInfo:
         self._process.check(_NAME)

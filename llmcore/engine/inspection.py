@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
+from llmcore.engine.speculation import Speculation
 from llmcore.messages import PRIORITIES
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
 
 
-def inspect(scheduler: Scheduler, now_s: float) -> bytes:
-    """Returns slots, queue, host cache and cost model."""
+def inspect(scheduler: Scheduler, speculation: Speculation, now_s: float) -> bytes:
+    """Returns slots, queue, host cache, cost model and drafters."""
     cache = scheduler.cache
     found: dict[str, Any] = {
         "limits": msgspec.to_builtins(scheduler.limits),
@@ -36,6 +37,12 @@ def inspect(scheduler: Scheduler, now_s: float) -> bytes:
         "waiting": [_sequence(each, now_s) | {"waits_for": scheduler.leader_of(each)} for each in scheduler.waiting],
         "host": None,
         "cost_model": scheduler.costs.describe(),
+        "speculation": {
+            "drafters": speculation.names,
+            "off_because": speculation.reason,
+            "drafted": speculation.drafted,
+            "accepted": speculation.accepted,
+        },
         "prefill_tokens_per_s": scheduler.admission.prefill_tokens_per_s,
     }
     if cache.host is not None:

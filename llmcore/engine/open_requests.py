@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from llmcore.engine.request_state import RequestState
+from llmcore.engine.speculation import Speculation
 from llmcore.engine.token_text import TokenText
 from llmcore.errors import LlmcoreError
 from llmcore.messages import Failed, Finished, FinishReason, Output
@@ -18,8 +19,11 @@ _NEVER_S = float("inf")
 class OpenRequests:
     """Request states by request id. Each one has its sequence in the scheduler until it ends."""
 
-    def __init__(self, scheduler: Scheduler, token_text: TokenText, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, scheduler: Scheduler, token_text: TokenText, speculation: Speculation, clock: Callable[[], float]
+    ) -> None:
         self._scheduler = scheduler
+        self._speculation = speculation
         self._token_text = token_text
         self._clock = clock
         self._states: dict[str, RequestState] = {}
@@ -61,6 +65,7 @@ class OpenRequests:
 
     def finish(self, state: RequestState, reason: FinishReason, text: str) -> Finished:
         """Ends a request; `text` is the last of its answer."""
+        self._speculation.settle(state)  # its usage counts that
         finished = state.end(text, reason, self._clock())
         if state.prompt_logprobs is not None:
             finished = structs.replace(finished, prompt_logprobs=state.prompt_logprobs.result(self._token_text))
@@ -79,6 +84,8 @@ class OpenRequests:
         self._states.clear()
 
     def _remove(self, state: RequestState, reason: str) -> None:
+        self._speculation.settle(state)
+        self._speculation.forget(state.sequence)
         self._scheduler.remove(state.sequence, reason, self._clock())
         state.close()
         del self._states[state.sequence.request_id]

@@ -65,7 +65,7 @@ class OutputProcessor:
             event(logger, logging.ERROR, "answer_failed", request_id=sequence.request_id, message=error.message)
             return self._requests.fail(request, error)
         n_tokens = sequence.n_generated - n_before
-        self._statistics.counters.n_tokens_generated += n_tokens - 1  # the sampled one was counted with the step
+        self._statistics.counters.n_tokens_generated += n_tokens
         if reason is None and len(sequence.tokens) >= sequence.n_tokens_max:
             is_shifted = request.n_generated_max is not None and self._context_shift.apply(sequence)
             reason = None if is_shifted else "length"

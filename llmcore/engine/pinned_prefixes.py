@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmcore.engine.prompts import Prompts
+from llmcore.engine.speculation import Speculation
 from llmcore.errors import ConfigError, InvalidRequestError, LlmcoreError, PrefixMissingError
 from llmcore.log import event
 from llmcore.messages import PrefixInfo, PrefixSpec, Prompt
@@ -41,6 +42,7 @@ class PinnedPrefixes:
         store: PrefixStore | None,
         clock: Callable[[], float],
         check_open: Callable[[], None],
+        speculation: Speculation,
     ) -> None:
         """`check_open` raises ClosedError if the engine is closed, or another process's."""
         self._scheduler = scheduler
@@ -48,6 +50,7 @@ class PinnedPrefixes:
         self._store = store
         self._clock = clock
         self._check_open = check_open
+        self._speculation = speculation
         self._pins: dict[str, _Pin] = {}
 
     def read(self, prompt: Prompt) -> list[int]:
@@ -112,6 +115,7 @@ class PinnedPrefixes:
         if pin.sequence is not None:
             self._scheduler.remove(pin.sequence, "cancelled")
         self._scheduler.cache.unpin(name)
+        self._speculation.unpin(name)
         self._delete_unused_files()
 
     def pin_computed(self, sequences: list[Sequence]) -> None:
@@ -125,6 +129,7 @@ class PinnedPrefixes:
         name = sequence.request_id.removeprefix(_ID)
         self._scheduler.remove(sequence, "failed")
         self._scheduler.cache.unpin(name)  # the prefix that it was to replace has lost its name
+        self._speculation.unpin(name)
         del self._pins[name]
         self._delete_unused_files()
         event(logger, logging.ERROR, "prefix_failed", prefix=name, message=message)
@@ -138,6 +143,7 @@ class PinnedPrefixes:
         name = sequence.request_id.removeprefix(_ID)
         self._scheduler.remove(sequence, "stop", self._clock(), pin=name)
         self._pins[name].sequence = self._pins[name].replaced = None
+        self._speculation.pin(name, sequence.tokens)
         event(logger, logging.INFO, "prefix_pinned", prefix=name, n_tokens=len(sequence.tokens))
         self._delete_unused_files()  # first: the replaced prefix makes room
         if self._store is None or self._store.has(sequence.tokens):

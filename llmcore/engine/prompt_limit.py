@@ -21,15 +21,15 @@ class PromptBound:
             n_pinned: cells of pinned prefixes that the prompt cannot share.
             is_least: n_tokens is a lower bound, and the message says so.
         """
-        least = "at least " if is_least else ""
+        least, text = "at least " if is_least else "", "prediction" if param == "prediction" else "prompt"
         if 0 < self.n_prompt < n_tokens:
-            message = f"the prompt has {least}{n_tokens} tokens, and at most {self.n_prompt} are allowed here"
+            message = f"the {text} has {least}{n_tokens} tokens, and at most {self.n_prompt} are allowed here"
             raise ContextLengthError(message, n_prompt=n_tokens, n_ctx=self.n_ctx, param=param)
         room = self.n_ctx - n_pinned - n_tokens
         if room < 1:
             pinned = f" (of which {n_pinned} hold pinned prefixes)" if n_pinned else ""
             message = (
-                f"the prompt has {least}{n_tokens} tokens; the context has {self.n_ctx}{pinned}, of which the answer needs "
+                f"the {text} has {least}{n_tokens} tokens; the context has {self.n_ctx}{pinned}, of which the answer needs "
                 "at least one"
             )
             raise ContextLengthError(message, n_prompt=n_tokens, n_ctx=self.n_ctx, param=param)

@@ -16,7 +16,7 @@ from llmcore.llama.chat import ChatTemplate, RenderedChat
 from llmcore.llama.ffi.arrays import Int32Array
 from llmcore.llama.model import Model
 from llmcore.messages import ChatPrompt, Prompt, TextPrompt
-from llmcore.scheduling.radix_tree import common_prefix
+from llmcore.sequence import common_prefix
 
 # Two ways in which a conversation may continue: the tokens that both prompts have in common belong to the messages before.
 _CONTINUATIONS = ({"role": "user", "content": "Hello there."}, {"role": "user", "content": "What is it?"})
@@ -28,12 +28,14 @@ _N_CHECKPOINTS = 4
 @dataclass(frozen=True)
 class TokenizedPrompt:
     """`checkpoints` are lengths at which the state is worth saving if it cannot be cut later. `chat` is the rendered template of a
-    chat prompt, `preserved` the special tokens that stay visible in the answer to it."""
+    chat prompt, `preserved` the special tokens that stay visible in the answer to it. `prediction` are tokens that the answer
+    is expected to have."""
 
     tokens: list[int]
     chat: RenderedChat | None = None
     preserved: frozenset[int] = frozenset()
     checkpoints: tuple[int, ...] = field(default=())
+    prediction: tuple[int, ...] = ()
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -64,6 +66,13 @@ class Prompts:
             raise InvalidRequestError("the prompt is empty", param="prompt" if chat is None else "messages")
         preserved = self._preserved(chat) if chat is not None and chat.syntax else frozenset[int]()
         return TokenizedPrompt(tokens, chat, preserved, self._checkpoints(prompt, tokens) if with_checkpoints else ())
+
+    def read_prediction(self, text: str) -> tuple[int, ...]:
+        """Tokenizes the text that an answer is expected to be. Raises ContextLengthError for one that no prompt may be as long
+        as, if possible by the text's length alone."""
+        if not text:
+            return ()
+        return tuple(self._bounded(text, "prediction", lambda: self._model.token_ids(text, add_special=False)))
 
     def render(self, prompt: ChatPrompt) -> str:
         """Returns messages as the template writes them. Raises InvalidRequestError."""

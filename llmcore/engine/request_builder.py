@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from llmcore.engine.answer_constraints import AnswerConstraints
 from llmcore.engine.answer_endings import AnswerEndings, answer_endings
 from llmcore.engine.prompt_limit import PromptBound
@@ -37,14 +39,16 @@ class RequestBuilder:
         self._bound = PromptBound(limits.n_ctx, limits.n_prompt)
         self._tenants: dict[str, int] = {"": SHARED_TENANT}  # numbers by name; there are few names
 
-    def read(self, prompt: Prompt) -> TokenizedPrompt:
-        """Reads a request's prompt, for build(). For any thread. Raises InvalidRequestError or ContextLengthError."""
-        return self._prompts.read(prompt, with_checkpoints=not self._cache.is_cuttable)
+    def read(self, prompt: Prompt, prediction: str = "") -> TokenizedPrompt:
+        """Reads a request's prompt and prediction, for build(). For any thread. Raises InvalidRequestError or
+        ContextLengthError."""
+        found = self._prompts.read(prompt, with_checkpoints=not self._cache.is_cuttable)
+        return replace(found, prediction=self._prompts.read_prediction(prediction)) if prediction else found
 
     def build(self, request: GenerateRequest, now_s: float, prompt: TokenizedPrompt | None = None) -> RequestState:
         """Returns the state of a request. `prompt` is the result of read(), if that was called before. Raises InvalidRequestError
         or ContextLengthError; nothing stays open then."""
-        prompt = prompt or self.read(request.prompt)
+        prompt = prompt or self.read(request.prompt, request.prediction)
         tokens = prompt.tokens
         room = self._room(request, tokens)
         group = f"group {request.group}" if request.group else ""
@@ -62,6 +66,7 @@ class RequestBuilder:
             tenant=self._tenants.setdefault(request.tenant, len(self._tenants)),
             holders=tuple(filter(None, (holder, group))),
             group=group,
+            is_speculative=request.speculation != "off",
         )
         deadline_s = None if request.timeout_s is None else now_s + request.timeout_s
         endings = self._endings(request, prompt)

@@ -47,11 +47,15 @@ class RequestState:
     failure: LlmcoreError | None = None  # an error of the caller's logits processor
     endings: AnswerEndings = NO_ENDINGS
     shows_special_tokens: bool = False
+    prediction: tuple[int, ...] = ()  # tokens that the answer is expected to have
     is_cut: bool = False  # a stop token of the caller's has ended it
     is_started: bool = False
     first_token_s: float | None = None
     n_cached: int = 0
     n_restored: int = 0
+    n_steps: int = 0  # that gave it tokens
+    n_prediction_accepted: int = 0  # tokens of its prediction that were drafted, and are the answer's
+    n_prediction_rejected: int = 0  # tokens of its prediction that were drafted in vain
     tokens: list[int] = field(default_factory=list)  # of the answer, also those that a context shift has dropped
     _held_logprobs: list[tuple[int, TokenLogprob]] = field(default_factory=list)
     _n_bytes: int = 0
@@ -160,6 +164,9 @@ class RequestState:
             queue_s=started_s - sequence.arrived_s,
             prefill_s=first_s - started_s,
             decode_s=now_s - first_s,
+            n_steps=self.n_steps,
+            n_prediction_accepted=self.n_prediction_accepted,
+            n_prediction_rejected=self.n_prediction_rejected,
         )
 
 
@@ -195,6 +202,7 @@ def open_request_state(
         prompt_logprobs=_prompt_logprobs(request),
         endings=endings,
         shows_special_tokens=request.shows_special_tokens,
+        prediction=prompt.prediction,
     )
 
 

@@ -84,7 +84,7 @@ class RunningStep:
         self._serving = scheduler.served
         self._n_cells = scheduler.n_cells_attended
         if self.on_step is not None:
-            seconds = scheduler.costs.predict(batch.n_tokens, len(in_step), self._n_cells)
+            seconds = scheduler.costs.predict(batch.n_tokens, scheduler.n_outputs, self._n_cells)
             self.on_step(tuple(each.request_id for each in in_step), seconds)
         self._native_started_s = self._clock()
         self._is_computing = True
@@ -100,8 +100,7 @@ class RunningStep:
             raise CellsBrokenError(NOT_FINITE)
         scheduler = self._scheduler
         self._statistics.count_step(batch, scheduler.in_step, len(sampled), native_s)
-        n_outputs = len(sampled) + sum(each.n for each in scheduler.prompt_logits())
-        scheduler.costs.observe(batch.n_tokens, n_outputs, self._n_cells, max(native_s, 1e-6))
+        scheduler.costs.observe(batch.n_tokens, scheduler.n_outputs, self._n_cells, max(native_s, 1e-6))
         self._is_computed = True
 
     def __exit__(

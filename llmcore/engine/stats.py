@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from llmcore.batch import Batch
 from llmcore.embedding.queue import EmbeddingQueue
+from llmcore.engine.speculation import Speculation
 from llmcore.messages import EngineStats
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import Sequence
@@ -19,6 +20,7 @@ class EngineCounters:
     n_tokens_prefilled: int = 0
     n_tokens_cached: int = 0
     n_tokens_generated: int = 0
+    n_answer_steps: int = 0
     n_prefix_hits: int = 0
     n_prefix_misses: int = 0
     n_cancelled: int = 0
@@ -29,13 +31,15 @@ class EngineCounters:
 class EngineStatistics:
     """Counts what an engine does, in `counters`, and reads the present state from its parts."""
 
-    def __init__(self, scheduler: Scheduler, embeddings: EmbeddingQueue) -> None:
+    def __init__(self, scheduler: Scheduler, embeddings: EmbeddingQueue, speculation: Speculation) -> None:
         self._scheduler = scheduler
         self._embeddings = embeddings
+        self._speculation = speculation
         self.counters = EngineCounters()
 
     def reset(self) -> None:
         self.counters = EngineCounters()
+        self._speculation.reset_counts()
 
     def count_start(self, sequence: Sequence) -> None:
         """Counts a sequence whose first step begins."""
@@ -50,7 +54,7 @@ class EngineStatistics:
         """Counts a step that was computed and is not committed yet."""
         counters = self.counters
         counters.n_steps += 1
-        counters.n_tokens_generated += n_sampled
+        counters.n_answer_steps += n_sampled
         decoding = {each.slot for each in in_step if each.phase == "decode"}
         counters.n_tokens_prefilled += sum(row.n_tokens for row in batch.rows if row.slot not in decoding)
         counters.native_s += native_s
@@ -74,6 +78,8 @@ class EngineStatistics:
             n_preempted=scheduler.n_preempted,
             n_saved=cache.n_saved,
             n_restored=cache.n_restored,
+            drafted=dict(self._speculation.drafted),
+            accepted=dict(self._speculation.accepted),
             n_embed_waiting=self._embeddings.n_jobs,
             **asdict(self._embeddings.counters),
             **asdict(self.counters),

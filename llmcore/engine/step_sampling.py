@@ -13,6 +13,7 @@ from llmcore.llama.ffi.arrays import Float32Array
 from llmcore.llama.logprobs import token_logprobs
 from llmcore.llama.sampler import BAD_LOGITS, NO_TOKEN, SampledToken, SampleRequest, sample_batch
 from llmcore.scheduling.scheduler import Scheduler
+from llmcore.sequence import Sequence
 
 
 class StepSampling:
@@ -26,7 +27,14 @@ class StepSampling:
     def sample(self) -> list[SampledToken]:
         """Returns a token for each row that wants logits, in the order of the batch."""
         self._read_prompts()
-        rows = [(self._requests[each.request_id], row) for each, row in self._scheduler.scheduled()]
+        rows = self._scheduler.scheduled()
+        for sequence, _ in rows:
+            self._requests[sequence.request_id].n_steps += 1
+        return self.draw(rows)
+
+    def draw(self, scheduled: list[tuple[Sequence, int]]) -> list[SampledToken]:
+        """Returns a token for each pair of a sequence and a batch index. Masks of constraints must be filled."""
+        rows = [(self._requests[each.request_id], row) for each, row in scheduled]
         native = [state.sample_request(row) for state, row in rows if not state.logits_processors]
         drawn = iter(sample_batch(self._context, native))
         return [self._processed(state, row) if state.logits_processors else next(drawn) for state, row in rows]

@@ -25,6 +25,8 @@ _KINDS = {
 }
 _KINDS["clip"] = _KINDS["mmproj"]
 
+# Architectures of drafters that read the hidden states of another model's layers, and compute nothing without them.
+DRAFT_HEADS = frozenset({"eagle3", "dflash", "gemma4-assistant"})
 _DRAFT = "a draft model, which guesses for another model and gives no answers of its own: name that other model"
 _ENCODER_DECODER = (
     "an encoder-decoder model, which is not supported: use a model of decoders only, or for embeddings the encoder alone "
@@ -36,7 +38,7 @@ _OF_SPEECH = "a model of speech, not a language model: the programs that it was 
 # Architectures that llama.cpp may know, and that produce neither text nor embeddings alone.
 _NOT_SERVED = {
     "t5": _ENCODER_DECODER,
-    **dict.fromkeys(("eagle3", "dflash", "gemma4-assistant"), _DRAFT),
+    **dict.fromkeys(DRAFT_HEADS, _DRAFT),
     "wavtokenizer-dec": _OF_SPEECH,
     **dict.fromkeys(("whisper", "encodec", "bark", "parler-tts", "kokoro", "dac", "orpheus-snac"), _OF_SPEECH),
     **dict.fromkeys(

@@ -129,11 +129,12 @@ class Answering:
             progress: of a list. True shows a bar on stderr; a function is called with (n_done, n).
             **options: any field of SamplingParams, such as temperature=0, top_p=0.9, seed=1; `n` answers to each prompt
                 (Completion.choices; with a seed, answer i is drawn with seed + i); `logprobs=n` for the log-probabilities
-                of each token and of n alternatives; stop_token_ids, ignore_eos, min_tokens, timeout_s, priority; suffix
-                (the answer is the text between prompt and suffix); and a constraint: one of json_schema (a mapping, JSON
-                text, or a type: a pydantic model, dataclass, Enum …, see Completion.parsed), regex, grammar (Lark or
-                GBNF), choice (the answer is one of these texts), and response_format as in OpenAI's API, or a type. Other
-                libraries' names of the same are taken (options.py).
+                of each token and of n alternatives; stop_token_ids, ignore_eos, min_tokens, timeout_s, priority;
+                speculation="off" (every token takes a step; the answer is the same) and prediction (much of the answer, as
+                far as it is known, which comes sooner then); suffix (the answer is the text between prompt and suffix); and
+                a constraint: one of json_schema (a mapping, JSON text, or a type: a pydantic model, dataclass, Enum …, see
+                Completion.parsed), regex, grammar (Lark or GBNF), choice (the answer is one of these texts), and
+                response_format as in OpenAI's API, or a type. Other libraries' names of the same are taken (options.py).
 
         `prompt_logprobs=n` adds the log-probabilities of the prompt's tokens, with n alternatives each. It is slow: the whole
         prompt is computed anew, and the output layer for each of its tokens.

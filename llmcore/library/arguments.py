@@ -11,6 +11,7 @@ from llmcore.grammar.response_format import take_constraint
 from llmcore.library.checks import (
     number_above,
     pop_given,
+    text,
     texts,
     token_ids,
     truth,
@@ -23,10 +24,12 @@ from llmcore.library.sampling_defaults import with_changes
 from llmcore.messages import (
     N_LOGPROBS_MAX,
     PRIORITIES,
+    SPECULATION_MODES,
     Constraint,
     GenerateRequest,
     Priority,
     Prompt,
+    SpeculationMode,
 )
 from llmcore.sampling import MAX_SEED, SamplingParams, sampling_params
 from llmcore.values import plain_value, wrong_value
@@ -65,6 +68,8 @@ class AnswerArguments:
     changes: Mapping[str, Any] = field(default_factory=dict)
     n_prompt_logprobs: int | None = None
     logits_processors: tuple[LogitsProcessor, ...] = ()
+    speculation: SpeculationMode = "auto"
+    prediction: str = ""
 
     def with_params(self, params: Any, name: str) -> AnswerArguments:
         """Returns the same arguments with other sampling parameters, changed by the keyword arguments. Raises InvalidRequestError,
@@ -91,6 +96,8 @@ class AnswerArguments:
             timeout_s=self.timeout_s,
             group=group,
             n_prompt_logprobs=self.n_prompt_logprobs,
+            speculation=self.speculation,
+            prediction=self.prediction,
         )
 
 
@@ -131,6 +138,8 @@ def answer_arguments(
         logits_processors=_processors(rest.pop("logits_processor", None)),
         priority=_priority(rest.pop("priority", None)),
         timeout_s=_timeout_s(rest.pop("timeout_s", None)),
+        speculation=_speculation(rest.pop("speculation", None)),
+        prediction=text(rest.pop("prediction", None) or "", "prediction"),
         n=whole_number(pop_given(rest, "n", 1), "n", 1, N_CHOICES_MAX),
         response_type=response_type,
         changes=(changes := _changes(rest, known)),
@@ -181,6 +190,15 @@ def _priority(value: Any) -> Priority:
     if value is not None:
         raise wrong_value("priority", f"one of {', '.join(PRIORITIES)}", value)
     return "normal"
+
+
+def _speculation(value: Any) -> SpeculationMode:
+    for choice in SPECULATION_MODES:
+        if value == choice:
+            return choice
+    if value is not None:
+        raise wrong_value("speculation", f"one of {', '.join(SPECULATION_MODES)}", value)
+    return "auto"
 
 
 def _timeout_s(value: Any) -> float | None:

@@ -68,7 +68,7 @@ class _ListRun:
             self._requests += requests
             try:
                 self._requests[-len(requests) :] = [checked_request(each) for each in requests]
-                prompt = self._local.read(job.prompt)
+                prompt = self._local.read(job.prompt, requests[0].prediction)
             except InvalidRequestError as error:
                 self._answers.fail(index, error)
                 continue

@@ -85,11 +85,12 @@ class LocalEngine:
             self.engine.submit(request, prompt=prompt, logits_processors=logits_processors)
             self._outputs[request.request_id] = outputs
 
-    def read(self, prompt: Prompt) -> TokenizedPrompt:
-        """Renders and tokenizes a prompt. Raises InvalidRequestError, ContextLengthError or ClosedError."""
+    def read(self, prompt: Prompt, prediction: str = "") -> TokenizedPrompt:
+        """Renders and tokenizes a request's prompt and prediction. Raises InvalidRequestError, ContextLengthError or
+        ClosedError."""
         self.check_process()
         self._check_open()
-        return self.engine.read(prompt)
+        return self.engine.read(prompt, prediction)
 
     def stream(
         self,

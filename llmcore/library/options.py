@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from llmcore.engine.logits_processor import LogitsProcessor
-from llmcore.messages import Priority
+from llmcore.messages import Priority, SpeculationMode
 
 
 class EngineOptions(TypedDict, total=False):
@@ -53,6 +53,8 @@ class EngineOptions(TypedDict, total=False):
     pooling: str
     embed_dimensions: str
     context_shift: bool
+    speculation: str
+    draft_model: str
     worker_silent_s: float
     restart_wait_s: float
     # Other names.
@@ -129,6 +131,8 @@ class GenerateOptions(SamplingOptions, OtherNames, total=False):
     choice: Sequence[str] | None
     prompt_logprobs: int | None
     logits_processor: LogitsProcessor | Sequence[LogitsProcessor] | None
+    speculation: SpeculationMode
+    prediction: str | None
 
 
 class PromptOptions(TypedDict, total=False):
@@ -159,3 +163,5 @@ class ChatOptions(SamplingOptions, OtherNames, PromptOptions, total=False):
     choice: Sequence[str] | None
     prompt_logprobs: int | None
     logits_processor: LogitsProcessor | Sequence[LogitsProcessor] | None
+    speculation: SpeculationMode
+    prediction: str | None

@@ -17,7 +17,7 @@ from llmcore.library.local_engine import LocalEngine
 from llmcore.llama.model import Model
 from llmcore.messages import GenerateRequest, TokensPrompt
 from llmcore.sampling import SamplingParams
-from llmcore.scheduling.radix_tree import common_prefix
+from llmcore.sequence import common_prefix
 
 GREEDY = SamplingParams(temperature=0)
 

@@ -4,12 +4,15 @@ A step of n tokens, of which n_outputs want logits, over n_cells cells is predic
 
     base(n) + attention(n) · n · n_cells + output · n_outputs        seconds
 
-where base and attention are piecewise linear in n, between knots at powers of two: small batches are bound by reading the
-weights, large ones by arithmetic, and where one turns into the other depends on machine, model and kernels. Cells count
-whether they are masked or not, since llama.cpp computes masked scores too.
+where base and attention are piecewise linear in n, between knots: small batches are bound by reading the weights, large ones by
+arithmetic, and where one turns into the other depends on machine, model and kernels. Kernels compute rows in tiles, so time
+grows in stairs: knots lie close where drafts make that matter. Cells count whether they are masked or not, since llama.cpp
+computes masked scores too.
 
 Each step corrects the prediction by a part of its error (normalized least mean squares; Haykin, Adaptive Filter Theory,
 ch. 6). That is cheap, and follows a machine as its speed changes.
+
+Drafts are bought by predict_more(), which errs on the hopeful side where predict() errs on the slow one.
 """
 
 from __future__ import annotations
@@ -18,13 +21,23 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-KNOTS = tuple(2**i for i in range(14))
+KNOTS = (*range(1, 10), 12, 16, 17, 24, 25, *(2**i for i in range(5, 14)))
 
-# Part of a prediction's error that one observation corrects, and the bounds of its relative error: a step that took five times
-# as long shows what else runs on the machine, not the cost of the step.
-_RATE = 0.25
+# Part of a prediction's error that one observation corrects, if the one before was of the same size. What is known fades while
+# steps have other sizes, as in a Kalman filter: after _FADING of them an observation corrects 0.4 of the error, after 30 of them
+# 0.74. Then the bounds of the relative error: a step that took five times as long shows what else runs on the machine, not the
+# cost of the step.
+_RATE, _FADING = 0.25, 4
 _ERROR_MIN, _ERROR_MAX = -0.5, 1.0
 _PASSES = 100
+
+# A knot without an observation among so many of the last ones is old: the machine may have changed. One with few observations is
+# old sooner: they may have been hiccups, and what seems slow is not tried again.
+_OLD, _OLD_EACH = 500, 16
+
+# A step that takes longer than predicted by more than this part is taken for a hiccup, from which little is learned, unless the
+# last step of about that size took as long too.
+_HICCUP, _HICCUP_RATE = 0.4, 0.05
 
 # Units of cells and outputs that make them features of a magnitude like the others'.
 _CELLS, _OUTPUTS = 1024, 8
@@ -54,11 +67,18 @@ class CostModel:
         self._attention = [0.0] * len(KNOTS)
         self._output = 0.0
         self._seen: set[int] = set()  # knots near a measurement; the others are guessed from these
+        self._seen_at = [0] * len(KNOTS)  # number of the last observation near each knot
+        self._n_seen = [0] * len(KNOTS)  # number of observations near each knot
+        self._n_observed = 0
+        self._was_off = [False] * len(KNOTS)  # the last step near each knot took much longer than predicted
+        self._fresh: list[int] = []  # knots in _seen that are not old; all, if all are old
         self._is_stale = False
         # One measurement cannot separate base from attention: the same ones are learned over and over, until they agree.
         for _ in range(_PASSES):
             for each in sorted(measured, key=lambda each: (each.n_cells, each.n_tokens)):
                 self.observe(*each)
+        self._seen_at = [self._n_observed] * len(KNOTS)
+        self._find_fresh()
 
     @property
     def is_known(self) -> bool:
@@ -73,17 +93,61 @@ class CostModel:
             seconds += share * self._base[knot] + load * self._attention[knot]
         return seconds
 
+    def predict_more(self, n_tokens: int, n_outputs: int, n_cells: int, n_more: int) -> list[float]:
+        """Returns the seconds of steps with 0, 1, … n_more further tokens, all of which want logits.
+
+        Sizes that were not measured, or not for long, are taken to lie on the line between those around them. predict() errs on
+        the slow side there, and what seems slow is never tried.
+        """
+        knots = [(KNOTS[each], self._base[each], self._attention[each] / KNOTS[each]) for each in self._fresh]
+        cells, output = n_cells / _CELLS, self._output / _OUTPUTS
+        n, end = n_tokens, n_tokens + n_more + 1
+        low = bisect_right(knots, (n, float("inf"))) - 1
+        found: list[float] = []
+        while n < end:
+            start, base, attention = knots[max(low, 0)] if knots else (1, 0.0, 0.0)
+            stop, slope, attention_slope = end, base / start, 0.0  # beyond the last knot
+            if low + 1 < len(knots):
+                stop, next_base, next_attention = knots[low + 1]
+                width = max(stop - start, 1)  # 1 before the first knot, where nothing changes
+                slope, attention_slope = (next_base - base) / width, (next_attention - attention) / width
+            found += [
+                base
+                + (each - start) * slope
+                + each * cells * (attention + (each - start) * attention_slope)
+                + (n_outputs + each - n_tokens) * output
+                for each in range(n, min(stop, end))
+            ]
+            n, low = min(stop, end), low + 1
+        return found
+
+    def n_since(self, n_tokens: int) -> int:
+        """Number of observations since one of a step of about n_tokens tokens."""
+        nearest = max(_features(n_tokens, 0), key=lambda each: each[1])[0]
+        return self._n_observed - self._seen_at[nearest]
+
     def observe(self, n_tokens: int, n_outputs: int, n_cells: int, seconds: float) -> None:
         """Learns from a step."""
         knots = _features(n_tokens, n_cells)
         nearest = max(knots, key=lambda each: each[1])[0]
+        n_since = self._n_observed - self._seen_at[nearest]
+        rate = (_FADING + n_since) / (_FADING / _RATE + n_since)
         if nearest not in self._seen:
             self._begin(nearest, n_tokens, n_outputs, n_cells, seconds)
+        self._n_observed += 1
+        self._seen_at[nearest] = self._n_observed
+        self._n_seen[nearest] += 1
+        if nearest not in self._fresh or self._n_observed % _OLD_EACH == 0:
+            self._find_fresh()
         predicted = self.predict(n_tokens, n_outputs, n_cells)
         error = min(max((seconds - predicted) / predicted, _ERROR_MIN), _ERROR_MAX) * predicted
-        outputs = n_outputs / _OUTPUTS
+        outputs = n_outputs / _OUTPUTS if error > 0 or self._output > 0 else 0.0  # it cannot fall below 0
         norm = sum(share * share + load * load for _, share, load in knots) + outputs * outputs
-        step = _RATE * error / norm
+        was_off, is_off = self._was_off[nearest], error > _HICCUP * predicted
+        self._was_off[nearest] = is_off
+        if is_off and not was_off:
+            rate = _HICCUP_RATE
+        step = rate * error / norm
         for knot, share, load in knots:
             self._base[knot] = max(self._base[knot] + step * share, _BASE_MIN_S)
             self._attention[knot] = max(self._attention[knot] + step * load, 0.0)
@@ -130,17 +194,24 @@ class CostModel:
         self._attention[knot] = attention
         self._is_stale = True
 
+    def _is_old(self, knot: int) -> bool:
+        return self._n_observed - self._seen_at[knot] > min(_OLD, _OLD_EACH * self._n_seen[knot])
+
+    def _find_fresh(self) -> None:
+        seen = sorted(self._seen)
+        self._fresh = [each for each in seen if not self._is_old(each)] or seen
+
     def _guess(self) -> None:
         """Fills knots without a measurement from those around them, on the slow side: time grows with tokens, at most linearly."""
         self._is_stale = False
+        seen = sorted(self._seen)
         for knot in range(len(KNOTS)):
-            if knot in self._seen:
+            if knot in self._seen or not seen:
                 continue
-            below = max((each for each in self._seen if each < knot), default=None)
-            above = min((each for each in self._seen if each > knot), default=None)
-            source = above if below is None else below
-            if source is None:
-                return
+            behind = bisect_right(seen, knot)
+            below = seen[behind - 1] if behind else None
+            above = seen[behind] if behind < len(seen) else None
+            source = below if below is not None else seen[0]
             ratio = KNOTS[knot] / KNOTS[source]
             self._base[knot] = self._base[source] * max(ratio, 1.0)
             self._attention[knot] = self._attention[source] * ratio

@@ -158,13 +158,26 @@ class KVCache:
             self._evict(victim)
         return True
 
-    def append(self, sequence: Sequence, n: int) -> None:
-        """Records that the next n tokens of a running sequence were computed."""
+    def append(self, sequence: Sequence, n: int, n_drafted: int = 0) -> None:
+        """Records that the next n tokens of a running sequence were computed, and n_drafted tokens of a draft behind them. Of
+        these, accept() takes over those that turn out to be the next ones, and cut() removes the others."""
         start = sequence.n_computed
         sequence.n_computed += n
+        sequence.n_drafted = n_drafted
         self._slots.grow(sequence.slot, sequence.tokens[start : start + n])
         if self._transfer is not None and not self.is_cuttable and sequence.n_computed in sequence.checkpoints:
             self._transfer.save(sequence.slot)
+
+    def accept(self, sequence: Sequence, n: int) -> None:
+        """Records that the next n tokens of a running sequence agree with its draft, so that they have cells."""
+        assert n <= sequence.n_drafted
+        self.append(sequence, n, sequence.n_drafted - n)
+
+    def cut(self, sequence: Sequence) -> None:
+        """Removes the cells of draft tokens that were not accepted. Nothing else may read its cells before."""
+        if sequence.n_drafted and not self._slots.truncate(sequence.slot, sequence.n_computed):
+            self.rewind(sequence)
+        sequence.n_drafted = 0
 
     def rewind(self, sequence: Sequence, n: int | None = None) -> None:
         """Removes everything behind the first n tokens of a running sequence, or behind what is computed (a failed or aborted
@@ -174,7 +187,7 @@ class KVCache:
         if not self.is_cuttable or not self._slots.truncate(index, sequence.n_computed if n is None else n):
             self._slots.empty(index)
             self._restore(index, sequence.tokens[: sequence.n_cacheable])
-        sequence.n_computed = len(self._slots[index].tokens)
+        sequence.n_computed, sequence.n_drafted = len(self._slots[index].tokens), 0
         sequence.n_cached = min(sequence.n_cached, sequence.n_computed)
         self._slots.announce(index, sequence.tokens)
 
@@ -186,6 +199,7 @@ class KVCache:
                 memory can be cut there.
             pin: what it computed stays for good under this name; an older prefix of that name becomes idle.
         """
+        self.cut(sequence)
         index = sequence.slot
         slot = self._slots[index]
         slot.owner = None

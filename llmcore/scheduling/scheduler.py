@@ -1,9 +1,9 @@
 """Rows of the next step. Pure policy: no ctypes, no clock (times are passed in), no thread, no log.
 
-Sequences that are being decoded come first, one row each, then the tokens that constraints have forced behind their last ones.
-Prompts get the rest of the step's time, as the cost model predicts it. While an answer is being decoded, a step's time is the
-inter-token target of the most demanding one, so that no stream waits for another caller's prompt. Otherwise a step may be long,
-but not so long that a newcomer would notice.
+Sequences that are being decoded come first, one row each, then the tokens that constraints have forced behind their last ones,
+then drafts as far as they pay (step_drafts.py). Prompts get the rest of the step's time, as the cost model predicts it. While an
+answer is being decoded, a step's time is the inter-token target of the most demanding one, so that no stream waits for another
+caller's prompt. Otherwise a step may be long, but not so long that a newcomer would notice.
 
 Prompts are ordered in prompt_chunks.py. A prompt whose beginning another one is computing waits for that, and lends it its
 urgency (followers.py).
@@ -20,14 +20,20 @@ from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.prompt_chunks import PromptChunks
 from llmcore.scheduling.slot_assignment import SlotAssignment
 from llmcore.scheduling.step_budget import StepBudget
+from llmcore.scheduling.step_drafts import DraftSource, StepDrafts
 from llmcore.scheduling.step_rows import PromptLogits, StepRows
+from llmcore.scheduling.verification import Verification
 from llmcore.sequence import Sequence
+from llmcore.speculation.draft import Draft
 
 
 class Scheduler:
     """Queue, running sequences and the step that is out: schedule() makes it, commit() or rollback() ends it."""
 
-    def __init__(self, cache: KVCache, limits: Limits, costs: CostModel | None = None) -> None:
+    def __init__(
+        self, cache: KVCache, limits: Limits, costs: CostModel | None = None, source: DraftSource | None = None
+    ) -> None:
+        """`source` proposes drafts; None for none."""
         self.cache = cache
         self.limits = limits
         self.costs = costs or CostModel()
@@ -38,6 +44,7 @@ class Scheduler:
         self.running = self._assignment.running
         self._rows = StepRows(limits.n_batch)
         self._prompts = PromptChunks(self._rows, cache, limits, StepBudget(cache, limits, self.costs), self._assignment)
+        self._drafts = None if source is None else StepDrafts(source, cache, limits, self.costs)
 
     @property
     def has_work(self) -> bool:
@@ -72,6 +79,7 @@ class Scheduler:
 
     def schedule(self, now_s: float = 0.0) -> Batch | None:
         """Returns the rows of the next step, or None if there is nothing to do. commit() or rollback() must follow."""
+        self.cut_drafts()  # left by a step that was interrupted
         self._rows.clear()
         self.out_of_cells.clear()
         self._assignment.make_way()
@@ -122,12 +130,10 @@ class Scheduler:
         sampled = iter(tokens)
         grown = []
         for sequence, row in self._rows.rows:
-            self.cache.append(sequence, row.n_tokens)
+            self.cache.append(sequence, row.n_tokens - row.n_draft, row.n_draft)
             if row.logits_at >= 0:
                 token = next(sampled)
-                sequence.n_forced = 0
-                if token >= 0:
-                    sequence.tokens.append(token)
+                _append(sequence, token)
                 grown.append((sequence, token))
         return grown
 
@@ -135,6 +141,44 @@ class Scheduler:
         """Takes a step back that failed or was aborted: its sequences are as they were before it."""
         for sequence in self.in_step:
             self.cache.rewind(sequence)
+
+    # --- Drafts of a step that was committed --------------------------------------------------------------------------
+
+    @property
+    def drafted(self) -> list[Verification]:
+        """Drafts in this step, to be read only until the next one is scheduled."""
+        return self._rows.drafted
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of places whose logits this step computes."""
+        return self._rows.n_outputs
+
+    def agreeing(self) -> list[Verification]:
+        """Returns the drafts with which all new tokens of their sequences agree: this step has the logits of the next tokens, at
+        their next_index."""
+        return [each for each in self._rows.drafted if each.next_index is not None]
+
+    def extend(self, verification: Verification, token: int) -> None:
+        """Appends the token that was sampled at next_index; a negative one says that none could be. The tokens before it get their
+        cells."""
+        self._accept(verification, verification.sequence.n_remaining)
+        _append(verification.sequence, token)
+
+    def cut_drafts(self) -> None:
+        """Ends the verification of this step's drafts: removes the cells of tokens that do not agree. Further calls do nothing."""
+        for each in self._rows.drafted:
+            if each.sequence.n_drafted:
+                # If the step was interrupted, the logits behind the last token are still wanted.
+                self._accept(each, each.sequence.n_remaining - 1)
+                self.cache.cut(each.sequence)
+
+    def _accept(self, verification: Verification, n_max: int) -> None:
+        n = min(verification.n_agreed - verification.n_accepted, n_max)
+        self.cache.accept(verification.sequence, n)
+        verification.n_accepted += n
+
+    # --- Tokens without a draw ----------------------------------------------------------------------------------------
 
     def force(self, sequence: Sequence, token: int) -> None:
         """Appends a token that must follow those of a sequence being decoded; the next steps compute it along with them."""
@@ -151,27 +195,44 @@ class Scheduler:
 
     def _add_decodes(self) -> None:
         """Adds a row for each sequence that is being decoded. Forced tokens come along as far as the time allows, before any
-        prompt's: listeners wait for them."""
+        prompt's: listeners wait for them. Then come drafts that pay."""
         decoding = [each for each in self.running if each.phase == "decode"]
         spare, n = 0, len(decoding)
         if any(each.n_remaining > 1 for each in decoding):
             spare = self._prompts.spare(decoding, n, self._rows.batch.n_free - n)
+        planned: dict[Sequence, int] = {}
         for sequence in decoding:
             n = 1 + min(sequence.n_remaining - 1, spare)
-            if sequence.slot >= 0 and (n := self._make_room(sequence, n)):
-                self._rows.add(sequence, n)
+            if sequence.slot >= 0 and (n := self._make_room(sequence, n, planned)):
+                planned[sequence] = n
                 spare -= n - 1
+        drafts: dict[Sequence, Draft] = {}
+        if self._drafts is not None and planned:
+            drafts = self._drafts.choose(planned, self._rows.batch.n_free, self._n_beside(planned))
+        for sequence, n in planned.items():
+            self._rows.add(sequence, n, drafts.get(sequence))
 
-    def _make_room(self, sequence: Sequence, n: int) -> int:
-        """Makes cells free for n more tokens of a sequence that is being decoded, or for one, and returns how many it has.
+    def _n_beside(self, planned: dict[Sequence, int]) -> int:
+        """Number of tokens of prompts that will share the step with planned rows."""
+        prompts = self._assignment.prompts()
+        n = sum(planned.values())
+        if not prompts or n >= self._rows.batch.n_free:
+            return 0
+        n_wanted = sum(each.n_remaining for each in prompts)
+        return min(self._prompts.spare(planned, n, self._rows.batch.n_free - n), n_wanted)
+
+    def _make_room(self, sequence: Sequence, n: int, planned: dict[Sequence, int]) -> int:
+        """Makes cells free for n more tokens of a sequence that is being decoded, or for one, beside the planned ones, and
+        returns how many it has.
 
         If running sequences hold all cells, the least important one (of several, the last to arrive) goes back to the queue and
         is computed again later. Returns 0 if that is this sequence.
         """
-        if n > 1 and self.cache.reserve(self._rows.batch.n_tokens + n):
+        n_planned = sum(planned.values())
+        if n > 1 and self.cache.reserve(n_planned + n):
             return n
-        while not self.cache.reserve(self._rows.batch.n_tokens + 1):
-            others = [each for each in self.running if each not in self._rows.sequences]
+        while not self.cache.reserve(n_planned + 1):
+            others = [each for each in self.running if each not in planned]
             victim = max(others, key=lambda each: (each.priority, each.arrived_s))
             if victim is sequence and len(self.running) == 1:
                 self.out_of_cells.append(sequence)
@@ -180,3 +241,10 @@ class Scheduler:
             if victim is sequence:
                 return 0
         return 1
+
+
+def _append(sequence: Sequence, token: int) -> None:
+    """Appends a token that was sampled; a negative one says that none could be."""
+    sequence.n_forced = 0
+    if token >= 0:
+        sequence.tokens.append(token)

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmcore.batch import Batch, Row
+from llmcore.scheduling.verification import Verification
 from llmcore.sequence import Sequence
+from llmcore.speculation.draft import Draft
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class PromptLogits:
 class StepRows:
     """One row for each of some sequences, in a batch of at most n_batch tokens. Reused from step to step.
 
-    `sequences`, `rows`, `wanting_logits` (each with the batch index of its last token's logits) and `prompt_logits` are in the
-    order of the batch, to be read only.
+    `sequences`, `rows`, `wanting_logits` (each with the batch index of its last token's logits), `prompt_logits` and `drafted`
+    are in the order of the batch, to be read only.
     """
 
     def __init__(self, n_batch: int) -> None:
@@ -33,6 +35,13 @@ class StepRows:
         self.rows: list[tuple[Sequence, Row]] = []
         self.wanting_logits: list[tuple[Sequence, int]] = []
         self.prompt_logits: list[PromptLogits] = []
+        self.drafted: list[Verification] = []
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of batch indices whose logits this step computes."""
+        n_drafted = sum(len(each.draft.tokens) for each in self.drafted)
+        return len(self.wanting_logits) + n_drafted + self.n_prompt_logits
 
     @property
     def cells(self) -> Iterable[tuple[int, int]]:
@@ -50,12 +59,22 @@ class StepRows:
         self.rows.clear()
         self.wanting_logits.clear()
         self.prompt_logits.clear()
+        self.drafted.clear()
 
-    def add(self, sequence: Sequence, n: int) -> None:
-        """Adds the next n tokens of a running sequence. Its last token wants logits, unless only its cells are wanted."""
-        start = sequence.n_computed
-        is_last = start + n == len(sequence.tokens) and not sequence.is_prefix
-        row = self.batch.add(sequence.slot, start, sequence.tokens[start : start + n], wants_logits=is_last)
+    def add(self, sequence: Sequence, n: int, draft: Draft | None = None) -> None:
+        """Adds the next n tokens of a running sequence. Its last token wants logits, unless only its cells are wanted. A draft,
+        which may follow the last token, wants the logits of all its places."""
+        start, tokens, n_draft = sequence.n_computed, sequence.tokens, 0
+        is_last = start + n == len(tokens) and not sequence.is_prefix
+        if draft is None:
+            row = self.batch.add(sequence.slot, start, tokens[start : start + n], wants_logits=is_last)
+        else:
+            assert is_last
+            n_draft = len(draft.tokens)
+            row = self.batch.add(
+                sequence.slot, start, [*tokens[start:], *draft.tokens], wants_logits=True, n_draft=n_draft
+            )
+            self.drafted.append(Verification(sequence, draft, row.logits_at))
         self.sequences.append(sequence)
         self.rows.append((sequence, row))
         if is_last:

@@ -26,6 +26,7 @@ from llmcore.scheduling.cost_model import Measurement
 from llmcore.scheduling.host_cache import HostCache
 from llmcore.startup.chat_template import open_template
 from llmcore.startup.computation import describe_computation
+from llmcore.startup.draft_context import open_draft_context
 from llmcore.startup.prefix_store import PrefixStore
 from llmcore.startup.resolve import decide_host_bytes, decide_limits, open_context, open_embedder
 
@@ -47,6 +48,8 @@ class EngineParts:
     embedder: Embedder | None = None
     embed_dimensions: str = ""
     threads: ThreadDecision | None = None
+    speculation: str = "off"  # as EngineConfig.speculation
+    draft_context: Context | None = None  # of the draft model
 
 
 def named_model(config: EngineConfig) -> EngineConfig:
@@ -110,13 +113,30 @@ def _open_parts(config: EngineConfig, model: Model) -> EngineParts:
             opened.callback(embedder.close)
         context, measured = open_context(config, model, limits, threads.counts)
         opened.callback(context.close)
+        draft = open_draft_context(config, model, limits, threads.counts)
+        if draft is not None:
+            opened.callback(draft.model.close)
+            opened.callback(draft.close)
         event(logger, logging.INFO, "computation", **msgspec.structs.asdict(describe_computation(context)))
         n_bytes = decide_host_bytes(config)
         host = HostCache(n_bytes) if n_bytes else None
         store = _open_store(config, context) if config.prefix_dir else None
         opened.pop_all()
-    shift, dimensions = config.context_shift, config.embed_dimensions
-    return EngineParts(model, context, template, limits, host, measured, store, shift, embedder, dimensions, threads)
+    return EngineParts(
+        model,
+        context,
+        template,
+        limits,
+        host,
+        measured,
+        store,
+        config.context_shift,
+        embedder,
+        config.embed_dimensions,
+        threads,
+        config.speculation,
+        draft,
+    )
 
 
 def _open_store(config: EngineConfig, context: Context) -> PrefixStore:

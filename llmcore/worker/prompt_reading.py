@@ -34,18 +34,18 @@ def n_characters(prompt: Prompt) -> int:
     return len(prompt.text) + len(prompt.suffix) if isinstance(prompt, TextPrompt) else 0
 
 
-def is_light(prompt: Prompt) -> bool:
-    """True if the engine's thread may read a prompt. Tools become a grammar, which takes longer than the length of their text
-    suggests, and so do variables of the template."""
+def is_light(prompt: Prompt, prediction: str = "") -> bool:
+    """True if the engine's thread may read a prompt and a prediction. Tools become a grammar, which takes longer than the length
+    of their text suggests, and so do variables of the template."""
     if isinstance(prompt, ChatPrompt) and (prompt.tools or prompt.template_args):
         return False
-    return n_characters(prompt) <= LONG_CHARACTERS
+    return n_characters(prompt) + len(prediction) <= LONG_CHARACTERS
 
 
-def prompt_lane(prompt: Prompt) -> Lane:
-    """Lane for a prompt that is not light."""
+def prompt_lane(prompt: Prompt, prediction: str = "") -> Lane:
+    """Lane for a prompt and a prediction that are not light."""
     is_rendered = isinstance(prompt, ChatPrompt) and bool(prompt.tools or prompt.template_args)
-    return "render" if is_rendered else reading_lane(n_characters(prompt))
+    return "render" if is_rendered else reading_lane(n_characters(prompt) + len(prediction))
 
 
 def reading_lane(n: int) -> Lane:

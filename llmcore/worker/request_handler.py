@@ -38,8 +38,9 @@ class RequestHandler:
         try:
             # Before the prompt is read, which would cost the requests that are being answered.
             refusals.check(self._refusals, request.priority)
-            if not is_light(request.prompt):
-                lane, work = prompt_lane(request.prompt), partial(self._engine.read, request.prompt)
+            if not is_light(request.prompt, request.prediction):
+                lane = prompt_lane(request.prompt, request.prediction)
+                work = partial(self._engine.read, request.prompt, request.prediction)
                 self._preparation.start(request.request_id, command, lane, work, request.timeout_s)
             elif self._engine.is_prepared(request.constraint):
                 self._admit(command)

@@ -321,7 +321,8 @@ class FakeEngine:
             raise EngineUnavailableError(f"the engine is {self.state}")
         # Each field has a value of its own, so that a test can see which one a metric shows.
         values = {name: 100 + i for i, name in enumerate(EngineStats.__struct_fields__)}
-        return msgspec.convert(values | {"n_running": len(self.open), "n_waiting": 2}, EngineStats)
+        drafts = {"drafted": {"text": 90, "prediction": 91}, "accepted": {"text": 92, "prediction": 93}}
+        return msgspec.convert(values | drafts | {"n_running": len(self.open), "n_waiting": 2}, EngineStats)
 
     def close(self, generation: FakeGeneration) -> None:
         self.open.discard(generation.request_id)

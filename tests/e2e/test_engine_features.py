@@ -255,3 +255,48 @@ def test_the_official_sdk_reads_all_of_this(service: Service) -> None:
                 model=model, messages=MESSAGES, max_tokens=2000, logit_bias={"2": -100}, extra_body={"timeout": 0.3}
             )
         assert caught.value.status_code == 408
+
+
+# --- Speculation ------------------------------------------------------------------------------------------------------
+
+
+def test_a_prediction_comes_as_it_is_and_is_counted(http: httpx.Client, service: Service) -> None:
+    """The same answer without speculation, with a right prediction (whole, streamed, in parts), and with a wrong one."""
+    asked = {"temperature": 0.7, "seed": 3, "max_tokens": 40, "ignore_eos": True}
+    plain = ask(http, **asked, speculation="off").json()
+    text = plain["choices"][0]["message"]["content"]
+    assert plain["usage"]["timings"]["tokens_per_step"] == 1.0
+    before = engine(http)["speculation"]
+    parts = [{"type": "text", "text": text[:20]}, {"type": "text", "text": text[20:]}]
+    for content in (text, parts, "Nothing of the kind. " * 10):
+        answer = ask(http, **asked, prediction={"type": "content", "content": content}).json()
+        assert answer["choices"][0]["message"]["content"] == text
+        details = answer["usage"]["completion_tokens_details"]
+        assert details["accepted_prediction_tokens"] + details["rejected_prediction_tokens"] <= 16 * 40
+    with openai.OpenAI(base_url=f"{service.base_url}/v1", api_key="none", max_retries=0) as sdk:
+        stream = sdk.chat.completions.create(
+            model=http.get("/v1/models").json()["data"][0]["id"],
+            messages=MESSAGES,
+            temperature=0.7,
+            seed=3,
+            max_tokens=40,
+            stream=True,
+            stream_options={"include_usage": True},
+            prediction={"type": "content", "content": text},
+            extra_body={"ignore_eos": True},
+        )
+        chunks = list(stream)
+    assert "".join(each.choices[0].delta.content or "" for each in chunks if each.choices) == text
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 40
+    after = engine(http)["speculation"]
+    assert after["drafters"] == before["drafters"] == ["text", "prediction"]
+    metrics = httpx.get(f"{service.base_url}/metrics").text
+    assert 'llm_service_engine_draft_tokens_total{drafter="prediction"' in metrics
+
+
+def test_a_prediction_of_megabytes_is_refused_by_name(http: httpx.Client) -> None:
+    refused = ask(http, prediction={"type": "content", "content": "word " * 200_000})
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert (error["param"], error["code"]) == ("prediction", "context_length_exceeded")

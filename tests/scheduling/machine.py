@@ -9,6 +9,7 @@ from llmcore.scheduling.cost_model import CostModel, Measurement
 from llmcore.scheduling.host_cache import HostCache
 from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.scheduler import Scheduler
+from llmcore.scheduling.step_drafts import DraftSource
 from llmcore.sequence import NORMAL, Sequence
 from tests.scheduling.counting_memory import CountingMemory
 
@@ -50,19 +51,31 @@ class Machine:
         if batch is None:
             return {}
         slots = {each.slot: each for each in self.scheduler.in_step}
+        drafts = {each.sequence: each.draft.tokens for each in self.scheduler.drafted}
         for row in batch.rows:
-            self.memory.compute(row.slot, row.start, slots[row.slot].tokens[row.start : row.start + row.n_tokens])
+            each = slots[row.slot]
+            tokens = [*each.tokens[row.start :], *drafts.get(each, ())]
+            self.memory.compute(row.slot, row.start, tokens[: row.n_tokens])
         rows = {slots[row.slot].request_id: row.n_tokens for row in batch.rows}
         self.now_s += seconds(batch.n_tokens, self.memory.n_used)
         for each, _ in self.scheduler.commit([0] * len(self.scheduler.scheduled())):
-            for _ in range(min(self.n_forced, each.n_tokens_max - len(each.tokens))):
-                self.scheduler.force(each, 1)
-            if len(each.tokens) >= each.n_tokens_max:
-                self.scheduler.remove(each, "length", self.now_s)
+            self._go_on(each)
+        while drawn := self.scheduler.agreeing():
+            for verification in drawn:
+                self.scheduler.extend(verification, 0)
+                self._go_on(verification.sequence)
+        self.scheduler.cut_drafts()
         for each in slots.values():
             if each.is_prefix and each.n_remaining == 0:
                 self.scheduler.remove(each, "stop", self.now_s, pin=each.request_id)
         return rows
+
+    def _go_on(self, sequence: Sequence) -> None:
+        """Forces tokens behind one that was drawn, and ends an answer that is long enough."""
+        for _ in range(min(self.n_forced, sequence.n_tokens_max - len(sequence.tokens))):
+            self.scheduler.force(sequence, 1)
+        if len(sequence.tokens) >= sequence.n_tokens_max:
+            self.scheduler.remove(sequence, "length", self.now_s)
 
     def run(self, n_steps: int = 10_000) -> None:
         for _ in range(n_steps):
@@ -73,13 +86,19 @@ class Machine:
 
 
 def make(
-    *, n_cells: int = 4096, costs: CostModel | None = None, is_cuttable: bool = True, n_host: int = 0, **limits: object
+    *,
+    n_cells: int = 4096,
+    costs: CostModel | None = None,
+    is_cuttable: bool = True,
+    n_host: int = 0,
+    source: DraftSource | None = None,
+    **limits: object,
 ) -> Machine:
     memory = CountingMemory(is_cuttable=is_cuttable)
     wanted = replace(LIMITS, n_ctx=n_cells, **limits)  # type: ignore[arg-type]
     host = HostCache(n_host) if n_host else None
     cache = KVCache(memory, n_slots=wanted.n_running + 3, n_cells=n_cells, host=host)
-    return Machine(Scheduler(cache, wanted, costs or learned()), memory)
+    return Machine(Scheduler(cache, wanted, costs or learned(), source), memory)
 
 
 def sequence(name: str, tokens: list[int] | range, n_answer: int = 4, priority: int = NORMAL) -> Sequence:
@@ -108,6 +127,7 @@ def check(machine: Machine) -> None:
     for each in scheduler.running:
         assert 0 <= each.n_cached <= each.n_computed < len(each.tokens)
         assert memory.tokens(each.slot) == each.tokens[: each.n_computed]
+        assert each.n_drafted == 0
     for each in scheduler.waiting:
         assert each.slot == -1
         assert each.n_computed == 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from llmcore.errors import OverloadedError
 from llmcore.limits import Limits
-from llmcore.scheduling.cost_model import KNOTS, CostModel, Measurement
+from llmcore.scheduling.cost_model import CostModel, Measurement
 from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.scheduler import Scheduler
 from llmcore.sequence import NORMAL, Sequence
@@ -19,6 +19,8 @@ from llmcore.sequence import NORMAL, Sequence
 # A step takes 20 ms, and 1.54 ms for each token: a prompt of 6,400 tokens takes 10 s in steps of one second.
 STEP_S, TOKEN_S = 0.02, 0.00154
 LONG, SHORT = 6400, 64
+
+SIZES = tuple(2**i for i in range(12))
 
 LIMITS = Limits(n_ctx=1 << 20, n_running=8, n_waiting=1000, n_batch=2048)
 
@@ -28,7 +30,7 @@ def step_seconds(n_tokens: int) -> float:
 
 
 def costs() -> CostModel:
-    return CostModel([Measurement(n, 0, cells, step_seconds(n)) for n in KNOTS[:12] for cells in (0, 2000)])
+    return CostModel([Measurement(n, 0, cells, step_seconds(n)) for n in SIZES for cells in (0, 2000)])
 
 
 class NoMemory:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.scheduling.cost_model import KNOTS, CostModel, Measurement
+from llmcore.scheduling.cost_model import CostModel, Measurement
+
+SIZES = tuple(2**i for i in range(10))
 
 
 def machine(n_tokens: int, n_outputs: int, n_cells: int) -> float:
@@ -58,7 +60,7 @@ def test_one_hiccup_does_not_spoil_it() -> None:
 
 
 def test_tokens_within_a_time() -> None:
-    points = [(n, 0, cells) for cells in (0, 2000) for n in KNOTS[:10]]
+    points = [(n, 0, cells) for cells in (0, 2000) for n in SIZES]
     costs = CostModel([Measurement(*point, machine(*point)) for point in points])
     n = costs.tokens_within(0.15, 2, 2, 500, 512)
     assert costs.predict(2 + n, 2, 500 + n) <= 0.15 < costs.predict(3 + n, 2, 501 + n)
@@ -67,7 +69,7 @@ def test_tokens_within_a_time() -> None:
 
 
 def test_seconds_of_a_prompt() -> None:
-    points = [(n, 0, cells) for cells in (0, 2000) for n in KNOTS[:10]]
+    points = [(n, 0, cells) for cells in (0, 2000) for n in SIZES]
     costs = CostModel([Measurement(*point, machine(*point)) for point in points])
     assert costs.prefill_seconds(10, 10, 64) == 0.0
     assert costs.prefill_seconds(0, 2048, 512) == pytest.approx(4 * machine(512, 0, 1024), rel=0.2)
@@ -77,6 +79,7 @@ def test_seconds_of_a_prompt() -> None:
 observation = st.tuples(st.integers(1, 9000), st.integers(0, 256), st.integers(0, 10**5), st.floats(1e-5, 1e3))
 
 
+@settings(deadline=None)
 @given(st.lists(observation, min_size=1, max_size=40), observation)
 def test_predictions_stay_positive_and_finite(
     seen: list[tuple[int, int, int, float]], asked: tuple[int, int, int, float]
@@ -87,3 +90,77 @@ def test_predictions_stay_positive_and_finite(
     assert 0 < costs.predict(*asked[:3]) < float("inf")
     assert 0 <= costs.tokens_within(asked[3], 1, 1, asked[2], 512) <= 512
     assert costs.describe()["n_tokens"]
+
+
+STAIRS = {1: 0.11, 4: 0.11, 8: 0.122, 9: 0.18, 16: 0.2}
+
+
+def test_steps_with_more_tokens_are_predicted_on_the_line_between_those_measured() -> None:
+    costs = CostModel([Measurement(n, n, 0, each) for n, each in STAIRS.items()])
+    seconds = costs.predict_more(1, 1, 0, 15)
+    assert len(seconds) == 16
+    for n, each in STAIRS.items():
+        assert seconds[n - 1] == pytest.approx(each, rel=0.02)
+    assert seconds[5] == pytest.approx(0.116, rel=0.02)
+    assert costs.predict_more(6, 6, 0, 2) == pytest.approx(seconds[5:8])
+
+
+def test_sizes_that_were_not_measured_are_hoped_to_be_fast_and_taken_to_be_slow() -> None:
+    costs = CostModel([Measurement(n, 1, 0, each) for n, each in ((1, 0.11), (4, 0.11), (16, 0.2))])
+    assert costs.predict_more(8, 1, 0, 0)[0] == pytest.approx(0.14, rel=0.02)
+    assert costs.predict(8, 1, 0) == pytest.approx(0.2, rel=0.02)
+    assert costs.predict_more(32, 1, 0, 0)[0] == pytest.approx(0.4, rel=0.02), "nothing is hoped beyond the last one"
+
+
+def test_a_size_that_was_slow_once_is_hoped_to_be_fast_again_after_a_while() -> None:
+    costs = CostModel([Measurement(n, n, 0, each) for n, each in STAIRS.items() if n != 8])
+    costs.observe(8, 8, 0, 0.5)
+    assert costs.predict_more(8, 8, 0, 0)[0] > 0.4
+    for _ in range(40):
+        costs.observe(4, 4, 0, STAIRS[4])
+    assert costs.predict_more(8, 8, 0, 0)[0] < 0.18
+    for _ in range(3):
+        costs.observe(8, 8, 0, STAIRS[8])
+    assert costs.predict_more(8, 8, 0, 0)[0] < 0.25
+
+
+def test_one_hiccup_is_hardly_learned_from_and_two_are() -> None:
+    costs = CostModel([Measurement(n, n, 0, each) for n, each in STAIRS.items()])
+    before = costs.predict(4, 4, 0)
+    costs.observe(4, 4, 0, 3 * before)
+    assert costs.predict(4, 4, 0) < 1.1 * before
+    costs.observe(4, 4, 0, 3 * before)
+    assert costs.predict(4, 4, 0) > 1.15 * before
+
+
+def test_a_size_not_seen_for_long_is_learned_anew_faster() -> None:
+    known = [Measurement(n, n, 0, each) for n, each in STAIRS.items()]
+    often, seldom = CostModel(known), CostModel(known)
+    for costs, n_others in ((often, 0), (seldom, 60)):
+        for _ in range(n_others):
+            costs.observe(16, 16, 0, STAIRS[16])
+        assert costs.n_since(1) == n_others
+        costs.observe(1, 1, 0, 1.3 * STAIRS[1])
+        assert costs.n_since(1) == 0
+    assert often.predict(1, 1, 0) < 1.1 * STAIRS[1]
+    assert seldom.predict(1, 1, 0) > 1.2 * STAIRS[1]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(observation, max_size=30),
+    st.integers(1, 300),
+    st.integers(0, 300),
+    st.integers(0, 10**5),
+    st.integers(0, 80),
+)
+def test_hopeful_predictions_stay_positive_and_finite(
+    seen: list[tuple[int, int, int, float]], n_tokens: int, n_outputs: int, n_cells: int, n_more: int
+) -> None:
+    costs = CostModel()
+    for each in seen:
+        costs.observe(*each)
+    seconds = costs.predict_more(n_tokens, n_outputs, n_cells, n_more)
+    assert len(seconds) == n_more + 1
+    assert all(0 <= each < float("inf") for each in seconds)
+    assert not seen or min(seconds) > 0

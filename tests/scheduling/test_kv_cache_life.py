@@ -11,8 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from llmcore.scheduling.host_cache import HostCache
 from llmcore.scheduling.host_transfer import N_WORTH_IT
 from llmcore.scheduling.kv_cache import KVCache
-from llmcore.scheduling.radix_tree import common_prefix
-from llmcore.sequence import Sequence
+from llmcore.sequence import Sequence, common_prefix
 from tests.scheduling.counting_memory import CountingMemory, sequence
 
 

@@ -1,27 +1,14 @@
-"""Common prefixes, and the tree of them against a plain list."""
+"""The tree of common prefixes, against a plain list."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.scheduling.radix_tree import RadixTree, common_prefix
+from llmcore.scheduling.radix_tree import RadixTree
+from llmcore.sequence import common_prefix
 
 tokens = st.lists(st.integers(0, 2), max_size=12)
-
-
-@given(tokens, tokens)
-def test_common_prefix_is_what_a_loop_finds(a: list[int], b: list[int]) -> None:
-    n = 0
-    while n < min(len(a), len(b)) and a[n] == b[n]:
-        n += 1
-    assert common_prefix(a, b) == n
-
-
-def test_common_prefix_of_long_lists() -> None:
-    a = list(range(10_000))
-    assert common_prefix(a, a) == 10_000
-    assert common_prefix(a, [*a[:7777], -1, *a[7778:]]) == 7777
 
 
 def test_the_longest_come_first_and_every_holder_once() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.sequence import HIGH, LOW, NORMAL, Sequence
+from llmcore.speculation.draft import Draft
 from tests.scheduling.machine import check, finish_order, make, prompt, sequence
+from tests.speculation.lone_drafts import LoneDrafts
 
 # --- Steps ------------------------------------------------------------------------------------------------------------
 
@@ -226,6 +230,78 @@ def test_removing_in_any_phase_leaves_the_others_alone(steps: int) -> None:
     assert stays.n_generated == 50
 
 
+# --- Drafts -----------------------------------------------------------------------------------------------------------
+
+
+class RandomDrafts(LoneDrafts):
+    """Drafts of the tokens 0 and 1, which are those of answers. Each is as likely as the other, and said to be sure."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    def propose(self, sequence: Sequence, n_max: int) -> Draft | None:
+        n = self._chance.randint(0, n_max)
+        return Draft(tuple(self._chance.choices((0, 1), k=n)), (0.99,) * n) if n else None
+
+
+class RightDrafts(LoneDrafts):
+    """Drafts of as many zeros as may be proposed."""
+
+    def propose(self, sequence: Sequence, n_max: int) -> Draft | None:
+        return Draft((0,) * n_max, (0.99,) * n_max)
+
+
+def test_tokens_that_agree_with_a_draft_take_one_step() -> None:
+    machine = make(source=RightDrafts(), inter_token_s=(1.0, 1.0, 1.0))
+    each = sequence("a", prompt(1, 5), n_answer=60)
+    machine.add(each)
+    assert machine.step() == {"a": 5}, "a prompt has no draft"
+    n_steps = 0
+    while machine.scheduler.has_work:
+        n_before = each.n_generated
+        n_rows = machine.step()["a"]
+        assert each.n_generated - n_before == n_rows, "every place of the draft gave a token, and the one behind it"
+        n_steps += 1
+        check(machine)
+    assert each.n_generated == 60
+    assert n_steps < 10
+
+
+def test_a_rejected_draft_leaves_no_cells() -> None:
+    machine = make(source=RightDrafts(), inter_token_s=(1.0, 1.0, 1.0))
+    each = sequence("a", prompt(1, 5), n_answer=30)
+    machine.add(each)
+    machine.step()
+    batch = machine.scheduler.schedule()
+    assert batch is not None
+    [verification] = machine.scheduler.drafted
+    n = len(verification.draft.tokens)
+    assert n > 1
+    assert batch.wants_logits[: batch.n_tokens].tolist() == [1] * (n + 1)
+    machine.memory.compute(each.slot, 5, [each.tokens[5], *verification.draft.tokens])
+    machine.scheduler.commit([7])
+    assert machine.scheduler.agreeing() == []
+    assert (each.n_computed, each.n_drafted, machine.memory.n_used) == (6, n, 6 + n)
+    machine.scheduler.cut_drafts()
+    check(machine)
+    assert (verification.n_agreed, verification.n_decided) == (0, 1)
+
+
+def test_a_rollback_takes_a_draft_back() -> None:
+    machine = make(source=RightDrafts(), inter_token_s=(1.0, 1.0, 1.0))
+    each = sequence("a", prompt(1, 5), n_answer=30)
+    machine.add(each)
+    machine.step()
+    for _ in range(2):
+        batch = machine.scheduler.schedule()
+        assert batch is not None
+        machine.memory.compute(each.slot, 5, batch.tokens[: batch.n_tokens].tolist())
+        machine.scheduler.rollback()
+        check(machine)
+    machine.run()
+    assert each.n_generated == 30
+
+
 # --- Random lives -----------------------------------------------------------------------------------------------------
 
 arrival = st.tuples(
@@ -246,6 +322,7 @@ arrival = st.tuples(
     st.integers(0, 200),
     st.booleans(),
     st.integers(0, 5),
+    st.one_of(st.none(), st.randoms(use_true_random=False)),
 )
 def test_no_sequence_starves_and_books_equal_memory(
     arrivals: list[tuple[int, list[int], int, int | None, int]],
@@ -255,8 +332,12 @@ def test_no_sequence_starves_and_books_equal_memory(
     n_host: int,
     is_cuttable: bool,
     n_forced: int,
+    chance: random.Random | None,
 ) -> None:
-    machine = make(n_cells=n_cells, n_running=n_running, n_batch=n_batch, n_host=n_host, is_cuttable=is_cuttable)
+    source = RandomDrafts(chance) if chance is not None and is_cuttable else None
+    machine = make(
+        n_cells=n_cells, n_running=n_running, n_batch=n_batch, n_host=n_host, is_cuttable=is_cuttable, source=source
+    )
     machine.n_forced = n_forced
     scheduler = machine.scheduler
     everybody = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmcore.scheduling.step_rows import PromptLogits, StepRows
 from llmcore.sequence import Sequence
+from llmcore.speculation.draft import Draft
 
 
 def sequence(name: str, n: int, slot: int, *, is_prefix: bool = False) -> Sequence:
@@ -19,6 +20,20 @@ def test_only_the_last_token_of_a_sequence_wants_logits_and_none_of_a_prefix() -
     assert rows.wanting_logits == [(whole, 7)]
     assert [(each, row.slot, row.n_tokens) for each, row in rows.rows] == [(part, 3, 4), (whole, 1, 4), (prefix, 2, 5)]
     assert rows.batch.n_tokens == 13
+
+
+def test_a_draft_lies_behind_the_tokens_of_its_sequence() -> None:
+    rows, each, other = StepRows(16), sequence("a", 10, 0), sequence("b", 3, 1)
+    each.n_computed = 8
+    rows.add(each, 2, Draft((70, 71, 72), (0.5,) * 3))
+    rows.add(other, 3)
+    assert rows.batch.tokens[:8].tolist() == [8, 9, 70, 71, 72, 0, 1, 2]
+    assert rows.wanting_logits == [(each, 1), (other, 7)]
+    assert rows.n_outputs == 5
+    [verification] = rows.drafted
+    assert (verification.sequence, verification.index) == (each, 1)
+    rows.clear()
+    assert (rows.drafted, rows.n_outputs) == ([], 0)
 
 
 def test_a_row_begins_behind_what_is_computed_and_sees_all_cells_up_to_its_end() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.scheduling.radix_tree import common_prefix
 from llmcore.scheduling.tenant_trees import TenantTrees
+from llmcore.sequence import common_prefix
 
 
 def test_a_tenant_finds_its_own_sequences_only() -> None:

@@ -30,8 +30,10 @@ async def test_statistics_are_gauges_and_counters() -> None:
     collector.is_ready, collector.stats = True, await FakeEngine().stats()
     found = lines(registry)
     assert found[0] == 'llm_service_engine_up{model="fake"} 1.0'
-    # n_tokens_cached and n_tokens_generated are in llm_service_tokens_total.
-    assert len(found) == 2 + len(EngineStats.__struct_fields__) - 2
+    # n_tokens_cached is in llm_service_tokens_total.
+    assert len(found) == 2 + len(EngineStats.__struct_fields__) - 1 + len(collector.stats.drafted)  # one by drafter
+    assert 'llm_service_engine_draft_tokens_total{drafter="text",model="fake"} 90.0' in found
+    assert 'llm_service_engine_accepted_draft_tokens_total{drafter="prediction",model="fake"} 93.0' in found
     n_steps = float(collector.stats.n_steps)
     assert f'llm_service_engine_steps_total{{model="fake"}} {n_steps}' in found
     assert f'llm_service_engine_slots{{model="fake"}} {float(collector.stats.n_slots)}' in found

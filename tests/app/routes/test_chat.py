@@ -48,7 +48,11 @@ async def test_whole(client: httpx.AsyncClient, engine: FakeEngine) -> None:
         "completion_tokens": len(WORDS) + 1,
         "total_tokens": 7 + len(WORDS) + 1,
         "prompt_tokens_details": {"cached_tokens": 3},
-        "completion_tokens_details": {"reasoning_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
         "timings": {
             "queue_s": 0.001,
             "prefill_s": 0.002,
@@ -56,6 +60,7 @@ async def test_whole(client: httpx.AsyncClient, engine: FakeEngine) -> None:
             "decode_s": 0.003,
             "tokens_per_s": len(WORDS) / 0.003,
             "restored_tokens": 2,
+            "tokens_per_step": None,
         },
     }
     assert not engine.open

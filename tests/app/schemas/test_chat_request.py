@@ -49,6 +49,8 @@ async def test_what_changes_nothing_is_accepted(client: httpx.AsyncClient, field
     assert response.status_code == 200, response.text
 
 
+PREDICTED_IMAGE = {"type": "content", "content": [{"type": "image_url", "image_url": {}}]}
+
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     # known, not supported
     ({"store": 0}, "store", "invalid_type"),
@@ -86,6 +88,13 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"reasoning_effort": "huge"}, "reasoning_effort", "invalid_value"),
     ({"modalities": ["audio"]}, "modalities", "unsupported_parameter"),
     ({"prediction": {}}, "prediction.content", "missing_required_parameter"),
+    ({"prediction": {"type": "text", "content": "x"}}, "prediction.type", "invalid_value"),
+    (
+        {"prediction": {"type": "content", "content": [{"type": "image_url", "image_url": {}}]}},
+        "prediction.content[0].type",
+        "unsupported_value",
+    ),
+    ({"speculation": "on"}, "speculation", "invalid_value"),
     ({"web_search_options": {}}, "web_search_options", "unsupported_parameter"),
     (
         {"stream": True, "stream_options": {"include_obfuscation": True}},
@@ -173,6 +182,15 @@ async def test_refusals_name_the_field(
     assert (error["param"], error["code"], error["type"]) == (param, code, "invalid_request_error")
     assert param.split("[")[0].split(".")[-1] in error["message"]
     assert not engine.requests
+
+
+@pytest.mark.parametrize(
+    "content", ["def f():", [{"type": "text", "text": "def "}, {"type": "text", "text": "f():"}]], ids=str
+)
+async def test_a_prediction_is_text_or_parts_of_it(client: httpx.AsyncClient, engine: FakeEngine, content: Any) -> None:
+    response = await post(client, prediction={"type": "content", "content": content}, speculation="off", n=2)
+    assert response.status_code == 200, response.text
+    assert [(each.prediction, each.speculation) for each in engine.requests] == [("def f():", "off")] * 2
 
 
 async def test_an_answer_that_was_begun_goes_on(client: httpx.AsyncClient, engine: FakeEngine) -> None:
