@@ -45,11 +45,12 @@ class DraftPurchase:
         self._tile = tile
 
     def n_worth(self, step: StepSize, *, n_free: int, target_s: float = 0.0, n_beside: int = 0) -> int:
-        """Number of draft tokens that would be bought if all were certain to be accepted. 0: proposing any is a waste.
+        """Number of draft tokens that would pay if all were certain to be accepted. 0: proposing any is a waste.
 
         Arguments are those of buy().
         """
-        return self.buy([(1.0,) * max(n_free, 0)], step, n_free=n_free, target_s=target_s, n_beside=n_beside)[0]
+        n_best, _ = self._best([1.0] * max(n_free, 0), step, target_s, n_beside)
+        return n_best
 
     def buy(
         self,
@@ -70,22 +71,31 @@ class DraftPurchase:
                 without drafts may take a little longer still, for they shorten the mean time between tokens.
             n_beside: tokens of prompts that the step will compute as well.
         """
-        bought = [0] * len(drafts)
-        if not self._costs.is_known or step.n_outputs < 1:
-            return bought
         offered = _by_survival(drafts)[: max(n_free, 0)]
-        if not offered:
-            return bought
-        seconds = self._seconds(step, len(offered))
-        limit_s = max(target_s, seconds[0] * (1 + _SHARE_MIN)) if target_s else float("inf")
-        n_most = next((n for n, each in enumerate(seconds) if each > limit_s), len(seconds)) - 1
-        survivals = [survival for survival, _ in offered[:n_most]]
-        n_best = self._n_beside(survivals, step, seconds[0], n_beside) if n_beside else 0
-        if not n_beside:
-            n_best = self._n_fastest(survivals, step, seconds)
+        n_best, gain = self._best([survival for survival, _ in offered], step, target_s, n_beside)
+        if self._must_check(step, gain):
+            n_best = 0
+        bought = [0] * len(drafts)
         for _, index in offered[:n_best]:
             bought[index] += 1
         return bought
+
+    def _best(self, survivals: list[float], step: StepSize, target_s: float, n_beside: int) -> tuple[int, float]:
+        """Returns the number of draft tokens that pay best, of which each has a chance that it and all before it are accepted,
+        and the part by which they raise the expected tokens per second; that is infinite beside prompts."""
+        if not survivals or not self._costs.is_known or step.n_outputs < 1:
+            return 0, 0.0
+        seconds = self._seconds(step, len(survivals))
+        limit_s = max(target_s, seconds[0] * (1 + _SHARE_MIN)) if target_s else float("inf")
+        n_most = next((n for n, each in enumerate(seconds) if each > limit_s), len(seconds)) - 1
+        if n_beside:
+            return self._n_beside(survivals[:n_most], step, seconds[0], n_beside), float("inf")
+        return _n_fastest(survivals[:n_most], step.n_outputs, seconds)
+
+    def _must_check(self, step: StepSize, gain: float) -> bool:
+        """True if the time of such a step without drafts was not measured for so long that their gain is doubtful."""
+        n_since = self._costs.n_since(step.n_tokens)
+        return gain < float("inf") and n_since > (_CHECK_SURE if gain > _GAIN_SURE else _CHECK_CLOSE)
 
     def _seconds(self, step: StepSize, n: int) -> list[float]:
         """Returns the seconds of a step with 0, 1, … n draft tokens, which never fall. A padded tile costs what a full one does."""
@@ -95,20 +105,6 @@ class DraftPurchase:
         if tile.is_padded:
             seconds[1 : n + 1] = [seconds[at + -(step.n_tokens + at) % tile.n_rows_small] for at in range(1, n + 1)]
         return seconds[: n + 1]
-
-    def _n_fastest(self, survivals: list[float], step: StepSize, seconds: list[float]) -> int:
-        """Number of draft tokens with the most expected tokens per second."""
-        alone_rate = step.n_outputs / seconds[0]
-        best_rate, n_best = alone_rate * (1 + _GAIN_MIN), 0
-        n_expected, n_possible = float(step.n_outputs), step.n_outputs + sum(survivals)
-        for n, survival in enumerate(survivals, 1):
-            n_expected += survival
-            if n_expected > best_rate * seconds[n]:
-                best_rate, n_best = n_expected / seconds[n], n
-            elif n_possible <= best_rate * seconds[n]:
-                break  # not even all of them would make up for the time
-        n_steps = _CHECK_SURE if best_rate > alone_rate * (1 + _GAIN_SURE) else _CHECK_CLOSE
-        return n_best if self._costs.n_since(step.n_tokens) <= n_steps else 0
 
     def _n_beside(self, survivals: list[float], step: StepSize, alone_s: float, n_beside: int) -> int:
         """Number of draft tokens that pay in a step with n_beside tokens of prompts."""
@@ -132,3 +128,17 @@ def _by_survival(drafts: Sequence[Sequence[float]]) -> list[tuple[float, int]]:
             offered.append((-survival, at, index))
     offered.sort()
     return [(-survival, index) for survival, _, index in offered]
+
+
+def _n_fastest(survivals: list[float], n_outputs: int, seconds: list[float]) -> tuple[int, float]:
+    """Returns the number of draft tokens with the most expected tokens per second, and the part by which they raise them."""
+    alone_rate = n_outputs / seconds[0]
+    best_rate, n_best = alone_rate * (1 + _GAIN_MIN), 0
+    n_expected, n_possible = float(n_outputs), n_outputs + sum(survivals)
+    for n, survival in enumerate(survivals, 1):
+        n_expected += survival
+        if n_expected > best_rate * seconds[n]:
+            best_rate, n_best = n_expected / seconds[n], n
+        elif n_possible <= best_rate * seconds[n]:
+            break  # not even all of them would make up for the time
+    return n_best, best_rate / alone_rate - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.scheduling.cost_model import CostModel, Measurement
@@ -79,6 +79,7 @@ def test_seconds_of_a_prompt() -> None:
 observation = st.tuples(st.integers(1, 9000), st.integers(0, 256), st.integers(0, 10**5), st.floats(1e-5, 1e3))
 
 
+@settings(deadline=None)
 @given(st.lists(observation, min_size=1, max_size=40), observation)
 def test_predictions_stay_positive_and_finite(
     seen: list[tuple[int, int, int, float]], asked: tuple[int, int, int, float]
@@ -145,6 +146,7 @@ def test_a_size_not_seen_for_long_is_learned_anew_faster() -> None:
     assert seldom.predict(1, 1, 0) > 1.2 * STAIRS[1]
 
 
+@settings(deadline=None)
 @given(
     st.lists(observation, max_size=30),
     st.integers(1, 300),

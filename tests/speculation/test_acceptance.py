@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.speculation.acceptance import N_CLASSES, Acceptance, SequenceAcceptance, class_of
@@ -62,6 +62,7 @@ def test_follows_a_text_that_changes() -> None:
         assert (sequence.chance(0, 4) > bound) == is_hit
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 1), st.integers(0, 60), st.booleans()), max_size=80),
     st.integers(0, 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.speculation.acceptance import N_CLASSES, Acceptance, SequenceAcceptance
@@ -48,16 +48,16 @@ def test_is_as_sure_as_before_when_enough_tokens_agree() -> None:
 
 
 def test_is_lost_after_some_misses_or_at_the_end() -> None:
-    found = cursor()
-    advance(found, 7, 8)
-    assert not found.is_lost
-    advance(found, 9)
-    assert found.is_lost
-    found = cursor(98)
-    advance(found, 198)
-    assert not found.is_lost
-    advance(found, 199)
-    assert found.is_lost
+    found, lost = cursor(), []
+    for token in (7, 8, 9):
+        advance(found, token)
+        lost.append(found.is_lost)
+    assert lost == [False, False, True]
+    at_end = cursor(98)
+    advance(at_end, 198)
+    lost = [at_end.is_lost]
+    advance(at_end, 199)
+    assert [*lost, at_end.is_lost] == [False, True]
 
 
 def test_does_not_look_at_tokens_that_are_not_known_yet() -> None:
@@ -82,6 +82,7 @@ def test_chances_behind_a_miss_become_those_of_its_kind() -> None:
     assert found.chances(acceptance, 2) == (low,) * 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=40), st.lists(st.integers(0, 5), max_size=40))
 def test_stays_in_its_text(text: list[int], answer: list[int]) -> None:
     found = Cursor(text, 1, 1, FOUND, RESUMED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.speculation.draft import Draft, n_expected
@@ -19,6 +19,7 @@ def test_a_cut_draft_keeps_its_beginning_and_where_it_comes_from() -> None:
     assert DRAFT.cut(9) is DRAFT
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=6))
 def test_expected_number_is_that_over_all_outcomes(chances: list[float]) -> None:
     expected = 0.0

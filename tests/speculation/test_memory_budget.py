@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.speculation.memory_budget import MemoryBudget
 
 
+@settings(deadline=None)
 @given(st.integers(0, 100), st.lists(st.integers(0, 60)))
 def test_never_more_than_its_size_and_all_of_it_comes_back(size: int, wanted: list[int]) -> None:
-    budget, taken = MemoryBudget(size), []
+    budget = MemoryBudget(size)
+    taken: list[int] = []
     for each in wanted:
         fits = sum(taken) + each <= size
         assert budget.take(each) == fits

@@ -102,7 +102,7 @@ def test_goes_on_after_a_context_shift() -> None:
     assert answer(one, asked, TEXT[200:400]).tokens_per_step > 6
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.integers(0, 3), min_size=1, max_size=60),
     st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), max_size=30),

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.speculation.seen_answers import SeenAnswers
@@ -115,6 +115,7 @@ def test_an_answer_longer_than_all_room_is_passed_over() -> None:
 texts = st.lists(st.integers(0, 4), max_size=30)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), texts, texts), max_size=12), texts, st.integers(0, 2), texts)
 def test_matches_are_real_and_of_the_tenant(
     added: list[tuple[int, list[int], list[int]]], pinned: list[int], tenant: int, context: list[int]
@@ -133,6 +134,7 @@ def test_matches_are_real_and_of_the_tenant(
     assert list(match.text[match.at - match.n : match.at]) == context[-match.n :]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), texts), min_size=1, max_size=12), texts)
 def test_beginnings_are_of_the_tenant(added: list[tuple[int, list[int]]], prompt: list[int]) -> None:
     answers = seen()

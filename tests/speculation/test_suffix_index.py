@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmcore.speculation.ngrams import ORDERS, key, place
@@ -38,6 +38,7 @@ def collide(text: list[int], n_bits: int) -> bool:
 texts = st.lists(st.integers(0, 3), min_size=1, max_size=80)
 
 
+@settings(deadline=None)
 @given(texts, texts, st.integers(0, MATCH_MAX))
 def test_a_match_is_real_and_as_long_as_the_longest_run_that_occurs(
     text: list[int], context: list[int], n_longest: int
@@ -56,6 +57,7 @@ def test_a_match_is_real_and_as_long_as_the_longest_run_that_occurs(
     assert match.n == MATCH_MAX or match.n == len(context) or longest(text[: match.at + 1], context) >= match.n >= n_run
 
 
+@settings(deadline=None)
 @given(texts, st.lists(st.lists(st.integers(0, 3), max_size=60), max_size=4))
 def test_a_text_that_grows_is_found_like_one_indexed_at_once(text: list[int], more: list[list[int]]) -> None:
     grown = list(text)

@@ -181,7 +181,7 @@ def test_with_no_memory_nothing_is_drafted() -> None:
     assert one.propose(sequence([1, 2, 3, 1, 2, 3], 100), 4) is None
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.integers(0, 3), min_size=1, max_size=60),
     st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9), max_size=30),
