@@ -67,6 +67,11 @@ class Speculation:
         if self._drafters is not None:
             self._drafters.unpin(name)
 
+    def drop_answers(self) -> None:
+        """Forgets the answers of requests that have ended."""
+        if self._drafters is not None:
+            self._drafters.drop_answers()
+
     def propose(self, sequence: Sequence, n_max: int) -> Draft | None:
         """Returns a draft of 1 to n_max tokens that follow `sequence.tokens`, or None."""
         return None if self._drafters is None else self._drafters.propose(sequence, n_max)

@@ -242,7 +242,7 @@ def test_tools(default_model: Path) -> None:
         ]
     )
     question = chat(("user", "What is the weather in Paris in the next 3 days?"))
-    prompts = [msgspec.structs.replace(question, tools=tools, tool_choice=choice) for choice in ("auto", "required")]  # type: ignore[arg-type]
+    prompts = [msgspec.structs.replace(question, tools=tools, tool_choice=choice) for choice in ("auto", "required")]
     asked = [
         ask(f"{i}-{k}", prompt, sampling=sampling, max_tokens=60)
         for i, prompt in enumerate(prompts)
