@@ -95,6 +95,11 @@ class Drafters:
         if self._seen is not None:
             self._seen.unpin(name)
 
+    def drop_answers(self) -> None:
+        """Forgets the answers of sequences that have ended."""
+        if self._seen is not None:
+            self._seen.drop_answers()
+
     @property
     def _all(self) -> tuple[Drafter, ...]:
         return (*self._cheap, *self._costly)
