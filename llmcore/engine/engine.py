@@ -302,9 +302,10 @@ class Engine:
     # --- About the engine ---------------------------------------------------------------------------------------------
 
     def drop_cached_prefixes(self) -> None:
-        """Forgets the cells and host memory of finished requests; running and pinned sequences stay."""
+        """Forgets the cells, host memory and answers of finished requests; running and pinned sequences stay."""
         self._process.check(_NAME)
         self._cache.drop_idle()
+        self._speculation.drop_answers()
 
     @property
     def threads(self) -> int:

@@ -82,6 +82,11 @@ class Speculation:
         if self._drafters is not None:
             self._drafters.unpin(name)
 
+    def drop_answers(self) -> None:
+        """Forgets the answers of requests that have ended."""
+        if self._drafters is not None:
+            self._drafters.drop_answers()
+
     def begin(self, verifications: list[Verification]) -> None:
         """Begins the verification of a step's drafts. settle() must follow for each of them."""
         self._open = {each.sequence: each for each in verifications}

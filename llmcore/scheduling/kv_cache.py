@@ -174,22 +174,33 @@ class KVCache:
         self.append(sequence, n, sequence.n_drafted - n)
 
     def cut(self, sequence: Sequence) -> None:
-        """Removes the cells of draft tokens that were not accepted. Nothing else may read its cells before."""
-        if sequence.n_drafted and not self._slots.truncate(sequence.slot, sequence.n_computed):
-            self.rewind(sequence)
+        """Removes the cells of draft tokens that were not accepted. Nothing else may read its cells before. If the draft has taken
+        cells in a sliding window that the next token attends to, the sequence begins anew."""
+        index, n = sequence.slot, sequence.n_computed
+        if sequence.n_drafted and not (self._memory.can_cut(index, n) and self._slots.truncate(index, n)):
+            self._begin_anew(sequence)
         sequence.n_drafted = 0
 
     def rewind(self, sequence: Sequence, n: int | None = None) -> None:
         """Removes everything behind the first n tokens of a running sequence, or behind what is computed (a failed or aborted
         step may have left more). If the memory cannot do that, the sequence begins anew, or at what the host cache has of it."""
-        index = sequence.slot
+        n = sequence.n_computed if n is None else n
         # An aborted step may have left half of itself in a state that cannot be cut: never trust that one.
-        if not self.is_cuttable or not self._slots.truncate(index, sequence.n_computed if n is None else n):
-            self._slots.empty(index)
-            self._restore(index, sequence.tokens[: sequence.n_cacheable])
-        sequence.n_computed, sequence.n_drafted = len(self._slots[index].tokens), 0
+        if self.is_cuttable and self._slots.truncate(sequence.slot, n):
+            self._recount(sequence)
+        else:
+            self._begin_anew(sequence)
+
+    def _begin_anew(self, sequence: Sequence) -> None:
+        """Empties the slot of a running sequence, but for what the host cache has of it."""
+        self._slots.empty(sequence.slot)
+        self._restore(sequence.slot, sequence.tokens[: sequence.n_cacheable])
+        self._recount(sequence)
+
+    def _recount(self, sequence: Sequence) -> None:
+        sequence.n_computed, sequence.n_drafted = len(self._slots[sequence.slot].tokens), 0
         sequence.n_cached = min(sequence.n_cached, sequence.n_computed)
-        self._slots.announce(index, sequence.tokens)
+        self._slots.announce(sequence.slot, sequence.tokens)
 
     def release(self, sequence: Sequence, *, keep: bool = True, pin: str | None = None) -> None:
         """Takes the slot of a running sequence back.

@@ -57,7 +57,8 @@ class StepDrafts:
         if not proposed:
             return {}
         n_tokens = sum(planned.values())
-        n_free = min(n_rows_free - n_tokens, N_DRAFTS_MAX, self._cache.n_cells - self._cache.n_cells_held - n_tokens)
+        n_most = min(N_DRAFTS_MAX, self._limits.n_logits or N_DRAFTS_MAX)
+        n_free = min(n_rows_free - n_tokens, n_most, self._cache.n_cells - self._cache.n_cells_held - n_tokens)
         if n_free < 1:
             return {}
         chances = [draft.chances for draft in proposed.values()]

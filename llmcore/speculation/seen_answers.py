@@ -106,6 +106,12 @@ class SeenAnswers:
         if pin is not None:
             self._pins_bytes -= _pin_bytes(pin.n_tokens)
 
+    def drop_answers(self) -> None:
+        """Forgets all answers. Pinned prefixes stay."""
+        self._answers.clear()
+        self._n_answers.clear()
+        self._answers_bytes = 0
+
     # --- Finding ------------------------------------------------------------------------------------------------------
 
     def find(self, tenant: int, context: Sequence[int], n_longest: int = MATCH_MAX) -> Match | None:

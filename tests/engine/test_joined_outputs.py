@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from llmcore.engine.joined_outputs import joined
-from llmcore.messages import CallDelta, Failed, Finished, Piece, Usage
+from llmcore.messages import CallDelta, Failed, Finished, Output, Piece, Usage
 
 USAGE = Usage(n_prompt=1, n_cached=0, n_generated=3, queue_s=0, prefill_s=0, decode_s=0)
 
 
 def test_joined_pieces_are_one_and_an_error_stays_behind_them() -> None:
-    pieces = [Piece("a", "x", 1), Piece("b", "y", 1), Piece("a", "z", 2, "r"), Failed("a", "code", "message")]
+    pieces: list[Output] = [
+        Piece("a", "x", 1),
+        Piece("b", "y", 1),
+        Piece("a", "z", 2, "r"),
+        Failed("a", "code", "message"),
+    ]
     assert joined(pieces) == [Piece("a", "xz", 3, "r"), Piece("b", "y", 1), Failed("a", "code", "message")]
 
 

@@ -40,6 +40,13 @@ def test_what_is_no_prompt_is_refused(prompts: Prompts, prompt: TextPrompt | Tok
         prompts.read(prompt)
 
 
+def test_a_prediction_is_plain_text(prompts: Prompts, chat_model: Model) -> None:
+    assert prompts.read_prediction("") == ()
+    found = list(prompts.read_prediction("Once <|im_end|>"))
+    assert found == chat_model.tokenize("Once <|im_end|>", add_special=False)
+    assert chat_model.detokenize(found) == "Once <|im_end|>"
+
+
 def test_a_prefix_of_messages_is_how_every_continuation_begins(prompts: Prompts) -> None:
     prefix = prompts.read_prefix(chat(SYSTEM))
     for question in ("When?", "7", " Where", "<|im_end|>"):

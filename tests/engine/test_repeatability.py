@@ -1,5 +1,5 @@
 """The same question has the same answer, bit for bit: requests in random company, through forks, evictions, restores, preemptions,
-cancels and restarts, against the same requests alone in an empty engine (docs/API.md, "Reproducibility")."""
+cancels and restarts, against the same requests alone in an empty engine without speculation (docs/API.md, "Reproducibility")."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Answers:
 
 def alone(config: EngineConfig, asked: list[Question]) -> list[Answer]:
     found: list[Answer] = []
-    with Engine.open(replace(config, host_cache_bytes=0)) as engine:
+    with Engine.open(replace(config, host_cache_bytes=0, speculation="off")) as engine:
         for question in asked:
             engine.drop_cached_prefixes()
             engine.submit(question.request("alone"))

@@ -70,6 +70,29 @@ def test_a_prediction_is_drafted_and_counted(default_model: Path, monkeypatch: p
     assert (stats.accepted["prediction"], stats.drafted["prediction"]) == (accepted, accepted + rejected)
 
 
+def test_an_answer_is_the_draft_of_the_next_one_until_it_is_dropped(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was cancelled, for its caller has said more; but not one whose cells are not to stay."""
+    buy_all(monkeypatch)
+    asked = {"ignore_eos": True, "max_tokens": 40}
+    [plain] = run(tiny_engine, request("plain", STORY, **asked, speculation="off", keeps_prefix=False)).values()
+
+    def n_steps() -> int:
+        [again] = run(tiny_engine, request("again", STORY, **asked, keeps_prefix=False)).values()
+        assert again.tokens == plain.tokens
+        return again.usage.n_steps
+
+    alone = n_steps()
+    tiny_engine.submit(request("cancelled", STORY, **asked))
+    while tiny_engine.stats().n_running == 0 or tiny_engine._scheduler.running[0].n_generated < 30:
+        tiny_engine.step()
+    tiny_engine.cancel("cancelled")
+    assert n_steps() < alone / 2
+    tiny_engine.drop_cached_prefixes()
+    assert n_steps() == alone
+
+
 def test_a_prediction_is_bounded_like_a_prompt(tiny_engine: Engine) -> None:
     for text in ("word " * 2000, "x" * 5_000_000):
         with pytest.raises(ContextLengthError, match="the prediction has") as caught:

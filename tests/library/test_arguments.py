@@ -81,6 +81,8 @@ def test_arguments_under_any_name_become_one_request() -> None:
         ({"seed": 2**32}, "seed"),
         ({"logit_bias": [1]}, "logit_bias"),
         ({"temprature": 1}, "temprature"),
+        ({"speculation": "on"}, "speculation"),
+        ({"prediction": 5}, "prediction"),
         ({"n_ctx": 1}, "n_ctx"),
         ({"params": 5}, "params"),
     ],
@@ -104,3 +106,11 @@ def test_numbers_of_numpy_are_taken_in_an_object_too() -> None:
         assert [type(each) for each in found.logit_bias] == [int]
     with pytest.raises(InvalidRequestError, match=r"^top_k must be a whole number, got 1\.5$"):
         answer_arguments(SamplingParams(top_k=1.5), PLAIN_DEFAULTS, {})  # type: ignore[arg-type]
+
+
+def test_speculation_and_prediction_are_of_the_request() -> None:
+    found = chat_arguments(None, PLAIN_DEFAULTS, {"speculation": "off", "prediction": "It opens at 9."})
+    request = found.request("a", TextPrompt("x"))
+    assert (request.speculation, request.prediction) == ("off", "It opens at 9.")
+    plain = chat_arguments(None, PLAIN_DEFAULTS, {"prediction": None}).request("a", TextPrompt("x"))
+    assert (plain.speculation, plain.prediction) == ("auto", "")

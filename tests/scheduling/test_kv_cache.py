@@ -308,3 +308,54 @@ def test_a_state_is_exported_also_of_a_part() -> None:
     run(cache, memory, [7] * 6)
     assert cache.has_room(4)
     assert not cache.has_room(5)
+
+
+# --- Drafts -----------------------------------------------------------------------------------------------------------
+
+
+def drafted(cache: KVCache, memory: CountingMemory, draft: list[int]) -> Sequence:
+    """A running sequence of five tokens whose last step computed a draft behind them."""
+    each = run(cache, memory, [1, 2, 3, 4])
+    each.tokens.append(5)
+    memory.compute(each.slot, 4, [5, *draft])
+    cache.append(each, 1, len(draft))
+    return each
+
+
+def test_accepted_tokens_get_cells_and_the_others_are_cut() -> None:
+    memory = CountingMemory()
+    cache = KVCache(memory, n_slots=4, n_cells=100)
+    each = drafted(cache, memory, [6, 7, 8])
+    each.tokens += [6, 9]
+    cache.accept(each, 1)
+    assert (each.n_computed, each.n_drafted, memory.n_used) == (6, 2, 8)
+    cache.cut(each)
+    cache.cut(each)
+    assert (each.n_computed, each.n_drafted) == (6, 0)
+    assert memory.tokens(each.slot) == each.tokens[:6]
+    assert cache.n_cells_used == memory.n_used == 6
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_a_sequence_leaves_behind_has_nothing_of_its_draft(keep: bool) -> None:
+    memory = CountingMemory()
+    cache = with_host(memory, n_cells=20)
+    each = drafted(cache, memory, [6, 7, 8])
+    each.tokens.append(6)  # it ends before the draft's first token gets its cell
+    cache.release(each, keep=keep)
+    assert cache.n_cells_used == memory.n_used == (5 if keep else 0)
+    follower = sequence([1, 2, 3, 4, 5, 6, 7, 8, 9])
+    assert cache.n_known(follower) == memory.n_used
+    assert cache.acquire(follower)
+    compute(cache, memory, follower)
+    assert memory.tokens(follower.slot) == follower.tokens
+
+
+def test_a_draft_that_has_taken_cells_of_a_window_makes_its_sequence_begin_anew() -> None:
+    memory = CountingMemory(window=2)
+    cache = KVCache(memory, n_slots=4, n_cells=100)
+    each = drafted(cache, memory, [6, 7, 8])
+    cache.cut(each)
+    assert (each.n_computed, each.n_drafted, memory.n_used, each.n_remaining) == (0, 0, 0, 5)
+    compute(cache, memory, each)
+    assert memory.tokens(each.slot) == each.tokens

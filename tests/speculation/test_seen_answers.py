@@ -41,6 +41,19 @@ def test_no_tenant_finds_what_another_was_told() -> None:
     assert answers.beginning(1, PROMPT) is not None
 
 
+def test_answers_are_dropped_and_pinned_prefixes_stay() -> None:
+    answers = seen()
+    answers.add(1, PROMPT, [10, 11, 12, 13, 14, 15])
+    answers.pin("rules", [50, 51, 52, 53])
+    n_bytes = answers.size_bytes
+    answers.drop_answers()
+    assert (answers.find(1, [11, 12, 13]), answers.beginning(1, PROMPT), len(answers)) == (None, None, 1)
+    assert answers.size_bytes < n_bytes
+    assert answers.find(1, [50, 51]) is not None
+    answers.add(1, PROMPT, [10, 11, 12, 13])
+    assert answers.find(1, [11, 12]) is not None
+
+
 def test_of_two_answers_the_later_is_found() -> None:
     answers = seen()
     answers.add(1, PROMPT, [10, 11, 12, 20])

@@ -29,6 +29,7 @@ from llmcore.protocol.framing import Channel
 from llmcore.protocol.replies import TextReply
 from llmcore.worker.heartbeat import Heartbeat
 from llmcore.worker.loop import WorkerLoop
+from llmcore.worker.prompt_reading import LONG_CHARACTERS, is_light, prompt_lane
 from tests.worker.reading_stage import LONG, SlowReader, Stage
 
 
@@ -55,6 +56,14 @@ def test_steps_go_on_while_a_long_prompt_is_read(stage: Stage, prompt: Prompt) -
     assert not stage.engine.threads & {threading.main_thread().name, stage.thread.name}
     stage.engine.has_work = False
     wait_until(lambda: "long" not in stage.heartbeat.ids_in_work(), 30, "nobody to be served")
+
+
+@pytest.mark.parametrize(("n", "light"), [(0, True), (LONG_CHARACTERS - 1, True), (LONG_CHARACTERS, False)])
+def test_a_long_prediction_is_read_beside_the_steps(n: int, light: bool) -> None:
+    prompt, prediction = TextPrompt("a"), "x" * n
+    assert is_light(prompt, prediction) == light
+    assert light or prompt_lane(prompt, prediction) == "read"
+    assert prompt_lane(prompt, prediction * 100) == ("read_large" if n else "read")
 
 
 def test_chats_with_tools_are_rendered_beside_the_steps(stage: Stage) -> None:
