@@ -202,7 +202,7 @@ def test_ends_of_answers(default_model: Path) -> None:
         ask("prompt", prompt, n_prompt_logprobs=2),
     ]
     asked += [msgspec.structs.replace(each, request_id=f"{each.request_id}-b", sampling=sampling) for each in asked]
-    answers = check(config_of(default_model), asked)
+    answers = check(config_of(default_model), asked, rights=(0.8,))
     assert {each.reason for each in answers.values()} == {"stop", "length"}
     assert any(each.stop_string for each in answers.values())
 
@@ -221,7 +221,7 @@ def test_constraints(default_model: Path) -> None:
         for k, sampling in enumerate((GREEDY, SamplingParams(temperature=1.0, seed=8)))
         for n in (None, 2)
     ]
-    answers = check(config_of(default_model), asked)
+    answers = check(config_of(default_model), asked, rights=(1.0, 0.5))
     assert any(each.reason == "stop" for each in answers.values())
 
 
@@ -248,14 +248,8 @@ def test_tools(default_model: Path) -> None:
         for i, prompt in enumerate(prompts)
         for k, sampling in enumerate((GREEDY, SamplingParams(temperature=1.0, seed=3)))
     ]
-    answers = check(config_of(default_model), asked)
+    answers = check(config_of(default_model), asked, rights=(0.8,))
     assert any(each.calls for each in answers.values())
-
-
-def test_context_shift(default_model: Path) -> None:
-    config = config_of(default_model, n_ctx=256, context_shift=True, n_slots=2)
-    asked = [ask(i, STORY + " one" * i, max_tokens=400, ignore_eos=True) for i in range(2)]
-    check(config, asked, n_together=1)
 
 
 def test_a_model_with_a_sliding_window(tiny_dir: Path) -> None:
@@ -272,6 +266,12 @@ def test_a_model_with_a_sliding_window(tiny_dir: Path) -> None:
 @pytest.fixture(scope="module")
 def repeats(tiny: Callable[..., Path]) -> Path:
     return tiny("repeats", quant="Q8_0", n_embd=128, n_ff=96, n_head=4, n_head_kv=2)
+
+
+def test_context_shift(repeats: Path) -> None:
+    config = config_of(repeats, n_ctx=128, context_shift=True, n_slots=2)
+    asked = [ask(i, STORY + " one" * i, max_tokens=400, ignore_eos=True) for i in range(2)]
+    check(config, asked, n_together=1)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
