@@ -115,7 +115,11 @@ async def _ask(engine: AsyncEngine, request: GenerateRequest) -> list[float]:
 def measure(subject: Subject, threads: int, turns: int) -> Finding:
     """Measures both ways in turns. Raises LoadError, LlmcoreError or ValueError."""
     config = EngineConfig(
-        model_path=str(subject.path), threads=threads, n_ctx=N_CALLERS * N_SLOT_CELLS, n_slots=N_CALLERS
+        model_path=str(subject.path),
+        threads=threads,
+        n_ctx=N_CALLERS * N_SLOT_CELLS,
+        n_slots=N_CALLERS,
+        speculation="off",
     )
     ways = (in_process, in_child)
     rates: dict[Any, list[float]] = {way: [] for way in ways}

@@ -78,7 +78,11 @@ class Measured:
 
 def in_process(subject: Subject, setting: Setting, prompts: Prompts) -> Measured:
     config = EngineConfig(
-        model_path=str(setting.model), threads=setting.threads, n_ctx=setting.n_cells, n_slots=setting.n_slots
+        model_path=str(setting.model),
+        threads=setting.threads,
+        n_ctx=setting.n_cells,
+        n_slots=setting.n_slots,
+        speculation="off",
     )
     with Engine.open(config) as engine:
         engine.warm_up()

@@ -50,7 +50,8 @@ class Side(Protocol):
 
 
 class Ours:
-    """`llmcore serve`, its defaults otherwise."""
+    """`llmcore serve`, its defaults otherwise, but without speculation unless a flag asks for it: most measurements have answers of
+    one word over and over (prompts.py), which drafts would make several times as fast."""
 
     name = "ours"
 
@@ -67,6 +68,8 @@ class Ours:
         """Starts it like serve(), but yields the Service."""
         options = ["--model-path", setting.model, "--threads", setting.threads]
         options += ["--n-ctx", setting.n_cells, "--n-slots", setting.n_slots, "--log-level", "warning"]
+        if "--speculation" not in self.flags:
+            options += ["--speculation", "off"]
         service = Service(*(str(option) for option in options), *self.flags)
         try:
             _wait_listening(service)

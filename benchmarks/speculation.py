@@ -153,9 +153,9 @@ def sides(work: Work, draft: Path | None, *, has_peer: bool) -> dict[str, Side]:
     found: dict[str, Side] = {f"{OURS}, off": Ours(("--speculation", "off"))}
     peer_kinds = dict(_PEER_KINDS)
     if draft is None:
-        found[OURS] = Ours()
+        found[OURS] = Ours(("--speculation", "auto"))
     else:
-        found[OURS] = Ours(("--draft-model", str(draft)))
+        found[OURS] = Ours(("--speculation", "auto", "--draft-model", str(draft)))
         peer_kinds = {"": (), "draft-simple": ("--spec-type", "draft-simple", "--spec-draft-model", str(draft))}
     if has_peer:
         found |= {f"{PEER}{kind and ', '}{kind}": LlamaServer(flags) for kind, flags in peer_kinds.items()}

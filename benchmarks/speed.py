@@ -34,7 +34,9 @@ class Ours:
     """Our engine in this process. Each figure is tokens per second."""
 
     def __init__(self, model: Path, threads: int, flash_attn: str) -> None:
-        config = EngineConfig(model_path=str(model), n_ctx=N_CTX, threads=threads, flash_attn=flash_attn, kernels="off")
+        config = EngineConfig(
+            model_path=str(model), n_ctx=N_CTX, threads=threads, flash_attn=flash_attn, kernels="off", speculation="off"
+        )
         self.engine = Engine.open(config)
         self.engine.warm_up()
         self._salts = itertools.count(1000)

@@ -146,7 +146,7 @@ def turn(engine: Engine, wanted: Constraint | ChatPrompt | None, n_tokens: int, 
 
 
 def measure(path: Path, n_tokens: int, turns: int) -> Iterator[Finding]:
-    config = EngineConfig(model_path=str(path), n_ctx=N_CTX, n_slots=N_SEQUENCES)
+    config = EngineConfig(model_path=str(path), n_ctx=N_CTX, n_slots=N_SEQUENCES, speculation="off")
     with Engine.open(config) as engine:
         engine.warm_up()
         engine.prepare(Regex("[0-9]"))  # makes the tokenizer, once for a model

@@ -271,8 +271,6 @@ class EngineConfig:
                     raise ConfigError(f"{name}={value} does not go with repeatable=on", param=name)
         if self.cache_type_v == "q8_0" and self.flash_attn != "on":
             raise ConfigError("cache_type_v=q8_0 needs flash_attn=on", param="cache_type_v")
-        if self.speculation == "model" and not self.draft_model:
-            raise ConfigError("speculation=model needs a draft_model", param="speculation")
         if not _LENGTHS.fullmatch(self.embed_dimensions):
             message = f"embed_dimensions must be lengths like 256,512, or any, got {self.embed_dimensions!r}"
             raise ConfigError(message, param="embed_dimensions")

@@ -76,13 +76,13 @@ def test_values_of_the_wrong_type_are_refused() -> None:
         ServerConfig(drain_s=float("nan"))
 
 
-PATHS = ("model_path", "chat_template", "profile_dir", "prefix_file", "prefix_dir")
+PATHS = ("model_path", "chat_template", "profile_dir", "prefix_file", "prefix_dir", "draft_model")
 
 
 @given(st.binary().map(lambda data: data.replace(b"\0", b"")))
 def test_paths_of_any_bytes_can_be_sent(data: bytes) -> None:
     given_paths: dict[str, Any] = dict.fromkeys(PATHS, os.fsdecode(data))
-    whole = EngineConfig(**given_paths, n_ctx=512)
+    whole = EngineConfig(**given_paths, n_ctx=512, speculation="model")
     without, paths = config.detach_paths(whole)
     sent = msgspec.msgpack.decode(msgspec.msgpack.encode((without, paths)), type=tuple[EngineConfig, dict[str, bytes]])
     assert sent[1] == (dict.fromkeys(PATHS, data) if data else {})

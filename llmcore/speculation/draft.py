@@ -93,3 +93,7 @@ class BatchDrafter(Drafter, Protocol):
         """Returns drafts for some of the sequences; `wanted` has the most tokens of each. With `times`, only drafts whose own time
         is expected to pay."""
         ...
+
+    def drop_ended(self) -> None:
+        """Drops what it still holds of sequences that have ended."""
+        ...

@@ -84,6 +84,12 @@ class DraftSlots:
         self.empty(min(others, key=lambda slot: (slot.owner is not None, slot.used)))
         return True
 
+    def drop_kept(self) -> None:
+        """Empties all slots without an owner."""
+        for slot in self._slots:
+            if slot.owner is None and slot.tokens:
+                self.empty(slot)
+
     def empty(self, slot: DraftSlot) -> None:
         """Removes all cells of a slot. Its owner begins anew."""
         self._memory.clear(slot.index)

@@ -96,9 +96,11 @@ class Drafters:
             self._seen.unpin(name)
 
     def drop_answers(self) -> None:
-        """Forgets the answers of sequences that have ended."""
+        """Forgets the answers of sequences that have ended, and their cells in draft models."""
         if self._seen is not None:
             self._seen.drop_answers()
+        for each in tuple(self._costly):
+            self._guarded(each, each.drop_ended)
 
     @property
     def _all(self) -> tuple[Drafter, ...]:

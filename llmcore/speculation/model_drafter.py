@@ -145,6 +145,10 @@ class ModelDrafter:
         self._means.forget(sequence)
         self._classes.pop(sequence, None)
 
+    def drop_ended(self) -> None:
+        """Frees the cells of sequences that have ended."""
+        self._slots.drop_kept()
+
     # --- Which sequences, and how far ---------------------------------------------------------------------------------
 
     def _fits(self, sequence: Sequence, n_max: int) -> bool:

@@ -40,6 +40,8 @@ def open_draft_context(config: EngineConfig, target: Model, limits: Limits, thre
     Raises ConfigError, ModelError or InsufficientMemoryError, each with the option as `param`; everything is closed then.
     """
     if not config.draft_model:
+        if config.speculation == "model":
+            raise ConfigError("speculation=model needs a draft_model", param="speculation")
         return None
     reason = _unused_because(config, target)
     if reason:

@@ -113,7 +113,7 @@ def test_servers_are_compared_with_and_without_each_kind_of_speculation() -> Non
     assert found["llama-server, default"].flags == ("--spec-default",)
     work = next(each for each in WORKS if each.draft)
     drafted = sides(work, Path("d.gguf"), has_peer=True)
-    assert drafted["ours"].flags == ("--draft-model", "d.gguf")
+    assert drafted["ours"].flags == ("--speculation", "auto", "--draft-model", "d.gguf")
     assert isinstance(drafted["llama-server, draft-simple"], LlamaServer)
     assert "d.gguf" in drafted["llama-server, draft-simple"].flags
     assert not any(isinstance(each, LlamaServer) for each in sides(work, Path("d.gguf"), has_peer=False).values())

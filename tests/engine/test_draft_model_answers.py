@@ -112,8 +112,9 @@ def test_options_by_the_library(tiny_model: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_options_that_do_not_go_together(tiny_model: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ConfigError, match="needs a draft_model"):
-        EngineConfig(speculation="model")
+    with pytest.raises(ConfigError, match="needs a draft_model") as caught:
+        Engine.open(config_of(tiny_model, speculation="model"))
+    assert caught.value.param == "speculation"
     with Engine.open(config_of(tiny_model, tiny_model, speculation="off")) as engine:
         assert engine._speculation.draft_model is None
     [unused] = events(caplog, "draft_model_unused")

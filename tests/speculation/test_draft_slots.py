@@ -108,6 +108,16 @@ def test_eviction_takes_kept_prefixes_first_and_spares_busy_slots() -> None:
     assert not slots.evict({busy_slot.index})
 
 
+def test_kept_prefixes_can_be_dropped() -> None:
+    cells = Cells()
+    slots, running, ended = DraftSlots(cells, 3), sequence([1, 1]), sequence([2, 2])
+    compute(slots, cells, running)
+    compute(slots, cells, ended)
+    slots.release(ended)
+    slots.drop_kept()
+    assert sorted(map(tuple, cells.tokens.values())) == [(), (1, 1)]
+
+
 def test_a_context_shift_is_seen() -> None:
     cells = Cells()
     slots, one = DraftSlots(cells, 2), sequence([1, 2, 3, 4, 5])

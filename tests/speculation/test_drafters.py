@@ -38,6 +38,9 @@ class Scripted(LoneDrafts):
     def forget(self, sequence: Sequence) -> None:
         self._called("forget")
 
+    def drop_ended(self) -> None:
+        self._called("drop_ended")
+
 
 def source(drafters: Drafters, asked: Sequence | None = None) -> str | None:
     draft = drafters.propose(asked or sequence([1, 2], 100), 8)
@@ -118,3 +121,9 @@ def test_one_call_proposes_for_several_sequences_and_asks_costly_drafters_for_th
     found = drafters.propose_all({sure: 8, unsure: 8, full: 8})
     assert {each.tokens[0]: draft.source for each, draft in found.items()} == {1: "text", 2: "model"}
     assert costly.calls == ["propose"]
+
+
+def test_answers_are_dropped_with_the_cells_of_draft_models() -> None:
+    costly = Scripted("model", (0.5,))
+    Drafters([Scripted("text", (0.9,))], [costly]).drop_answers()
+    assert costly.calls == ["drop_ended"]

@@ -174,6 +174,15 @@ def test_cells_of_others_make_way() -> None:
     assert sorted(len(cells) for cells in model.cells.values()) == [0, 0, 0, 13]
 
 
+def test_cells_of_sequences_that_have_ended_can_be_dropped() -> None:
+    model = ScriptedModel()
+    drafter, ended, running = drafter_of(model), sequence(1, 2), sequence(5, 6)
+    drafter.propose_all({ended: 1, running: 1})
+    drafter.forget(ended)
+    drafter.drop_ended()
+    assert sorted(model.cells.values()) == [[], [], [], [5, 6]]
+
+
 def test_without_cells_or_room_there_is_no_draft() -> None:
     model = ScriptedModel(n_ctx=20)
     drafter = drafter_of(model)
