@@ -81,6 +81,7 @@ class Scheduler:
         """Returns the rows of the next step, or None if there is nothing to do. commit() or rollback() must follow."""
         self.cut_drafts()  # left by a step that was interrupted
         self._rows.clear()
+        self._assignment.n_drafts = 0
         self.out_of_cells.clear()
         self._assignment.make_way()
         self._add_decodes()
@@ -209,6 +210,7 @@ class Scheduler:
         drafts: dict[Sequence, Draft] = {}
         if self._drafts is not None and planned:
             drafts = self._drafts.choose(planned, self._rows.batch.n_free, self._n_beside(planned))
+            self._assignment.n_drafts = sum(len(each.tokens) for each in drafts.values())
         for sequence, n in planned.items():
             self._rows.add(sequence, n, drafts.get(sequence))
 

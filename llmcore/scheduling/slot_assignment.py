@@ -24,6 +24,7 @@ class SlotAssignment:
         self._cache = cache
         self._limits = limits
         self._costs = costs
+        self.n_drafts = 0  # draft tokens in the step that is being made: they need cells, too
 
     def enqueue(self, sequence: Sequence) -> None:
         self.waiting.append(sequence)
@@ -93,7 +94,7 @@ class SlotAssignment:
         """True if there are cells for a sequence's prompt beside what running sequences hold and are going to need."""
         if not self.running:
             return True
-        n_promised = sum(each.n_remaining for each in self.running)
+        n_promised = sum(each.n_remaining for each in self.running) + self.n_drafts
         return self._cache.n_cells_held + n_promised + self._cache.n_cells_new(sequence) <= self._cache.n_cells
 
     # --- Making way ---------------------------------------------------------------------------------------------------

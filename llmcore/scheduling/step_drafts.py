@@ -64,8 +64,8 @@ class StepDrafts:
         chances = [draft.chances for draft in proposed.values()]
         target_s = self._target_s(planned)
         bought = self._purchase.buy(chances, self._size(planned), n_free=n_free, target_s=target_s, n_beside=n_beside)
-        if any(bought):
-            self._cache.reserve(n_tokens + sum(bought))
+        if not self._cache.reserve(n_tokens + sum(bought)):
+            return {}
         return {each: draft.cut(n) for (each, draft), n in zip(proposed.items(), bought, strict=True) if n}
 
     def _n_max(self, planned: Mapping[Sequence, int], n_beside: int) -> int:

@@ -56,6 +56,7 @@ class Machine:
             each = slots[row.slot]
             tokens = [*each.tokens[row.start :], *drafts.get(each, ())]
             self.memory.compute(row.slot, row.start, tokens[: row.n_tokens])
+        assert self.memory.n_used <= self.scheduler.cache.n_cells, "llama.cpp would find no cells for the step"
         rows = {slots[row.slot].request_id: row.n_tokens for row in batch.rows}
         self.now_s += seconds(batch.n_tokens, self.memory.n_used)
         for each, _ in self.scheduler.commit([0] * len(self.scheduler.scheduled())):

@@ -362,3 +362,14 @@ def test_no_sequence_starves_and_books_equal_memory(
         assert each.finish_reason == "cancelled" or len(each.tokens) == each.n_tokens_max
     assert scheduler.cache.n_cells_held == 0
     assert scheduler.admission.n_tokens_waiting == 0
+
+
+@given(st.integers(24, 64), st.integers(2, 4), st.integers(0, 60), st.booleans())
+def test_drafts_take_no_cells_from_prompts_that_come_back(n_cells: int, n: int, n_host: int, is_forced: bool) -> None:
+    machine = make(n_cells=n_cells, n_host=n_host, source=RightDrafts(), inter_token_s=(1.0, 1.0, 1.0))
+    machine.n_forced = int(is_forced)
+    answers = [sequence(str(i), prompt(i, 6), n_answer=14) for i in range(n)]
+    machine.add(*answers)
+    machine.run(200)
+    check(machine)
+    assert {each.n_generated for each in answers} == {14}
