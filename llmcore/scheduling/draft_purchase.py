@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from llmcore.limits import RowTile
 from llmcore.scheduling.cost_model import CostModel
+from llmcore.speculation.draft import LONGEST
 
 # Drafts must raise the expected tokens per second by this part at least, since predicted times are uncertain.
 _GAIN_MIN = 0.02
@@ -70,8 +71,9 @@ class DraftPurchase:
             drafts: chances of each draft's tokens, each given that those before it are accepted.
             step: everybody's own rows, with forced tokens and without prompts.
             n_free: draft tokens for which batch and cells have room.
-            target_s: seconds that the step may take with drafts and without prompts; 0: no limit. A step that takes longer
-                without drafts may take a little longer still, for they shorten the mean time between tokens.
+            target_s: seconds that the step may take with drafts and without prompts, for each token that it is expected to
+                give an answer, up to LONGEST; 0: no limit. A step that takes longer without drafts may take a little longer
+                still, for they shorten the mean time between tokens.
             n_beside: tokens of prompts that the step will compute as well.
         """
         offered = _by_survival(drafts)[: max(n_free, 0)]
@@ -89,8 +91,7 @@ class DraftPurchase:
         if not survivals or not self._costs.is_known or step.n_outputs < 1:
             return 0, 0.0
         seconds = self._seconds(step, len(survivals))
-        limit_s = max(target_s, seconds[0] * (1 + _SHARE_MIN)) if target_s else float("inf")
-        n_most = next((n for n, each in enumerate(seconds) if each > limit_s), len(seconds)) - 1
+        n_most = _n_within(target_s, survivals, step.n_outputs, seconds) if target_s else len(survivals)
         if n_beside:
             return self._n_beside(survivals[:n_most], step, seconds[0], n_beside), float("inf")
         return _n_fastest(survivals[:n_most], step.n_outputs, seconds)
@@ -131,6 +132,17 @@ def _by_survival(drafts: Sequence[Sequence[float]]) -> list[tuple[float, int]]:
             offered.append((-survival, at, index))
     offered.sort()
     return [(-survival, index) for survival, _, index in offered]
+
+
+def _n_within(target_s: float, survivals: list[float], n_outputs: int, seconds: list[float]) -> int:
+    """Returns the most draft tokens with which the mean time between tokens, or most of it, stays within its target."""
+    limit_s = max(target_s, seconds[0] * (1 + _SHARE_MIN))
+    n_expected, n_most = float(n_outputs), 0
+    for n, survival in enumerate(survivals, 1):
+        n_expected += survival
+        if seconds[n] <= limit_s * min(n_expected / n_outputs, LONGEST):
+            n_most = n
+    return n_most
 
 
 def _n_fastest(survivals: list[float], n_outputs: int, seconds: list[float]) -> tuple[int, float]:

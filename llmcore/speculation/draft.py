@@ -11,6 +11,9 @@ from typing import NamedTuple, Protocol
 
 from llmcore.sequence import Sequence
 
+# A step may take longer than its target as far as it gives answers more tokens, but not more than so many times as long.
+LONGEST = 2.0
+
 
 class Draft(NamedTuple):
     """Tokens that may follow a sequence. `chances[i]` is the chance that token i is accepted, given that those before it were.

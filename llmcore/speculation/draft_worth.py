@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from llmcore.sequence import Sequence as EngineSequence
-from llmcore.speculation.draft import StepTimes
+from llmcore.speculation.draft import LONGEST, StepTimes
 
 # Chance of a token before anything is learned, and its weight in observations.
 _PRIOR, _PRIOR_WEIGHT = 0.7, 8.0
@@ -23,8 +23,6 @@ _FORGOTTEN = 1 / 200
 
 # Drafts must raise the expected tokens per second by this part at least, since predicted times are uncertain.
 _GAIN_MIN = 0.02
-# A step may take longer than its target as far as it gives more tokens, but not more than so many times as long.
-_LONGEST = 2.0
 # What the draft model has missed may take this part of the time of the target's step, and of the time that a whole answer takes.
 _CATCH_UP_STEP, _CATCH_UP_ANSWER = 0.5, 0.25
 _CATCH_UP_MIN = 16
@@ -134,7 +132,7 @@ class DraftWorth:
                     n_drafted += 1
             spent_s += step_s
             seconds = spent_s + times.seconds(n_drafted)
-            if times.target_s and seconds > times.target_s * min(n_answers / times.n_answers, _LONGEST):
+            if times.target_s and seconds > times.target_s * min(n_answers / times.n_answers, LONGEST):
                 break
             rates.append(n_answers / max(seconds, 1e-9))
         return rates
