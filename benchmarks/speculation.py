@@ -200,7 +200,7 @@ def _say(line: str) -> None:
 
 
 def chosen(only: str) -> list[Work]:
-    """Returns the works of some models, or with a title, or whose titles contain a text. Raises ValueError if a part of the list names none."""
+    """Returns the works of some models, with a title, or whose titles contain a text. Raises ValueError if a part names none."""
     found: list[Work] = []
     for each in only.split(","):
         named = [work for work in WORKS if each in (work.model, work.title())]
