@@ -200,11 +200,10 @@ def _say(line: str) -> None:
 
 
 def chosen(only: str) -> list[Work]:
-    """Returns the works of some models, with a title, or whose titles contain a text. Raises ValueError if a part names none."""
+    """Returns the works of some models, or whose titles contain a text. Raises ValueError if a part of the list names none."""
     found: list[Work] = []
     for each in only.split(","):
-        named = [work for work in WORKS if each in (work.model, work.title())]
-        named = named or [work for work in WORKS if each in work.title()]
+        named = [work for work in WORKS if work.model == each or each in work.title()]
         if not named:
             raise ValueError(f"no work is of a model {each!r}, or has that in its title")
         found += [work for work in named if work not in found]
