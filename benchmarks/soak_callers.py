@@ -129,7 +129,7 @@ class Caller:
             {},
             {"messages": "x"},
             self._chat("x", temperature=900),
-            self._chat("x", nonsense=1),
+            self._chat("x", response_format={"type": "nonsense"}),
         ]
         bodies.append({"messages": [{"role": "user", "content": "word " * 9000}]})
         reply = await self._client.post("/v1/chat/completions", json=self._chance.choice(bodies))

@@ -147,8 +147,8 @@ class SeenAnswers:
             value = int(self._table[place(key(context, end, n), _salt(tenant, n), self._n_bits)])
             number, at = value >> _AT_BITS, value & ((1 << _AT_BITS) - 1)
             answer = self._answers.get(number)
-            if answer is None or answer.tenant != tenant:
-                continue
+            if answer is None or answer.tenant != tenant or at >= len(answer.tokens):
+                continue  # gone, or the entry of something else: a place of the table belongs to several keys
             n_match = n_alike(answer.tokens, at, context, end, MATCH_MAX)
             if n_match >= n:
                 self._answers.move_to_end(number)

@@ -175,3 +175,14 @@ def test_never_takes_more_memory_than_it_may(size: int) -> None:
             answers.pin(f"pin {number % 100}", answer)
         answers.add(dice.randrange(5), answer[:50], answer)
         assert answers.size_bytes <= size
+
+
+def test_places_that_prompts_and_answers_share_are_told_apart() -> None:
+    """A place of a long prompt lies far behind a short answer. In so small a table they often have the same entry."""
+    answers, chance = seen(1 << 12), random.Random(1)
+    for _ in range(60):
+        prompt = [chance.randrange(50) for _ in range(chance.randrange(16, 2000))]
+        answers.add(0, prompt, [chance.randrange(50) for _ in range(4)])
+        for _ in range(200):
+            match = answers.find(0, [chance.randrange(50) for _ in range(8)])
+            assert match is None or 0 < match.at < len(match.text)
