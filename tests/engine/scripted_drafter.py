@@ -13,6 +13,7 @@ from llmcore.engine import engine as engine_module
 from llmcore.engine.engine import Engine
 from llmcore.engine.speculation import Speculation
 from llmcore.scheduling.draft_purchase import DraftPurchase
+from llmcore.scheduling.step_drafts import StepDrafts
 from llmcore.sequence import Sequence
 from llmcore.speculation.draft import Draft
 from llmcore.speculation.drafters import Drafters
@@ -67,6 +68,7 @@ def buy_all(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(DraftPurchase, "buy", buy)
     patch.setattr(DraftPurchase, "n_worth", lambda self, step, *, n_free, **_: n_free)
+    patch.setattr(StepDrafts, "_skips", lambda self, planned: False)
 
 
 @contextlib.contextmanager
