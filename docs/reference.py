@@ -16,7 +16,7 @@ import pdoc.render
 
 import llmcore
 
-# What `import llmcore` gives is on the first page. These are modules with names that users meet beside it.
+# Modules with names that users meet beside those of `import llmcore`, which are on the first page.
 MODULES = (
     *("library.answering", "library.async_answering", "library.completion", "library.events", "library.options"),
     *("library.scoring", "library.beam_search", "messages", "errors", "hub.model_store"),

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from .logprobs import ChatLogprobs, PromptLogprobs
 from .usage import TokenUsage
 
-# Of everything that decides the bits of an answer (llmcore.messages.Computation).
+# Digest of everything that decides the bits of an answer (llmcore.messages.Computation).
 Fingerprint = Annotated[str, Meta(description="answers with the same fingerprint may be compared")]
 
 ChoiceFinishReason = Literal["stop", "length", "tool_calls"]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from llmcore.errors import ConstraintError
 from llmcore.grammar.call_grammar import CallSyntax, Trigger
+from llmcore.grammar.content_gate import TokenConstraint
 from llmcore.grammar.reasoning_text import ReasoningText
 from llmcore.llama.ffi.arrays import UInt32Array
 
@@ -15,18 +16,11 @@ from llmcore.llama.ffi.arrays import UInt32Array
 _N_BYTES_MAX = 1024
 
 
-class CallMatcher(Protocol):
-    """A position in the grammar of calls; see matcher.Matcher."""
+class CallMatcher(TokenConstraint, Protocol):
+    """A position in the grammar of calls, which always has a mask; see matcher.Matcher."""
 
     @property
     def mask(self) -> UInt32Array: ...
-    @property
-    def failure(self) -> ConstraintError: ...
-    @property
-    def is_complete(self) -> bool: ...
-    def fill(self) -> None: ...
-    def accept(self, token: int) -> None: ...
-    def forced(self) -> list[int]: ...
 
 
 class CallGate:
@@ -135,7 +129,7 @@ class CallGate:
         if n > _N_BYTES_MAX:
             self._text = self._text[n:]
             self._tokens = [(token, start - n) for token, start in self._tokens if start >= n]
-            # What must begin with the answer does so no more.
+            # Calls that only the beginning of an answer may have cannot come any more.
             self._patterns = [each for each in self._patterns if not each.pattern.startswith(b"^")]
 
 

@@ -70,7 +70,7 @@ class SchemaWriter:
         followed = self._followed(member)
         if followed is None or isinstance(followed, bool):
             return False if followed is False else self._anything() if not around else True
-        # What combines schemas within the root is a definition, since these may contain it again.
+        # A schema within the root that combines others is a definition, since these may contain it again.
         is_combined = not {"$ref", "allOf"}.isdisjoint(member.schema)
         if followed.path != path or (is_combined and path):
             return self._reference(followed, around, possible)

@@ -23,7 +23,7 @@ _FORGOTTEN = 1 / 200
 
 # Drafts must raise the expected tokens per second by this part at least, since predicted times are uncertain.
 _GAIN_MIN = 0.02
-# What the draft model has missed may take this part of the time of the target's step, and of the time that a whole answer takes.
+# Parts of the time of the target's step, and of a whole answer, that computing what the draft model has missed may take.
 _CATCH_UP_STEP, _CATCH_UP_ANSWER = 0.5, 0.25
 _CATCH_UP_MIN = 16
 

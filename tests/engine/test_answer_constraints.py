@@ -267,7 +267,7 @@ def test_texts_are_held_where_parameters_are_written_each_by_itself(
 def test_random_calls_whose_parameters_are_written_each_by_itself_are_valid(
     name: str, templates: dict[str, ChatTemplate], writer: Writer
 ) -> None:
-    """As the parser reads them."""
+    """Arguments as the parser reads them."""
     parameters: dict[str, Any] = {
         "type": "object",
         "properties": {

@@ -1,4 +1,4 @@
-"""What a caller's function may return, and what becomes of it."""
+"""Results that a caller's function may return, and their effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer needs compiled."""
+"""Grammars that an answer needs compiled."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from llmcore.grammar.gbnf_parser import GbnfParser
 from llmcore.llama.model import Model
 from llmcore.messages import Grammar
 
-# As llama.cpp writes them: text without "</a>", and text that ends with its first "</a>".
+# Rules as llama.cpp writes them: text without "</a>", and text that ends with its first "</a>".
 EXCLUDING = """root ::= until "</a>!"
 until ::= | [<] u1 | [^<] until
 u1 ::= | [<] u1 | [/] u2 | [^/<] until

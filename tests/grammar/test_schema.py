@@ -1,4 +1,4 @@
-"""What is held of a JSON schema: places and keywords of what is refused, bounds, and keywords that are relaxed."""
+"""Held parts of a JSON schema: places and keywords of what is refused, bounds, and keywords that are relaxed."""
 
 from __future__ import annotations
 

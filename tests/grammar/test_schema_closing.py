@@ -1,4 +1,4 @@
-"""What closes objects and numbers that several schemas describe together."""
+"""Closing of objects and numbers that several schemas describe together."""
 
 from __future__ import annotations
 

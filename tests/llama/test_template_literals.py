@@ -1,4 +1,4 @@
-"""What templates look for in messages."""
+"""Texts that templates look for in messages."""
 
 from __future__ import annotations
 
